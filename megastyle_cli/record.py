@@ -95,3 +95,20 @@ def note(record: Record, command: str, **facts: Any) -> Record:
     notes = {**record.get(PROVENANCE, {}), command: facts}
     told = {key: value for key, value in record.items() if key != PROVENANCE}
     return {**told, PROVENANCE: notes}
+
+
+def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:
+    """`record` with every picture name, its neighbours' too, put through `rename`."""
+    renamed = {
+        key: rename(value) if key in PICTURE_KEYS and isinstance(value, str) else value
+        for key, value in record.items()
+    }
+    neighbors = renamed.get("neighbors")
+    if isinstance(neighbors, list):
+        renamed["neighbors"] = [
+            {**near, "file_name": rename(near["file_name"])}
+            if isinstance(near, dict) and isinstance(near.get("file_name"), str)
+            else near
+            for near in neighbors
+        ]
+    return renamed

@@ -1,0 +1,168 @@
+"""The commands in pipeline order, and `main`: errors become one sentence and an exit code."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from megastyle_cli import __version__
+from megastyle_cli.completion import completion
+from megastyle_cli.errors import (
+    DONE,
+    INTERRUPTED,
+    UNEXPECTED,
+    USAGE,
+    BadRecord,
+    MegastyleError,
+)
+
+COMMANDS = ("caption", "dedup", "cluster", "pair", "synth", "retrieve", "transfer", "eval")
+HELP = """Describe, deduplicate, cluster, pair, render, retrieve, transfer and measure image style.
+
+Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
+
+  megastyle caption imgs/ | megastyle dedup | megastyle cluster -o styles.jsonl
+  megastyle transfer --style great_wave.jpg --content cat.jpg -o cat_wave.png
+"""
+
+
+def _unwrapped(text: str) -> str:
+    """Help text whose indented paragraphs (examples) keep their lines: \\b says so to the help writer."""
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
+
+
+app = typer.Typer(
+    name="megastyle",
+    help=_unwrapped(HELP),
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"megastyle {__version__}\n")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "-V", "--version", callback=_show_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def _register() -> None:
+    for name in COMMANDS:
+        module = _command_module(name)
+        app.command(name, help=_unwrapped(module.__doc__))(_guarded(module.main))
+    app.command("completion")(_guarded(completion))
+
+
+def _command_module(name: str) -> Any:
+    try:
+        return import_module(f"megastyle_cli.commands.{name}")
+    except ModuleNotFoundError as missing:
+        if missing.name != "megastyle_cli.commands":
+            raise
+        sys.exit(
+            "error: this folder's megastyle_cli has no commands beside it: start from another folder,"
+            " or install the checkout with: pip install -e ."
+        )
+
+
+def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
+    """`main` with its ways to end turned into the contract's exit codes."""
+
+    @functools.wraps(main)
+    def guarded(*args: Any, **options: Any) -> None:
+        level = int(options.get("verbose") or 0)
+        _set_up_words(level, bool(options.get("quiet")))
+        try:
+            code = main(*args, **options) or DONE
+            sys.stdout.flush()
+        except MegastyleError as error:
+            code = _tell(error.sentence, error.hint, error.exit_code)
+        except BadRecord as bad:  # outside of any record: a picture named by a flag
+            code = _tell(bad.message, "", USAGE)
+        except BrokenPipeError:
+            _silence_stdout()
+            code = DONE  # the reader had enough: `megastyle ... | head` is a success
+        except KeyboardInterrupt:
+            code = _tell(
+                "interrupted", "a partial output can be continued with --resume", INTERRUPTED
+            )
+        except OSError as error:
+            _silence_stdout()
+            about = f"{error.filename}: " if error.filename else ""
+            code = _tell(f"{about}{(error.strerror or str(error)).lower()}", "", UNEXPECTED)
+        except typer.Exit:
+            raise
+        except Exception as error:
+            import logging
+
+            logging.getLogger(__name__).debug("unexpected", exc_info=True)
+            sentence = f"unexpected {type(error).__name__}: {error}"
+            code = _tell(sentence, "-vv shows where; please report it", UNEXPECTED)
+        raise typer.Exit(code)
+
+    return guarded
+
+
+def _tell(sentence: str, hint: str, code: int) -> int:
+    colour = "FORCE_COLOR" in os.environ or (
+        sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    )
+    word = "\033[31merror:\033[0m" if colour else "error:"
+    sys.stderr.write(f"{word} {sentence}{': ' + hint if hint else ''}\n")
+    return code
+
+
+def _silence_stdout() -> None:
+    # The interpreter flushes stdout once more at exit, and must not fail a second time.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _set_up_words(verbose: int, quiet: bool) -> None:
+    import logging
+    import warnings
+
+    log = logging.getLogger("megastyle_cli")
+    level = (
+        logging.ERROR if quiet else [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
+    )
+    if int(os.environ.get("RANK", 0)) > 0:
+        level = logging.ERROR
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(form))
+    log.handlers[:] = [handler]
+    log.setLevel(level)
+    log.propagate = False
+    if not verbose:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def main() -> None:
+    """The console script and `python -m megastyle_cli`."""
+    app()
+
+
+_register()

@@ -1,0 +1,6 @@
+"""Words a person chooses between that more than one layer knows. Nothing is imported but typing."""
+
+from typing import Literal
+
+Kind = Literal["style", "content", "both"]
+Schema = Literal["v1", "v2"]

@@ -1,0 +1,149 @@
+"""Every shared flag once: one name, one meaning, on every command that has it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megastyle_cli.errors import MegastyleError
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUTS]...",
+        help="Pictures, folders, JSON lines (.jsonl, .gz .bz2 .xz) or - for stdin.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="File, directory or - for stdout.",
+    ),
+]
+FolderOutput = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Directory for pictures and metadata.jsonl.",
+        show_default=False,
+    ),
+]
+Errors = Annotated[
+    str | None,
+    typer.Option(
+        "--errors",
+        metavar="FILE",
+        show_default=False,
+        help="Where failed records go; default: beside the output.",
+    ),
+]
+MaxErrors = Annotated[
+    str, typer.Option("--max-errors", metavar="N|N%", help="Failures tolerated before exit code 3.")
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with an unfinished output, or extend a finished one."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+Force = Annotated[bool, typer.Option("--force", help="Resume although the options have changed.")]
+ShardOf = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        show_default=False,
+        help="This process's share of the records, 0 <= I < N; or auto (Slurm array).",
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", metavar="N", min=0, show_default=False, help="Only the first N input records."
+    ),
+]
+Paths = Annotated[bool, typer.Option("--paths", help="stdin holds one file name a line.")]
+NulPaths = Annotated[
+    bool, typer.Option("-0", "--null", help="stdin holds file names separated by NUL.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="For everything drawn.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--backend", metavar="NAME", help="Which implementation, or package.module:Class."
+    ),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size",
+        metavar="N",
+        min=1,
+        help="Records worked on at once; changes speed, never results.",
+    ),
+]
+Stats = Annotated[
+    Path | None,
+    typer.Option(
+        "--stats",
+        metavar="FILE",
+        show_default=False,
+        help="Write counts, seconds and error kinds as JSON.",
+    ),
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(
+        "--sheet", metavar="FILE.png", show_default=False, help="Draw a labelled contact sheet."
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "--page",
+        metavar="FILE.html",
+        show_default=False,
+        help="Write a one-file page to look through, offline.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("-n", "--dry-run", help="Say what would be done; load no model, write nothing."),
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "-v",
+        "--verbose",
+        count=True,
+        show_default=False,
+        metavar="",
+        help="More words; twice for debugging.",
+    ),
+]
+
+
+def inputs_or_stdin(inputs: list[str] | None, context: typer.Context) -> list[str]:
+    """The inputs named, else standard input; on a terminal with nothing named, short help and exit 2."""
+    import sys
+
+    if inputs:
+        return inputs
+    if sys.stdin is None or sys.stdin.isatty():
+        sys.stderr.write(f"{context.get_usage()}\n")
+        raise MegastyleError(
+            f"{context.info_name} needs an input: name one, or pipe records in",
+            hint=f"megastyle {context.info_name} --help shows examples",
+        )
+    return ["-"]
+
+
+def separator(paths: bool, null: bool) -> str | None:
+    """What separates file names on standard input; None if it holds JSON lines."""
+    return "\0" if null else "\n" if paths else None

@@ -1,0 +1,192 @@
+"""What all commands do around their step: open, loop or read everything, count, speak, exit."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, MegastyleError
+from megastyle_cli.record import Failure, Record, Run, Step
+from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
+from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
+from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
+from megastyle_cli.stream.sink import Places, Sink, done_ids, places
+from megastyle_cli.stream.source import count_records, read_records
+from megastyle_cli.stream.spool import Spool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """The shared flags of one call: where records come from, where they go, how bad luck is met."""
+
+    inputs: list[str]
+    output: str = "-"
+    errors: str | None = None
+    max_errors: str = "0"
+    resume: bool = False
+    overwrite: bool = False
+    force: bool = False
+    shard: str | None = None
+    limit: int | None = None
+    paths: str | None = None
+    batch_size: int = 16
+    keep: bool = False  # the records are wanted afterwards, for a sheet or a page
+    stats: Path | None = None
+    dry_run: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a job ended: the exit code, what was counted, and, if they were asked for, the records."""
+
+    code: int
+    tally: Tally
+    records: list[Record] | None = None
+
+
+def run_job(
+    run: Run, flow: Flow, load_step: Callable[[Sink], Step], *, folder: bool = False
+) -> Done:
+    """A map command from flags to exit code.
+
+    `load_step` is called with the sink when the first record is there, so that an empty or finished
+    input loads no model. `folder` is true for image makers.
+    """
+    shard = refine_by_rank(parse_shard(flow.shard))
+    where = places(flow.output, shard, folder=folder, errors=flow.errors)
+    may_fail = tolerance(flow.max_errors)
+    tally = Tally(run.command)
+    found = read_records(flow.inputs, limit=flow.limit, paths=flow.paths)
+    if flow.dry_run:
+        return _tell_plan(run, flow, where, shard, tally)
+    with Sink(
+        where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force
+    ) as sink, _shown(flow, tally, shard) as progress:
+        sink.kept = [] if flow.keep and where.final is None else None
+        code = run_map(
+            found,
+            _at_first_record(lambda: load_step(sink)),
+            sink,
+            shard=shard,
+            tally=tally,
+            progress=progress,
+            batch_size=flow.batch_size,
+            may_fail=may_fail,
+        )
+    return _concluded(flow, tally, sink, code)
+
+
+def run_barrier(
+    run: Run,
+    flow: Flow,
+    work: Callable[[Spool, Tally], Iterator[Record]],
+) -> Done:
+    """A command that reads everything before it writes: `work` gets the records, gives the results.
+
+    Nothing has the final name unless all of it does: a signal or an error leaves no output.
+    """
+    where = places(flow.output, Shard(), folder=False, errors=flow.errors)
+    may_fail = tolerance(flow.max_errors)
+    tally = Tally(run.command)
+    found = read_records(flow.inputs, limit=flow.limit)
+    if flow.dry_run:
+        return _tell_plan(run, flow, where, Shard(), tally)
+    with stop_signals(at_once=True), Sink(
+        where, run, overwrite=flow.overwrite, is_atomic=True
+    ) as sink, Spool() as spool, _shown(flow, tally, Shard()) as progress:
+        sink.kept = [] if flow.keep and where.final is None else None
+        for batch in batches(found, 1024):
+            for result in batch:
+                tally.add(result)
+                if isinstance(result, Failure):
+                    sink.write(result)
+                else:
+                    spool.add(result)
+            progress.show()
+        tally.written = 0
+        for record in work(spool, tally):
+            sink.write(record)
+            tally.written += 1
+        sink.commit()
+    code = DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
+    return _concluded(flow, tally, sink, code)
+
+
+def read_side_input(inputs: list[str]) -> list[Record]:
+    """A second input that must be whole, such as the contents of `pair`: its first failure ends us."""
+    records: list[Record] = []
+    for found in read_records(inputs):
+        if isinstance(found, Failure):
+            raise MegastyleError(found.message, hint="mend it or leave it out")
+        records.append(found)
+    return records
+
+
+@contextmanager
+def _shown(flow: Flow, tally: Tally, shard: Shard) -> Iterator[Progress]:
+    total = None if flow.quiet else count_records(flow.inputs, flow.limit)
+    progress = Progress(
+        tally, quiet=flow.quiet, total=None if total is None else round(total / shard.count)
+    )
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _concluded(flow: Flow, tally: Tally, sink: Sink, code: int) -> Done:
+    if flow.stats is not None:
+        tally.write_stats(flow.stats)
+    if not flow.quiet:
+        say(last_sentence(tally, sink.where.errors))
+        if code == TRY_AGAIN:
+            say(f"{tally.command}: stopped by a signal; the same command with --resume goes on")
+    return Done(code, tally, _written(sink) if flow.keep and code != TRY_AGAIN else None)
+
+
+def _written(sink: Sink) -> list[Record]:
+    """All records of a finished output: with --resume more than this run wrote."""
+    if sink.where.final is None:
+        return sink.kept or []
+    found = read_records([str(sink.where.final)])
+    return [record for record in found if not isinstance(record, Failure)]
+
+
+def _at_first_record(load: Callable[[], Step]) -> Step:
+    loaded: list[Step] = []
+
+    def step(records: list[Record]) -> Iterator[Record | Failure]:
+        if not records:
+            return iter(())
+        if not loaded:
+            loaded.append(load())
+        return loaded[0](records)
+
+    return step  # type: ignore[return-value]
+
+
+def _tell_plan(run: Run, flow: Flow, where: Places, shard: Shard, tally: Tally) -> Done:
+    """Says what would be done, without loading a model or writing a byte."""
+    ours = done = 0
+    standing = [p for p in (where.final, where.final and where.partial) if p and p.exists()]
+    left = done_ids(standing[0]) if standing and flow.resume else Counter[str]()
+    for result in read_records(flow.inputs, limit=flow.limit, paths=flow.paths):
+        tally.add(result)
+        if shard.count > 1 and not any(owned([result], shard)):
+            continue
+        ours += 1
+        if not isinstance(result, Failure) and left[result["id"]] > 0:
+            left[result["id"]] -= 1
+            done += 1
+    say(
+        f"{run.command} (dry run): {tally.read:,} read, {ours:,} of them ours, {done:,} done before, "
+        f"{tally.num_failed:,} unreadable"
+    )
+    options = ", ".join(f"{key} {value}" for key, value in run.options.items())
+    say(f"would load and run with: {options or 'no options'} (run {run.key})")
+    say(f"would write to: {where.final or 'standard output'}")
+    if standing and not (flow.resume or flow.overwrite):
+        say(f"{standing[0]} exists: it would need --resume or --overwrite")
+    return Done(DONE, tally)

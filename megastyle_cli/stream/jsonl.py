@@ -1,0 +1,102 @@
+"""JSON lines in and out: strict JSON both ways, plain or compressed; a bad line becomes a Failure."""
+
+import bz2
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.record import ERROR, Failure, Record
+
+OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in OPENERS))
+
+
+def is_jsonl(name: str) -> bool:
+    """Whether `name` says that it holds JSON lines."""
+    return name.endswith(SUFFIXES)
+
+
+def dump_line(record: Record) -> bytes:
+    """One compact line of UTF-8 with its newline.
+
+    Lone surrogates, which stand for the bytes of a file name that is not UTF-8, are escaped: the line
+    stays valid and the name comes back byte for byte. Raises ValueError on NaN and Infinity.
+    """
+    try:
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def read_file(path: Path) -> Iterator[Record | Failure]:
+    """The records of one file, opened by its suffix. Raises MegastyleError if it cannot be read."""
+    opener: Any = OPENERS.get(path.suffix, open)
+    try:
+        with opener(path, "rb") as lines:
+            yield from read_lines(lines, str(path))
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+        raise MegastyleError(f"{path} is cut off or damaged: {error}", hint="make it again") from error
+
+
+def read_lines(lines: IO[bytes] | Iterable[bytes], origin: str) -> Iterator[Record | Failure]:
+    """The records of lines of bytes; `origin` names them in messages. Blank lines are skipped."""
+    import jsonlines
+
+    numbered = iter(_held_to_the_end(lines))
+    reader = jsonlines.Reader(numbered, loads=_strict)
+    while True:
+        try:
+            value = reader.read(skip_empty=True)
+        except EOFError:
+            return
+        except jsonlines.InvalidLineError as bad:
+            where = f"{origin} line {bad.lineno}"
+            yield _broken(where, "is not valid JSON", bad.line)
+            continue
+        if isinstance(value, dict):
+            yield _again(value)
+        else:
+            where = f"{origin}: a line holds {type(value).__name__}"
+            yield _broken(where, "not an object", json.dumps(value))
+
+
+def _held_to_the_end(lines: Iterable[bytes]) -> Iterator[bytes]:
+    # jsonlines takes any EOFError for the end of the input; a cut-off .gz raises one in the middle.
+    try:
+        yield from lines
+    except EOFError as error:
+        raise MegastyleError(
+            f"the compressed input is cut off: {error}", hint="make it again"
+        ) from error
+
+
+def _strict(text: str | bytes) -> Any:
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _broken(where: str, why: str, line: str | bytes) -> Failure:
+    text = line if isinstance(line, str) else line.decode(errors="backslashreplace")
+    return Failure({ERROR: {"line": text.rstrip("\n")}}, "bad_json", f"{where} {why}")
+
+
+def _again(record: Record) -> Record | Failure:
+    """A record as it stood before it failed; a line that was no JSON is tried once more."""
+    error = record.get(ERROR)
+    if not isinstance(error, dict):
+        return record
+    rest = {key: value for key, value in record.items() if key != ERROR}
+    if rest or "line" not in error:
+        return rest
+    return next(read_lines([str(error["line"]).encode()], "the errors file"))

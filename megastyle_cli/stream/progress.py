@@ -1,0 +1,144 @@
+"""What a person sees while it runs: a bar on a terminal, a line every 30 s in a log, a last sentence."""
+
+import json
+import os
+import stat
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from megastyle_cli.record import Failure, Record
+from megastyle_cli.stream.sink import write_atomically
+
+HEARTBEAT_S = 30.0
+
+
+@dataclass
+class Tally:
+    """Counts of one run: records read, already done, written, failed by kind; seconds since the start."""
+
+    command: str
+    done_before: int = 0
+    read: int = 0
+    written: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    measured: dict[str, Any] = field(default_factory=dict)
+    started_s: float = field(default_factory=time.monotonic)
+
+    def add(self, result: Record | Failure) -> None:
+        """Counts one result of one record read."""
+        self.read += 1
+        if isinstance(result, Failure):
+            self.failed[result.kind] += 1
+        else:
+            self.written += 1
+
+    @property
+    def num_failed(self) -> int:
+        """How many records failed, of any kind."""
+        return self.failed.total()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds since the start."""
+        return time.monotonic() - self.started_s
+
+    def write_stats(self, path: Path) -> None:
+        """Counts, seconds, rate (records a second), error kinds and what the step measured, as JSON."""
+        facts = {
+            "command": self.command,
+            "in": self.read,
+            "done_before": self.done_before,
+            "out": self.written,
+            "failed": self.num_failed,
+            "kinds": dict(sorted(self.failed.items())),
+            "seconds": round(self.seconds, 3),
+            "rate": round(self.read / max(self.seconds, 1e-9), 2),
+            **self.measured,
+        }
+        write_atomically(path, json.dumps(facts, indent=1) + "\n")
+
+
+class Progress:
+    """Draws a tally: a bar if a person watches this command, else a plain line every 30 s."""
+
+    def __init__(self, tally: Tally, *, quiet: bool, total: int | None = None) -> None:
+        self.tally, self.quiet, self.total = tally, quiet, total
+        self._bar = self._new_bar() if not quiet and _is_watched() else None
+        self._last_s = time.monotonic()
+
+    def show(self) -> None:
+        """Brings the picture up to date; cheap enough for every batch."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self.tally.num_failed} failed", refresh=False)
+            self._bar.update(self.tally.read - self._bar.n)
+        elif not self.quiet and time.monotonic() - self._last_s >= HEARTBEAT_S:
+            self._last_s = time.monotonic()
+            say(self._line())
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _line(self) -> str:
+        tally = self.tally
+        rate = tally.read / max(tally.seconds, 1e-9)
+        of = f"/{self.total:,}" if self.total else ""
+        left = ""
+        if self.total and rate > 0:
+            left = f" \u00b7 eta {duration((self.total - tally.read) / rate)}"
+        return (
+            f"{tally.command} {tally.read:,}{of} \u00b7 {rate:.1f}/s"
+            f" \u00b7 {tally.num_failed:,} failed{left}"
+        )
+
+    def _new_bar(self) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(
+            total=self.total, desc=self.tally.command, unit="", leave=False, dynamic_ncols=True
+        )
+
+
+def last_sentence(tally: Tally, errors: Path | None) -> str:
+    """What the run did in one line: `caption: 12 in . 11 out . 1 failed -> x.errors.jsonl . 3s`."""
+    before = f" ({tally.done_before:,} done before)" if tally.done_before else ""
+    where = f" \u2192 {errors}" if tally.num_failed and errors else ""
+    return " \u00b7 ".join(
+        [
+            f"{tally.command}: {tally.read:,} in{before}",
+            f"{tally.written:,} out",
+            f"{tally.num_failed:,} failed{where}",
+            duration(tally.seconds),
+        ]
+    )
+
+
+def say(sentence: str) -> None:
+    """A line for people on stderr."""
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people write it: 0.4s, 12s, 5m12s, 9h12m."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def _is_watched() -> bool:
+    # In a | b | c only the last command draws: the others' stdout is a pipe.
+    try:
+        piped = stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        piped = False
+    return sys.stderr.isatty() and not piped

@@ -1,0 +1,163 @@
+"""The one loop of every map command: source -> step -> sink, batch by batch."""
+
+import logging
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
+from megastyle_cli.record import Failure, Record, Step
+from megastyle_cli.stream.progress import Progress, Tally
+from megastyle_cli.stream.shard import Shard
+from megastyle_cli.stream.sink import Sink
+
+log = logging.getLogger(__name__)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+@dataclass
+class Stop:
+    """Whether someone asked us to stop after the batch in hand."""
+
+    requested: bool = False
+
+
+def run_map(
+    found: Iterable[Record | Failure],
+    step: Step,
+    sink: Sink,
+    *,
+    shard: Shard,
+    tally: Tally,
+    progress: Progress,
+    batch_size: int,
+    may_fail: Callable[[int, int], bool],
+) -> int:
+    """Puts every record that is ours and not done through `step` and gives the exit code.
+
+    `step` yields one result a record, in order. `may_fail(failed, read)` says whether that many
+    failures are tolerated. The output keeps its .partial name unless every record was tried.
+    """
+    with stop_signals() as stop:
+        for batch in batches(_ours(found, shard, sink.done, tally), batch_size):
+            for result in _results(batch, step):
+                sink.write(result)
+                tally.add(result)
+            sink.flush()
+            progress.show()
+            if stop.requested:
+                return TRY_AGAIN
+        sink.commit()
+    return DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
+
+
+@contextmanager
+def stop_signals(*, at_once: bool = False) -> Iterator[Stop]:
+    """Inside, SIGTERM and SIGUSR1 set `requested`; with `at_once` they raise MegastyleError (exit 75)."""
+    stop = Stop()
+
+    def request(number: int, frame: FrameType | None) -> None:
+        stop.requested = True
+        if at_once:
+            name = signal.Signals(number).name
+            raise MegastyleError(
+                f"stopped by {name}: nothing was written", hint="run it again", exit_code=TRY_AGAIN
+            )
+
+    before: dict[int, Any] = {number: signal.signal(number, request) for number in STOP_SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def batches(results: Iterable[Record | Failure], size: int) -> Iterator[list[Record | Failure]]:
+    """`results` in lists of `size`, the last one shorter."""
+    batch: list[Record | Failure] = []
+    for result in results:
+        batch.append(result)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def tolerance(text: str) -> Callable[[int, int], bool]:
+    """`--max-errors N` or `N%` as a question: are `failed` of `read` tolerated?"""
+    number = text.removesuffix("%")
+    try:
+        allowed = float(number) if text.endswith("%") else int(number)
+        if allowed < 0:
+            raise ValueError
+    except ValueError:
+        raise MegastyleError(f"--max-errors is {text!r}, not N or N%", hint="give 5 or 1%") from None
+    if text.endswith("%"):
+        return lambda failed, read: failed <= read * allowed / 100
+    return lambda failed, read: failed <= allowed
+
+
+def owned(found: Iterable[Record | Failure], shard: Shard) -> Iterator[Record | Failure]:
+    """What belongs to `shard`; a failure without an id goes by its name or line."""
+    return (result for result in found if shard.count == 1 or shard.owns(_owner_key(result)))
+
+
+def _ours(
+    found: Iterable[Record | Failure], shard: Shard, done: Counter[str], tally: Tally
+) -> Iterator[Record | Failure]:
+    left = Counter(done)
+    for result in owned(found, shard):
+        # An id is skipped as often as it is already there: equal pictures have equal ids.
+        if not isinstance(result, Failure) and left[result["id"]] > 0:
+            left[result["id"]] -= 1
+            tally.done_before += 1
+            continue
+        yield result
+
+
+def _owner_key(result: Record | Failure) -> str:
+    if isinstance(result, Failure):
+        return str(result.record.get("file_name", result.message))
+    return str(result["id"])
+
+
+def _results(batch: list[Record | Failure], step: Step) -> Iterator[Record | Failure]:
+    """One result for each of `batch`, in order: its own if it failed before, else the step's."""
+    stepped = iter(_tried([found for found in batch if not isinstance(found, Failure)], step))
+    for found in batch:
+        yield found if isinstance(found, Failure) else next(stepped)
+
+
+def _tried(records: list[Record], step: Step) -> list[Record | Failure]:
+    try:
+        results = list(step(records))
+    except (MegastyleError, OSError):
+        raise  # pictures that cannot be read are BadRecord: this is a full disk or our own mistake
+    except Exception:
+        # One poisoned record must not cost its batch.
+        log.debug("a batch of %d failed, trying one by one", len(records), exc_info=True)
+        return [_tried_alone(record, step) for record in records]
+    assert len(results) == len(records), "a step gives one result a record"
+    return results
+
+
+def _tried_alone(record: Record, step: Step) -> Record | Failure:
+    try:
+        (result,) = step([record])
+        return result
+    except (MegastyleError, OSError):
+        raise
+    except BadRecord as bad:
+        return Failure(record, bad.kind, bad.message)
+    except Exception as error:
+        log.debug("%s failed alone", record.get("id"), exc_info=True)
+        # torch's out-of-memory errors are known by name: this layer does not import torch.
+        is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+        kind = "out_of_memory" if is_memory else "model_error"
+        name = record.get("file_name", record.get("id"))
+        return Failure(record, kind, f"{name}: {error or type(error).__name__}")

@@ -1,0 +1,180 @@
+"""Inputs to records: pictures, folders, JSON lines, standard input; the kind of input picks the reader.
+
+A record leaves here with an `id`, without `_error`, and with picture names that open from the working
+directory (the sink turns them to its own directory).
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.record import Failure, Record, bytes_id, rename_pictures, text_id
+from megastyle_cli.stream.jsonl import is_jsonl, read_file, read_lines
+from megastyle_cli.stream.shard import PART
+
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .ppm .pgm .pbm .tga .ico .jp2".split()
+)
+
+
+def read_records(
+    inputs: Sequence[str], *, limit: int | None = None, paths: str | None = None
+) -> Iterator[Record | Failure]:
+    """The records of all `inputs` in the order given, at most the first `limit`.
+
+    `paths` is "\\n" or "\\0" if standard input holds file names so separated, None if JSON lines.
+    Raises MegastyleError at once if an input does not exist or says nothing.
+    """
+    if inputs.count("-") > 1:
+        raise MegastyleError("standard input (-) can be read only once", hint="give one - only")
+    readers = [_reader(name, paths) for name in inputs]
+    return islice((with_id(found) for reader in readers for found in reader), limit)
+
+
+def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None:
+    """How many records `inputs` hold, if that can be told without decoding any; else None."""
+    total = 0
+    for name in inputs:
+        path = Path(name)
+        listing = path / "metadata.jsonl"
+        if path.is_dir() and not listing.exists() and not _parts(path):
+            total += len(_pictures(path))
+        elif (path.is_file() and path.suffix == ".jsonl") or listing.exists():
+            total += _count_lines(listing if path.is_dir() else path)
+        elif path.is_file() and not is_jsonl(name):
+            total += 1
+        else:
+            return None
+    return total if limit is None else min(total, limit)
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def with_id(found: Record | Failure) -> Record | Failure:
+    """The record with its `id`: its own, else its picture's, else its text's."""
+    if isinstance(found, Failure):
+        return found
+    given = found.get("id")
+    if isinstance(given, str) and given:
+        return found
+    rest = {key: value for key, value in found.items() if key != "id"}
+    if given not in (None, ""):
+        return {"id": str(given), **rest}
+    try:
+        return {"id": picture_id(rest["file_name"]) if "file_name" in rest else text_id(rest), **rest}
+    except BadRecord as bad:
+        return Failure(rest, bad.kind, bad.message)
+
+
+def picture_id(name: object) -> str:
+    """The id of the picture at `name`. Raises BadRecord("bad_image", ...) if it cannot be read."""
+    if not isinstance(name, str):
+        raise BadRecord("bad_image", f"file_name is {name!r}, not a string")
+    try:
+        return bytes_id(Path(name).read_bytes())
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise BadRecord("bad_image", f"{name} cannot be read: {words}") from error
+    except ValueError as error:  # a NUL inside the name
+        raise BadRecord("bad_image", f"{name!r} is no file name: {error}") from error
+
+
+def _reader(name: str, paths: str | None) -> Iterable[Record | Failure]:
+    if name == "-":
+        lines = sys.stdin.buffer
+        return _named_pictures(lines, paths) if paths else _rebased(read_lines(lines, "stdin"), "")
+    path = Path(name)
+    try:
+        if path.is_dir():
+            return _directory(path)
+        if not path.exists():
+            raise MegastyleError(f"{name} does not exist", hint="check the path")
+        if is_jsonl(name):
+            path.open("rb").close()
+            return _rebased(read_file(path), str(path.parent))
+    except PermissionError as error:
+        raise MegastyleError(f"{error.filename} may not be read", hint="check permissions") from error
+    if path.suffix.lower() in (".json", ".csv", ".txt", ".parquet", ".tar", ".zip"):
+        raise MegastyleError(
+            f"{name}: {path.suffix} files are not read",
+            hint="give pictures, folders or JSON lines (.jsonl, .jsonl.gz, .jsonl.bz2, .jsonl.xz)",
+        )
+    return iter([{"file_name": name}])
+
+
+def _directory(folder: Path) -> Iterable[Record | Failure]:
+    listing = folder / "metadata.jsonl"
+    if listing.exists():
+        return _rebased(read_file(listing), str(folder))
+    unfinished = sorted(path.name for path in folder.glob("*.jsonl.partial"))
+    if unfinished:
+        raise MegastyleError(
+            f"{folder} is not complete: it holds {unfinished[0]}",
+            hint="finish the command that writes it with --resume",
+        )
+    parts = _parts(folder)
+    if parts:
+        return (found for part in parts for found in _part(part))
+    pictures = _pictures(folder)
+    if not pictures:
+        raise MegastyleError(
+            f"{folder} holds no pictures, no metadata.jsonl and no parts", hint="check the path"
+        )
+    return ({"file_name": name} for name in pictures)
+
+
+def _parts(folder: Path) -> list[Path]:
+    found = [path for path in folder.iterdir() if PART.fullmatch(path.name.removesuffix(".jsonl"))]
+    counts = {int(PART.match(path.name)[2]) for path in found}  # type: ignore[index]
+    if len(counts) > 1:
+        raise MegastyleError(f"{folder} holds parts of {sorted(counts)}", hint="keep one set")
+    if counts and len(found) != (count := counts.pop()):
+        raise MegastyleError(
+            f"{folder} holds {len(found)} of {count} parts", hint="run the missing shards first"
+        )
+    return sorted(found)
+
+
+def _part(path: Path) -> Iterable[Record | Failure]:
+    return _directory(path) if path.is_dir() else _rebased(read_file(path), str(path.parent))
+
+
+def _pictures(folder: Path) -> list[str]:
+    """Every picture below `folder` by suffix, sorted by path; hidden files and folders are left out."""
+    found: list[str] = []
+    for directory, folders, files in os.walk(folder, onerror=_cannot_list):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            str(Path(directory, name))
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES
+        ]
+    return sorted(found)
+
+
+def _cannot_list(error: OSError) -> None:
+    raise MegastyleError(f"{error.filename} may not be listed", hint="check permissions")
+
+
+def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]:
+    """One record for each file name on standard input, separated by newlines or NUL."""
+    if separator == "\n":
+        names: Iterable[bytes] = (line.rstrip(b"\r\n") for line in stream)
+    else:
+        names = b"".join(stream).split(b"\0")
+    return ({"file_name": os.fsdecode(name)} for name in names if name)
+
+
+def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:
+    """Records whose picture names were relative to `base`, made relative to the working directory."""
+    for record in found:
+        if base in ("", ".") or isinstance(record, Failure):
+            yield record
+        else:
+            yield rename_pictures(record, lambda name: os.path.normpath(os.path.join(base, name)))  # noqa: PTH118
