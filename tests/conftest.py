@@ -1,0 +1,73 @@
+"""Pictures drawn on the spot and a runner that starts the real command in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+Runner = Callable[..., subprocess.CompletedProcess[bytes]]
+
+# One thread a process: two jobs of two threads each on two cores are many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def megastyle() -> Runner:
+    """Runs `megastyle ARGS` and gives its exit code, stdout and stderr as bytes."""
+
+    def run(
+        *args: object, stdin: bytes = b"", cwd: Path | None = None, **env: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "megastyle_cli", *map(str, args)],
+            input=stdin,
+            capture_output=True,
+            cwd=cwd,
+            env={**os.environ, **env},
+            check=False,
+        )
+
+    return run
+
+
+def draw(seed: int, width: int = 64, height: int = 48) -> Image.Image:
+    """A small picture of a few shapes; another one for each seed."""
+    hue = (seed * 47) % 360
+    image = Image.new("RGB", (width, height), f"hsl({hue}, 60%, 70%)")
+    pen = ImageDraw.Draw(image)
+    for step in range(4):
+        left, top = (seed * 13 + step * 17) % width, (seed * 7 + step * 11) % height
+        box = (left, top, left + width // 4, top + height // 3)
+        colour = f"hsl({(hue + 90 * step) % 360}, 80%, {30 + 10 * step}%)"
+        (pen.ellipse if (seed + step) % 2 else pen.rectangle)(box, fill=colour, outline="black")
+    return image
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of six different small pictures."""
+    folder = tmp_path / "imgs"
+    folder.mkdir()
+    for seed in range(6):
+        draw(seed).save(folder / f"{seed}.png")
+    return folder
+
+
+def lines(content: bytes | Path) -> list[dict[str, Any]]:
+    """The records of JSON lines, each of which must be an object."""
+    raw = content.read_bytes() if isinstance(content, Path) else content
+    records = [json.loads(line) for line in raw.splitlines()]
+    assert all(isinstance(record, dict) for record in records)
+    return records
+
+
+def jsonl(path: Path, records: Sequence[dict[str, Any]]) -> Path:
+    """Writes records as JSON lines."""
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
