@@ -1,0 +1,67 @@
+# What a developer types. Everything happens in a virtual environment that is made once, by
+# install.sh, and made again only when pyproject.toml, constraints.txt or install.sh change.
+#
+#   make demo                   pictures in, an evaluated style transfer out, on any CPU
+#   make test PYTHON=python3.12 with the interpreter of your choice (3.11 or newer)
+#   make demo OUT=../demo       into another folder
+#
+# PYTHON  interpreter that the environment is made with (to change it: make clean); empty: the
+#         first that works
+# VENV    folder of the environment
+# OUT     folder that the demo writes
+# TESTS   what pytest is told, e.g. TESTS="tests/steps -k pair"
+
+PYTHON =
+VENV = .venv
+OUT = demo
+TESTS =
+
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready
+SOURCES := megastyle_cli commands tests benchmarks
+
+# For examples/, which call `megastyle` by name.
+export PATH := $(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test fmt lint type completions docs bench clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt install.sh
+	@./install.sh "$(VENV)" $(PYTHON)
+	@touch $@
+
+demo: $(READY) ## run the whole pipeline on examples/pictures into OUT
+	examples/pipeline.sh "$(OUT)"
+
+test: $(READY) ## run the tests (all on the CPU)
+	$(BIN)/pytest $(TESTS)
+
+fmt: $(READY) ## format the code
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+lint: $(READY) ## check format, rules and shell scripts
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	if command -v shellcheck; then shellcheck install.sh .ci/run examples/*.sh; fi
+
+type: $(READY) ## check types
+	$(BIN)/mypy megastyle_cli commands
+
+completions: $(READY) ## write completions/ from the command tree
+	$(BIN)/megastyle completion bash > completions/megastyle.bash
+	$(BIN)/megastyle completion zsh > completions/_megastyle
+	$(BIN)/megastyle completion fish > completions/megastyle.fish
+
+docs: completions ## write the generated tables of README.md
+	$(BIN)/python tests/test_docs.py
+
+bench: $(READY) ## run every benchmark (minutes); RESULTS.md keeps the figures
+	for question in benchmarks/*.py; do $(BIN)/python "$$question" || exit 1; done
+
+clean: ## remove what make made, the environment included
+	rm -rf "$(VENV)" "$(OUT)" build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+"""What does help cost? CPU seconds of `megastyle --help` against importing typer and rich alone."""
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+
+RUNS = 20
+
+
+def cpu_seconds(command: list[str]) -> float:
+    """The least CPU time (user + system) of RUNS runs, in seconds."""
+    return min(_one(command) for _ in range(RUNS))
+
+
+def _one(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Prints one line a command: CPU seconds and the ratio to the baseline."""
+    plain = cpu_seconds([sys.executable, "-c", "import typer, rich"])
+    out = sys.stdout.write
+    out(f"Python {platform.python_version()}, typer {version('typer')}\n")
+    out(f"import typer, rich         {plain:.3f} s\n")
+    for arguments in (["--help"], ["caption", "--help"], ["--version"]):
+        took = cpu_seconds([sys.executable, "-m", "megastyle_cli", *arguments])
+        out(f"megastyle {' '.join(arguments):16s} {took:.3f} s  {took / plain:.2f}x\n")
+
+
+if __name__ == "__main__":
+    main()
