@@ -11,11 +11,12 @@ builtin encoder is a weight-free style descriptor: statistics of colour, edges a
 """
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from megastyle_cli import options
+from megastyle_cli.errors import MegastyleError
 
 DECODED_PX = 384
 
@@ -54,4 +55,47 @@ def main(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> int:
-    raise NotImplementedError
+    from megastyle_cli import __version__
+    from megastyle_cli.models.backend import load
+    from megastyle_cli.record import Run, noted
+    from megastyle_cli.steps.retrieve import build_index, retrieve
+    from megastyle_cli.stream.images import read_pictures
+    from megastyle_cli.stream.job import Flow, run_job
+    from megastyle_cli.stream.source import read_records
+    from megastyle_cli.view.show import write_views
+
+    if not index:
+        raise MegastyleError("retrieve needs pictures to search", hint="give --index FOLDER")
+    read = partial(read_pictures, max_side_px=DECODED_PX)
+    bank = read_records(index)
+    run = Run("retrieve", {"backend": backend, "top": top, "keep_self": keep_self}, __version__)
+
+    def load_step(_: Any) -> Any:
+        encoder = load("style_encoder", backend)
+        built = build_index(bank, encoder, read)
+        facts = {"model": encoder.name, "run": run.key, "index": built.fingerprint}
+        step = partial(
+            retrieve, index=built, encoder=encoder, read=read, k=top, keep_self=keep_self
+        )
+        return lambda records: noted(step(records), "retrieve", **facts)
+
+    flow = Flow(
+        inputs=options.inputs_or_stdin(inputs, context),
+        output=output,
+        errors=errors,
+        max_errors=max_errors,
+        resume=resume,
+        overwrite=overwrite,
+        force=force,
+        shard=shard,
+        limit=limit,
+        paths=options.separator(paths, null),
+        batch_size=batch_size,
+        keep=bool(sheet or page),
+        stats=stats,
+        dry_run=dry_run,
+        quiet=quiet,
+    )
+    done = run_job(run, flow, load_step)
+    write_views(done.records, sheet, page, title="Found by style")
+    return done.code

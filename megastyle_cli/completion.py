@@ -159,7 +159,9 @@ def _zsh_word(name: str, help_text: str) -> str:
 def _zsh_case(command: Command) -> str:
     lines = [f"                {command.name}) _arguments \\"]
     for flag in command.flags:
-        told = flag.help.replace("'", "'\\''").replace("[", "(").replace("]", ")").replace(":", "\\:")
+        told = (
+            flag.help.replace("'", "'\\''").replace("[", "(").replace("]", ")").replace(":", "\\:")
+        )
         value = ""
         if flag.takes_value:
             value = f":value:({' '.join(flag.choices)})" if flag.choices else ":value:_files"

@@ -1,7 +1,7 @@
 """Every shared flag once: one name, one meaning, on every command that has it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,6 +78,14 @@ Backend = Annotated[
         "--backend", metavar="NAME", help="Which implementation, or package.module:Class."
     ),
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default=False,
+        help="A sentence-transformers model, by name or folder, instead of the builtin one.",
+    ),
+]
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -147,3 +155,15 @@ def inputs_or_stdin(inputs: list[str] | None, context: typer.Context) -> list[st
 def separator(paths: bool, null: bool) -> str | None:
     """What separates file names on standard input; None if it holds JSON lines."""
     return "\0" if null else "\n" if paths else None
+
+
+def embedder(backend: str, model: str | None) -> str:
+    """The text embedder meant: naming a model selects the backend that runs models."""
+    return "sentence-transformers" if model and backend == "builtin" else backend
+
+
+def load_embedder(backend: str, model: str | None) -> Any:
+    """The text embedder, with its model if one is named."""
+    from megastyle_cli.models.backend import load
+
+    return load("text_embedder", backend, **({"model": model} if model else {}))

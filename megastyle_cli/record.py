@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from megastyle_cli.errors import BadRecord
+
 Record = dict[str, Any]
 
 # Keys that name a picture; `neighbors` holds records with a `file_name` of their own.
@@ -112,3 +114,17 @@ def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:
             for near in neighbors
         ]
     return renamed
+
+
+def check_text(record: Record, key: str) -> None:
+    """Raises BadRecord("missing_key", ...) unless the record holds a text under `key`."""
+    if not isinstance(record.get(key), str):
+        raise BadRecord("missing_key", f"record {record['id']} has no text under {key!r}")
+
+
+def noted(
+    results: Iterable[Record | Failure], command: str, **facts: Any
+) -> Iterator[Record | Failure]:
+    """`results` with `facts` under `_megastyle.<command>`; failures as they are."""
+    for result in results:
+        yield result if isinstance(result, Failure) else note(result, command, **facts)

@@ -8,9 +8,8 @@ captioner's fault, so `style_sentence` never cuts a value.
 import math
 import re
 from dataclasses import dataclass, fields
-from typing import Literal
 
-Schema = Literal["v1", "v2"]
+from megastyle_cli.choices import Schema
 
 WORD_LIMITS = {
     "identity": 3,
@@ -41,6 +40,9 @@ class StyleAttributes:
     outline: str | None = None
     brushwork: str | None = None
     medium: str | None = None
+
+
+ATTRIBUTE_KEYS = tuple(f"style_{field.name}" for field in fields(StyleAttributes))
 
 
 def attribute_keys(attributes: StyleAttributes) -> dict[str, str]:
@@ -163,23 +165,25 @@ def nearest_color(lab: tuple[float, float, float]) -> str:
     Chroma and hue differences weigh less where both colours are strong, as in CIE94 with the
     geometric mean of both chromas; ties go to the name first in COLORS.
     """
-    return min(COLORS, key=lambda name: _distance(COLORS[name], lab))
+    lightness, a, b = lab
+    chroma = math.hypot(a, b)
+    root = math.sqrt(chroma)
+    best, shortest = "", math.inf
+    for name, (its_lightness, its_a, its_b), its_chroma, its_root in _TABLE:
+        strength = root * its_root
+        chroma_gap = chroma - its_chroma
+        hue_gap = (a - its_a) ** 2 + (b - its_b) ** 2 - chroma_gap**2
+        distance = (
+            (lightness - its_lightness) ** 2
+            + chroma_gap**2 / (1 + 0.045 * strength) ** 2
+            + hue_gap / (1 + 0.015 * strength) ** 2
+        )
+        if distance < shortest:
+            best, shortest = name, distance
+    return best
 
 
-def _distance(named: tuple[int, int, int], lab: tuple[float, float, float]) -> float:
-    lightness, a, b = (mine - its for mine, its in zip(named, lab, strict=True))
-    my_chroma, its_chroma = math.hypot(named[1], named[2]), math.hypot(lab[1], lab[2])
-    strength = math.sqrt(my_chroma * its_chroma)
-    chroma = my_chroma - its_chroma
-    hue_squared = max(0.0, a * a + b * b - chroma * chroma)
-    return (
-        lightness**2
-        + (chroma / (1 + 0.045 * strength)) ** 2
-        + hue_squared / (1 + 0.015 * strength) ** 2
-    )
-
-
-# CIELAB of typical samples, chosen by us; the last word of a two-word name is a name by itself.
+# CIELAB of typical samples, chosen by us.
 COLORS: dict[str, tuple[int, int, int]] = {
     "black": (0, 0, 0),
     "charcoal": (24, 0, -3),
@@ -212,8 +216,8 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "apricot": (76, 20, 40),
     "salmon": (68, 39, 30),
     "coral": (64, 53, 43),
-    "red": (48, 71, 52),
-    "scarlet": (55, 75, 64),
+    "red": (50, 76, 60),
+    "scarlet": (57, 70, 62),
     "crimson": (39, 62, 31),
     "maroon": (23, 40, 17),
     "burgundy": (17, 29, 4),
@@ -267,3 +271,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "sand": (80, 2, 25),
     "mahogany": (22, 28, 21),
 }
+_TABLE = [
+    (name, lab, math.hypot(*lab[1:]), math.sqrt(math.hypot(*lab[1:])))
+    for name, lab in COLORS.items()
+]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from megastyle_cli.choices import Kind
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.style import StyleAttributes
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
-Kind = Literal["style", "content", "both"]
 Role = Literal["captioner", "text_embedder", "style_encoder", "painter", "stylist"]
 
 
@@ -130,7 +130,9 @@ def load(role: Role, backend: str, **options: Any) -> Any:
     except ModuleNotFoundError as missing:
         raise MegastyleError(
             f"backend {backend!r} needs the package {missing.name!r}, which is not installed",
-            hint="pip install 'megastyle[builtin]'" if backend in known else f"pip install {missing.name}",
+            hint="pip install 'megastyle[builtin]'"
+            if backend in known
+            else f"pip install {missing.name}",
         ) from missing
     if not hasattr(module, class_name):
         raise MegastyleError(f"{module_name} has no class {class_name!r}", hint="check --backend")

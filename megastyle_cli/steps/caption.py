@@ -1,7 +1,9 @@
 """Describe pictures: a style sentence, its attributes and the content, beside what the record held."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.choices import Kind, Schema
 from megastyle_cli.errors import BadRecord
@@ -9,6 +11,9 @@ from megastyle_cli.models.backend import Captioner, Description
 from megastyle_cli.record import Failure, Record, note
 from megastyle_cli.steps.pictures import Read, pictures_of
 from megastyle_cli.style import ATTRIBUTE_KEYS, attribute_keys, style_sentence
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def caption(
@@ -27,22 +32,48 @@ def caption(
     """
     batch = list(records)
     pictures = pictures_of(batch, "file_name", read)
-    seen = iter(captioner.describe([p for p in pictures if not isinstance(p, BadRecord)], kind))
-    for record, picture in zip(batch, pictures, strict=True):
+    questions = [_open_question(record, kind) for record in batch]
+    seen = _described(captioner, pictures, questions)
+    for record, picture, description in zip(batch, pictures, seen, strict=True):
         if isinstance(picture, BadRecord):
             yield Failure(record, picture.kind, picture.message)
         else:
-            yield _described(record, next(seen), schema, captioner.name, run)
+            yield _told(record, description, schema, captioner.name, run)
 
 
-def _described(record: Record, seen: Description, schema: Schema, model: str, run: str) -> Record:
+def _open_question(record: Record, kind: Kind) -> Kind | None:
+    """What is left to ask of the picture, given what the record already says."""
+    if kind == "style" or not record.get("content"):
+        return kind
+    return "style" if kind == "both" else None
+
+
+def _described(
+    captioner: Captioner,
+    pictures: Sequence[Image | BadRecord],
+    questions: Sequence[Kind | None],
+) -> list[Description]:
+    """A description for each picture, in order; an empty one where there is nothing to ask."""
+    descriptions = [Description()] * len(pictures)
+    for question in {asked for asked in questions if asked is not None}:
+        rows, asked = [], []
+        for row, picture in enumerate(pictures):
+            if questions[row] == question and not isinstance(picture, BadRecord):
+                rows.append(row)
+                asked.append(picture)
+        for row, description in zip(rows, captioner.describe(asked, question), strict=True):
+            descriptions[row] = description
+    return descriptions
+
+
+def _told(record: Record, seen: Description, schema: Schema, model: str, run: str) -> Record:
     told = dict(record)
     if seen.style is not None:
         told = {key: value for key, value in record.items() if key not in ATTRIBUTE_KEYS}
         told |= {"style": style_sentence(seen.style, schema), **attribute_keys(seen.style)}
-    if seen.content is not None and "content" not in record:
+    if seen.content is not None:
         told["content"] = seen.content
     facts: dict[str, Any] = {"model": model, "run": run}
     if seen.confidence:
-        facts["confidence"] = {key: round(p, 2) for key, p in seen.confidence.items()}
+        facts["confidence"] = {name: round(sure, 2) for name, sure in seen.confidence.items()}
     return note(told, "caption", **facts)

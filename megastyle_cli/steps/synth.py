@@ -39,9 +39,7 @@ def synth(
         for record, content, style in zip(batch, contents, styles, strict=True)
     ]
     facts: dict[str, Any] = {"model": painter.name, "run": run, "strength": strength}
-    return render(
-        batch, requests, command="synth", paint=painter.paint, save=save, facts=facts
-    )
+    return render(batch, requests, command="synth", paint=painter.paint, save=save, facts=facts)
 
 
 def _request(

@@ -94,7 +94,9 @@ def _request(
     own = record.get("style_file_name")
     given = references if own in references.names else mixed([own] if own else [], [])
     if not given.names:
-        return BadRecord("missing_key", f"record {record['id']} has no style_file_name: give --style")
+        return BadRecord(
+            "missing_key", f"record {record['id']} has no style_file_name: give --style"
+        )
     styles = read_style(given.names)
     bad = [found for found in (content, *styles) if isinstance(found, BadRecord)]
     if any(found.kind != "missing_key" for found in bad):

@@ -103,7 +103,8 @@ def _upright_rgb(name: str, image: Image.Image, max_side_px: int | None) -> Imag
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadRecord(
-            "bad_image", f"{name} has {width:,} x {height:,} pixels, more than {MAX_PIXELS:,} in all"
+            "bad_image",
+            f"{name} has {width:,} x {height:,} pixels, more than {MAX_PIXELS:,} in all",
         )
     if max_side_px is not None:
         # Twice the size wanted: the resampling below then sees no blocks of the DCT scaling.
@@ -127,7 +128,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(gray: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+def _eight_bits(
+    gray: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]",
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     """Gray of any depth to 0..255: 16-bit values by their range, floats in 0..1 or by their own."""
     values = np.nan_to_num(gray.astype(np.float64))
     top = 65535.0 if values.max(initial=0) > 255 else 255.0

@@ -1,13 +1,14 @@
 """What all commands do around their step: open, loop or read everything, count, speak, exit."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, MegastyleError
+from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, Run, Step
+from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
 from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
@@ -61,9 +62,10 @@ def run_job(
     found = read_records(flow.inputs, limit=flow.limit, paths=flow.paths)
     if flow.dry_run:
         return _tell_plan(run, flow, where, shard, tally)
-    with Sink(
-        where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force
-    ) as sink, _shown(flow, tally, shard) as progress:
+    with (
+        Sink(where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force) as sink,
+        _shown(flow, tally, shard) as progress,
+    ):
         sink.kept = [] if flow.keep and where.final is None else None
         code = run_map(
             found,
@@ -81,11 +83,15 @@ def run_job(
 def run_barrier(
     run: Run,
     flow: Flow,
-    work: Callable[[Spool, Tally], Iterator[Record]],
+    work: Callable[[Spool, Tally], Iterator[Record | Failure]],
+    *,
+    check: Callable[[Record], None] = lambda record: None,
+    line: Callable[[Record], bytes] = dump_line,
 ) -> Done:
     """A command that reads everything before it writes: `work` gets the records, gives the results.
 
-    Nothing has the final name unless all of it does: a signal or an error leaves no output.
+    `check` raises BadRecord for a record that the work cannot use, `line` says how a
+    record is written. Nothing has the final name unless all of it does: a signal or an error leaves no output.
     """
     where = places(flow.output, Shard(), folder=False, errors=flow.errors)
     may_fail = tolerance(flow.max_errors)
@@ -93,12 +99,15 @@ def run_barrier(
     found = read_records(flow.inputs, limit=flow.limit)
     if flow.dry_run:
         return _tell_plan(run, flow, where, Shard(), tally)
-    with stop_signals(at_once=True), Sink(
-        where, run, overwrite=flow.overwrite, is_atomic=True
-    ) as sink, Spool() as spool, _shown(flow, tally, Shard()) as progress:
+    with (
+        stop_signals(at_once=True),
+        Sink(where, run, overwrite=flow.overwrite, is_atomic=True, line=line) as sink,
+        Spool() as spool,
+        _shown(flow, tally, Shard()) as progress,
+    ):
         sink.kept = [] if flow.keep and where.final is None else None
         for batch in batches(found, 1024):
-            for result in batch:
+            for result in (_checked(found_one, check) for found_one in batch):
                 tally.add(result)
                 if isinstance(result, Failure):
                     sink.write(result)
@@ -106,18 +115,40 @@ def run_barrier(
                     spool.add(result)
             progress.show()
         tally.written = 0
-        for record in work(spool, tally):
-            sink.write(record)
-            tally.written += 1
+        for result in work(spool, tally):
+            sink.write(result)
+            if isinstance(result, Failure):
+                tally.failed[result.kind] += 1
+            else:
+                tally.written += 1
         sink.commit()
     code = DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
     return _concluded(flow, tally, sink, code)
 
 
-def read_side_input(inputs: list[str]) -> list[Record]:
+def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bool) -> None:
+    """A second output of a barrier command: all of `records`, or no file."""
+    where = replace(places(output, Shard(), folder=False), errors=None, run=None)
+    with Sink(where, run, overwrite=overwrite, is_atomic=True) as sink:
+        for record in records:
+            sink.write(record)
+        sink.commit()
+
+
+def _checked(result: Record | Failure, check: Callable[[Record], None]) -> Record | Failure:
+    if isinstance(result, Failure):
+        return result
+    try:
+        check(result)
+    except BadRecord as bad:
+        return Failure(result, bad.kind, bad.message)
+    return result
+
+
+def read_side_input(inputs: list[str], check: Callable[[Record], None]) -> list[Record]:
     """A second input that must be whole, such as the contents of `pair`: its first failure ends us."""
     records: list[Record] = []
-    for found in read_records(inputs):
+    for found in (_checked(result, check) for result in read_records(inputs)):
         if isinstance(found, Failure):
             raise MegastyleError(found.message, hint="mend it or leave it out")
         records.append(found)
@@ -140,6 +171,8 @@ def _concluded(flow: Flow, tally: Tally, sink: Sink, code: int) -> Done:
     if flow.stats is not None:
         tally.write_stats(flow.stats)
     if not flow.quiet:
+        for remark in tally.remarks:
+            say(f"{tally.command}: {remark}")
         say(last_sentence(tally, sink.where.errors))
         if code == TRY_AGAIN:
             say(f"{tally.command}: stopped by a signal; the same command with --resume goes on")

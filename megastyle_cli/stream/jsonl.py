@@ -41,7 +41,9 @@ def read_file(path: Path) -> Iterator[Record | Failure]:
         with opener(path, "rb") as lines:
             yield from read_lines(lines, str(path))
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-        raise MegastyleError(f"{path} is cut off or damaged: {error}", hint="make it again") from error
+        raise MegastyleError(
+            f"{path} is cut off or damaged: {error}", hint="make it again"
+        ) from error
 
 
 def read_lines(lines: IO[bytes] | Iterable[bytes], origin: str) -> Iterator[Record | Failure]:

@@ -26,6 +26,7 @@ class Tally:
     written: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     measured: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)  # said before the last sentence
     started_s: float = field(default_factory=time.monotonic)
 
     def add(self, result: Record | Failure) -> None:

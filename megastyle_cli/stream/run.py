@@ -96,7 +96,9 @@ def tolerance(text: str) -> Callable[[int, int], bool]:
         if allowed < 0:
             raise ValueError
     except ValueError:
-        raise MegastyleError(f"--max-errors is {text!r}, not N or N%", hint="give 5 or 1%") from None
+        raise MegastyleError(
+            f"--max-errors is {text!r}, not N or N%", hint="give 5 or 1%"
+        ) from None
     if text.endswith("%"):
         return lambda failed, read: failed <= read * allowed / 100
     return lambda failed, read: failed <= allowed

@@ -42,7 +42,9 @@ def picture_writer(output: str, *, overwrite: bool) -> Callable[[str, Image], st
     """
     if output == "-":
         if sys.stdout.isatty():
-            raise MegastyleError("a PNG to a terminal", hint="redirect it: -o - > out.png, or -o out.png")
+            raise MegastyleError(
+                "a PNG to a terminal", hint="redirect it: -o - > out.png, or -o out.png"
+            )
         return _to_stdout
     path = Path(output)
     if path.exists() and not overwrite:

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,7 +66,10 @@ def places(output: str, shard: Shard, *, folder: bool, errors: str | None = None
         )
     if path.is_dir():
         raise MegastyleError(f"{path} is a directory", hint="give a file name such as out.jsonl")
-    stem = next((str(path).removesuffix(s) for s in SUFFIXES if path.name.endswith(s)), str(path))
+    stem = next(
+        (str(path).removesuffix(s) for s in (*SUFFIXES, ".json") if path.name.endswith(s)),
+        str(path),
+    )
     return Places(
         final=path,
         errors=named or Path(f"{stem}.errors.jsonl"),
@@ -93,10 +96,11 @@ class Sink:
         overwrite: bool = False,
         force: bool = False,
         is_atomic: bool = False,
+        line: Callable[[Record], bytes] = dump_line,
     ) -> None:
         self.where, self.run = where, run
         self.resume, self.overwrite, self.force = resume, overwrite, force
-        self.is_atomic = is_atomic
+        self.is_atomic, self.dump = is_atomic, line
         self.done: Counter[str] = Counter()
         self.kept: list[Record] | None = None
         self._lines: IO[bytes] | None = None
@@ -164,7 +168,9 @@ class Sink:
         """Where the picture of this record belongs: one of 256 folders by a hash of the id."""
         hashed = bytes_id(record_id.encode("utf-8", "surrogatepass"))
         is_plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}", record_id)
-        return self.where.base / "images" / hashed[:2] / f"{record_id if is_plain else hashed}{suffix}"
+        return (
+            self.where.base / "images" / hashed[:2] / f"{record_id if is_plain else hashed}{suffix}"
+        )
 
     @property
     def _out(self) -> IO[bytes]:
@@ -176,8 +182,8 @@ class Sink:
 
     def _line(self, record: Record, base: Path) -> bytes:
         if self.where.final is None:
-            return dump_line(record)
-        return dump_line(rename_pictures(record, lambda name: relative(name, base)))
+            return self.dump(record)
+        return self.dump(rename_pictures(record, lambda name: relative(name, base)))
 
     def _write_failure(self, failure: Failure) -> None:
         log.warning("%s", failure.message)

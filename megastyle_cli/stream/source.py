@@ -67,7 +67,10 @@ def with_id(found: Record | Failure) -> Record | Failure:
     if given not in (None, ""):
         return {"id": str(given), **rest}
     try:
-        return {"id": picture_id(rest["file_name"]) if "file_name" in rest else text_id(rest), **rest}
+        return {
+            "id": picture_id(rest["file_name"]) if "file_name" in rest else text_id(rest),
+            **rest,
+        }
     except BadRecord as bad:
         return Failure(rest, bad.kind, bad.message)
 
@@ -99,7 +102,9 @@ def _reader(name: str, paths: str | None) -> Iterable[Record | Failure]:
             path.open("rb").close()
             return _rebased(read_file(path), str(path.parent))
     except PermissionError as error:
-        raise MegastyleError(f"{error.filename} may not be read", hint="check permissions") from error
+        raise MegastyleError(
+            f"{error.filename} may not be read", hint="check permissions"
+        ) from error
     if path.suffix.lower() in (".json", ".csv", ".txt", ".parquet", ".tar", ".zip"):
         raise MegastyleError(
             f"{name}: {path.suffix} files are not read",

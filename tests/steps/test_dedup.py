@@ -1,0 +1,276 @@
+"""Duplicates: kept keepers, true scores, the first kept, whatever the text."""
+
+import random
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
+from megastyle_cli.steps import dedup
+from megastyle_cli.steps.dedup import (
+    Duplicate,
+    NearOptions,
+    SemanticOptions,
+    count_stages,
+    find_duplicates,
+    gram_sets,
+    normalized,
+)
+
+WORDS = [a + b for a in "bcdfghklmn" for b in ("alo", "eru", "ita", "omi", "unda", "ysto")]
+ODD = [
+    "",
+    " \t\n",
+    "\0",
+    "\ud800",
+    "\udfff\ud800 twice",
+    "one",
+    "!!!",
+    "...",
+    "\U0001f600",
+    "\U0001f601",
+    "\U0001f600 \U0001f3a8",
+    "\u05e9\u05de\u05df \u05e2\u05dc \u05d1\u05d3",
+    "\u202eabc\u202c def",
+    "\u5f69\u58a8\u753b\u98ce\u683c",
+    "a\u0301 e\u0301",
+    "\ufb01ne \u00c5 stra\u00dfe",
+    "x" * 5000,
+    "word " * 3000,
+]
+
+
+def prompts(count: int, seed: int) -> list[str]:
+    """Prompts of 5 to 30 words, a third with one to three words changed, dropped or moved."""
+    rng = random.Random(seed)
+    made: list[str] = []
+    for _ in range(count):
+        words = rng.choices(WORDS, k=rng.randint(5, 30))
+        if made and rng.random() < 0.4:
+            words = rng.choice(made).split()
+            for _ in range(rng.randint(0, 3)):
+                place = rng.randrange(len(words))
+                words[place : place + rng.randint(0, 1)] = [rng.choice(WORDS)]
+        made.append(" ".join(words))
+    return made
+
+
+def grams(text: str, ngram: int) -> set[tuple[str, ...]]:
+    words = normalized(text).split()
+    return {tuple(words[i : i + ngram]) for i in range(max(1, len(words) - ngram + 1))}
+
+
+def jaccard(first: str, second: str, ngram: int) -> float:
+    a, b = grams(first, ngram), grams(second, ngram)
+    return len(a & b) / len(a | b)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def first_kept(count, similarity, threshold) -> list[tuple[int, int]]:
+    """The rule itself, over all pairs: (row, the first kept row that is close enough)."""
+    kept: list[int] = []
+    found = []
+    for row in range(count):
+        keeper = next((at for at in kept if similarity(row, at) >= threshold), None)
+        if keeper is None:
+            kept.append(row)
+        else:
+            found.append((row, keeper))
+    return found
+
+
+@pytest.mark.parametrize("ngram", [1, 2, 3])
+def test_near_duplicates_equal_the_rule_applied_to_all_pairs(ngram):
+    texts = prompts(400, seed=ngram)
+    near = NearOptions(ngram=ngram)
+
+    found = find_duplicates(texts, exact=False, near=near)
+
+    expected = first_kept(
+        len(texts), lambda a, b: jaccard(texts[a], texts[b], ngram), near.threshold
+    )
+    assert len(expected) > 40
+    assert [(one.row, one.of) for one in found] == expected
+    assert [one.score for one in found] == pytest.approx(
+        [jaccard(texts[row], texts[of], ngram) for row, of in expected]
+    )
+
+
+def test_semantic_duplicates_equal_the_rule_applied_to_all_pairs():
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(300, 24))
+    vectors = unit(centers[rng.integers(0, 300, 2500)] + rng.normal(0, 0.15, (2500, 24)))
+    texts = [f"text {row}" for row in range(len(vectors))]
+    cosines = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+
+    found = find_duplicates(
+        texts,
+        semantic=SemanticOptions(threshold=0.95),
+        embed=lambda some: vectors[[int(text.split()[1]) for text in some]],
+    )
+
+    expected = first_kept(len(texts), lambda a, b: cosines[a, b], 0.95)
+    assert len(expected) > 500
+    assert [(one.row, one.of) for one in found] == expected
+    assert [one.score for one in found] == pytest.approx(
+        [cosines[pair] for pair in expected], abs=1e-6
+    )
+
+
+def test_every_keeper_is_kept_earlier_and_close_enough_when_all_three_are_on():
+    texts = prompts(1500, seed=5)
+    texts += [text.upper() for text in texts[::3]]
+    near, semantic = NearOptions(), SemanticOptions(threshold=0.9)
+    embed = StaticEmbedder().embed
+
+    found = find_duplicates(texts, near=near, semantic=semantic, embed=embed)
+
+    gone = {one.row for one in found}
+    vectors = embed([normalized(text) for text in texts])
+    assert {one.how for one in found} == {"exact", "near", "semantic"}
+    for one in found:
+        assert one.of not in gone
+        assert one.of < one.row
+        true_score = {
+            "exact": float(normalized(texts[one.row]) == normalized(texts[one.of])),
+            "near": jaccard(texts[one.row], texts[one.of], near.ngram),
+            "semantic": float(vectors[one.row] @ vectors[one.of]),
+        }[one.how]
+        assert one.score == pytest.approx(true_score, abs=1e-6)
+        least = {"exact": 1.0, "near": near.threshold, "semantic": semantic.threshold}[one.how]
+        assert one.score >= least
+
+
+def test_where_blocks_end_changes_nothing(monkeypatch):
+    texts = prompts(700, seed=6)
+    options = {"near": NearOptions(), "semantic": SemanticOptions(threshold=0.9)}
+    whole = find_duplicates(texts, embed=StaticEmbedder().embed, **options)
+
+    monkeypatch.setattr(dedup, "_BLOCK", 7)
+
+    assert find_duplicates(texts, embed=StaticEmbedder().embed, **options) == whole
+    assert {one.how for one in whole} == {"exact", "near", "semantic"}
+
+
+def test_distinct_texts_are_not_chained_away():
+    words = WORDS[:30]
+    # each differs from the last by two words, the last from the first by all
+    chain = [" ".join(WORDS[30 : 30 + step] + words[step:]) for step in range(0, 31, 2)]
+
+    found = find_duplicates(chain, near=NearOptions())
+
+    kept = [row for row in range(len(chain)) if row not in {one.row for one in found}]
+    assert len(kept) > 3
+    for a, b in combinations(kept, 2):
+        assert jaccard(chain[a], chain[b], 2) < NearOptions().threshold
+
+
+def test_exact_looks_past_case_width_and_white_space():
+    texts = ["Teal  on Ochre", "teal on ochre ", "\uff34eal on\u00a0ochre", "teal on ochre.", ""]
+
+    found = find_duplicates([*texts, " "])
+
+    assert [(one.row, one.of, one.how) for one in found] == [
+        (1, 0, "exact"),
+        (2, 0, "exact"),
+        (5, 4, "exact"),
+    ]
+
+
+def test_a_copy_of_a_near_duplicate_names_the_kept_text():
+    text = " ".join(WORDS[:30])
+    edited = text.replace(WORDS[15], "other")
+
+    found = find_duplicates([text, edited, edited], near=NearOptions())
+
+    assert [(one.row, one.of, one.how) for one in found] == [(1, 0, "near"), (2, 0, "near")]
+
+
+def test_same_texts_in_another_order_leave_as_many_groups_where_groups_are_far_apart():
+    rng = random.Random(3)
+    families = [rng.choices(WORDS, k=30) for _ in range(50)]
+    texts = [" ".join(words) for words in families]
+    texts += [" ".join([*words[:29], "changed"]) for words in families]
+
+    left = []
+    for seed in range(3):
+        random.Random(seed).shuffle(texts)
+        left.append(len(texts) - len(find_duplicates(texts, near=NearOptions())))
+
+    assert left == [50, 50, 50]
+
+
+def test_whatever_the_text_nothing_crashes_and_only_equals_are_joined():
+    embed = StaticEmbedder().embed
+    options = {"near": NearOptions(), "semantic": SemanticOptions(), "embed": embed}
+
+    found = find_duplicates(ODD + ODD, **options)
+
+    first = {(one.row, one.of) for one in found if one.row < len(ODD)}
+    assert (1, 0) in first  # both are empty once trimmed
+    assert (9, 8) not in first  # two faces are two words
+    assert {one.row for one in found} >= set(range(len(ODD), 2 * len(ODD)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_characters_never_crash(seed):
+    rng = random.Random(seed)
+    ranges = [(0, 0x20), (0x20, 0x7F), (0x5D0, 0x5EA), (0x4E00, 0x4E20), (0xD800, 0xDFFF)]
+    ranges += [(0x1F600, 0x1F640), (0x300, 0x36F), (0x2000, 0x206F)]
+    texts = [
+        "".join(chr(rng.randint(*rng.choice(ranges))) for _ in range(rng.randint(0, 12)))
+        for _ in range(300)
+    ]
+
+    found = find_duplicates(
+        texts, near=NearOptions(ngram=3), semantic=SemanticOptions(), embed=StaticEmbedder().embed
+    )
+
+    assert all(one.of < one.row for one in found)
+
+
+def test_no_texts_have_no_duplicates():
+    options = {"near": NearOptions(), "semantic": SemanticOptions()}
+
+    assert find_duplicates([], embed=StaticEmbedder().embed, **options) == []
+
+
+def test_every_text_has_a_gram_and_its_hashes_do_not_depend_on_the_others():
+    hashes, starts = gram_sets(ODD, 3)
+    alone = [gram_sets([text], 3)[0] for text in ODD]
+
+    assert (np.diff(starts) > 0).all()
+    for row, own in enumerate(alone):
+        assert np.array_equal(hashes[starts[row] : starts[row + 1]], own)
+
+
+def test_a_sentence_that_differs_in_one_attribute_does_not_mean_the_same():
+    sentence = (
+        "In the style of {}, {} with {} accents, {} lighting, {} surface, {} edges, {}, in {}."
+    )
+    seen = ["flat poster", "teal", "orange", "upper left", "smooth", "soft", "broad impasto", "ink"]
+    other = ["pixel art", "red", "cream", "dim right", "rough", "sharp", "fine wash", "oil paint"]
+    texts = [sentence.format(*seen)]
+    texts += [sentence.format(*seen[:i], other[i], *seen[i + 1 :]) for i in range(len(seen))]
+
+    found = find_duplicates(texts, semantic=SemanticOptions(), embed=StaticEmbedder().embed)
+
+    assert found == []
+
+
+def test_stages_see_what_the_one_before_left_and_show_their_least_alike_pair():
+    found = [
+        Duplicate(row=1, of=0, how="exact", score=1.0),
+        Duplicate(row=3, of=0, how="near", score=0.9),
+        Duplicate(row=4, of=2, how="near", score=0.8),
+    ]
+
+    exact, near, semantic = count_stages(found, 10, ["exact", "near", "semantic"])
+
+    assert (exact.seen, exact.removed, exact.example) == (10, 1, found[0])
+    assert (near.seen, near.removed, near.example) == (9, 2, found[2])
+    assert (semantic.seen, semantic.removed, semantic.example) == (7, 0, None)

@@ -1,0 +1,522 @@
+"""The command-line contract, rule by rule, against every command, in real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megastyle_cli.app import COMMANDS
+from tests.conftest import Runner, draw, jsonl, lines
+
+MAPS = ("caption", "synth", "retrieve", "transfer")
+BARRIERS = ("dedup", "cluster", "pair")
+FILTERS = ("caption", "dedup", "cluster", "pair", "retrieve")  # records on stdout by default
+FOLDERS = ("synth", "transfer")
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a command is called in `folder`: its input and the flags it needs besides -o."""
+
+    input: Path
+    flags: tuple[object, ...]
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        return (self.input, *self.flags)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    """One small call of every command, on eight drawn pictures."""
+    folder = tmp_path_factory.mktemp("contract")
+    imgs = folder / "imgs"
+    imgs.mkdir()
+    for seed in range(8):
+        draw(seed).save(imgs / f"{seed}.png")
+    listing = [
+        {"id": f"r{seed}", "file_name": f"{seed}.png", "license": "cc0", "nested": {"b": [1]}}
+        for seed in range(8)
+    ]
+    jsonl(imgs / "metadata.jsonl", listing)
+    styles = [
+        {
+            **record,
+            "file_name": f"imgs/{n}.png",
+            "style": f"In the style of number {n}, {c} with ink.",
+        }
+        for n, (record, c) in enumerate(zip(listing, COLOURS, strict=True))
+    ]
+    contents = [
+        {"id": f"c{n}", "content": f"thing {n}", "file_name": f"imgs/{n}.png"} for n in range(8)
+    ]
+    pairs = [
+        {
+            "id": f"s{n % 2}_c{n}",
+            "style_id": f"s{n % 2}",
+            "content_id": f"c{n}",
+            "style_file_name": f"imgs/{n % 2}.png",
+            "content_file_name": f"imgs/{n}.png",
+            "license": "cc0",
+            "nested": {"b": [1]},
+        }
+        for n in range(8)
+    ]
+    scored = [{**pair, "file_name": pair["content_file_name"]} for pair in pairs]
+    found = {
+        "caption": Case(imgs, ("--kind", "style")),
+        "dedup": Case(jsonl(folder / "styles.jsonl", styles), ()),
+        "cluster": Case(folder / "styles.jsonl", ("--levels", "4,2")),
+        "pair": Case(
+            folder / "styles.jsonl",
+            ("--contents", jsonl(folder / "contents.jsonl", contents), "--per-style", 2),
+        ),
+        "synth": Case(jsonl(folder / "pairs.jsonl", pairs), ("--size", 64)),
+        "retrieve": Case(imgs, ("--index", imgs, "--top", 3)),
+        "transfer": Case(imgs, ("--style", imgs / "0.png", "--size", 64)),
+        "eval": Case(jsonl(folder / "scored.jsonl", scored), ()),
+    }
+    assert set(found) == set(COMMANDS), "a new command needs a case here"
+    return found
+
+
+COLOURS = "teal ochre crimson ivory navy olive plum gold".split()
+
+
+def output_of(command: str, folder: Path) -> Path:
+    return folder / "out" if command in FOLDERS else folder / "out.jsonl"
+
+
+def listing_of(command: str, output: Path) -> Path:
+    return output / "metadata.jsonl" if command in FOLDERS else output
+
+
+def content_of(output: Path) -> dict[str, bytes]:
+    """Every file of an output by its name, notes on the run left out."""
+    files = sorted(output.rglob("*")) if output.is_dir() else [output]
+    return {
+        str(path.relative_to(output.parent)): path.read_bytes()
+        for path in files
+        if path.is_file() and "run.json" not in path.name
+    }
+
+
+def say_nothing_of_tracebacks(ended: subprocess.CompletedProcess[bytes]) -> None:
+    assert b"Traceback" not in ended.stderr, ended.stderr.decode()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_opens_with_a_sentence_and_examples(megastyle: Runner, command: str) -> None:
+    ended = megastyle(command, "--help")
+    text = ended.stdout.decode()
+
+    assert ended.returncode == 0 and ended.stderr == b""
+    assert text.count(f"megastyle {command}") >= 3  # the usage line and two examples or more
+    assert text.index("Examples:") < text.index("Options:")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_output_is_json_lines_and_words_go_to_stderr(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    flags = ("-o", output_of(command, tmp_path)) if command in FOLDERS else ()
+
+    ended = megastyle(command, *cases[command].arguments, *flags)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert len(lines(ended.stdout)) == (0 if command in FOLDERS else RECORDS_OUT.get(command, 8))
+    last = ended.stderr.decode().splitlines()[-1]
+    assert last.startswith(f"{command}: 8 in") and "0 failed" in last
+
+
+RECORDS_OUT = {"pair": 16, "eval": 1}
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "eval"])
+def test_unknown_keys_pass_through_in_order(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    output = output_of(command, tmp_path)
+
+    megastyle(command, *cases[command].arguments, "-o", output)
+
+    for record in lines(listing_of(command, output)):
+        assert record["license"] == "cc0" and record["nested"] == {"b": [1]}
+        keys = list(record)
+        assert keys.index("license") < keys.index("nested")
+        assert record["_megastyle"][command]["run"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_bad_lines_fail_alone_and_nothing_is_lost(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    case = cases[command]
+    good = case.input / "metadata.jsonl" if case.input.is_dir() else case.input
+    torn = good.parent / f"torn-{command}.jsonl"
+    torn.write_bytes(b'{"id": "x", \n\n' + good.read_bytes() + b'{"score": NaN}\n')
+    output = output_of(command, tmp_path)
+
+    ended = megastyle(command, torn, *case.flags, "-o", output)
+
+    assert ended.returncode == 3, ended.stderr.decode()
+    say_nothing_of_tracebacks(ended)
+    written = lines(listing_of(command, output))
+    assert len(written) == RECORDS_OUT.get(command, 8)
+    name = "out/errors.jsonl" if command in FOLDERS else "out.errors.jsonl"
+    failed = lines(tmp_path / name)
+    assert [record["_error"]["kind"] for record in failed] == ["bad_json", "bad_json"]
+    assert b"line 1" in ended.stderr and str(torn).encode() in ended.stderr
+
+    again = megastyle(command, torn, *case.flags, "-o", output, "--overwrite", "--max-errors", 2)
+    assert again.returncode == 0
+
+
+@pytest.mark.parametrize("command", FILTERS)
+def test_a_closed_reader_is_a_success(cases: dict[str, Case], command: str) -> None:
+    words = " ".join(f"'{word}'" for word in cases[command].arguments)
+    script = f"set -o pipefail; '{sys.executable}' -m megastyle_cli {command} {words} -q | head -1"
+    if command in MAPS:
+        script = script.replace(" -q ", " -q --batch-size 1 ")
+
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert len(lines(ended.stdout)) == 1 and ended.stderr == b""
+
+
+def test_a_reader_that_is_gone_before_we_write_is_a_success(cases: dict[str, Case]) -> None:
+    words = " ".join(f"'{word}'" for word in cases["dedup"].arguments)
+    script = f"set -o pipefail; '{sys.executable}' -m megastyle_cli dedup {words} -q | true"
+
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_existing_output_is_refused_and_overwrite_replaces_it(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    output = output_of(command, tmp_path)
+    arguments = (command, *cases[command].arguments, "-o", output)
+    assert megastyle(*arguments).returncode == 0
+    before = content_of(output)
+
+    refused = megastyle(*arguments)
+    assert refused.returncode == 2 and b"--overwrite" in refused.stderr
+    assert (b"--resume" in refused.stderr) == (command in MAPS)
+    assert content_of(output) == before
+
+    assert megastyle(*arguments, "--overwrite").returncode == 0
+    assert content_of(output) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_dry_run_speaks_and_writes_nothing(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    ended = megastyle(command, *cases[command].arguments, "-o", output_of(command, tmp_path), "-n")
+
+    assert ended.returncode == 0 and ended.stdout == b""
+    assert b"8 read" in ended.stderr and str(tmp_path).encode() in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_named_inputs_leave_stdin_alone_and_quiet_is_quiet(
+    cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    # stdin is a pipe that nobody closes: reading it would hang
+    reader, writer = os.pipe()
+    arguments = map(str, (*cases[command].arguments, "-o", output_of(command, tmp_path), "-q"))
+    ended = subprocess.run(
+        [sys.executable, "-m", "megastyle_cli", command, *arguments],
+        stdin=reader,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    os.close(writer)
+    os.close(reader)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_records_on_stdin_and_limit_and_stats(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    case = cases[command]
+    good = case.input / "metadata.jsonl" if case.input.is_dir() else case.input
+    stats, output = tmp_path / "stats.json", output_of(command, tmp_path)
+
+    ended = megastyle(
+        *(command, *case.flags, "-o", output, "--limit", 5, "--stats", stats),
+        stdin=good.read_bytes(),
+        cwd=good.parent,
+    )
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    counts = lines(stats.read_bytes().replace(b"\n", b""))[0]
+    assert (counts["in"], counts["failed"]) == (5, 0) and counts["seconds"] > 0
+
+
+@pytest.mark.parametrize("command", MAPS)
+def test_batch_size_changes_nothing(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    made = []
+    for size in (1, 8):
+        (tmp_path / str(size)).mkdir()
+        output = output_of(command, tmp_path / str(size))
+        megastyle(command, *cases[command].arguments, "-o", output, "--batch-size", size)
+        made.append(content_of(output))
+
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("command", MAPS)
+def test_shards_together_are_the_whole(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    whole, parts = output_of(command, tmp_path), tmp_path / "parts"
+    megastyle(command, *cases[command].arguments, "-o", whole)
+    for index in range(3):
+        shard = ("--shard", f"{index}/3", "-o", parts)
+        assert megastyle(command, *cases[command].arguments, *shard).returncode == 0
+
+    found: list[dict[str, Any]] = []
+    for index in range(3):
+        part = parts / f"part-{index:05}-of-00003"
+        found += lines(
+            part / "metadata.jsonl" if command in FOLDERS else part.with_suffix(".jsonl")
+        )
+    ids = [record["id"] for record in lines(listing_of(command, whole))]
+    assert sorted(record["id"] for record in found) == sorted(ids)
+
+    refused = megastyle(command, *cases[command].arguments, "--shard", "0/2", "-o", parts)
+    assert refused.returncode == 2 and b"parts of 3" in refused.stderr
+
+
+@pytest.mark.parametrize("command", MAPS)
+def test_killed_and_resumed_gives_the_same_bytes(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "whole").mkdir()
+    whole, output = output_of(command, tmp_path / "whole"), output_of(command, tmp_path)
+    arguments = (*cases[command].arguments, "--batch-size", 1)
+    megastyle(command, *arguments, "-o", whole)
+
+    kill_after_a_line(command, arguments, output, signal.SIGKILL)
+    resumed = megastyle(command, *arguments, "-o", output, "--resume")
+
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    # what was relative to one folder is relative to the other
+    expected = {k: v.replace(b"../../", b"../") for k, v in content_of(whole).items()}
+    made = {k: v.replace(b"../../", b"../") for k, v in content_of(output).items()}
+    assert {Path(k).name for k in made} == {Path(k).name for k in expected}
+    assert [r["id"] for r in lines(listing_of(command, output))] == [
+        r["id"] for r in lines(listing_of(command, whole))
+    ]
+
+
+def kill_after_a_line(
+    command: str, arguments: tuple[object, ...], output: Path, number: signal.Signals
+) -> int:
+    """Starts a command, sends it a signal once its unfinished output holds a line; its exit code."""
+    partial = listing_of(command, output)
+    partial = partial.with_name(f"{partial.name}.partial")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "megastyle_cli", command, *map(str, arguments), "-o", str(output)],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while started.poll() is None and not (partial.exists() and partial.stat().st_size):
+        time.sleep(0.002)
+    started.send_signal(number)
+    started.communicate()
+    return started.returncode
+
+
+@pytest.mark.parametrize("command", MAPS)
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_stop_signals_leave_a_partial_file_that_can_be_resumed(
+    megastyle: Runner,
+    cases: dict[str, Case],
+    tmp_path: Path,
+    command: str,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    many = repeat_input(cases[command], tmp_path)
+    arguments = (many, *cases[command].flags, "--batch-size", 1)
+    output = output_of(command, tmp_path)
+
+    assert kill_after_a_line(command, arguments, output, number) == code
+    assert not listing_of(command, output).exists()
+
+    resumed = megastyle(command, *arguments, "-o", output, "--resume")
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    assert [r["id"] for r in lines(listing_of(command, output))] == [r["id"] for r in lines(many)]
+
+
+def repeat_input(case: Case, folder: Path) -> Path:
+    """Enough records that a signal always finds the command at work."""
+    source = case.input / "metadata.jsonl" if case.input.is_dir() else case.input
+    keys = ("file_name", "style_file_name", "content_file_name")
+    records = [
+        {k: str(source.parent / v) if k in keys else v for k, v in record.items()}
+        | {"id": f"{record['id']}-{turn}"}
+        for turn in range(12)
+        for record in lines(source)
+    ]
+    return jsonl(folder / "many.jsonl", records)
+
+
+@pytest.mark.parametrize("command", BARRIERS)
+def test_a_stopped_barrier_leaves_nothing(
+    cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    # its input stays open, so that the signal always finds it reading
+    started = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "megastyle_cli",
+            command,
+            "-",
+            *map(str, cases[command].flags),
+            "-o",
+            str(tmp_path / "out.jsonl"),
+        ],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not (tmp_path / "out.jsonl.partial").exists():
+        time.sleep(0.002)
+    started.send_signal(signal.SIGTERM)
+    _, words = started.communicate()
+
+    assert started.returncode == 75, words.decode()
+    assert not (tmp_path / "out.jsonl").exists()
+    assert not (tmp_path / "out.jsonl.partial").exists()
+
+
+def test_resume_with_other_options_is_refused_and_names_them(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    megastyle("caption", cases["caption"].input, "--kind", "style", "-o", out)
+
+    ended = megastyle(
+        "caption",
+        cases["caption"].input,
+        "--schema",
+        "v1",
+        "--kind",
+        "style",
+        "-o",
+        out,
+        "--resume",
+    )
+
+    assert ended.returncode == 2
+    assert b"schema was 'v2' and is 'v1'" in ended.stderr and b"--force" in ended.stderr
+
+
+@pytest.mark.parametrize("command", FILTERS)
+def test_a_full_disk_is_one_sentence_and_exit_1(cases: dict[str, Case], command: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        arguments = map(str, cases[command].arguments)
+        ended = subprocess.run(
+            [sys.executable, "-m", "megastyle_cli", command, *arguments, "-q"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert ended.stderr.decode().strip() == "error: no space left on device"
+
+
+def test_a_disk_that_fills_while_pictures_are_made_loses_nothing(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    words = " ".join(f"'{word}'" for word in (*cases["synth"].arguments, "-o", tmp_path / "out"))
+    run = f"'{sys.executable}' -m megastyle_cli synth {words} --size 400 --batch-size 1"
+
+    # a limit on the size of a file stands for the end of the disk
+    ended = subprocess.run(["bash", "-c", f"ulimit -f 60; {run}"], capture_output=True, check=False)
+    say_nothing_of_tracebacks(ended)  # type: ignore[arg-type]
+    assert ended.returncode == 1 and b"error: " in ended.stderr
+
+    resumed = subprocess.run(["bash", "-c", f"{run} --resume"], capture_output=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    assert len(lines(tmp_path / "out" / "metadata.jsonl")) == 8
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_usage_errors_are_exit_2_with_a_hint(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
+) -> None:
+    output = ("-o", output_of(command, tmp_path))
+    flags = cases[command].flags
+    for arguments, word in [
+        ((tmp_path / "missing.jsonl", *flags, *output), b"does not exist"),
+        ((*cases[command].arguments, *output, "--no-such-flag"), b"--no-such-flag"),
+        ((*cases[command].arguments, *output, "--max-errors", "many"), b"--max-errors"),
+        (("-", "-", *flags, *output), b"only once"),
+    ]:
+        ended = megastyle(command, *arguments)
+        assert ended.returncode == 2, (arguments, ended.stderr.decode())
+        assert word in ended.stderr
+        assert ended.stdout == b""
+        say_nothing_of_tracebacks(ended)
+
+
+def test_an_unknown_command_suggests_the_nearest(megastyle: Runner) -> None:
+    ended = megastyle("dedupe")
+
+    assert ended.returncode == 2 and b"dedup" in ended.stderr
+
+
+def test_no_command_prints_help_and_exits_2(megastyle: Runner) -> None:
+    ended = megastyle()
+
+    assert ended.returncode == 2
+    assert b"caption" in ended.stdout + ended.stderr
+
+
+def test_version(megastyle: Runner) -> None:
+    from megastyle_cli import __version__
+
+    assert megastyle("--version").stdout.decode() == f"megastyle {__version__}\n"
+
+
+def test_a_flag_means_the_same_on_every_command() -> None:
+    import typer
+
+    from megastyle_cli.app import app
+
+    seen: dict[str, tuple[str, str | None]] = {}
+    group: Any = typer.main.get_command(app)
+    for name in COMMANDS:
+        for option in group.commands[name].params:
+            if option.param_type_name != "option" or option.name in OWN_HELP:
+                continue
+            for spelling in option.opts:
+                first, help_text = seen.setdefault(spelling, (name, option.help))
+                assert option.help == help_text, f"{spelling} differs on {first} and {name}"
+
+
+# these say what they do on their own command, in the same sense
+OWN_HELP = {"output", "size", "on", "backend"}

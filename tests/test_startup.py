@@ -1,0 +1,48 @@
+"""Help and version import nothing heavy: watched in a fresh process, by module name, not by clock."""
+
+import subprocess
+import sys
+
+import pytest
+
+from megastyle_cli.app import COMMANDS
+
+HEAVY = (
+    "torch numpy PIL transformers diffusers sentence_transformers faiss accelerate ray pyarrow"
+    " jsonlines tqdm onnxruntime tokenizers safetensors wordllama"
+).split()
+
+WATCH = """
+import sys
+from megastyle_cli.app import main
+sys.argv = ["megastyle", *{arguments!r}]
+try:
+    main()
+except SystemExit as end:
+    assert end.code in (0, 2), end.code
+heavy = sorted(set({heavy!r}) & set(sys.modules))
+sys.stderr.write("heavy:" + ",".join(heavy))
+"""
+
+
+def heavy_after(*arguments: str) -> str:
+    script = WATCH.format(arguments=arguments, heavy=HEAVY)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return ended.stderr.rsplit("heavy:", 1)[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_imports_nothing_heavy(command: str) -> None:
+    assert heavy_after(command, "--help") == ""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], [], ["completion", "bash"]])
+def test_help_version_and_completion_import_nothing_heavy(arguments: list[str]) -> None:
+    assert heavy_after(*arguments) == ""
+
+
+def test_the_watch_sees_a_heavy_import(tmp_path: object) -> None:
+    # the check itself: a command that does work imports numpy
+    assert "numpy" in heavy_after("retrieve", "missing.png", "--index", "missing.png")
