@@ -58,6 +58,7 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.record import Run, check_text
     from megastyle_cli.steps.dedup import (
+        HOWS,
         NearOptions,
         SemanticOptions,
         count_stages,
@@ -85,7 +86,7 @@ def main(
             embed=options.load_embedder(backend, model).embed if semantic else None,
         )
         wanted = {"exact": exact, "near": near, "semantic": semantic}
-        hows = [how for how, is_wanted in wanted.items() if is_wanted]
+        hows = [how for how in HOWS if wanted[how]]
         for stage in count_stages(duplicates, len(spool), hows):
             left = stage.seen - stage.removed
             tally.measured[stage.how] = {"in": stage.seen, "out": left}

@@ -105,6 +105,8 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
             code = _tell(
                 "interrupted", "a partial output can be continued with --resume", INTERRUPTED
             )
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+            code = _tell(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
         except OSError as error:
             _silence_stdout()
             about = f"{error.filename}: " if error.filename else ""

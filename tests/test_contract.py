@@ -382,32 +382,26 @@ def repeat_input(case: Case, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", BARRIERS)
-def test_a_stopped_barrier_leaves_nothing(
+def test_a_stopped_barrier_leaves_what_stood_there(
     cases: dict[str, Case], tmp_path: Path, command: str
 ) -> None:
-    # its input stays open, so that the signal always finds it reading
+    output = tmp_path / "out.jsonl"
+    output.write_text("before")
+    arguments = map(str, (command, "-", *cases[command].flags, "-o", output, "--overwrite", "-v"))
     started = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "megastyle_cli",
-            command,
-            "-",
-            *map(str, cases[command].flags),
-            "-o",
-            str(tmp_path / "out.jsonl"),
-        ],
-        stdin=subprocess.PIPE,
+        [sys.executable, "-m", "megastyle_cli", *arguments],
+        stdin=subprocess.PIPE,  # stays open, so that the signal finds it reading
         stderr=subprocess.PIPE,
     )
-    while not (tmp_path / "out.jsonl.partial").exists():
-        time.sleep(0.002)
+    assert started.stderr is not None
+    while b"reads its input" not in started.stderr.readline():
+        assert started.poll() is None
     started.send_signal(signal.SIGTERM)
     _, words = started.communicate()
 
     assert started.returncode == 75, words.decode()
-    assert not (tmp_path / "out.jsonl").exists()
-    assert not (tmp_path / "out.jsonl.partial").exists()
+    assert output.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
 def test_resume_with_other_options_is_refused_and_names_them(

@@ -22,6 +22,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 How = Literal["exact", "near", "semantic"]
+HOWS: tuple[How, ...] = ("exact", "near", "semantic")  # the order they are tried in
 
 # Scripts written without spaces count each character as a word; so does a symbol beyond ASCII.
 _UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"

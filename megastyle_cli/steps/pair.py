@@ -42,7 +42,7 @@ def pair_all(
     facts: dict[str, Any],
     remark: Callable[[str], None],
 ) -> Iterator[Record]:
-    """Every style with its drawn contents, the pairs of one style together; coverage is remarked."""
+    """Every style with its drawn contents, style by style; `remark` is told the coverage."""
     if per_style > len(contents):
         remark(
             f"only {len(contents)} contents for {per_style} a style: each style gets all of them"

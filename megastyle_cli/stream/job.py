@@ -1,5 +1,6 @@
 """What all commands do around their step: open, loop or read everything, count, speak, exit."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
 from megastyle_cli.stream.sink import Places, Sink, done_ids, places
 from megastyle_cli.stream.source import count_records, read_records
 from megastyle_cli.stream.spool import Spool
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,7 @@ def run_barrier(
         _shown(flow, tally, Shard()) as progress,
     ):
         sink.kept = [] if flow.keep and where.final is None else None
+        log.info("%s reads its input", run.command)
         for batch in batches(found, 1024):
             for result in (_checked(found_one, check) for found_one in batch):
                 tally.add(result)

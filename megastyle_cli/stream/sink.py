@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -83,7 +84,8 @@ class Sink:
 
     On entering, an existing output is refused, resumed (`done` counts the ids it holds) or removed.
     `kept`, if it is set to a list, also collects the records written.
-    An atomic sink (`dedup`, `cluster`, `pair`) has no half steps: it leaves nothing unless it commits.
+    An atomic sink (`dedup`, `cluster`, `pair`) has no half steps: until it commits, what stood there
+    before still stands.
     Picture names, relative to the working directory until here, become relative to `places.base`.
     """
 
@@ -120,14 +122,11 @@ class Sink:
             raise MegastyleError(
                 f"{existing[0]} exists", hint=f"add {choice}--overwrite to start again"
             )
-        if existing and self.resume:
-            self._continue(existing[0])
-        else:
-            for path in existing:
-                path.unlink()
-            self.where.base.mkdir(parents=True, exist_ok=True)
-            self._lines = self.where.partial.open("wb")
-        self._write_run()
+        self.where.base.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.where.base, os.W_OK):  # now, not after hours of work
+            raise PermissionError(EACCES, "permission denied", str(self.where.base))
+        if not self.is_atomic:
+            self._start(existing)
         return self
 
     def write(self, result: Record | Failure) -> None:
@@ -151,9 +150,11 @@ class Sink:
         if self.where.errors is not None:
             self._finish(self._failures, self.where.errors)
             self._failures = None
-        if self.where.final is not None and self._lines is not None:
-            self._finish(self._lines, self.where.final)
+        if self.where.final is not None and (self.is_atomic or self._lines is not None):
+            self._finish(self._out, self.where.final)
         self._lines = None
+        if self.is_atomic:
+            self._write_run()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -174,11 +175,21 @@ class Sink:
 
     @property
     def _out(self) -> IO[bytes]:
-        if self._lines is None:  # a complete file that is being extended
+        if self._lines is None:
             assert self.where.final is not None
-            self.where.final.rename(self.where.partial)
-            self._lines = self.where.partial.open("ab")
+            if not self.is_atomic:  # a complete file that is being extended
+                self.where.final.rename(self.where.partial)
+            self._lines = self.where.partial.open("wb" if self.is_atomic else "ab")
         return self._lines
+
+    def _start(self, existing: list[Path]) -> None:
+        if existing and self.resume:
+            self._continue(existing[0])
+        else:
+            for path in existing:
+                path.unlink()
+            self._lines = self.where.partial.open("wb")
+        self._write_run()
 
     def _line(self, record: Record, base: Path) -> bytes:
         if self.where.final is None:

@@ -13,6 +13,7 @@ from megastyle_cli.steps.pair import (
     coverage,
     distinct_rows,
     draw_contents,
+    pair_all,
     pair_record,
 )
 
@@ -144,6 +145,32 @@ def test_contents_are_drawn_uniformly_at_every_place():
 def test_ids_that_come_again_count_once_and_the_first_stands():
     assert distinct_rows(["a", "b", "a", "c", "b"]) == [0, 1, 3]
     assert distinct_rows([]) == []
+
+
+def test_every_style_gets_its_own_contents_whatever_other_styles_there_are():
+    styles = [{"id": f"s{i}", "style": "x"} for i in range(6)]
+    contents = [{"id": f"c{i}", "content": "y"} for i in range(30)]
+    told: list[str] = []
+    options = {"per_style": 4, "seed": 0, "facts": {"run": "0b7d44e9"}, "remark": told.append}
+
+    pairs = list(pair_all(styles, contents, **options))
+    some = list(pair_all(styles[::-2], contents, **options))
+
+    assert [pair["style_id"] for pair in pairs] == [f"s{i}" for i in range(6) for _ in range(4)]
+    assert len({pair["id"] for pair in pairs}) == 24
+    assert all(pair in pairs for pair in some)
+    assert len(told) == 2
+    assert "of 30 contents used" in told[0]
+
+
+def test_too_few_contents_are_all_used_and_said():
+    told: list[str] = []
+    options = {"per_style": 8, "seed": 0, "facts": {}, "remark": told.append}
+
+    pairs = list(pair_all([{"id": "a"}], [{"id": "b", "content": "y"}], **options))
+
+    assert [pair["id"] for pair in pairs] == ["sa_cb"]
+    assert "only 1 contents for 8 a style" in told[0]
 
 
 def test_coverage_counts_contents_used_and_the_most_used():

@@ -10,7 +10,7 @@ from megastyle_cli.models.builtin.canvas import Array, Canvas, to_lab
 from megastyle_cli.style import WORD_LIMITS, nearest_color
 
 CLUSTERS = 10
-ROUNDS = 8
+ROUNDS = 5
 DOMINANT_SHARE = 0.12  # of the picture's area, to be named beside the largest colour
 ACCENT_SHARE = 0.008
 
@@ -111,10 +111,11 @@ def _clusters(points: Array, counts: Array) -> tuple[Array, Array]:
         rows.append(int((gap * weight).argmax()))
         gap = np.minimum(gap, ((points - points[rows[-1]]) ** 2).sum(axis=1))
     centers = points[rows]
+    weighted = (points * counts[:, None]).T
     for _ in range(ROUNDS):
         member = _nearest(points, centers)
         mass = np.bincount(member, counts, minlength=len(centers))
-        sums = [np.bincount(member, counts * axis, minlength=len(centers)) for axis in points.T]
+        sums = [np.bincount(member, axis, minlength=len(centers)) for axis in weighted]
         used = mass > 0
         centers = (np.stack(sums, axis=1)[used] / mass[used, None]).astype(np.float32)
     mass = np.bincount(_nearest(points, centers), counts, minlength=len(centers))
@@ -123,8 +124,13 @@ def _clusters(points: Array, counts: Array) -> tuple[Array, Array]:
 
 def _nearest(points: Array, centers: Array) -> np.ndarray[Any, Any]:
     """The row of the nearest center for each point, (n,)."""
-    # Axis by axis, not by inner products: their rounding depends on the linear algebra library.
-    gaps = [points[:, axis, None] - centers[None, :, axis] for axis in range(3)]
-    total: Array = gaps[0] * gaps[0] + gaps[1] * gaps[1] + gaps[2] * gaps[2]
-    nearest: np.ndarray[Any, Any] = total.argmin(axis=1)
-    return nearest
+    # Not by inner products: their rounding depends on the linear algebra library.
+    gaps = points.T[:, None, :] - centers.T[:, :, None]  # (3, k, n)
+    squares: Array = gaps[0] * gaps[0] + gaps[1] * gaps[1] + gaps[2] * gaps[2]
+    member = np.zeros(len(points), dtype=np.intp)
+    least = squares[0].copy()
+    for number in range(1, len(centers)):
+        closer = squares[number] < least
+        member[closer] = number
+        np.minimum(least, squares[number], out=least)
+    return member
