@@ -6,9 +6,9 @@ Examples:
   megastyle caption imgs/ --kind style | megastyle dedup | megastyle cluster -o styles.jsonl
   find imgs -name '*.png' -print0 | megastyle caption -0
 
-The builtin captioner measures: colours, light, texture, edges, outlines and strokes become the style
-prompt and the style_* keys. Content is the label the record brings, else what an ImageNet network
-recognises with at least --min-confidence; else it is absent.
+The builtin captioner measures: colours, light, texture, edges, outlines and strokes become the
+style prompt and the style_* keys. Content is the label the record brings, else what an ImageNet
+network recognises with at least --min-confidence; else it is absent.
 """
 
 from functools import partial

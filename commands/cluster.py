@@ -9,7 +9,7 @@ Examples:
 Hierarchical k-means over text embeddings, bottom up: `cluster` is the finest level, `cluster_2` the
 next. --sample N takes as evenly from the clusters of every level as their sizes allow (balanced
 sampling of Vo et al. 2024, as in MegaStyle), so that common styles do not drown rare ones. The
-paper's levels are 50000,10000,5000,1000; levels shrink, with a notice, when there are fewer records.
+paper's levels are 50000,10000,5000,1000; levels shrink, with a notice, if there are fewer records.
 """
 
 from collections.abc import Iterator

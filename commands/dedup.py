@@ -87,10 +87,11 @@ def main(
         )
         wanted = {"exact": exact, "near": near, "semantic": semantic}
         hows = [how for how in HOWS if wanted[how]]
-        for stage in count_stages(duplicates, len(spool), hows):
+        stages = count_stages(duplicates, len(spool), hows)
+        for stage in stages:
             left = stage.seen - stage.removed
             tally.measured[stage.how] = {"in": stage.seen, "out": left}
-            tally.remarks.append(f"{stage.how}: {stage.seen:,} \u2192 {left:,}")
+        tally.remarks.append(" \u00b7 ".join(f"{s.how} -{s.removed:,}" for s in stages))
         if rejected is not None:
             ids = [record["id"] for record in spool.read()]
             gone = rejected_records(spool.read(), ids, duplicates, **facts)

@@ -62,6 +62,7 @@ def main(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> int:
+    from megastyle_cli.steps.summary import for_page
     from megastyle_cli.stream.job import Flow
     from megastyle_cli.view.show import write_views
 
@@ -89,7 +90,7 @@ def main(
         raise MegastyleError("a summary needs all records at once", hint="add --each, then fold")
     told = {"label": label, "content_label": content_label, "ks": _ranks(ranks), "seed": seed}
     code, records, summary = _summarise(flow, backend, told, as_json=as_json)
-    write_views(records, sheet, page, title="Scored pictures", summary=summary)
+    write_views(records, sheet, page, title="Scored pictures", summary=for_page(summary))
     return code
 
 
@@ -119,12 +120,13 @@ def _summarise(
     from megastyle_cli import __version__
     from megastyle_cli.models.backend import load
     from megastyle_cli.record import Run, note
-    from megastyle_cli.steps.summary import Gathered, gather, summarise, table
+    from megastyle_cli.steps.summary import Gathered, gather, headline, summarise, table
     from megastyle_cli.stream.images import read_pictures
     from megastyle_cli.stream.job import run_barrier
     from megastyle_cli.stream.jsonl import dump_line
 
     run = Run("eval", {"backend": backend, **told}, __version__)
+    is_seen = flow.output == "-" and sys.stdout.isatty() and not as_json
     gathered = Gathered()
     summary: dict[str, Any] = {}
 
@@ -134,9 +136,10 @@ def _summarise(
         yield from gather(spool.read(), encoder, read, into=gathered)
         summary.update(summarise(gathered.records, gathered.matrix, **told))
         summary["failed"] = tally.num_failed
+        if not is_seen:
+            tally.remarks.append(f"{encoder.name}: {headline(summary)}")
         yield note(summary, "eval", model=encoder.name, run=run.key)
 
-    is_seen = flow.output == "-" and sys.stdout.isatty() and not as_json
     line = (lambda record: table(record).encode()) if is_seen else dump_line
     done = run_barrier(run, flow, work, line=line)
     return done.code, gathered.records, summary

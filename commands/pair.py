@@ -3,10 +3,10 @@
 Examples:
 
   megastyle pair styles.jsonl --contents contents.jsonl -o pairs.jsonl
-  megastyle cluster styles.jsonl --sample 100 | megastyle pair --contents contents.jsonl --per-style 4
+  megastyle cluster styles.jsonl --sample 100 | megastyle pair --contents photos/ --per-style 4
   megastyle pair styles.jsonl --contents photos/ --per-style 6 --seed 1 | megastyle synth -o synth/
 
-Every style is drawn with --per-style different contents (the paper's 8), uniformly over all contents.
+Every style is drawn with --per-style different contents (the paper's 8), uniformly over all.
 A style's draw depends on the seed, its id and the number of contents alone.
 """
 

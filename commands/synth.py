@@ -6,8 +6,8 @@ Examples:
   megastyle synth pairs.jsonl -o synth/ --resume --page synth.html
   megastyle synth pairs.jsonl -o synth/ --shard 3/64
 
-The builtin painter is neural style transfer on a CPU: it renders the content picture of each pair in
-the style of the pair's style picture. A pair without both is an error record.
+The builtin painter is neural style transfer on a CPU: it renders the content picture of each pair
+in the style of the pair's style picture. A pair without both is an error record.
 """
 
 from functools import partial

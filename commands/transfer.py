@@ -3,7 +3,7 @@
 Examples:
 
   megastyle transfer --style great_wave.jpg --content cat.jpg -o cat_wave.png
-  megastyle transfer --style a.jpg --style b.jpg --weight 0.7 --weight 0.3 --content cat.jpg -o mix.png
+  megastyle transfer --style a.jpg --style b.jpg --weight 7 --weight 3 --content cat.jpg -o mix.png
   megastyle transfer --style great_wave.jpg photos/ -o waves/ --resume
   megastyle transfer --style great_wave.jpg --content cat.jpg --strength 0.5 -o - | display
 
@@ -173,5 +173,5 @@ def _one(inputs: list[str] | None, content: str | None, prompt: str | None) -> d
 
     if content is None and prompt is None and not inputs:
         raise MegastyleError("there is nothing to restyle", hint="give --content PICTURE")
-    record = one_record([content] if content else inputs) if content or inputs else {}
+    record = one_record([content] if content else inputs or []) if content or inputs else {}
     return {**record, **({"content": prompt} if prompt else {})}

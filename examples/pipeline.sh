@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pictures in, an evaluated style transfer out: every command of the toolkit, in order.
 #
-#   examples/pipeline.sh [OUT]          writes OUT/ (default: demo)
+#   examples/pipeline.sh [OUT]          writes OUT/ (default: demo), replacing an earlier one
 #
 # STYLES, CONTENTS            folders of pictures (default: examples/pictures/)
 # DEMO_STYLES, DEMO_CONTENTS  use only the first so many of each
@@ -13,32 +13,40 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-demo}
 styles=${STYLES:-$here/pictures/styles}
 contents=${CONTENTS:-$here/pictures/contents}
-rm -rf "$out" && mkdir -p "$out"
 
-# 1. Describe the style pictures; drop duplicates; cluster, and keep a balanced choice.
+# Only a folder that this script made is replaced.
+if [ -e "$out" ] && [ ! -e "$out/.pipeline" ]; then
+  echo "$out exists and is not of this script: name another folder" >&2
+  exit 2
+fi
+rm -rf "$out" && mkdir -p "$out" && touch "$out/.pipeline"
+
+echo "1. Describe the style pictures; drop doubles; cluster, and keep a balanced choice."
 megastyle caption "$styles" --kind style --limit "${DEMO_STYLES:-1000}" \
-  | megastyle dedup --rejected "$out/duplicates.jsonl" \
+  | megastyle dedup --rejected "$out/doubles.jsonl" \
   | megastyle cluster --sample 12 -o "$out/styles.jsonl"
 
-# 2. Describe the content pictures, the same way.
+echo "2. Describe the content pictures; drop doubles."
 megastyle caption "$contents" --kind content --limit "${DEMO_CONTENTS:-1000}" \
   | megastyle dedup --on content -o "$out/contents.jsonl"
 
-# 3. Cross styles with contents and render every pair.
+echo "3. Cross styles with contents, and render every pair."
 megastyle pair "$out/styles.jsonl" --contents "$out/contents.jsonl" \
     --per-style "${PER_STYLE:-6}" -o "$out/pairs.jsonl"
 megastyle synth "$out/pairs.jsonl" --size "${SIZE:-384}" -o "$out/synth"
 
-# 4. Find pictures by style: which renderings look like each style picture?
+echo "4. Find by style: which renderings look like each style picture?"
 megastyle retrieve "$out/styles.jsonl" --index "$out/synth" --top 6 \
-  -o "$out/retrieved.jsonl" --page "$out/retrieved.html"
+  -o "$out/found.jsonl" --page "$out/found.html"
 
-# 5. Score. Three descriptors, of which the last two know nothing of how the pictures were made.
-megastyle eval "$out/synth" --each -o "$out/scores.jsonl"
-megastyle eval "$out/scores.jsonl" -o "$out/scores.json" \
+echo "5. Score. Is each picture's nearest neighbour among other contents of its own style (mAP@1)?"
+echo "   Three descriptors; the last two know nothing of how the pictures were made."
+megastyle eval "$out/synth" --each -q -o "$out/scored.jsonl"
+megastyle eval "$out/scored.jsonl" -o "$out/scores.json" \
   --page "$out/index.html" --sheet "$out/sheet.png"
+megastyle eval "$out/synth" --backend edges -o "$out/scores.edges.json"
+megastyle eval "$out/synth" --backend imagenet -o "$out/scores.imagenet.json"
+
 echo
-echo "Are the styles kept apart? Nearest neighbour of the same style among other contents:"
-for descriptor in edges imagenet; do
-  megastyle eval "$out/synth" --backend "$descriptor" -q -o "$out/scores.$descriptor.json"
-done
+echo "Look at it:  $out/index.html  (search, styles, close-ups)   and   $out/sheet.png"
+echo "Also:        $out/found.html  (by style)   $out/scores*.json   $out/synth/"

@@ -1,3 +1,3 @@
-"""Composable Unix tools for image style: caption, dedup, cluster, pair, synth, retrieve, transfer, eval."""
+"""Composable Unix tools for image style."""
 
 __version__ = "0.1.0"

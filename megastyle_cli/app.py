@@ -31,7 +31,7 @@ Each command reads and writes JSON lines and picture folders, so that they pipe 
 
 
 def _unwrapped(text: str) -> str:
-    """Help text whose indented paragraphs (examples) keep their lines: \\b says so to the help writer."""
+    """Help text whose indented paragraphs (examples) keep their lines: \\b says so to typer."""
     paragraphs = text.strip().split("\n\n")
     return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
 
@@ -79,8 +79,8 @@ def _command_module(name: str) -> Any:
         if missing.name != "megastyle_cli.commands":
             raise
         sys.exit(
-            "error: this folder's megastyle_cli has no commands beside it: start from another folder,"
-            " or install the checkout with: pip install -e ."
+            "error: this folder's megastyle_cli has no commands beside it: start from another"
+            " folder, or install the checkout with: pip install -e ."
         )
 
 

@@ -1,4 +1,4 @@
-"""The errors a person meets, and the exit codes a script sees (CONTRIBUTING.md, contract section 5)."""
+"""The errors a person meets, and the exit codes a script sees."""
 
 DONE = 0
 UNEXPECTED = 1
@@ -19,7 +19,7 @@ class MegastyleError(Exception):
 
 
 class BadRecord(Exception):
-    """One record's fault: raised where the record is not at hand, turned into a Failure where it is.
+    """One record's fault: raised where the record is not at hand, a Failure where it is.
 
     `kind` is one of the contract's failure kinds: bad_json, missing_key, bad_image, bad_answer,
     out_of_memory, model_error.

@@ -138,7 +138,7 @@ Verbose = Annotated[
 
 
 def inputs_or_stdin(inputs: list[str] | None, context: typer.Context) -> list[str]:
-    """The inputs named, else standard input; on a terminal with nothing named, short help and exit 2."""
+    """The inputs named, else standard input; if that is a terminal, short help and exit 2."""
     import sys
 
     if inputs:

@@ -1,4 +1,4 @@
-"""The JSON line and what every layer agrees on about it: ids, seeds, picture keys, failures, provenance."""
+"""The JSON line and what every layer knows of it: ids, seeds, picture keys, failures, notes."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ def bytes_id(content: bytes) -> str:
 
 
 def text_id(record: Record) -> str:
-    """The id of a record without a picture: the same hash over its canonical JSON, own notes left out."""
+    """The id of a record without a picture: the same hash over its canonical JSON, no notes."""
     told = {key: value for key, value in record.items() if not key.startswith("_")}
     return bytes_id(canonical_json(told).encode())
 
@@ -80,7 +80,7 @@ def record_seed(seed: int, record_id: str, variation: int = 0) -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """Which command with which options made a record; `key` hashes the options that can change one."""
+    """Which command with which options made a record: those that can change one, no others."""
 
     command: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """8 hex digits over the command and its record-changing options (never device, batch, shard or path)."""
+        """8 hex digits over the command and the options (never device, batch, shard or path)."""
         return hashlib.sha256(canonical_json([self.command, self.options]).encode()).hexdigest()[:8]
 
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     return found
 
 
-COLOURS = "teal ochre crimson ivory navy olive plum gold".split()
+COLOURS = ["teal", "ochre", "crimson", "ivory", "navy", "olive", "plum", "gold"]
 
 
 def output_of(command: str, folder: Path) -> Path:
@@ -331,7 +330,7 @@ def test_killed_and_resumed_gives_the_same_bytes(
 def kill_after_a_line(
     command: str, arguments: tuple[object, ...], output: Path, number: signal.Signals
 ) -> int:
-    """Starts a command, sends it a signal once its unfinished output holds a line; its exit code."""
+    """Starts a command, signals it once its unfinished output holds a line; its exit code."""
     partial = listing_of(command, output)
     partial = partial.with_name(f"{partial.name}.partial")
     started = subprocess.Popen(

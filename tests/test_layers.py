@@ -14,12 +14,13 @@ PACKAGE = "megastyle_cli"
 ALLOWED = {
     "errors": (),
     "choices": (),
+    "cores": (),
     "record": ("errors",),
     "style": ("errors", "choices"),
-    "stream": ("errors", "record", "stream"),
+    "stream": ("cores", "errors", "record", "stream"),
     "steps": ("errors", "choices", "record", "style", "steps", "models.backend"),
-    "models": ("errors", "choices", "style", "models"),
-    "view": ("errors", "record", "view", "stream.images"),
+    "models": ("cores", "errors", "choices", "style", "models"),
+    "view": ("cores", "errors", "record", "view", "stream.images"),
     "options": ("errors", "models.backend"),
     "completion": ("app",),
     "commands": (
@@ -32,6 +33,7 @@ ALLOWED = {
 BANNED = {
     "errors": "*",
     "choices": "*",
+    "cores": "*",
     "record": "*",
     "style": "*",
     "stream": ("torch", "transformers", "diffusers", "typer", "faiss", "onnxruntime"),

@@ -1,4 +1,4 @@
-"""What every backend promises: four protocols of one method each, and the table that finds them by name.
+"""What every backend promises: five protocols of one method each, and a table to find them by name.
 
 Light on purpose: no backend is imported before `load` is asked for it.
 """
@@ -36,9 +36,10 @@ class Description:
 class PictureRequest:
     """What a painter or stylist is asked for.
 
-    `references` are style pictures, `weights` their shares (same length, sum 1); `reference_keys` name them,
-    so that a backend computes what it needs of a style picture once. `long_side` is in pixels; None keeps the
-    content picture's size. `strength` is in [0, 1]: 0 leaves the content picture as it is.
+    `references` are style pictures, `weights` their shares (same length, sum 1); `reference_keys`
+    name them, so that a backend computes what it needs of a style picture once. `long_side` is in
+    pixels; None keeps the content picture's size. `strength` is in [0, 1]: 0 leaves the content
+    picture as it is.
     """
 
     content: str | None = None
@@ -69,7 +70,7 @@ class TextEmbedder(Protocol):
 
 
 class StyleEncoder(Protocol):
-    """Pictures (RGB) to unit vectors (n, d) float32: same order, each row independent of its batch."""
+    """Pictures (RGB) to unit rows (n, d) float32: same order, each independent of its batch."""
 
     name: str
 
@@ -79,7 +80,7 @@ class StyleEncoder(Protocol):
 class Painter(Protocol):
     """Requests to pictures (RGB): same length, same order; the same request gives the same picture.
 
-    A request the backend cannot paint raises BadRecord("missing_key", ...) naming what could paint it.
+    A request the backend cannot paint raises BadRecord("missing_key", ...) naming what could.
     """
 
     name: str
@@ -112,7 +113,7 @@ BACKENDS: dict[str, dict[str, str]] = {
 
 
 def load(role: Role, backend: str, **options: Any) -> Any:
-    """The backend called `backend` for `role`, or the class at `package.module:Class`, built with `options`.
+    """The backend of that name for `role`, or the class at `package.module:Class`, made with them.
 
     Raises MegastyleError if the name is unknown, or if a package it needs is not installed.
     """

@@ -1,4 +1,4 @@
-"""Describe pictures: a style sentence, its attributes and the content, beside what the record held."""
+"""Describe pictures: a style sentence, its attributes and the content, beside what was known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From vectors to records that carry their clusters: levels as a person writes them, a balanced choice."""
+"""From vectors to records with their clusters: levels as people write them, a balanced choice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def labelled(record: Record, grouping: Grouping, row: int, **facts: object) -> R
 
 
 def _coverage(coarsest: Array, rows: Array, rng: np.random.Generator) -> str:
-    """How evenly the choice covers the coarsest clusters, beside a random choice of the same size."""
+    """How evenly the choice covers the coarsest clusters, beside a random one of the same size."""
     random_rows = rng.choice(len(coarsest), len(rows), replace=False)
     ours, chance = (entropy_bits(np.bincount(coarsest[r])) for r in (rows, random_rows))
     return (

@@ -15,7 +15,7 @@ Read = Callable[[Sequence[str]], "list[Image | BadRecord]"]
 
 
 def pictures_of(records: Sequence[Record], key: str, read: Read) -> list[Image | BadRecord]:
-    """The picture each record names under `key`, in order; BadRecord where there is none to open."""
+    """The picture each record names under `key`, in order; BadRecord where none can be opened."""
     names = [record.get(key) for record in records]
     opened = iter(read([name for name in names if isinstance(name, str)]))
     return [

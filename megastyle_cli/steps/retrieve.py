@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from megastyle_cli.models.backend import StyleEncoder
 from megastyle_cli.record import Failure, Record, canonical_json
 from megastyle_cli.steps.pictures import Read
 from megastyle_cli.steps.vectors import BATCH, Array, batched, embed_records, nearest, rounded
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 UNIT_TOLERANCE = 1e-3
@@ -72,8 +74,7 @@ def build_index(records: Iterable[Record | Failure], encoder: StyleEncoder, read
 
     Raises MegastyleError if none can be read.
     """
-    whole = (found for found in records if not _is_told(found))
-    kept = [found for found in embed_records(whole, encoder, read) if not _is_told(found)]
+    kept = list(_readable(embed_records(_readable(records), encoder, read)))
     if not kept:
         raise MegastyleError("the index holds no picture that can be read", hint="check --index")
     return Index(
@@ -125,9 +126,10 @@ def _neighbors(
     ]
 
 
-def _is_told(found: object) -> TypeGuard[Failure]:
-    """Whether this is a failure, which is then said."""
-    if isinstance(found, Failure):
-        log.warning("index: %s", found.message)
-        return True
-    return False
+def _readable(found: Iterable[T | Failure]) -> Iterator[T]:
+    """What is no failure; the failures are said."""
+    for result in found:
+        if isinstance(result, Failure):
+            log.warning("index: %s", result.message)
+        else:
+            yield result

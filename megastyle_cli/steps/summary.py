@@ -1,4 +1,4 @@
-"""One summary of a scored set: style score, retrieval by style, spread, each beside what chance gives."""
+"""One summary of a scored set: style score, retrieval by style, spread, and what chance gives."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -140,6 +140,32 @@ def _with_interval(
 
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, DIGITS) + 0.0
+
+
+HEADLINE = {"style_score": "style score", "map_1": "mAP@1", "map_10": "mAP@10"}
+
+
+def headline(summary: Record) -> str:
+    """The figures people ask for first, in one line, with intervals and what chance gives."""
+    told = []
+    for name, words in HEADLINE.items():
+        if name not in summary:
+            continue
+        low, high = summary[f"{name}_low"], summary[f"{name}_high"]
+        chance = summary.get(f"random_{name}")
+        beside = "" if chance is None else f", random {chance:.3f}"
+        told.append(f"{words} {summary[name]:.3f} [{low:.3f}, {high:.3f}]{beside}")
+    return " \u00b7 ".join(told) or f"{summary['n']:,} pictures, none with a style to compare"
+
+
+def for_page(summary: Record) -> Record:
+    """The part of a summary that stands at the top of a page."""
+    first = ("n", "styles", *HEADLINE)
+    return {
+        key: value
+        for key, value in summary.items()
+        if key.removeprefix("random_").removesuffix("_low").removesuffix("_high") in first
+    }
 
 
 def table(summary: Record) -> str:

@@ -29,7 +29,7 @@ def synth(
 ) -> Iterator[Record | Failure]:
     """Adds `file_name`, `width`, `height` and `seed`, in order; pictures are saved by `save`.
 
-    A pair's words go to the painter with its pictures; which of them it needs is the painter's to say.
+    A pair's words go to the painter with its pictures; which it needs is the painter's to say.
     """
     batch = list(records)
     contents = pictures_of(batch, "content_file_name", read_content)

@@ -55,9 +55,9 @@ def transfer(
 ) -> Iterator[Record | Failure]:
     """Adds `file_name`, `width`, `height`, `seed` of the restyled picture, in order.
 
-    The content picture is `content_file_name`, else `file_name`, which becomes the former; where both
-    are absent the stylist must paint from words. A record's own `style_file_name` comes before
-    `references`.
+    The content picture is `content_file_name`, else `file_name`, which becomes the former; where
+    both are absent the stylist must paint from words. A record's own `style_file_name` comes
+    before `references`.
     """
     batch = [_with_names(record, references) for record in records]
     contents = pictures_of(batch, "content_file_name", read_content)

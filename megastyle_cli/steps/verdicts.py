@@ -1,4 +1,4 @@
-"""What dedup found out, told by the records: the kept ones count, the rejected ones name their keeper."""
+"""What dedup found, told by the records: the kept ones count, the rejected name their keeper."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

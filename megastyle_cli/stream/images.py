@@ -1,29 +1,29 @@
 """Pictures in and out: any file to RGB, turned by its EXIF, within a size limit; saved atomically.
 
-Everything a person's folder holds is expected here: alpha (laid on white), palettes, CMYK, 16 bits a
-channel, animations (first frame), wrong suffixes (the content decides), files cut off in the middle.
-JPEGs are decoded at the smallest DCT scale that still covers the size asked for.
+Everything a person's folder holds is expected here: alpha (laid on white), palettes, CMYK, 16 bits
+a channel, animations (first frame), wrong suffixes (the content decides), files cut off. JPEGs are
+decoded at the smallest DCT scale that covers the size asked for.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from megastyle_cli.cores import over_cores
 from megastyle_cli.errors import BadRecord
 
 MAX_PIXELS = 180_000_000  # a decoded picture of this size takes 540 MB; larger ones are refused
+DRAFT_MARGIN = 1.3  # JPEGs are decoded so much larger than asked for, and the rest is resampled
 Image.MAX_IMAGE_PIXELS = None  # our own limit answers with a sentence; Pillow's warns first
 
 
 def open_picture(name: str, max_side_px: int | None = None) -> Image.Image:
     """The picture at `name`, RGB, upright, its longer side at most `max_side_px`.
 
-    Raises BadRecord("bad_image", ...) if the file is missing, empty, cut off, too large or no picture.
+    Raises BadRecord("bad_image", ...) if it is missing, empty, cut off, too large or no picture.
     """
     try:
         with Image.open(name) as image:
@@ -40,16 +40,16 @@ def open_picture(name: str, max_side_px: int | None = None) -> Image.Image:
 def read_pictures(
     names: Sequence[str], max_side_px: int | None = None
 ) -> "list[Image.Image | BadRecord]":
-    """`open_picture` over many names on all cores, in order; a bad one gives its BadRecord instead."""
-    return _on_all_cores(lambda name: _opened_or_why(name, max_side_px), names)
+    """`open_picture` of many names on all cores, in order; a bad one gives its BadRecord."""
+    return over_cores(lambda name: _opened_or_why(name, max_side_px), names)
 
 
 def remembering_reader(
     max_side_px: int, remembered: int
 ) -> "Callable[[Sequence[str]], list[Image.Image | BadRecord]]":
-    """As `read_pictures`, keeping the last `remembered` pictures: for references that come again."""
+    """As `read_pictures`, keeping the last `remembered` pictures, for references that return."""
     attempt = lru_cache(remembered)(lambda name: _opened_or_why(name, max_side_px))
-    return lambda names: _on_all_cores(attempt, names)
+    return lambda names: over_cores(attempt, names)
 
 
 def _opened_or_why(name: str, max_side_px: int | None) -> "Image.Image | BadRecord":
@@ -57,15 +57,6 @@ def _opened_or_why(name: str, max_side_px: int | None) -> "Image.Image | BadReco
         return open_picture(name, max_side_px)
     except BadRecord as bad:
         return bad
-
-
-def _on_all_cores(
-    attempt: "Callable[[str], Image.Image | BadRecord]", names: Sequence[str]
-) -> "list[Image.Image | BadRecord]":
-    if len(names) < 2:
-        return [attempt(name) for name in names]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(attempt, names))
 
 
 def saver(
@@ -107,8 +98,8 @@ def _upright_rgb(name: str, image: Image.Image, max_side_px: int | None) -> Imag
             f"{name} has {width:,} x {height:,} pixels, more than {MAX_PIXELS:,} in all",
         )
     if max_side_px is not None:
-        # Twice the size wanted: the resampling below then sees no blocks of the DCT scaling.
-        image.draft("RGB", (2 * max_side_px, 2 * max_side_px))
+        scale = DRAFT_MARGIN * max_side_px / max(width, height)
+        image.draft("RGB", (round(width * scale), round(height * scale)))
     image.load()
     upright = _rgb(ImageOps.exif_transpose(image))
     if max_side_px is not None and max(upright.size) > max_side_px:

@@ -17,7 +17,6 @@ from megastyle_cli.stream.sink import Places, Sink, done_ids, places
 from megastyle_cli.stream.source import count_records, read_records
 from megastyle_cli.stream.spool import Spool
 
-
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +43,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Done:
-    """How a job ended: the exit code, what was counted, and, if they were asked for, the records."""
+    """How a job ended: the exit code, what was counted, and the records if they were asked for."""
 
     code: int
     tally: Tally
@@ -94,8 +93,8 @@ def run_barrier(
 ) -> Done:
     """A command that reads everything before it writes: `work` gets the records, gives the results.
 
-    `check` raises BadRecord for a record that the work cannot use, `line` says how a
-    record is written. Nothing has the final name unless all of it does: a signal or an error leaves no output.
+    `check` raises BadRecord for a record that the work cannot use, `line` says how a record is
+    written. A signal or an error leaves what stood there before.
     """
     where = places(flow.output, Shard(), folder=False, errors=flow.errors)
     may_fail = tolerance(flow.max_errors)
@@ -151,7 +150,7 @@ def _checked(result: Record | Failure, check: Callable[[Record], None]) -> Recor
 
 
 def read_side_input(inputs: list[str], check: Callable[[Record], None]) -> list[Record]:
-    """A second input that must be whole, such as the contents of `pair`: its first failure ends us."""
+    """A second input that must be whole, such as the contents of `pair`: a failure ends us."""
     records: list[Record] = []
     for found in (_checked(result, check) for result in read_records(inputs)):
         if isinstance(found, Failure):
@@ -219,8 +218,8 @@ def _tell_plan(run: Run, flow: Flow, where: Places, shard: Shard, tally: Tally) 
             left[result["id"]] -= 1
             done += 1
     say(
-        f"{run.command} (dry run): {tally.read:,} read, {ours:,} of them ours, {done:,} done before, "
-        f"{tally.num_failed:,} unreadable"
+        f"{run.command} (dry run): {tally.read:,} read, {ours:,} of them ours,"
+        f" {done:,} done before, {tally.num_failed:,} unreadable"
     )
     options = ", ".join(f"{key} {value}" for key, value in run.options.items())
     say(f"would load and run with: {options or 'no options'} (run {run.key})")

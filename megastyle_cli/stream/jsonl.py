@@ -1,4 +1,4 @@
-"""JSON lines in and out: strict JSON both ways, plain or compressed; a bad line becomes a Failure."""
+"""JSON lines in and out: strict both ways, plain or compressed; a bad line becomes a Failure."""
 
 import bz2
 import gzip
@@ -24,7 +24,7 @@ def is_jsonl(name: str) -> bool:
 def dump_line(record: Record) -> bytes:
     """One compact line of UTF-8 with its newline.
 
-    Lone surrogates, which stand for the bytes of a file name that is not UTF-8, are escaped: the line
+    Lone surrogates, which stand for bytes of a file name that is not UTF-8, are escaped: the line
     stays valid and the name comes back byte for byte. Raises ValueError on NaN and Infinity.
     """
     try:

@@ -1,4 +1,4 @@
-"""What a person sees while it runs: a bar on a terminal, a line every 30 s in a log, a last sentence."""
+"""What a person sees of a run: a bar on a terminal, a line every 30 s in a log, a last sentence."""
 
 import json
 import os
@@ -18,7 +18,7 @@ HEARTBEAT_S = 30.0
 
 @dataclass
 class Tally:
-    """Counts of one run: records read, already done, written, failed by kind; seconds since the start."""
+    """Counts of one run: records read, done before, written, failed by kind; seconds."""
 
     command: str
     done_before: int = 0
@@ -48,7 +48,7 @@ class Tally:
         return time.monotonic() - self.started_s
 
     def write_stats(self, path: Path) -> None:
-        """Counts, seconds, rate (records a second), error kinds and what the step measured, as JSON."""
+        """Counts, seconds, rate (records a second), error kinds, the step's measures; as JSON."""
         facts = {
             "command": self.command,
             "in": self.read,

@@ -57,7 +57,7 @@ def run_map(
 
 @contextmanager
 def stop_signals(*, at_once: bool = False) -> Iterator[Stop]:
-    """Inside, SIGTERM and SIGUSR1 set `requested`; with `at_once` they raise MegastyleError (exit 75)."""
+    """Inside, SIGTERM and SIGUSR1 set `requested`, or `at_once` raise MegastyleError (exit 75)."""
     stop = Stop()
 
     def request(number: int, frame: FrameType | None) -> None:

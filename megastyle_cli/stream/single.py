@@ -20,7 +20,7 @@ def is_single(output: str) -> bool:
 
 
 def one_record(inputs: list[str]) -> Record:
-    """The only record of `inputs`. Raises MegastyleError if there are more, or it cannot be read."""
+    """The only record of `inputs`. Raises MegastyleError if there are more or it is unreadable."""
     found = list(read_records(inputs, limit=2))
     if len(found) != 1:
         number = "no" if not found else "more than one"

@@ -84,8 +84,8 @@ class Sink:
 
     On entering, an existing output is refused, resumed (`done` counts the ids it holds) or removed.
     `kept`, if it is set to a list, also collects the records written.
-    An atomic sink (`dedup`, `cluster`, `pair`) has no half steps: until it commits, what stood there
-    before still stands.
+    An atomic sink (`dedup`, `cluster`, `pair`) has no half steps: until it commits, what stood
+    there before still stands.
     Picture names, relative to the working directory until here, become relative to `places.base`.
     """
 

@@ -1,7 +1,7 @@
-"""Inputs to records: pictures, folders, JSON lines, standard input; the kind of input picks the reader.
+"""Inputs to records: pictures, folders, JSON lines, stdin; the kind of input picks the reader.
 
-A record leaves here with an `id`, without `_error`, and with picture names that open from the working
-directory (the sink turns them to its own directory).
+A record leaves here with an `id`, without `_error`, and with picture names that open from the
+working directory (the sink turns them to its own directory).
 """
 
 import os
@@ -16,7 +16,25 @@ from megastyle_cli.stream.jsonl import is_jsonl, read_file, read_lines
 from megastyle_cli.stream.shard import PART
 
 PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .ppm .pgm .pbm .tga .ico .jp2".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".tga",
+        ".ico",
+        ".jp2",
+    ]
 )
 
 
@@ -151,7 +169,7 @@ def _part(path: Path) -> Iterable[Record | Failure]:
 
 
 def _pictures(folder: Path) -> list[str]:
-    """Every picture below `folder` by suffix, sorted by path; hidden files and folders are left out."""
+    """Every picture below `folder` by suffix, sorted by path; hidden ones are left out."""
     found: list[str] = []
     for directory, folders, files in os.walk(folder, onerror=_cannot_list):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -177,7 +195,7 @@ def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]
 
 
 def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:
-    """Records whose picture names were relative to `base`, made relative to the working directory."""
+    """Records whose picture names were relative to `base`, now to the working directory."""
     for record in found:
         if base in ("", ".") or isinstance(record, Failure):
             yield record

@@ -1,4 +1,4 @@
-"""What a barrier command read, kept on disk between its two passes, so that memory holds only keys."""
+"""What a barrier command read, kept on disk between its two passes: memory holds only keys."""
 
 import json
 import tempfile

@@ -9,7 +9,6 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -17,6 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from megastyle_cli.cores import over_cores
 from megastyle_cli.errors import BadRecord
 from megastyle_cli.record import Record
 from megastyle_cli.stream.images import open_picture
@@ -100,8 +100,7 @@ def _thumbnails(rows: Sequence[Row]) -> dict[str, _Thumbnail]:
     """The thumbnail of every picture of the rows that can be read, by its path."""
     names = [tile.picture for row in rows for tile in _tiles(row) if tile.picture]
     distinct = list(dict.fromkeys(names))
-    with ThreadPoolExecutor() as pool:
-        drawn = dict(zip(distinct, pool.map(_encoded, distinct), strict=True))
+    drawn = dict(zip(distinct, over_cores(_encoded, distinct), strict=True))
     # Two files may hold the same picture: what counts is how often the address is needed.
     uses = Counter(encoded for name in names if (encoded := drawn[name]))
     return {

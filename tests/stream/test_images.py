@@ -1,4 +1,4 @@
-"""Every file a person's folder holds opens as upright RGB, or says in a sentence why it does not."""
+"""Every file of a person's folder opens as upright RGB, or says in a sentence why it does not."""
 
 from pathlib import Path
 

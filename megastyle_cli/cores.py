@@ -1,0 +1,25 @@
+"""All cores this process may use, one item a thread: for work that leaves Python."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def usable_cores() -> int:
+    """How many cores the scheduler gave us, which on a cluster is fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def over_cores(function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
+    """`function` of every item, in order; what it raises for one item rises here."""
+    threads = min(len(items), usable_cores())
+    if threads < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))

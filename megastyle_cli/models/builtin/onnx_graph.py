@@ -1,0 +1,60 @@
+"""ONNX networks: written node by node, and opened on one thread.
+
+Source: the operators of ONNX opset 13; ours.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+OPSET = 13
+
+
+def start_graph(name: str, input_name: str, shape: Sequence[int]) -> GraphProto:
+    """A graph without nodes whose one input is float32 of this shape."""
+    pixels = helper.make_tensor_value_info(input_name, TensorProto.FLOAT, shape)
+    return GraphProto(name=name, input=[pixels])
+
+
+def add(graph: GraphProto, operator: str, *inputs: str | Array, **attributes: Any) -> str:
+    """Append a node and return the name of its one output.
+
+    An input is the name of another's output, or an array, which is stored in the graph.
+    """
+    names = [given if isinstance(given, str) else _store(graph, given) for given in inputs]
+    output = f"{operator} {len(graph.node)}"
+    graph.node.append(helper.make_node(operator, names, [output], **attributes))
+    return output
+
+
+def finish_graph(graph: GraphProto, outputs: Sequence[str]) -> ModelProto:
+    """A model that computes the named float32 outputs, in this order."""
+    for name in outputs:
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    # The lowest version of the format that holds these operators, for older runtimes.
+    return helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+
+
+def open_session(model: ModelProto) -> onnxruntime.InferenceSession:
+    """The model ready to run; its `run` may be called by several threads at a time."""
+    options = onnxruntime.SessionOptions()
+    # One thread a picture: the same bits on any number of cores. Pictures run side by side instead.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # a warning for each stored array that is not used
+    # Lets stored int8 weights be folded into float ones once, not at every run.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _store(graph: GraphProto, array: Array) -> str:
+    name = f"array {len(graph.initializer)}"
+    graph.initializer.append(numpy_helper.from_array(array, name))
+    return name
