@@ -92,6 +92,7 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
         level = int(options.get("verbose") or 0)
         _set_up_words(level, bool(options.get("quiet")))
         try:
+            _refuse_nan(options)
             code = main(*args, **options) or DONE
             sys.stdout.flush()
         except MegastyleError as error:
@@ -124,6 +125,13 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
     return guarded
 
 
+def _refuse_nan(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        numbers = value if isinstance(value, list) else [value]
+        if any(number != number for number in numbers):
+            raise MegastyleError(f"--{name.replace('_', '-')} is not a number", hint="give one")
+
+
 def _tell(sentence: str, hint: str, code: int) -> int:
     colour = "FORCE_COLOR" in os.environ or (
         sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
@@ -148,7 +156,7 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
     level = (
         logging.ERROR if quiet else [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     )
-    if int(os.environ.get("RANK", 0)) > 0:
+    if os.environ.get("RANK", "0") != "0":
         level = logging.ERROR
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"
     handler = logging.StreamHandler(sys.stderr)
@@ -164,7 +172,28 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
 
 def main() -> None:
     """The console script and `python -m megastyle_cli`."""
-    app()
+    _occupy_closed_streams()
+    try:
+        app()
+    except OSError as error:  # not a command's own, which are told there: help to a full disk
+        _silence_stdout()
+        sys.exit(_tell((error.strerror or str(error)).lower(), "", UNEXPECTED))
+
+
+def _occupy_closed_streams() -> None:
+    """Standard streams closed by the caller (`>&-`) are opened so that using them is an error.
+
+    Else the next file opened would take their number, and words meant for people would go there.
+    """
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 _register()

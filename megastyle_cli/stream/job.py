@@ -1,13 +1,21 @@
 """What all commands do around their step: open, loop or read everything, count, speak, exit."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
+from megastyle_cli.errors import (
+    DONE,
+    TOO_MANY_FAILURES,
+    TRY_AGAIN,
+    UNEXPECTED,
+    BadRecord,
+    MegastyleError,
+)
 from megastyle_cli.record import Failure, Record, Run, Step
 from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
@@ -63,6 +71,8 @@ def run_job(
     may_fail = tolerance(flow.max_errors)
     tally = Tally(run.command)
     found = read_records(flow.inputs, limit=flow.limit, paths=flow.paths)
+    _refuse_unwritable(flow.stats)
+    _refuse_input_as_output(flow, where)
     if flow.dry_run:
         return _tell_plan(run, flow, where, shard, tally)
     with (
@@ -96,10 +106,15 @@ def run_barrier(
     `check` raises BadRecord for a record that the work cannot use, `line` says how a record is
     written. A signal or an error leaves what stood there before.
     """
+    if refine_by_rank(Shard()) != Shard():
+        raise MegastyleError(
+            f"{run.command} needs all records in one process", hint="start it without accelerate"
+        )
     where = places(flow.output, Shard(), folder=False, errors=flow.errors)
     may_fail = tolerance(flow.max_errors)
     tally = Tally(run.command)
     found = read_records(flow.inputs, limit=flow.limit)
+    _refuse_unwritable(flow.stats)
     if flow.dry_run:
         return _tell_plan(run, flow, where, Shard(), tally)
     with (
@@ -139,6 +154,23 @@ def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bo
         sink.commit()
 
 
+def _refuse_input_as_output(flow: Flow, where: Places) -> None:
+    """A map writes while it reads: raises MegastyleError if that would be the same file."""
+    if where.final is None or not where.final.exists():
+        return
+    for name in flow.inputs:
+        listing = Path(name, "metadata.jsonl")
+        path = listing if listing.exists() else Path(name)
+        if path.exists() and path.samefile(where.final):
+            raise MegastyleError(f"{path} is input and output", hint="give -o another name")
+
+
+def _refuse_unwritable(path: Path | None) -> None:
+    # now, not after hours of work
+    if path is not None and not os.access(path.parent, os.W_OK):
+        raise MegastyleError(f"{path.parent} is no directory to write in", hint="make it first")
+
+
 def _checked(result: Record | Failure, check: Callable[[Record], None]) -> Record | Failure:
     if isinstance(result, Failure):
         return result
@@ -163,7 +195,10 @@ def read_side_input(inputs: list[str], check: Callable[[Record], None]) -> list[
 def _shown(flow: Flow, tally: Tally, shard: Shard) -> Iterator[Progress]:
     total = None if flow.quiet else count_records(flow.inputs, flow.limit)
     progress = Progress(
-        tally, quiet=flow.quiet, total=None if total is None else round(total / shard.count)
+        tally,
+        quiet=flow.quiet,
+        to_stdout=flow.output == "-",
+        total=None if total is None else round(total / shard.count),
     )
     try:
         yield progress
@@ -198,7 +233,13 @@ def _at_first_record(load: Callable[[], Step]) -> Step:
         if not records:
             return iter(())
         if not loaded:
-            loaded.append(load())
+            try:
+                loaded.append(load())
+            except (MegastyleError, OSError):
+                raise
+            except Exception as error:  # the model's fault and no record's: nothing to try again
+                sentence = f"the model does not load: {type(error).__name__}: {error}"
+                raise MegastyleError(sentence, "-vv shows where", UNEXPECTED) from error
         return loaded[0](records)
 
     return step  # type: ignore[return-value]

@@ -55,6 +55,10 @@ def run_map(
     return DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
 
 
+class _Stopped(BaseException):
+    """Raised wherever the signal finds us: as an Exception, logging for one would swallow it."""
+
+
 @contextmanager
 def stop_signals(*, at_once: bool = False) -> Iterator[Stop]:
     """Inside, SIGTERM and SIGUSR1 set `requested`, or `at_once` raise MegastyleError (exit 75)."""
@@ -63,14 +67,15 @@ def stop_signals(*, at_once: bool = False) -> Iterator[Stop]:
     def request(number: int, frame: FrameType | None) -> None:
         stop.requested = True
         if at_once:
-            name = signal.Signals(number).name
-            raise MegastyleError(
-                f"stopped by {name}: nothing was written", hint="run it again", exit_code=TRY_AGAIN
-            )
+            raise _Stopped(signal.Signals(number).name)
 
     before: dict[int, Any] = {number: signal.signal(number, request) for number in STOP_SIGNALS}
     try:
         yield stop
+    except _Stopped as stopped:
+        raise MegastyleError(
+            f"stopped by {stopped}: nothing was written", hint="run it again", exit_code=TRY_AGAIN
+        ) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -93,7 +98,7 @@ def tolerance(text: str) -> Callable[[int, int], bool]:
     number = text.removesuffix("%")
     try:
         allowed = float(number) if text.endswith("%") else int(number)
-        if allowed < 0:
+        if not allowed >= 0:  # NaN too
             raise ValueError
     except ValueError:
         raise MegastyleError(

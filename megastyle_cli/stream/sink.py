@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import ERROR, Failure, Record, Run, bytes_id, rename_pictures
-from megastyle_cli.stream.jsonl import SUFFIXES, dump_line
+from megastyle_cli.stream.jsonl import OPENERS, SUFFIXES, dump_line
 from megastyle_cli.stream.shard import PART, Shard
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,15 @@ def places(output: str, shard: Shard, *, folder: bool, errors: str | None = None
             )
         return Places(final=None, errors=named, run=None, base=Path())
     path = Path(output)
+    if path.suffix in OPENERS:
+        raise MegastyleError(
+            f"{path} names a packed file, and outputs are written plain",
+            hint=f"give -o {path.with_suffix('')} or pipe into the packer",
+        )
+    if named == path:
+        raise MegastyleError(f"{path} is output and errors file", hint="give two names")
+    if shard.count > 1 and named:
+        raise MegastyleError("shards cannot share --errors", hint="each has one beside its part")
     if shard.count > 1:
         if path.is_dir():
             _refuse_other_count(path, shard)
@@ -105,10 +114,16 @@ class Sink:
         self.is_atomic, self.dump = is_atomic, line
         self.done: Counter[str] = Counter()
         self.kept: list[Record] | None = None
+        self._pictured: Counter[str] = Counter()
         self._lines: IO[bytes] | None = None
         self._failures: IO[bytes] | None = None
 
     def __enter__(self) -> "Sink":
+        failed_before = self.where.errors is not None and self.where.errors.exists()
+        if failed_before and not (self.resume or self.overwrite):
+            raise MegastyleError(
+                f"{self.where.errors} exists", hint="move it, or add --overwrite to replace it"
+            )
         if self.where.final is None:
             if self.resume:
                 raise MegastyleError("standard output cannot be resumed", hint="give -o FILE")
@@ -134,7 +149,9 @@ class Sink:
         if isinstance(result, Failure):
             self._write_failure(result)
             return
-        self._out.write(self._line(result, self.where.base))
+        # to standard output names go as they came: they open from here
+        is_pipe = self.where.final is None
+        self._out.write(self.dump(result) if is_pipe else self._line(result, self.where.base))
         if self.kept is not None:
             self.kept.append(result)
 
@@ -159,19 +176,25 @@ class Sink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        for stream in (self._lines, self._failures):
-            if stream is not None and stream is not sys.stdout.buffer:
+        for stream in (self._lines if self.where.final else None, self._failures):
+            if stream is not None:
                 stream.close()
         if self.is_atomic and self.where.final is not None:
             self.where.partial.unlink(missing_ok=True)
 
     def picture_path(self, record_id: str, suffix: str) -> Path:
-        """Where the picture of this record belongs: one of 256 folders by a hash of the id."""
+        """Where the next picture of this id belongs: one of 256 folders by a hash of the id.
+
+        Records of equal ids may differ in all else, so each gets a picture of its own: `a~1` is
+        the second of id `a`.
+        """
+        earlier = self.done[record_id] + self._pictured[record_id]
+        self._pictured[record_id] += 1
+        again = f"~{earlier}" if earlier else ""
         hashed = bytes_id(record_id.encode("utf-8", "surrogatepass"))
         is_plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}", record_id)
-        return (
-            self.where.base / "images" / hashed[:2] / f"{record_id if is_plain else hashed}{suffix}"
-        )
+        name = f"{record_id if is_plain else hashed}{again}{suffix}"
+        return self.where.base / "images" / hashed[:2] / name
 
     @property
     def _out(self) -> IO[bytes]:
@@ -188,13 +211,11 @@ class Sink:
         else:
             for path in existing:
                 path.unlink()
-            self._lines = self.where.partial.open("wb")
+            self._lines = self.where.partial.open("xb")  # not one that another process just made
         self._write_run()
 
     def _line(self, record: Record, base: Path) -> bytes:
-        if self.where.final is None:
-            return self.dump(record)
-        return self.dump(rename_pictures(record, lambda name: relative(name, base)))
+        return self.dump(rename_pictures(record, to_folder(base)))
 
     def _write_failure(self, failure: Failure) -> None:
         log.warning("%s", failure.message)
@@ -254,9 +275,18 @@ class Sink:
         write_atomically(self.where.run, json.dumps(facts, indent=1) + "\n")
 
 
-def relative(name: str, base: Path) -> str:
-    """`name`, which opens from the working directory, as it is called from `base`."""
-    return name if "://" in name else os.path.relpath(name, base)
+def to_folder(base: Path) -> Callable[[str], str]:
+    """How a name that opens from the working directory is called from `base`; URLs stay."""
+    # ".." leaves the folder a link points to, not the folder that holds the link
+    real = os.path.realpath(base)
+
+    def rename(name: str) -> str:
+        if "://" in name:
+            return name
+        called = os.path.relpath(name, base)
+        return os.path.relpath(name, real) if called.startswith("..") else called
+
+    return rename
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -275,9 +305,23 @@ def _partial(path: Path) -> Path:
 
 
 def done_ids(path: Path) -> Counter[str]:
-    """How often each id stands in the whole lines of the output at `path`."""
+    """How often each id stands in the whole lines of the output at `path`.
+
+    Raises MegastyleError if a whole line is not a record with an id: then it is no output of ours.
+    """
+    ids: Counter[str] = Counter()
     with path.open("rb") as lines:
-        return Counter(str(json.loads(line).get("id")) for line in lines if line.endswith(b"\n"))
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n") or not line.strip():
+                continue
+            try:
+                ids[str(json.loads(line)["id"])] += 1
+            except (ValueError, TypeError, KeyError):
+                raise MegastyleError(
+                    f"{path} line {number} is no record with an id",
+                    hint="mend it, or --overwrite to start again",
+                ) from None
+    return ids
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -6,7 +6,7 @@ working directory (the sink turns them to its own directory).
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -84,11 +84,9 @@ def with_id(found: Record | Failure) -> Record | Failure:
     rest = {key: value for key, value in found.items() if key != "id"}
     if given not in (None, ""):
         return {"id": str(given), **rest}
+    name = rest.get("file_name")
     try:
-        return {
-            "id": picture_id(rest["file_name"]) if "file_name" in rest else text_id(rest),
-            **rest,
-        }
+        return {"id": text_id(rest) if name is None else picture_id(name), **rest}
     except BadRecord as bad:
         return Failure(rest, bad.kind, bad.message)
 
@@ -98,7 +96,10 @@ def picture_id(name: object) -> str:
     if not isinstance(name, str):
         raise BadRecord("bad_image", f"file_name is {name!r}, not a string")
     try:
-        return bytes_id(Path(name).read_bytes())
+        path = Path(name)
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO or device has no end
+            raise BadRecord("bad_image", f"{name} is not a regular file")
+        return bytes_id(path.read_bytes())
     except OSError as error:
         words = (error.strerror or str(error)).lower()
         raise BadRecord("bad_image", f"{name} cannot be read: {words}") from error
@@ -108,6 +109,8 @@ def picture_id(name: object) -> str:
 
 def _reader(name: str, paths: str | None) -> Iterable[Record | Failure]:
     if name == "-":
+        if sys.stdin is None:
+            raise MegastyleError("standard input is closed", hint="name an input")
         lines = sys.stdin.buffer
         return _named_pictures(lines, paths) if paths else _rebased(read_lines(lines, "stdin"), "")
     path = Path(name)
@@ -136,6 +139,7 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
     if listing.exists():
         return _rebased(read_file(listing), str(folder))
     unfinished = sorted(path.name for path in folder.glob("*.jsonl.partial"))
+    unfinished = [name for name in unfinished if name.startswith("metadata.") or PART.match(name)]
     if unfinished:
         raise MegastyleError(
             f"{folder} is not complete: it holds {unfinished[0]}",
@@ -143,7 +147,8 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
         )
     parts = _parts(folder)
     if parts:
-        return (found for part in parts for found in _part(part))
+        readers = [_part(part) for part in parts]  # all at once: an unfinished one is said now
+        return (found for reader in readers for found in reader)
     pictures = _pictures(folder)
     if not pictures:
         raise MegastyleError(
@@ -196,8 +201,25 @@ def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]
 
 def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:
     """Records whose picture names were relative to `base`, now to the working directory."""
+    here = from_folder(base)
     for record in found:
         if base in ("", ".") or isinstance(record, Failure):
             yield record
-        else:
-            yield rename_pictures(record, lambda name: os.path.normpath(os.path.join(base, name)))  # noqa: PTH118
+            continue
+        # a text's id is of its words as they stand there, from wherever they are read
+        named = with_id(record) if record.get("file_name") is None else record
+        yield named if isinstance(named, Failure) else rename_pictures(named, here)
+
+
+def from_folder(base: str) -> Callable[[str], str]:
+    """How a name relative to `base` is called from the working directory; URLs stay as they are."""
+    # ".." leaves the folder a link points to, not the folder that holds the link
+    real = os.path.realpath(base)
+    real = real if Path(base).is_absolute() else os.path.relpath(real)
+
+    def rename(name: str) -> str:
+        if "://" in name:
+            return name
+        return os.path.normpath(os.path.join(real if name.startswith("..") else base, name))  # noqa: PTH118
+
+    return rename
