@@ -17,11 +17,13 @@ from megastyle_cli.errors import (
     MegastyleError,
 )
 from megastyle_cli.record import Failure, Record, Run, Step
+from megastyle_cli.stream.files import done_ids
 from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.places import Places, partial, places
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
 from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
-from megastyle_cli.stream.sink import Places, Sink, done_ids, places
+from megastyle_cli.stream.sink import Sink, growing_sink, whole_sink
 from megastyle_cli.stream.source import count_records, read_records
 from megastyle_cli.stream.spool import Spool
 
@@ -76,7 +78,9 @@ def run_job(
     if flow.dry_run:
         return _tell_plan(run, flow, where, shard, tally)
     with (
-        Sink(where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force) as sink,
+        growing_sink(
+            where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force
+        ) as sink,
         _shown(flow, tally, shard) as progress,
     ):
         sink.kept = [] if flow.keep and where.final is None else None
@@ -119,7 +123,7 @@ def run_barrier(
         return _tell_plan(run, flow, where, Shard(), tally)
     with (
         stop_signals(at_once=True),
-        Sink(where, run, overwrite=flow.overwrite, is_atomic=True, line=line) as sink,
+        whole_sink(where, run, overwrite=flow.overwrite, line=line) as sink,
         Spool() as spool,
         _shown(flow, tally, Shard()) as progress,
     ):
@@ -148,7 +152,7 @@ def run_barrier(
 def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bool) -> None:
     """A second output of a barrier command: all of `records`, or no file."""
     where = replace(places(output, Shard(), folder=False), errors=None, run=None)
-    with Sink(where, run, overwrite=overwrite, is_atomic=True) as sink:
+    with whole_sink(where, run, overwrite=overwrite) as sink:
         for record in records:
             sink.write(record)
         sink.commit()
@@ -248,7 +252,7 @@ def _at_first_record(load: Callable[[], Step]) -> Step:
 def _tell_plan(run: Run, flow: Flow, where: Places, shard: Shard, tally: Tally) -> Done:
     """Says what would be done, without loading a model or writing a byte."""
     ours = done = 0
-    standing = [p for p in (where.final, where.final and where.partial) if p and p.exists()]
+    standing = [p for p in (where.final, where.final and partial(where.final)) if p and p.exists()]
     left = done_ids(standing[0]) if standing and flow.resume else Counter[str]()
     for result in read_records(flow.inputs, limit=flow.limit, paths=flow.paths):
         tally.add(result)

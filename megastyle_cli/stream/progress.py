@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from megastyle_cli.record import Failure, Record
-from megastyle_cli.stream.sink import write_atomically
+from megastyle_cli.stream.files import write_atomically
 
 HEARTBEAT_S = 30.0
 

@@ -6,13 +6,14 @@ working directory (the sink turns them to its own directory).
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, bytes_id, rename_pictures, text_id
 from megastyle_cli.stream.jsonl import is_jsonl, read_file, read_lines
+from megastyle_cli.stream.names import from_folder
 from megastyle_cli.stream.shard import PART
 
 PICTURE_SUFFIXES = frozenset(
@@ -209,17 +210,3 @@ def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | 
         # a text's id is of its words as they stand there, from wherever they are read
         named = with_id(record) if record.get("file_name") is None else record
         yield named if isinstance(named, Failure) else rename_pictures(named, here)
-
-
-def from_folder(base: str) -> Callable[[str], str]:
-    """How a name relative to `base` is called from the working directory; URLs stay as they are."""
-    # ".." leaves the folder a link points to, not the folder that holds the link
-    real = os.path.realpath(base)
-    real = real if Path(base).is_absolute() else os.path.relpath(real)
-
-    def rename(name: str) -> str:
-        if "://" in name:
-            return name
-        return os.path.normpath(os.path.join(real if name.startswith("..") else base, name))  # noqa: PTH118
-
-    return rename

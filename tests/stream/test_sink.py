@@ -6,15 +6,22 @@ import pytest
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import Failure, Run
+from megastyle_cli.stream.files import done_ids
+from megastyle_cli.stream.names import to_folder
+from megastyle_cli.stream.places import Places, places
 from megastyle_cli.stream.shard import Shard
-from megastyle_cli.stream.sink import Sink, done_ids, places, to_folder
+from megastyle_cli.stream.sink import Sink, growing_sink
 from tests.conftest import jsonl, lines
 
 RUN = Run("caption", {"a": 1})
 
 
 def sink(output: object, *, folder: bool = False, resume: bool = False) -> Sink:
-    return Sink(places(str(output), Shard(), folder=folder), RUN, resume=resume)
+    return open_sink(places(str(output), Shard(), folder=folder), resume=resume)
+
+
+def open_sink(where: Places, *, resume: bool = False) -> Sink:
+    return growing_sink(where, RUN, resume=resume, overwrite=False, force=False)
 
 
 def test_an_errors_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
@@ -22,7 +29,7 @@ def test_an_errors_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     precious.write_text("precious")
     for output in ("-", str(tmp_path / "out.jsonl")):
         where = places(output, Shard(), folder=False, errors=str(precious))
-        with pytest.raises(MegastyleError, match="notes.jsonl exists"), Sink(where, RUN):
+        with pytest.raises(MegastyleError, match="notes.jsonl exists"), open_sink(where):
             pass
 
     assert precious.read_text() == "precious"
@@ -43,7 +50,7 @@ def test_failures_of_a_pipe_name_pictures_from_their_own_folder(
     monkeypatch.chdir(tmp_path)
     where = places("-", Shard(), folder=False, errors="sub/errors.jsonl")
 
-    with Sink(where, RUN) as out:
+    with open_sink(where) as out:
         out.write(Failure({"id": "a", "file_name": "imgs/a.png"}, "bad_image", "a is bad"))
         out.commit()
 
