@@ -70,7 +70,7 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "megastyle_cli", *command.split()], check=True)
             core_ms = 1000 * (children_cpu_s() - before) / COUNT
             rate = json.loads(stats.read_text())["rate"]
-            out(f"caption --kind {kind:10s} {rate:6.1f} images/s  {core_ms:5.1f} core-ms an image\n")
+            out(f"caption --kind {kind:10s} {rate:6.1f} images/s  {core_ms:5.1f} core-ms each\n")
 
 
 if __name__ == "__main__":

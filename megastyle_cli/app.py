@@ -103,9 +103,8 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
             _silence_stdout()
             code = DONE  # the reader had enough: `megastyle ... | head` is a success
         except KeyboardInterrupt:
-            code = _tell(
-                "interrupted", "a partial output can be continued with --resume", INTERRUPTED
-            )
+            hint = "what is done stays, --resume goes on" if "resume" in options else ""
+            code = _tell("interrupted", hint, INTERRUPTED)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             code = _tell(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
         except OSError as error:

@@ -158,6 +158,16 @@ def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bo
         sink.commit()
 
 
+def refuse_side_output(name: str, output: str, *, overwrite: bool) -> None:
+    """Raises MegastyleError now if a second output cannot be written as `name` later."""
+    path = Path(name)
+    if name == "-" or (output != "-" and path.absolute() == Path(output).absolute()):
+        raise MegastyleError(f"{name} is already the output", hint="give another file")
+    if path.exists() and not overwrite:
+        raise MegastyleError(f"{name} exists", hint="add --overwrite to replace it")
+    _refuse_unwritable(path)
+
+
 def _refuse_input_as_output(flow: Flow, where: Places) -> None:
     """A map writes while it reads: raises MegastyleError if that would be the same file."""
     if where.final is None or not where.final.exists():

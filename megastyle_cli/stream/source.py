@@ -171,6 +171,10 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _part(path: Path) -> Iterable[Record | Failure]:
+    if path.is_dir() and not (path / "metadata.jsonl").exists():
+        raise MegastyleError(
+            f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
+        )
     return _directory(path) if path.is_dir() else _rebased(read_file(path), str(path.parent))
 
 
