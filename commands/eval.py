@@ -34,9 +34,7 @@ def main(
     context: typer.Context,
     inputs: options.Inputs = None,
     each: Annotated[bool, typer.Option("--each", help="Pass on every record, scored.")] = False,
-    label: Annotated[
-        str, typer.Option(metavar="KEY", help="Pictures of one style share this key's value.")
-    ] = "style_id",
+    label: options.Label = "style_id",
     content_label: Annotated[
         str, typer.Option(metavar="KEY", help="As --label, for contents.")
     ] = "content_id",

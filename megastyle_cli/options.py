@@ -52,6 +52,9 @@ Resume = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Force = Annotated[bool, typer.Option("--force", help="Resume although the options have changed.")]
+Label = Annotated[
+    str, typer.Option(metavar="KEY", help="Pictures of one style share this key's value.")
+]
 ShardOf = Annotated[
     str | None,
     typer.Option(
