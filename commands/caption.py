@@ -50,7 +50,7 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load
+    from megastyle_cli.models.backend import load, locate
     from megastyle_cli.record import Run
     from megastyle_cli.steps.caption import caption
     from megastyle_cli.stream.images import read_pictures
@@ -73,6 +73,7 @@ def main(
         quiet=quiet,
     )
     told = {"backend": backend, "kind": kind, "schema": schema, "min_confidence": min_confidence}
+    locate("captioner", backend)
     run = Run("caption", told, __version__)
     done = run_job(
         run,

@@ -55,8 +55,9 @@ def main(
     from megastyle_cli.record import Run, check_text
     from megastyle_cli.steps.grouping import group, labelled
     from megastyle_cli.stream.job import Flow, run_barrier
-    from megastyle_cli.view.show import write_views
+    from megastyle_cli.view.show import check_views, write_views
 
+    check_views(sheet, page)
     backend = options.embedder(backend, model)
     told = {
         "on": on,

@@ -65,8 +65,10 @@ def main(
         find_duplicates,
     )
     from megastyle_cli.steps.verdicts import kept_records, rejected_records
-    from megastyle_cli.stream.job import Flow, run_barrier, write_all
+    from megastyle_cli.stream.job import Flow, refuse_side_output, run_barrier, write_all
 
+    if rejected is not None:
+        refuse_side_output(rejected, output, overwrite=overwrite)
     backend = options.embedder(backend, model)
     told = {
         "on": on,

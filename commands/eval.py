@@ -60,10 +60,13 @@ def main(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> int:
+    from megastyle_cli.models.backend import locate
     from megastyle_cli.steps.summary import for_page
     from megastyle_cli.stream.job import Flow
-    from megastyle_cli.view.show import write_views
+    from megastyle_cli.view.show import check_views, write_views
 
+    locate("style_encoder", backend)
+    check_views(sheet, page)
     flow = Flow(
         inputs=options.inputs_or_stdin(inputs, context),
         output=output,

@@ -57,6 +57,8 @@ def main(
         raise MegastyleError("pair needs contents", hint="give --contents contents.jsonl")
     bank = read_side_input(contents, check=check_content)
     bank = [bank[row] for row in distinct_rows(record["id"] for record in bank)]
+    if not bank:
+        raise MegastyleError(f"{', '.join(contents)}: no contents", hint="check --contents")
     run = Run("pair", {"per_style": per_style, "seed": seed, "contents": len(bank)}, __version__)
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any]]:

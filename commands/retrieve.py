@@ -56,16 +56,18 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load
+    from megastyle_cli.models.backend import load, locate
     from megastyle_cli.record import Run, noted
     from megastyle_cli.steps.retrieve import build_index, retrieve
     from megastyle_cli.stream.images import read_pictures
     from megastyle_cli.stream.job import Flow, run_job
     from megastyle_cli.stream.source import read_records
-    from megastyle_cli.view.show import write_views
+    from megastyle_cli.view.show import check_views, write_views
 
     if not index:
         raise MegastyleError("retrieve needs pictures to search", hint="give --index FOLDER")
+    check_views(sheet, page)
+    locate("style_encoder", backend)
     read = partial(read_pictures, max_side_px=DECODED_PX)
     bank = read_records(index)
     run = Run("retrieve", {"backend": backend, "top": top, "keep_self": keep_self}, __version__)

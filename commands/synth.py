@@ -53,12 +53,12 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load
+    from megastyle_cli.models.backend import load, locate
     from megastyle_cli.record import Run
     from megastyle_cli.steps.synth import synth
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
     from megastyle_cli.stream.job import Flow, run_job
-    from megastyle_cli.view.show import write_views
+    from megastyle_cli.view.show import check_views, write_views
 
     if output is None or output == "-":
         raise MegastyleError("synth makes a folder of pictures", hint="give -o DIRECTORY")
@@ -85,6 +85,8 @@ def main(
         "format": picture_format,
         "seed": seed,
     }
+    check_views(sheet, page)
+    locate("painter", backend)
     run = Run("synth", told, __version__)
     done = run_job(
         run,

@@ -94,7 +94,7 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load
+    from megastyle_cli.models.backend import load, locate
     from megastyle_cli.record import Run
     from megastyle_cli.steps.transfer import mixed, transfer
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
@@ -102,8 +102,10 @@ def main(
     from megastyle_cli.stream.progress import say
     from megastyle_cli.stream.single import is_single, make_one, picture_writer
     from megastyle_cli.stream.source import picture_id
-    from megastyle_cli.view.show import write_views
+    from megastyle_cli.view.show import check_views, write_views
 
+    check_views(sheet, page)
+    locate("stylist", backend)
     references = mixed(style or [], weight or [])
     told = {
         "backend": backend,
@@ -128,7 +130,13 @@ def main(
         raise MegastyleError(
             "transfer makes pictures", hint="give -o out.png, -o - or -o DIRECTORY"
         )
+    if content is not None and inputs:
+        raise MegastyleError("--content and inputs are given", hint="give one of the two")
     if is_single(output):
+        for_many: dict[str, object] = {"--errors": errors, "--resume": resume, "--shard": shard}
+        for_many |= {"--limit": limit, "--stats": stats, "--sheet": sheet, "--page": page}
+        for flag in (flag for flag, value in for_many.items() if value):
+            raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
         record = _one(inputs, content, prompt)
         if dry_run:
             say(f"transfer (dry run): one picture to {output} with {told}")

@@ -95,6 +95,7 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
         level = int(options.get("verbose") or 0)
         _set_up_words(level, bool(options.get("quiet")))
         try:
+            _refuse_nan(options)
             code = main(*args, **options) or DONE
             sys.stdout.flush()
         except MegastyleError as error:
@@ -105,9 +106,8 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
             _silence_stdout()
             code = DONE  # the reader had enough: `megastyle ... | head` is a success
         except KeyboardInterrupt:
-            code = _tell(
-                "interrupted", "a partial output can be continued with --resume", INTERRUPTED
-            )
+            hint = "what is done stays, --resume goes on" if "resume" in options else ""
+            code = _tell("interrupted", hint, INTERRUPTED)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             code = _tell(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
         except OSError as error:
@@ -125,6 +125,13 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
         raise typer.Exit(code)
 
     return guarded
+
+
+def _refuse_nan(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        numbers = value if isinstance(value, list) else [value]
+        if any(number != number for number in numbers):
+            raise MegastyleError(f"--{name.replace('_', '-')} is not a number", hint="give one")
 
 
 def _tell(sentence: str, hint: str, code: int) -> int:
@@ -151,7 +158,7 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
     level = (
         logging.ERROR if quiet else [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     )
-    if int(os.environ.get("RANK", 0)) > 0:
+    if os.environ.get("RANK", "0") != "0":
         level = logging.ERROR
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"
     handler = logging.StreamHandler(sys.stderr)
@@ -167,7 +174,28 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
 
 def main() -> None:
     """The console script and `python -m megastyle_cli`."""
-    app()
+    _occupy_closed_streams()
+    try:
+        app()
+    except OSError as error:  # not a command's own, which are told there: help to a full disk
+        _silence_stdout()
+        sys.exit(_tell((error.strerror or str(error)).lower(), "", UNEXPECTED))
+
+
+def _occupy_closed_streams() -> None:
+    """Standard streams closed by the caller (`>&-`) are opened so that using them is an error.
+
+    Else the next file opened would take their number, and words meant for people would go there.
+    """
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 _register()

@@ -74,7 +74,7 @@ def text_id(record: Record) -> str:
 
 def record_seed(seed: int, record_id: str, variation: int = 0) -> int:
     """A seed in [0, 2**32) for one variation of one record, whatever its place, batch or shard."""
-    key = f"{seed}:{record_id}:{variation}".encode()
+    key = f"{seed}:{record_id}:{variation}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(key).digest()[:4], "big")
 
 

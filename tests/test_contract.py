@@ -309,22 +309,17 @@ def test_shards_together_are_the_whole(
 def test_killed_and_resumed_gives_the_same_bytes(
     megastyle: Runner, cases: dict[str, Case], tmp_path: Path, command: str
 ) -> None:
-    (tmp_path / "whole").mkdir()
-    whole, output = output_of(command, tmp_path / "whole"), output_of(command, tmp_path)
+    for name in ("whole", "killed"):  # equally deep, since names are relative to the output
+        (tmp_path / name).mkdir()
+    whole, killed = (output_of(command, tmp_path / name) for name in ("whole", "killed"))
     arguments = (*cases[command].arguments, "--batch-size", 1)
     megastyle(command, *arguments, "-o", whole)
 
-    kill_after_a_line(command, arguments, output, signal.SIGKILL)
-    resumed = megastyle(command, *arguments, "-o", output, "--resume")
+    kill_after_a_line(command, arguments, killed, signal.SIGKILL)
+    resumed = megastyle(command, *arguments, "-o", killed, "--resume")
 
     assert resumed.returncode == 0, resumed.stderr.decode()
-    # what was relative to one folder is relative to the other
-    expected = {k: v.replace(b"../../", b"../") for k, v in content_of(whole).items()}
-    made = {k: v.replace(b"../../", b"../") for k, v in content_of(output).items()}
-    assert {Path(k).name for k in made} == {Path(k).name for k in expected}
-    assert [r["id"] for r in lines(listing_of(command, output))] == [
-        r["id"] for r in lines(listing_of(command, whole))
-    ]
+    assert content_of(killed) == content_of(whole)
 
 
 def kill_after_a_line(
@@ -513,3 +508,64 @@ def test_a_flag_means_the_same_on_every_command() -> None:
 
 # these say what they do on their own command, in the same sense
 OWN_HELP = {"output", "size", "on", "backend"}
+
+
+def test_eval_scores_in_shards_and_folds_the_parts(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    scored = cases["eval"].input
+    for index in range(2):
+        part = ("--each", "--shard", f"{index}/2", "-o", tmp_path / "scores")
+        assert megastyle("eval", scored, *part).returncode == 0
+
+    folded = lines(megastyle("eval", tmp_path / "scores").stdout)[0]
+    at_once = lines(megastyle("eval", scored).stdout)[0]
+
+    for measure in ("n", "style_score", "recall_1", "map_csd_10", "map_10"):
+        assert folded[measure] == at_once[measure]
+
+
+def test_accelerate_launches_the_same_program(tmp_path: Path) -> None:
+    from megastyle_cli import __version__
+
+    launcher = Path(sys.executable).with_name("accelerate")
+    command = [
+        launcher,
+        "launch",
+        "--cpu",
+        "--num_processes",
+        "1",
+        "-m",
+        "megastyle_cli",
+        "--version",
+    ]
+
+    ended = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert f"megastyle {__version__}" in ended.stdout.decode()
+
+
+def test_rejected_records_need_a_file_of_their_own(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    same = tmp_path / "same.jsonl"
+
+    for name in (same, "-"):
+        ended = megastyle("dedup", cases["dedup"].input, "-o", same, "--rejected", name)
+        assert ended.returncode == 2 and b"already the output" in ended.stderr
+    assert not same.exists()
+
+
+def test_a_wrong_backend_leaves_the_old_output(
+    megastyle: Runner, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("before")
+
+    ended = megastyle(
+        "caption", cases["caption"].input, "-o", out, "--overwrite", "--backend", "no"
+    )
+
+    assert ended.returncode == 2 and b"choose one of: builtin" in ended.stderr
+    assert out.read_text() == "before"

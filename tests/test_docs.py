@@ -3,6 +3,7 @@
 `python tests/test_docs.py` writes the generated tables of README.md.
 """
 
+import json
 import os
 import re
 import shlex
@@ -10,12 +11,16 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import typer
+from PIL import Image
 
 from megastyle_cli.app import COMMANDS, app
-from megastyle_cli.completion import Command, Flag, command_tree
+from megastyle_cli.completion import Flag, command_tree
+from megastyle_cli.stream.shard import Shard
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -42,8 +47,12 @@ Row = tuple[str, ...]
 
 def table(head: Row, rows: list[Row]) -> str:
     """A Markdown table."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    lines = [
+        head,
+        ("---",) * len(head),
+        *([cell.replace("|", "\\|") for cell in row] for row in rows),
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def commands_table() -> str:
@@ -54,31 +63,38 @@ def commands_table() -> str:
 
 def flags_table() -> str:
     """The flags that several commands have: spelling, meaning, on which commands."""
-    found: dict[Row, tuple[Flag, list[str]]] = {}
-    for name in COMMANDS:
+    found: dict[Row, list[tuple[str, Flag]]] = {}
+    for name in sorted(COMMANDS, key=lambda name: -len(TREE[name].flags)):
         for flag in TREE[name].flags:
-            found.setdefault(flag.names, (flag, []))[1].append(name)
-    rows = [
-        (f"`{f'{', '.join(flag.names)} {flag.value}'.strip()}`", flag.help, where(users))
-        for flag, users in found.values()
-        if len(users) >= SHARED_BY
-    ]
+            found.setdefault(flag.names, []).append((name, flag))
+    rows = []
+    for uses in found.values():
+        if len(uses) >= SHARED_BY:
+            flag = Counter(flag for _, flag in uses).most_common(1)[0][0]
+            rows.append((spelled(flag), flag.help, where({name for name, _ in uses})))
     return table(("flag", "meaning", "on"), rows)
 
 
-def where(users: list[str]) -> str:
+def spelled(flag: Flag) -> str:
+    """A flag with its value, as code."""
+    return f"`{' '.join([', '.join(flag.names), flag.value]).strip()}`"
+
+
+def where(users: set[str]) -> str:
     """The commands that have a flag, in words."""
     others = [name for name in COMMANDS if name not in users]
     if not others:
         return "all"
-    return f"all but {', '.join(others)}" if len(others) < 3 else ", ".join(users)
+    if len(others) < 3:
+        return f"all but {', '.join(others)}"
+    return ", ".join(name for name in COMMANDS if name in users)
 
 
 def generated(text: str) -> str:
     """The README with its generated tables made anew."""
     for name, made in (("commands", commands_table()), ("flags", flags_table())):
         between = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
-        text, count = between.subn(lambda m, made=made: m[1] + made + m[2], text)  # type: ignore[misc]
+        text, count = between.subn(lambda found, made=made: found[1] + made + found[2], text)
         assert count == 1, f"README.md needs one pair of markers for {name}"
     return text
 
@@ -107,15 +123,13 @@ def executable(path: Path, line: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def start(
-    command: list[str], folder: Path, **settings: str
-) -> subprocess.CompletedProcess[str]:
+def start(command: list[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Runs a command in `folder`, with its `bin/` first on the PATH."""
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **settings, "PATH": path},
+        env={**os.environ, **settings, "PATH": path},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -155,10 +169,8 @@ def test_the_examples_of_a_help_text_use_options_that_exist(name: str) -> None:
 
 def example_lines(name: str) -> list[str]:
     """The example lines in the help of a command."""
-    import typer
-
-    help_text = str(typer.main.get_command(app).commands[name].help)  # type: ignore[attr-defined]
-    return [line.strip() for line in help_text.splitlines() if re.match(r" +\S.*megastyle ", " " + line)]
+    text = typer.main.get_command(app).commands[name].help
+    return [line.strip() for line in text.splitlines() if re.match("  .*megastyle ", line)]
 
 
 def commands_of(line: str) -> list[list[str]]:
@@ -172,3 +184,124 @@ def commands_of(line: str) -> list[list[str]]:
         else:
             found[-1].append(word)
     return [words for words in found if words[0] == "megastyle"]
+
+
+# Examples
+
+
+DEMO = {"DEMO_STYLES": "3", "DEMO_CONTENTS": "4", "PER_STYLE": "2", "SIZE": "96"}
+
+
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        (["examples/pipeline.sh", "by-sh"], "by-sh"),
+        (["make", "-f", "examples/pipeline.mk", "OUT=by-mk"], "by-mk"),
+    ],
+)
+def test_the_pipeline_ends_with_a_page_a_sheet_and_scores(
+    command: list[str], out: str, folder: Path
+) -> None:
+    ended = start(command, folder, **DEMO)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "<html" in (folder / out / "index.html").read_text()
+    with Image.open(folder / out / "sheet.png") as sheet:
+        sheet.load()
+    assert json.loads((folder / out / "scores.json").read_text())["n"] == 3 * 2
+
+
+def test_make_does_nothing_the_second_time(folder: Path) -> None:
+    command = ["make", "-f", "examples/pipeline.mk", "OUT=twice", "twice/pairs.jsonl"]
+    first = start(command, folder, **DEMO)
+    assert first.returncode == 0, first.stderr
+
+    assert start([*command, "--question"], folder, **DEMO).returncode == 0
+    (folder / "twice" / "contents.jsonl").touch()
+    assert start([*command, "--question"], folder, **DEMO).returncode == 1
+
+
+JOBS = sorted((ROOT / "examples" / "slurm").glob("*.sbatch"))
+TASK = {"SLURM_ARRAY_JOB_ID": "36", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "36"}
+
+
+@pytest.fixture
+def cluster(folder: Path) -> Path:
+    """`folder` with `srun` that starts its command here and `scontrol` that notes its own."""
+    executable(folder / "bin" / "srun", 'exec "$@"')
+    executable(folder / "bin" / "scontrol", 'echo "$@" >> told')
+    (folder / "told").write_text("")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("job", "flags", "listing"),
+    [
+        ("caption", [], "part-00003-of-00064.jsonl"),
+        ("synth", ["--size", "32"], "part-00003-of-00064/metadata.jsonl"),
+    ],
+)
+def test_a_job_writes_the_share_of_its_task(
+    job: str, flags: list[str], listing: str, cluster: Path
+) -> None:
+    one, two = "examples/pictures/styles/lion.jpg", "examples/pictures/contents/owl.jpg"
+    pictures = {"file_name": two, "style_file_name": one, "content_file_name": two}
+    records = [{"id": f"r{n}", **pictures} for n in range(200)]
+    (cluster / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    owner = Shard(index=3, count=64)
+
+    script = f"examples/slurm/{job}.sbatch"
+    ended = start(["bash", script, "records.jsonl", f"{job}-parts", *flags], cluster, **TASK)
+
+    assert ended.returncode == 0, ended.stderr
+    written = (cluster / f"{job}-parts" / listing).read_text().splitlines()
+    owned = [record["id"] for record in records if owner.owns(record["id"])]
+    assert [json.loads(line)["id"] for line in written] == owned != []
+    assert (cluster / "told").read_text() == ""
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+@pytest.mark.parametrize(("code", "told"), [(75, "requeue 36_3\n"), (3, "")])
+def test_a_job_is_queued_again_only_if_it_was_stopped(
+    job: Path, code: int, told: str, cluster: Path
+) -> None:
+    executable(cluster / "bin" / "srun", f"exit {code}")
+
+    ended = start(["bash", str(job), "in", "out"], cluster, **TASK)
+
+    assert (ended.returncode, (cluster / "told").read_text()) == (code, told)
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_a_job_asks_for_the_array_that_it_counts_on(job: Path) -> None:
+    text = job.read_text()
+    last = re.search(r"^#SBATCH --array=0-(\d+)$", text, re.MULTILINE)
+    count = re.search(r"^shards=(\d+) ", text, re.MULTILINE)
+
+    assert last and count and int(last[1]) + 1 == int(count[1])
+    assert "#SBATCH --signal=USR1@120\n" in text and "#SBATCH --requeue\n" in text
+
+
+# The repository
+
+
+def test_no_file_names_a_folder_of_one_machine_or_a_package_registry() -> None:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listing.returncode != 0 or not listing.stdout:
+        pytest.skip("not a git checkout")
+    hosts = (rb"pypi\.org", rb"pythonhosted\.org", rb"npmjs\.org", rb"download\.pytorch\.org")
+    local = rb"(?<![\w.~})])/(?:work|home|root|tmp|Users)/"
+    banned = re.compile(b"|".join([local, *hosts, rb"deb\.debian\.org"]))
+
+    paths = [ROOT / os.fsdecode(name) for name in listing.stdout.split(b"\0") if name]
+    found = {
+        str(path.relative_to(ROOT)): match[0]
+        for path in paths
+        if path.is_file() and (match := banned.search(path.read_bytes()))
+    }
+
+    assert found == {}
+
+
+if __name__ == "__main__":
+    README.write_text(generated(README.read_text()))

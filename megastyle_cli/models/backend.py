@@ -113,27 +113,32 @@ BACKENDS: dict[str, dict[str, str]] = {
 }
 
 
+def locate(role: Role, backend: str) -> tuple[str, str]:
+    """Module and class of the backend of that name. Raises MegastyleError if there is none."""
+    known = BACKENDS[role]
+    where = known.get(backend, backend if ":" in backend else "")
+    if not where:
+        raise MegastyleError(
+            f"there is no {role.replace('_', ' ')} backend {backend!r}",
+            hint=f"choose one of: {', '.join(known)}, or give package.module:Class",
+        )
+    module_name, _, class_name = where.partition(":")
+    return module_name, class_name
+
+
 def load(role: Role, backend: str, **options: Any) -> Any:
     """The backend of that name for `role`, or the class at `package.module:Class`, made with them.
 
     Raises MegastyleError if the name is unknown, or if a package it needs is not installed.
     """
-    known = BACKENDS[role]
-    where = known.get(backend, backend if ":" in backend else "")
-    if not where:
-        names = ", ".join(known)
-        raise MegastyleError(
-            f"there is no {role.replace('_', ' ')} backend {backend!r}",
-            hint=f"choose one of: {names}, or give package.module:Class",
-        )
-    module_name, class_name = where.split(":")
+    module_name, class_name = locate(role, backend)
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as missing:
         raise MegastyleError(
             f"backend {backend!r} needs the package {missing.name!r}, which is not installed",
             hint="pip install 'megastyle[builtin]'"
-            if backend in known
+            if backend in BACKENDS[role]
             else f"pip install {missing.name}",
         ) from missing
     if not hasattr(module, class_name):

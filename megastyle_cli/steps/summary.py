@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
 from megastyle_cli.models.backend import StyleEncoder
 from megastyle_cli.record import PROVENANCE, Failure, Record
 from megastyle_cli.steps.pictures import Read
@@ -34,7 +34,9 @@ class Gathered:
     def matrix(self) -> Array:
         """The vectors as (n, d). Raises MegastyleError if there are none."""
         if not self.vectors:
-            raise MegastyleError("no picture could be read", hint="see the errors above")
+            raise MegastyleError(
+                "no picture could be read", hint="see the errors", exit_code=TOO_MANY_FAILURES
+            )
         return np.stack(self.vectors)
 
 
@@ -51,7 +53,7 @@ def gather(
             yield result
             continue
         record, vector = result
-        if "style_file_name" in record and not _is_scored(record, encoder.name):
+        if isinstance(record.get("style_file_name"), str) and not _is_scored(record, encoder.name):
             name = record["style_file_name"]
             if name not in references:
                 (references[name],) = embed_pictures(read([name]), encoder)
@@ -65,8 +67,9 @@ def gather(
 
 
 def _is_scored(record: Record, model: str) -> bool:
-    known = record.get(PROVENANCE, {}).get("eval", {})
-    return "style_score" in record and known.get("model") == model
+    known = record.get(PROVENANCE, {}).get("eval")
+    is_number = isinstance(record.get("style_score"), int | float)
+    return is_number and isinstance(known, dict) and known.get("model") == model
 
 
 def summarise(
@@ -90,7 +93,11 @@ def summarise(
     told: dict[str, Any] = {"n": len(records)}
     groups = [str(record.get(label, record["id"])) for record in records]
     scores = [record.get("style_score") for record in records]
-    known = [(group, s) for group, s in zip(groups, scores, strict=True) if s is not None]
+    known = [
+        (group, score)
+        for group, score in zip(groups, scores, strict=True)
+        if isinstance(score, int | float)
+    ]
     if known:
         told |= _with_interval("style_score", [g for g, _ in known], [s for _, s in known], seed)
     if len(set(groups)) == len(groups) or len(set(groups)) < 2:

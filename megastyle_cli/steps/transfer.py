@@ -92,15 +92,16 @@ def _request(
     seed: int,
 ) -> PictureRequest | BadRecord:
     own = record.get("style_file_name")
-    given = references if own in references.names else mixed([own] if own else [], [])
+    own_names = [own] if isinstance(own, str) and own else []
+    given = references if own in references.names else mixed(own_names, [])
     if not given.names:
         return BadRecord(
             "missing_key", f"record {record['id']} has no style_file_name: give --style"
         )
     styles = read_style(given.names)
-    bad = [found for found in (content, *styles) if isinstance(found, BadRecord)]
-    if any(found.kind != "missing_key" for found in bad):
-        return next(found for found in bad if found.kind != "missing_key")
+    for found in (content, *styles):
+        if isinstance(found, BadRecord) and found.kind != "missing_key":
+            return found
     return PictureRequest(
         content=record.get("content"),
         content_picture=None if isinstance(content, BadRecord) else content,

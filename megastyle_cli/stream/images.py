@@ -18,6 +18,8 @@ from megastyle_cli.errors import BadRecord
 MAX_PIXELS = 180_000_000  # a decoded picture of this size takes 540 MB; larger ones are refused
 DRAFT_MARGIN = 1.3  # JPEGs are decoded so much larger than asked for, and the rest is resampled
 Image.MAX_IMAGE_PIXELS = None  # our own limit answers with a sentence; Pillow's warns first
+# Not all that Pillow knows: for PostScript it would start another program.
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO"]
 
 
 def open_picture(name: str, max_side_px: int | None = None) -> Image.Image:
@@ -26,13 +28,15 @@ def open_picture(name: str, max_side_px: int | None = None) -> Image.Image:
     Raises BadRecord("bad_image", ...) if it is missing, empty, cut off, too large or no picture.
     """
     try:
-        with Image.open(name) as image:
+        with Image.open(name, formats=FORMATS) as image:
             return _upright_rgb(name, image, max_side_px)
     except UnidentifiedImageError:
         raise BadRecord("bad_image", _why_not_a_picture(name)) from None
     except OSError as error:
         raise BadRecord("bad_image", _why_unreadable(name, error)) from error
-    except (SyntaxError, ValueError, EOFError, OverflowError, IndexError, KeyError) as error:
+    except BadRecord:
+        raise
+    except Exception as error:
         # Pillow's plugins let these escape on damaged headers.
         raise BadRecord("bad_image", f"{name} is damaged: {error}") from error
 

@@ -1,19 +1,29 @@
 """What all commands do around their step: open, loop or read everything, count, speak, exit."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
+from megastyle_cli.errors import (
+    DONE,
+    TOO_MANY_FAILURES,
+    TRY_AGAIN,
+    UNEXPECTED,
+    BadRecord,
+    MegastyleError,
+)
 from megastyle_cli.record import Failure, Record, Run, Step
+from megastyle_cli.stream.files import done_ids
 from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.places import Places, partial, places
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
 from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
-from megastyle_cli.stream.sink import Places, Sink, done_ids, places
+from megastyle_cli.stream.sink import Sink, growing_sink, whole_sink
 from megastyle_cli.stream.source import count_records, read_records
 from megastyle_cli.stream.spool import Spool
 
@@ -63,10 +73,14 @@ def run_job(
     may_fail = tolerance(flow.max_errors)
     tally = Tally(run.command)
     found = read_records(flow.inputs, limit=flow.limit, paths=flow.paths)
+    _refuse_unwritable(flow.stats)
+    _refuse_input_as_output(flow, where)
     if flow.dry_run:
         return _tell_plan(run, flow, where, shard, tally)
     with (
-        Sink(where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force) as sink,
+        growing_sink(
+            where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force
+        ) as sink,
         _shown(flow, tally, shard) as progress,
     ):
         sink.kept = [] if flow.keep and where.final is None else None
@@ -96,15 +110,20 @@ def run_barrier(
     `check` raises BadRecord for a record that the work cannot use, `line` says how a record is
     written. A signal or an error leaves what stood there before.
     """
+    if refine_by_rank(Shard()) != Shard():
+        raise MegastyleError(
+            f"{run.command} needs all records in one process", hint="start it without accelerate"
+        )
     where = places(flow.output, Shard(), folder=False, errors=flow.errors)
     may_fail = tolerance(flow.max_errors)
     tally = Tally(run.command)
     found = read_records(flow.inputs, limit=flow.limit)
+    _refuse_unwritable(flow.stats)
     if flow.dry_run:
         return _tell_plan(run, flow, where, Shard(), tally)
     with (
         stop_signals(at_once=True),
-        Sink(where, run, overwrite=flow.overwrite, is_atomic=True, line=line) as sink,
+        whole_sink(where, run, overwrite=flow.overwrite, line=line) as sink,
         Spool() as spool,
         _shown(flow, tally, Shard()) as progress,
     ):
@@ -133,10 +152,37 @@ def run_barrier(
 def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bool) -> None:
     """A second output of a barrier command: all of `records`, or no file."""
     where = replace(places(output, Shard(), folder=False), errors=None, run=None)
-    with Sink(where, run, overwrite=overwrite, is_atomic=True) as sink:
+    with whole_sink(where, run, overwrite=overwrite) as sink:
         for record in records:
             sink.write(record)
         sink.commit()
+
+
+def refuse_side_output(name: str, output: str, *, overwrite: bool) -> None:
+    """Raises MegastyleError now if a second output cannot be written as `name` later."""
+    path = Path(name)
+    if name == "-" or (output != "-" and path.absolute() == Path(output).absolute()):
+        raise MegastyleError(f"{name} is already the output", hint="give another file")
+    if path.exists() and not overwrite:
+        raise MegastyleError(f"{name} exists", hint="add --overwrite to replace it")
+    _refuse_unwritable(path)
+
+
+def _refuse_input_as_output(flow: Flow, where: Places) -> None:
+    """A map writes while it reads: raises MegastyleError if that would be the same file."""
+    if where.final is None or not where.final.exists():
+        return
+    for name in flow.inputs:
+        listing = Path(name, "metadata.jsonl")
+        path = listing if listing.exists() else Path(name)
+        if path.exists() and path.samefile(where.final):
+            raise MegastyleError(f"{path} is input and output", hint="give -o another name")
+
+
+def _refuse_unwritable(path: Path | None) -> None:
+    # now, not after hours of work
+    if path is not None and not os.access(path.parent, os.W_OK):
+        raise MegastyleError(f"{path.parent} is no directory to write in", hint="make it first")
 
 
 def _checked(result: Record | Failure, check: Callable[[Record], None]) -> Record | Failure:
@@ -163,7 +209,10 @@ def read_side_input(inputs: list[str], check: Callable[[Record], None]) -> list[
 def _shown(flow: Flow, tally: Tally, shard: Shard) -> Iterator[Progress]:
     total = None if flow.quiet else count_records(flow.inputs, flow.limit)
     progress = Progress(
-        tally, quiet=flow.quiet, total=None if total is None else round(total / shard.count)
+        tally,
+        quiet=flow.quiet,
+        to_stdout=flow.output == "-",
+        total=None if total is None else round(total / shard.count),
     )
     try:
         yield progress
@@ -198,7 +247,13 @@ def _at_first_record(load: Callable[[], Step]) -> Step:
         if not records:
             return iter(())
         if not loaded:
-            loaded.append(load())
+            try:
+                loaded.append(load())
+            except (MegastyleError, OSError):
+                raise
+            except Exception as error:  # the model's fault and no record's: nothing to try again
+                sentence = f"the model does not load: {type(error).__name__}: {error}"
+                raise MegastyleError(sentence, "-vv shows where", UNEXPECTED) from error
         return loaded[0](records)
 
     return step  # type: ignore[return-value]
@@ -207,7 +262,7 @@ def _at_first_record(load: Callable[[], Step]) -> Step:
 def _tell_plan(run: Run, flow: Flow, where: Places, shard: Shard, tally: Tally) -> Done:
     """Says what would be done, without loading a model or writing a byte."""
     ours = done = 0
-    standing = [p for p in (where.final, where.final and where.partial) if p and p.exists()]
+    standing = [p for p in (where.final, where.final and partial(where.final)) if p and p.exists()]
     left = done_ids(standing[0]) if standing and flow.resume else Counter[str]()
     for result in read_records(flow.inputs, limit=flow.limit, paths=flow.paths):
         tally.add(result)

@@ -6,11 +6,12 @@ import json
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator
+from math import isfinite
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.record import ERROR, Failure, Record
+from megastyle_cli.record import ERROR, PROVENANCE, Failure, Record
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in OPENERS))
@@ -54,18 +55,12 @@ def read_lines(lines: IO[bytes] | Iterable[bytes], origin: str) -> Iterator[Reco
     reader = jsonlines.Reader(numbered, loads=_strict)
     while True:
         try:
-            value = reader.read(skip_empty=True)
+            yield _as_first_read(reader.read(type=dict, skip_empty=True))
         except EOFError:
             return
         except jsonlines.InvalidLineError as bad:
-            where = f"{origin} line {bad.lineno}"
-            yield _broken(where, "is not valid JSON", bad.line)
-            continue
-        if isinstance(value, dict):
-            yield _again(value)
-        else:
-            where = f"{origin}: a line holds {type(value).__name__}"
-            yield _broken(where, "not an object", json.dumps(value))
+            why = "is not valid JSON" if bad.__cause__ else "holds no object"
+            yield _broken(f"{origin} line {bad.lineno} {why}", bad.line)
 
 
 def _held_to_the_end(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -79,26 +74,34 @@ def _held_to_the_end(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _strict(text: str | bytes) -> Any:
-    def refuse(word: str) -> None:
+    def refuse(word: str) -> NoReturn:
         raise ValueError(f"{word} is not JSON")
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        return number if isfinite(number) else refuse(digits)
+
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _broken(where: str, why: str, line: str | bytes) -> Failure:
+def _broken(message: str, line: str | bytes) -> Failure:
     text = line if isinstance(line, str) else line.decode(errors="backslashreplace")
-    return Failure({ERROR: {"line": text.rstrip("\n")}}, "bad_json", f"{where} {why}")
+    return Failure({ERROR: {"line": text.rstrip("\n")}}, "bad_json", message)
 
 
-def _again(record: Record) -> Record | Failure:
+def _as_first_read(record: Record) -> Record | Failure:
     """A record as it stood before it failed; a line that was no JSON is tried once more."""
-    error = record.get(ERROR)
-    if not isinstance(error, dict):
+    # tables write null for a key that other rows have
+    if not isinstance(record.get(PROVENANCE, {}), dict):
+        record = {key: value for key, value in record.items() if key != PROVENANCE}
+    if ERROR not in record:
         return record
+    error = record[ERROR]
     rest = {key: value for key, value in record.items() if key != ERROR}
-    if rest or "line" not in error:
+    if rest or not isinstance(error, dict) or "line" not in error:
         return rest
-    return next(read_lines([str(error["line"]).encode()], "the errors file"))
+    line = str(error["line"]).encode(errors="backslashreplace")
+    return next(read_lines([line], "the errors file"), _broken("the errors file: no line", line))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from megastyle_cli.record import Failure, Record
-from megastyle_cli.stream.sink import write_atomically
+from megastyle_cli.stream.files import write_atomically
 
 HEARTBEAT_S = 30.0
 
@@ -66,9 +66,11 @@ class Tally:
 class Progress:
     """Draws a tally: a bar if a person watches this command, else a plain line every 30 s."""
 
-    def __init__(self, tally: Tally, *, quiet: bool, total: int | None = None) -> None:
+    def __init__(
+        self, tally: Tally, *, quiet: bool, to_stdout: bool, total: int | None = None
+    ) -> None:
         self.tally, self.quiet, self.total = tally, quiet, total
-        self._bar = self._new_bar() if not quiet and _is_watched() else None
+        self._bar = self._new_bar() if not quiet and _is_watched(to_stdout) else None
         self._last_s = time.monotonic()
 
     def show(self) -> None:
@@ -120,7 +122,9 @@ def last_sentence(tally: Tally, errors: Path | None) -> str:
 
 
 def say(sentence: str) -> None:
-    """A line for people on stderr."""
+    """A line for people on stderr; of several ranks only the first speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     sys.stderr.write(sentence + "\n")
     sys.stderr.flush()
 
@@ -136,7 +140,10 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-def _is_watched() -> bool:
+def _is_watched(to_stdout: bool) -> bool:
+    # Records on a terminal and a bar on the same one would overwrite each other.
+    if to_stdout and sys.stdout.isatty():
+        return False
     # In a | b | c only the last command draws: the others' stdout is a pipe.
     try:
         piped = stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)

@@ -11,6 +11,7 @@ from typing import Any
 
 from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, Step
+from megastyle_cli.stream.failures import key_of
 from megastyle_cli.stream.progress import Progress, Tally
 from megastyle_cli.stream.shard import Shard
 from megastyle_cli.stream.sink import Sink
@@ -19,11 +20,25 @@ log = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
+Batch = list[Record | Failure]
+
+
 @dataclass
 class Stop:
-    """Whether someone asked us to stop after the batch in hand."""
+    """Whether someone asked us to stop after the batch in hand; at once while we wait for one."""
 
     requested: bool = False
+    at_once: bool = False
+
+    def waiting_for(self, source: Iterator[Batch]) -> Batch | None:
+        """The next batch; None if there is none, or if a signal says to stop before it is here."""
+        self.at_once = True
+        try:
+            return None if self.requested else next(source, None)
+        except _Stopped:
+            return None
+        finally:
+            self.at_once = False
 
 
 def run_map(
@@ -42,43 +57,50 @@ def run_map(
     `step` yields one result a record, in order. `may_fail(failed, read)` says whether that many
     failures are tolerated. The output keeps its .partial name unless every record was tried.
     """
+    ours = batches(_ours(found, shard, sink.done, tally), batch_size)
     with stop_signals() as stop:
-        for batch in batches(_ours(found, shard, sink.done, tally), batch_size):
-            for result in _results(batch, step):
+        while batch := stop.waiting_for(ours):
+            for tried, result in zip(batch, _results(batch, step), strict=True):
+                sink.errors.tried(tried)
                 sink.write(result)
                 tally.add(result)
             sink.flush()
             progress.show()
-            if stop.requested:
-                return TRY_AGAIN
+        if stop.requested:
+            return TRY_AGAIN
         sink.commit()
     return DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
+
+
+class _Stopped(BaseException):
+    """Raised wherever the signal finds us: as an Exception, logging for one would swallow it."""
 
 
 @contextmanager
 def stop_signals(*, at_once: bool = False) -> Iterator[Stop]:
     """Inside, SIGTERM and SIGUSR1 set `requested`, or `at_once` raise MegastyleError (exit 75)."""
-    stop = Stop()
+    stop = Stop(at_once=at_once)
 
     def request(number: int, frame: FrameType | None) -> None:
         stop.requested = True
-        if at_once:
-            name = signal.Signals(number).name
-            raise MegastyleError(
-                f"stopped by {name}: nothing was written", hint="run it again", exit_code=TRY_AGAIN
-            )
+        if stop.at_once:
+            raise _Stopped(signal.Signals(number).name)
 
     before: dict[int, Any] = {number: signal.signal(number, request) for number in STOP_SIGNALS}
     try:
         yield stop
+    except _Stopped as stopped:
+        raise MegastyleError(
+            f"stopped by {stopped}: nothing was written", hint="run it again", exit_code=TRY_AGAIN
+        ) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def batches(results: Iterable[Record | Failure], size: int) -> Iterator[list[Record | Failure]]:
+def batches(results: Iterable[Record | Failure], size: int) -> Iterator[Batch]:
     """`results` in lists of `size`, the last one shorter."""
-    batch: list[Record | Failure] = []
+    batch: Batch = []
     for result in results:
         batch.append(result)
         if len(batch) == size:
@@ -93,7 +115,7 @@ def tolerance(text: str) -> Callable[[int, int], bool]:
     number = text.removesuffix("%")
     try:
         allowed = float(number) if text.endswith("%") else int(number)
-        if allowed < 0:
+        if not allowed >= 0:  # NaN too
             raise ValueError
     except ValueError:
         raise MegastyleError(
@@ -106,7 +128,7 @@ def tolerance(text: str) -> Callable[[int, int], bool]:
 
 def owned(found: Iterable[Record | Failure], shard: Shard) -> Iterator[Record | Failure]:
     """What belongs to `shard`; a failure without an id goes by its name or line."""
-    return (result for result in found if shard.count == 1 or shard.owns(_owner_key(result)))
+    return (result for result in found if shard.count == 1 or shard.owns(key_of(result)))
 
 
 def _ours(
@@ -122,13 +144,7 @@ def _ours(
         yield result
 
 
-def _owner_key(result: Record | Failure) -> str:
-    if isinstance(result, Failure):
-        return str(result.record.get("file_name", result.message))
-    return str(result["id"])
-
-
-def _results(batch: list[Record | Failure], step: Step) -> Iterator[Record | Failure]:
+def _results(batch: Batch, step: Step) -> Iterator[Record | Failure]:
     """One result for each of `batch`, in order: its own if it failed before, else the step's."""
     stepped = iter(_tried([found for found in batch if not isinstance(found, Failure)], step))
     for found in batch:

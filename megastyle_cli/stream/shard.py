@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from megastyle_cli.errors import MegastyleError
 
 PART = re.compile(r"part-(\d{5})-of-(\d{5})")
+MAX_COUNT = 99_999  # what the five digits of a part's name can say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,10 @@ def parse_shard(text: str | None) -> Shard:
     if text == "auto":
         return _slurm_array()
     match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not int(match[1]) < int(match[2]):
+    if not match or not int(match[1]) < int(match[2]) <= MAX_COUNT:
         raise MegastyleError(
-            f"--shard is {text!r}, not I/N with 0 <= I < N", hint="for example --shard 0/4"
+            f"--shard is {text!r}, not I/N with 0 <= I < N <= {MAX_COUNT}",
+            hint="for example --shard 0/4",
         )
     return Shard(index=int(match[1]), count=int(match[2]))
 
@@ -49,8 +51,18 @@ def refine_by_rank(shard: Shard) -> Shard:
 
     Rank r of w takes shard i + n*r of n*w: together the ranks hold exactly the shard's records.
     """
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = _number_in("RANK", "0"), _number_in("WORLD_SIZE", "1")
+    if not 0 <= rank < world:
+        raise MegastyleError(f"RANK is {rank}, WORLD_SIZE is {world}", hint="unset both")
     return Shard(index=shard.index + shard.count * rank, count=shard.count * world)
+
+
+def _number_in(name: str, default: str) -> int:
+    """The whole number that the environment variable `name` holds."""
+    text = os.environ.get(name, default)
+    if not text.isdecimal():
+        raise MegastyleError(f"{name} is {text!r}, not a number", hint=f"unset {name}")
+    return int(text)
 
 
 def _number(record_id: str) -> int:
@@ -59,11 +71,10 @@ def _number(record_id: str) -> int:
 
 
 def _slurm_array() -> Shard:
-    names = ("TASK_ID", "TASK_MIN", "TASK_MAX", "TASK_COUNT")
-    values = [os.environ.get(f"SLURM_ARRAY_{name}") for name in names]
-    if None in values:
+    names = [f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "MAX", "COUNT")]
+    if not all(name in os.environ for name in names):
         raise MegastyleError("--shard auto needs a Slurm array job", hint="write --shard I/N")
-    task, first, last, count = (int(value or 0) for value in values)
+    task, first, last, count = (_number_in(name, "") for name in names)
     if last - first + 1 != count:
         # A partial resubmission (--array=3,17) changes the count, and with it every owner.
         raise MegastyleError(

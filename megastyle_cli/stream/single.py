@@ -43,7 +43,7 @@ def picture_writer(output: str, *, overwrite: bool) -> Callable[[str, Image], st
     if output == "-":
         if sys.stdout.isatty():
             raise MegastyleError(
-                "a PNG to a terminal", hint="redirect it: -o - > out.png, or -o out.png"
+                "a PNG would spoil the terminal", hint="redirect it: -o - > out.png, or -o out.png"
             )
         return _to_stdout
     path = Path(output)

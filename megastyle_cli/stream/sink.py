@@ -1,248 +1,142 @@
-"""Where records go: work in progress is NAME.partial, and the final name means that all were tried.
-
-Three places behind one class: standard output, a JSON lines file, a folder of pictures with its
-metadata.jsonl. Failures go to an errors file beside it, which is itself valid input.
-"""
+"""Where results go: records to the output, failures to the errors file, pictures beside."""
 
 import json
-import logging
-import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from errno import EACCES
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any, Protocol
 
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.record import ERROR, Failure, Record, Run, bytes_id, rename_pictures
-from megastyle_cli.stream.jsonl import SUFFIXES, dump_line
-from megastyle_cli.stream.shard import PART, Shard
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Places:
-    """The files of one output. `final` None is standard output; names are relative to `base`."""
-
-    final: Path | None
-    errors: Path | None
-    run: Path | None
-    base: Path
-
-    @property
-    def partial(self) -> Path:
-        assert self.final is not None
-        return _partial(self.final)
+from megastyle_cli.record import Failure, Record, Run, bytes_id, rename_pictures
+from megastyle_cli.stream.failures import ErrorsFile
+from megastyle_cli.stream.files import GrowingFile, WholeFile, write_atomically
+from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.names import to_folder
+from megastyle_cli.stream.places import Places
 
 
-def places(output: str, shard: Shard, *, folder: bool, errors: str | None = None) -> Places:
-    """Where an output of this name goes.
+class Output(Protocol):
+    """What takes the lines: standard output, a file that grows, a file that is whole or not.
 
-    `folder` is true for image makers. A sharded output is a directory of parts: files for record
-    filters, folders for image makers. Raises MegastyleError if the name does not fit.
+    `done` counts the ids that stood there when it was opened.
     """
-    named = Path(errors) if errors else None
-    if output == "-":
-        if shard.count > 1:
-            raise MegastyleError(
-                "one of several shards cannot write to standard output", hint="give -o DIRECTORY"
-            )
-        return Places(final=None, errors=named, run=None, base=Path())
-    path = Path(output)
-    if shard.count > 1:
-        if path.is_dir():
-            _refuse_other_count(path, shard)
-        path = path / (shard.part_name if folder else f"{shard.part_name}.jsonl")
-    if folder:
-        return Places(
-            final=path / "metadata.jsonl",
-            errors=named or path / "errors.jsonl",
-            run=path / "run.json",
-            base=path,
-        )
-    if path.is_dir():
-        raise MegastyleError(f"{path} is a directory", hint="give a file name such as out.jsonl")
-    stem = next(
-        (str(path).removesuffix(s) for s in (*SUFFIXES, ".json") if path.name.endswith(s)),
-        str(path),
-    )
-    return Places(
-        final=path,
-        errors=named or Path(f"{stem}.errors.jsonl"),
-        run=Path(f"{stem}.run.json"),
-        base=path.parent,
-    )
+
+    done: Counter[str]
+
+    def open(self) -> None: ...
+    def write(self, line: bytes) -> None: ...
+    def flush(self) -> None: ...
+    def commit(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Stdout:
+    """Standard output, which has no name to finish and is not ours to close."""
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+
+    def open(self) -> None: ...
+
+    def write(self, line: bytes) -> None:
+        """Adds a line."""
+        sys.stdout.buffer.write(line)
+
+    def flush(self) -> None:
+        """Makes what was written readable by the next command."""
+        sys.stdout.buffer.flush()
+
+    def commit(self) -> None:
+        """Nothing is left to do but to hand over the last lines."""
+        self.flush()
+
+    def close(self) -> None: ...
 
 
 class Sink:
     """Writes results in the order given; `commit` is the only way to the final name.
 
-    On entering, an existing output is refused, resumed (`done` counts the ids it holds) or removed.
-    `kept`, if it is set to a list, also collects the records written.
-    An atomic sink (`dedup`, `cluster`, `pair`) has no half steps: until it commits, what stood
-    there before still stands.
     Picture names, relative to the working directory until here, become relative to `places.base`.
+    `kept`, if it is set to a list, also collects the records written. The note on the run is there
+    from the start where a run may be resumed (`notes_first`), else from the commit on.
     """
 
     def __init__(
         self,
         where: Places,
         run: Run,
+        output: Output,
+        errors: ErrorsFile,
         *,
-        resume: bool = False,
-        overwrite: bool = False,
-        force: bool = False,
-        is_atomic: bool = False,
+        notes_first: bool,
         line: Callable[[Record], bytes] = dump_line,
     ) -> None:
-        self.where, self.run = where, run
-        self.resume, self.overwrite, self.force = resume, overwrite, force
-        self.is_atomic, self.dump = is_atomic, line
-        self.done: Counter[str] = Counter()
+        self.where, self.run, self.output, self.errors = where, run, output, errors
+        self.notes_first = notes_first
         self.kept: list[Record] | None = None
-        self._lines: IO[bytes] | None = None
-        self._failures: IO[bytes] | None = None
+        self._pictured: Counter[str] = Counter()
+        self._line = line
+        # to standard output names go as they came: they open from here
+        self._rename = to_folder(where.base) if where.final else None
 
     def __enter__(self) -> "Sink":
-        if self.where.final is None:
-            if self.resume:
-                raise MegastyleError("standard output cannot be resumed", hint="give -o FILE")
-            self._lines = sys.stdout.buffer
-            return self
-        if self.is_atomic:  # what a killed run left behind is of no use
-            self.where.partial.unlink(missing_ok=True)
-        existing = [p for p in (self.where.final, self.where.partial) if p.exists()]
-        if existing and not (self.resume or self.overwrite):
-            choice = "" if self.is_atomic else "--resume to continue it or "
-            raise MegastyleError(
-                f"{existing[0]} exists", hint=f"add {choice}--overwrite to start again"
-            )
-        self.where.base.mkdir(parents=True, exist_ok=True)
-        if not os.access(self.where.base, os.W_OK):  # now, not after hours of work
-            raise PermissionError(EACCES, "permission denied", str(self.where.base))
-        if not self.is_atomic:
-            self._start(existing)
+        self.errors.open()
+        self.output.open()
+        if self.notes_first:
+            self._note_run()
         return self
+
+    @property
+    def done(self) -> Counter[str]:
+        """How often each id stands there from before."""
+        return self.output.done
 
     def write(self, result: Record | Failure) -> None:
         """One line: to the output, or for a Failure to the errors file."""
         if isinstance(result, Failure):
-            self._write_failure(result)
+            self.errors.write(result)
             return
-        self._out.write(self._line(result, self.where.base))
+        named = rename_pictures(result, self._rename) if self._rename else result
+        self.output.write(self._line(named))
         if self.kept is not None:
             self.kept.append(result)
 
     def flush(self) -> None:
         """Makes all written lines readable by others."""
-        for stream in (self._lines, self._failures):
-            if stream is not None:
-                stream.flush()
+        self.output.flush()
+        self.errors.flush()
 
     def commit(self) -> None:
         """Gives the finished files their final names."""
-        self.flush()
-        if self.where.errors is not None:
-            self._finish(self._failures, self.where.errors)
-            self._failures = None
-        if self.where.final is not None and (self.is_atomic or self._lines is not None):
-            self._finish(self._out, self.where.final)
-        self._lines = None
-        if self.is_atomic:
-            self._write_run()
+        self.errors.commit()
+        self.output.commit()
+        if not self.notes_first:
+            self._note_run()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        for stream in (self._lines, self._failures):
-            if stream is not None and stream is not sys.stdout.buffer:
-                stream.close()
-        if self.is_atomic and self.where.final is not None:
-            self.where.partial.unlink(missing_ok=True)
+        self.output.close()
+        self.errors.close()
 
     def picture_path(self, record_id: str, suffix: str) -> Path:
-        """Where the picture of this record belongs: one of 256 folders by a hash of the id."""
+        """Where the next picture of this id belongs: one of 256 folders by a hash of the id.
+
+        Records of equal ids may differ in all else, so each gets a picture of its own: `a~1` is
+        the second of id `a`.
+        """
+        earlier = self.done[record_id] + self._pictured[record_id]
+        self._pictured[record_id] += 1
+        again = f"~{earlier}" if earlier else ""
         hashed = bytes_id(record_id.encode("utf-8", "surrogatepass"))
         is_plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}", record_id)
-        return (
-            self.where.base / "images" / hashed[:2] / f"{record_id if is_plain else hashed}{suffix}"
-        )
+        name = f"{record_id if is_plain else hashed}{again}{suffix}"
+        return self.where.base / "images" / hashed[:2] / name
 
-    @property
-    def _out(self) -> IO[bytes]:
-        if self._lines is None:
-            assert self.where.final is not None
-            if not self.is_atomic:  # a complete file that is being extended
-                self.where.final.rename(self.where.partial)
-            self._lines = self.where.partial.open("wb" if self.is_atomic else "ab")
-        return self._lines
-
-    def _start(self, existing: list[Path]) -> None:
-        if existing and self.resume:
-            self._continue(existing[0])
-        else:
-            for path in existing:
-                path.unlink()
-            self._lines = self.where.partial.open("wb")
-        self._write_run()
-
-    def _line(self, record: Record, base: Path) -> bytes:
-        if self.where.final is None:
-            return self.dump(record)
-        return self.dump(rename_pictures(record, lambda name: relative(name, base)))
-
-    def _write_failure(self, failure: Failure) -> None:
-        log.warning("%s", failure.message)
-        if self.where.errors is None:
-            return
-        if self._failures is None:
-            self.where.errors.parent.mkdir(parents=True, exist_ok=True)
-            self._failures = _partial(self.where.errors).open("wb")
-        told = {"step": self.run.command, "kind": failure.kind, "message": failure.message}
-        line = {**failure.record, ERROR: {**failure.record.get(ERROR, {}), **told}}
-        self._failures.write(self._line(line, self.where.errors.parent))
-
-    def _finish(self, stream: IO[bytes] | None, final: Path) -> None:
-        if stream is None:
-            # Nothing failed this time; what failed before was tried again.
-            final.unlink(missing_ok=True)
-            _partial(final).unlink(missing_ok=True)
-            return
-        os.fsync(stream.fileno())
-        stream.close()
-        _partial(final).replace(final)
-
-    def _continue(self, path: Path) -> None:
-        self._refuse_other_run()
-        self.done = done_ids(path)
-        _cut_torn_line(path)
-        if path == self.where.partial:
-            self._lines = path.open("ab")
-
-    def _refuse_other_run(self) -> None:
-        if self.force or self.where.run is None or not self.where.run.exists():
-            return
-        before = json.loads(self.where.run.read_text())
-        if before.get("run") == self.run.key:
-            return
-        was: Mapping[str, Any] = before.get("options", {})
-        names = sorted(was.keys() | self.run.options.keys())
-        changed = [
-            f"{name} was {was.get(name)!r} and is {self.run.options.get(name)!r}"
-            for name in names
-            if was.get(name) != self.run.options.get(name)
-        ]
-        raise MegastyleError(
-            f"{self.where.final} was made with other options: {'; '.join(changed)}",
-            hint="repeat the options, or --overwrite to start again, or --force to mix the two",
-        )
-
-    def _write_run(self) -> None:
+    def _note_run(self) -> None:
         if self.where.run is None:
             return
         facts = {
@@ -254,43 +148,45 @@ class Sink:
         write_atomically(self.where.run, json.dumps(facts, indent=1) + "\n")
 
 
-def relative(name: str, base: Path) -> str:
-    """`name`, which opens from the working directory, as it is called from `base`."""
-    return name if "://" in name else os.path.relpath(name, base)
+def growing_sink(where: Places, run: Run, *, resume: bool, overwrite: bool, force: bool) -> Sink:
+    """For maps: what is done is readable at once, under the partial name, and can be resumed.
+
+    Raises MegastyleError if what is to be resumed was made with other options, unless `force`.
+    """
+    errors = ErrorsFile(where.errors, run.command, resume=resume, overwrite=overwrite)
+    if where.final is None:
+        if resume:
+            raise MegastyleError("standard output cannot be resumed", hint="give -o FILE")
+        return Sink(where, run, Stdout(), errors, notes_first=True)
+    output = GrowingFile(where.final, resume=resume, overwrite=overwrite)
+    if resume and not force and output.standing():
+        _refuse_other_run(where, run)
+    return Sink(where, run, output, errors, notes_first=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """`text` under `path`, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        unfinished.write_text(text)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+def whole_sink(
+    where: Places, run: Run, *, overwrite: bool, line: Callable[[Record], bytes] = dump_line
+) -> Sink:
+    """For commands that read all before they write: the whole output, or what was there before."""
+    errors = ErrorsFile(where.errors, run.command, resume=False, overwrite=overwrite)
+    output = WholeFile(where.final, overwrite=overwrite) if where.final else Stdout()
+    return Sink(where, run, output, errors, notes_first=False, line=line)
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
-
-
-def done_ids(path: Path) -> Counter[str]:
-    """How often each id stands in the whole lines of the output at `path`."""
-    with path.open("rb") as lines:
-        return Counter(str(json.loads(line).get("id")) for line in lines if line.endswith(b"\n"))
-
-
-def _cut_torn_line(path: Path) -> None:
-    with path.open("r+b") as file:
-        keep = sum(len(line) for line in file if line.endswith(b"\n"))
-        file.truncate(keep)
-
-
-def _refuse_other_count(folder: Path, shard: Shard) -> None:
-    for path in folder.iterdir():
-        match = PART.match(path.name)
-        if match and int(match[2]) != shard.count:
-            raise MegastyleError(
-                f"{folder} holds parts of {int(match[2])}, not of {shard.count}",
-                hint="use the same count, or another directory",
-            )
+def _refuse_other_run(where: Places, run: Run) -> None:
+    if where.run is None or not where.run.exists():
+        return
+    before = json.loads(where.run.read_text())
+    if before.get("run") == run.key:
+        return
+    was: Mapping[str, Any] = before.get("options", {})
+    names = sorted(was.keys() | run.options.keys())
+    changed = [
+        f"{name} was {was.get(name)!r} and is {run.options.get(name)!r}"
+        for name in names
+        if was.get(name) != run.options.get(name)
+    ]
+    raise MegastyleError(
+        f"{where.final} was made with other options: {'; '.join(changed)}",
+        hint="repeat the options, or --overwrite to start again, or --force to mix the two",
+    )

