@@ -147,7 +147,7 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.record import Run
-    from megastyle_cli.stream.progress import Tally
+    from megastyle_cli.stream import progress
     from megastyle_cli.stream.run import tolerance
     from megastyle_cli.stream.source import read_records
     from megastyle_cli.training.data import Augmentation, sort_records
@@ -171,7 +171,7 @@ def main(
             hint=f"give {global_batch // images_per_style * images_per_style or images_per_style}",
         )
     may_fail = tolerance(max_errors)
-    tally = Tally("train-encoder")
+    tally = progress.Tally("train-encoder")
     found = sort_records(
         read_records(names, limit=limit),
         label=label,
@@ -209,7 +209,7 @@ def main(
         export_dtype=export_dtype,
     )
     run = Run("train-encoder", _told(settings, found), __version__)
-    say = _speaker(quiet)
+    say = (lambda sentence: None) if quiet else progress.say
     say(_data_line(found, sampler))
     if dry_run:
         say(f"would train {settings.steps:,} steps of {global_batch:,} pictures from {init}")
@@ -273,7 +273,10 @@ def _train(
             say(line)
         done = Tally("train-encoder", done_before=trainer.at)
         progress = Progress(
-            done, quiet=quiet or not accelerator.is_main_process, total=settings.steps - trainer.at
+            done,
+            quiet=quiet or not accelerator.is_main_process,
+            to_stdout=False,
+            total=settings.steps - trainer.at,
         )
 
         def moved(step: int) -> None:
@@ -369,11 +372,3 @@ def _data_line(found: "Sorted", sampler: "GroupSampler") -> str:
         f" out, {found.num_single:,} left out as alone in their style,"
         f" {len(found.failures):,} unusable; {sampler.steps_per_epoch:,} steps an epoch"
     )
-
-
-def _speaker(quiet: bool) -> Callable[[str], None]:
-    """What says a sentence to people: nothing if asked to be quiet, or on ranks after the first."""
-    from megastyle_cli.stream.progress import say
-
-    is_silent = quiet or int(os.environ.get("RANK", 0)) > 0
-    return (lambda sentence: None) if is_silent else say

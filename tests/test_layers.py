@@ -22,7 +22,7 @@ ALLOWED = {
     "models": ("cores", "errors", "choices", "style", "models"),
     "training": (
         *("choices", "cores", "errors", "record", "models", "training"),
-        *("stream.source", "stream.images"),
+        *("stream.source", "stream.images", "stream.names"),
     ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
     "options": ("errors", "models.backend"),

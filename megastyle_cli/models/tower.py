@@ -6,6 +6,7 @@ the official `.pth`, whose names begin with `vision_model.` as before transforme
 
 import json
 import pickle
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ Weights = dict[str, Tensor]
 
 PREFIX = "vision_model."
 WRAPPERS = ("model", "state_dict")
+SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 # Heads of the released sizes by width: base, large, so400m. The weights do not tell.
 HEADS = {768: 12, 1024: 16, 1152: 16}
 # What the image processor of transformers is told: squash to the side, bicubic, to [-1, 1].
@@ -101,7 +104,7 @@ def model_folder(model: str) -> Path:
     path = Path(model).expanduser()
     if path.is_dir():
         return path
-    if path.is_absolute() or model.startswith((".", "~")) or path.suffix in (".pth", ".json"):
+    if not HUB_NAME.fullmatch(model) or path.suffix in SUFFIXES:
         raise MegastyleError(f"there is no model {model}", hint="check the path")
     from huggingface_hub import snapshot_download
 

@@ -22,6 +22,7 @@ from transformers import SiglipVisionModel
 from megastyle_cli.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.models.tower import read_weights, save_folder, save_official
 from megastyle_cli.record import ERROR, Failure, Record, Run, rename_pictures
+from megastyle_cli.stream.names import to_folder
 
 KEPT = 2  # older checkpoints are deleted: one of so400m takes 5 GB
 
@@ -149,12 +150,12 @@ class Journal:
             self.told = {json.loads(line)[ERROR]["message"] for line in lines}
 
     def cut(self, step: int) -> None:
-        """Forgets what was measured after `step`: a resumed run measures it again."""
+        """Forgets what was measured after `step`, or for 0 all: it is measured again."""
         path = self.folder / "metrics.jsonl"
         if not self.is_writing or not path.exists():
             return
         whole = [line for line in path.read_text().splitlines(keepends=True) if line[-1] == "\n"]
-        kept = "".join(line for line in whole if json.loads(line)["step"] <= step)
+        kept = "".join(line for line in whole if json.loads(line)["step"] <= step > 0)
         write_whole(path, lambda aside: _write_text(aside, kept))
 
     def measure(self, line: dict[str, Any]) -> None:
@@ -167,7 +168,7 @@ class Journal:
             return False
         self.told.add(failure.message)
         told = {"step": "train-encoder", "kind": failure.kind, "message": failure.message}
-        record = rename_pictures(failure.record, lambda name: os.path.relpath(name, self.folder))
+        record = rename_pictures(failure.record, to_folder(self.folder))
         self._append("errors.jsonl", {**record, ERROR: {**record.get(ERROR, {}), **told}})
         return True
 

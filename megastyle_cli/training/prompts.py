@@ -10,7 +10,7 @@ import numpy as np
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.backend import TextEmbedder, load
-from megastyle_cli.models.tower import is_whole_siglip, model_folder
+from megastyle_cli.models.tower import SUFFIXES, is_whole_siglip, model_folder
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -66,7 +66,7 @@ def carried(rows: Array, width: int) -> Array:
 
 
 def _embedder(model: str, width: int, device: str) -> tuple[TextEmbedder, float, float]:
-    if Path(model).suffix not in (".json", ".pth", ".pt", ".bin", ".safetensors"):
+    if Path(model).suffix not in SUFFIXES:
         folder = model_folder(model)
         if is_whole_siglip(folder):
             from megastyle_cli.models.text_tower import SiglipTextEmbedder

@@ -211,6 +211,14 @@ def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, told, word):
         read_tower(str(tmp_path / "size.json"))
 
 
+@pytest.mark.parametrize(
+    "name", ["missing", "missing/", "./a/b", "/a/b", "a/b/c", "a/b.pth", "../a"]
+)
+def test_what_is_no_hub_name_reaches_no_network(name):
+    with pytest.raises(MegastyleError, match="there is no model"):
+        read_tower(name)
+
+
 def test_a_whole_siglip_gives_its_image_tower(tmp_path):
     text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "vocab_size": 20}
     whole = SiglipModel(
