@@ -9,8 +9,9 @@ Examples:
 Reads style_id (or --label), style (the prompt) and file_name. The loss is style-supervised
 contrast over the whole global batch plus an image-text sigmoid term; its gradient is exact however
 small --chunk is. The paper states batch 8192, 30 epochs, learning rate 5e-4, the two terms and
-their equal weight; every other default is ours. The last step leaves encoder/ (for
-SiglipVisionModel.from_pretrained, and for eval --backend siglip --model) and encoder.pth.
+their equal weight; every other default is ours. The last step leaves encoder/, which
+SiglipVisionModel.from_pretrained and retrieve and eval --model read, and in it encoder.pth, the
+official layout. SIGTERM saves and exits 75; --resume goes on, to the same weights.
 """
 
 import os

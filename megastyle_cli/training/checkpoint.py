@@ -5,7 +5,7 @@ RUN/checkpoints/    step-00000100/: weights as `from_pretrained` reads them, and
 RUN/latest          a link to the newest of them
 RUN/metrics.jsonl   one line a step, and one for each validation
 RUN/errors.jsonl    pictures that could not be used
-RUN/encoder/        the finished encoder as a folder, and encoder.pth in the official layout
+RUN/encoder/        the finished encoder, and in it encoder.pth, the official layout
 """
 
 import json
@@ -95,13 +95,13 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | Non
 
 
 def export(folder: Path, vision: SiglipVisionModel, dtype: torch.dtype) -> Path:
-    """The finished encoder: RUN/encoder/ in float32 and RUN/encoder.pth in `dtype`."""
+    """The finished encoder: RUN/encoder/ in float32, and in it encoder.pth in `dtype`."""
 
     def write(aside: Path) -> None:
         aside.mkdir()
         save_folder(vision, aside)
+        save_official(vision, aside / "encoder.pth", dtype)
 
-    write_whole(folder / "encoder.pth", lambda path: save_official(vision, path, dtype))
     shutil.rmtree(folder / "encoder", ignore_errors=True)
     write_whole(folder / "encoder", write)
     return folder / "encoder"
