@@ -43,7 +43,7 @@ def main(
     paths: options.Paths = False,
     null: options.NulPaths = False,
     backend: options.Backend = "builtin",
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = 32,
     stats: options.Stats = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,

@@ -93,7 +93,8 @@ def main(
         for stage in stages:
             left = stage.seen - stage.removed
             tally.measured[stage.how] = {"in": stage.seen, "out": left}
-        tally.remarks.append(" \u00b7 ".join(f"{s.how} -{s.removed:,}" for s in stages))
+        removed = " \u00b7 ".join(f"{s.how} {s.removed:,}" for s in stages)
+        tally.remarks.append(f"removed: {removed or 'nothing, no measure was asked for'}")
         if rejected is not None:
             ids = [record["id"] for record in spool.read()]
             gone = rejected_records(spool.read(), ids, duplicates, **facts)

@@ -66,6 +66,19 @@ def to_lab(rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> Array:
     return lab.reshape(rgb.shape)
 
 
+def block_means(values: Array, side: int) -> Array:
+    """The mean of every whole square of `side` x `side` values: (h // side, w // side)."""
+    height, width = (length // side for length in values.shape)
+    cut = values[: height * side, : width * side]
+    rows = cut.reshape(height, side, width * side).sum(axis=1)
+    # columns one by one: a sum over a short last axis takes numpy ten times as long
+    total = rows[:, ::side].copy()
+    for column in range(1, side):
+        total += rows[:, column::side]
+    means: Array = total / np.float32(side * side)
+    return means
+
+
 def working_copy(picture: Image.Image) -> Canvas:
     """`picture` with a long side of at most 256 px and a short side of at least 16 px."""
     scale = min(1.0, LONG_SIDE_PX / max(picture.size))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.models.builtin.canvas import Array, Canvas, Mask
+from megastyle_cli.models.builtin.canvas import Array, Canvas, Mask, block_means
 
 CELL_PX = 8
 
@@ -117,7 +117,8 @@ class Strokes:
 def measure_strokes(canvas: Canvas) -> Strokes:
     """The structure tensor of each cell, and how the cells' directions go together."""
     across, down = canvas.across, canvas.down
-    xx, yy, xy = (_cell_means(p * q) for p, q in ((across, across), (down, down), (across, down)))
+    products = (across * across, down * down, across * down)
+    xx, yy, xy = (block_means(product, CELL_PX) for product in products)
     energy = xx + yy
     doubled = (xx - yy) + 2j * xy
     coherence = np.abs(doubled) / np.maximum(energy, 1e-6)
@@ -135,13 +136,6 @@ def measure_strokes(canvas: Canvas) -> Strokes:
         flow=_flow(unit, weight),
         angle=float(angle),
     )
-
-
-def _cell_means(values: Array) -> Array:
-    height, width = (side // CELL_PX for side in values.shape)
-    cut = values[: height * CELL_PX, : width * CELL_PX]
-    means: Array = cut.reshape(height, CELL_PX, width, CELL_PX).mean(axis=(1, 3))
-    return means
 
 
 def _flow(unit: np.ndarray[Any, Any], weight: Array) -> float:

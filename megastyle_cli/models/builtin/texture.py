@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.models.builtin.canvas import Array, Canvas
+from megastyle_cli.models.builtin.canvas import Array, Canvas, block_means
 
 ROUGH = 2.0  # L, root mean square of the finest octave in a cell
 REPEATS = 0.35  # autocorrelation at one period, for a pattern to be named
@@ -26,9 +26,8 @@ def measure_roughness(canvas: Canvas) -> Roughness:
     """How much of the picture is plain, how much is textured, and how fine the texture is."""
     fine, half = _octave(canvas.lightness)
     coarse, _ = _octave(half)
-    rows, columns = (side // 4 for side in half.shape)
-    power = (fine * fine).reshape(half.shape[0], 2, half.shape[1], 2).mean(axis=(1, 3))
-    cells = power[: rows * 4, : columns * 4].reshape(rows, 4, columns, 4).mean(axis=(1, 3))
+    power = block_means(fine * fine, 2)
+    cells = block_means(power, 4)
     next_power = max(float((coarse * coarse).mean()), 1e-6)
     return Roughness(
         flat=float((canvas.steep < 0.25).mean()),
@@ -63,8 +62,7 @@ def describe_pattern(canvas: Canvas) -> str | None:
     """
     height, width = canvas.lightness.shape
     step = -(-max(height, width) // _SIDE)
-    grid = canvas.lightness[: height // step * step, : width // step * step]
-    grid = grid.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
+    grid = block_means(canvas.lightness, step)
     if min(grid.shape) < 16 or grid.std() < 3:
         return None
     likeness = _autocorrelation(_without_slow_part(grid))
