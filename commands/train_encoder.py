@@ -16,7 +16,9 @@ official layout. SIGTERM saves and exits 75; --resume goes on, to the same weigh
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,8 +30,10 @@ from megastyle_cli.errors import DONE, TRY_AGAIN, MegastyleError
 
 if TYPE_CHECKING:
     from megastyle_cli.record import Run
+    from megastyle_cli.stream.progress import Tally
+    from megastyle_cli.training.checkpoint import Journal
     from megastyle_cli.training.data import Sorted
-    from megastyle_cli.training.encoder import Ended
+    from megastyle_cli.training.encoder import Ended, Stop
     from megastyle_cli.training.sampler import GroupSampler
     from megastyle_cli.training.trainer import Settings
 
@@ -224,10 +228,10 @@ def main(
         Path(output),
         (resume, overwrite, force),
         lambda failed: may_fail(failed, found.num_read),
-        say,
+        tally,
         quiet=quiet,
     )
-    return _conclude(ended, settings, found, run, tally, stats, say)
+    return _conclude(ended, settings, found, run, tally, stats, say, output)
 
 
 def _train(
@@ -238,66 +242,86 @@ def _train(
     folder: Path,
     existing: tuple[bool, bool, bool],
     may_fail: Callable[[int], bool],
-    say: Callable[[str], None],
+    tally: "Tally",
     *,
     quiet: bool,
 ) -> "Ended":
-    from megastyle_cli.steps.score import retrieval_scores
-    from megastyle_cli.stream.progress import Progress, Tally
+    """Trains in `folder`, and counts what failed in `tally`."""
     from megastyle_cli.stream.run import stop_signals
-    from megastyle_cli.training.checkpoint import Journal, refuse_run, start_run
-    from megastyle_cli.training.encoder import plan, refuse_too_many, start_accelerator, train
-    from megastyle_cli.training.trainer import Trainer
+    from megastyle_cli.training.checkpoint import Journal, occupied, refuse_run, start_run
+    from megastyle_cli.training.encoder import refuse_too_many, start_accelerator
 
     resume, overwrite, force = existing
     accelerator = start_accelerator()
-    world = accelerator.num_processes
+    world, is_first = accelerator.num_processes, accelerator.is_main_process
     if settings.groups * settings.k % world:
         raise MegastyleError(
             f"a batch of {settings.groups * settings.k:,} cannot be shared by {world} processes",
             hint="give a --global-batch that they divide",
         )
-    with stop_signals() as stop:
-        refuse_run(folder, run, resume=resume, overwrite=overwrite, force=force)
-        accelerator.wait_for_everyone()  # nobody writes before everybody has looked
-        if accelerator.is_main_process:
+    refuse_run(folder, run, resume=resume, overwrite=overwrite, force=force)
+    accelerator.wait_for_everyone()  # nobody writes before everybody has looked
+    with stop_signals() as stop, occupied(folder) if is_first else nullcontext():
+        if is_first:
             start_run(folder, run, overwrite=overwrite)
         accelerator.wait_for_everyone()
-        journal = Journal(folder, is_writing=accelerator.is_main_process)
+        journal = Journal(folder, is_writing=is_first)
         for failure in found.failures:
             journal.fail(failure)
         refuse_too_many(journal, may_fail)
-        trainer = Trainer(settings, found.training, accelerator, folder)
-        trainer.restore()
-        journal.cut(trainer.at)
-        for line in plan(trainer, sampler):
-            say(line)
-        done = Tally("train-encoder", done_before=trainer.at)
-        progress = Progress(
-            done,
-            quiet=quiet or not accelerator.is_main_process,
-            to_stdout=False,
-            total=settings.steps - trainer.at,
-        )
-
-        def moved(step: int) -> None:
-            done.read = done.written = step - done.done_before
-            done.failed["unusable"] = len(journal.told)
-            progress.show()
-
         try:
-            return train(
-                trainer,
-                sampler,
-                found.held_out.first_styles(MOST_HELD_OUT),
-                journal,
-                score=partial(retrieval_scores, exclude_same_content=False),
-                stop=stop,
-                may_fail=may_fail,
-                moved=moved,
+            return _follow(
+                settings, found, sampler, journal, accelerator, stop, may_fail, quiet=quiet
             )
         finally:
-            progress.close()
+            tally.failed.update(journal.told.values())
+
+
+def _follow(
+    settings: "Settings",
+    found: "Sorted",
+    sampler: "GroupSampler",
+    journal: "Journal",
+    accelerator: Any,
+    stop: "Stop",
+    may_fail: Callable[[int], bool],
+    *,
+    quiet: bool,
+) -> "Ended":
+    """The training itself, with its plan before it and its progress beside it."""
+    from megastyle_cli.steps.score import retrieval_scores
+    from megastyle_cli.stream.progress import Progress, Tally, say
+    from megastyle_cli.training.encoder import plan, train
+    from megastyle_cli.training.trainer import Trainer
+
+    trainer = Trainer(settings, found.training, accelerator, journal.folder)
+    trainer.restore()
+    journal.cut(trainer.at)
+    if not quiet:
+        for line in plan(trainer, sampler):
+            say(line)
+    steps = Tally("train-encoder", done_before=trainer.at)
+    is_silent = quiet or not accelerator.is_main_process
+    progress = Progress(steps, quiet=is_silent, to_stdout=False, total=settings.steps - trainer.at)
+
+    def moved(step: int) -> None:
+        steps.read = steps.written = step - steps.done_before
+        steps.failed = Counter(journal.told.values())
+        progress.show()
+
+    try:
+        return train(
+            trainer,
+            sampler,
+            found.held_out.first_styles(MOST_HELD_OUT),
+            journal,
+            score=partial(retrieval_scores, exclude_same_content=False),
+            stop=stop,
+            may_fail=may_fail,
+            moved=moved,
+        )
+    finally:
+        progress.close()
 
 
 def _conclude(
@@ -305,9 +329,10 @@ def _conclude(
     settings: "Settings",
     found: "Sorted",
     run: "Run",
-    tally: Any,
+    tally: "Tally",
     stats: Path | None,
     say: Callable[[str], None],
+    output: str,
 ) -> int:
     from megastyle_cli.record import note
     from megastyle_cli.stream.jsonl import dump_line
@@ -317,14 +342,14 @@ def _conclude(
         return DONE if ended.step == settings.steps else TRY_AGAIN
     tally.read = found.num_read
     tally.written = len(found.training)
-    tally.failed.update(failure.kind for failure in found.failures)
     if stats is not None:
         tally.measured = {"step": ended.step, **ended.losses, "held_out": ended.held_out}
         tally.write_stats(stats)
     loss = f" \u00b7 loss {ended.losses['loss']:.4f}" if ended.losses else ""
+    where = f" \u2192 {Path(output) / 'errors.jsonl'}" if tally.num_failed else ""
     say(
         f"train-encoder: step {ended.step:,} of {settings.steps:,}{loss}"
-        f" \u00b7 {duration(tally.seconds)}"
+        f" \u00b7 {tally.num_failed:,} unusable{where} \u00b7 {duration(tally.seconds)}"
     )
     if ended.encoder is None:
         say("train-encoder: stopped by a signal; the same command with --resume goes on")

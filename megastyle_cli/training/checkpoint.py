@@ -8,10 +8,12 @@ RUN/errors.jsonl    pictures that could not be used
 RUN/encoder/        the finished encoder, and in it encoder.pth, the official layout
 """
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +58,36 @@ def refuse_run(folder: Path, run: Run, *, resume: bool, overwrite: bool, force: 
     )
 
 
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Inside, the folder is ours. Raises MegastyleError if another process is training in it.
+
+    The lock ends with the process, however it ends, and nothing waits for it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise MegastyleError(
+            f"another process is training in {folder}", hint="wait for it, or give another -o"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     """The folder with its options in it, emptied first if asked to."""
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    for unfinished in folder.glob("**/.*.tmp"):  # of a run that was killed
-        shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    unwanted = list(folder.iterdir() if overwrite else folder.glob("**/.*.tmp"))
+    for path in unwanted:  # of an earlier run, or left by one that was killed
+        _remove(path)
+    (folder / "checkpoints").mkdir(exist_ok=True)
     facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
     write_whole(folder / "run.json", lambda path: _write_json(path, facts))
 
@@ -139,15 +164,16 @@ def write_whole(final: Path, write: Callable[[Path], None]) -> None:
 class Journal:
     """Appends to metrics.jsonl and errors.jsonl of a run; nothing on ranks other than the first.
 
-    `told` holds the messages of all failures of the run, those of earlier starts too.
+    `told` holds the kind of every failure of the run by its message, of earlier starts too.
     """
 
     def __init__(self, folder: Path, *, is_writing: bool) -> None:
         self.folder, self.is_writing = folder, is_writing
-        self.told: set[str] = set()
+        self.told: dict[str, str] = {}
         if (folder / "errors.jsonl").exists():
             lines = (folder / "errors.jsonl").read_text().splitlines()
-            self.told = {json.loads(line)[ERROR]["message"] for line in lines}
+            errors = [json.loads(line)[ERROR] for line in lines]
+            self.told = {error["message"]: error["kind"] for error in errors}
 
     def cut(self, step: int) -> None:
         """Forgets what was measured after `step`, or for 0 all: it is measured again."""
@@ -166,7 +192,7 @@ class Journal:
         """One line of errors, unless it is there; whether it was new."""
         if failure.message in self.told:
             return False
-        self.told.add(failure.message)
+        self.told[failure.message] = failure.kind
         told = {"step": "train-encoder", "kind": failure.kind, "message": failure.message}
         record = rename_pictures(failure.record, to_folder(self.folder))
         self._append("errors.jsonl", {**record, ERROR: {**record.get(ERROR, {}), **told}})

@@ -324,9 +324,12 @@ def test_a_corrupt_picture_is_replaced_counted_and_told(
 ) -> None:
     arguments[1] = str(broken(folder, tmp_path, ["1-2", "4-4"]))
 
-    ended = train(*arguments, "-o", tmp_path / "run", "--max-errors", 2, "--steps", 8)
+    told = [*arguments, "--max-errors", 2, "--steps", 8, "--stats", tmp_path / "stats.json"]
+    ended = train(*told, "-o", tmp_path / "run")
 
     assert ended.returncode == 0, ended.stderr.decode()
+    assert b"2 unusable" in ended.stderr
+    assert json.loads((tmp_path / "stats.json").read_text())["kinds"] == {"bad_image": 2}
     failed = lines(tmp_path / "run" / "errors.jsonl")
     assert {record["id"] for record in failed} == {"1-2", "4-4"}
     assert {record["_error"]["kind"] for record in failed} == {"bad_image"}

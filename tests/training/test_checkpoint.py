@@ -13,6 +13,7 @@ from megastyle_cli.record import Failure, Run
 from megastyle_cli.training.checkpoint import (
     Journal,
     load_checkpoint,
+    occupied,
     refuse_run,
     save_checkpoint,
     start_run,
@@ -87,6 +88,18 @@ def test_leftovers_of_a_killed_run_are_removed_when_it_starts_again(folder):
     assert not list(folder.rglob("*.tmp"))
 
 
+def test_two_processes_do_not_train_in_one_folder(folder):
+    with (
+        occupied(folder),
+        pytest.raises(MegastyleError, match="another process is training"),
+        occupied(folder),
+    ):
+        pass
+
+    with occupied(folder):  # the lock went with its holder
+        assert (folder / "run.json").exists()
+
+
 def test_other_options_are_named(folder):
     other = Run("train-encoder", {"lr": 0.2}, "1")
 
@@ -129,6 +142,6 @@ def test_only_the_first_rank_writes(folder):
     journal.measure({"step": 1})
     journal.fail(Failure({"id": "a"}, "bad_json", "line 1"))
 
-    assert journal.told == {"line 1"}
+    assert journal.told == {"line 1": "bad_json"}
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "run.json"]
     assert json.loads((folder / "run.json").read_text())["options"] == {"lr": 0.1}
