@@ -4,6 +4,7 @@ Examples:
 
   megastyle train-encoder synth/ --init google/siglip-so400m-patch14-384 -o runs/enc
   megastyle train-encoder icons/ --init small.json --text-weight 0 --global-batch 256 -o runs/small
+  megastyle train-encoder synth/ --init runs/small/encoder -o runs/next --seed 1 --resume
   accelerate launch -m megastyle_cli train-encoder synth/ --init siglip/ -o runs/enc --resume
 
 Reads style_id (or --label), style (the prompt) and file_name. The loss is style-supervised

@@ -169,20 +169,18 @@ class Journal:
 
     def __init__(self, folder: Path, *, is_writing: bool) -> None:
         self.folder, self.is_writing = folder, is_writing
-        self.told: dict[str, str] = {}
-        if (folder / "errors.jsonl").exists():
-            lines = (folder / "errors.jsonl").read_text().splitlines()
-            errors = [json.loads(line)[ERROR] for line in lines]
-            self.told = {error["message"]: error["kind"] for error in errors}
+        path = folder / "errors.jsonl"
+        errors = [json.loads(line)[ERROR] for line in _whole_lines(path)]
+        self.told = {error["message"]: error["kind"] for error in errors}
+        if is_writing and path.exists():
+            _keep(path, _whole_lines(path))  # a kill may have torn the last one
 
     def cut(self, step: int) -> None:
         """Forgets what was measured after `step`, or for 0 all: it is measured again."""
         path = self.folder / "metrics.jsonl"
-        if not self.is_writing or not path.exists():
-            return
-        whole = [line for line in path.read_text().splitlines(keepends=True) if line[-1] == "\n"]
-        kept = "".join(line for line in whole if json.loads(line)["step"] <= step > 0)
-        write_whole(path, lambda aside: _write_text(aside, kept))
+        if self.is_writing and path.exists():
+            whole = _whole_lines(path)
+            _keep(path, [line for line in whole if json.loads(line)["step"] <= step > 0])
 
     def measure(self, line: dict[str, Any]) -> None:
         """One line of metrics."""
@@ -202,6 +200,15 @@ class Journal:
         if self.is_writing:
             with (self.folder / name).open("a") as file:
                 file.write(json.dumps(line) + "\n")
+
+
+def _whole_lines(path: Path) -> list[str]:
+    text = path.read_text() if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _keep(path: Path, lines: list[str]) -> None:
+    write_whole(path, lambda aside: _write_text(aside, "".join(lines)))
 
 
 def _write_json(path: Path, told: Any) -> None:

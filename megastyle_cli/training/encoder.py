@@ -153,7 +153,7 @@ def _validate(
     vectors, labels, failures = trainer.embed(held_out)
     for failure in failures:
         journal.fail(failure)
-    if not trainer.accelerator.is_main_process:
+    if not labels or not trainer.accelerator.is_main_process:
         return {}
     measured = score(vectors, labels)
     journal.measure({"step": trainer.at, "held_out": measured})

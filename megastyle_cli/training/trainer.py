@@ -76,12 +76,12 @@ class Trainer:
         self.folder, self.device = folder, accelerator.device
         self.at = 0  # updates made
         self.vision = read_tower(settings.init, settings.seed).train().to(self.device)
+        self.ema = copy.deepcopy(self.vision).requires_grad_(False) if settings.ema else None
         if settings.recompute:
             self.vision.gradient_checkpointing_enable({"use_reentrant": False})
         if settings.compile:
             for layer in self.vision.encoder.layers:
                 layer.compile()
-        self.ema = copy.deepcopy(self.vision).requires_grad_(False) if settings.ema else None
         self.dtype = DTYPES[_chosen(settings.dtype, self.device)]
         self.tower: nn.Module = accelerator.prepare(StyleTower(self.vision, self.dtype))
         self.optimizer = torch.optim.AdamW(
@@ -148,12 +148,13 @@ class Trainer:
             if opened:
                 batch = scaled(torch.stack([p for _, p in opened]).to(self.device))
                 with torch.no_grad():
-                    vectors = tower(batch).cpu().numpy()
-                rows += [(row, v) for (row, _), v in zip(opened, vectors, strict=True)]
+                    embedded = tower(batch).cpu().numpy()
+                rows += [(row, v) for (row, _), v in zip(opened, embedded, strict=True)]
         tower.train()
         of_all = sorted(gather_object(rows), key=lambda found: found[0])
         labels = [pictures.style_ids[pictures.styles[row]] for row, _ in of_all]
-        return np.stack([v for _, v in of_all]), labels, gather_object(failures)
+        vectors = np.array([v for _, v in of_all], np.float32)
+        return vectors, labels, gather_object(failures)
 
     def save(self) -> None:
         """A checkpoint of this step; the first rank writes, the others wait."""

@@ -137,6 +137,17 @@ def test_a_failure_is_told_once_over_all_starts(folder):
     assert told["file_name"].endswith("imgs/a.png") and told["file_name"].startswith("..")
 
 
+def test_a_torn_line_of_errors_is_dropped_and_its_picture_told_again(folder):
+    failures = [Failure({"id": name}, "bad_image", f"{name}.png is empty") for name in "ab"]
+    for failure in failures:
+        Journal(folder, is_writing=True).fail(failure)
+    path = folder / "errors.jsonl"
+    path.write_text(path.read_text()[:-9])
+
+    assert [Journal(folder, is_writing=True).fail(failure) for failure in failures] == [False, True]
+    assert [record["id"] for record in lines(path)] == ["a", "b"]
+
+
 def test_only_the_first_rank_writes(folder):
     journal = Journal(folder, is_writing=False)
     journal.measure({"step": 1})
