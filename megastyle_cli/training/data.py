@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from megastyle_cli.cores import usable_cores
+from megastyle_cli.cores import over_cores, usable_cores
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.style_encoder import scaled, squashed
 from megastyle_cli.record import Failure, Record, canonical_json, record_seed
@@ -210,6 +210,28 @@ class Loader:
 def decode(name: str, side_px: int) -> Tensor:
     """The picture as uint8 (3, side, side); JPEGs are decoded at the scale that needs least."""
     return squashed(open_picture(name, side_px), side_px)
+
+
+def whole_pictures(
+    pictures: Pictures, rows: Sequence[int], side_px: int
+) -> tuple[list[int], list[Tensor], list[Failure]]:
+    """Those of `rows` that open, their pixels as an encoder is given them, and what does not open.
+
+    uint8 (3, side, side), squashed from whole pictures: no draft scale as in training.
+    """
+
+    def opened(row: int) -> Tensor | Failure:
+        try:
+            return squashed(open_picture(pictures.names[row]), side_px)
+        except BadRecord as bad:
+            return failure_of(pictures, row, bad)
+
+    found = list(zip(rows, over_cores(opened, rows), strict=True))
+    return (
+        [row for row, pixels in found if isinstance(pixels, Tensor)],
+        [pixels for _, pixels in found if isinstance(pixels, Tensor)],
+        [failure for _, failure in found if isinstance(failure, Failure)],
+    )
 
 
 def failure_of(pictures: Pictures, row: int, bad: BadRecord) -> Failure:

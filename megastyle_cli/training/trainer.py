@@ -13,15 +13,13 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from megastyle_cli.cores import over_cores
-from megastyle_cli.errors import UNEXPECTED, BadRecord, MegastyleError
-from megastyle_cli.models.style_encoder import scaled, squashed
+from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.models.style_encoder import scaled
 from megastyle_cli.models.tower import StyleTower, read_tower
 from megastyle_cli.record import Failure
-from megastyle_cli.stream.images import open_picture
 from megastyle_cli.training.cached import backward_of_batch
 from megastyle_cli.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
-from megastyle_cli.training.data import Augmentation, Batch, Pictures, augmented, failure_of
+from megastyle_cli.training.data import Augmentation, Batch, Pictures, augmented, whole_pictures
 from megastyle_cli.training.losses import Term, image_text, style_contrast
 from megastyle_cli.training.prompts import TextSide, text_side
 
@@ -134,27 +132,25 @@ class Trainer:
         """
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         tower = StyleTower(self.ema or self.vision, self.dtype).eval()
-        rows: list[tuple[int, Any]] = []
-        failures = []
-        for start in range(rank * self.settings.chunk, len(pictures), world * self.settings.chunk):
-            chunk = range(start, min(start + self.settings.chunk, len(pictures)))
-            pixels = over_cores(lambda row: self._exact(pictures.names[row]), chunk)
-            for row, bad in zip(chunk, pixels, strict=True):
-                if isinstance(bad, BadRecord):
-                    failures.append(failure_of(pictures, row, bad))
-            opened = [
-                (row, p) for row, p in zip(chunk, pixels, strict=True) if isinstance(p, Tensor)
-            ]
+        rows: list[int] = []
+        vectors: list[Any] = []
+        failures: list[Failure] = []
+        size, side_px = self.settings.chunk, self.vision.config.image_size
+        for start in range(rank * size, len(pictures), world * size):
+            chunk = range(start, min(start + size, len(pictures)))
+            opened, pixels, failed = whole_pictures(pictures, chunk, side_px)
             if opened:
-                batch = scaled(torch.stack([p for _, p in opened]).to(self.device))
                 with torch.no_grad():
-                    embedded = tower(batch).cpu().numpy()
-                rows += [(row, v) for (row, _), v in zip(opened, embedded, strict=True)]
+                    vectors += list(
+                        tower(scaled(torch.stack(pixels).to(self.device))).cpu().numpy()
+                    )
+            rows += opened
+            failures += failed
         tower.train()
-        of_all = sorted(gather_object(rows), key=lambda found: found[0])
-        labels = [pictures.style_ids[pictures.styles[row]] for row, _ in of_all]
-        vectors = np.array([v for _, v in of_all], np.float32)
-        return vectors, labels, gather_object(failures)
+        found = sorted(zip(gather_object(rows), gather_object(vectors), strict=True), key=_row)
+        labels = [pictures.style_ids[pictures.styles[row]] for row, _ in found]
+        unit = np.array([vector for _, vector in found], np.float32)
+        return unit, labels, gather_object(failures)
 
     def save(self) -> None:
         """A checkpoint of this step; the first rank writes, the others wait."""
@@ -218,12 +214,6 @@ class Trainer:
                 str(self.device),
             )
 
-    def _exact(self, name: str) -> Tensor | BadRecord:
-        try:
-            return squashed(open_picture(name), self.vision.config.image_size)
-        except BadRecord as bad:
-            return bad
-
     def _stop_at_no_number(self, what: str, value: float, batch: Batch) -> None:
         ids = gather_object([self.pictures.ids[row] for row in batch.rows])
         path = self.folder / f"stopped-at-{self.at:08}.json"
@@ -235,6 +225,10 @@ class Trainer:
             hint="look at those pictures, or lower --lr; --resume goes on from the last checkpoint",
             exit_code=UNEXPECTED,
         )
+
+
+def _row(found: tuple[int, Any]) -> int:
+    return found[0]
 
 
 def _chosen(dtype: str, device: torch.device) -> str:

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.style_encoder import squashed
 from megastyle_cli.record import Failure
 from megastyle_cli.training.data import (
     Augmentation,
@@ -13,6 +14,7 @@ from megastyle_cli.training.data import (
     augmented,
     decode,
     sort_records,
+    whole_pictures,
 )
 from megastyle_cli.training.sampler import GroupSampler
 from tests.conftest import draw
@@ -199,6 +201,17 @@ def test_without_crop_and_flip_the_pixels_stay_as_they_are():
 
     assert augmentation.decoded_px(32) == 32
     assert torch.equal(((shown + 1) * 127.5).round().to(torch.uint8), pixels)
+
+
+def test_whole_pictures_are_those_that_open_and_the_others_are_told(tmp_path):
+    pictures = sort_records(records_of(tmp_path), **PLAIN).training
+    (tmp_path / "0-1.png").write_bytes(b"")
+
+    rows, pixels, failures = whole_pictures(pictures, range(4), 16)
+
+    assert rows == [0, 2, 3] and [failure.record["id"] for failure in failures] == ["0-1"]
+    with Image.open(pictures.names[2]) as picture:
+        assert torch.equal(pixels[1], squashed(picture, 16))
 
 
 def test_a_picture_is_squashed_to_the_side(tmp_path):
