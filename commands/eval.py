@@ -5,6 +5,7 @@ Examples:
   megastyle eval synth/
   megastyle eval synth/ --each -o scores.jsonl && megastyle eval scores.jsonl --page scores.html
   megastyle eval icons/ --label style_id --content-label content --backend edges --json
+  megastyle eval icons/ --model runs/enc/encoder
 
 Pictures with a style reference (style_file_name) get a style score, the cosine of the two style
 vectors. Pictures that share a style_id are retrieved by one another: Recall@k, CSD's mAP@k (mean
@@ -34,9 +35,7 @@ def main(
     context: typer.Context,
     inputs: options.Inputs = None,
     each: Annotated[bool, typer.Option("--each", help="Pass on every record, scored.")] = False,
-    label: Annotated[
-        str, typer.Option(metavar="KEY", help="Pictures of one style share this key's value.")
-    ] = "style_id",
+    label: options.Label = "style_id",
     content_label: Annotated[
         str, typer.Option(metavar="KEY", help="As --label, for contents.")
     ] = "content_id",
@@ -54,6 +53,7 @@ def main(
     limit: options.Limit = None,
     seed: options.Seed = 0,
     backend: options.Backend = "builtin",
+    model: options.Model = None,
     batch_size: options.BatchSize = 32,
     sheet: options.Sheet = None,
     page: options.Page = None,
@@ -67,6 +67,7 @@ def main(
     from megastyle_cli.stream.job import Flow
     from megastyle_cli.view.show import check_views, write_views
 
+    backend = options.encoder(backend, model)
     locate("style_encoder", backend)
     check_views(sheet, page)
     flow = Flow(
@@ -86,30 +87,29 @@ def main(
         quiet=quiet,
     )
     if each:
-        done = _score_each(flow, backend)
+        done = _score_each(flow, backend, model)
         write_views(done.records, sheet, page, title="Scored pictures")
         return done.code
     if resume or shard:
         raise MegastyleError("a summary needs all records at once", hint="add --each, then fold")
     told = {"label": label, "content_label": content_label, "ks": _ranks(ranks), "seed": seed}
-    code, records, summary = _summarise(flow, backend, told, as_json=as_json)
+    code, records, summary = _summarise(flow, backend, model, told, as_json=as_json)
     write_views(records, sheet, page, title="Scored pictures", summary=for_page(summary))
     return code
 
 
-def _score_each(flow: "Flow", backend: str) -> "Done":
+def _score_each(flow: "Flow", backend: str, model: str | None) -> "Done":
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load
     from megastyle_cli.record import Run, noted
     from megastyle_cli.steps.score import score_style
     from megastyle_cli.stream.images import read_pictures
     from megastyle_cli.stream.job import run_job
 
-    run = Run("eval", {"backend": backend, "each": True}, __version__)
+    run = Run("eval", {**options.told(backend, model), "each": True}, __version__)
 
     def load_step(_: Any) -> Any:
-        encoder = load("style_encoder", backend)
-        read = partial(read_pictures, max_side_px=DECODED_PX)
+        encoder = options.load_encoder(backend, model)
+        read = partial(read_pictures, max_side_px=options.decoded_px(model, DECODED_PX))
         step = partial(score_style, encoder=encoder, read=read, references={})
         facts = {"model": encoder.name, "run": run.key}
         return lambda records: noted(step(records), "eval", **facts)
@@ -118,24 +118,23 @@ def _score_each(flow: "Flow", backend: str) -> "Done":
 
 
 def _summarise(
-    flow: "Flow", backend: str, told: dict[str, Any], *, as_json: bool
+    flow: "Flow", backend: str, model: str | None, told: dict[str, Any], *, as_json: bool
 ) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load
     from megastyle_cli.record import Run, note
     from megastyle_cli.steps.summary import Gathered, gather, headline, summarise, table
     from megastyle_cli.stream.images import read_pictures
     from megastyle_cli.stream.job import run_barrier
     from megastyle_cli.stream.jsonl import dump_line
 
-    run = Run("eval", {"backend": backend, **told}, __version__)
+    run = Run("eval", {**options.told(backend, model), **told}, __version__)
     is_seen = flow.output == "-" and sys.stdout.isatty() and not as_json
     gathered = Gathered()
     summary: dict[str, Any] = {}
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[Any]:
-        encoder = load("style_encoder", backend)
-        read = partial(read_pictures, max_side_px=DECODED_PX)
+        encoder = options.load_encoder(backend, model)
+        read = partial(read_pictures, max_side_px=options.decoded_px(model, DECODED_PX))
         yield from gather(spool.read(), encoder, read, into=gathered)
         summary.update(summarise(gathered.records, gathered.matrix, **told))
         summary["failed"] = tally.num_failed

@@ -7,7 +7,8 @@ Examples:
   megastyle caption imgs/ | megastyle retrieve --index imgs/ --top 3
 
 Each query record gets `neighbors`: id, score (cosine in [-1, 1]) and file_name, best first. The
-builtin encoder is a weight-free style descriptor: statistics of colour, edges and texture.
+builtin encoder is a weight-free style descriptor: statistics of colour, edges and texture. --model
+takes what train-encoder makes, or the released encoder, instead.
 """
 
 from functools import partial
@@ -47,6 +48,7 @@ def main(
     paths: options.Paths = False,
     null: options.NulPaths = False,
     backend: options.Backend = "builtin",
+    model: options.Model = None,
     batch_size: options.BatchSize = 32,
     sheet: options.Sheet = None,
     page: options.Page = None,
@@ -56,7 +58,7 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load, locate
+    from megastyle_cli.models.backend import locate
     from megastyle_cli.record import Run, noted
     from megastyle_cli.steps.retrieve import build_index, retrieve
     from megastyle_cli.stream.images import read_pictures
@@ -67,13 +69,15 @@ def main(
     if not index:
         raise MegastyleError("retrieve needs pictures to search", hint="give --index FOLDER")
     check_views(sheet, page)
+    backend = options.encoder(backend, model)
     locate("style_encoder", backend)
-    read = partial(read_pictures, max_side_px=DECODED_PX)
+    read = partial(read_pictures, max_side_px=options.decoded_px(model, DECODED_PX))
     bank = read_records(index)
-    run = Run("retrieve", {"backend": backend, "top": top, "keep_self": keep_self}, __version__)
+    told = {**options.told(backend, model), "top": top, "keep_self": keep_self}
+    run = Run("retrieve", told, __version__)
 
     def load_step(_: Any) -> Any:
-        encoder = load("style_encoder", backend)
+        encoder = options.load_encoder(backend, model)
         built = build_index(bank, encoder, read)
         facts = {"model": encoder.name, "run": run.key, "index": built.fingerprint}
         step = partial(

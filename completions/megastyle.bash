@@ -13,7 +13,7 @@ _megastyle() {
         esac
     done
     case $command in
-        "") words="caption dedup cluster pair synth retrieve transfer eval completion" flags="-V --version -h --help" files=no ;;
+        "") words="caption dedup cluster pair synth train-encoder retrieve transfer eval completion" flags="-V --version -h --help" files=no ;;
         caption)
             flags="--kind --schema --min-confidence -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
@@ -52,11 +52,20 @@ _megastyle() {
                 --size|--strength|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
             esac
             ;;
+        train-encoder)
+            flags="-o --output --init --label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --lr --warmup --weight-decay --clip --ema --flip --no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --dtype) words="auto float32 bfloat16" flags="" files=no ;;
+                --export-dtype) words="float32 float16 bfloat16" flags="" files=no ;;
+                -o|--output|--stats) flags="" ;;
+                --init|--label|--holdout|--split-key|--global-batch|--images-per-style|--chunk|--temperature|--text-weight|--epochs|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--crop|--checkpoint-every|--validate-every|--max-errors|--limit|--seed) flags="" files=no ;;
+            esac
+            ;;
         retrieve)
-            flags="--index --top --keep-self -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--index --top --keep-self -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --index|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --top|--max-errors|--shard|--limit|--backend|--batch-size) flags="" files=no ;;
+                --top|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         transfer)
@@ -67,10 +76,10 @@ _megastyle() {
             esac
             ;;
         eval)
-            flags="--each --label --content-label --ranks --json -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--each --label --content-label --ranks --json -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --label|--content-label|--ranks|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
+                --label|--content-label|--ranks|--max-errors|--shard|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         completion)

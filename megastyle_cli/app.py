@@ -20,8 +20,11 @@ from megastyle_cli.errors import (
     MegastyleError,
 )
 
-COMMANDS = ("caption", "dedup", "cluster", "pair", "synth", "retrieve", "transfer", "eval")
-HELP = """Describe, deduplicate, cluster, pair, render, retrieve, transfer and measure image style.
+COMMANDS = (
+    *("caption", "dedup", "cluster", "pair", "synth"),
+    *("train-encoder", "retrieve", "transfer", "eval"),
+)
+HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
 
@@ -74,7 +77,7 @@ def _register() -> None:
 
 def _command_module(name: str) -> Any:
     try:
-        return import_module(f"megastyle_cli.commands.{name}")
+        return import_module(f"megastyle_cli.commands.{name.replace('-', '_')}")
     except ModuleNotFoundError as missing:
         if missing.name != "megastyle_cli.commands":
             raise

@@ -52,6 +52,9 @@ Resume = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Force = Annotated[bool, typer.Option("--force", help="Resume although the options have changed.")]
+Label = Annotated[
+    str, typer.Option(metavar="KEY", help="Pictures of one style share this key's value.")
+]
 ShardOf = Annotated[
     str | None,
     typer.Option(
@@ -83,7 +86,7 @@ Model = Annotated[
     typer.Option(
         metavar="NAME",
         show_default=False,
-        help="A sentence-transformers model, by name or folder, instead of the builtin one.",
+        help="By name or folder: sentence-transformers for texts, SigLIP's tower for pictures.",
     ),
 ]
 BatchSize = Annotated[
@@ -160,6 +163,30 @@ def separator(paths: bool, null: bool) -> str | None:
 def embedder(backend: str, model: str | None) -> str:
     """The text embedder meant: naming a model selects the backend that runs models."""
     return "sentence-transformers" if model and backend == "builtin" else backend
+
+
+def encoder(backend: str, model: str | None) -> str:
+    """The style encoder meant: naming a model selects the backend that runs models."""
+    if model and backend in ("edges", "imagenet"):
+        raise MegastyleError(f"backend {backend!r} takes no --model", hint="leave one of them out")
+    return "siglip" if model and backend == "builtin" else backend
+
+
+def load_encoder(backend: str, model: str | None) -> Any:
+    """The style encoder, with its model if one is named."""
+    from megastyle_cli.models.backend import load
+
+    return load("style_encoder", backend, **({"model": model} if model else {}))
+
+
+def told(backend: str, model: str | None) -> dict[str, str]:
+    """Both as options of a run; a run without a model does not mention one."""
+    return {"backend": backend, **({"model": model} if model else {})}
+
+
+def decoded_px(model: str | None, builtin_px: int) -> int | None:
+    """The longer side pictures are decoded at: a model does its own processing of whole ones."""
+    return None if model else builtin_px
 
 
 def load_embedder(backend: str, model: str | None) -> Any:

@@ -33,6 +33,10 @@ FLOW = {
     "cluster": ("records", "records with `cluster`, or a balanced choice of them"),
     "pair": ("style records, content records", "pair records"),
     "synth": ("pair records", "a folder of pictures with `metadata.jsonl`"),
+    "train-encoder": (
+        "pictures of known style",
+        "a folder: the encoder in two layouts, checkpoints, metrics",
+    ),
     "retrieve": ("pictures", "records with `neighbors`"),
     "transfer": ("pictures", "a picture, or a folder of them with `metadata.jsonl`"),
     "eval": ("pictures, rendered or scored", "one summary, or records with `style_score`"),

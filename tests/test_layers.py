@@ -20,12 +20,16 @@ ALLOWED = {
     "stream": ("cores", "errors", "record", "stream"),
     "steps": ("errors", "choices", "record", "style", "steps", "models.backend"),
     "models": ("cores", "errors", "choices", "style", "models"),
+    "training": (
+        *("choices", "cores", "errors", "record", "models", "training"),
+        *("stream.source", "stream.images", "stream.names"),
+    ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
     "options": ("errors", "models.backend"),
     "completion": ("app",),
     "commands": (
         *("choices", "errors", "options", "record", "style", "steps", "stream", "view"),
-        "models.backend",
+        *("models.backend", "training"),
     ),
     "app": ("errors", "completion"),
 }
@@ -39,6 +43,7 @@ BANNED = {
     "stream": ("torch", "transformers", "diffusers", "typer", "faiss", "onnxruntime"),
     "steps": ("torch", "transformers", "diffusers", "typer", "PIL", "pathlib", "onnxruntime"),
     "models": ("typer", "jsonlines"),
+    "training": ("typer", "jsonlines"),
     "view": ("torch", "typer", "onnxruntime", "faiss"),
     "commands": ("torch", "numpy", "PIL", "faiss", "transformers"),
 }

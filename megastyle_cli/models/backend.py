@@ -106,6 +106,7 @@ BACKENDS: dict[str, dict[str, str]] = {
         "builtin": "megastyle_cli.models.builtin.style_encoder:StyleDescriptor",
         "edges": "megastyle_cli.models.builtin.style_encoder:EdgeDescriptor",
         "imagenet": "megastyle_cli.models.builtin.imagenet:ImagenetDescriptor",
+        "siglip": "megastyle_cli.models.style_encoder:SiglipEncoder",
     },
     "painter": {"builtin": "megastyle_cli.models.builtin.painter:MagentaPainter"},
     "stylist": {"builtin": "megastyle_cli.models.builtin.stylist:MagentaStylist"},

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Trains a small style encoder from nothing and shows that it learns: styles that it never saw are
+# retrieved better after the training than before. Minutes on two cores; no claim of quality.
+#
+#   examples/train_encoder.sh PICTURES [OUT]     writes OUT/ (default: encoder-run)
+#
+# PICTURES  a folder with metadata.jsonl: file_name, style_id, and "split", which says "heldout" for
+#           the styles to measure on
+# STEPS     of training (default: 300)
+# BATCH     pictures a step (default: 128)
+set -euo pipefail
+
+pictures=${1:?name a folder of pictures with metadata.jsonl}
+out=${2:-encoder-run}
+steps=${STEPS:-300}
+mkdir -p "$out"
+
+# A tower of 3.3 million parameters that sees 16 tokens; so400m has 428 million and sees 729.
+cat > "$out/size.json" << 'EOF'
+{"model_type": "siglip_vision_model", "hidden_size": 192, "intermediate_size": 768,
+ "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": 64, "patch_size": 16}
+EOF
+
+# --chunk: all in one pass, since this much fits. --text-weight 0: the pictures have no prompts.
+megastyle train-encoder "$pictures" --init "$out/size.json" -o "$out/run" \
+  --split-key split --text-weight 0 --global-batch "${BATCH:-128}" --chunk 256 \
+  --steps "$steps" --lr 0.001 --crop 0.6 --validate-every $(((steps + 3) / 4)) --resume -v
+
+echo "Held-out styles before the first step, on the way, and after the last:"
+grep held_out "$out/run/metrics.jsonl"

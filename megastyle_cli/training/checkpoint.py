@@ -1,0 +1,234 @@
+"""The folder of a training run: options, checkpoints that are whole or absent, what went wrong.
+
+RUN/run.json        the options, so that a resumed run is the same run
+RUN/checkpoints/    step-00000100/: weights as `from_pretrained` reads them, and training.pt
+RUN/latest          a link to the newest of them
+RUN/metrics.jsonl   one line a step, and one for each validation
+RUN/errors.jsonl    pictures that could not be used
+RUN/encoder/        the finished encoder, and in it encoder.pth, the official layout
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import SiglipVisionModel
+
+from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.models.tower import read_weights, save_folder, save_official
+from megastyle_cli.record import ERROR, Failure, Record, Run, rename_pictures
+from megastyle_cli.stream.names import to_folder
+
+KEPT = 2  # older checkpoints are deleted: one of so400m takes 5 GB
+
+
+def refuse_run(folder: Path, run: Run, *, resume: bool, overwrite: bool, force: bool) -> None:
+    """Raises MegastyleError unless a run with these options may write to `folder`.
+
+    Only looks, so that every rank comes to the same answer.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    told = folder / "run.json"
+    if not told.exists():
+        raise MegastyleError(f"{folder} exists and is not of this command", hint="give another -o")
+    if not (resume or overwrite):
+        raise MegastyleError(
+            f"{folder} exists", hint="add --resume to continue it or --overwrite to start again"
+        )
+    before = json.loads(told.read_text())
+    if overwrite or force or before["run"] == run.key:
+        return
+    was, now = before["options"], run.options
+    changed = [
+        f"{name} was {was.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted(was.keys() | now.keys())
+        if was.get(name) != now.get(name)
+    ]
+    raise MegastyleError(
+        f"{folder} was made with other options: {'; '.join(changed)}",
+        hint="repeat the options, or --overwrite to start again, or --force to mix the two",
+    )
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Inside, the folder is ours. Raises MegastyleError if another process is training in it.
+
+    The lock ends with the process, however it ends, and nothing waits for it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise MegastyleError(
+            f"another process is training in {folder}", hint="wait for it, or give another -o"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
+    """The folder with its options in it, emptied first if asked to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unwanted = list(folder.iterdir() if overwrite else folder.glob("**/.*.tmp"))
+    for path in unwanted:  # of an earlier run, or left by one that was killed
+        _remove(path)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
+    write_whole(folder / "run.json", lambda path: _write_json(path, facts))
+
+
+def save_checkpoint(
+    folder: Path, step: int, vision: SiglipVisionModel, state: dict[str, Any]
+) -> Path:
+    """Writes the checkpoint of a step, points `latest` at it, and deletes all but KEPT."""
+
+    def write(aside: Path) -> None:
+        aside.mkdir()
+        save_folder(vision, aside)
+        torch.save({**state, "step": step}, aside / "training.pt")
+
+    made = folder / "checkpoints" / f"step-{step:08}"
+    if not made.exists():  # a signal may come right after a step that was saved anyway
+        write_whole(made, write)
+    write_whole(folder / "latest", lambda path: path.symlink_to(made.relative_to(folder)))
+    for old in sorted((folder / "checkpoints").glob("step-*"))[:-KEPT]:
+        shutil.rmtree(old)
+    return made
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The weights and the state of the newest checkpoint of a run, on the CPU; None if none is."""
+    latest = folder / "latest"
+    if not latest.exists():
+        return None
+    return read_weights(latest / "model.safetensors"), read_weights(latest / "training.pt")
+
+
+def export(folder: Path, vision: SiglipVisionModel, dtype: torch.dtype) -> Path:
+    """The finished encoder: RUN/encoder/ in float32, and in it encoder.pth in `dtype`."""
+
+    def write(aside: Path) -> None:
+        aside.mkdir()
+        save_folder(vision, aside)
+        save_official(vision, aside / "encoder.pth", dtype)
+
+    shutil.rmtree(folder / "encoder", ignore_errors=True)
+    write_whole(folder / "encoder", write)
+    return folder / "encoder"
+
+
+def write_whole(final: Path, write: Callable[[Path], None]) -> None:
+    """Lets `write` make a file, folder or link beside `final`, then renames it: whole or absent.
+
+    Raises MegastyleError with exit code 1 if the disk is full; what stood there before stands.
+    """
+    aside = final.with_name(f".{final.name}.tmp")
+    try:
+        write(aside)
+        if not aside.is_symlink():
+            for path in [*aside.rglob("*"), aside]:
+                _sync(path)
+        aside.replace(final)
+        _sync(final.parent)
+    except (OSError, SafetensorError, RuntimeError) as fault:
+        # torch and safetensors have errors of their own for a disk that is full
+        if isinstance(fault, RuntimeError) and "write" not in str(fault):
+            raise
+        _remove(aside)
+        reason = getattr(fault, "strerror", None) or str(fault).partition("\n")[0]
+        raise MegastyleError(
+            f"{final} could not be written: {reason.lower()}",
+            hint="make room and go on with --resume",
+            exit_code=UNEXPECTED,
+        ) from fault
+    except BaseException:
+        _remove(aside)
+        raise
+
+
+class Journal:
+    """Appends to metrics.jsonl and errors.jsonl of a run; nothing on ranks other than the first.
+
+    `told` holds the kind of every failure of the run by its message, of earlier starts too.
+    """
+
+    def __init__(self, folder: Path, *, is_writing: bool) -> None:
+        self.folder, self.is_writing = folder, is_writing
+        path = folder / "errors.jsonl"
+        errors = [json.loads(line)[ERROR] for line in _whole_lines(path)]
+        self.told = {error["message"]: error["kind"] for error in errors}
+        if is_writing and path.exists():
+            _keep(path, _whole_lines(path))  # a kill may have torn the last one
+
+    def cut(self, step: int) -> None:
+        """Forgets what was measured after `step`, or for 0 all: it is measured again."""
+        path = self.folder / "metrics.jsonl"
+        if self.is_writing and path.exists():
+            whole = _whole_lines(path)
+            _keep(path, [line for line in whole if json.loads(line)["step"] <= step > 0])
+
+    def measure(self, line: dict[str, Any]) -> None:
+        """One line of metrics."""
+        self._append("metrics.jsonl", line)
+
+    def fail(self, failure: Failure) -> bool:
+        """One line of errors, unless it is there; whether it was new."""
+        if failure.message in self.told:
+            return False
+        self.told[failure.message] = failure.kind
+        told = {"step": "train-encoder", "kind": failure.kind, "message": failure.message}
+        record = rename_pictures(failure.record, to_folder(self.folder))
+        self._append("errors.jsonl", {**record, ERROR: {**record.get(ERROR, {}), **told}})
+        return True
+
+    def _append(self, name: str, line: Record) -> None:
+        if self.is_writing:
+            with (self.folder / name).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def _whole_lines(path: Path) -> list[str]:
+    text = path.read_text() if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _keep(path: Path, lines: list[str]) -> None:
+    write_whole(path, lambda aside: _write_text(aside, "".join(lines)))
+
+
+def _write_json(path: Path, told: Any) -> None:
+    _write_text(path, json.dumps(told, indent=1) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

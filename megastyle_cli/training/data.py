@@ -1,0 +1,283 @@
+"""Records to labelled pictures, and pictures to batches on the device, the next ones under way."""
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from megastyle_cli.cores import over_cores, usable_cores
+from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.models.style_encoder import scaled, squashed
+from megastyle_cli.record import Failure, Record, canonical_json, record_seed
+from megastyle_cli.stream.images import open_picture
+from megastyle_cli.training.sampler import Array, GroupSampler, slice_of_rank
+
+# n pictures, b of them in a rank's batch
+
+PREFETCHED = 1  # batches decoded ahead: one of 8,192 pictures of 448 px takes 4.9 GB
+CROP_MARGIN = 8 / 7  # pictures are decoded so much larger than the tower sees, to crop from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Labelled pictures: `styles[i]` is the number, in `style_ids`, of the style of picture i."""
+
+    names: list[str]
+    ids: list[str]
+    styles: Array  # (n,)
+    style_ids: list[str]
+    prompts: list[str | None]  # of each style, the first that a record told
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def key(self) -> str:
+        """8 hex digits over the ids and their styles: the same pictures in the same order."""
+        told = [self.ids, [self.style_ids[number] for number in self.styles]]
+        return hashlib.sha256(canonical_json(told).encode()).hexdigest()[:8]
+
+    def first_styles(self, most: int) -> "Pictures":
+        """Whole styles, in order, as long as they are at most so many pictures together."""
+        fits = np.bincount(self.styles, minlength=len(self.style_ids)).cumsum() <= most
+        rows = np.flatnonzero(fits[self.styles])
+        num_styles = int(fits.sum())
+        return Pictures(
+            names=[self.names[row] for row in rows],
+            ids=[self.ids[row] for row in rows],
+            styles=self.styles[rows],
+            style_ids=self.style_ids[:num_styles],
+            prompts=self.prompts[:num_styles],
+        )
+
+
+@dataclass(kw_only=True)
+class Sorted:
+    """What the records were good for: training, validation, or neither, and why."""
+
+    training: Pictures
+    held_out: Pictures
+    failures: list[Failure]
+    num_single: int  # pictures left out because their style has no other
+    num_read: int
+
+
+def sort_records(
+    found: Iterable[Record | Failure],
+    *,
+    label: str,
+    holdout: float,
+    split_key: str | None,
+    seed: int,
+) -> Sorted:
+    """Pictures to train on and pictures of held-out styles; a style is never in both.
+
+    `label` is the key of the style. Held-out styles are those with a record whose `split_key` says
+    "heldout", else a share `holdout` of all, chosen by a hash of seed and style, so that adding
+    styles moves none. A picture alone in its style has no positive and is left out.
+    """
+    kept: list[Record] = []
+    failures: list[Failure] = []
+    num_read = 0
+    for record in found:
+        num_read += 1
+        checked = record if isinstance(record, Failure) else _checked(record, label)
+        (failures if isinstance(checked, Failure) else kept).append(checked)  # type: ignore[arg-type]
+    counts = Counter(str(record[label]) for record in kept)
+    usable = [record for record in kept if counts[str(record[label])] > 1]
+    if split_key is not None:
+        aside = {str(r[label]) for r in usable if r.get(split_key) == "heldout"}
+    else:
+        aside = {style for style in counts if _share(seed, style) < holdout}
+    return Sorted(
+        training=_pictures([r for r in usable if str(r[label]) not in aside], label),
+        held_out=_pictures([r for r in usable if str(r[label]) in aside], label),
+        failures=failures,
+        num_single=len(kept) - len(usable),
+        num_read=num_read,
+    )
+
+
+def _checked(record: Record, label: str) -> Record | Failure:
+    if not isinstance(record.get("file_name"), str):
+        return Failure(record, "missing_key", f"record {record['id']} has no file_name")
+    if not isinstance(record.get(label), str | int) or record[label] == "":
+        return Failure(record, "missing_key", f"record {record['id']} has no {label}")
+    return record
+
+
+def _pictures(records: Sequence[Record], label: str) -> Pictures:
+    prompts: dict[str, str | None] = {}
+    for record in records:
+        prompt = record.get("style")
+        told = prompt if isinstance(prompt, str) and prompt else None
+        style = str(record[label])
+        prompts[style] = prompts.get(style) or told
+    style_ids = sorted(prompts)
+    number = {style: i for i, style in enumerate(style_ids)}
+    return Pictures(
+        names=[record["file_name"] for record in records],
+        ids=[record["id"] for record in records],
+        styles=np.array([number[str(record[label])] for record in records], np.int64),
+        style_ids=style_ids,
+        prompts=[prompts[style] for style in style_ids],
+    )
+
+
+def _share(seed: int, style: str) -> float:
+    """A number in [0, 1) of a style, whatever the other styles are."""
+    digest = hashlib.sha256(f"{seed}:{style}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+@dataclass
+class Batch:
+    """One rank's slice of a step's global batch, on its way to the device."""
+
+    pixels: Tensor  # uint8 (b, 3, decoded side, decoded side)
+    rows: Array  # (b,): which pictures were asked for
+    failures: list[Failure] = field(default_factory=list)  # what could not be opened
+
+
+class Loader:
+    """The batches of one rank, decoded by all cores, PREFETCHED ahead.
+
+    A picture that cannot be opened is replaced by the next of its style, so that the batch keeps
+    its shape and its labels; each such picture is told once. The answer depends on the files alone,
+    never on which thread is first.
+    """
+
+    def __init__(
+        self, pictures: Pictures, sampler: GroupSampler, *, side_px: int, rank: int, world: int
+    ) -> None:
+        self.pictures, self.sampler = pictures, sampler
+        self.side_px, self.rank, self.world = side_px, rank, world
+        self.pool = ThreadPoolExecutor(usable_cores())
+        self.told: set[int] = set()
+        by_style = np.argsort(pictures.styles, kind="stable")
+        self.rows_of_style = np.split(by_style, np.cumsum(np.bincount(pictures.styles))[:-1])
+
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """The batches of the steps `first` to `last`, the last not included."""
+        ahead: deque[tuple[Array, list[Future[Any]]]] = deque()
+        for step in range(first, last):
+            ahead.append(self._begun(step))
+            if len(ahead) > PREFETCHED:
+                yield self._finished(*ahead.popleft())
+        while ahead:
+            yield self._finished(*ahead.popleft())
+
+    def close(self) -> None:
+        """Ends the threads; what was decoded ahead is thrown away."""
+        self.pool.shutdown(cancel_futures=True)
+
+    def _begun(self, step: int) -> tuple[Array, list[Future[Any]]]:
+        rows = slice_of_rank(self.sampler.batch(step), self.rank, self.world)
+        return rows, [self.pool.submit(self._decoded, int(row)) for row in rows]
+
+    def _finished(self, rows: Array, decoding: list[Future[Any]]) -> Batch:
+        decoded = [future.result() for future in decoding]
+        failures = []
+        for row, bad in (bad for _, bads in decoded for bad in bads):
+            if row not in self.told:
+                self.told.add(row)
+                failures.append(failure_of(self.pictures, row, bad))
+        return Batch(torch.stack([pixels for pixels, _ in decoded]), rows, failures)
+
+    def _decoded(self, row: int) -> tuple[Tensor, list[tuple[int, BadRecord]]]:
+        """The picture of a row, or of the next of its style that opens, and those that do not."""
+        same = self.rows_of_style[self.pictures.styles[row]]
+        start = int(np.searchsorted(same, row))
+        bads: list[tuple[int, BadRecord]] = []
+        for candidate in np.roll(same, -start).tolist():
+            try:
+                return decode(self.pictures.names[candidate], self.side_px), bads
+            except BadRecord as bad:
+                bads.append((candidate, bad))
+        style = self.pictures.style_ids[self.pictures.styles[row]]
+        raise MegastyleError(
+            f"none of the {len(same)} pictures of style {style} can be opened", hint="leave it out"
+        )
+
+
+def decode(name: str, side_px: int) -> Tensor:
+    """The picture as uint8 (3, side, side); JPEGs are decoded at the scale that needs least."""
+    return squashed(open_picture(name, side_px), side_px)
+
+
+def whole_pictures(
+    pictures: Pictures, rows: Sequence[int], side_px: int
+) -> tuple[list[int], list[Tensor], list[Failure]]:
+    """Those of `rows` that open, their pixels as an encoder is given them, and what does not open.
+
+    uint8 (3, side, side), squashed from whole pictures: no draft scale as in training.
+    """
+
+    def opened(row: int) -> Tensor | Failure:
+        try:
+            return squashed(open_picture(pictures.names[row]), side_px)
+        except BadRecord as bad:
+            return failure_of(pictures, row, bad)
+
+    found = list(zip(rows, over_cores(opened, rows), strict=True))
+    return (
+        [row for row, pixels in found if isinstance(pixels, Tensor)],
+        [pixels for _, pixels in found if isinstance(pixels, Tensor)],
+        [failure for _, failure in found if isinstance(failure, Failure)],
+    )
+
+
+def failure_of(pictures: Pictures, row: int, bad: BadRecord) -> Failure:
+    """The failed record of a picture, as the errors file holds it."""
+    record = {"id": pictures.ids[row], "file_name": pictures.names[row]}
+    return Failure(record, bad.kind, bad.message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Horizontal flips and square crops of at least `crop_area` of a picture; ours."""
+
+    flip: bool = True
+    crop_area: float = 0.5
+
+    def decoded_px(self, side_px: int) -> int:
+        """The side to decode at for a tower of `side_px`."""
+        return round(side_px * CROP_MARGIN) if self.crop_area < 1 else side_px
+
+    def draws(self, seed: int, step: int, size: int) -> Tensor:
+        """Random numbers (size, 4) in [0, 1) for a global batch: flip, area, left, top.
+
+        A function of seed, step and row, so that every world size augments alike.
+        """
+        rng = np.random.default_rng(record_seed(seed, "crops", step))
+        return torch.from_numpy(rng.random((size, 4), np.float32))
+
+
+def augmented(pixels: Tensor, draws: Tensor, augmentation: Augmentation, side_px: int) -> Tensor:
+    """float32 pictures (b, 3, side, side) in [-1, 1] out of uint8 ones (b, 3, s, s), on the device.
+
+    `draws` is (b, 4) in [0, 1). Crops are square with an area from `crop_area` to 1 of the picture,
+    resampled bilinearly; without crops nothing is resampled.
+    """
+    pictures = scaled(pixels)
+    if augmentation.crop_area == 1:
+        if augmentation.flip:
+            pictures = torch.where(draws[:, 0, None, None, None] < 0.5, pictures.flip(3), pictures)
+        return pictures
+    area = augmentation.crop_area + (1 - augmentation.crop_area) * draws[:, 1]
+    scale = area.sqrt()  # of the side
+    mirror = torch.where(draws[:, 0] < 0.5, -1.0, 1.0) if augmentation.flip else 1.0
+    middle = (2 * draws[:, 2:] - 1) * (1 - scale[:, None])  # (b, 2) in [-1, 1]: across, down
+    theta = draws.new_zeros(len(draws), 2, 3)
+    theta[:, 0, 0] = scale * mirror
+    theta[:, 1, 1] = scale
+    theta[:, :, 2] = middle
+    grid = functional.affine_grid(theta, [len(draws), 3, side_px, side_px], align_corners=False)
+    return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)

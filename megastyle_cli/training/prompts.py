@@ -1,0 +1,98 @@
+"""The text side of the loss: frozen vectors of the unique style prompts, made once and kept."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.backend import TextEmbedder, load
+from megastyle_cli.models.tower import SUFFIXES, is_whole_siglip, model_folder
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+# p prompts, d width of the image tower, t width of a text embedder
+
+# What SigLIP's own training starts from (Zhai et al. 2023); for text vectors that are not its own.
+SCALE, BIAS = 10.0, -10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSide:
+    """Unit rows (p, d) of the prompts asked for, and how a cosine becomes a logit."""
+
+    vectors: Array
+    scale: float
+    bias: float
+    name: str
+
+
+def text_side(prompts: Sequence[str], model: str, width: int, kept: Path, device: str) -> TextSide:
+    """The vectors of `prompts`, from the file `kept` where it has them, else made and put there.
+
+    A whole SigLIP folder or hub name encodes them with its own text tower. Else the builtin static
+    vectors stand in, carried to `width` by a fixed matrix: they say which styles are described
+    alike, and know nothing of pictures. The stand-in is ours.
+    """
+    embedder, scale, bias = _embedder(model, width, device)
+    known = _read(kept)
+    keys = [_key(embedder.name, width, prompt) for prompt in prompts]
+    new = list({k: p for k, p in zip(keys, prompts, strict=True) if k not in known}.items())
+    if new:
+        rows = embedder.embed([prompt for _, prompt in new])
+        if rows.shape[1] != width:
+            rows = carried(rows, width)
+        known |= {key: row for (key, _), row in zip(new, rows, strict=True)}
+        _write(kept, known)
+    vectors = np.stack([known[key] for key in keys])
+    return TextSide(vectors=vectors, scale=scale, bias=bias, name=embedder.name)
+
+
+def carried(rows: Array, width: int) -> Array:
+    """Unit rows (p, t) as unit rows (p, width), by a fixed matrix with orthonormal rows or columns.
+
+    To a larger width it keeps every cosine; to a smaller one it projects.
+    """
+    t = rows.shape[1]
+    noise = np.random.default_rng(0).standard_normal((max(t, width), min(t, width)))
+    basis, triangle = np.linalg.qr(noise)
+    basis *= np.sign(np.diag(triangle))  # one answer, whichever signs the library chose
+    moved = rows.astype(np.float64) @ (basis.T if width >= t else basis)
+    unit: Array = (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def _embedder(model: str, width: int, device: str) -> tuple[TextEmbedder, float, float]:
+    if Path(model).suffix not in SUFFIXES:
+        folder = model_folder(model)
+        if is_whole_siglip(folder):
+            from megastyle_cli.models.text_tower import SiglipTextEmbedder
+
+            tower = SiglipTextEmbedder(folder, device)
+            return tower, tower.scale, tower.bias
+    return load("text_embedder", "builtin"), SCALE, BIAS
+
+
+def _key(embedder: str, width: int, prompt: str) -> str:
+    told = f"{embedder}\0{width}\0{prompt}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(told).hexdigest()
+
+
+def _read(kept: Path) -> dict[str, Array]:
+    if not kept.exists():
+        return {}
+    try:
+        with np.load(kept, allow_pickle=False) as held:
+            return dict(zip(held["keys"].tolist(), held["vectors"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError) as fault:
+        raise MegastyleError(f"{kept} is damaged: {fault}", hint="delete it") from fault
+
+
+def _write(kept: Path, known: dict[str, Array]) -> None:
+    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
+    with unfinished.open("wb") as file:
+        np.savez(file, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
+    unfinished.replace(kept)

@@ -1,0 +1,478 @@
+"""train-encoder's contract: what it writes, how it stops, resumes and refuses."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import SiglipVisionModel
+
+from megastyle_cli.app import app
+from tests.conftest import Runner, jsonl, lines
+
+SIZE = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 8,
+}
+COLOURS = ["teal", "orange", "crimson", "ivory", "navy", "olive"]
+STEPS = 30  # enough that a signal always finds it at work
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 pictures of six styles with prompts, and the config of a tiny tower."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "imgs").mkdir()
+    records = []
+    for style, colour in enumerate(COLOURS):
+        for n in range(6):
+            noise = np.random.default_rng(10 * style + n).integers(0, 60, (20, 20, 3))
+            base = np.asarray(Image.new("RGB", (20, 20), colour))
+            picture = Image.fromarray(np.clip(base - noise, 0, 255).astype(np.uint8))
+            picture.save(folder / "imgs" / f"{style}-{n}.png")
+            prompt = f"In the style of {colour} ink"
+            name = f"{style}-{n}"
+            records.append(
+                {"id": name, "file_name": f"{name}.png", "style_id": colour, "style": prompt}
+            )
+    jsonl(folder / "imgs" / "metadata.jsonl", records)
+    (folder / "size.json").write_text(json.dumps(SIZE))
+    return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a call ended; as of a process."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+@pytest.fixture
+def train(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Ended]:
+    """Runs the command in this process, which has torch loaded: six seconds less a call."""
+
+    def run(*arguments: object) -> Ended:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        capfdbinary.readouterr()
+        code = app([str(word) for word in arguments], standalone_mode=False)
+        return Ended(code, *capfdbinary.readouterr())
+
+    yield run
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def arguments(folder: Path) -> list[str]:
+    """A training on five styles, one held out; every step is a checkpoint, however fast it is."""
+    told = ["train-encoder", folder / "imgs", "--init", folder / "size.json", "--steps", STEPS]
+    told += ["--global-batch", 8, "--images-per-style", 2, "--chunk", 3, "--holdout", 0.2]
+    return [*map(str, told), "--lr", "0.01", "--validate-every", "15", "--checkpoint-every", "1"]
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "encoder" / "model.safetensors")
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    ours, theirs = weights_of(one), weights_of(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def measured(run: Path) -> list[dict[str, float]]:
+    """The metrics of each step without the clock's."""
+    clock = ("seconds", "images_per_s")
+    return [
+        {key: value for key, value in line.items() if key not in clock}
+        for line in lines(run / "metrics.jsonl")
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, megastyle: Runner) -> Path:
+    """An uninterrupted run."""
+    run = folder / "whole"
+    told = ["train-encoder", folder / "imgs", "--init", folder / "size.json", "--steps", STEPS]
+    told += ["--global-batch", 8, "--images-per-style", 2, "--chunk", 3, "--holdout", 0.2]
+    told += ["--lr", 0.01, "--validate-every", 15, "--checkpoint-every", 10]
+    ended = megastyle(*told, "-o", run, "--stats", folder / "stats.json")
+    assert ended.returncode == 0, ended.stderr.decode()
+    (folder / "stdout.jsonl").write_bytes(ended.stdout)
+    (folder / "stderr.txt").write_bytes(ended.stderr)
+    return run
+
+
+def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Path) -> None:
+    (told,) = lines(folder / "stdout.jsonl")
+    words = (folder / "stderr.txt").read_text()
+
+    assert told["step"] == STEPS and told["checkpoint"] == str(whole / "encoder")
+    assert told["loss"] == pytest.approx(told["style_loss"] + told["text_loss"])
+    assert told["held_out"]["queries"] == 6 and told["_megastyle"]["train-encoder"]["run"]
+    for word in (
+        "30 pictures of 5 styles",
+        "6 of 1 held out",
+        "batch 8 = 4 styles x 2",
+        "30 steps",
+    ):
+        assert word in words
+    assert words.splitlines()[-1].startswith("train-encoder: step 30 of 30 \u00b7 loss")
+    stats = json.loads((folder / "stats.json").read_text())
+    assert stats["command"] == "train-encoder" and stats["in"] == 36 and stats["step"] == STEPS
+
+
+def test_metrics_hold_every_step_and_every_validation(whole: Path) -> None:
+    told = measured(whole)
+
+    steps = [line for line in told if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
+    assert all(line["without_positive"] == 0 for line in steps)
+    assert steps[0]["lr"] > steps[-1]["lr"] > 0
+    assert [line["step"] for line in told if "held_out" in line] == [0, 15, 30]
+
+
+def test_the_encoder_loads_with_transformers_and_retrieves(
+    train: Callable[..., Ended], folder: Path, whole: Path
+) -> None:
+    model, told = SiglipVisionModel.from_pretrained(whole / "encoder", output_loading_info=True)
+    official = torch.load(whole / "encoder" / "encoder.pth", weights_only=True)
+
+    assert not any(told.values())
+    assert set(official) == {f"vision_model.{name}" for name in model.state_dict()}
+    assert {w.dtype for w in official.values()} == {torch.float16}
+    for named in (whole / "encoder", whole / "encoder" / "encoder.pth", whole / "latest"):
+        ended = train(
+            *("retrieve", folder / "imgs" / "0-0.png", "--index", folder / "imgs", "--top", 2),
+            *("--model", named),
+        )
+        assert ended.returncode == 0, ended.stderr.decode()
+        assert len(lines(ended.stdout)[0]["neighbors"]) == 2
+    scored = train("eval", folder / "imgs", "--model", whole / "encoder")
+    assert scored.returncode == 0 and lines(scored.stdout)[0]["recall_1"] > 0.2
+
+
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    code, words = signal_after_a_step([*arguments, "-o", str(run)], run, signal.SIGTERM)
+
+    assert code == 75 and "--resume goes on" in words
+    assert not (run / "encoder").exists() and (run / "latest" / "training.pt").exists()
+    stopped_at = len([line for line in measured(run) if "loss" in line])
+    assert 0 < stopped_at < STEPS
+
+    ended = train(*arguments, "-o", run, "--resume")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert same_weights(run, whole) and measured(run) == measured(whole)
+    assert f"from step {stopped_at}" in ended.stderr.decode()
+
+
+def signal_after_a_step(command: list[str], run: Path, number: int) -> tuple[int, str]:
+    """Starts a training, signals it after its first step; its exit code and words.
+
+    The first line of metrics that holds a loss is a step done.
+    """
+    started = subprocess.Popen(
+        [sys.executable, "-m", "megastyle_cli", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    metrics = run / "metrics.jsonl"
+    while started.poll() is None and not (metrics.exists() and '"loss"' in metrics.read_text()):
+        time.sleep(0.001)
+    started.send_signal(number)
+    _, words = started.communicate()
+    return started.returncode, words.decode()
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    code, _ = signal_after_a_step([*arguments, "-o", str(run)], run, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+
+    ended = train(*arguments, "-o", run, "--resume")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert same_weights(run, whole) and measured(run) == measured(whole)
+
+
+def test_an_existing_run_is_refused_resumed_or_overwritten(
+    train: Callable[..., Ended], arguments: list[str], whole: Path
+) -> None:
+    refused = train(*arguments, "-o", whole)
+    assert refused.returncode == 2 and b"--resume" in refused.stderr
+
+    other = train(*arguments, "--temperature", 0.2, "-o", whole, "--resume")
+    assert other.returncode == 2 and b"temperature was 0.1 and is 0.2" in other.stderr
+
+    before = (whole / "encoder" / "model.safetensors").read_bytes()
+    finished = train(*arguments, "-o", whole, "--resume")
+    assert finished.returncode == 0, finished.stderr.decode()
+    assert lines(finished.stdout)[0]["step"] == STEPS
+    assert (whole / "encoder" / "model.safetensors").read_bytes() == before
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    refused = train(*arguments, "-o", mine, "--overwrite")
+    assert refused.returncode == 2 and (mine / "thesis.txt").exists()
+
+    run = tmp_path / "run"
+    assert train(*arguments, "-o", run, "--seed", 3).returncode == 0
+    assert not same_weights(run, whole)
+    assert train(*arguments, "-o", run, "--overwrite").returncode == 0
+    assert same_weights(run, whole) and measured(run) == measured(whole)
+
+
+def test_two_processes_train_the_same_encoder(
+    arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc_per_node", "2", "-m", "megastyle_cli", *arguments, "-o", str(run)),
+        ],
+        capture_output=True,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert len(lines(ended.stdout)) == 1  # the second rank is silent
+    assert ended.stderr.decode().count("batch 8 = 4 styles x 2, 2 x 4") == 1
+    # not the weights: under Adam a gradient of rounding size moves one by up to the learning rate
+    for one, other in zip(measured(run), measured(whole), strict=True):
+        if "loss" in one:
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+def test_accelerate_launch_starts_it(arguments: list[str], tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "-m", "megastyle_cli"]
+
+    ended = subprocess.run(
+        [*launcher, *arguments, "-o", str(tmp_path / "run")], capture_output=True, check=False
+    )
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert lines(ended.stdout)[0]["step"] == STEPS
+
+
+def test_training_lowers_the_loss_and_every_option_runs(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    told = [*arguments, "--steps", "40", "--ema", "0.9", "--recompute", "--dtype", "bfloat16"]
+    told += ["--no-flip", "--crop", "1", "--text-weight", "0", "--export-dtype", "bfloat16"]
+
+    ended = train(*told, "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    losses = [line["loss"] for line in measured(tmp_path / "run") if "loss" in line]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert "text_loss" not in lines(ended.stdout)[0]
+    averaged = weights_of(tmp_path / "run")
+    last = load_file(tmp_path / "run" / "latest" / "model.safetensors")
+    assert any(not torch.equal(averaged[name], last[name]) for name in last)
+
+
+def test_recomputing_activations_changes_nothing(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    assert train(*arguments, "--recompute", "-o", tmp_path / "run").returncode == 0
+
+    assert same_weights(tmp_path / "run", whole)
+
+
+def broken(folder: Path, tmp_path: Path, names: list[str]) -> Path:
+    """The pictures of `folder`, of which some are cut off."""
+    imgs = tmp_path / "imgs"
+    imgs.mkdir()
+    for path in (folder / "imgs").iterdir():
+        content = path.read_bytes()
+        (imgs / path.name).write_bytes(content[:50] if path.stem in names else content)
+    return imgs
+
+
+def test_a_corrupt_picture_is_replaced_counted_and_told(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    arguments[1] = str(broken(folder, tmp_path, ["1-2", "4-4"]))
+
+    told = [*arguments, "--max-errors", 2, "--steps", 8, "--stats", tmp_path / "stats.json"]
+    ended = train(*told, "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert b"2 unusable" in ended.stderr
+    assert json.loads((tmp_path / "stats.json").read_text())["kinds"] == {"bad_image": 2}
+    failed = lines(tmp_path / "run" / "errors.jsonl")
+    assert {record["id"] for record in failed} == {"1-2", "4-4"}
+    assert {record["_error"]["kind"] for record in failed} == {"bad_image"}
+    assert all((tmp_path / "run" / record["file_name"]).exists() for record in failed)
+
+
+def test_too_many_corrupt_pictures_stop_it_with_a_checkpoint(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    arguments[1] = str(broken(folder, tmp_path, ["1-2", "4-4"]))
+    run = tmp_path / "run"
+
+    stopped = train(*arguments, "-o", run, "--max-errors", 1, "--steps", 8)
+
+    assert stopped.returncode == 3 and b"more than --max-errors" in stopped.stderr
+    assert stopped.stdout == b"" and (run / "latest").exists()
+    tolerant = train(*arguments, "-o", run, "--max-errors", 2, "--steps", 8, "--resume")
+    assert tolerant.returncode == 0, tolerant.stderr.decode()
+
+
+def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    ended = train(*arguments, "--lr", "1e30", "--clip", "0", "-o", run)
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    (told,) = run.glob("stopped-at-*.json")
+    facts = json.loads(told.read_text())
+    assert len(facts["ids"]) == 8 and str(told) in ended.stderr.decode()
+    assert f"at step {facts['step']}" in ended.stderr.decode()
+    assert b"Traceback" not in ended.stderr and not (run / "encoder").exists()
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = " ".join(f"'{word}'" for word in [*arguments, "-o", str(run)])
+
+    # a limit on the size of a file, in KiB, stands for the end of the disk
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -f 10; '{sys.executable}' -m megastyle_cli {words}"],
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr
+    assert not [path for path in run.rglob("*.tmp")]
+    assert train(*arguments, "-o", run, "--resume").returncode == 0
+    assert same_weights(run, whole)
+
+
+def test_dry_run_says_what_would_be_done_and_writes_nothing(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    ended = train(*arguments, "-o", tmp_path / "run", "-n")
+
+    assert ended.returncode == 0 and ended.stdout == b""
+    assert b"30 pictures of 5 styles" in ended.stderr and b"30 steps" in ended.stderr
+    assert not (tmp_path / "run").exists()
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, ...]:
+        return exec, ("from pathlib import Path; Path('went-off').touch()",)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bomb.pth").write_bytes(pickle.dumps(Bomb(), 2))
+    arguments[3] = str(tmp_path / "bomb.pth")
+
+    ended = train(*arguments, "-o", tmp_path / "run")
+
+    assert ended.returncode == 2 and b"nothing in it was run" in ended.stderr
+    assert not (tmp_path / "went-off").exists()
+
+
+@pytest.mark.parametrize(
+    "changed, word",
+    [
+        (["--init", "missing/"], b"there is no model"),
+        (["--global-batch", "9"], b"not a multiple"),
+        (["--global-batch", "80"], b"give at most 30"),
+        (["--label", "licence"], b"0 styles"),
+        (["--max-errors", "some"], b"--max-errors"),
+        (["--limit", "6"], b"two"),
+        (["-o", "-"], b"-o DIR"),
+    ],
+)
+def test_bad_options_are_exit_2_with_a_hint(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    changed: list[str],
+    word: bytes,
+) -> None:
+    ended = train(*arguments, "-o", tmp_path / "run", *changed)
+
+    assert ended.returncode == 2 and word in ended.stderr, ended.stderr.decode()
+    assert ended.stdout == b"" and b"Traceback" not in ended.stderr
+
+
+def test_what_is_needed_is_asked_for(
+    train: Callable[..., Ended], folder: Path, tmp_path: Path
+) -> None:
+    for told, word in [
+        (["--init", folder / "size.json"], b"-o DIR"),
+        (["-o", tmp_path / "run"], b"--init"),
+    ]:
+        ended = train("train-encoder", folder / "imgs", *told)
+        assert ended.returncode == 2 and word in ended.stderr
+
+
+def test_styles_without_a_prompt_need_the_text_term_off(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    told = [{**record, "style": None} for record in lines(folder / "imgs" / "metadata.jsonl")]
+    listing = jsonl(folder / "imgs" / "bare.jsonl", told)
+    arguments[1] = str(listing)
+
+    ended = train(*arguments, "-o", tmp_path / "run")
+    assert ended.returncode == 2 and b"5 of 5 styles have no prompt" in ended.stderr
+
+    ended = train(*arguments, "-o", tmp_path / "run", "--text-weight", 0, "--overwrite")
+    assert ended.returncode == 0, ended.stderr.decode()
+
+
+def test_a_picture_alone_in_its_style_is_left_out_and_counted(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    records = lines(folder / "imgs" / "metadata.jsonl")
+    records[3]["style_id"] = "alone"
+    arguments[1] = str(jsonl(folder / "imgs" / "alone.jsonl", records))
+
+    ended = train(*arguments, "-o", tmp_path / "run", "-n")
+
+    assert b"1 left out as alone in their style" in ended.stderr

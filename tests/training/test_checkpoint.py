@@ -1,0 +1,158 @@
+"""A run's folder: checkpoints whole or absent, a pointer to the newest, lines that fit the step."""
+
+import errno
+import json
+
+import pytest
+import torch
+from transformers import SiglipVisionConfig
+
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.tower import new_tower, read_tower
+from megastyle_cli.record import Failure, Run
+from megastyle_cli.training.checkpoint import (
+    Journal,
+    load_checkpoint,
+    occupied,
+    refuse_run,
+    save_checkpoint,
+    start_run,
+    write_whole,
+)
+from tests.conftest import lines
+
+SIZE = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "image_size": 16}
+RUN = Run("train-encoder", {"lr": 0.1}, "1")
+
+
+@pytest.fixture
+def vision():
+    return new_tower(SiglipVisionConfig(**SIZE, num_attention_heads=2, patch_size=8), seed=1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    start_run(tmp_path / "run", RUN, overwrite=False)
+    return tmp_path / "run"
+
+
+def test_the_newest_checkpoint_is_read_back(vision, folder):
+    assert load_checkpoint(folder) is None
+    for step in (5, 10):
+        save_checkpoint(folder, step, vision, {"optimizer": {"moment": torch.full((2,), step)}})
+
+    weights, state = load_checkpoint(folder)
+
+    assert all(torch.equal(weights[name], w) for name, w in vision.state_dict().items())
+    assert state["step"] == 10 and state["optimizer"]["moment"].tolist() == [10, 10]
+    assert read_tower(str(folder / "latest")).config.hidden_size == 16
+
+
+def test_old_checkpoints_are_deleted(vision, folder):
+    for step in (5, 10, 99, 100, 101):
+        save_checkpoint(folder, step, vision, {})
+
+    kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert kept == ["step-00000100", "step-00000101"]
+
+
+def test_a_folder_still_works_where_it_is_moved_to(vision, folder, tmp_path):
+    save_checkpoint(folder, 5, vision, {})
+
+    moved = folder.rename(tmp_path / "elsewhere")
+
+    assert load_checkpoint(moved) is not None
+
+
+def test_a_write_that_fails_leaves_what_stood_there(tmp_path):
+    final = tmp_path / "file"
+    final.write_text("before")
+
+    def fill_the_disk(path):
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(MegastyleError, match="could not be written: no space left") as error:
+        write_whole(final, fill_the_disk)
+
+    assert error.value.exit_code == 1 and final.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_leftovers_of_a_killed_run_are_removed_when_it_starts_again(folder):
+    (folder / "checkpoints" / ".step-00000007.tmp").mkdir()
+    (folder / ".encoder.pth.tmp").write_text("half")
+
+    start_run(folder, RUN, overwrite=False)
+
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_two_processes_do_not_train_in_one_folder(folder):
+    with (
+        occupied(folder),
+        pytest.raises(MegastyleError, match="another process is training"),
+        occupied(folder),
+    ):
+        pass
+
+    with occupied(folder):  # the lock went with its holder
+        assert (folder / "run.json").exists()
+
+
+def test_other_options_are_named(folder):
+    other = Run("train-encoder", {"lr": 0.2}, "1")
+
+    with pytest.raises(MegastyleError, match=r"lr was 0\.1 and is 0\.2"):
+        refuse_run(folder, other, resume=True, overwrite=False, force=False)
+    refuse_run(folder, other, resume=True, overwrite=False, force=True)
+    refuse_run(folder, RUN, resume=True, overwrite=False, force=False)
+
+
+def test_a_resumed_run_forgets_what_it_will_measure_again(folder):
+    journal = Journal(folder, is_writing=True)
+    for step in range(5):
+        journal.measure({"step": step})
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "lo')  # torn off by a kill
+
+    journal.cut(3)
+    assert [line["step"] for line in lines(folder / "metrics.jsonl")] == [0, 1, 2, 3]
+    journal.cut(0)
+    assert lines(folder / "metrics.jsonl") == []
+
+
+def test_a_failure_is_told_once_over_all_starts(folder):
+    failure = Failure({"id": "a", "file_name": "imgs/a.png"}, "bad_image", "imgs/a.png is empty")
+
+    first = [Journal(folder, is_writing=True).fail(failure) for _ in range(2)]
+
+    assert first == [True, False]
+    (told,) = lines(folder / "errors.jsonl")
+    assert told["_error"] == {
+        "step": "train-encoder",
+        "kind": "bad_image",
+        "message": "imgs/a.png is empty",
+    }
+    assert told["file_name"].endswith("imgs/a.png") and told["file_name"].startswith("..")
+
+
+def test_a_torn_line_of_errors_is_dropped_and_its_picture_told_again(folder):
+    failures = [Failure({"id": name}, "bad_image", f"{name}.png is empty") for name in "ab"]
+    for failure in failures:
+        Journal(folder, is_writing=True).fail(failure)
+    path = folder / "errors.jsonl"
+    path.write_text(path.read_text()[:-9])
+
+    assert [Journal(folder, is_writing=True).fail(failure) for failure in failures] == [False, True]
+    assert [record["id"] for record in lines(path)] == ["a", "b"]
+
+
+def test_only_the_first_rank_writes(folder):
+    journal = Journal(folder, is_writing=False)
+    journal.measure({"step": 1})
+    journal.fail(Failure({"id": "a"}, "bad_json", "line 1"))
+
+    assert journal.told == {"line 1": "bad_json"}
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "run.json"]
+    assert json.loads((folder / "run.json").read_text())["options"] == {"lr": 0.1}
