@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from megastyle_cli import __version__
-from megastyle_cli.completion import completion
 from megastyle_cli.errors import (
     DONE,
     INTERRUPTED,
@@ -69,10 +68,9 @@ def _root(
 
 
 def _register() -> None:
-    for name in COMMANDS:
+    for name in (*COMMANDS, "completion"):
         module = _command_module(name)
         app.command(name, help=_unwrapped(module.__doc__))(_guarded(module.main))
-    app.command("completion")(_guarded(completion))
 
 
 def _command_module(name: str) -> Any:

@@ -4,3 +4,4 @@ from typing import Literal
 
 Kind = Literal["style", "content", "both"]
 Schema = Literal["v1", "v2"]
+Shell = Literal["bash", "zsh", "fish"]

@@ -1,11 +1,11 @@
 """Completion scripts from the command tree: static text, so that TAB starts no Python."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import typer
 
-Shell = Literal["bash", "zsh", "fish"]
+from megastyle_cli.choices import Shell
 
 FILES = ("PATH", "DIR", "FILE", "FILE.png", "FILE.html", "PICTURE")  # metavars of file names
 
@@ -41,25 +41,6 @@ class Command:
 
 HELP_FLAG = Flag(names=("-h", "--help"), help="Show help.")
 ROOT_FLAGS = (Flag(names=("-V", "--version"), help="Show the version."), HELP_FLAG)
-
-
-def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> int:
-    """Print a completion script for bash, zsh or fish.
-
-    Examples:
-
-      megastyle completion bash > ~/.local/share/bash-completion/completions/megastyle
-
-      megastyle completion zsh > "${fpath[1]}/_megastyle"
-
-      megastyle completion fish > ~/.config/fish/completions/megastyle.fish
-    """
-    import sys
-
-    from megastyle_cli.app import app
-
-    sys.stdout.write(script(shell, command_tree(app)))
-    return 0
 
 
 def command_tree(app: typer.Typer) -> list[Command]:

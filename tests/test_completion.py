@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from megastyle_cli.app import COMMANDS, app
-from megastyle_cli.completion import Shell, command_tree, script
+from megastyle_cli.choices import Shell
+from megastyle_cli.completion import command_tree, script
 
 FOLDER = Path(__file__).parents[1] / "completions"
 FILES: dict[Shell, Path] = {

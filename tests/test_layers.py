@@ -26,12 +26,23 @@ ALLOWED = {
     ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
     "options": ("errors", "models.backend"),
-    "completion": ("app",),
+    "completion": ("choices",),
     "commands": (
-        *("choices", "errors", "options", "record", "style", "steps", "stream", "view"),
+        *(
+            "app",
+            "choices",
+            "completion",
+            "errors",
+            "options",
+            "record",
+            "style",
+            "steps",
+            "stream",
+            "view",
+        ),
         *("models.backend", "training"),
     ),
-    "app": ("errors", "completion"),
+    "app": ("errors",),
 }
 # layer -> outside packages it must not import
 BANNED = {

@@ -1,0 +1,24 @@
+"""Print a completion script for bash, zsh or fish.
+
+Examples:
+
+  megastyle completion bash > ~/.local/share/bash-completion/completions/megastyle
+  megastyle completion zsh > "${fpath[1]}/_megastyle"
+  megastyle completion fish > ~/.config/fish/completions/megastyle.fish
+"""
+
+from typing import Annotated
+
+import typer
+
+from megastyle_cli.choices import Shell
+
+
+def main(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> int:
+    import sys
+
+    from megastyle_cli.app import app
+    from megastyle_cli.completion import command_tree, script
+
+    sys.stdout.write(script(shell, command_tree(app)))
+    return 0
