@@ -38,24 +38,12 @@ def _unwrapped(text: str) -> str:
     return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
 
 
-app = typer.Typer(
-    name="megastyle",
-    help=_unwrapped(HELP),
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _show_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"megastyle {__version__}\n")
         raise typer.Exit()
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -67,10 +55,31 @@ def _root(
     pass
 
 
-def _register() -> None:
+def build(asked: str | None = None) -> typer.Typer:
+    """The command line; with `asked`, only that command has its options.
+
+    typer makes the options of all commands before it looks at the first word, which would be a
+    third of what help costs.
+    """
+    built = typer.Typer(
+        name="megastyle",
+        help=_unwrapped(HELP),
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    built.callback()(_root)
     for name in (*COMMANDS, "completion"):
         module = _command_module(name)
-        app.command(name, help=_unwrapped(module.__doc__))(_guarded(module.main))
+        main = module.main if asked in (None, name) else _unasked
+        built.command(name, help=_unwrapped(module.__doc__))(_guarded(main))
+    return built
+
+
+def _unasked() -> None:
+    pass
 
 
 def _command_module(name: str) -> Any:
@@ -173,8 +182,9 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
 def main() -> None:
     """The console script and `python -m megastyle_cli`."""
     _occupy_closed_streams()
+    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
-        app()
+        build(asked)()
     except OSError as error:  # not a command's own, which are told there: help to a full disk
         _silence_stdout()
         sys.exit(_tell((error.strerror or str(error)).lower(), "", UNEXPECTED))
@@ -196,4 +206,4 @@ def _occupy_closed_streams() -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
-_register()
+app = build()
