@@ -5,14 +5,12 @@ the official `.pth`, whose names begin with `vision_model.` as before transforme
 """
 
 import json
-import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -157,7 +155,9 @@ def read_weights(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             return load_file(path)
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as fault:
+    except OSError:
+        raise
+    except Exception as fault:  # a reader of pickles lets any error of any byte escape
         raise MegastyleError(
             f"{path} is damaged, or holds more than weights: nothing in it was run",
             hint="give weights as .safetensors, or as a .pth of tensors alone",

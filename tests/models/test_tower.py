@@ -187,7 +187,9 @@ def test_a_pickle_with_code_is_never_executed(tmp_path, monkeypatch, write):
 
 
 @pytest.mark.parametrize("name", ["encoder.pth", "encoder.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not weights", b"junk\n", b"\x80", b"PK\x03\x04 cut off"]
+)
 def test_a_damaged_file_is_one_sentence(config, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
 
