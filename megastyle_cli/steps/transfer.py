@@ -32,7 +32,8 @@ def mixed(names: Sequence[str], weights: Sequence[float]) -> References:
     shares = list(weights) or [1.0] * len(names)
     if len(shares) != len(names):
         raise MegastyleError(
-            f"{len(names)} styles have {len(shares)} weights", hint="give one --weight a --style"
+            f"styles given: {len(names)}, weights: {len(shares)}",
+            hint="give one --weight a --style",
         )
     total = sum(shares)
     if names and total <= 0:
