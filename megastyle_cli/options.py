@@ -1,7 +1,7 @@
 """Every shared flag once: one name, one meaning, on every command that has it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -55,6 +55,12 @@ Force = Annotated[bool, typer.Option("--force", help="Resume although the option
 Label = Annotated[
     str, typer.Option(metavar="KEY", help="Pictures of one style share this key's value.")
 ]
+ContentLabel = Annotated[
+    str,
+    typer.Option(
+        metavar="KEY", help="As --label, for contents; retrieval is among other contents."
+    ),
+]
 ShardOf = Annotated[
     str | None,
     typer.Option(
@@ -86,7 +92,26 @@ Model = Annotated[
     typer.Option(
         metavar="NAME",
         show_default=False,
-        help="By name or folder: sentence-transformers for texts, SigLIP's tower for pictures.",
+        help="By name or folder: sentence-transformers for texts, SigLIP's tower for pictures,"
+        " FLUX.1 to paint, Qwen3-VL and its like to caption.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        show_default=False,
+        help="Where the model runs: cpu, cuda, cuda:N; default: a GPU if there is one.",
+    ),
+]
+Dtype = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option(
+        "--dtype",
+        metavar="float32|bfloat16",
+        show_default=False,
+        help="Numbers the model runs in; default: bfloat16 on a GPU, float32 on a CPU.",
     ),
 ]
 BatchSize = Annotated[
@@ -170,6 +195,22 @@ def encoder(backend: str, model: str | None) -> str:
     if model and backend in ("edges", "imagenet"):
         raise MegastyleError(f"backend {backend!r} takes no --model", hint="leave one of them out")
     return "siglip" if model and backend == "builtin" else backend
+
+
+def stylist(backend: str, model: str | None) -> str:
+    """The stylist meant: naming a model selects the backend that runs models."""
+    return "flux" if model and backend == "builtin" else backend
+
+
+def captioner(backend: str, model: str | None, base_url: str | None) -> str:
+    """The captioner meant: naming a server or a model selects the backend that asks it."""
+    if base_url and backend not in ("builtin", "openai"):
+        raise MegastyleError(
+            f"backend {backend!r} takes no --base-url", hint="leave one of them out"
+        )
+    if backend != "builtin":
+        return backend
+    return "openai" if base_url else "transformers" if model else backend
 
 
 def load_encoder(backend: str, model: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""What every backend promises: five protocols of one method each, and a table to find them by name.
+"""What every backend promises: a protocol of one or two methods each, and a table of their names.
 
 Light on purpose: no backend is imported before `load` is asked for it.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from megastyle_cli.choices import Kind
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.style import StyleAttributes
 
 if TYPE_CHECKING:
@@ -20,16 +20,36 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
-Role = Literal["captioner", "text_embedder", "style_encoder", "painter", "stylist"]
+Role = Literal["captioner", "text_embedder", "style_encoder", "text_image", "painter", "stylist"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a captioner saw in one picture; what it cannot tell is None or absent."""
+    """What a captioner saw in one picture; what it cannot tell is None or absent.
+
+    `sentence` is a style prompt in the captioner's own words; else the attributes make one. `notes`
+    go into the record's provenance.
+    """
 
     style: StyleAttributes | None = None
+    sentence: str | None = None
     content: str | None = None
     confidence: dict[str, float] = field(default_factory=dict)  # name of a guess -> [0, 1]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A picture, what a generative model is asked about it, and how long the answer may get.
+
+    `instruction` is the same for many pictures and comes before the picture, so that a server
+    computes it once; `request` comes after it.
+    """
+
+    picture: Image
+    instruction: str
+    request: str
+    max_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +58,9 @@ class PictureRequest:
 
     `references` are style pictures, `weights` their shares (same length, sum 1); `reference_keys`
     name them, so that a backend computes what it needs of a style picture once. `long_side` is in
-    pixels; None keeps the content picture's size. `strength` is in [0, 1]: 0 leaves the content
-    picture as it is.
+    pixels; None keeps the content picture's size, or is up to a painter from words; `size_px` asks
+    for a width and a height. `strength` is in [0, 1]: 0 leaves the content picture as it is, or
+    paints the words without the references.
     """
 
     content: str | None = None
@@ -50,15 +71,37 @@ class PictureRequest:
     weights: tuple[float, ...] = ()
     strength: float = 1.0
     long_side: int | None = None
+    size_px: tuple[int, int] | None = None
     seed: int = 0
 
 
 class Captioner(Protocol):
-    """Pictures (RGB) to descriptions: same length, same order, each independent of its batch."""
+    """Pictures (RGB) to descriptions: same length, same order, each independent of its batch.
+
+    Where no description can be had, the reason stands as BadRecord.
+    """
 
     name: str
 
-    def describe(self, pictures: Sequence[Image], kind: Kind) -> list[Description]: ...
+    def describe(
+        self, pictures: Sequence[Image], kind: Kind
+    ) -> Sequence[Description | BadRecord]: ...
+
+
+@runtime_checkable
+class Answerer(Protocol):
+    """Questions about pictures to answers in words: same length, same order, batch-independent.
+
+    A caption backend that answers is told what to ask, checked and asked again (steps/interview).
+    `answer` is called from `lanes` threads at a time, with about `at_once` questions each; a
+    question that cannot be answered gives BadRecord("model_error", ...).
+    """
+
+    name: str
+    lanes: int
+    at_once: int
+
+    def answer(self, questions: Sequence[Question]) -> Sequence[str | BadRecord]: ...
 
 
 class TextEmbedder(Protocol):
@@ -70,11 +113,28 @@ class TextEmbedder(Protocol):
 
 
 class StyleEncoder(Protocol):
-    """Pictures (RGB) to unit rows (n, d) float32: same order, each independent of its batch."""
+    """Pictures (RGB) to unit rows (n, d) float32: same order, each independent of its batch.
+
+    One that can compare pictures with texts has a TextSide too.
+    """
 
     name: str
 
     def embed(self, pictures: Sequence[Image]) -> Array: ...
+
+
+@runtime_checkable
+class TextSide(Protocol):
+    """What some style encoders can do besides: texts to unit rows (n, d) in the pictures' space.
+
+    Ask with `isinstance(encoder, TextSide)`.
+    """
+
+    def embed_texts(self, texts: Sequence[str]) -> Array: ...
+
+
+class TextImageModel(StyleEncoder, TextSide, Protocol):
+    """Pictures and texts to unit rows of one space; their inner product is the text score."""
 
 
 class Painter(Protocol):
@@ -97,7 +157,11 @@ class Stylist(Protocol):
 
 
 BACKENDS: dict[str, dict[str, str]] = {
-    "captioner": {"builtin": "megastyle_cli.models.builtin.captioner:PixelCaptioner"},
+    "captioner": {
+        "builtin": "megastyle_cli.models.builtin.captioner:PixelCaptioner",
+        "transformers": "megastyle_cli.models.captioner:LocalAnswerer",
+        "openai": "megastyle_cli.models.chat_client:ServerAnswerer",
+    },
     "text_embedder": {
         "builtin": "megastyle_cli.models.builtin.text_embedder:StaticEmbedder",
         "sentence-transformers": "megastyle_cli.models.text_embedder:SentenceEmbedder",
@@ -106,10 +170,15 @@ BACKENDS: dict[str, dict[str, str]] = {
         "builtin": "megastyle_cli.models.builtin.style_encoder:StyleDescriptor",
         "edges": "megastyle_cli.models.builtin.style_encoder:EdgeDescriptor",
         "imagenet": "megastyle_cli.models.builtin.imagenet:ImagenetDescriptor",
-        "siglip": "megastyle_cli.models.style_encoder:SiglipEncoder",
+        "siglip": "megastyle_cli.models.text_image:siglip_encoder",
+        "clip": "megastyle_cli.models.text_image:clip_encoder",
     },
+    "text_image": {"auto": "megastyle_cli.models.text_image:TextImage"},
     "painter": {"builtin": "megastyle_cli.models.builtin.painter:MagentaPainter"},
-    "stylist": {"builtin": "megastyle_cli.models.builtin.stylist:MagentaStylist"},
+    "stylist": {
+        "builtin": "megastyle_cli.models.builtin.stylist:MagentaStylist",
+        "flux": "megastyle_cli.models.stylist:FluxStylist",
+    },
 }
 
 

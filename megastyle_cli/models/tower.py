@@ -6,7 +6,6 @@ the official `.pth`, whose names begin with `vision_model.` as before transforme
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SiglipVisionConfig, SiglipVisionModel
-from transformers.utils.logging import disable_progress_bar
 
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.weights import Weights, fitted
 
 # b pictures, d width of the tower; pictures are (b, 3, side, side) in [-1, 1]
-Weights = dict[str, Tensor]
 
 PREFIX = "vision_model."
 WRAPPERS = ("model", "state_dict")
@@ -89,12 +87,12 @@ def read_tower(model: str, seed: int = 0) -> SiglipVisionModel:
         weights = unwrapped(read_weights(path))
         beside = path.with_name("config.json")
         config = read_config(beside) if beside.exists() else released_config(weights, path)
-        return fitted(config, weights, str(path))
+        return fitted(SiglipVisionModel, config, weights, str(path))
     folder = model_folder(model)
     weights = folder_weights(folder)
     if is_whole_siglip(folder):
         weights = {name: w for name, w in weights.items() if name.startswith(PREFIX)}
-    return fitted(read_config(folder / "config.json"), unwrapped(weights), model)
+    return fitted(SiglipVisionModel, read_config(folder / "config.json"), unwrapped(weights), model)
 
 
 def model_folder(model: str) -> Path:
@@ -209,32 +207,6 @@ def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
     )
 
 
-def fitted(config: SiglipVisionConfig, weights: Weights, origin: str) -> SiglipVisionModel:
-    """A tower that holds exactly `weights`, as float32.
-
-    Raises MegastyleError with the counts unless every tensor has its place and its shape.
-    """
-    with torch.device("meta"):
-        tower = SiglipVisionModel(config)
-    wanted = {name: w.shape for name, w in tower.state_dict().items()}
-    fit = [n for n, shape in wanted.items() if getattr(weights.get(n), "shape", None) == shape]
-    extra = [name for name in weights if name not in wanted]
-    if len(fit) < len(wanted) or extra:
-        lacking = [name for name in wanted if name not in fit]
-        raise MegastyleError(
-            f"{origin} fits {len(fit)} of {len(wanted)} tensors"
-            f" ({_first(lacking, 'missing or of another shape')}; {_first(extra, 'too many')})",
-            hint="give the weights of this size, and nothing else",
-        )
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    single = {name: w.float() for name, w in weights.items()}
-    # Checked above; this way the tower is not drawn first, which takes longer than reading it.
-    fitting: SiglipVisionModel = SiglipVisionModel.from_pretrained(
-        None, config=config, state_dict=single
-    )
-    return fitting
-
-
 def count_tensors(tower: SiglipVisionModel) -> int:
     """How many tensors a checkpoint of this size holds: 448 for so400m."""
     return len(tower.state_dict())
@@ -259,11 +231,6 @@ def _plain(tower: SiglipVisionModel, dtype: torch.dtype) -> Weights:
     return {
         name: w.detach().to("cpu", dtype).contiguous() for name, w in tower.state_dict().items()
     }
-
-
-def _first(names: Iterable[str], what: str) -> str:
-    found = list(names)
-    return f"{len(found)} {what}" + (f", such as {found[0]}" if found else "")
 
 
 def _json(path: Path) -> dict[str, Any]:

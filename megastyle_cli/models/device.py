@@ -1,0 +1,27 @@
+"""Where a model runs and in which numbers: names from the command line to torch."""
+
+import torch
+
+from megastyle_cli.errors import MegastyleError
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """The device of that name, such as cuda:1; without one the GPU if there is one, else the CPU.
+
+    Raises MegastyleError if torch does not know it or it is not there.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as fault:
+        reason = str(fault).partition("\n")[0]
+        raise MegastyleError(
+            f"device {name!r} cannot be used: {reason}", hint="give cpu, cuda or cuda:N"
+        ) from fault
+    return device
+
+
+def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The dtype of that name; without one bfloat16 on a GPU and float32 on the CPU."""
+    dtype: torch.dtype = getattr(torch, name or ("float32" if device.type == "cpu" else "bfloat16"))
+    return dtype

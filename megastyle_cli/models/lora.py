@@ -1,0 +1,270 @@
+"""A FLUX LoRA in the key forms of its users, read to the last tensor and fused into a transformer.
+
+Three forms say the same: official (kohya's `lora_unet_...`, which ComfyUI reads too), raw DiffSynth
+(`blocks.0.attn.a_to_qkv.lora_A.default.weight`) and diffusers/PEFT. The first two adapt q, k and v
+as one linear and the single blocks' mlp with them; diffusers has a linear for each. Inside the
+toolkit a LoRA has the official shape: 304 modules for FLUX.1, the rank-r input shared by q, k, v.
+Source: the official exporter's table.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.flux import Transformer
+
+# r rank, i width in, o width out
+Weights = dict[str, Tensor]
+Form = Literal["official", "diffusers"]
+
+# official stem, DiffSynth module, diffusers modules in the order of the official rows
+DOUBLE = (
+    ("img_mod_lin", "norm1_a.linear", ("norm1.linear",)),
+    ("txt_mod_lin", "norm1_b.linear", ("norm1_context.linear",)),
+    ("img_attn_qkv", "attn.a_to_qkv", ("attn.to_q", "attn.to_k", "attn.to_v")),
+    ("txt_attn_qkv", "attn.b_to_qkv", ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")),
+    ("img_attn_proj", "attn.a_to_out", ("attn.to_out.0",)),
+    ("txt_attn_proj", "attn.b_to_out", ("attn.to_add_out",)),
+    ("img_mlp_0", "ff_a.0", ("ff.net.0.proj",)),
+    ("img_mlp_2", "ff_a.2", ("ff.net.2",)),
+    ("txt_mlp_0", "ff_b.0", ("ff_context.net.0.proj",)),
+    ("txt_mlp_2", "ff_b.2", ("ff_context.net.2",)),
+)
+SINGLE = (
+    ("modulation_lin", "norm.linear", ("norm.linear",)),
+    ("linear1", "to_qkv_mlp", ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")),
+    ("linear2", "proj_out", ("proj_out",)),
+)
+
+KEY = re.compile(
+    r"(?:transformer\.|diffusion_model\.|base_model\.model\.|pipe\.dit\.)*(?P<module>.+?)"
+    r"\.(?:(?P<down>lora_down|lora_A)|(?P<up>lora_up|lora_B)|(?P<alpha>alpha))"
+    r"(?:\.default)?(?:\.weight)?"
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One adapted linear: its name in the official form, in DiffSynth, and in diffusers."""
+
+    official: str
+    diffsynth: str
+    diffusers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The change of one linear's weight: alpha / r * up @ down, (o, i).
+
+    `down` is (r, i) and `up` (o, r).
+    """
+
+    down: Tensor
+    up: Tensor
+    alpha: float
+
+    @property
+    def scale(self) -> float:
+        """What up @ down is multiplied by: 1 in official files, where alpha is the rank."""
+        return self.alpha / len(self.down)
+
+
+Lora = dict[Target, Factors]
+
+
+def targets(num_double: int = 19, num_single: int = 38) -> list[Target]:
+    """The linears the official LoRA adapts: 10 in a double block, 3 in a single; 304 in FLUX.1."""
+    double, single = (range(num_double), range(num_single))
+    return [
+        *(
+            Target(
+                f"lora_unet_double_blocks_{block}_{stem}",
+                f"blocks.{block}.{diffsynth}",
+                tuple(f"transformer_blocks.{block}.{name}" for name in names),
+            )
+            for block in double
+            for stem, diffsynth, names in DOUBLE
+        ),
+        *(
+            Target(
+                f"lora_unet_single_blocks_{block}_{stem}",
+                f"single_blocks.{block}.{diffsynth}",
+                tuple(f"single_transformer_blocks.{block}.{name}" for name in names),
+            )
+            for block in single
+            for stem, diffsynth, names in SINGLE
+        ),
+    ]
+
+
+def targets_of(transformer: Transformer) -> list[Target]:
+    """The targets of a transformer with so many blocks."""
+    return targets(transformer.config.num_layers, transformer.config.num_single_layers)
+
+
+def read_lora(path: Path, wanted: Sequence[Target]) -> Lora:
+    """The LoRA of a .safetensors file in any of the three forms, for exactly the `wanted` targets.
+
+    Raises MegastyleError with the counts if a tensor has no place or a target has no tensors.
+    """
+    held, default_alpha = _file(path)
+    named, strangers = _by_module(held)
+    known = {name for t in wanted for name in (t.official, t.diffsynth, *t.diffusers)}
+    strangers += [f"{name}.*" for name in named if name not in known]
+    lora: Lora = {}
+    for target in wanted:
+        whole = named.get(target.official) or named.get(target.diffsynth)
+        parts = [whole] if whole else [named.get(name, {}) for name in target.diffusers]
+        if all("down" in part and "up" in part for part in parts):
+            lora[target] = _joined([_factors(part, default_alpha) for part in parts])
+    lacking = [target.official for target in wanted if target not in lora]
+    if lacking or strangers:
+        raise MegastyleError(
+            f"{path} has {len(held)} tensors, which fit {len(lora)} of {len(wanted)} modules"
+            f" ({_first(lacking, 'without weights')}; {_first(strangers, 'unknown')})",
+            hint="give a LoRA of all the modules that MegaStyle adapts, made for this model",
+        )
+    return lora
+
+
+def fuse(lora: Lora, transformer: Transformer, strength: float = 1.0) -> None:
+    """Adds `strength` times the LoRA to the transformer's weights, in the weights' own dtype.
+
+    Raises MegastyleError, before any weight is changed, if a shape does not fit.
+    """
+    changes = [
+        (name, transformer.get_submodule(name).weight, factors.down, rows, factors.scale)
+        for target, factors in lora.items()
+        for name, rows in _rows(target, factors).items()
+    ]
+    for name, weight, down, rows, _ in changes:
+        shape = (len(rows), down.shape[1])
+        if weight.shape != shape:
+            raise MegastyleError(
+                f"the LoRA changes {name} as {shape[0]} x {shape[1]},"
+                f" the model has {weight.shape[0]} x {weight.shape[1]}",
+                hint="give the LoRA that was trained on this model",
+            )
+    with torch.no_grad():
+        for _, weight, down, rows, scale in changes:
+            weight += strength * scale * (rows.to(weight) @ down.to(weight))
+
+
+def official_weights(lora: Lora) -> Weights:
+    """The tensors of the official form: three a module, 912 for FLUX.1; alpha as int64."""
+    found: Weights = {}
+    for target, factors in lora.items():
+        found[f"{target.official}.lora_down.weight"] = factors.down
+        found[f"{target.official}.lora_up.weight"] = factors.up
+        whole = float(factors.alpha).is_integer()
+        found[f"{target.official}.alpha"] = torch.tensor(
+            int(factors.alpha) if whole else factors.alpha
+        )
+    return found
+
+
+def diffusers_weights(lora: Lora) -> Weights:
+    """The tensors that `FluxPipeline.load_lora_weights` reads: 988 for FLUX.1.
+
+    The form has no alpha: a scale other than 1 is multiplied into the down matrices.
+    """
+    found: Weights = {}
+    for target, factors in lora.items():
+        down = factors.down if factors.scale == 1 else factors.down * factors.scale
+        for name, rows in _rows(target, factors).items():
+            found[f"transformer.{name}.lora_A.weight"] = down
+            found[f"transformer.{name}.lora_B.weight"] = rows
+    return found
+
+
+def save_lora(lora: Lora, path: Path, form: Form = "official") -> None:
+    """Writes the LoRA in that form; `path` never holds half a file."""
+    made = official_weights(lora) if form == "official" else diffusers_weights(lora)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        # cloned: a file may not hold one memory twice, and q, k and v share theirs
+        save_file({key: w.detach().cpu().clone() for key, w in made.items()}, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _file(path: Path) -> tuple[Weights, float | None]:
+    """The tensors of a file, and the alpha that PEFT notes in its header for all of them."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            held = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+            noted = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+    except FileNotFoundError:
+        raise MegastyleError(
+            f"there is no LoRA {path}", hint="fetch megastyle_flux.safetensors and give its path"
+        ) from None
+    except (SafetensorError, ValueError, IsADirectoryError) as fault:
+        raise MegastyleError(
+            f"{path} is no safetensors file, or is damaged: {fault}",
+            hint="give a LoRA as .safetensors",
+        ) from fault
+    told: dict[str, Any] = {key.rpartition(".")[2]: value for key, value in noted.items()}
+    if told.get("use_rslora") or told.get("alpha_pattern"):
+        raise MegastyleError(
+            f"{path} scales its modules in a way of PEFT's that is not read here",
+            hint="give a LoRA with one alpha, without rslora",
+        )
+    return held, told.get("lora_alpha")
+
+
+def _by_module(held: Weights) -> tuple[dict[str, Weights], list[str]]:
+    """The tensors as module -> down, up, alpha; and the keys that are nothing of a LoRA."""
+    named: dict[str, Weights] = {}
+    strangers = []
+    for key, tensor in held.items():
+        found = KEY.fullmatch(key)
+        if found is None:
+            strangers.append(key)
+        else:
+            named.setdefault(found["module"], {})[str(found.lastgroup)] = tensor
+    return named, strangers
+
+
+def _factors(part: Weights, default_alpha: float | None) -> Factors:
+    alpha = float(part["alpha"]) if "alpha" in part else default_alpha
+    rank = len(part["down"])
+    return Factors(part["down"], part["up"], rank if alpha is None else alpha)
+
+
+def _joined(parts: Sequence[Factors]) -> Factors:
+    """The parts of one official linear as one, rows below each other, exactly.
+
+    Parts that share their down matrix keep its rank; others are stacked, and the ranks add up.
+    """
+    first = parts[0]
+    if all(p.alpha == first.alpha and torch.equal(p.down, first.down) for p in parts):
+        return Factors(first.down, torch.cat([part.up for part in parts]), first.alpha)
+    down = torch.cat([part.down * part.scale for part in parts])
+    ups = [part.up for part in parts]
+    up: Tensor = torch.block_diag(*ups)  # type: ignore[no-untyped-call]
+    return Factors(down, up, len(down))
+
+
+def _rows(target: Target, factors: Factors) -> dict[str, Tensor]:
+    """The rows of `up` of each diffusers linear: q, k and v are square, the mlp has the rest."""
+    names = target.diffusers
+    if len(names) == 1:
+        return {names[0]: factors.up}
+    width = factors.down.shape[1]
+    sizes = [width] * 3 + [len(factors.up) - 3 * width] * (len(names) - 3)
+    return dict(zip(names, torch.split(factors.up, sizes), strict=True))
+
+
+def _first(names: Iterable[str], what: str) -> str:
+    found = list(names)
+    return f"{len(found)} {what}" + (f", such as {found[0]}" if found else "")

@@ -1,0 +1,240 @@
+"""FLUX that paints a prompt in a reference's style: the method's own stylist."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.models.backend import PictureRequest
+from megastyle_cli.models.device import chosen_device, chosen_dtype
+from megastyle_cli.models.flux import (
+    INFERENCE_GUIDANCE,
+    Words,
+    denoise,
+    joint_ids,
+    pack,
+    reference_bias,
+    unpack,
+)
+from megastyle_cli.models.flux_folder import read_flux
+from megastyle_cli.models.flux_pictures import (
+    Size,
+    decode,
+    encode,
+    pictures_of,
+    pixels_of,
+    resized,
+    rounded_up,
+    token_pixels,
+)
+from megastyle_cli.models.flux_schedule import painting_levels
+from megastyle_cli.models.lora import fuse, read_lora, targets_of
+from megastyle_cli.models.weights import fingerprint
+
+Offload = Literal["model", "layers"]
+
+SIDE_PX = 512  # the method's size: nothing else was trained
+TEXT_TOKENS = 512
+BATCH = 8
+REMEMBERED = 256  # references whose tokens are kept, 131 kB each at 512 px
+
+
+class FluxStylist:
+    """Paints requests that have words, in the style of their references, as MegaStyle does.
+
+    `model` is a FLUX folder or hub name (see `read_flux`), `lora` a file in any form that
+    `read_lora` knows, fused at `lora_strength`. References are squashed to the picture's size as in
+    training, or with `keep_aspect` cut to its shape. Of several, each counts by its share; a
+    request's strength scales them all (see `reference_bias`), and 0 paints without them. A content
+    picture is a starting point: with `content_strength` above 0 painting begins at its latents,
+    that share of the steps further on, and at 1 nothing is painted over it (ours).
+
+    Noise comes from the request's seed alone. On a CPU pictures are painted one at a time, so that
+    a picture depends on its request alone, bit for bit; elsewhere batches agree up to rounding.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        lora: str | None = None,
+        *,
+        lora_strength: float = 1.0,
+        steps: int = 30,
+        guidance: float = INFERENCE_GUIDANCE,
+        content_strength: float = 0.0,
+        keep_aspect: bool = False,
+        device: str | None = None,
+        dtype: str | None = None,
+        offload: Offload | None = None,
+        compiled: bool = False,
+    ) -> None:
+        if model is None:
+            raise MegastyleError(
+                "the flux backend needs a model", hint="give --model FOLDER or a hub name"
+            )
+        self.device = chosen_device(device)
+        if offload and self.device.type == "cpu":
+            raise MegastyleError("--offload needs a GPU to save memory on", hint="leave it out")
+        self.guidance = guidance
+        self.content_strength = content_strength
+        self.keep_aspect = keep_aspect
+        self.levels = painting_levels(steps)
+        self.pipeline = read_flux(model, chosen_dtype(dtype, self.device))
+        transformer = self.pipeline.transformer
+        self.name = f"{model}@{fingerprint(first_values(transformer.state_dict()))}"
+        if offload is None:
+            self.pipeline.to(self.device)
+        if lora is not None:
+            fuse(read_lora(Path(lora), targets_of(transformer)), transformer, lora_strength)
+        if offload is not None:
+            self._offload(offload)
+        self.multiple = token_pixels(self.pipeline.vae)
+        if compiled:
+            transformer.compile_repeated_blocks(fullgraph=True)
+        self._remembered: dict[tuple[str, Size], Tensor] = {}
+
+    @torch.inference_mode()
+    def restyle(self, requests: Sequence[PictureRequest]) -> list[Image.Image]:
+        """One RGB picture a request, in order, sides rounded up to multiples of 16.
+
+        Raises BadRecord before painting anything (missing_key) if a request has no words, and
+        (out_of_memory) if the device cannot hold a batch.
+        """
+        planned = [(self._size(asked), tuple(counts(asked).values())) for asked in requests]
+        most = 1 if self.device.type == "cpu" else BATCH
+        painted: list[Image.Image] = []
+        together = zip(planned, requests, strict=True)
+        for (size, shares), alike in groupby(together, key=lambda pair: pair[0]):
+            group = [asked for _, asked in alike]
+            for start in range(0, len(group), most):
+                painted += self._painted(group[start : start + most], size, shares)
+        return painted
+
+    def _painted(
+        self, requests: Sequence[PictureRequest], size: Size, shares: tuple[float, ...]
+    ) -> list[Image.Image]:
+        try:
+            return self._paint(requests, size, shares)
+        except torch.OutOfMemoryError as full:
+            raise BadRecord(
+                "out_of_memory",
+                f"{len(requests)} pictures of {size[0]} x {size[1]} do not fit on {self.device}:"
+                " try a smaller --batch-size or --size, --offload model or --offload layers",
+            ) from full
+
+    def _paint(
+        self, requests: Sequence[PictureRequest], size: Size, shares: tuple[float, ...]
+    ) -> list[Image.Image]:
+        columns, rows = (side // self.multiple for side in size)
+        start, noisy = self._start(requests, size)
+        target = pack(noisy)  # (b, n, 4c)
+        words = self._words([asked.content or "" for asked in requests])
+        bias = reference_bias(shares, TEXT_TOKENS, rows * columns)
+        tokens = denoise(
+            self.pipeline.transformer,
+            target,
+            torch.cat([self._references(asked, size, target) for asked in requests]),  # (b, m, 4c)
+            words,
+            self.levels[start:],
+            joint_ids(rows, columns, len(shares)).to(self.device),
+            guidance=self.guidance,
+            bias=None if bias is None else bias.to(target),
+        )
+        pixels = decode(self.pipeline.vae, unpack(tokens, rows, columns))
+        self.pipeline.maybe_free_model_hooks()
+        return pictures_of(pixels)
+
+    def _start(self, requests: Sequence[PictureRequest], size: Size) -> tuple[int, Tensor]:
+        """The step painting begins at, and the noisy latents (b, c, h, w) there."""
+        noise = torch.cat([self._noise(asked.seed, size) for asked in requests])
+        start = round(self.content_strength * (len(self.levels) - 1))
+        if start == 0:
+            return start, noise
+        pictures = [
+            resized(asked.content_picture, size, keep_aspect=True)
+            for asked in requests
+            if asked.content_picture is not None
+        ]
+        level = float(self.levels[start])
+        latents = encode(self.pipeline.vae, pixels_of(pictures).to(self.device))
+        return start, (1 - level) * latents + level * noise
+
+    def _noise(self, seed: int, size: Size) -> Tensor:
+        """Noise (1, c, h, w) of a seed: drawn on the CPU in float32, so that devices agree."""
+        vae, (width, height) = self.pipeline.vae, size
+        shape = (1, vae.config.latent_channels, *(2 * s // self.multiple for s in (height, width)))
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        return drawn.to(self.device, vae.dtype)
+
+    def _words(self, prompts: list[str]) -> Words:
+        states, pooled, _ = self.pipeline.encode_prompt(
+            prompts, device=self.device, max_sequence_length=TEXT_TOKENS
+        )
+        return Words(states=states, pooled=pooled)
+
+    def _references(self, asked: PictureRequest, size: Size, target: Tensor) -> Tensor:
+        """The tokens (1, m, 4c) of the references that count, one after the other."""
+        names = asked.reference_keys
+        tokens = [self._tokens(names[k], asked.references[k], size) for k in counts(asked)]
+        return torch.cat([target[:1, :0], *tokens], dim=1)
+
+    def _tokens(self, name: str, reference: Image.Image, size: Size) -> Tensor:
+        """The clean tokens (1, n, 4c) of one reference; those used lately are remembered."""
+        if (name, size) not in self._remembered:
+            if len(self._remembered) == REMEMBERED:
+                self._remembered.pop(next(iter(self._remembered)))
+            shaped = resized(reference, size, keep_aspect=self.keep_aspect)
+            pixels = pixels_of([shaped]).to(self.device)
+            self._remembered[name, size] = pack(encode(self.pipeline.vae, pixels))
+        return self._remembered[name, size]
+
+    def _size(self, asked: PictureRequest) -> Size:
+        """Width and height of the picture asked for. Raises BadRecord if it cannot be painted."""
+        if not asked.content:
+            raise BadRecord(
+                "missing_key",
+                "FLUX paints from words: give --prompt, or records with content, as caption has it",
+            )
+        side = asked.long_side or SIDE_PX
+        size = asked.size_px or (side, side)
+        if self.content_strength > 0:
+            if asked.content_picture is None:
+                raise BadRecord(
+                    "missing_key", "--content-strength needs a content picture: give --content"
+                )
+            size = asked.size_px or scaled(asked.content_picture.size, side)
+        return rounded_up(size, self.multiple)
+
+    def _offload(self, what: Offload) -> None:
+        """Has the model's parts, or its layers, come to the device only while they work."""
+        if what == "model":
+            self.pipeline.enable_model_cpu_offload(device=self.device)
+        else:
+            self.pipeline.enable_group_offload(
+                self.device, offload_type="leaf_level", use_stream=True
+            )
+
+
+def counts(asked: PictureRequest) -> dict[int, float]:
+    """The references that count, by place, and how much: strength times share."""
+    weighed = enumerate(asked.weights)
+    return {k: count for k, share in weighed if (count := asked.strength * share) > 0}
+
+
+def scaled(size: Size, side: int) -> Size:
+    """`size` in its proportions, with the longer side as given."""
+    width, height = (max(1, round(length * side / max(size))) for length in size)
+    return width, height
+
+
+def first_values(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The start of every tensor: enough to tell models apart without reading 24 GB again.
+
+    In bfloat16, so that a model has one name in whatever dtype it runs.
+    """
+    return {name: weight.flatten()[:64].bfloat16() for name, weight in weights.items()}

@@ -1,0 +1,268 @@
+"""The FLUX stylist: what it paints depends on words, reference, strength, size and seed alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+from safetensors.torch import load_file, save_file
+
+from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.models.backend import PictureRequest, load
+from megastyle_cli.models.flux_pictures import encode, pictures_of, pixels_of, resized, rounded_up
+from megastyle_cli.models.flux_schedule import LOWEST
+from megastyle_cli.models.lora import save_lora, targets
+from tests.conftest import draw
+from tests.models.test_lora import made_lora
+from tests.tiny_flux import save_tiny_flux
+
+ASKED = PictureRequest(
+    content="a fox on a hill",
+    references=(draw(1),),
+    reference_keys=("one",),
+    weights=(1.0,),
+    long_side=48,
+    seed=7,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_flux(tmp_path_factory.mktemp("flux") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def stylist(folder):
+    return load("stylist", "flux", model=str(folder), steps=3, device="cpu")
+
+
+def array(picture):
+    return np.asarray(picture).astype(int)
+
+
+def painted(stylist, *requests):
+    return [array(picture) for picture in stylist.restyle(requests)]
+
+
+def latents(stylist, asked):
+    """The latents that are decoded to the picture: what is painted, before 8 bits round it."""
+    seen = []
+    decoder = stylist.pipeline.vae.decoder
+    hook = decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    stylist.restyle([asked])
+    hook.remove()
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"content": "a cat"},
+        {"references": (draw(2),), "reference_keys": ("two",)},
+        {"seed": 8},
+        {"strength": 0.5},
+        {"strength": 0.0},
+    ],
+)
+def test_words_reference_strength_and_seed_change_the_picture(stylist, other):
+    assert not torch.equal(latents(stylist, ASKED), latents(stylist, replace(ASKED, **other)))
+
+
+def test_the_same_request_gives_the_same_picture_in_any_company(stylist):
+    others = [replace(ASKED, seed=8), replace(ASKED, content="a cat"), replace(ASKED, long_side=64)]
+
+    alone = painted(stylist, ASKED)
+    together = painted(stylist, *others, ASKED)
+
+    assert np.array_equal(alone[0], together[-1])
+
+
+def test_without_strength_the_picture_is_that_without_references(stylist):
+    bare = replace(ASKED, references=(), reference_keys=(), weights=())
+
+    assert torch.equal(latents(stylist, replace(ASKED, strength=0.0)), latents(stylist, bare))
+
+
+def test_full_strength_is_nearer_to_high_than_to_none(stylist):
+    full, high, none = (latents(stylist, replace(ASKED, strength=s)) for s in (1.0, 0.99, 0.0))
+
+    assert (full - high).norm() < 0.1 * (full - none).norm()
+
+
+def test_of_two_references_one_without_weight_is_as_if_absent(stylist):
+    two = replace(
+        ASKED, references=(draw(1), draw(2)), reference_keys=("one", "two"), weights=(1.0, 0.0)
+    )
+
+    assert torch.equal(latents(stylist, two), latents(stylist, ASKED))
+
+
+def test_two_references_are_not_either_of_them(stylist):
+    both = {"references": (draw(1), draw(2)), "reference_keys": ("one", "two")}
+    mixed = latents(stylist, replace(ASKED, **both, weights=(0.5, 0.5)))
+
+    for weights in ((1.0, 0.0), (0.0, 1.0)):
+        assert not torch.equal(mixed, latents(stylist, replace(ASKED, **both, weights=weights)))
+
+
+@pytest.mark.parametrize(
+    ("size", "made"), [((48, 32), (48, 32)), ((40, 33), (48, 48)), ((64, 48), (64, 48))]
+)
+def test_sizes_are_rounded_up_to_multiples_of_16(stylist, size, made):
+    (picture,) = stylist.restyle([replace(ASKED, size_px=size)])
+
+    assert picture.size == made
+
+
+def test_the_noise_is_drawn_unpacked_from_the_seed(stylist):
+    noise = stylist._noise(7, (48, 32))
+
+    drawn = torch.randn((1, 4, 4, 6), generator=torch.Generator().manual_seed(7))
+    assert torch.equal(noise, drawn)
+
+
+def test_bfloat16_noise_is_the_float32_noise_rounded(folder):
+    stylist = load("stylist", "flux", model=str(folder), dtype="bfloat16", device="cpu")
+
+    drawn = torch.randn((1, 4, 4, 6), generator=torch.Generator().manual_seed(7))
+    assert torch.equal(stylist._noise(7, (48, 32)), drawn.bfloat16())
+    assert stylist.name == load("stylist", "flux", model=str(folder), device="cpu").name
+
+
+def test_latents_are_the_mean_shifted_and_scaled(stylist):
+    vae = stylist.pipeline.vae
+    pixels = pixels_of([draw(3, 32, 48)])
+
+    with torch.inference_mode():
+        moments = vae.encoder(pixels)
+        found = encode(vae, pixels)
+
+    assert torch.allclose(found, (moments[:, :4] - 0.1159) * 0.3611)
+
+
+def test_pictures_go_to_pixels_and_back():
+    picture = draw(3, 32, 48)
+
+    (back,) = pictures_of(pixels_of([picture]))
+
+    assert np.array_equal(array(back), array(picture))
+
+
+def test_references_are_squashed_or_cut_to_shape():
+    wide = draw(4, 96, 48)
+
+    squashed = resized(wide, (48, 48), keep_aspect=False)
+    cut = resized(wide, (48, 48), keep_aspect=True)
+
+    assert np.array_equal(array(squashed), array(wide.resize((48, 48), 3)))
+    assert np.array_equal(array(cut), array(wide.crop((24, 0, 72, 48))))
+    assert rounded_up((1, 17), 16) == (16, 32)
+
+
+def test_content_strength_leads_from_noise_to_the_content_picture(folder):
+    content = draw(5, 48, 48)
+    asked = replace(ASKED, content_picture=content)
+
+    def at(strength):
+        stylist = load(
+            *("stylist", "flux"),
+            **{"model": str(folder), "steps": 4, "device": "cpu", "content_strength": strength},
+        )
+        with torch.inference_mode():
+            raw = encode(stylist.pipeline.vae, pixels_of([content])) / 0.3611 + 0.1159
+        return (latents(stylist, asked) - raw).norm().item()
+
+    away = [at(strength) for strength in (0.25, 0.5, 0.75, 1.0)]
+    assert away == sorted(away, reverse=True)
+    assert away[-1] < 1e-4
+
+
+def test_a_content_picture_gives_its_proportions(folder):
+    stylist = load("stylist", "flux", model=str(folder), steps=2, content_strength=0.5)
+
+    (picture,) = stylist.restyle([replace(ASKED, content_picture=draw(5, 64, 32), long_side=64)])
+
+    assert picture.size == (64, 32)
+
+
+def test_a_request_without_words_is_refused(stylist):
+    with pytest.raises(BadRecord, match="paints from words"):
+        stylist.restyle([replace(ASKED, content=None)])
+
+
+def test_a_lora_changes_the_picture_by_its_strength(folder, stylist, tmp_path):
+    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors")
+    options = {"model": str(folder), "lora": str(tmp_path / "lora.safetensors"), "steps": 3}
+
+    with_it = load("stylist", "flux", **options)
+    without = load("stylist", "flux", **options, lora_strength=0.0)
+
+    assert not torch.equal(latents(with_it, ASKED), latents(stylist, ASKED))
+    assert torch.equal(latents(without, ASKED), latents(stylist, ASKED))
+
+
+def test_a_lora_of_another_model_is_refused_with_the_counts(folder, tmp_path):
+    save_lora(made_lora(targets(1, 2), 32), tmp_path / "other.safetensors")
+
+    with pytest.raises(MegastyleError, match="which fit 16 of 26 modules .10 without weights"):
+        load("stylist", "flux", model=str(folder), lora=str(tmp_path / "other.safetensors"))
+
+
+def test_without_reference_the_picture_is_that_of_the_stock_pipeline(folder, stylist):
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=False)
+    pipeline = FluxPipeline.from_pretrained(folder, scheduler=scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+
+    theirs = pipeline(
+        prompt=ASKED.content,
+        width=48,
+        height=48,
+        sigmas=np.linspace(1, LOWEST, 3).tolist(),  # before the shift
+        latents=FluxPipeline._pack_latents(stylist._noise(7, (48, 48)), 1, 4, 6, 6),
+        guidance_scale=3.5,
+    ).images
+
+    (ours,) = painted(stylist, replace(ASKED, strength=0.0))
+    assert abs(ours - array(theirs[0])).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda folder: (folder / "model_index.json").unlink(), "no whole FLUX model"),
+        (lambda folder: (folder / "vae" / "config.json").write_text("{"), "cannot be read"),
+        (
+            lambda folder: (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink(),
+            "cannot be read",
+        ),
+    ],
+)
+def test_a_model_folder_that_is_not_whole_is_one_sentence(tmp_path, damage, sentence):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    damage(folder)
+
+    with pytest.raises(MegastyleError, match=sentence):
+        load("stylist", "flux", model=str(folder))
+
+
+def test_a_missing_weight_is_refused_and_named(tmp_path):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    file = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights.pop("proj_out.bias")
+    save_file(weights, file)
+
+    with pytest.raises(MegastyleError, match=r"such as proj_out\.bias"):
+        load("stylist", "flux", model=str(folder))
+
+
+@pytest.mark.parametrize("device", ["cpu:zero", "abacus"])
+def test_an_unknown_device_is_one_sentence(folder, device):
+    with pytest.raises(MegastyleError, match="cannot be used"):
+        load("stylist", "flux", model=str(folder), device=device)
+
+
+def test_offload_on_a_cpu_is_refused(folder):
+    with pytest.raises(MegastyleError, match="needs a GPU"):
+        load("stylist", "flux", model=str(folder), device="cpu", offload="model")
