@@ -21,9 +21,9 @@ cat > "$out/size.json" << 'EOF'
  "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": 64, "patch_size": 16}
 EOF
 
-# --chunk: all in one pass, since this much fits. --text-weight 0: the pictures have no prompts.
+# --text-weight 0: the pictures have no prompts.
 megastyle train-encoder "$pictures" --init "$out/size.json" -o "$out/run" \
-  --split-key split --text-weight 0 --global-batch "${BATCH:-128}" --chunk 256 \
+  --split-key split --text-weight 0 --global-batch "${BATCH:-128}" \
   --steps "$steps" --lr 0.001 --crop 0.6 --validate-every $(((steps + 3) / 4)) --resume -v
 
 echo "Held-out styles before the first step, on the way, and after the last:"

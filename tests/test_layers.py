@@ -23,6 +23,8 @@ ALLOWED = {
     "training": (
         *("choices", "cores", "errors", "record", "models", "training"),
         *("stream.source", "stream.images", "stream.names"),
+        *("stream.containers", "stream.jsonl"),  # the bytes of a picture; the lines of a listing
+        *("stream.containers", "stream.jsonl", "stream.progress", "stream.run"),
     ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
     "options": ("errors", "models.backend"),

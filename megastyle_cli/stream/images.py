@@ -7,6 +7,7 @@ decoded at the smallest DCT scale that covers the size asked for.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from megastyle_cli.cores import over_cores
 from megastyle_cli.errors import BadRecord
+from megastyle_cli.stream.containers import picture_bytes, place_inside
 
 MAX_PIXELS = 180_000_000  # a decoded picture of this size takes 540 MB; larger ones are refused
 DRAFT_MARGIN = 1.3  # JPEGs are decoded so much larger than asked for, and the rest is resampled
@@ -22,18 +24,38 @@ Image.MAX_IMAGE_PIXELS = None  # our own limit answers with a sentence; Pillow's
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO"]
 
 
-def open_picture(name: str, max_side_px: int | None = None) -> Image.Image:
+def open_picture(
+    name: str, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
+) -> Image.Image:
     """The picture at `name`, RGB, upright, its longer side at most `max_side_px`.
 
-    Raises BadRecord("bad_image", ...) if it is missing, empty, cut off, too large or no picture.
+    A JPEG is decoded at `margin` times that size at least: 1 is fastest, and halves 1024 exactly.
+    `name` is a file's, or that of a row or member of a container (containers.py). Raises
+    BadRecord("bad_image", ...) if it is missing, empty, cut off, too large or no picture.
     """
+    if place_inside(name) is not None:
+        return decoded(name, picture_bytes(name), max_side_px, margin)
+    return _opened(name, name, max_side_px, margin)
+
+
+def decoded(
+    name: str, content: bytes, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
+) -> Image.Image:
+    """As `open_picture`, of bytes that are there already; `name` is for the words."""
+    return _opened(name, BytesIO(content), max_side_px, margin)
+
+
+def _opened(
+    name: str, source: str | BytesIO, max_side_px: int | None, margin: float
+) -> Image.Image:
     try:
-        with Image.open(name, formats=FORMATS) as image:
-            return _upright_rgb(name, image, max_side_px)
+        with Image.open(source, formats=FORMATS) as image:
+            return _upright_rgb(name, image, max_side_px, margin)
     except UnidentifiedImageError:
-        raise BadRecord("bad_image", _why_not_a_picture(name)) from None
+        what = "is not a picture in a format we know" if _size(source) else "is empty"
+        raise BadRecord("bad_image", f"{name} {what}") from None
     except OSError as error:
-        raise BadRecord("bad_image", _why_unreadable(name, error)) from error
+        raise BadRecord("bad_image", _why_unreadable(name, source, error)) from error
     except BadRecord:
         raise
     except Exception as error:
@@ -42,23 +64,25 @@ def open_picture(name: str, max_side_px: int | None = None) -> Image.Image:
 
 
 def read_pictures(
-    names: Sequence[str], max_side_px: int | None = None
+    names: Sequence[str], max_side_px: int | None = None, margin: float = DRAFT_MARGIN
 ) -> "list[Image.Image | BadRecord]":
     """`open_picture` of many names on all cores, in order; a bad one gives its BadRecord."""
-    return over_cores(lambda name: _opened_or_why(name, max_side_px), names)
+    return over_cores(lambda name: _opened_or_why(name, max_side_px, margin), names)
 
 
 def remembering_reader(
-    max_side_px: int, remembered: int
+    max_side_px: int | None, remembered: int
 ) -> "Callable[[Sequence[str]], list[Image.Image | BadRecord]]":
     """As `read_pictures`, keeping the last `remembered` pictures, for references that return."""
     attempt = lru_cache(remembered)(lambda name: _opened_or_why(name, max_side_px))
     return lambda names: over_cores(attempt, names)
 
 
-def _opened_or_why(name: str, max_side_px: int | None) -> "Image.Image | BadRecord":
+def _opened_or_why(
+    name: str, max_side_px: int | None, margin: float = DRAFT_MARGIN
+) -> "Image.Image | BadRecord":
     try:
-        return open_picture(name, max_side_px)
+        return open_picture(name, max_side_px, margin)
     except BadRecord as bad:
         return bad
 
@@ -94,7 +118,9 @@ def _format(suffix: str) -> str:
     return {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(suffix.lower(), "PNG")
 
 
-def _upright_rgb(name: str, image: Image.Image, max_side_px: int | None) -> Image.Image:
+def _upright_rgb(
+    name: str, image: Image.Image, max_side_px: int | None, margin: float
+) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadRecord(
@@ -102,7 +128,7 @@ def _upright_rgb(name: str, image: Image.Image, max_side_px: int | None) -> Imag
             f"{name} has {width:,} x {height:,} pixels, more than {MAX_PIXELS:,} in all",
         )
     if max_side_px is not None:
-        scale = DRAFT_MARGIN * max_side_px / max(width, height)
+        scale = margin * max_side_px / max(width, height)
         image.draft("RGB", (round(width * scale), round(height * scale)))
     image.load()
     upright = _rgb(ImageOps.exif_transpose(image))
@@ -136,12 +162,11 @@ def _eight_bits(
     return np.clip(values * 255.0 / top, 0, 255).round().astype(np.uint8)
 
 
-def _why_not_a_picture(name: str) -> str:
-    size = Path(name).stat().st_size
-    return f"{name} is empty" if size == 0 else f"{name} is not a picture in a format we know"
+def _size(source: str | BytesIO) -> int:
+    return source.getbuffer().nbytes if isinstance(source, BytesIO) else Path(source).stat().st_size
 
 
-def _why_unreadable(name: str, error: OSError) -> str:
+def _why_unreadable(name: str, source: str | BytesIO, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{name} does not exist"
     if isinstance(error, IsADirectoryError):
@@ -150,5 +175,5 @@ def _why_unreadable(name: str, error: OSError) -> str:
         return f"{name} may not be read: permission denied"
     words = str(error).lower()
     if "truncated" in words or "broken data stream" in words or "cut" in words:
-        return f"{name} is cut off after {Path(name).stat().st_size} bytes"
+        return f"{name} is cut off after {_size(source)} bytes"
     return f"{name} cannot be decoded: {error}"

@@ -5,7 +5,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from megastyle_cli.errors import (
@@ -24,7 +25,7 @@ from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
 from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
 from megastyle_cli.stream.sink import Sink, growing_sink, whole_sink
-from megastyle_cli.stream.source import count_records, read_records
+from megastyle_cli.stream.source import count_records, read_records, with_id
 from megastyle_cli.stream.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Flow:
     """The shared flags of one call: where records come from, where they go, how bad luck is met."""
 
     inputs: list[str]
+    given: list[Record] = field(default_factory=list)  # by flags: they come before the inputs
     output: str = "-"
     errors: str | None = None
     max_errors: str = "0"
@@ -61,24 +63,34 @@ class Done:
 
 
 def run_job(
-    run: Run, flow: Flow, load_step: Callable[[Sink], Step], *, folder: bool = False
+    run: Run,
+    flow: Flow,
+    load_step: Callable[[Sink], Step],
+    *,
+    folder: bool = False,
+    instead: Sink | None = None,
+    tally: Tally | None = None,
 ) -> Done:
     """A map command from flags to exit code.
 
     `load_step` is called with the sink when the first record is there, so that an empty or finished
-    input loads no model. `folder` is true for image makers.
+    input loads no model. `folder` is true for image makers. `instead` takes the place of the
+    sink that the flags describe; `tally` is given where the step has something to say of the run.
     """
     shard = refine_by_rank(parse_shard(flow.shard))
-    where = places(flow.output, shard, folder=folder, errors=flow.errors)
+    where = (
+        instead.where if instead else places(flow.output, shard, folder=folder, errors=flow.errors)
+    )
     may_fail = tolerance(flow.max_errors)
-    tally = Tally(run.command)
-    found = read_records(flow.inputs, limit=flow.limit, paths=flow.paths)
+    tally = tally or Tally(run.command)
+    found = _records(flow)
     _refuse_unwritable(flow.stats)
     _refuse_input_as_output(flow, where)
     if flow.dry_run:
         return _tell_plan(run, flow, where, shard, tally)
     with (
-        growing_sink(
+        instead
+        or growing_sink(
             where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force
         ) as sink,
         _shown(flow, tally, shard) as progress,
@@ -117,7 +129,7 @@ def run_barrier(
     where = places(flow.output, Shard(), folder=False, errors=flow.errors)
     may_fail = tolerance(flow.max_errors)
     tally = Tally(run.command)
-    found = read_records(flow.inputs, limit=flow.limit)
+    found = _records(flow)
     _refuse_unwritable(flow.stats)
     if flow.dry_run:
         return _tell_plan(run, flow, where, Shard(), tally)
@@ -147,6 +159,11 @@ def run_barrier(
         sink.commit()
     code = DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
     return _concluded(flow, tally, sink, code)
+
+
+def _records(flow: Flow) -> Iterator[Record | Failure]:
+    found = read_records(flow.inputs, limit=flow.limit, paths=flow.paths)
+    return islice(chain(map(with_id, flow.given), found), flow.limit)
 
 
 def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bool) -> None:
@@ -207,7 +224,9 @@ def read_side_input(inputs: list[str], check: Callable[[Record], None]) -> list[
 
 @contextmanager
 def _shown(flow: Flow, tally: Tally, shard: Shard) -> Iterator[Progress]:
-    total = None if flow.quiet else count_records(flow.inputs, flow.limit)
+    total = None
+    if not flow.quiet and not flow.given:
+        total = count_records(flow.inputs, flow.limit)
     progress = Progress(
         tally,
         quiet=flow.quiet,
@@ -264,7 +283,7 @@ def _tell_plan(run: Run, flow: Flow, where: Places, shard: Shard, tally: Tally) 
     ours = done = 0
     standing = [p for p in (where.final, where.final and partial(where.final)) if p and p.exists()]
     left = done_ids(standing[0]) if standing and flow.resume else Counter[str]()
-    for result in read_records(flow.inputs, limit=flow.limit, paths=flow.paths):
+    for result in _records(flow):
         tally.add(result)
         if shard.count > 1 and not any(owned([result], shard)):
             continue

@@ -1,8 +1,16 @@
-"""Picture names: from a folder's point of view to the working directory's, and back; URLs stay."""
+"""Picture names: from a folder's point of view to the working directory's, and back; URLs stay.
+
+What stands behind the # of x.parquet#416 or x.tar#a/1.png moves with its container.
+"""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".ppm", ".pgm", ".pbm", ".tga", ".ico", ".jp2"),
+)
 
 
 def from_folder(base: str) -> Callable[[str], str]:

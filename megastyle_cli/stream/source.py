@@ -1,4 +1,4 @@
-"""Inputs to records: pictures, folders, JSON lines, stdin; the kind of input picks the reader.
+"""Inputs to records: pictures, folders, JSON lines, parquet, tars, stdin; each has its reader.
 
 A record leaves here with an `id`, without `_error`, and with picture names that open from the
 working directory (the sink turns them to its own directory).
@@ -12,31 +12,14 @@ from pathlib import Path
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, bytes_id, rename_pictures, text_id
+from megastyle_cli.stream.containers import picture_bytes, place_inside
 from megastyle_cli.stream.jsonl import is_jsonl, read_file, read_lines
-from megastyle_cli.stream.names import from_folder
+from megastyle_cli.stream.names import PICTURE_SUFFIXES, from_folder
 from megastyle_cli.stream.shard import PART
 
-PICTURE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".tga",
-        ".ico",
-        ".jp2",
-    ]
-)
+SHARD_SUFFIXES = (".parquet", ".tar")
+# what people name as an input and nobody here reads
+FOREIGN_SUFFIXES = (".json", ".csv", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 
 def read_records(
@@ -57,17 +40,30 @@ def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None
     """How many records `inputs` hold, if that can be told without decoding any; else None."""
     total = 0
     for name in inputs:
-        path = Path(name)
-        listing = path / "metadata.jsonl"
-        if path.is_dir() and not listing.exists() and not _parts(path):
-            total += len(_pictures(path))
-        elif (path.is_file() and path.suffix == ".jsonl") or listing.exists():
-            total += _count_lines(listing if path.is_dir() else path)
-        elif path.is_file() and not is_jsonl(name):
-            total += 1
-        else:
+        counted = _count(Path(name))
+        if counted is None:
             return None
+        total += counted
     return total if limit is None else min(total, limit)
+
+
+def _count(path: Path) -> int | None:
+    listing = path / "metadata.jsonl"
+    if listing.exists():
+        return _count_lines(listing)
+    if path.is_dir() and not _parts(path):
+        pictures, shards = _found_below(path)
+        rows = [_count(shard) for shard in shards]
+        return None if None in rows else len(pictures) + sum(filter(None, rows))
+    if not path.is_file() or path.suffix.lower() == ".tar":  # a tar would have to be read through
+        return None
+    if path.suffix.lower() == ".parquet":
+        from megastyle_cli.stream.parquet import count_rows
+
+        return count_rows(path)
+    if is_jsonl(path.name):
+        return _count_lines(path) if path.suffix == ".jsonl" else None
+    return 1
 
 
 def _count_lines(path: Path) -> int:
@@ -94,18 +90,7 @@ def with_id(found: Record | Failure) -> Record | Failure:
 
 def picture_id(name: object) -> str:
     """The id of the picture at `name`. Raises BadRecord("bad_image", ...) if it cannot be read."""
-    if not isinstance(name, str):
-        raise BadRecord("bad_image", f"file_name is {name!r}, not a string")
-    try:
-        path = Path(name)
-        if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO or device has no end
-            raise BadRecord("bad_image", f"{name} is not a regular file")
-        return bytes_id(path.read_bytes())
-    except OSError as error:
-        words = (error.strerror or str(error)).lower()
-        raise BadRecord("bad_image", f"{name} cannot be read: {words}") from error
-    except ValueError as error:  # a NUL inside the name
-        raise BadRecord("bad_image", f"{name!r} is no file name: {error}") from error
+    return bytes_id(picture_bytes(name))
 
 
 def _reader(name: str, paths: str | None) -> Iterable[Record | Failure]:
@@ -118,21 +103,40 @@ def _reader(name: str, paths: str | None) -> Iterable[Record | Failure]:
     try:
         if path.is_dir():
             return _directory(path)
-        if not path.exists():
+        place = place_inside(name)
+        if not Path(name if place is None else place[0]).exists():
             raise MegastyleError(f"{name} does not exist", hint="check the path")
+        if place is not None:
+            return iter([{"file_name": name}])
         if is_jsonl(name):
             path.open("rb").close()
             return _rebased(read_file(path), str(path.parent))
+        if path.suffix.lower() in SHARD_SUFFIXES:
+            return _shard(path)
     except PermissionError as error:
         raise MegastyleError(
             f"{error.filename} may not be read", hint="check permissions"
         ) from error
-    if path.suffix.lower() in (".json", ".csv", ".txt", ".parquet", ".tar", ".zip"):
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
         raise MegastyleError(
             f"{name}: {path.suffix} files are not read",
-            hint="give pictures, folders or JSON lines (.jsonl, .jsonl.gz, .jsonl.bz2, .jsonl.xz)",
+            hint="give pictures, folders, JSON lines (.jsonl, .jsonl.gz, .jsonl.bz2, .jsonl.xz),"
+            " .parquet or uncompressed .tar",
         )
     return iter([{"file_name": name}])
+
+
+def _shard(path: Path) -> Iterable[Record | Failure]:
+    """The records of a parquet file or a tar. Raises MegastyleError at once if it is neither."""
+    if not path.is_file():
+        raise MegastyleError(f"{path} is not a regular file", hint="give a file or a folder")
+    if path.suffix.lower() == ".tar":
+        from megastyle_cli.stream.tar import read_tar
+
+        return _rebased(read_tar(path), str(path.parent))
+    from megastyle_cli.stream.parquet import read_parquet
+
+    return _rebased(read_parquet(path), str(path.parent))
 
 
 def _directory(folder: Path) -> Iterable[Record | Failure]:
@@ -150,11 +154,20 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
     if parts:
         readers = [_part(part) for part in parts]  # all at once: an unfinished one is said now
         return (found for reader in readers for found in reader)
-    pictures = _pictures(folder)
-    if not pictures:
+    pictures, shards = _found_below(folder)
+    if not pictures and not shards:
         raise MegastyleError(
-            f"{folder} holds no pictures, no metadata.jsonl and no parts", hint="check the path"
+            f"{folder} holds no pictures, no metadata.jsonl, no parts, no parquet files or tars",
+            hint="check the path",
         )
+    if pictures and shards:
+        raise MegastyleError(
+            f"{folder} holds pictures ({pictures[0]}) and shards ({shards[0]})",
+            hint="name the ones or the others",
+        )
+    if shards:
+        readers = [_shard(shard) for shard in shards]  # all at once: no shard is said now
+        return (found for reader in readers for found in reader)
     return ({"file_name": name} for name in pictures)
 
 
@@ -178,17 +191,21 @@ def _part(path: Path) -> Iterable[Record | Failure]:
     return _directory(path) if path.is_dir() else _rebased(read_file(path), str(path.parent))
 
 
-def _pictures(folder: Path) -> list[str]:
-    """Every picture below `folder` by suffix, sorted by path; hidden ones are left out."""
-    found: list[str] = []
+def _found_below(folder: Path) -> tuple[list[str], list[Path]]:
+    """Every picture and every shard below `folder` by suffix, sorted; hidden ones are left out."""
+    pictures: list[str] = []
+    shards: list[Path] = []
     for directory, folders, files in os.walk(folder, onerror=_cannot_list):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            str(Path(directory, name))
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES
-        ]
-    return sorted(found)
+        for name in files:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix in PICTURE_SUFFIXES:
+                pictures.append(str(Path(directory, name)))
+            elif suffix in SHARD_SUFFIXES:
+                shards.append(Path(directory, name))
+    return sorted(pictures), sorted(shards)
 
 
 def _cannot_list(error: OSError) -> None:

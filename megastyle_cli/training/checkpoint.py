@@ -5,6 +5,7 @@ RUN/checkpoints/    step-00000100/: weights as `from_pretrained` reads them, and
 RUN/latest          a link to the newest of them
 RUN/metrics.jsonl   one line a step, and one for each validation
 RUN/errors.jsonl    pictures that could not be used
+RUN/stopped         there while a signal has ended it early: launchers make 1 of exit code 75
 RUN/encoder/        the finished encoder, and in it encoder.pth, the official layout
 """
 
@@ -26,6 +27,7 @@ from megastyle_cli.models.tower import read_weights, save_folder, save_official
 from megastyle_cli.record import ERROR, Failure, Record, Run, rename_pictures
 from megastyle_cli.stream.names import to_folder
 
+STOPPED = "stopped"
 KEPT = 2  # older checkpoints are deleted: one of so400m takes 5 GB
 
 
@@ -88,8 +90,14 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     for path in unwanted:  # of an earlier run, or left by one that was killed
         _remove(path)
     (folder / "checkpoints").mkdir(exist_ok=True)
+    (folder / STOPPED).unlink(missing_ok=True)
     facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
     write_whole(folder / "run.json", lambda path: _write_json(path, facts))
+
+
+def mark_stopped(folder: Path) -> None:
+    """Leaves word that a signal ended the training, and that --resume goes on."""
+    (folder / STOPPED).touch()
 
 
 def save_checkpoint(

@@ -5,7 +5,6 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +16,15 @@ from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.style_encoder import scaled, squashed
 from megastyle_cli.record import Failure, Record, canonical_json, record_seed
 from megastyle_cli.stream.images import open_picture
+from megastyle_cli.training.decode import decode_into
 from megastyle_cli.training.sampler import Array, GroupSampler, slice_of_rank
 
 # n pictures, b of them in a rank's batch
 
-PREFETCHED = 1  # batches decoded ahead: one of 8,192 pictures of 448 px takes 4.9 GB
-CROP_MARGIN = 8 / 7  # pictures are decoded so much larger than the tower sees, to crop from
+AHEAD_BYTES = 1 << 30  # of batches decoded ahead: one of 8,192 pictures of 448 px takes 4.9 GB
+MOST_AHEAD = 8
+AT_ONCE = 8  # pictures that a thread takes: pictures of one style are often stored together
+CROP_MARGIN = 7 / 6  # pictures are decoded so much larger than the tower sees, to crop from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +90,8 @@ def sort_records(
     num_read = 0
     for record in found:
         num_read += 1
-        checked = record if isinstance(record, Failure) else _checked(record, label)
-        (failures if isinstance(checked, Failure) else kept).append(checked)  # type: ignore[arg-type]
+        one = record if isinstance(record, Failure) else checked(record, label)
+        (failures if isinstance(one, Failure) else kept).append(one)  # type: ignore[arg-type]
     counts = Counter(str(record[label]) for record in kept)
     usable = [record for record in kept if counts[str(record[label])] > 1]
     if split_key is not None:
@@ -105,7 +107,8 @@ def sort_records(
     )
 
 
-def _checked(record: Record, label: str) -> Record | Failure:
+def checked(record: Record, label: str) -> Record | Failure:
+    """The record, or why it is none to train on: it needs a picture and a label."""
     if not isinstance(record.get("file_name"), str):
         return Failure(record, "missing_key", f"record {record['id']} has no file_name")
     if not isinstance(record.get(label), str | int) or record[label] == "":
@@ -141,16 +144,20 @@ def _share(seed: int, style: str) -> float:
 class Batch:
     """One rank's slice of a step's global batch, on its way to the device."""
 
-    pixels: Tensor  # uint8 (b, 3, decoded side, decoded side)
+    pixels: Tensor  # uint8 (b, 3, decoded side, decoded side), channels last in memory
     rows: Array  # (b,): which pictures were asked for
     failures: list[Failure] = field(default_factory=list)  # what could not be opened
 
 
-class Loader:
-    """The batches of one rank, decoded by all cores, PREFETCHED ahead.
+Bad = tuple[int, BadRecord]  # the row and why it does not open
 
-    A picture that cannot be opened is replaced by the next of its style, so that the batch keeps
-    its shape and its labels; each such picture is told once. The answer depends on the files alone,
+
+class Loader:
+    """The batches of one rank, decoded by all cores while the last ones are learned from.
+
+    At least one batch is decoded ahead, and as many, up to MOST_AHEAD, as AHEAD_BYTES hold. A
+    picture that cannot be opened is replaced by the next of its style, so that the batch keeps its
+    shape and its labels; each such picture is told once. The answer depends on the files alone,
     never on which thread is first.
     """
 
@@ -160,16 +167,18 @@ class Loader:
         self.pictures, self.sampler = pictures, sampler
         self.side_px, self.rank, self.world = side_px, rank, world
         self.pool = ThreadPoolExecutor(usable_cores())
+        self.is_pinned = torch.cuda.is_available()
         self.told: set[int] = set()
         by_style = np.argsort(pictures.styles, kind="stable")
         self.rows_of_style = np.split(by_style, np.cumsum(np.bincount(pictures.styles))[:-1])
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of the steps `first` to `last`, the last not included."""
-        ahead: deque[tuple[Array, list[Future[Any]]]] = deque()
+        ahead: deque[tuple[Tensor, Array, list[Future[list[Bad]]]]] = deque()
         for step in range(first, last):
             ahead.append(self._begun(step))
-            if len(ahead) > PREFETCHED:
+            pixels = ahead[0][0]
+            if len(ahead) > min(MOST_AHEAD, max(1, AHEAD_BYTES // pixels.nbytes)):
                 yield self._finished(*ahead.popleft())
         while ahead:
             yield self._finished(*ahead.popleft())
@@ -178,38 +187,50 @@ class Loader:
         """Ends the threads; what was decoded ahead is thrown away."""
         self.pool.shutdown(cancel_futures=True)
 
-    def _begun(self, step: int) -> tuple[Array, list[Future[Any]]]:
+    def _begun(self, step: int) -> tuple[Tensor, Array, list[Future[list[Bad]]]]:
+        """A batch's pixels (b, side, side, 3), still to be filled, its rows, who fills them."""
         rows = slice_of_rank(self.sampler.batch(step), self.rank, self.world)
-        return rows, [self.pool.submit(self._decoded, int(row)) for row in rows]
+        pixels = self._memory(len(rows))
+        starts = range(0, len(rows), AT_ONCE)
+        shares = [slice(start, start + AT_ONCE) for start in starts]
+        filling = [self.pool.submit(self._fill, pixels[share], rows[share]) for share in shares]
+        return pixels, rows, filling
 
-    def _finished(self, rows: Array, decoding: list[Future[Any]]) -> Batch:
-        decoded = [future.result() for future in decoding]
+    def _memory(self, b: int) -> Tensor:
+        """Room for the pixels of a batch: pinned where a device fetches them while we go on."""
+        shape = (b, self.side_px, self.side_px, 3)
+        if self.is_pinned:
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        # numpy asks for huge pages: to touch the usual ones costs half as much as the decoding
+        return torch.from_numpy(np.empty(shape, np.uint8))
+
+    def _finished(self, pixels: Tensor, rows: Array, filling: list[Future[list[Bad]]]) -> Batch:
         failures = []
-        for row, bad in (bad for _, bads in decoded for bad in bads):
+        for row, bad in (bad for share in filling for bad in share.result()):
             if row not in self.told:
                 self.told.add(row)
                 failures.append(failure_of(self.pictures, row, bad))
-        return Batch(torch.stack([pixels for pixels, _ in decoded]), rows, failures)
+        return Batch(pixels.permute(0, 3, 1, 2), rows, failures)
 
-    def _decoded(self, row: int) -> tuple[Tensor, list[tuple[int, BadRecord]]]:
-        """The picture of a row, or of the next of its style that opens, and those that do not."""
+    def _fill(self, pixels: Tensor, rows: Array) -> list[Bad]:
+        """Decodes the pictures of `rows`, and gives those that do not open."""
+        return [bad for at, row in enumerate(rows) for bad in self._decode(pixels[at], int(row))]
+
+    def _decode(self, pixels: Tensor, row: int) -> list[Bad]:
+        """Decodes the picture of a row, or the next of its style that opens; gives those before."""
         same = self.rows_of_style[self.pictures.styles[row]]
         start = int(np.searchsorted(same, row))
-        bads: list[tuple[int, BadRecord]] = []
+        bads: list[Bad] = []
         for candidate in np.roll(same, -start).tolist():
             try:
-                return decode(self.pictures.names[candidate], self.side_px), bads
+                decode_into(pixels, self.pictures.names[candidate])
+                return bads
             except BadRecord as bad:
                 bads.append((candidate, bad))
         style = self.pictures.style_ids[self.pictures.styles[row]]
         raise MegastyleError(
             f"none of the {len(same)} pictures of style {style} can be opened", hint="leave it out"
         )
-
-
-def decode(name: str, side_px: int) -> Tensor:
-    """The picture as uint8 (3, side, side); JPEGs are decoded at the scale that needs least."""
-    return squashed(open_picture(name, side_px), side_px)
 
 
 def whole_pictures(
@@ -266,7 +287,7 @@ def augmented(pixels: Tensor, draws: Tensor, augmentation: Augmentation, side_px
     `draws` is (b, 4) in [0, 1). Crops are square with an area from `crop_area` to 1 of the picture,
     resampled bilinearly; without crops nothing is resampled.
     """
-    pictures = scaled(pixels)
+    pictures = scaled(pixels.contiguous())
     if augmentation.crop_area == 1:
         if augmentation.flip:
             pictures = torch.where(draws[:, 0, None, None, None] < 0.5, pictures.flip(3), pictures)

@@ -130,7 +130,9 @@ def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Pa
         "30 pictures of 5 styles",
         "6 of 1 held out",
         "batch 8 = 4 styles x 2",
-        "30 steps",
+        "3 chunks of 3 pictures, each embedded twice",
+        "all activations kept: about",
+        "30 steps of adamw, cosine schedule",
     ):
         assert word in words
     assert words.splitlines()[-1].startswith("train-encoder: step 30 of 30 \u00b7 loss")
@@ -174,7 +176,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
     run = tmp_path / "run"
     code, words = signal_after_a_step([*arguments, "-o", str(run)], run, signal.SIGTERM)
 
-    assert code == 75 and "--resume goes on" in words
+    assert code == 75 and "--resume goes on" in words and (run / "stopped").exists()
     assert not (run / "encoder").exists() and (run / "latest" / "training.pt").exists()
     stopped_at = len([line for line in measured(run) if "loss" in line])
     assert 0 < stopped_at < STEPS
@@ -182,6 +184,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
     ended = train(*arguments, "-o", run, "--resume")
 
     assert ended.returncode == 0, ended.stderr.decode()
+    assert not (run / "stopped").exists()
     assert same_weights(run, whole) and measured(run) == measured(whole)
     assert f"from step {stopped_at}" in ended.stderr.decode()
 
@@ -284,10 +287,82 @@ def test_accelerate_launch_starts_it(arguments: list[str], tmp_path: Path) -> No
     assert lines(ended.stdout)[0]["step"] == STEPS
 
 
+def test_without_layout_flags_memory_decides_and_the_plan_is_said_first(
+    train: Callable[..., Ended], folder: Path, tmp_path: Path
+) -> None:
+    told = ["--init", folder / "size.json", "--steps", 1, "--global-batch", 8, "-o", tmp_path / "r"]
+
+    ended = train("train-encoder", folder / "imgs", *told, "--images-per-style", 2)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    words = ended.stderr.decode()
+    assert "memory: one pass over 8 pictures, all activations kept: about" in words
+    assert words.index("GiB free") < words.index("step 1 of 1")
+
+
+def test_neither_chunk_nor_recompute_changes_the_run_that_is_resumed(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert train(*arguments, "--steps", 2, "-o", run).returncode == 0
+
+    ended = train(*arguments, "--steps", 2, "-o", run, "--resume", "--chunk", 5, "--recompute", 1)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_every_optimiser_and_schedule_lowers_the_loss(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    optimizer: str,
+    schedule: str,
+) -> None:
+    told = ["--optimizer", optimizer, "--schedule", schedule, "--text-weight", "0", "--lr", "0.02"]
+
+    ended = train(*arguments, *told, "--no-flip", "--crop", "1", "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    steps = [line for line in measured(tmp_path / "run") if "loss" in line]
+    assert sum(line["loss"] for line in steps[-5:]) < 0.95 * sum(line["loss"] for line in steps[:5])
+    assert (steps[-1]["lr"] == 0.02) is (schedule == "constant")
+
+
+def test_validation_is_among_other_contents_where_they_are_told(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    records = lines(folder / "imgs" / "metadata.jsonl")
+    told = [{**record, "content": int(record["id"][2:]) // 2} for record in records]
+    arguments[1] = str(jsonl(folder / "imgs" / "contents.jsonl", told))
+    arguments += ["--steps", "1", "--content-label", "content"]
+
+    ended = train(*arguments, "-o", tmp_path / "run")
+    unknown = train(*arguments, "--content-label", "subject", "-o", tmp_path / "other")
+
+    held_out = lines(ended.stdout)[0]["held_out"]
+    assert held_out["other_contents_only"] is True and held_out["queries"] == 6
+    assert lines(unknown.stdout)[0]["held_out"]["other_contents_only"] is False
+
+
+def test_contents_that_styles_do_not_share_out_leave_nothing_to_exclude(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    records = lines(folder / "imgs" / "metadata.jsonl")
+    told = [{**record, "content_id": record["style_id"]} for record in records]
+    arguments[1] = str(jsonl(folder / "imgs" / "one-content.jsonl", told))
+
+    ended = train(*arguments, "--steps", "1", "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert lines(ended.stdout)[0]["held_out"]["other_contents_only"] is False
+
+
 def test_training_lowers_the_loss_and_every_option_runs(
     train: Callable[..., Ended], arguments: list[str], tmp_path: Path
 ) -> None:
-    told = [*arguments, "--steps", "40", "--ema", "0.9", "--recompute", "--dtype", "bfloat16"]
+    told = [*arguments, "--steps", "40", "--ema", "0.9", "--recompute", "2", "--dtype", "bfloat16"]
     told += ["--no-flip", "--crop", "1", "--text-weight", "0", "--export-dtype", "bfloat16"]
 
     ended = train(*told, "-o", tmp_path / "run")
@@ -304,7 +379,7 @@ def test_training_lowers_the_loss_and_every_option_runs(
 def test_recomputing_activations_changes_nothing(
     train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
-    assert train(*arguments, "--recompute", "-o", tmp_path / "run").returncode == 0
+    assert train(*arguments, "--recompute", "all", "-o", tmp_path / "run").returncode == 0
 
     assert same_weights(tmp_path / "run", whole)
 
@@ -424,7 +499,9 @@ def test_a_pickle_with_code_is_refused_and_not_run(
         (["--global-batch", "80"], b"give at most 30"),
         (["--label", "licence"], b"0 styles"),
         (["--max-errors", "some"], b"--max-errors"),
-        (["--limit", "6"], b"two"),
+        (["--limit", "6"], b"there are 1 styles with two pictures or more"),
+        (["--chunk", "0"], b"auto or a number of pictures"),
+        (["--recompute", "some"], b"auto, none, all or a number"),
         (["-o", "-"], b"-o DIR"),
     ],
 )

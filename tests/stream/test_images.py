@@ -118,3 +118,17 @@ def test_a_picture_is_saved_whole_or_not_at_all(
     with pytest.raises(OSError, match="No space left"):
         save_picture(draw(5), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("side", [512, 700, 1024])
+def test_a_jpeg_decoded_at_the_very_size_asked_for_looks_the_same(
+    tmp_path: Path, side: int
+) -> None:
+    draw(3, 1024, 768).save(tmp_path / "a.jpg", quality=95)
+
+    usual = open_picture(str(tmp_path / "a.jpg"), side)
+    exact = open_picture(str(tmp_path / "a.jpg"), side, margin=1)
+
+    assert exact.size == usual.size and max(exact.size) == side
+    gap = np.abs(np.asarray(exact, np.float32) - np.asarray(usual, np.float32))
+    assert gap.mean() < 2

@@ -17,6 +17,10 @@ from megastyle_cli.training.cached import backward_of_batch
 from megastyle_cli.training.losses import image_text, style_contrast
 
 N = 24
+ON_A_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
 STYLES = torch.arange(N) // 4 % 5  # one style has two groups
 SIZE = {
     "hidden_size": 16,
@@ -113,6 +117,50 @@ def test_a_batch_that_fits_one_chunk_is_embedded_once():
         )
 
     assert passes == [True, False, False, True, True]
+
+
+def test_the_papers_batch_in_prime_chunks_has_the_gradient_of_one_pass():
+    n, styles = 8192, torch.arange(8192) // 4
+    pictures = torch.randint(0, 256, (n, 3, 16, 16), generator=torch.manual_seed(2))
+    tower = StyleTower(new_tower(SiglipVisionConfig(**SIZE), seed=4)).double()
+
+    def gradient(chunk):
+        tower.zero_grad()
+        backward_of_batch(
+            tower,
+            lambda start, stop: pictures[start:stop].double() / 127.5 - 1,
+            styles,
+            lambda z, y: style_contrast(z, y, 0.1, most_cells=2**18).gradient,
+            Accelerator(cpu=True),
+            chunk,
+        )
+        return parameters_gradient(tower)
+
+    assert relative_error(gradient(1021), gradient(n)) <= 1e-12
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_A_GPU)])
+def test_in_half_precision_the_cached_gradient_points_where_the_direct_one_does(device):
+    # on a GPU layers are compiled, and with and without a graph they round differently
+    tower, pictures, prompts = made(torch.float32)
+    tower.dtype = torch.bfloat16
+    tower.to(device)
+    for layer in tower.vision.encoder.layers if device == "cuda" else ():
+        layer.compile()
+
+    def gradient(chunk):
+        tower.zero_grad()
+        backward_of_batch(
+            tower,
+            lambda start, stop: pictures[start:stop].to(device),
+            STYLES.to(device),
+            lambda z, styles: gradient_of(z, styles, prompts.to(device)),
+            Accelerator(cpu=device == "cpu"),
+            chunk,
+        )
+        return parameters_gradient(tower)
+
+    assert nn.functional.cosine_similarity(gradient(7), gradient(N), dim=0) > 0.9999
 
 
 def mutant(module, line, replacement):

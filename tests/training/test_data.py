@@ -12,10 +12,10 @@ from megastyle_cli.training.data import (
     Augmentation,
     Loader,
     augmented,
-    decode,
     sort_records,
     whole_pictures,
 )
+from megastyle_cli.training.decode import decode
 from megastyle_cli.training.sampler import GroupSampler
 from tests.conftest import draw
 

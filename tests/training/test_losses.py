@@ -41,7 +41,7 @@ def looped_image_text(z, prompts, own, scale, bias):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.02])
-@pytest.mark.parametrize("most_cells", [2**28, 40, 1])
+@pytest.mark.parametrize("most_cells", [2**22, 40, 1])
 def test_style_contrast_equals_the_double_loop_and_autograd(z, temperature, most_cells):
     expected = looped_contrast(z, STYLES, temperature)
     expected.backward()
@@ -85,7 +85,7 @@ def test_equal_pictures_of_one_style_among_strangers_have_the_loss_of_the_formul
     assert float(term.loss) == pytest.approx(-math.log(math.exp(2) / (math.exp(2) + 2)))
 
 
-@pytest.mark.parametrize("most_cells", [2**28, 12, 1])
+@pytest.mark.parametrize("most_cells", [2**22, 12, 1])
 def test_image_text_equals_the_double_loop_and_autograd(z, most_cells):
     prompts = functional.normalize(torch.randn(5, 7, dtype=torch.float64))
     expected = looped_image_text(z, prompts, STYLES, 10.0, -4.0)
@@ -95,6 +95,27 @@ def test_image_text_equals_the_double_loop_and_autograd(z, most_cells):
 
     assert float(term.loss) == pytest.approx(expected.item(), rel=1e-12)
     assert torch.allclose(term.gradient, z.grad, rtol=1e-11, atol=1e-13)
+
+
+def test_losses_are_exact_where_a_launcher_allows_rounded_products():
+    # "medium" is bfloat16 on a CPU that has it, TF32 or less on a GPU
+    z = functional.normalize(torch.randn(256, 64, generator=torch.manual_seed(5)))
+    styles, prompts = torch.arange(256) // 4, z[::4].flip(0)
+
+    def gradients():
+        text = image_text(z, prompts, styles, 10.0, -10.0)
+        return style_contrast(z, styles, 0.05).gradient, text.gradient
+
+    exact = gradients()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = gradients()
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+    assert all(torch.equal(one, other) for one, other in zip(found, exact, strict=True))
 
 
 def test_losses_stay_in_single_precision(z):

@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from accelerate.state import AcceleratorState
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.training.data import Augmentation, Batch, Pictures
-from megastyle_cli.training.trainer import Settings, Trainer, learning_rate
+from megastyle_cli.training.settings import Layout, Settings
+from megastyle_cli.training.trainer import Trainer
 
 SIZE = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "image_size": 16}
 PICTURES = Pictures(
@@ -30,11 +33,22 @@ def settings(tmp_path):
     )
 
     def with_(**changed):
+        layout = {
+            "chunk": 3,
+            "recompute": 0,
+            "compile": False,
+            "checkpoint_every": 1,
+            "validate_every": 1,
+            "export_dtype": "float16",
+        }
+        layout |= {name: changed.pop(name) for name in layout.keys() & changed.keys()}
         told = {
             "init": str(tmp_path / "size.json"),
             "steps": 100,
             "groups": 4,
             "k": 2,
+            "optimizer": "adamw",
+            "schedule": "cosine",
             "lr": 0.01,
             "warmup": 0.1,
             "weight_decay": 0.1,
@@ -44,13 +58,8 @@ def settings(tmp_path):
             "augmentation": Augmentation(flip=False, crop_area=1),
             "ema": 0.0,
             "seed": 0,
-            "chunk": 3,
             "dtype": "float32",
-            "recompute": False,
-            "compile": False,
-            "checkpoint_every": 1,
-            "validate_every": 1,
-            "export_dtype": "float16",
+            "layout": Layout(**layout),
         }
         return Settings(**{**told, **changed})
 
@@ -66,28 +75,6 @@ def trainer_of(tmp_path):
 def batch():
     pixels = torch.randint(0, 256, (8, 3, 16, 16), generator=torch.manual_seed(1))
     return Batch(pixels.to(torch.uint8), np.arange(8))
-
-
-def test_the_learning_rate_rises_straight_and_falls_by_a_cosine(settings):
-    rates = [learning_rate(step, settings()) for step in range(100)]
-
-    assert rates[:10] == pytest.approx([0.001 * n for n in range(1, 11)])
-    assert rates[10] == 0.01 and rates[55] == pytest.approx(0.005)
-    assert rates[10:] == sorted(rates[10:], reverse=True) and 0 < rates[-1] < 1e-5
-    assert learning_rate(0, settings(warmup=0.0)) == 0.01
-
-
-def test_only_matrices_decay(settings, trainer_of):
-    trainer = trainer_of(settings())
-    decaying, others = trainer.optimizer.param_groups
-
-    assert decaying["weight_decay"] == 0.1 and others["weight_decay"] == 0
-    assert all(weight.ndim > 1 for weight in decaying["params"])
-    kept = {id(weight) for weight in others["params"]}
-    named = dict(trainer.vision.named_parameters())
-    for name in ("head.probe", "embeddings.position_embedding.weight", "post_layernorm.weight"):
-        assert id(named[name]) in kept
-    assert len(decaying["params"]) + len(others["params"]) == len(named)
 
 
 def test_steps_on_one_batch_lower_both_losses(settings, trainer_of):
@@ -121,6 +108,38 @@ def test_the_average_follows_the_weights(settings, trainer_of):
     for name, average in trainer.ema.state_dict().items():
         now = trainer.vision.state_dict()[name]
         assert torch.allclose(average, 0.75 * before[name] + 0.25 * now, atol=1e-6)
+
+
+def test_a_rehearsal_of_the_memory_changes_nothing(settings, trainer_of):
+    trainer, other = trainer_of(settings()), trainer_of(settings())
+    trainer.plan = replace(trainer.plan, free=1)  # as if next to nothing were free
+    before = torch.random.get_rng_state()
+
+    trainer.settle_chunk()
+
+    assert trainer.chunk == 3 and torch.equal(torch.random.get_rng_state(), before)
+    assert trainer.step(batch()) == other.step(batch())
+
+
+def test_layers_computed_twice_are_every_nth(settings, trainer_of, tmp_path):
+    told = json.loads((tmp_path / "size.json").read_text())
+    (tmp_path / "size.json").write_text(json.dumps({**told, "num_hidden_layers": 5}))
+
+    for every, numbers in ((0, []), (1, [0, 1, 2, 3, 4]), (2, [0, 2, 4]), (4, [0, 4])):
+        trainer = trainer_of(settings(recompute=every))
+        layers = trainer.vision.encoder.layers
+        passes = [0] * 5
+        for number, layer in enumerate(layers):
+            layer.layer_norm1.register_forward_hook(partial(count, passes, number))
+        trainer.step(batch())
+
+        # three chunks, each embedded without a graph and with one, and once more where not kept
+        assert passes == [9 if n in numbers else 6 for n in range(5)]
+        assert trainer.plan.num_twice == len(numbers)
+
+
+def count(passes, number, *_):
+    passes[number] += 1
 
 
 def test_a_restored_trainer_takes_the_same_step(settings, trainer_of, tmp_path):

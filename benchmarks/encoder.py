@@ -1,0 +1,270 @@
+"""How many pictures a second does the style encoder train on and score, and at what share of FLOPs?
+
+On a GPU the tower is the paper's so400m at 384 px, on a CPU a small one, which says nothing about a
+GPU. Weights and pictures are random: neither changes the time. Four questions, in one run:
+
+train   chunk sizes x eager or compiled x direct (one pass: 3 forwards' worth) or cached (embedded
+        twice: 4), each a whole step on pictures that are on the device: augmentation, tower, loss
+        of the batch, update
+score   the forward pass alone
+loader  JPEG files to batches in memory, nothing else
+whole   `megastyle train-encoder` on the same files, as a command
+
+  python benchmarks/encoder.py [--config SIZE.json] [--chunks 32,64] [--batch N] [--steps N]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from transformers import SiglipVisionConfig, SiglipVisionModel
+
+from megastyle_cli.models.style_encoder import scaled
+from megastyle_cli.models.tower import StyleTower, new_tower, read_config
+from megastyle_cli.stream.source import read_records
+from megastyle_cli.training.cached import backward_of_batch
+from megastyle_cli.training.data import Augmentation, Loader, augmented, sort_records
+from megastyle_cli.training.losses import style_contrast
+from megastyle_cli.training.sampler import GroupSampler
+
+SMALL = {
+    "hidden_size": 192,
+    "intermediate_size": 768,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 3,
+    "image_size": 64,
+    "patch_size": 16,
+}
+SO400M = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "image_size": 384,
+    "patch_size": 14,
+}
+PASSES = {"direct": 3, "cached": 4, "score": 1}  # in forward passes; a backward pass is two
+CHUNKS_OF_A_CACHED_BATCH = 4
+PICTURES = Path(__file__).parents[1] / "examples" / "pictures" / "contents"
+
+Row = dict[str, Any]
+
+
+def forward_flops(config: SiglipVisionConfig) -> int:
+    """Of one picture; a multiply-add is two. 670 GFLOP for so400m at 384 px."""
+    width, inner = config.hidden_size, config.intermediate_size
+    n = (config.image_size // config.patch_size) ** 2
+    layer = n * (8 * width**2 + 4 * width * inner) + 4 * n**2 * width
+    patches = 2 * n * 3 * config.patch_size**2 * width
+    head = 4 * n * width**2 + 4 * n * width + 4 * width**2 + 4 * width * inner
+    return patches + config.num_hidden_layers * layer + head
+
+
+class Bench:
+    """A tower on a device, and steps of it to be timed."""
+
+    def __init__(self, config: SiglipVisionConfig, steps: int) -> None:
+        self.config, self.steps = config, steps
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        self.device = self.accelerator.device
+        self.is_gpu = self.device.type == "cuda"
+        self.dtype = torch.bfloat16 if self.is_gpu else torch.float32
+        self.augmentation = Augmentation()
+
+    def rows(self, chunks: list[int]) -> Iterator[Row]:
+        """The measured rows of training and scoring, in words and figures."""
+        for is_compiled in (False, True):
+            vision = new_tower(self.config, seed=0).train().to(self.device)
+            if is_compiled:
+                for layer in vision.encoder.layers:
+                    layer.compile()
+            for chunk in chunks:
+                for way in PASSES:
+                    yield self._row(vision, way, chunk, is_compiled)
+            del vision
+
+    def _row(self, vision: SiglipVisionModel, way: str, chunk: int, is_compiled: bool) -> Row:
+        size = chunk * (CHUNKS_OF_A_CACHED_BATCH if way == "cached" else 1)
+        told: Row = {"what": way, "layers": "compiled" if is_compiled else "eager", "chunk": chunk}
+        work = self._scoring(vision, size) if way == "score" else self._step(vision, size, chunk)
+        if self.is_gpu:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            seconds = self._median_s(work)
+        except torch.OutOfMemoryError:
+            return told | {"images_per_s": None}
+        told["images_per_s"] = size / seconds
+        told["tflop_per_s"] = size / seconds * forward_flops(self.config) * PASSES[way] / 1e12
+        if self.is_gpu:
+            told["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        return told
+
+    def _step(self, vision: SiglipVisionModel, size: int, chunk: int) -> Callable[[], None]:
+        tower = StyleTower(vision, self.dtype)
+        optimizer = torch.optim.AdamW(vision.parameters(), lr=0.0, fused=self.is_gpu)
+        side_px = self.config.image_size
+        decoded_px = self.augmentation.decoded_px(side_px)
+        pixels = self._pixels(size, decoded_px)
+        draws = self.augmentation.draws(0, 0, size).to(self.device)
+        styles = torch.arange(size, device=self.device) // 4
+
+        def view(start: int, stop: int) -> torch.Tensor:
+            rows = slice(start, stop)
+            return augmented(pixels[rows], draws[rows], self.augmentation, side_px)
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            backward_of_batch(
+                tower,
+                view,
+                styles,
+                lambda z, y: style_contrast(z, y, 0.1).gradient,
+                self.accelerator,
+                chunk,
+            )
+            optimizer.step()
+
+        return step
+
+    def _scoring(self, vision: SiglipVisionModel, size: int) -> Callable[[], None]:
+        tower = StyleTower(vision, self.dtype)
+        pixels = self._pixels(size, self.config.image_size)
+
+        def score() -> None:
+            with torch.no_grad():
+                tower(scaled(pixels))
+
+        return score
+
+    def _pixels(self, size: int, side_px: int) -> torch.Tensor:
+        drawn = torch.randint(0, 256, (size, 3, side_px, side_px), dtype=torch.uint8)
+        return drawn.to(self.device)
+
+    def _median_s(self, work: Callable[[], None]) -> float:
+        """The median seconds of `steps` runs, after two that compile and settle."""
+        took = []
+        for _ in range(2 + self.steps):
+            self._wait()
+            started = time.perf_counter()
+            work()
+            self._wait()
+            took.append(time.perf_counter() - started)
+        return statistics.median(took[2:])
+
+    def _wait(self) -> None:
+        if self.is_gpu:
+            torch.cuda.synchronize()
+
+
+def make_pictures(folder: Path, count: int, side_px: int) -> Path:
+    """JPEGs in groups of four, cut from the example photographs; their listing."""
+    sources = sorted(PICTURES.glob("*.jpg"))
+    lines = []
+    for number in range(count):
+        with Image.open(sources[number % len(sources)]) as source:
+            shift = number // len(sources) % 32
+            box = (shift, shift, source.width - shift, source.height - shift)
+            picture = source.resize((side_px, side_px), Image.Resampling.BICUBIC, box)
+        picture.save(folder / f"{number}.jpg", quality=95)
+        lines.append({"id": str(number), "file_name": f"{number}.jpg", "style_id": number // 4})
+    listing = folder / "metadata.jsonl"
+    listing.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def loader_row(folder: Path, batch: int, side_px: int, steps: int) -> Row:
+    """Pictures a second from files to batches in memory."""
+    found = sort_records(
+        read_records([str(folder)]), label="style_id", holdout=0, split_key=None, seed=0
+    ).training
+    sampler = GroupSampler(found.styles, groups_per_batch=batch // 4, k=4, seed=0)
+    loader = Loader(found, sampler, side_px=side_px, rank=0, world=1)
+    batches = loader.batches(0, steps + 2)
+    next(batches)
+    started = time.perf_counter()
+    number = sum(len(each.rows) for each in batches)
+    seconds = time.perf_counter() - started
+    loader.close()
+    return {"what": "loader", "images_per_s": number / seconds}
+
+
+def whole_row(folder: Path, config: Path, batch: int, steps: int) -> Row:
+    """The median of what the command itself measures, its first step left out."""
+    out = folder.parent / "run"
+    flags = f"--text-weight 0 --holdout 0 --global-batch {batch} --steps {steps + 1} -q"
+    command = [sys.executable, "-m", "megastyle_cli", "train-encoder", str(folder)]
+    subprocess.run(
+        [*command, "--init", str(config), "-o", str(out), *flags.split()],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    told = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    speeds = [line["images_per_s"] for line in told if "loss" in line]
+    return {"what": "whole", "chunk": "auto", "images_per_s": float(np.median(speeds[1:]))}
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a table of Markdown."""
+    keys = ("what", "layers", "chunk", "images_per_s", "tflop_per_s", "peak_gib")
+    lines = ["| " + " | ".join(keys) + " |", "| --- " * len(keys) + "|"]
+    for row in rows:
+        cells = [row.get(key, "") for key in keys]
+        if row["images_per_s"] is None:
+            cells[3] = "out of memory"
+        shown = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells]
+        lines.append("| " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Prints the table, then the same as one line of JSON."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--config", type=Path, help="size of the tower, as JSON")
+    parser.add_argument("--chunks", help="such as 32,64,96")
+    parser.add_argument("--batch", type=int, help="pictures of a step of loader and whole")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of each row")
+    asked = parser.parse_args()
+    is_gpu = torch.cuda.is_available()
+    told = json.loads(asked.config.read_text()) if asked.config else SO400M if is_gpu else SMALL
+    chunks = asked.chunks or ("32,64,96,128,192" if is_gpu else "32,128")
+    batch = asked.batch or (1024 if is_gpu else 256)
+    with tempfile.TemporaryDirectory() as scratch:
+        config_file = Path(scratch, "size.json")
+        config_file.write_text(json.dumps({"model_type": "siglip_vision_model", **told}))
+        config = read_config(config_file)
+        where = torch.cuda.get_device_name() if is_gpu else f"{os.cpu_count()} cores, no GPU"
+        facts = {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "where": where,
+            "threads": torch.get_num_threads(),
+            "gflop_per_image": round(forward_flops(config) / 1e9, 3),
+            "tower": told,
+        }
+        sys.stdout.write("".join(f"{name}: {value}\n" for name, value in facts.items()))
+        rows = list(Bench(config, asked.steps).rows([int(n) for n in chunks.split(",")]))
+        imgs = Path(scratch, "imgs")
+        imgs.mkdir()
+        decoded_px = Augmentation().decoded_px(config.image_size)
+        make_pictures(imgs, 2 * batch, max(decoded_px, 128))
+        rows.append(loader_row(imgs, batch, decoded_px, asked.steps))
+        rows.append(whole_row(imgs, config_file, batch, asked.steps))
+    sys.stdout.write(f"{table(rows)}\n{json.dumps({**facts, 'rows': rows})}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What is free on a device, and whether a chunk really fits: tried before the first step."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+from megastyle_cli.errors import UNEXPECTED, MegastyleError
+
+log = logging.getLogger(__name__)
+
+MEMINFO = Path("/proc/meminfo")  # Linux
+
+
+def least_free_bytes(accelerator: Accelerator) -> int:
+    """What is free on the fullest device of all ranks, so that they come to the same plan."""
+    free = torch.tensor([free_bytes(accelerator.device)], device=accelerator.device)
+    return int(accelerator.gather(free).min())
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that a process may still take on `device`; of a CPU's, its share among the ranks."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return _free_on_the_machine() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def chunk_that_fits(chunk: int, rehearse: Callable[[int], None], accelerator: Accelerator) -> int:
+    """`chunk`, or the first of its halves that `rehearse` has memory for, on every rank the same.
+
+    `chunk` is the same on all. A rank that ran out of memory amid a step would leave the others
+    waiting for it, so each tries alone and all take the smallest. Raises MegastyleError (exit 1) if
+    one picture is too many.
+    """
+    while True:
+        found = torch.tensor([_tried(chunk, rehearse)], device=accelerator.device)
+        smallest = int(accelerator.gather(found).min())
+        if smallest == chunk:
+            return chunk
+        chunk = smallest
+
+
+def _tried(chunk: int, rehearse: Callable[[int], None]) -> int:
+    """The chunk if there is memory for it, else half of it."""
+    try:
+        rehearse(chunk)
+        return chunk
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            raise
+        if chunk == 1:
+            raise MegastyleError(
+                "there is no memory for a single picture",
+                hint="give --recompute all, a smaller tower, or a device with more memory",
+                exit_code=UNEXPECTED,
+            ) from error
+    finally:
+        clear_device_cache(garbage_collection=True)
+    half = -(-chunk // 2)
+    log.warning("out of memory with %d pictures at once; going on with %d", chunk, half)
+    return half
+
+
+def _free_on_the_machine() -> int:
+    if MEMINFO.exists():
+        facts = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        return int(facts["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

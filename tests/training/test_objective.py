@@ -1,0 +1,49 @@
+"""The weighed sum of both terms: its gradient is the sum of theirs, with prompts by style."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from megastyle_cli.training.losses import image_text, style_contrast
+from megastyle_cli.training.objective import Objective
+from megastyle_cli.training.prompts import TextSide
+
+STYLES = torch.tensor([3, 3, 0, 0, 5])
+
+
+@pytest.fixture
+def z():
+    return functional.normalize(torch.randn(5, 6, generator=torch.manual_seed(1)))
+
+
+@pytest.fixture
+def text():
+    rows = torch.randn(7, 6, generator=torch.manual_seed(2))
+    vectors = functional.normalize(rows).numpy().astype(np.float32)
+    return TextSide(vectors=vectors, scale=9.0, bias=-4.0, name="drawn")
+
+
+def test_the_gradient_is_the_weighed_sum_over_the_prompts_of_the_batch(z, text):
+    objective = Objective(0.2, 0.7, text, torch.device("cpu"))
+
+    gradient = objective(z, STYLES)
+
+    contrast = style_contrast(z, STYLES, 0.2)
+    own = torch.tensor([1, 1, 0, 0, 2])  # of the styles 0, 3 and 5, which are in the batch
+    agreement = image_text(z, torch.from_numpy(text.vectors)[[0, 3, 5]], own, 9.0, -4.0)
+    assert torch.allclose(gradient, contrast.gradient + 0.7 * agreement.gradient)
+    losses = objective.losses
+    assert losses["style_loss"] == float(contrast.loss)
+    assert losses["text_loss"] == float(agreement.loss)
+    assert losses["loss"] == pytest.approx(losses["style_loss"] + 0.7 * losses["text_loss"])
+    assert losses["without_positive"] == pytest.approx(1 / 5)
+
+
+def test_without_a_text_side_it_is_the_contrast_alone(z):
+    objective = Objective(0.2, 0.0, None, torch.device("cpu"))
+
+    gradient = objective(z, STYLES)
+
+    assert torch.equal(gradient, style_contrast(z, STYLES, 0.2).gradient)
+    assert "text_loss" not in objective.losses
