@@ -4,20 +4,31 @@ Examples:
 
   megastyle retrieve query.jpg --index gallery/
   megastyle retrieve queries/ --index synth/metadata.jsonl --top 5 -o found.jsonl --page found.html
-  megastyle caption imgs/ | megastyle retrieve --index imgs/ --top 3
+  megastyle retrieve --index gallery.index --add gallery/
+  megastyle retrieve a.jpg b.jpg --prototype --index gallery.index
+  megastyle retrieve --text "ink wash" --model siglip/ --index photos.index
 
-Each query record gets `neighbors`: id, score (cosine in [-1, 1]) and file_name, best first. The
-builtin encoder is a weight-free style descriptor: statistics of colour, edges and texture. --model
-takes what train-encoder makes, or the released encoder, instead.
+Each query gets `neighbors`: id, score (cosine in [-1, 1], or CSLS) and file_name, best first.
+--add builds an index that stays, or adds to it what it does not hold; stop it when you like, the
+same command goes on. An index is only searched with the encoder that made it.
+
+The builtin encoder is statistics of colour, edges and texture: it tells icon sets and renderings
+apart; for paintings and photographs its answers have not been judged. --model takes what
+train-encoder makes, or the released encoder, instead.
 """
 
-from functools import partial
-from typing import Annotated, Any
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from megastyle_cli import options
 from megastyle_cli.errors import MegastyleError
+
+if TYPE_CHECKING:
+    from megastyle_cli.stream.progress import Tally
+    from megastyle_cli.stream.spool import Spool
 
 DECODED_PX = 384
 
@@ -29,7 +40,15 @@ def main(
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="Pictures, folder or JSON lines to search; may be repeated.",
+            help="What to search: pictures, folders, JSON lines (repeat), or one saved index.",
+            show_default=False,
+        ),
+    ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Add these pictures to the saved index, made if need be; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -37,6 +56,31 @@ def main(
     keep_self: Annotated[
         bool, typer.Option("--keep-self", help="Let a query find itself in the index.")
     ] = False,
+    prototype: Annotated[
+        bool, typer.Option("--prototype", help="All queries are one: their mean.")
+    ] = False,
+    prototype_by: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="One query for each value of KEY.", show_default=False),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORDS", help="Query by words; may be repeated.", show_default=False),
+    ] = None,
+    text_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Query by the text under KEY.", show_default=False),
+    ] = None,
+    score: Annotated[
+        Literal["cosine", "csls"],
+        typer.Option(metavar="cosine|csls", help="csls: a row near to everything counts for less."),
+    ] = "cosine",
+    method: Annotated[
+        Literal["exact", "hnsw", "ivf"],
+        typer.Option(
+            metavar="exact|hnsw|ivf", help="hnsw, ivf: faster over many rows; recall is measured."
+        ),
+    ] = "exact",
     output: options.Output = "-",
     errors: options.Errors = None,
     max_errors: options.MaxErrors = "0",
@@ -60,33 +104,33 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.models.backend import locate
     from megastyle_cli.record import Run, noted
-    from megastyle_cli.steps.retrieve import build_index, retrieve
+    from megastyle_cli.steps.retrieve import retrieve, retrieve_prototypes
     from megastyle_cli.stream.images import read_pictures
-    from megastyle_cli.stream.job import Flow, run_job
-    from megastyle_cli.stream.source import read_records
+    from megastyle_cli.stream.job import Flow, run_barrier, run_job
+    from megastyle_cli.stream.progress import Tally
     from megastyle_cli.view.show import check_views, write_views
 
     if not index:
         raise MegastyleError("retrieve needs pictures to search", hint="give --index FOLDER")
+    is_prototype = prototype or prototype_by is not None
+    if is_prototype and (resume or shard):
+        raise MegastyleError(
+            "a prototype needs all its queries at once", hint="leave out --resume and --shard"
+        )
     check_views(sheet, page)
     backend = options.encoder(backend, model)
     locate("style_encoder", backend)
+    load_encoder = cache(partial(options.load_encoder, backend, model))
     read = partial(read_pictures, max_side_px=options.decoded_px(model, DECODED_PX))
-    bank = read_records(index)
     told = {**options.told(backend, model), "top": top, "keep_self": keep_self}
+    unusual = {"prototype": prototype, "prototype_by": prototype_by, "text_key": text_key}
+    told |= {name: value for name, value in unusual.items() if value}
+    told |= {"score": score} if score != "cosine" else {}
+    told |= {"method": method} if method != "exact" else {}
     run = Run("retrieve", told, __version__)
-
-    def load_step(_: Any) -> Any:
-        encoder = options.load_encoder(backend, model)
-        built = build_index(bank, encoder, read)
-        facts = {"model": encoder.name, "run": run.key, "index": built.fingerprint}
-        step = partial(
-            retrieve, index=built, encoder=encoder, read=read, k=top, keep_self=keep_self
-        )
-        return lambda records: noted(step(records), "retrieve", **facts)
-
     flow = Flow(
-        inputs=options.inputs_or_stdin(inputs, context),
+        inputs=[],
+        given=[{text_key or "text": words} for words in text or []],
         output=output,
         errors=errors,
         max_errors=max_errors,
@@ -102,6 +146,144 @@ def main(
         dry_run=dry_run,
         quiet=quiet,
     )
-    done = run_job(run, flow, load_step)
+    if add:
+        is_last = not inputs and not text
+        code = _grow(index, add, run, flow, load_encoder, read, is_last=is_last)
+        if code or is_last:
+            return code
+    if inputs or not text:
+        flow.inputs.extend(options.inputs_or_stdin(inputs, context))
+    load = _loader(index, load_encoder, read, method, is_calibrated=score == "csls")
+
+    def step(tally: Tally, step_of: Any) -> Any:
+        built, search = load(tally)
+        encoder = load_encoder()
+        facts = {"model": encoder.name, "run": run.key, "index": built.fingerprint}
+        bound = partial(
+            step_of,
+            index=built,
+            encoder=encoder,
+            read=read,
+            k=top,
+            keep_self=keep_self,
+            search=search,
+            text_key=text_key,
+        )
+        return lambda records: noted(bound(records), "retrieve", **facts)
+
+    def fold(queries: "Spool", tally: "Tally") -> Iterator[Any]:
+        if len(queries):  # no query needs no model
+            yield from step(tally, partial(retrieve_prototypes, by=prototype_by))(queries.read())
+
+    if is_prototype:
+        done = run_barrier(run, flow, fold)
+    else:
+        tally = Tally("retrieve")
+        done = run_job(run, flow, lambda _: step(tally, retrieve), tally=tally)
     write_views(done.records, sheet, page, title="Found by style")
     return done.code
+
+
+def _grow(
+    index: list[str],
+    add: list[str],
+    run: Any,
+    flow: Any,
+    load_encoder: Any,
+    read: Any,
+    *,
+    is_last: bool,
+) -> int:
+    """Adds what `add` names to the saved index; the exit code."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from megastyle_cli.steps.retrieve import check_same_encoder, index_rows, probe
+    from megastyle_cli.stream.failures import ErrorsFile
+    from megastyle_cli.stream.index import GrowingIndex, entry, index_places, probe_picture
+    from megastyle_cli.stream.job import run_job
+    from megastyle_cli.stream.sink import Sink
+
+    if len(index) > 1:
+        raise MegastyleError(
+            f"--add fills one index, not {len(index)}", hint="give one --index DIR"
+        )
+    if flow.shard:
+        raise MegastyleError("an index is filled by one process", hint="leave out --shard")
+    if is_last and (flow.output != "-" or flow.keep):
+        raise MegastyleError(
+            "-o, --sheet and --page show what queries found, and there are none",
+            hint="name the queries, or leave them out",
+        )
+    folder = Path(index[0])
+    growing = GrowingIndex(folder)
+    where = index_places(folder, flow.errors if is_last else None)
+    failures = ErrorsFile(where.errors, run.command, resume=True, overwrite=False)
+
+    def load_step(_: Any) -> Any:
+        encoder = load_encoder()
+        seen = probe(encoder, probe_picture())
+        if growing.header is not None:
+            standing = growing.header
+            check_same_encoder(str(folder), standing.encoder, standing.probe, encoder, seen)
+        told = {key: run.options[key] for key in ("backend", "model") if key in run.options}
+        growing.made_by(encoder.name, told, seen)
+        return partial(index_rows, encoder=encoder, read=read)
+
+    adding = replace(
+        flow,
+        inputs=add,
+        given=[],
+        output=str(folder),
+        resume=True,
+        limit=flow.limit if is_last else None,
+        paths=flow.paths if is_last else None,
+        keep=False,
+        stats=flow.stats if is_last else None,
+    )
+    sink = Sink(where, run, growing, failures, notes_first=False, line=entry)
+    return run_job(run, adding, load_step, instead=sink).code
+
+
+def _loader(
+    index: list[str], load_encoder: Any, read: Any, method: Any, *, is_calibrated: bool
+) -> Any:
+    """What gives the index and its search once queries are there; a bad index is refused now."""
+    from pathlib import Path
+
+    from megastyle_cli.steps.retrieve import Index, build_index, check_same_encoder, probe
+    from megastyle_cli.steps.search import prepare
+    from megastyle_cli.stream.index import is_saved_index, open_index, probe_picture
+    from megastyle_cli.stream.shelf import Shelf
+    from megastyle_cli.stream.source import read_records
+
+    stay = [name for name in index if is_saved_index(name)]
+    if stay and len(index) > 1:
+        raise MegastyleError(
+            f"{stay[0]} is a saved index and is searched alone",
+            hint="give one --index, or --add the rest to it",
+        )
+    saved = open_index(Path(stay[0])) if stay else None
+    bank = iter(()) if saved else read_records(index)
+
+    def load(tally: Any) -> Any:
+        encoder = load_encoder()
+        if saved is None:
+            built, shelf = build_index(bank, encoder, read), None
+        else:
+            header = saved.header
+            seen = probe(encoder, probe_picture())
+            check_same_encoder(str(saved.folder), header.encoder, header.probe, encoder, seen)
+            built = Index(
+                vectors=saved.vectors,
+                ids=saved.ids,
+                file_names=saved.file_names,
+                model=header.encoder,
+            )
+            shelf = Shelf(saved.folder)
+        prepared = prepare(built.vectors, method, calibrated=is_calibrated, shelf=shelf)
+        tally.measured.update(prepared.measured)
+        tally.remarks.extend(prepared.remarks)
+        return built, prepared.search
+
+    return load

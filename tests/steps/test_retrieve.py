@@ -7,7 +7,13 @@ from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
 from megastyle_cli.record import Failure
 from megastyle_cli.steps import vectors as vectors_module
-from megastyle_cli.steps.retrieve import Index, retrieve
+from megastyle_cli.steps.retrieve import (
+    Index,
+    check_same_encoder,
+    probe,
+    retrieve,
+    retrieve_prototypes,
+)
 from megastyle_cli.steps.vectors import nearest, rounded
 from tests.conftest import draw
 
@@ -43,9 +49,9 @@ def run(records, index, k=3, keep_self=False):
     )
 
 
-@pytest.mark.parametrize("cells", [1, 300, 2**24])
+@pytest.mark.parametrize("cells", [1, 300, 2**20])
 def test_nearest_equals_brute_force_whatever_the_block(monkeypatch, cells):
-    monkeypatch.setattr(vectors_module, "SCREEN_CELLS", cells)
+    monkeypatch.setattr(vectors_module, "EXACT_CELLS", cells)
     queries, bank = unit_rows(37, 16, 1), unit_rows(200, 16, 2)
 
     scores, rows = nearest(queries, bank, 5)
@@ -188,3 +194,74 @@ def test_an_index_whose_parts_do_not_fit_is_refused(change, message):
 
     with pytest.raises(MegastyleError, match=message):
         Index(**(parts | change))
+
+
+def test_many_equal_rows_are_all_looked_at():
+    bank = np.repeat(unit_rows(2, 32), 400, axis=0)[np.random.default_rng(0).permutation(800)]
+    best = np.flatnonzero((bank == bank[5]).all(axis=1))
+
+    scores, rows = nearest(bank[[5]], bank, 30)
+
+    assert rows[0].tolist() == best[:30].tolist()
+    assert len(set(scores[0])) == 1
+
+
+def test_a_few_that_may_find_little_do_not_change_the_others():
+    queries, bank = unit_rows(3, 16, 1), unit_rows(100, 16, 2)
+
+    _, rows = nearest(queries, bank, 5, [range(98), [], []])
+
+    assert sorted(rows[0, :2]) == [98, 99]
+    assert rows[0, 2:].tolist() == [-1, -1, -1]
+    assert np.array_equal(rows[1:], nearest(queries[1:], bank, 5)[1])
+
+
+def test_a_prototype_is_the_mean_of_its_queries(index):
+    records = [{"id": f"q{name}", "file_name": name} for name in ("1", "4", "broken", "7")]
+
+    failure, found = retrieve_prototypes(
+        records, index=index, encoder=StyleDescriptor(), read=read, k=3
+    )
+
+    mean = index.vectors[[1, 4, 7]].astype(np.float64).mean(axis=0)
+    cosines = index.vectors.astype(np.float64) @ (mean / np.linalg.norm(mean))
+    best = np.argsort(-cosines)[:3]
+    assert failure.kind == "bad_image"
+    assert found["prototype_of"] == ["q1", "q4", "q7"]
+    assert [near["id"] for near in found["neighbors"]] == [f"id{row}" for row in best]
+    assert [near["score"] for near in found["neighbors"]] == cosines[best].round(4).tolist()
+
+
+def test_a_prototype_has_the_same_id_in_any_order(index):
+    records = [{"id": f"q{n}", "file_name": str(n)} for n in range(4)]
+
+    ids = {
+        next(retrieve_prototypes(order, index=index, encoder=StyleDescriptor(), read=read, k=1))[
+            "id"
+        ]
+        for order in (records, records[::-1])
+    }
+
+    assert len(ids) == 1
+
+
+def test_the_encoder_that_made_an_index_is_known_again():
+    encoder, picture = StyleDescriptor(), draw(3)
+    seen = probe(encoder, picture)
+
+    check_same_encoder("x", encoder.name, seen.tolist(), encoder, seen)
+
+
+@pytest.mark.parametrize(
+    ("known", "made_by", "message"),
+    [
+        (lambda seen: seen, "a@12345678", "made by a@12345678, and this is style-statistics"),
+        (lambda seen: seen[:-1], "style-statistics", "1355 and 1356 dimensions"),
+        (lambda seen: np.roll(seen, 1), "style-statistics", "sees the same picture differently"),
+    ],
+)
+def test_another_encoder_than_the_one_of_the_index_is_refused(known, made_by, message):
+    seen = probe(StyleDescriptor(), draw(3))
+
+    with pytest.raises(MegastyleError, match=message):
+        check_same_encoder("x", made_by, known(seen).tolist(), StyleDescriptor(), seen)

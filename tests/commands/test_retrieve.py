@@ -1,0 +1,210 @@
+"""What `retrieve` promises of saved indexes, prototypes and words, run as the real command."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import draw, jsonl, lines
+from tests.models.test_text_image import siglip_folder
+
+
+def neighbors(done):
+    assert done.returncode == 0, done.stderr.decode()
+    return [record["neighbors"] for record in lines(done.stdout)]
+
+
+def refused(done, *words):
+    said = done.stderr.decode()
+    assert done.returncode == 2, said
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1, said
+    for word in words:
+        assert word in said
+    return True
+
+
+@pytest.fixture
+def built(megastyle, pictures, tmp_path):
+    done = megastyle("retrieve", "--index", "x", "--add", pictures, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == b""
+    return tmp_path
+
+
+def test_a_saved_index_finds_what_its_folder_finds(megastyle, built):
+    saved = megastyle("retrieve", "imgs", "--index", "x", cwd=built)
+    folder = megastyle("retrieve", "imgs", "--index", "imgs", cwd=built)
+
+    assert saved.returncode == 0
+    assert saved.stdout == folder.stdout
+
+
+def test_pictures_that_are_there_are_not_added_again(megastyle, built):
+    draw(7).save(built / "imgs" / "7.png")
+
+    done = megastyle("retrieve", "--index", "x", "--add", "imgs", cwd=built)
+
+    assert b"1 in (6 done before)" in done.stderr
+    assert len(lines(built / "x" / "records.jsonl")) == 7
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_told(megastyle, built):
+    (built / "imgs" / "bad.png").write_bytes(b"no picture")
+
+    done = megastyle("retrieve", "--index", "x", "--add", "imgs", cwd=built)
+
+    assert done.returncode == 3
+    assert [record["_error"]["kind"] for record in lines(built / "x" / "errors.jsonl")] == [
+        "bad_image"
+    ]
+    assert len(neighbors(megastyle("retrieve", "imgs/0.png", "--index", "x", cwd=built))[0]) == 5
+
+
+def test_a_killed_build_goes_on_where_it_was_safe(megastyle, tmp_path):
+    (tmp_path / "imgs").mkdir()
+    for seed in range(200):
+        draw(seed, 256, 256).save(tmp_path / "imgs" / f"{seed:03}.png")
+    command = [sys.executable, "-m", "megastyle_cli", "retrieve", "--index", "x", "--add", "imgs"]
+    process = subprocess.Popen([*command, "--batch-size", "4"], cwd=tmp_path, stderr=-3)
+    while process.poll() is None and not (tmp_path / "x" / "index.json.partial").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    done = megastyle("retrieve", "--index", "x", "--add", "imgs", cwd=tmp_path)
+
+    assert done.returncode == 0
+    names = [record["file_name"] for record in lines(tmp_path / "x" / "records.jsonl")]
+    assert names == [f"../imgs/{seed:03}.png" for seed in range(200)]
+
+
+def test_another_encoder_is_refused_by_both_names(megastyle, built):
+    done = megastyle("retrieve", "imgs", "--index", "x", "--backend", "edges", cwd=built)
+
+    assert refused(done, "style-statistics", "edge-texture")
+
+
+def test_adding_with_another_encoder_changes_nothing(megastyle, built):
+    before = (built / "x" / "vectors.f32").read_bytes()
+    draw(9).save(built / "9.png")
+
+    done = megastyle(
+        *("retrieve", "--index", "x", "--add", "9.png", "--backend", "edges"), cwd=built
+    )
+
+    assert refused(done, "style-statistics", "edge-texture")
+    assert (built / "x" / "vectors.f32").read_bytes() == before
+
+
+@pytest.mark.parametrize("method", ["hnsw", "ivf"])
+def test_recall_is_said_and_in_the_stats(megastyle, built, method):
+    done = megastyle(
+        *("retrieve", "imgs", "--index", "x", "--method", method, "--stats", "s.json"), cwd=built
+    )
+
+    assert f"{method}: recall@10 1.000 on 6 rows".encode() in done.stderr
+    assert '"recall_10": 1.0' in (built / "s.json").read_text()
+
+
+def test_a_damaged_faiss_file_is_refused(megastyle, built):
+    megastyle("retrieve", "imgs", "--index", "x", "--method", "hnsw", cwd=built)
+    path = built / "x" / "hnsw.faiss"
+    path.write_bytes(path.read_bytes()[:-100])
+
+    done = megastyle("retrieve", "imgs", "--index", "x", "--method", "hnsw", cwd=built)
+
+    assert refused(done, "x/hnsw.faiss is damaged")
+
+
+def test_a_prototype_is_one_query_that_does_not_find_its_members(megastyle, built):
+    query = ("imgs/0.png", "imgs/3.png", "--prototype")
+    done = megastyle("retrieve", *query, "--index", "x", cwd=built)
+    (record,) = lines(done.stdout)
+
+    assert record["file_name"] in ("imgs/0.png", "imgs/3.png")
+    assert len(record["prototype_of"]) == 2
+    assert not {near["id"] for near in record["neighbors"]} & set(record["prototype_of"])
+    assert len(record["neighbors"]) == 4
+
+
+def test_a_prototype_of_one_finds_what_the_picture_finds(megastyle, built):
+    one = megastyle("retrieve", "imgs/2.png", "--prototype", "--index", "x", cwd=built)
+    plain = megastyle("retrieve", "imgs/2.png", "--index", "x", cwd=built)
+
+    assert neighbors(one) == neighbors(plain)
+
+
+def test_there_is_a_prototype_for_each_value_of_a_key(megastyle, built):
+    told = [{"file_name": f"imgs/{n}.png", "set": "ab"[n % 2]} for n in range(4)]
+    jsonl(built / "q.jsonl", [*told, {"file_name": "imgs/5.png"}])
+
+    done = megastyle("retrieve", "q.jsonl", "--prototype-by", "set", "--index", "x", cwd=built)
+
+    assert [record["set"] for record in lines(done.stdout)] == ["a", "b"]
+    assert done.returncode == 3
+    assert b"has no 'set' to belong to" in done.stderr
+
+
+def test_words_need_an_encoder_with_a_text_side(megastyle, built):
+    done = megastyle("retrieve", "--text", "ink wash", "--index", "x", cwd=built)
+
+    assert refused(done, "style-statistics has no text side")
+
+
+def test_words_and_records_of_words_ask_the_same(megastyle, pictures, tmp_path):
+    siglip_folder(tmp_path / "model")
+    jsonl(tmp_path / "q.jsonl", [{"id": "w", "style": "ink wash", "file_name": "imgs/0.png"}])
+    searched = ("--index", "imgs", "--model", "model")
+
+    flags = megastyle("retrieve", "--text", "ink wash", *searched, cwd=tmp_path)
+    records = megastyle("retrieve", "q.jsonl", "--text-key", "style", *searched, cwd=tmp_path)
+
+    assert lines(flags.stdout)[0]["text"] == "ink wash"
+    assert neighbors(flags) == neighbors(records)
+
+
+def test_an_index_stays_the_encoders_own_when_the_model_is_moved(megastyle, pictures, tmp_path):
+    siglip_folder(tmp_path / "model")
+    megastyle("retrieve", "--index", "x", "--add", "imgs", "--model", "model", cwd=tmp_path)
+    (tmp_path / "model").rename(tmp_path / "moved")
+
+    done = megastyle("retrieve", "imgs", "--index", "x", "--model", "moved", cwd=tmp_path)
+
+    assert len(neighbors(done)) == 6
+
+
+def test_an_index_that_is_not_there_is_refused(megastyle, built):
+    done = megastyle("retrieve", "imgs", "--index", "y", cwd=built)
+
+    assert refused(done, "y does not exist")
+
+
+def test_a_folder_without_queries_is_refused(megastyle, built):
+    (built / "empty").mkdir()
+
+    done = megastyle("retrieve", "empty", "--index", "x", cwd=built)
+
+    assert refused(done, "empty holds no pictures")
+
+
+def test_a_full_disk_leaves_the_index_as_it_was(megastyle, built):
+    for seed in range(20, 60):
+        draw(seed).save(built / "imgs" / f"{seed}.png")
+    before = (built / "x" / "index.json").read_bytes()
+    limited = "ulimit -f 40; exec {} -m megastyle_cli retrieve --index x --add imgs"
+
+    done = subprocess.run(
+        ["bash", "-c", limited.format(sys.executable)],
+        cwd=built,
+        capture_output=True,
+        check=False,
+    )
+    again = megastyle("retrieve", "imgs/0.png", "--index", "x", cwd=built)
+
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert (built / "x" / "index.json").read_bytes() == before
+    assert len(neighbors(again)[0]) == 5
