@@ -10,7 +10,12 @@ from megastyle_cli.errors import BadRecord
 from megastyle_cli.models.backend import Captioner, Description
 from megastyle_cli.record import Failure, Record, note
 from megastyle_cli.steps.pictures import Read, pictures_of
-from megastyle_cli.style import ATTRIBUTE_KEYS, attribute_keys, style_sentence
+from megastyle_cli.style import (
+    ATTRIBUTE_KEYS,
+    StyleAttributes,
+    attribute_keys,
+    style_sentence,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,6 +42,9 @@ def caption(
     for record, picture, description in zip(batch, pictures, seen, strict=True):
         if isinstance(picture, BadRecord):
             yield Failure(record, picture.kind, picture.message)
+        elif isinstance(description, BadRecord):
+            about = f"{record['file_name']}: {description.message}"
+            yield Failure(record, description.kind, about)
         else:
             yield _told(record, description, schema, captioner.name, run)
 
@@ -52,9 +60,9 @@ def _described(
     captioner: Captioner,
     pictures: Sequence[Image | BadRecord],
     questions: Sequence[Kind | None],
-) -> list[Description]:
+) -> list[Description | BadRecord]:
     """A description for each picture, in order; an empty one where there is nothing to ask."""
-    descriptions = [Description()] * len(pictures)
+    descriptions: list[Description | BadRecord] = [Description()] * len(pictures)
     for question in {asked for asked in questions if asked is not None}:
         rows, asked = [], []
         for row, picture in enumerate(pictures):
@@ -68,12 +76,14 @@ def _described(
 
 def _told(record: Record, seen: Description, schema: Schema, model: str, run: str) -> Record:
     told = dict(record)
-    if seen.style is not None:
+    if seen.style is not None or seen.sentence is not None:
+        attributes = seen.style or StyleAttributes()
         told = {key: value for key, value in record.items() if key not in ATTRIBUTE_KEYS}
-        told |= {"style": style_sentence(seen.style, schema), **attribute_keys(seen.style)}
+        told["style"] = seen.sentence or style_sentence(attributes, schema)
+        told |= attribute_keys(attributes)
     if seen.content is not None:
         told["content"] = seen.content
-    facts: dict[str, Any] = {"model": model, "run": run}
+    facts: dict[str, Any] = {"model": model, "run": run, **seen.notes}
     if seen.confidence:
         facts["confidence"] = {name: round(sure, 2) for name, sure in seen.confidence.items()}
     return note(told, "caption", **facts)

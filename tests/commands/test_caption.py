@@ -1,0 +1,273 @@
+"""`caption` with models that answer, as a command: against a real server and a real tiny model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from tests.chat_server import CONTENT, MODEL, SENTENCE, Fault, serving, well
+from tests.conftest import draw, lines
+from tests.models.tiny_vlm import save_tiny_vlm
+
+
+@pytest.fixture
+def many(tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for seed in range(24):
+        draw(seed, 64 + seed).save(folder / f"{seed:02}.png")
+    return folder
+
+
+def ids(path):
+    return Counter(record["id"] for record in lines(path))
+
+
+def number_of(asked):
+    """Which of `many` is asked about."""
+    return asked.picture.size[0] - 64
+
+
+def test_records_hold_style_attributes_and_content(megastyle, pictures, tmp_path):
+    out = tmp_path / "out.jsonl"
+    with serving() as server:
+        ended = megastyle("caption", pictures, "--base-url", server.url, "-o", out)
+
+    assert ended.returncode == 0, ended.stderr
+    assert len(server.asked) == 12
+    for record in lines(out):
+        assert record["content"] == CONTENT and record["style_medium"] == "layered paper"
+        assert record["style"].endswith("in layered paper.")
+        assert record["_megastyle"]["caption"]["model"] == MODEL
+
+
+def test_concurrency_changes_nothing_but_the_speed(megastyle, many, tmp_path):
+    def numbered(asked):
+        return f"Picture number {number_of(asked)} shows flat shapes"
+
+    with serving(numbered) as server:
+        for n in (1, 7, 64):
+            flags = ("--kind", "content", "--concurrency", n, "-o", tmp_path / f"{n}.jsonl")
+            ended = megastyle("caption", many, "--base-url", server.url, *flags)
+            assert ended.returncode == 0, ended.stderr
+
+    one, seven, more = ((tmp_path / f"{n}.jsonl").read_bytes() for n in (1, 7, 64))
+    assert one == seven == more
+    assert [f"number {n} " in record["content"] for n, record in enumerate(lines(one))] == [
+        True
+    ] * 24
+
+
+def test_with_every_kind_of_fault_nothing_is_lost_and_nothing_twice(megastyle, many, tmp_path):
+    faults = [
+        Fault(status=429, headers={"Retry-After": "0"}),
+        Fault(status=500),
+        Fault(drop=True),
+        Fault(wait_s=3.0),
+        Fault(body=b'{"choices": [{"message": {"cont'),
+        "!!!!!!!!!!!!!!!!!!!!",
+        "I'm sorry, I can't help with that.",
+    ]
+
+    def faulty_at_first(asked):
+        return faults[number_of(asked) % 7] if asked.number == 0 else well(asked)
+
+    flags = ("--schema", "v1", "--kind", "style", "--timeout", 2)
+    with serving() as server:
+        megastyle("caption", many, "--base-url", server.url, *flags, "-o", tmp_path / "a.jsonl")
+    with serving(faulty_at_first) as server:
+        flags += ("--stats", tmp_path / "stats.json")
+        ended = megastyle(
+            "caption", many, "--base-url", server.url, *flags, "-o", tmp_path / "b.jsonl"
+        )
+
+    assert ended.returncode == 0, ended.stderr
+    assert ids(tmp_path / "b.jsonl") == ids(tmp_path / "a.jsonl")
+    assert len(server.asked) == 48
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert stats["refused_answers"] == {"garbage": 3, "refusal": 3}
+    assert b"answers not used: 3 garbage, 3 refusal" in ended.stderr
+    attempts = [r["_megastyle"]["caption"]["attempts"] for r in lines(tmp_path / "b.jsonl")]
+    assert attempts == [2 if n % 7 > 4 else 1 for n in range(24)]
+
+
+def test_a_server_that_answers_for_half_leaves_the_others_to_be_resumed(megastyle, many, tmp_path):
+    def for_even_ones(asked):
+        return well(asked) if number_of(asked) % 2 == 0 else Fault(status=500)
+
+    out = tmp_path / "out.jsonl"
+    flags = ("--kind", "content", "--retries", 0, "-o", out)
+    with serving(for_even_ones) as server:
+        first = megastyle("caption", many, "--base-url", server.url, *flags)
+    failed = lines(tmp_path / "out.errors.jsonl")
+    with serving() as server:
+        second = megastyle("caption", many, "--base-url", server.url, *flags, "--resume")
+
+    assert (first.returncode, second.returncode) == (3, 0)
+    assert {record["_error"]["kind"] for record in failed} == {"model_error"} and len(failed) == 12
+    assert len(server.asked) == 12
+    assert len(ids(out)) == 24 and set(ids(out).values()) == {1}
+    assert not (tmp_path / "out.errors.jsonl").exists()
+
+
+def test_killed_and_resumed_gives_the_identical_set_of_records(megastyle, many, tmp_path):
+    for seed in range(24, 40):
+        draw(seed, 64 + seed).save(many / f"{seed:02}.png")
+    out = tmp_path / "out.jsonl"
+    flags = ("--kind", "content", "--concurrency", "1")
+    with serving() as server:
+        megastyle("caption", many, "--base-url", server.url, *flags, "-o", tmp_path / "whole.jsonl")
+    victims = []
+
+    def kills_in_the_second_batch(asked):
+        if len(server.asked) == 36:
+            victims[0].send_signal(signal.SIGKILL)
+        return well(asked)
+
+    command = [sys.executable, "-m", "megastyle_cli", "caption", str(many), *flags]
+    with serving(kills_in_the_second_batch) as server:
+        command += ["--base-url", server.url, "-o", str(out)]
+        victims.append(subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ))
+        assert victims[0].wait() == -signal.SIGKILL
+    assert not out.exists()
+    with serving() as server:
+        ended = megastyle("caption", many, "--base-url", server.url, *flags, "-o", out, "--resume")
+
+    assert ended.returncode == 0, ended.stderr
+    assert len(server.asked) == 8  # the first batch of 32 was safe
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_ranks_and_shards_split_the_work_and_lose_none(megastyle, many, tmp_path):
+    with serving() as server:
+        flags = ("--kind", "content", "--base-url", server.url)
+        megastyle("caption", many, *flags, "-o", tmp_path / "whole.jsonl")
+        for shard in ("0/2", "1/2"):
+            for rank in ("0", "1"):
+                ended = megastyle(
+                    *("caption", many, *flags, "--shard", shard, "-o", tmp_path / "parts"),
+                    RANK=rank,
+                    WORLD_SIZE="2",
+                )
+                assert ended.returncode == 0, ended.stderr
+
+    parts = [ids(path) for path in (tmp_path / "parts").glob("part-*-of-00004.jsonl")]
+    assert len(parts) == 4 and all(parts)
+    assert sum(parts, Counter()) == ids(tmp_path / "whole.jsonl")
+
+
+@pytest.mark.parametrize("status, word", [(401, b"OPENAI_API_KEY"), (404, b"--model")])
+def test_a_wrong_key_or_model_is_one_sentence_and_loses_nothing(
+    megastyle, pictures, tmp_path, status, word
+):
+    with serving(lambda asked: Fault(status=status), models=None) as server:
+        flags = ("--base-url", server.url, "--model", "some", "-o", tmp_path / "out.jsonl")
+        ended = megastyle("caption", pictures, *flags)
+
+    assert ended.returncode == 2
+    assert word in ended.stderr and b"Traceback" not in ended.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_key_is_written_nowhere(megastyle, pictures, tmp_path):
+    with serving() as server:
+        flags = ("--base-url", server.url, "-o", tmp_path / "out.jsonl", "-vv")
+        ended = megastyle("caption", pictures, *flags, OPENAI_API_KEY="sk-secret")
+
+    written = b"".join(path.read_bytes() for path in tmp_path.glob("out*"))
+    assert server.asked[0].headers["Authorization"] == "Bearer sk-secret"
+    assert b"sk-secret" not in ended.stdout + ended.stderr + written
+
+
+def test_a_bad_picture_is_one_failure_and_is_not_sent(megastyle, pictures, tmp_path):
+    (pictures / "0.png").write_bytes(b"")
+    with serving() as server:
+        flags = ("--kind", "content", "--base-url", server.url, "-o", tmp_path / "out.jsonl")
+        ended = megastyle("caption", pictures, *flags)
+
+    assert ended.returncode == 3
+    (failed,) = lines(tmp_path / "out.errors.jsonl")
+    assert failed["_error"]["kind"] == "bad_image" and len(server.asked) == 5
+
+
+def test_pictures_are_sent_shrunk_and_upright(megastyle, tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    draw(1, 900, 600).save(tmp_path / "wide.jpg", exif=turned)
+    with serving() as server:
+        for flags in ((), ("--max-side", 96)):
+            flags += ("--kind", "content", "--base-url", server.url)
+            megastyle("caption", tmp_path / "wide.jpg", *flags)
+
+    assert [asked.picture.size for asked in server.asked] == [(341, 512), (64, 96)]
+
+
+def test_judged_captions_get_verdicts_and_shares(megastyle, pictures, tmp_path):
+    stats = tmp_path / "stats.json"
+    with serving() as server:
+        captions = megastyle("caption", pictures, "--base-url", server.url).stdout
+        flags = ("--judge", "--base-url", server.url, "--stats", stats)
+        ended = megastyle("caption", *flags, stdin=captions, cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    before, after = lines(captions), lines(ended.stdout)
+    assert [record["style"] for record in after] == [record["style"] for record in before]
+    assert all(record["_megastyle"]["judge"]["relevant"]["medium"] for record in after)
+    shares = json.loads(stats.read_text())["judged"]
+    assert shares["light"] == {"judged": 6, "relevant": 1.0, "vague": 0.0}
+    assert b"light 100.0% relevant 0.0% vague" in ended.stderr
+
+
+def test_a_random_model_s_babble_ends_as_failures_not_as_captions(megastyle, pictures, tmp_path):
+    model = save_tiny_vlm(tmp_path / "model")
+    flags = ("--model", model, "--device", "cpu", "--stats", tmp_path / "stats.json")
+    ended = megastyle("caption", pictures, *flags, "--attempts", 2, "-o", tmp_path / "out.jsonl")
+
+    assert ended.returncode == 3, ended.stderr
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+    failed = lines(tmp_path / "out.errors.jsonl")
+    assert {record["_error"]["kind"] for record in failed} == {"bad_answer"} and len(failed) == 6
+    assert sum(json.loads((tmp_path / "stats.json").read_text())["refused_answers"].values()) >= 12
+
+
+def test_the_instructions_are_shown(megastyle):
+    ended = megastyle("caption", "--show-instructions")
+
+    assert ended.returncode == 0
+    for word in (b"version 1", b"== content", b"schema v1", b"schema v2", b"--judge", b"10 words"):
+        assert word in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, word",
+    [
+        (("--judge",), b"--judge needs a model"),
+        (("--backend", "transformers", "--base-url", "http://x/v1"), b"takes no --base-url"),
+        (("--base-url", "nowhere"), b"not the address of a server"),
+        (("--base-url", "http://127.0.0.1:9/v1"), b"cannot be reached"),
+    ],
+)
+def test_a_mistake_is_one_sentence(megastyle, pictures, flags, word):
+    ended = megastyle("caption", pictures, *flags)
+
+    assert ended.returncode == 2 and ended.stdout == b""
+    assert word in ended.stderr and ended.stderr.count(b"\n") == 1
+
+
+def test_a_dry_run_asks_nobody(megastyle, pictures):
+    ended = megastyle("caption", pictures, "--base-url", "http://127.0.0.1:9/v1", "-n")
+
+    assert ended.returncode == 0 and b"instructions 1" in ended.stderr
+
+
+def test_the_v1_sentence_is_the_model_s_own(megastyle, pictures):
+    with serving() as server:
+        flags = ("--schema", "v1", "--kind", "style", "--base-url", server.url)
+        ended = megastyle("caption", pictures, *flags)
+
+    assert {record["style"] for record in lines(ended.stdout)} == {SENTENCE}
