@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.errors import BadRecord, MegastyleError
@@ -46,27 +47,32 @@ def transfer(
     *,
     stylist: Stylist,
     references: References,
-    read_content: Read,
+    read_content: Read | None,
     read_style: Read,
     save: Save,
     long_side_px: int | None,
+    size_px: tuple[int, int] | None,
     strength: float,
     seed: int,
     run: str,
+    settings: Mapping[str, Any],
 ) -> Iterator[Record | Failure]:
     """Adds `file_name`, `width`, `height`, `seed` of the restyled picture, in order.
 
     The content picture is `content_file_name`, else `file_name`, which becomes the former; where
-    both are absent the stylist must paint from words. A record's own `style_file_name` comes
-    before `references`.
+    both are absent, or `read_content` is None, the stylist must paint from words. A record's own
+    `style_file_name` comes before `references`. `settings` are noted with each picture.
     """
     batch = [_with_names(record, references) for record in records]
-    contents = pictures_of(batch, "content_file_name", read_content)
+    contents: Sequence[Image | BadRecord | None] = [None] * len(batch)
+    if read_content is not None:
+        contents = pictures_of(batch, "content_file_name", read_content)
+    ask = partial(PictureRequest, long_side=long_side_px, size_px=size_px, strength=strength)
     requests = [
-        _request(record, content, references, read_style, long_side_px, strength, seed)
+        _request(record, content, references, read_style, ask, seed)
         for record, content in zip(batch, contents, strict=True)
     ]
-    facts: dict[str, Any] = {"model": stylist.name, "run": run, "strength": strength}
+    facts: dict[str, Any] = {"model": stylist.name, "run": run, "strength": strength, **settings}
     return render(
         batch, requests, command="transfer", paint=stylist.restyle, save=save, facts=facts
     )
@@ -85,11 +91,10 @@ def _with_names(record: Record, references: References) -> Record:
 
 def _request(
     record: Record,
-    content: Image | BadRecord,
+    content: Image | BadRecord | None,
     references: References,
     read_style: Read,
-    long_side_px: int | None,
-    strength: float,
+    ask: Callable[..., PictureRequest],
     seed: int,
 ) -> PictureRequest | BadRecord:
     own = record.get("style_file_name")
@@ -103,13 +108,11 @@ def _request(
     for found in (content, *styles):
         if isinstance(found, BadRecord) and found.kind != "missing_key":
             return found
-    return PictureRequest(
+    return ask(
         content=record.get("content"),
         content_picture=None if isinstance(content, BadRecord) else content,
         references=tuple(style for style in styles if not isinstance(style, BadRecord)),
         reference_keys=given.names,
         weights=given.weights,
-        strength=strength,
-        long_side=long_side_px,
         seed=record_seed(seed, record["id"]),
     )
