@@ -1,21 +1,27 @@
-"""Measure a set of pictures: style score, retrieval by style, spread.
+"""Measure pictures: style and text score, retrieval by style, content leakage, diversity.
 
 Examples:
 
-  megastyle eval synth/
-  megastyle eval synth/ --each -o scores.jsonl && megastyle eval scores.jsonl --page scores.html
-  megastyle eval icons/ --label style_id --content-label content --backend edges --json
-  megastyle eval icons/ --model runs/enc/encoder
+  megastyle eval synth/ --page report.html
+  megastyle eval outputs/ --reference monet/ --others paintings/ --model runs/enc/encoder
+  megastyle eval synth/ --text-model openai/clip-vit-large-patch14 --leakage --diversity
+  megastyle eval synth/ --each -o scores.jsonl && megastyle eval scores.jsonl --json
+  megastyle eval icons/ --content-label content --make-benchmark bench/ --styles 50 --per-style 8
+  megastyle eval --benchmark bench/ --model runs/enc/encoder
 
-Pictures with a style reference (style_file_name) get a style score, the cosine of the two style
-vectors. Pictures that share a style_id are retrieved by one another: Recall@k, CSD's mAP@k (mean
-precision over ranks) and textbook mAP@k, beside what a random ranking gives. --each passes on the
-scored records instead. Descriptors: builtin (colour, edges, texture), edges (no colour), imagenet.
+Pictures with a style reference (style_file_name, or --reference for all) get a style score, the
+cosine of the style vectors; of several references the mean. It means little alone: beside it stand
+the same with references of other styles (random) and CSLS. Pictures that share a style_id are
+retrieved by one another: Recall@k, CSD's mAP@k (mean precision over ranks) and textbook mAP@k,
+beside a random ranking. Intervals are 95 %, over styles. --each passes on the scored records
+instead. Descriptors: builtin (colour, edges, texture), edges (no colour), imagenet.
 """
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +30,8 @@ from megastyle_cli import options
 from megastyle_cli.errors import MegastyleError
 
 if TYPE_CHECKING:
+    from megastyle_cli.steps.scorer import Scorer
+    from megastyle_cli.steps.summary import Asked
     from megastyle_cli.stream.job import Done, Flow
     from megastyle_cli.stream.progress import Tally
     from megastyle_cli.stream.spool import Spool
@@ -31,17 +39,56 @@ if TYPE_CHECKING:
 DECODED_PX = 384
 
 
+def _option(metavar: str, words: str) -> Any:
+    return typer.Option(metavar=metavar, help=words, show_default=False)
+
+
 def main(
     context: typer.Context,
     inputs: options.Inputs = None,
+    reference: Annotated[
+        list[str] | None, _option("PATH", "Score all against these pictures; may be repeated.")
+    ] = None,
+    pair_by: Annotated[
+        str | None, _option("KEY", "Only against those of equal KEY, or of equal file stem: stem.")
+    ] = None,
+    others: Annotated[
+        list[str] | None, _option("PATH", "Pictures of other styles, to read --reference against.")
+    ] = None,
     each: Annotated[bool, typer.Option("--each", help="Pass on every record, scored.")] = False,
+    text_model: Annotated[
+        str | None, _option("NAME", "A whole CLIP or SigLIP, for the text score: folder or name.")
+    ] = None,
+    prompt_key: Annotated[
+        str, typer.Option(metavar="KEY", help="What a picture was asked to show.")
+    ] = "content",
+    leakage: Annotated[
+        bool, typer.Option("--leakage", help="How much of the references' content is in them.")
+    ] = False,
+    diversity: Annotated[
+        bool, typer.Option("--diversity", help="MPD, Vendi and MNND of pictures and style prompts.")
+    ] = False,
     label: options.Label = "style_id",
-    content_label: Annotated[
-        str, typer.Option(metavar="KEY", help="As --label, for contents.")
-    ] = "content_id",
+    content_label: options.ContentLabel = "content_id",
     ranks: Annotated[
         str, typer.Option("--ranks", metavar="K,K", help="k of the measures.")
     ] = "1,10",
+    benchmark: Annotated[
+        Path | None, _option("DIR", "Run the benchmark in DIR; it takes no input.")
+    ] = None,
+    make_benchmark: Annotated[
+        Path | None, _option("DIR", "Choose styles and contents, write DIR/metadata.jsonl.")
+    ] = None,
+    styles: Annotated[
+        int, typer.Option("--styles", metavar="N", min=2, help="Styles of a benchmark.")
+    ] = 100,
+    per_style: Annotated[
+        int, typer.Option("--per-style", metavar="N", min=1, help="Contents a style.")
+    ] = 8,
+    split_key: Annotated[
+        str | None,
+        _option("KEY", 'Styles whose records say "heldout" here are held out, no others.'),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON also on a terminal.")] = False,
     output: options.Output = "-",
     errors: options.Errors = None,
@@ -63,15 +110,22 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli.models.backend import locate
-    from megastyle_cli.steps.summary import for_page
-    from megastyle_cli.stream.job import Flow
+    from megastyle_cli.steps.scorer import Scorer
+    from megastyle_cli.steps.summary import Asked
+    from megastyle_cli.stream.job import Flow, read_side_input
     from megastyle_cli.view.show import check_views, write_views
 
     backend = options.encoder(backend, model)
     locate("style_encoder", backend)
     check_views(sheet, page)
+    if benchmark is not None and (inputs or each or limit is not None):
+        raise MegastyleError("a benchmark is run whole", hint="give --benchmark DIR and no input")
+    if (pair_by or others) and not reference:
+        raise MegastyleError("no references are given", hint="add --reference PATH")
+    if (resume or shard) and not each:
+        raise MegastyleError("a summary needs all records at once", hint="add --each, then fold")
     flow = Flow(
-        inputs=options.inputs_or_stdin(inputs, context),
+        inputs=[str(benchmark)] if benchmark else options.inputs_or_stdin(inputs, context),
         output=output,
         errors=errors,
         max_errors=max_errors,
@@ -86,65 +140,149 @@ def main(
         dry_run=dry_run,
         quiet=quiet,
     )
+    if make_benchmark is not None:
+        size = {"styles": styles, "per_style": per_style, "seed": seed}
+        keys = {"label": label, "content_label": content_label}
+        return _make_benchmark(flow, make_benchmark, size | keys, split_key)
+    scorer = Scorer(
+        backend=backend,
+        model=model,
+        text_model=text_model,
+        text_key=prompt_key,
+        leakage=leakage,
+        given=read_side_input(reference or [], lambda _: None),
+        others=read_side_input(others or [], lambda _: None),
+        pair_by=pair_by,
+    )
     if each:
-        done = _score_each(flow, backend, model)
+        done = _score_each(flow, scorer)
         write_views(done.records, sheet, page, title="Scored pictures")
         return done.code
-    if resume or shard:
-        raise MegastyleError("a summary needs all records at once", hint="add --each, then fold")
-    told = {"label": label, "content_label": content_label, "ks": _ranks(ranks), "seed": seed}
-    code, records, summary = _summarise(flow, backend, model, told, as_json=as_json)
-    write_views(records, sheet, page, title="Scored pictures", summary=for_page(summary))
-    return code
+    ks = _ranks(ranks)
+    if benchmark is not None:
+        asked = _benchmark(benchmark, ks, seed, diversity=diversity)
+    else:
+        keys = {"label": label, "content_label": content_label}
+        asked = Asked(**keys, ks=ks, seed=seed, diversity=diversity)
+    return _summarise(flow, scorer, asked, (sheet, page), as_json=as_json)
 
 
-def _score_each(flow: "Flow", backend: str, model: str | None) -> "Done":
+def _readers() -> tuple[Any, Any]:
+    from megastyle_cli.stream.images import read_pictures
+
+    return partial(read_pictures, max_side_px=DECODED_PX), read_pictures
+
+
+def _score_each(flow: "Flow", scorer: "Scorer") -> "Done":
     from megastyle_cli import __version__
     from megastyle_cli.record import Run, noted
-    from megastyle_cli.steps.score import score_style
-    from megastyle_cli.stream.images import read_pictures
+    from megastyle_cli.steps.scoring import MOST_REMEMBERED, only_scored, score_records
     from megastyle_cli.stream.job import run_job
 
-    run = Run("eval", {**options.told(backend, model), "each": True}, __version__)
+    run = Run("eval", {**scorer.told, "each": True}, __version__)
 
     def load_step(_: Any) -> Any:
-        encoder = options.load_encoder(backend, model)
-        read = partial(read_pictures, max_side_px=options.decoded_px(model, DECODED_PX))
-        step = partial(score_style, encoder=encoder, read=read, references={})
-        facts = {"model": encoder.name, "run": run.key}
-        return lambda records: noted(step(records), "eval", **facts)
+        loaded = scorer.load(*_readers(), MOST_REMEMBERED)
+        score = partial(score_records, models=loaded.models, references=loaded.references)
+        facts = {**loaded.models.facts, **loaded.references.facts, "run": run.key}
+        return lambda records: noted(only_scored(score(records), loaded.models), "eval", **facts)
 
     return run_job(run, flow, load_step)
 
 
 def _summarise(
-    flow: "Flow", backend: str, model: str | None, told: dict[str, Any], *, as_json: bool
-) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
+    flow: "Flow",
+    scorer: "Scorer",
+    asked: "Asked",
+    views: tuple[Path | None, Path | None],
+    *,
+    as_json: bool,
+) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.record import Run, note
-    from megastyle_cli.steps.summary import Gathered, gather, headline, summarise, table
-    from megastyle_cli.stream.images import read_pictures
+    from megastyle_cli.steps.figures import figures
+    from megastyle_cli.steps.gathered import Gathered
+    from megastyle_cli.steps.summary import summarise
+    from megastyle_cli.steps.table import headline, table
     from megastyle_cli.stream.job import run_barrier
     from megastyle_cli.stream.jsonl import dump_line
+    from megastyle_cli.view.show import write_views
 
-    run = Run("eval", {**options.told(backend, model), **told}, __version__)
+    run = Run("eval", {**scorer.told, **asked.told}, __version__)
     is_seen = flow.output == "-" and sys.stdout.isatty() and not as_json
-    gathered = Gathered()
-    summary: dict[str, Any] = {}
+    made: list[tuple[Gathered, dict[str, Any]]] = []
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[Any]:
-        encoder = options.load_encoder(backend, model)
-        read = partial(read_pictures, max_side_px=options.decoded_px(model, DECODED_PX))
-        yield from gather(spool.read(), encoder, read, into=gathered)
-        summary.update(summarise(gathered.records, gathered.matrix, **told))
-        summary["failed"] = tally.num_failed
+        loaded = scorer.load(*_readers())
+        gathered = Gathered(asked.label, loaded.models, loaded.references)
+        yield from gathered.gather(spool.read())
+        prompts = loaded.prompt_vectors(gathered.style_prompts) if asked.diversity else None
+        summary = {**summarise(gathered, asked, prompts), "failed": tally.num_failed}
+        summary = note(summary, "eval", **gathered.facts, run=run.key)
+        made.append((gathered, summary))
         if not is_seen:
-            tally.remarks.append(f"{encoder.name}: {headline(summary)}")
-        yield note(summary, "eval", model=encoder.name, run=run.key)
+            tally.remarks.append(f"{gathered.facts['model']}: {headline(summary)}")
+        yield summary
 
     line = (lambda record: table(record).encode()) if is_seen else dump_line
     done = run_barrier(run, flow, work, line=line)
-    return done.code, gathered.records, summary
+    for gathered, summary in made:
+        sheet, page = views
+        write_views(gathered.records, sheet, None, title="Scored pictures")
+        if page is not None:
+            from megastyle_cli.view.report import write_report
+
+            drawn = vars(figures(gathered, asked.seed))
+            write_report(page, title="Scored pictures", summary=summary, **drawn)
+    return done.code
+
+
+def _make_benchmark(flow: "Flow", folder: Path, size: dict[str, Any], split_key: str | None) -> int:
+    from megastyle_cli import __version__
+    from megastyle_cli.record import Run
+    from megastyle_cli.steps.benchmark import choose, sealed
+    from megastyle_cli.stream.benchmark import check_folder, write_settings
+    from megastyle_cli.stream.job import run_barrier
+    from megastyle_cli.stream.source import picture_id
+
+    run = Run("eval", {"make_benchmark": True, **size, "split_key": split_key}, __version__)
+    made: list[dict[str, Any]] = []
+
+    def work(spool: "Spool", tally: "Tally") -> Iterator[Any]:
+        found = spool.read()
+        held_out = [r for r in found if split_key is None or r.get(split_key) == "heldout"]
+        rows, settings = sealed(choose(held_out, **size), picture_id, size, run.key)
+        made.append(vars(settings))
+        tally.remarks.append(f"{settings.queries} queries, {settings.gallery} in the gallery")
+        tally.remarks.append(f"hash {settings.hash}; run it: megastyle eval --benchmark {folder}")
+        yield from rows
+
+    check_folder(folder)
+    done = run_barrier(run, replace(flow, output=str(folder / "metadata.jsonl")), work)
+    for settings in made:
+        write_settings(folder, settings)
+    return done.code
+
+
+def _benchmark(folder: Path, ranks: list[int], seed: int, *, diversity: bool) -> "Asked":
+    """What a benchmark asks. Raises MegastyleError if it is not what it was made as."""
+    from megastyle_cli.steps.benchmark import SPLIT_KEY, as_settings, verify
+    from megastyle_cli.steps.summary import Asked
+    from megastyle_cli.stream.benchmark import read_settings
+    from megastyle_cli.stream.job import read_side_input
+    from megastyle_cli.stream.source import picture_id
+
+    settings = as_settings(read_settings(folder), str(folder))
+    verify(read_side_input([str(folder)], lambda _: None), settings, picture_id, str(folder))
+    return Asked(
+        label=settings.label,
+        content_label=settings.content_label,
+        ks=ranks,
+        seed=seed,
+        diversity=diversity,
+        split_key=SPLIT_KEY,
+        benchmark=settings.hash,
+    )
 
 
 def _ranks(text: str) -> list[int]:

@@ -15,12 +15,13 @@ _megastyle() {
     case $command in
         "") words="caption dedup cluster pair synth train-encoder retrieve transfer eval completion" flags="-V --version -h --help" files=no ;;
         caption)
-            flags="--kind --schema --min-confidence -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --kind) words="style content both" flags="" files=no ;;
                 --schema) words="v1 v2" flags="" files=no ;;
+                --dtype) words="float32 bfloat16" flags="" files=no ;;
                 -o|--output|--errors|--stats) flags="" ;;
-                --min-confidence|--max-errors|--shard|--limit|--backend|--batch-size) flags="" files=no ;;
+                --min-confidence|--attempts|--max-errors|--shard|--limit|--backend|--model|--base-url|--concurrency|--timeout|--retries|--max-side|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         dedup)
@@ -53,33 +54,39 @@ _megastyle() {
             esac
             ;;
         train-encoder)
-            flags="-o --output --init --label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --lr --warmup --weight-decay --clip --ema --flip --no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="-o --output --init --pack --label --content-label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --flip --no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
+                --optimizer) words="adamw sgd" flags="" files=no ;;
+                --schedule) words="cosine linear constant" flags="" files=no ;;
                 --dtype) words="auto float32 bfloat16" flags="" files=no ;;
                 --export-dtype) words="float32 float16 bfloat16" flags="" files=no ;;
-                -o|--output|--stats) flags="" ;;
-                --init|--label|--holdout|--split-key|--global-batch|--images-per-style|--chunk|--temperature|--text-weight|--epochs|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--crop|--checkpoint-every|--validate-every|--max-errors|--limit|--seed) flags="" files=no ;;
+                -o|--output|--pack|--stats) flags="" ;;
+                --init|--label|--content-label|--holdout|--split-key|--global-batch|--images-per-style|--chunk|--temperature|--text-weight|--epochs|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--crop|--recompute|--checkpoint-every|--validate-every|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         retrieve)
-            flags="--index --top --keep-self -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--index --add --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
-                --index|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --top|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
+                --score) words="cosine csls" flags="" files=no ;;
+                --method) words="exact hnsw ivf" flags="" files=no ;;
+                --index|--add|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --top|--prototype-by|--text|--text-key|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         transfer)
-            flags="--style --weight --content --prompt --size --strength -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--style --weight --content --prompt --size --strength --model --lora --lora-strength --steps --guidance --content-strength --keep-aspect -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
-                --style|--content|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --weight|--prompt|--size|--strength|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
+                --dtype) words="float32 bfloat16" flags="" files=no ;;
+                --offload) words="model layers" flags="" files=no ;;
+                --style|--content|--lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         eval)
-            flags="--each --label --content-label --ranks --json -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --split-key --json -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
-                -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --label|--content-label|--ranks|--max-errors|--shard|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
+                --reference|--others|--benchmark|--make-benchmark|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         completion)

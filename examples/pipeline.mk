@@ -58,12 +58,12 @@ $(OUT)/synth/metadata.jsonl: $(OUT)/pairs.jsonl
 $(OUT)/retrieved.jsonl: $(OUT)/styles.jsonl $(OUT)/synth/metadata.jsonl
 	megastyle retrieve $< --index $(OUT)/synth --top 6 -o $@ --overwrite --page $(basename $@).html
 
-# 5. Score; the page and the contact sheet come with the summary.
+# 5. Score; the pictures' page and contact sheet come with their scores, the report with the sum.
 $(OUT)/scores.jsonl: $(OUT)/synth/metadata.jsonl
-	megastyle eval $(<D) --each -o $@ --overwrite
+	megastyle eval $(<D) --each -o $@ --overwrite --page $(OUT)/index.html --sheet $(OUT)/sheet.png
 
 $(OUT)/scores.json: $(OUT)/scores.jsonl
-	megastyle eval $< -o $@ --overwrite --page $(OUT)/index.html --sheet $(OUT)/sheet.png
+	megastyle eval $< -o $@ --overwrite --page $(OUT)/report.html
 
 # The same pictures by descriptors that know nothing of how they were made.
 $(OUT)/scores.%.json: $(OUT)/synth/metadata.jsonl

@@ -41,12 +41,12 @@ megastyle retrieve "$out/styles.jsonl" --index "$out/synth" --top 6 \
 
 echo "5. Score. Is each picture's nearest neighbour among other contents of its own style (mAP@1)?"
 echo "   Three descriptors; the last two know nothing of how the pictures were made."
-megastyle eval "$out/synth" --each -q -o "$out/scored.jsonl"
-megastyle eval "$out/scored.jsonl" -o "$out/scores.json" \
+megastyle eval "$out/synth" --each -q -o "$out/scored.jsonl" \
   --page "$out/index.html" --sheet "$out/sheet.png"
+megastyle eval "$out/scored.jsonl" -o "$out/scores.json" --page "$out/report.html"
 megastyle eval "$out/synth" --backend edges -o "$out/scores.edges.json"
 megastyle eval "$out/synth" --backend imagenet -o "$out/scores.imagenet.json"
 
 echo
 echo "Look at it:  $out/index.html  (search, styles, close-ups)   and   $out/sheet.png"
-echo "Also:        $out/found.html  (by style)   $out/scores*.json   $out/synth/"
+echo "Also:        $out/report.html  (scores)   $out/found.html  (by style)   $out/synth/"

@@ -1,26 +1,15 @@
 """Measures of style: retrieval by style, style score, spread, and intervals over styles."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from megastyle_cli.errors import BadRecord, MegastyleError
-from megastyle_cli.models.backend import StyleEncoder
-from megastyle_cli.record import Failure, Record
-from megastyle_cli.steps.pictures import Read
-from megastyle_cli.steps.vectors import (
-    BATCH,
-    Array,
-    batched,
-    embed_pictures,
-    embed_records,
-    nearest,
-    rounded,
-)
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.steps.vectors import Array, nearest
 
 # n rows, q queries that have a positive, k places of a ranking
 KS = (1, 10)
-MOST_REFERENCES = 4096
+DRAWN_CELLS = 2**18  # styles drawn at a time: what a cache holds
 
 
 def query_scores(
@@ -30,25 +19,31 @@ def query_scores(
     *,
     ks: Sequence[int] = KS,
     exclude_same_content: bool,
+    asks: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """The row numbers (q,) of the queries that have a positive, and each measure for them, (q,).
 
-    `vectors` is (n, d) with unit rows. Every row is a query; its gallery is all other rows, or
-    those of another content if `exclude_same_content`. Equal scores go to the lower row, places
-    beyond the gallery count as misses. Row i is positive for j if their labels are equal.
-    `recall_k`: is there a positive in the top k. `map_csd_k`: the mean of precision@1 to
+    `vectors` is (n, d) with unit rows. Every row is a query and its gallery is all other rows;
+    with `asks`, (n,) bool, the rows that ask are queries and the others are their gallery. Rows of
+    the query's content are left out of it if `exclude_same_content`. Equal scores go to the lower
+    row, places beyond the gallery count as misses. Row i is positive for j if their labels are
+    equal. `recall_k`: is there a positive in the top k. `map_csd_k`: the mean of precision@1 to
     precision@k, which CSD calls mAP. `map_k`: average precision over the top k, divided by
     min(k, number of positives). `same_content_1`: has the nearest neighbour the query's content
     and another label; only with contents that are not excluded.
     Source: CSD (Somepalli et al. 2024) for `map_csd_k`.
     """
     style, content = _numbers(labels), _contents(contents, exclude_same_content)
-    positives, _, _ = _gallery(style, content, exclude_same_content)
-    queries = np.flatnonzero(positives > 0)
-    barred = _barred(content if exclude_same_content else None, len(style))
-    _, found = nearest(vectors[queries], vectors, max(ks), [barred[i] for i in queries])
-    found = np.pad(found, ((0, 0), (0, max(ks) - found.shape[1])), constant_values=-1)
-    hit = (style[found] == style[queries, None]) & (found >= 0)  # (q, k)
+    in_gallery = np.ones(len(style), bool) if asks is None else ~asks
+    positives, _, _ = _gallery(style, content, exclude_same_content, in_gallery)
+    queries = np.flatnonzero((positives > 0) & _asking(asks, len(style)))
+    rows = np.flatnonzero(in_gallery)  # (g,)
+    barred = _barred(content if exclude_same_content else None, in_gallery, queries)
+    _, places_found = nearest(vectors[queries], vectors[rows], max(ks), barred)
+    short = max(ks) - places_found.shape[1]
+    places_found = np.pad(places_found, ((0, 0), (0, short)), constant_values=-1)
+    found = rows[places_found]  # (q, k); place -1 is none
+    hit = (style[found] == style[queries, None]) & (places_found >= 0)
     places = np.arange(1, max(ks) + 1)
     precision = hit.cumsum(axis=1) / places
     measures = {}
@@ -71,15 +66,16 @@ def retrieval_scores(
     *,
     ks: Sequence[int] = KS,
     exclude_same_content: bool,
+    asks: Array | None = None,
 ) -> dict[str, float]:
     """The means of `query_scores` in [0, 1], with `queries` and `queries_without_positive`.
 
     Raises MegastyleError if no query has a positive, or contents are needed and not given.
     """
     queries, measures = query_scores(
-        vectors, labels, contents, ks=ks, exclude_same_content=exclude_same_content
+        vectors, labels, contents, ks=ks, exclude_same_content=exclude_same_content, asks=asks
     )
-    return _summary(measures, len(queries), len(labels))
+    return _summary(measures, len(queries), int(_asking(asks, len(labels)).sum()))
 
 
 def random_scores(
@@ -88,6 +84,7 @@ def random_scores(
     *,
     ks: Sequence[int] = KS,
     exclude_same_content: bool,
+    asks: Array | None = None,
 ) -> dict[str, float]:
     """What `retrieval_scores` gives on average if every ranking is equally likely.
 
@@ -95,8 +92,10 @@ def random_scores(
     probability r / m, and, if another place does, each other with (r - 1) / (m - 1).
     """
     style, content = _numbers(labels), _contents(contents, exclude_same_content)
-    positives, gallery, strangers = _gallery(style, content, exclude_same_content)
-    queries = np.flatnonzero(positives > 0)
+    in_gallery = np.ones(len(style), bool) if asks is None else ~asks
+    positives, gallery, strangers = _gallery(style, content, exclude_same_content, in_gallery)
+    asking = _asking(asks, len(style))
+    queries = np.flatnonzero((positives > 0) & asking)
     r, m = positives[queries, None], gallery[queries, None]
     places = np.arange(1, max(ks) + 1)
     seen = np.minimum(places, m)  # (q, k): how many of the gallery are in the top k
@@ -111,7 +110,7 @@ def random_scores(
         measures[f"map_{k}"] = gained[:, :k].sum(axis=1) / np.minimum(k, r[:, 0])
     if content is not None and not exclude_same_content:
         measures["same_content_1"] = strangers[queries] / m[:, 0]
-    return _summary(measures, len(queries), len(labels))
+    return _summary(measures, len(queries), int(asking.sum()))
 
 
 def bootstrap_interval(
@@ -121,6 +120,7 @@ def bootstrap_interval(
 
     `groups` holds the values of each style. Whole styles are drawn with replacement, because the
     values of one style are not independent. Raises MegastyleError if there is no value.
+    Source: the percentile bootstrap over clusters (Efron 1979).
     """
     sums = np.array([float(np.sum(group)) for group in groups])
     counts = np.array([len(group) for group in groups], float)
@@ -128,11 +128,12 @@ def bootstrap_interval(
         raise MegastyleError("there is no value to take an interval of", hint="score records first")
     sums, counts = sums[counts > 0], counts[counts > 0]
     rng = np.random.default_rng(seed)
-    means = np.empty(draws)
-    for draw in range(draws):
-        chosen = rng.integers(len(sums), size=len(sums))
-        means[draw] = sums[chosen].sum() / counts[chosen].sum()
-    low, high = np.quantile(means, (0.025, 0.975))
+    block = max(1, DRAWN_CELLS // len(sums))
+    means = []
+    for start in range(0, draws, block):
+        chosen = rng.integers(len(sums), size=(min(block, draws - start), len(sums)))
+        means.append(sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1))
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -164,54 +165,6 @@ def spread(vectors: Array, labels: Sequence[str]) -> tuple[float | None, float |
     )
 
 
-def score_style(
-    records: Iterable[Record],
-    *,
-    encoder: StyleEncoder,
-    read: Read,
-    references: dict[str, Array | BadRecord] | None = None,
-) -> Iterator[Record | Failure]:
-    """Add `style_score`: the cosine of `file_name` and its reference `style_file_name`, 4 digits.
-
-    A reference is embedded once; give the same `references` again to keep them between calls
-    (at most MOST_REFERENCES are kept). Records that lack a key or a readable picture fail.
-    """
-    known = {} if references is None else references
-    for batch in batched(embed_records(records, encoder, read), BATCH):
-        seen = [result[0] for result in batch if not isinstance(result, Failure)]
-        vectors = iter(_reference_vectors(seen, encoder, read, known))
-        for result in batch:
-            yield result if isinstance(result, Failure) else _scored(*result, next(vectors))
-
-
-def _scored(record: Record, vector: Array, reference: Array | BadRecord) -> Record | Failure:
-    if isinstance(reference, BadRecord):
-        return Failure(record, reference.kind, reference.message)
-    return record | {"style_score": rounded(style_score(vector, reference))}
-
-
-def _reference_vectors(
-    records: Sequence[Record],
-    encoder: StyleEncoder,
-    read: Read,
-    known: dict[str, Array | BadRecord],
-) -> list[Array | BadRecord]:
-    """The vector of each record's reference, from `known` or made now and put there."""
-    names = [record.get("style_file_name") for record in records]
-    told = dict.fromkeys(name for name in names if isinstance(name, str))
-    new = [name for name in told if name not in known]
-    known.update(zip(new, embed_pictures(read(new), encoder), strict=True))
-    vectors = [
-        known[name]
-        if isinstance(name, str)
-        else BadRecord("missing_key", f"record {record['id']} has no style_file_name")
-        for name, record in zip(names, records, strict=True)
-    ]
-    while len(known) > MOST_REFERENCES:
-        del known[next(iter(known))]
-    return vectors
-
-
 def _numbers(names: Sequence[str] | Array) -> Array:
     """(n,) whole numbers from 0, equal where the names are equal."""
     return np.unique(np.asarray(names), return_inverse=True)[1]
@@ -226,30 +179,39 @@ def _contents(contents: Sequence[str] | None, exclude_same_content: bool) -> Arr
     return None if contents is None else _numbers(contents)
 
 
-def _barred(content: Array | None, n: int) -> list[Array]:
-    """The rows each of n queries must not find: itself, or all of its content if that is given."""
+def _asking(asks: Array | None, n: int) -> Array:
+    return np.ones(n, bool) if asks is None else asks
+
+
+def _barred(content: Array | None, in_gallery: Array, queries: Array) -> list[Array]:
+    """The places in the gallery each query must not find: its own, or all of its content's."""
+    rows = np.flatnonzero(in_gallery)
     if content is None:
-        return list(np.arange(n)[:, None])
-    order = np.argsort(content, kind="stable")
-    rows_of = np.split(order, np.cumsum(np.bincount(content))[:-1])
-    return [rows_of[number] for number in content]
+        place = in_gallery.cumsum() - 1
+        return [place[[query]] if in_gallery[query] else rows[:0] for query in queries]
+    counts = np.bincount(content[rows], minlength=content.max() + 1)
+    places_of = np.split(np.argsort(content[rows], kind="stable"), counts.cumsum()[:-1])
+    return [places_of[number] for number in content[queries]]
 
 
 def _gallery(
-    style: Array, content: Array | None, exclude_same_content: bool
+    style: Array, content: Array | None, exclude_same_content: bool, in_gallery: Array
 ) -> tuple[Array, Array, Array]:
     """For each row (n,): its positives, its gallery, and its content's pictures in other styles."""
-    same_style = np.bincount(style)[style]
-    n = len(style)
+
+    def met(names: Array) -> Array:  # how many of the gallery have a row's name, itself included
+        return np.bincount(names[in_gallery], minlength=names.max() + 1)[names]
+
+    itself = in_gallery.astype(int)
+    same_style, size = met(style), int(in_gallery.sum())
     if content is None:
-        return same_style - 1, np.full(n, n - 1), np.zeros(n, int)
-    same_content = np.bincount(content)[content]
-    both = _numbers(style * (content.max() + 1) + content)
-    same_both = np.bincount(both)[both]
+        return same_style - itself, size - itself, np.zeros(len(style), int)
+    same_content = met(content)
+    same_both = met(_numbers(style * (content.max() + 1) + content))
     strangers = same_content - same_both
     if exclude_same_content:
-        return same_style - same_both, n - same_content, strangers
-    return same_style - 1, np.full(n, n - 1), strangers
+        return same_style - same_both, size - same_content, strangers
+    return same_style - itself, size - itself, strangers
 
 
 def _summary(measures: dict[str, Array], scored: int, total: int) -> dict[str, float]:

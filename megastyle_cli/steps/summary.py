@@ -1,190 +1,200 @@
-"""One summary of a scored set: style score, retrieval by style, spread, and what chance gives."""
+"""One summary of a scored set: scores with intervals, what strangers and chance give, retrieval."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from megastyle_cli.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
-from megastyle_cli.models.backend import StyleEncoder
-from megastyle_cli.record import PROVENANCE, Failure, Record
-from megastyle_cli.steps.pictures import Read
+from megastyle_cli.record import Record
+from megastyle_cli.steps.calibration import Bank, calibrate, with_strangers
+from megastyle_cli.steps.diversity import diversity
+from megastyle_cli.steps.gathered import Gathered
 from megastyle_cli.steps.score import (
     bootstrap_interval,
     query_scores,
     random_scores,
     retrieval_scores,
     spread,
-    style_score,
 )
-from megastyle_cli.steps.vectors import Array, embed_pictures, embed_records, rounded
+from megastyle_cli.steps.scoring import STYLE, TEXT
+from megastyle_cli.steps.vectors import Array
 
 DIGITS = 4
+QUERY = "query"
 
 
-@dataclass
-class Gathered:
-    """Records whose picture could be read, and the style vector (d,) of each."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a summary is to tell besides the scores.
 
-    records: list[Record] = field(default_factory=list)
-    vectors: list[Array] = field(default_factory=list)
+    `label` and `content_label` are the keys of a picture's style and content, `ks` the ranks of the
+    measures. `split_key` is a key whose value "query" marks the pictures that ask, the others being
+    their gallery; None: each asks and all others answer. `benchmark` is the hash of one.
+    """
+
+    label: str = "style_id"
+    content_label: str = "content_id"
+    ks: Sequence[int] = (1, 10)
+    seed: int = 0
+    diversity: bool = False
+    split_key: str | None = None
+    benchmark: str | None = None
 
     @property
-    def matrix(self) -> Array:
-        """The vectors as (n, d). Raises MegastyleError if there are none."""
-        if not self.vectors:
-            raise MegastyleError(
-                "no picture could be read", hint="see the errors", exit_code=TOO_MANY_FAILURES
-            )
-        return np.stack(self.vectors)
+    def told(self) -> Record:
+        """As options of a run: what is not asked for is not mentioned."""
+        told: Record = {
+            "label": self.label,
+            "content_label": self.content_label,
+            "ks": list(self.ks),
+            "seed": self.seed,
+        }
+        if self.diversity:
+            told["diversity"] = True
+        return told | ({"benchmark": self.benchmark} if self.benchmark else {})
 
 
-def gather(
-    records: Iterable[Record], encoder: StyleEncoder, read: Read, into: Gathered
-) -> Iterator[Failure]:
-    """Puts the records and their vectors `into` it, scored where they have a reference.
+def summarise(gathered: Gathered, asked: Asked, prompts: Array | None = None) -> Record:
+    """What scored records say together; rounded to 4 digits, absent where there is nothing to say.
 
-    A record that carries a score from the same model keeps it. What cannot be read is yielded.
+    `style_score`, `prototype_score`, `text_score`, `prompt_loss`, `content_similarity` are means
+    over the records that carry one; `random_*` is what they score with strangers (references of
+    other styles, prompts of other records). `csls_score` is the style score by CSLS.
+    `spread_references` is the mean cosine of two references of one picture; `references` counts
+    them all. `content_leakage` (ours) is content_similarity less that with strangers: how much of
+    its own references' content a picture took along.
+    Where at least two records share the value of the label: recall_k, map_csd_k (CSD's mean
+    precision over ranks) and map_k (textbook average precision), leave-one-out, among pictures of
+    other contents if every record has one; `random_*` is the exact expectation of a random ranking;
+    `same_content_1` is the share of nearest neighbours with the query's content but another style;
+    `spread_within` and `spread_between` are mean cosines. mpd, vendi and mnnd are those of
+    `steps.diversity`, of the pictures and of `prompts` (p, d), the distinct ones. `*_low` and
+    `*_high` bound 95 % by bootstrap over styles, of a single style over its pictures.
     """
-    references: dict[str, Array | BadRecord] = {}
-    for result in embed_records(records, encoder, read):
-        if isinstance(result, Failure):
-            yield result
-            continue
-        record, vector = result
-        if isinstance(record.get("style_file_name"), str) and not _is_scored(record, encoder.name):
-            name = record["style_file_name"]
-            if name not in references:
-                (references[name],) = embed_pictures(read([name]), encoder)
-            reference = references[name]
-            if isinstance(reference, BadRecord):
-                yield Failure(record, reference.kind, reference.message)
-                continue
-            record = {**record, "style_score": rounded(style_score(vector, reference))}
-        into.records.append(record)
-        into.vectors.append(vector)
+    told: Record = {"n": len(gathered.records)}
+    told |= _style(gathered, asked.seed)
+    told |= _text(gathered, asked.seed)
+    told |= _content(gathered, asked.seed)
+    vectors = gathered.vectors(STYLE)
+    if gathered.has_groups:
+        told |= _retrieval(vectors, gathered, asked)
+        within, between = spread(vectors, gathered.groups)
+        told |= {"spread_within": _short(within), "spread_between": _short(between)}
+    if asked.diversity:
+        told |= {name: _short(value) for name, value in diversity(vectors).items()}
+    if asked.benchmark is not None:
+        told["benchmark"] = asked.benchmark
+    if prompts is not None:
+        told["prompts"] = len(prompts)
+        told |= {f"{name}_prompts": _short(v) for name, v in diversity(prompts).items()}
+    return told
 
 
-def _is_scored(record: Record, model: str) -> bool:
-    known = record.get(PROVENANCE, {}).get("eval")
-    is_number = isinstance(record.get("style_score"), int | float)
-    return is_number and isinstance(known, dict) and known.get("model") == model
+def _style(gathered: Gathered, seed: int) -> Record:
+    scores = gathered.numbers("style_score")
+    told = _mean("style_score", scores, gathered.styles, seed)
+    compared = gathered.against(STYLE)
+    if compared is not None:
+        own = scores[compared.rows]
+        calibrated = calibrate(compared.vectors, own, compared.keys, compared.styles, compared.bank)
+        styles = [gathered.styles[row] for row in compared.rows]
+        told |= _chance("style_score", calibrated.random)
+        told |= _mean("csls_score", calibrated.csls, styles, seed)
+        told |= _chance("csls_score", calibrated.random_csls)
+        told |= _among_references(compared.bank)
+    told |= _mean("prototype_score", gathered.numbers("prototype_score"), gathered.styles, seed)
+    count = gathered.facts.get("references", len(set(compared.keys)) if compared else None)
+    return told | ({"references": count} if count else {})
 
 
-def summarise(
-    records: Sequence[Record],
-    vectors: Array,
-    *,
-    label: str,
-    content_label: str,
-    ks: Sequence[int],
-    seed: int,
-) -> dict[str, Any]:
-    """What `records` and their style vectors (n, d), unit rows, say together.
-
-    `style_score` is the mean over the records that carry one. Where at least two records share the
-    value of `label`: recall_k, map_csd_k (CSD's mean precision over ranks) and map_k (textbook
-    average precision), leave-one-out, among pictures of other contents if every record has a
-    `content_label`; `random_*` is the exact expectation of a random ranking; `same_content_1` is
-    the share of nearest neighbours with the query's content but another style. `*_low` and `*_high`
-    bound 95 % by bootstrap over styles.
-    """
-    told: dict[str, Any] = {"n": len(records)}
-    groups = [str(record.get(label, record["id"])) for record in records]
-    scores = [record.get("style_score") for record in records]
-    known = [
-        (group, score)
-        for group, score in zip(groups, scores, strict=True)
-        if isinstance(score, int | float)
-    ]
-    if known:
-        told |= _with_interval("style_score", [g for g, _ in known], [s for _, s in known], seed)
-    if len(set(groups)) == len(groups) or len(set(groups)) < 2:
-        return told
-    contents = [str(record[content_label]) for record in records if content_label in record]
-    told |= _retrieval(
-        vectors, groups, contents if len(contents) == len(records) else None, ks, seed
-    )
-    within, between = spread(vectors, groups)
-    return told | {"spread_within": _short(within), "spread_between": _short(between)}
+def _among_references(bank: Bank) -> Record:
+    """What the references of one picture score with each other: as much as a score can mean."""
+    rows = [row for row, key in enumerate(bank.keys) if key is not None]
+    within, _ = spread(bank.vectors[rows], [str(bank.keys[row]) for row in rows])
+    return {} if within is None else {"spread_references": _short(within)}
 
 
-def _retrieval(
-    vectors: Array,
-    groups: Sequence[str],
-    contents: Sequence[str] | None,
-    ks: Sequence[int],
-    seed: int,
-) -> dict[str, Any]:
-    other_contents = contents is not None
+def _text(gathered: Gathered, seed: int) -> Record:
+    scores = gathered.numbers("text_score")
+    told = _mean("text_score", scores, gathered.styles, seed)
+    prompted = [one for one in gathered.scored if one.prompt is not None]
+    if prompted:
+        texts = [str(one.record[gathered.models.text_key]) for one in prompted]
+        prompts = dict(zip(texts, (one.prompt for one in prompted), strict=True))
+        pictures = np.stack([one.looks[TEXT] for one in prompted])
+        bank = np.stack([prompt for prompt in prompts.values() if prompt is not None])
+        told |= _chance("text_score", with_strangers(pictures, texts, bank, list(prompts)))
+    return told | _mean("prompt_loss", gathered.numbers("prompt_loss"), gathered.styles, seed)
+
+
+def _content(gathered: Gathered, seed: int) -> Record:
+    role = gathered.models.content_role
+    compared = gathered.against(role) if role else None
+    if compared is None:
+        return {}
+    own = gathered.numbers("content_similarity")[compared.rows]
+    styles = [gathered.styles[row] for row in compared.rows]
+    bank = compared.bank
+    random = with_strangers(compared.vectors, compared.styles, bank.vectors, bank.styles)
+    told = _mean("content_similarity", own, styles, seed)
+    told |= _chance("content_similarity", random)
+    return told | _mean("content_leakage", own - random, styles, seed)
+
+
+def _retrieval(vectors: Array, gathered: Gathered, asked: Asked) -> Record:
+    groups, records = gathered.groups, gathered.records
+    told_contents = [str(r[asked.content_label]) for r in records if asked.content_label in r]
+    contents = told_contents if len(told_contents) == len(records) else None
+    asks = None
+    if asked.split_key is not None:
+        asks = np.array([record.get(asked.split_key) == QUERY for record in records])
+    other_contents = contents is not None and asks is None
     queries, measures = query_scores(
-        vectors, groups, contents, ks=ks, exclude_same_content=other_contents
+        vectors, groups, contents, ks=asked.ks, exclude_same_content=other_contents, asks=asks
     )
-    chance = random_scores(groups, contents, ks=ks, exclude_same_content=other_contents)
-    told: dict[str, Any] = {"styles": len(set(groups)), "other_contents_only": other_contents}
+    chance = random_scores(
+        groups, contents, ks=asked.ks, exclude_same_content=other_contents, asks=asks
+    )
+    num_asking = len(groups) if asks is None else int(asks.sum())
+    told: Record = {"styles": len(set(groups)), "other_contents_only": other_contents}
+    told["split"] = (
+        "leave-one-out" if asks is None else f"{num_asking} queries, {int((~asks).sum())} gallery"
+    )
     for name, values in measures.items():
-        told |= _with_interval(name, [groups[row] for row in queries], values.tolist(), seed)
+        told |= _mean(name, values, [groups[row] for row in queries], asked.seed)
         told[f"random_{name}"] = _short(chance[name])
-    if contents is not None:
+    if other_contents:
         all_contents = retrieval_scores(
-            vectors, groups, contents, ks=ks, exclude_same_content=False
+            vectors, groups, contents, ks=asked.ks, exclude_same_content=False
         )
         told["same_content_1"] = _short(all_contents["same_content_1"])
-    return told | {"queries": len(queries), "without_positive": len(groups) - len(queries)}
+    return told | {"queries": len(queries), "without_positive": num_asking - len(queries)}
 
 
-def _with_interval(
-    name: str, groups: Sequence[str], values: Sequence[float], seed: int
-) -> dict[str, float | None]:
-    by_group: dict[str, list[float]] = {}
-    for group, value in zip(groups, values, strict=True):
-        by_group.setdefault(group, []).append(value)
-    low, high = bootstrap_interval(list(by_group.values()), seed)
-    mean = float(np.mean(values))
+def _mean(name: str, values: Array, styles: Sequence[str], seed: int) -> Record:
+    """The mean of the values that are there and its interval; nothing if none is.
+
+    Of a single style pictures are drawn, since there are no styles to draw.
+    """
+    by_style: dict[str, list[float]] = {}
+    for style, value in zip(styles, values.tolist(), strict=True):
+        if not np.isnan(value):
+            by_style.setdefault(style, []).append(value)
+    if not by_style:
+        return {}
+    drawn = list(by_style.values())
+    if len(drawn) == 1:
+        drawn = [[value] for value in drawn[0]]
+    low, high = bootstrap_interval(drawn, seed)
+    mean = float(np.nanmean(values))
     return {name: _short(mean), f"{name}_low": _short(low), f"{name}_high": _short(high)}
+
+
+def _chance(name: str, values: Array) -> Record:
+    """What strangers give on average; nothing if nobody has any."""
+    known = values[~np.isnan(values)]
+    return {f"random_{name}": _short(float(known.mean()))} if len(known) else {}
 
 
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, DIGITS) + 0.0
-
-
-HEADLINE = {"style_score": "style score", "map_1": "mAP@1", "map_10": "mAP@10"}
-
-
-def headline(summary: Record) -> str:
-    """The figures people ask for first, in one line, with intervals and what chance gives."""
-    told = []
-    for name, words in HEADLINE.items():
-        if name not in summary:
-            continue
-        low, high = summary[f"{name}_low"], summary[f"{name}_high"]
-        chance = summary.get(f"random_{name}")
-        beside = "" if chance is None else f", random {chance:.3f}"
-        told.append(f"{words} {summary[name]:.3f} [{low:.3f}, {high:.3f}]{beside}")
-    return " \u00b7 ".join(told) or f"{summary['n']:,} pictures, none with a style to compare"
-
-
-def for_page(summary: Record) -> Record:
-    """The part of a summary that stands at the top of a page."""
-    first = ("n", "styles", *HEADLINE)
-    return {
-        key: value
-        for key, value in summary.items()
-        if key.removeprefix("random_").removesuffix("_low").removesuffix("_high") in first
-    }
-
-
-def table(summary: Record) -> str:
-    """The summary as lines for a terminal: a measure, its value and interval, what chance gives."""
-    lines = []
-    for name, value in summary.items():
-        if name.startswith(("random_", "_")) or name.endswith(("_low", "_high")):
-            continue
-        low, high = summary.get(f"{name}_low"), summary.get(f"{name}_high")
-        interval = f"[{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
-        chance = summary.get(f"random_{name}")
-        beside = f"random {chance:.3f}" if chance is not None else ""
-        shown = f"{value:.3f}" if isinstance(value, float) else str(value)
-        lines.append(f"{name:20s} {shown:>8s}  {interval:16s} {beside}".rstrip())
-    return "\n".join(lines) + "\n"

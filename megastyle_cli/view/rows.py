@@ -155,7 +155,7 @@ def _group(kind: Kind, record: Record) -> str:
 def _row(kind: Kind, key: str, members: list[Record], size: int) -> Row:
     if kind == "query":
         return _query_row(members[0])
-    tiles = tuple(_tile(record) for record in members)
+    tiles = tuple(tile_of(record) for record in members)
     if kind == "style":
         return _style_row(key, members[0], tiles, size)
     if kind == "cluster":
@@ -172,8 +172,8 @@ def _query_row(query: Record) -> Row:
         key=_words(query, "id") or _title(query),
         title=_title(query),
         words=_words(query, "style"),
-        head=_tile(query),
-        tiles=tuple(_tile(neighbor) for neighbor in neighbors),
+        head=tile_of(query),
+        tiles=tuple(tile_of(neighbor) for neighbor in neighbors),
         size=len(neighbors),
     )
 
@@ -196,7 +196,8 @@ def _style_row(key: str, first: Record, tiles: tuple[Tile, ...], size: int) -> R
     return Row(kind="style", key=key, title=title, words=words, head=head, tiles=tiles, size=size)
 
 
-def _tile(record: Record) -> Tile:
+def tile_of(record: Record) -> Tile:
+    """The record as a tile, whatever row it is in."""
     title, words = _title(record), _words(record, "style")
     facts = [(name, _fact(record, key)) for key, name in FACTS.items()]
     return Tile(

@@ -1,0 +1,159 @@
+"""`megastyle eval` as people call it: references, text, diversity, benchmark, page, bad input."""
+
+import json
+
+import pytest
+
+from tests.conftest import draw, jsonl, lines
+from tests.models.test_text_image import clip_folder
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Four styles of five contents; a style is a size of the drawn picture."""
+    records = []
+    for style in range(4):
+        for content in range(5):
+            name = f"{style}-{content}.png"
+            draw(10 * style + content, 48 + 8 * style).save(tmp_path / name)
+            records.append(
+                {
+                    "id": f"{style}-{content}",
+                    "file_name": name,
+                    "style_file_name": f"{style}-0.png",
+                    "content_file_name": f"0-{content}.png",
+                    "style_id": f"s{style}",
+                    "content_id": f"c{content}",
+                    "content": f"oil {content}",
+                    "style": f"In the style of ink {style}",
+                }
+            )
+    return jsonl(tmp_path / "set.jsonl", records)
+
+
+def summary_of(ended):
+    assert ended.returncode == 0, ended.stderr.decode()
+    return lines(ended.stdout)[0]
+
+
+def test_the_keys_of_a_summary_are_stable(megastyle, labelled):
+    told = summary_of(megastyle("eval", labelled))
+
+    means = ["style_score", "csls_score"]
+    means += [f"{m}_{k}" for k in (1, 10) for m in ("recall", "map_csd", "map")]
+    assert {f"{m}{end}" for m in means for end in ("", "_low", "_high")} <= told.keys()
+    assert {f"random_{m}" for m in means} <= told.keys()
+    rest = ["n", "failed", "styles", "references", "split", "other_contents_only", "queries"]
+    rest += ["without_positive", "same_content_1", "spread_within", "spread_between"]
+    assert set(rest) <= told.keys()
+    assert told["_megastyle"]["eval"].keys() == {"model", "run"}
+    assert told["map_1"] == told["recall_1"] == told["map_csd_1"]
+
+
+def test_many_references_are_counted_and_named(megastyle, labelled):
+    folder = labelled.parent
+    strangers = [folder / f"3-{content}.png" for content in range(5)]
+    given = [word for name in ("0-1.png", "0-2.png") for word in ("--reference", folder / name)]
+
+    told = summary_of(
+        megastyle("eval", labelled, *given, *(w for s in strangers for w in ("--others", s)))
+    )
+
+    assert told["references"] == 2
+    assert {"prototype_score", "random_style_score", "csls_score"} <= told.keys()
+    assert told["_megastyle"]["eval"]["reference_set"]
+
+
+def test_scores_against_references_fold_from_shards(megastyle, labelled, tmp_path):
+    given = ("--reference", labelled.parent / "1-1.png")
+    for index in range(2):
+        part = ("--each", "--shard", f"{index}/2", "-o", tmp_path / "scores")
+        assert megastyle("eval", labelled, *given, *part, "--max-errors", 1).returncode == 0
+
+    folded = summary_of(megastyle("eval", tmp_path / "scores"))
+    at_once = lines(megastyle("eval", labelled, *given).stdout)[0]
+
+    assert at_once["failed"] == 0 or folded["n"] == at_once["n"]
+    assert folded["style_score"] == at_once["style_score"]
+    assert folded["references"] == at_once["references"] == 1
+
+
+def test_resuming_with_other_references_is_refused(megastyle, labelled, tmp_path):
+    arguments = ("eval", labelled, "--each", "-o", tmp_path / "out.jsonl")
+    megastyle(*arguments, "--reference", labelled.parent / "1-1.png", "--max-errors", 1)
+
+    ended = megastyle(*arguments, "--reference", labelled.parent / "1-2.png", "--resume")
+
+    assert ended.returncode == 2 and b"reference_set was" in ended.stderr
+
+
+def test_text_leakage_and_diversity_come_on_request(megastyle, labelled, tmp_path):
+    clip = clip_folder(tmp_path / "clip")
+
+    told = summary_of(megastyle("eval", labelled, "--text-model", clip, "--leakage", "--diversity"))
+
+    assert {"text_score", "random_text_score", "prompt_loss", "content_leakage"} <= told.keys()
+    assert {"mpd", "vendi", "mnnd", "mpd_prompts", "vendi_prompts", "mnnd_prompts"} <= told.keys()
+    assert told["prompts"] == 4
+    assert str(clip) in told["_megastyle"]["eval"]["text_model"]
+
+
+def test_leakage_without_a_text_model_is_the_builtin_network_s(megastyle, labelled):
+    told = summary_of(megastyle("eval", labelled, "--leakage"))
+
+    leaked = told["content_similarity"] - told["random_content_similarity"]
+    assert told["content_leakage"] == pytest.approx(leaked, abs=2e-4)
+    assert told["_megastyle"]["eval"]["content_model"] == "imagenet-classes"
+
+
+def test_a_benchmark_is_made_run_and_refused_once_changed(megastyle, labelled, tmp_path):
+    bench = tmp_path / "bench"
+    size = ("--styles", 3, "--per-style", 4)
+    made = megastyle("eval", labelled, "--make-benchmark", bench, *size)
+    assert made.returncode == 0 and made.stdout == b""
+
+    told = summary_of(megastyle("eval", "--benchmark", bench))
+    assert told["benchmark"] == json.loads((bench / "benchmark.json").read_text())["hash"]
+    assert told["split"] == "3 queries, 9 gallery" and told["queries"] == 3
+
+    changed = bench / lines(bench / "metadata.jsonl")[0]["file_name"]
+    draw(77).save(changed)
+    ended = megastyle("eval", "--benchmark", bench)
+    assert ended.returncode == 2 and changed.name.encode() in ended.stderr
+
+
+def test_a_benchmark_never_replaces_a_data_set(megastyle, labelled, tmp_path):
+    listing = tmp_path / "metadata.jsonl"
+    listing.write_bytes(labelled.read_bytes())
+    size = ("--styles", 3, "--per-style", 4, "--overwrite")
+
+    ended = megastyle("eval", labelled, "--make-benchmark", tmp_path, *size)
+
+    assert ended.returncode == 2
+    assert listing.read_bytes() == labelled.read_bytes()
+
+
+def test_the_page_of_a_summary_is_a_report_with_its_measures(megastyle, labelled, tmp_path):
+    page = tmp_path / "report.html"
+
+    assert megastyle("eval", labelled, "--page", page).returncode == 0
+
+    text = page.read_text()
+    assert "<svg" in text and "data:image/" in text and "Style score" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--pair-by", "stem"), b"--reference"),
+        (("--benchmark", "nowhere"), b"--benchmark"),
+        (("--reference", "missing.png"), b"missing.png"),
+        (("--ranks", "0"), b"--ranks"),
+        (("--make-benchmark", "b", "--styles", 9, "--per-style", 4), b"4 of 4 styles"),
+    ],
+)
+def test_a_mistake_is_one_sentence(megastyle, labelled, tmp_path, flags, word):
+    ended = megastyle("eval", labelled, *flags, cwd=tmp_path)
+
+    assert ended.returncode == 2 and ended.stdout == b""
+    assert word in ended.stderr and b"Traceback" not in ended.stderr
