@@ -3,17 +3,15 @@
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.training.free_memory import free_memory
 
 log = logging.getLogger(__name__)
-
-MEMINFO = Path("/proc/meminfo")  # Linux
 
 
 def least_free_bytes(accelerator: Accelerator) -> int:
@@ -26,7 +24,7 @@ def free_bytes(device: torch.device) -> int:
     """Bytes that a process may still take on `device`; of a CPU's, its share among the ranks."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return _free_on_the_machine() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return free_memory() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 def chunk_that_fits(chunk: int, rehearse: Callable[[int], None], accelerator: Accelerator) -> int:
@@ -63,10 +61,3 @@ def _tried(chunk: int, rehearse: Callable[[int], None]) -> int:
     half = -(-chunk // 2)
     log.warning("out of memory with %d pictures at once; going on with %d", chunk, half)
     return half
-
-
-def _free_on_the_machine() -> int:
-    if MEMINFO.exists():
-        facts = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
-        return int(facts["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
