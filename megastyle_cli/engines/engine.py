@@ -60,4 +60,8 @@ def load(name: str, workers: int | None = None) -> Engine:
         from megastyle_cli.engines.local import Local
 
         return Local(workers)
-    raise MegastyleError(f"there is no engine {name!r}", hint="local is one")
+    if name == "ray":
+        from megastyle_cli.engines.ray import Ray
+
+        return Ray(workers)
+    raise MegastyleError(f"there is no engine {name!r}", hint="choose local or ray")
