@@ -2,9 +2,15 @@
 
 import json
 import os
+import secrets
+import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +40,57 @@ def megastyle() -> Runner:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[dict[str, str]]:
+    """What the environment says of a Ray cluster of two nodes, each with its own object store.
+
+    Both run on this machine, one core each, as process groups of their own.
+    """
+    if find_spec("ray") is None:
+        pytest.skip("ray is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    env = {
+        "RAY_ADDRESS": address,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": str(Path(__file__).parents[1]),  # workers find the functions of tests
+    }
+    folder = tempfile.mkdtemp(prefix="megastyle-", dir="/tmp")  # short: sockets have names in it
+    head = ("--head", f"--port={address.split(':')[1]}", f"--temp-dir={folder}")
+    nodes = []
+    try:
+        for where in ((*head, "--include-dashboard=false"), (f"--address={address}",)):
+            nodes.append(_start_ray_node(where, env, Path(folder, f"node{len(nodes)}.log")))
+        yield env
+    finally:
+        for node in reversed(nodes):
+            node.terminate()
+            node.wait(60)
+        shutil.rmtree(folder)
+
+
+def _start_ray_node(
+    where: Sequence[str], env: dict[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    flags = ("--block", "--num-cpus=1", "--object-store-memory=100000000")
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *flags]
+    with log.open("wb") as words:
+        node = subprocess.Popen(
+            [*command, "--disable-usage-stats"],
+            stdout=words,
+            stderr=words,
+            env={**os.environ, **env},
+            start_new_session=True,
+        )
+    while "Ray runtime started" not in log.read_text():
+        assert node.poll() is None, log.read_text()
+        time.sleep(0.1)
+    return node
 
 
 def draw(seed: int, width: int = 64, height: int = 48) -> Image.Image:

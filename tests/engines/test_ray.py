@@ -1,0 +1,189 @@
+"""The same promises as `local`, on two nodes; and what only a cluster can do wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from megastyle_cli.engines.engine import Engine, load
+from megastyle_cli.errors import MegastyleError
+
+Array = npt.NDArray[np.float32]
+
+
+def scaled(item: int, factor: int = 1) -> int:
+    return item * factor
+
+
+def only_even(item: int) -> int:
+    if item % 2:
+        raise MegastyleError(f"{item} is odd", hint="give even ones")
+    return item
+
+
+def product(block: Array, other: Array) -> bytes:
+    return (block @ other).tobytes()
+
+
+def node_of(item: int) -> str:
+    import ray
+
+    time.sleep(0.05)  # as block work does: short calls all go to a worker that is free again
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def is_same_memory(item: int, shared: Array) -> int:
+    return int(shared.ctypes.data)
+
+
+def dies_once(item: int, folder: str) -> int:
+    """Kills its own process, as a node's out-of-memory killer would, the first time it gets 5."""
+    mark = Path(folder, "died")
+    if item == 5 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item * item
+
+
+def dies(item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def imports_what_is_not_there(item: int) -> int:
+    import no_such_module
+
+    return int(no_such_module.number)
+
+
+@pytest.fixture(scope="module")
+def engine(ray_cluster: dict[str, str]) -> Iterator[Engine]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ray_cluster.items():
+            patch.setenv(name, value)
+        with load("ray") as engine:
+            yield engine
+
+
+def test_all_cores_of_the_cluster_are_used(engine: Engine) -> None:
+    assert engine.workers == 2
+
+
+def test_results_come_in_the_order_of_items(engine: Engine) -> None:
+    assert list(engine.map(scaled, iter(range(50)), 3)) == list(range(0, 150, 3))
+
+
+def test_both_nodes_work(engine: Engine) -> None:
+    assert len(set(engine.map(node_of, range(40)))) == 2
+
+
+def test_results_equal_those_of_local_bit_for_bit(engine: Engine) -> None:
+    rng = np.random.default_rng(0)
+    blocks = [rng.normal(size=(50, 128)).astype(np.float32) for _ in range(9)]
+    other = rng.normal(size=(128, 300)).astype(np.float32)
+
+    spread = list(engine.map(product, engine.place(blocks), other))
+
+    with load("local", 1) as local:
+        assert spread == list(local.map(product, local.place(blocks), other))
+
+
+def test_items_are_drawn_only_a_little_ahead(engine: Engine) -> None:
+    drawn = 0
+
+    def items() -> Iterator[int]:
+        nonlocal drawn
+        for item in range(1000):
+            drawn += 1
+            yield item
+
+    results = engine.map(scaled, items())
+    for _ in range(10):
+        next(results)
+
+    assert drawn <= 10 + 2 * engine.workers
+
+
+def test_what_is_shared_again_is_not_sent_again(engine: Engine) -> None:
+    shared = np.zeros(1_000_000, np.float32)
+
+    places = [set(engine.map(is_same_memory, range(20), shared)) for _ in range(3)]
+
+    assert len(set().union(*places)) <= 2 * engine.workers  # once a process, that is
+
+
+def test_an_error_rises_after_the_results_before_it(engine: Engine) -> None:
+    results = engine.map(only_even, [0, 2, 4, 5, 6])
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+
+    with pytest.raises(MegastyleError, match="5 is odd") as raised:
+        next(results)
+
+    assert raised.value.hint == "give even ones"
+
+
+def test_a_worker_killed_changes_nothing(engine: Engine, tmp_path: Path) -> None:
+    results = list(engine.map(dies_once, range(12), str(tmp_path)))
+
+    assert (tmp_path / "died").exists()
+    assert results == [item * item for item in range(12)]
+
+
+def test_a_call_that_kills_every_worker_ends_in_a_sentence(engine: Engine) -> None:
+    with pytest.raises(MegastyleError, match="could not do its work") as raised:
+        list(engine.map(dies, [1]))
+
+    assert raised.value.exit_code == 1
+
+
+def test_a_module_that_a_worker_lacks_is_named(engine: Engine) -> None:
+    with pytest.raises(MegastyleError, match="no module 'no_such_module'"):
+        list(engine.map(imports_what_is_not_there, [1]))
+
+
+SUM = """
+import operator, signal, sys
+from megastyle_cli.engines.engine import load
+mine = lambda *signal: sys.exit(75)
+signal.signal(signal.SIGTERM, mine)
+with load("ray", 2) as engine:
+    assert signal.getsignal(signal.SIGTERM) is mine
+    results = sum(engine.map(operator.mul, range(10), 2))
+    sys.stderr.write(f"{results} of {engine.workers}")
+"""
+
+
+def test_a_cluster_of_its_own_is_quiet_and_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    before = set(Path("/tmp").glob("megastyle-ray-*"))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+    done = subprocess.run(
+        [sys.executable, "-c", SUM], capture_output=True, env={**env, "HOME": str(tmp_path)}
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"90 of 2")
+    assert set(Path("/tmp").glob("megastyle-ray-*")) <= before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "words"), [("ray://head:10001", "not as its client"), ("127.0.0.1:9", "answers")]
+)
+def test_an_address_that_does_not_work_is_named(
+    address: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+
+    with pytest.raises(MegastyleError, match=words) as raised:
+        load("ray")
+
+    assert address in raised.value.sentence
