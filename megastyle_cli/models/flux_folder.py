@@ -1,5 +1,6 @@
 """A FLUX model by folder or hub name: found, read part by part, and refused unless it is whole."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,22 @@ def find_flux(model: str) -> Path:
     except (OSError, ValueError, RuntimeError) as fault:  # no network, no such name, not allowed
         raise MegastyleError(
             f"the model {model!r} cannot be had: {_reason(fault)}", hint=HOW_TO_FETCH
+        ) from fault
+
+
+def block_counts(model: str) -> tuple[int, int]:
+    """How many double and single blocks a model's transformer has, by its config.json.
+
+    Raises MegastyleError if there is none to read.
+    """
+    config = find_flux(model) / "transformer" / "config.json"
+    try:
+        told = json.loads(config.read_text())
+        return int(told["num_layers"]), int(told["num_single_layers"])
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise MegastyleError(
+            f"{config} does not tell how many blocks the model has",
+            hint="give a FLUX model's whole folder",
         ) from fault
 
 
