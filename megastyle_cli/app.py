@@ -178,6 +178,9 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        # diffusers opens them where they are installed, and they tell what this machine lacks
+        for name in ("torchao", "bitsandbytes", "torch.utils._pytree"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def main() -> None:

@@ -154,10 +154,16 @@ def read_lora(path: Path, wanted: Sequence[Target]) -> Lora:
     return lora
 
 
-def fuse(lora: Lora, transformer: Transformer, strength: float = 1.0) -> None:
+def fuse(
+    lora: Lora,
+    transformer: Transformer,
+    strength: float = 1.0,
+    device: torch.device | None = None,
+) -> None:
     """Adds `strength` times the LoRA to the transformer's weights, in the weights' own dtype.
 
-    Raises MegastyleError, before any weight is changed, if a shape does not fit.
+    The products are made on `device`, else where the weights are. Raises MegastyleError, before any
+    weight is changed, if a shape does not fit.
     """
     changes = [
         (name, transformer.get_submodule(name).weight, factors.down, rows, factors.scale)
@@ -174,7 +180,9 @@ def fuse(lora: Lora, transformer: Transformer, strength: float = 1.0) -> None:
             )
     with torch.no_grad():
         for _, weight, down, rows, scale in changes:
-            weight += strength * scale * (rows.to(weight) @ down.to(weight))
+            at = device or weight.device
+            product = rows.to(at, weight.dtype) @ down.to(at, weight.dtype)
+            weight += (strength * scale * product).to(weight.device)
 
 
 def lora_name(path: Path) -> str:
