@@ -42,7 +42,7 @@ ALLOWED = {
             "stream",
             "view",
         ),
-        *("models.backend", "training"),
+        *("models.backend", "models.lora", "training"),
     ),
     "app": ("errors",),
 }

@@ -302,6 +302,13 @@ def _found(
     parts = [whole] if whole else [named.get(name, {}) for name in target.diffusers]
     if not all("down" in part and "up" in part for part in parts):
         return None
+    for part in parts:
+        down, up = len(part["down"]), part["up"].shape[-1]
+        if down != up:
+            raise MegastyleError(
+                f"{target.official} has rank {down} down and {up} up",
+                hint="the LoRA is damaged: fetch or write it again",
+            )
     joined = _joined([_factors(part, default_alpha) for part in parts])
     if target.swapped and not native:
         return replace(joined, up=_halves_swapped(joined.up))

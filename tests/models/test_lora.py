@@ -410,3 +410,18 @@ def test_converting_tells_the_counts_and_never_overwrites_unasked(lora, tmp_path
     with pytest.raises(MegastyleError, match="fit 26 of 304 modules"):
         convert_lora(source, made, "peft", model=None, overwrite=True)
     assert len(load_file(made)) == 80
+
+
+def test_ranks_that_do_not_fit_together_are_one_sentence(lora, tmp_path):
+    held = {key: w.clone() for key, w in official_weights(lora).items()}
+    key = "lora_unet_single_blocks_0_linear1.lora_down.weight"
+    held[key] = torch.cat([held[key], held[key]])
+    save_file(held, tmp_path / "ranks.safetensors")
+
+    with pytest.raises(MegastyleError, match="linear1 has rank 8 down and 4 up"):
+        read_lora(tmp_path / "ranks.safetensors", list(lora))
+
+
+def test_a_file_of_another_kind_is_refused_as_output(lora, tmp_path):
+    with pytest.raises(MegastyleError, match=r"a LoRA is a \.safetensors file"):
+        convert_lora(tmp_path / "in", tmp_path / "out.pt", "peft", model=None, overwrite=False)

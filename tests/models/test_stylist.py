@@ -355,3 +355,14 @@ def test_the_cache_forgets_between_pictures_and_after_a_fault(folder, cached):
 def test_options_that_cannot_be_are_one_sentence(folder, options, sentence):
     with pytest.raises(MegastyleError, match=sentence):
         load("stylist", "flux", model=str(folder), device="cpu", **options)
+
+
+def test_a_full_memory_is_a_record_that_failed_and_says_what_to_try(stylist):
+    decoder = stylist.pipeline.vae.decoder
+    hook = decoder.register_forward_pre_hook(lambda *_: torch.empty(1 << 60, dtype=torch.uint8))
+
+    with pytest.raises(BadRecord, match="48 x 48 do not fit on cpu: give a smaller --size") as full:
+        stylist.restyle([ASKED])
+
+    hook.remove()
+    assert full.value.kind == "out_of_memory"
