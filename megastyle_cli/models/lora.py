@@ -144,7 +144,7 @@ def fuse(lora: Lora, transformer: Transformer, strength: float = 1.0) -> None:
     changes = [
         (name, transformer.get_submodule(name).weight, factors.down, rows, factors.scale)
         for target, factors in lora.items()
-        for name, rows in _rows(target, factors).items()
+        for name, rows in rows_by_linear(target, factors).items()
     ]
     for name, weight, down, rows, _ in changes:
         shape = (len(rows), down.shape[1])
@@ -180,19 +180,22 @@ def diffusers_weights(lora: Lora) -> Weights:
     found: Weights = {}
     for target, factors in lora.items():
         down = factors.down if factors.scale == 1 else factors.down * factors.scale
-        for name, rows in _rows(target, factors).items():
+        for name, rows in rows_by_linear(target, factors).items():
             found[f"transformer.{name}.lora_A.weight"] = down
             found[f"transformer.{name}.lora_B.weight"] = rows
     return found
 
 
-def save_lora(lora: Lora, path: Path, form: Form = "official") -> None:
-    """Writes the LoRA in that form; `path` never holds half a file."""
+def save_lora(
+    lora: Lora, path: Path, form: Form = "official", facts: dict[str, str] | None = None
+) -> None:
+    """Writes the LoRA in that form, `facts` in its header; `path` never holds half a file."""
     made = official_weights(lora) if form == "official" else diffusers_weights(lora)
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         # cloned: a file may not hold one memory twice, and q, k and v share theirs
-        save_file({key: w.detach().cpu().clone() for key, w in made.items()}, unfinished)
+        whole = {key: w.detach().cpu().clone() for key, w in made.items()}
+        save_file(whole, unfinished, metadata=facts)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -255,7 +258,7 @@ def _joined(parts: Sequence[Factors]) -> Factors:
     return Factors(down, up, len(down))
 
 
-def _rows(target: Target, factors: Factors) -> dict[str, Tensor]:
+def rows_by_linear(target: Target, factors: Factors) -> dict[str, Tensor]:
     """The rows of `up` of each diffusers linear: q, k and v are square, the mlp has the rest."""
     names = target.diffusers
     if len(names) == 1:
