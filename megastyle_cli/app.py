@@ -21,7 +21,7 @@ from megastyle_cli.errors import (
 
 COMMANDS = (
     *("caption", "dedup", "cluster", "pair", "synth"),
-    *("train-encoder", "retrieve", "transfer", "eval"),
+    *("train-encoder", "train-flux", "retrieve", "transfer", "eval"),
 )
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 

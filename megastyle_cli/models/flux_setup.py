@@ -12,7 +12,7 @@ from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.device import chosen_device, chosen_dtype
 from megastyle_cli.models.flux_folder import Pipeline, read_flux
 from megastyle_cli.models.flux_modulation import Modulation
-from megastyle_cli.models.flux_numbers import Quantize, compute_in_fp8, quantise
+from megastyle_cli.models.flux_numbers import compute_in_fp8, quantise
 from megastyle_cli.models.flux_plan import (
     Weights,
     device_memory,
@@ -23,6 +23,7 @@ from megastyle_cli.models.flux_plan import (
     weights_of,
 )
 from megastyle_cli.models.lora import fuse, read_lora, targets_of
+from megastyle_cli.models.quantized import Quantized
 from megastyle_cli.models.weights import fingerprint, first_values
 
 Offload = Literal["modulation", "model", "layers"]
@@ -44,7 +45,7 @@ class Running:
     device: torch.device
     dtype: torch.dtype
     offload: Offload | None = None
-    quantize: Quantize | None = None
+    quantize: Quantized | None = None
     preset: Preset | None = None
     compiled: bool = False
 
@@ -58,7 +59,7 @@ def running(
     device: str | None,
     dtype: str | None,
     offload: Offload | None,
-    quantize: Quantize | None,
+    quantize: Quantized | None,
     preset: Preset | None,
     *,
     compiled: bool,

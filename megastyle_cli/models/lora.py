@@ -168,7 +168,7 @@ def fuse(
     changes = [
         (name, transformer.get_submodule(name).weight, factors.down, rows, factors.scale)
         for target, factors in lora.items()
-        for name, rows in _rows(target, factors).items()
+        for name, rows in rows_by_linear(target, factors).items()
     ]
     for name, weight, down, rows, _ in changes:
         shape = (len(rows), down.shape[1])
@@ -217,7 +217,7 @@ def diffusers_weights(lora: Lora) -> Weights:
     """
     found: Weights = {}
     for target, factors in lora.items():
-        for name, rows in _rows(target, factors).items():
+        for name, rows in rows_by_linear(target, factors).items():
             found[f"transformer.{name}.lora_A.weight"] = _scaled_down(factors)
             found[f"transformer.{name}.lora_B.weight"] = rows
     return found
@@ -248,13 +248,16 @@ FORMS: dict[Form, Callable[[Lora], Weights]] = {
 }
 
 
-def save_lora(lora: Lora, path: Path, form: Form = "official") -> None:
-    """Writes the LoRA in that form; `path` never holds half a file."""
+def save_lora(
+    lora: Lora, path: Path, form: Form = "official", facts: dict[str, str] | None = None
+) -> None:
+    """Writes the LoRA in that form, `facts` in its header; `path` never holds half a file."""
     made = FORMS[form](lora)
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         # cloned: a file may not hold one memory twice, and q, k and v share theirs
-        save_file({key: w.detach().cpu().clone() for key, w in made.items()}, unfinished)
+        whole = {key: w.detach().cpu().clone() for key, w in made.items()}
+        save_file(whole, unfinished, metadata=facts)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -348,7 +351,7 @@ def _joined(parts: Sequence[Factors]) -> Factors:
     return Factors(down, up, len(down))
 
 
-def _rows(target: Target, factors: Factors) -> dict[str, Tensor]:
+def rows_by_linear(target: Target, factors: Factors) -> dict[str, Tensor]:
     """The rows of `up` of each diffusers linear: q, k and v are square, the mlp has the rest."""
     names = target.diffusers
     if len(names) == 1:

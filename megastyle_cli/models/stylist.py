@@ -11,14 +11,13 @@ from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.backend import PictureRequest
 from megastyle_cli.models.flux import (
     INFERENCE_GUIDANCE,
-    Words,
     denoise,
     joint_ids,
     pack,
     reference_bias,
     unpack,
 )
-from megastyle_cli.models.flux_numbers import Quantize
+from megastyle_cli.models.flux_folder import text_tokens, words_of
 from megastyle_cli.models.flux_pictures import (
     Size,
     decode,
@@ -32,9 +31,9 @@ from megastyle_cli.models.flux_pictures import (
 from megastyle_cli.models.flux_plan import is_out_of_memory, work_bytes
 from megastyle_cli.models.flux_schedule import painting_levels
 from megastyle_cli.models.flux_setup import Flux, Offload, Preset, running
+from megastyle_cli.models.quantized import Quantized
 
 SIDE_PX = 512  # the method's size: nothing else was trained
-TEXT_TOKENS = 512
 BATCH = 8
 REMEMBERED = 256  # references whose tokens are kept, 131 kB each at 512 px
 
@@ -67,7 +66,7 @@ class FluxStylist:
         device: str | None = None,
         dtype: str | None = None,
         offload: Offload | None = None,
-        quantize: Quantize | None = None,
+        quantize: Quantized | None = None,
         preset: Preset | None = None,
         compiled: bool = False,
     ) -> None:
@@ -125,8 +124,8 @@ class FluxStylist:
         columns, rows = (side // self.multiple for side in size)
         start, noisy = self._start(requests, size)
         target = pack(noisy)  # (b, n, 4c)
-        words = self._words([asked.content or "" for asked in requests])
-        bias = reference_bias(shares, TEXT_TOKENS, rows * columns)
+        words = words_of(self.pipeline, [asked.content or "" for asked in requests], self.device)
+        bias = reference_bias(shares, words.states.shape[1], rows * columns)
         levels = self.levels[start:]
         modulation = self.flux.modulation
         if modulation is not None:
@@ -167,12 +166,6 @@ class FluxStylist:
         drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         return drawn.to(self.device, vae.dtype)
 
-    def _words(self, prompts: list[str]) -> Words:
-        states, pooled, _ = self.pipeline.encode_prompt(
-            prompts, device=self.device, max_sequence_length=TEXT_TOKENS
-        )
-        return Words(states=states, pooled=pooled)
-
     def _references(self, asked: PictureRequest, size: Size, target: Tensor) -> Tensor:
         """The tokens (1, m, 4c) of the references that count, one after the other."""
         names = asked.reference_keys
@@ -209,7 +202,7 @@ class FluxStylist:
     def _work_bytes(self, size: Size, num_references: int) -> int:
         """About what painting one picture of that size takes beside the weights."""
         num_pictures = 1 + num_references
-        tokens = TEXT_TOKENS + num_pictures * size[0] * size[1] // self.multiple**2
+        tokens = text_tokens(self.pipeline) + num_pictures * size[0] * size[1] // self.multiple**2
         width = self.pipeline.transformer.inner_dim
         return work_bytes(size, tokens, width, self.pipeline.vae.dtype.itemsize)
 
