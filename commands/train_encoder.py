@@ -161,6 +161,7 @@ def main(
     from megastyle_cli.stream.run import tolerance
     from megastyle_cli.training import job
     from megastyle_cli.training.data import Augmentation
+    from megastyle_cli.training.running import Existing
     from megastyle_cli.training.settings import Layout, Settings, count_or_auto, every_nth
 
     names = options.inputs_or_stdin(inputs, context)
@@ -234,7 +235,7 @@ def main(
             settings=settings,
             material=material,
             folder=Path(output),
-            existing=job.Existing(resume=resume, overwrite=overwrite, force=force),
+            existing=Existing(resume=resume, overwrite=overwrite, force=force),
             allows=allows,
             score=score,
             stats=stats,

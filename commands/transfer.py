@@ -8,19 +8,28 @@ Examples:
   megastyle transfer --style great_wave.jpg --content cat.jpg --strength 0.5 -o - | display
   megastyle transfer --style a.jpg --prompt "A fox" --model FLUX.1-dev --lora m.safetensors -o f.png
   megastyle transfer prompts.jsonl --model FLUX.1-dev --lora m.safetensors -o foxes/
+  megastyle transfer --lora m.safetensors --to diffusers -o m_diffusers.safetensors
 
 The builtin stylist is neural style transfer on a CPU: it needs a content picture. Records may bring
 their own style_file_name and content_file_name; --style is for those that have none.
 
 With --model, FLUX paints the words of each record (content) in the reference's style, as MegaStyle
 does: --model is a folder or black-forest-labs/FLUX.1-dev, --lora the adapter that taught it to see
-a reference (megastyle_flux.safetensors). --strength 1 is as trained, 0 is without reference;
-between them, and of several references by --weight, each reference token counts as that part of a
-token (ours). Sizes are rounded up to multiples of 16.
+a reference (megastyle_flux.safetensors). A record without words, or --content without --prompt, is
+painted by what the builtin captioner recognises on its picture; --content-strength starts from that
+picture, too. --strength 1 is as trained, 0 is without reference; between them, and of several
+references by --weight, each reference token counts as that part of a token (ours). Sizes are
+rounded up to multiples of 16.
+
+On a small GPU: --offload model (24 GB) is exact, with --quantize int8 (16 GB) nearly so. --preset
+fast-cache leaves out what hardly changes from step to step, fast-fp8 multiplies in 8 bits: both
+change pixels, and like --quantize stand in each record.
+
+--to only converts the LoRA, whole or not at all: official (kohya; 304 modules of FLUX.1), diffsynth
+(as its trainer saves), diffusers (988 tensors), peft (ComfyUI's diffusion_model. prefix).
 """
 
-import hashlib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,10 +39,10 @@ from megastyle_cli import options
 from megastyle_cli.errors import DONE, MegastyleError
 
 STYLE_PX = 512  # style pictures are decoded at this longer side, for FLUX as they are
-LEAST_PX, MOST_PX = 32, 4096
+OF_CONVERSION = {"lora", "to", "output", "model", "overwrite", "quiet", "verbose"}
 FLAGS_OF_FLUX = (
-    *("lora", "lora_strength", "steps", "guidance", "content_strength", "keep_aspect"),
-    *("device", "dtype", "offload", "compiled"),
+    *("lora", "lora_strength", "steps", "guidance", "content_strength", "keep_aspect", "quantize"),
+    *("preset", "device", "dtype", "offload", "compiled"),
 )
 
 
@@ -90,6 +99,15 @@ def main(
     lora_strength: Annotated[
         float, typer.Option(metavar="S", help="How much of the adapter is added to FLUX.")
     ] = 1.0,
+    to: Annotated[
+        Literal["official", "diffsynth", "diffusers", "peft"] | None,
+        typer.Option(
+            metavar="FORM",
+            show_default=False,
+            help="Paint nothing: write --lora as -o FILE.safetensors with the keys of official,"
+            " diffsynth, diffusers or peft.",
+        ),
+    ] = None,
     steps: Annotated[
         int, typer.Option(metavar="N", min=1, max=1000, help="Of FLUX from noise to picture.")
     ] = 30,
@@ -131,11 +149,28 @@ def main(
     device: options.Device = None,
     dtype: options.Dtype = None,
     offload: Annotated[
-        Literal["model", "layers"] | None,
+        Literal["modulation", "model", "layers"] | None,
         typer.Option(
-            metavar="model|layers",
+            metavar="modulation|model|layers",
             show_default=False,
-            help="Keep off the GPU what is not at work: whole parts, or each layer on small cards.",
+            help="Keep off the GPU a quarter of FLUX that is known before the first step; with it"
+            " whole parts not at work; or each layer.",
+        ),
+    ] = None,
+    quantize: Annotated[
+        Literal["int8", "fp8", "nf4"] | None,
+        typer.Option(
+            metavar="int8|fp8|nf4",
+            show_default=False,
+            help="Round the weights of FLUX's blocks (extra: quantize).",
+        ),
+    ] = None,
+    preset: Annotated[
+        Literal["fast-cache", "fast-fp8"] | None,
+        typer.Option(
+            metavar="fast-cache|fast-fp8",
+            show_default=False,
+            help="Faster pictures that are not quite the same.",
         ),
     ] = None,
     compiled: Annotated[
@@ -152,32 +187,43 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.models.backend import load, locate
     from megastyle_cli.record import Run
-    from megastyle_cli.steps.transfer import mixed, transfer
+    from megastyle_cli.steps.transfer import mixed, parsed_size, transfer
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
     from megastyle_cli.stream.job import Flow, run_job
     from megastyle_cli.stream.progress import say
-    from megastyle_cli.stream.single import is_single, make_one, picture_writer
+    from megastyle_cli.stream.single import is_single, make_one, one_asked, picture_writer
     from megastyle_cli.stream.source import picture_id
     from megastyle_cli.view.show import check_views, write_views
 
+    if output is None:
+        raise MegastyleError(
+            "transfer makes pictures", hint="give -o out.png, -o - or -o DIRECTORY"
+        )
+    if to is not None:
+        others = {parameter.name or "" for parameter in context.command.params} - OF_CONVERSION
+        if flag := options.given(context, others):
+            raise MegastyleError(f"{flag} and --to are given", hint="--to only converts --lora")
+        say(_converted(lora, output, to, model=model, overwrite=overwrite))
+        return DONE
     check_views(sheet, page)
     backend = options.stylist(backend, model)
     locate("stylist", backend)
-    settings: dict[str, Any] = {}
-    if backend == "flux":
-        settings = {
-            "lora": lora and _lora_name(lora),
-            "lora_strength": lora_strength,
-            "steps": steps,
-            "guidance": guidance,
-            "content_strength": content_strength,
-            "keep_aspect": keep_aspect,
-            "dtype": dtype,
-        }
-    else:
-        _refuse_flags_of_flux(context, backend)
+    is_flux = backend == "flux"
+    long_side_px, size_px = parsed_size(size)
+    if not is_flux:
+        _refuse_what_is_of_flux(context, backend, size_px)
+    painting: dict[str, Any] = {
+        "lora_strength": lora_strength,
+        "steps": steps,
+        "guidance": guidance,
+        "content_strength": content_strength,
+        "keep_aspect": keep_aspect,
+        "dtype": dtype,
+        "quantize": quantize,
+        "preset": preset,
+    }
+    settings = {"lora": lora and _lora_name(lora), **painting} if is_flux else {}
     references = mixed(style or [], weight or [])
-    long_side_px, size_px = _parsed_size(size, backend)
     told = {
         **options.told(backend, model),
         "style": [picture_id(name) for name in references.names],
@@ -188,14 +234,14 @@ def main(
         **settings,
     }
     run = Run("transfer", told, __version__)
-    from_picture = backend != "flux" or content_strength > 0
-    # FLUX squashes references itself, once; few are kept, since they are not made smaller before
-    style_px, remembered = (None, 8) if backend == "flux" else (STYLE_PX, 64)
     step = partial(
         transfer,
         references=references,
-        read_content=partial(read_pictures, max_side_px=long_side_px) if from_picture else None,
-        read_style=remembering_reader(style_px, remembered),
+        read_content=partial(read_pictures, max_side_px=long_side_px),
+        # FLUX squashes references itself, once; few are kept, since they are not made smaller here
+        read_style=remembering_reader(*((None, 8) if is_flux else (STYLE_PX, 64))),
+        starts_from_picture=not is_flux or content_strength > 0,
+        captioner=cache(partial(load, "captioner", "builtin")) if is_flux else None,
         long_side_px=long_side_px,
         size_px=size_px,
         strength=strength,
@@ -205,29 +251,18 @@ def main(
     )
 
     def stylist() -> Any:
-        if backend != "flux":
+        if not is_flux:
             return load("stylist", backend, **({"model": model} if model else {}))
-        painting = {key: value for key, value in settings.items() if key != "lora"}
         running = {"device": device, "offload": offload, "compiled": compiled}
         return load("stylist", backend, model=model, lora=lora, **painting, **running)
 
-    if output is None:
-        raise MegastyleError(
-            "transfer makes pictures", hint="give -o out.png, -o - or -o DIRECTORY"
-        )
     if content is not None and inputs:
         raise MegastyleError("--content and inputs are given", hint="give one of the two")
-    if content is not None and not from_picture:
-        raise MegastyleError(
-            "FLUX starts from the --content picture only with --content-strength",
-            hint="give --content-strength 0.5, or only --prompt",
-        )
     if is_single(output):
-        for_many: dict[str, object] = {"--errors": errors, "--resume": resume, "--shard": shard}
-        for_many |= {"--limit": limit, "--stats": stats, "--sheet": sheet, "--page": page}
-        for flag in (flag for flag, value in for_many.items() if value):
+        for_many = ("errors", "resume", "shard", "limit", "stats", "sheet", "page")
+        if flag := options.given(context, for_many):
             raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
-        record = _one(inputs, content, prompt)
+        record = one_asked(inputs or [], content, prompt)
         if dry_run:
             say(f"transfer (dry run): one picture to {output} with {told}")
             return DONE
@@ -264,54 +299,33 @@ def main(
     return done.code
 
 
-def _one(inputs: list[str] | None, content: str | None, prompt: str | None) -> dict[str, Any]:
-    from megastyle_cli.stream.single import one_record
-
-    if content is None and prompt is None and not inputs:
-        raise MegastyleError("there is nothing to restyle", hint="give --content PICTURE")
-    record = one_record([content] if content else inputs or []) if content or inputs else {}
-    return {**record, **({"content": prompt} if prompt else {})}
-
-
-def _parsed_size(text: str | None, backend: str) -> tuple[int | None, tuple[int, int] | None]:
-    """The longer side, or width and height, that --size asks for; both None without it."""
-    if text is None:
-        return None, None
-    sides = [int(side) if side.isdecimal() else 0 for side in text.lower().split("x")]
-    if len(sides) > 2 or not all(LEAST_PX <= side <= MOST_PX for side in sides):
+def _refuse_what_is_of_flux(
+    context: typer.Context, backend: str, size_px: tuple[int, int] | None
+) -> None:
+    if flag := options.given(context, FLAGS_OF_FLUX):
         raise MegastyleError(
-            f"--size is {text!r}, not PX or WIDTHxHEIGHT from {LEAST_PX} to {MOST_PX}",
-            hint="give 512 or 768x512",
+            f"{flag} is for FLUX, not for backend {backend!r}",
+            hint="give --model FOLDER or black-forest-labs/FLUX.1-dev",
         )
-    if len(sides) == 1:
-        return sides[0], None
-    if backend != "flux":
+    if size_px is not None:
         raise MegastyleError(
-            f"--size {text} is for FLUX, backend {backend!r} keeps the content picture's shape",
-            hint=f"give --size {max(sides)}",
+            f"--size {size_px[0]}x{size_px[1]} is for FLUX,"
+            f" backend {backend!r} keeps the content picture's shape",
+            hint=f"give --size {max(size_px)}",
         )
-    return None, (sides[0], sides[1])
-
-
-def _refuse_flags_of_flux(context: typer.Context, backend: str) -> None:
-    """Raises MegastyleError if a flag that only FLUX knows was given to another backend."""
-    for name in FLAGS_OF_FLUX:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            flag = "--compile" if name == "compiled" else f"--{name.replace('_', '-')}"
-            raise MegastyleError(
-                f"{flag} is for FLUX, not for backend {backend!r}",
-                hint="give --model FOLDER or black-forest-labs/FLUX.1-dev",
-            )
 
 
 def _lora_name(lora: str) -> str:
-    """The LoRA as records name it: its file's stem and 8 hex digits over its bytes."""
-    path = Path(lora)
-    if not path.is_file():
-        raise MegastyleError(
-            f"there is no LoRA {lora}", hint="fetch megastyle_flux.safetensors and give its path"
-        )
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return f"{path.stem}@{digest[:8]}"
+    from megastyle_cli.models.lora import lora_name
+
+    return lora_name(Path(lora))
+
+
+def _converted(
+    lora: str | None, output: str, to: Any, *, model: str | None, overwrite: bool
+) -> str:
+    from megastyle_cli.models.lora_convert import convert_lora
+
+    if lora is None:
+        raise MegastyleError("--to converts a LoRA, and none is given", hint="give --lora FILE")
+    return convert_lora(Path(lora), Path(output), to, model=model, overwrite=overwrite)

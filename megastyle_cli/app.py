@@ -21,7 +21,7 @@ from megastyle_cli.errors import (
 
 COMMANDS = (
     *("caption", "dedup", "cluster", "pair", "synth"),
-    *("train-encoder", "retrieve", "transfer", "eval"),
+    *("train-encoder", "train-flux", "retrieve", "transfer", "eval"),
 )
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
@@ -178,6 +178,9 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        # diffusers opens them where they are installed, and they tell what this machine lacks
+        for name in ("torchao", "bitsandbytes", "torch.utils._pytree"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Every shared flag once: one name, one meaning, on every command that has it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -201,6 +201,16 @@ def inputs_or_stdin(inputs: list[str] | None, context: typer.Context) -> list[st
             hint=f"megastyle {context.info_name} --help shows examples",
         )
     return ["-"]
+
+
+def given(context: typer.Context, names: Collection[str]) -> str | None:
+    """The first of these parameters that stands on the command line, as its flag."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name in names and source is not None and source.name == "COMMANDLINE":
+            return parameter.opts[-1]
+    return None
 
 
 def separator(paths: bool, null: bool) -> str | None:

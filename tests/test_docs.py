@@ -37,6 +37,10 @@ FLOW = {
         "pictures of known style",
         "a folder: the encoder in two layouts, checkpoints, metrics",
     ),
+    "train-flux": (
+        "pictures of known style and content, or pairs",
+        "a folder: the LoRA in two forms, or a whole model, checkpoints, samples, metrics",
+    ),
     "retrieve": ("pictures", "records with `neighbors`"),
     "transfer": ("pictures", "a picture, or a folder of them with `metadata.jsonl`"),
     "eval": ("pictures, rendered or scored", "one summary, a benchmark, or scored records"),

@@ -46,7 +46,7 @@ ALLOWED = {
             "stream",
             "view",
         ),
-        *("engines.engine", "models.backend", "training"),
+        *("engines.engine", "models.backend", "models.lora", "training"),
     ),
     "app": ("errors",),
 }

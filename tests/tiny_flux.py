@@ -39,7 +39,7 @@ def tiny_transformer(seed: int = 0, **changed: object) -> FluxTransformer2DModel
         return FluxTransformer2DModel(**{**TRANSFORMER, **changed}).eval()
 
 
-def save_tiny_flux(folder: Path, seed: int = 0) -> Path:
+def save_tiny_flux(folder: Path, seed: int = 0, text_tokens: int = 512) -> Path:
     """A pipeline folder with all parts of FLUX.1-dev: autoencoder 8x, CLIP, T5, both tokenizers."""
     transformer = tiny_transformer(seed)
     with torch.random.fork_rng(devices=[]):
@@ -86,7 +86,7 @@ def save_tiny_flux(folder: Path, seed: int = 0) -> Path:
         text_encoder=clip.eval(),
         tokenizer=CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77),
         text_encoder_2=t5.eval(),
-        tokenizer_2=T5Tokenizer(vocab=words, extra_ids=0),
+        tokenizer_2=T5Tokenizer(vocab=words, extra_ids=0, model_max_length=text_tokens),
         transformer=transformer,
     ).save_pretrained(folder)
     return folder

@@ -6,7 +6,8 @@ the target's timestep; only the target's velocity is kept. Training and painting
 `velocity`. Source: the official shifted-position path.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -118,16 +119,29 @@ def denoise(
     *,
     guidance: float = INFERENCE_GUIDANCE,
     bias: Tensor | None = None,
+    before_step: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Target tokens (b, n, 4c) taken from noise level levels[0] down to levels[-1], by Euler steps.
 
-    They stay in the dtype of `noisy` between steps, as the official code has it.
+    They stay in the dtype of `noisy` between steps, as the official code has it. `before_step` is
+    told the number of each step, from 0.
     """
     tokens = noisy
-    for level, next_level in pairwise(levels.tolist()):
+    for step, (level, next_level) in enumerate(pairwise(levels.tolist())):
+        if before_step is not None:
+            before_step(step)
         sigmas = torch.full((len(tokens),), level, device=tokens.device)
-        flow = velocity(
-            transformer, tokens, references, words, sigmas, ids, guidance=guidance, bias=bias
-        )
+        with _cache(transformer):
+            flow = velocity(
+                transformer, tokens, references, words, sigmas, ids, guidance=guidance, bias=bias
+            )
         tokens = tokens + flow * (next_level - level)
     return tokens
+
+
+def _cache(transformer: Transformer) -> AbstractContextManager[None]:
+    """What a cache of diffusers' wants around a call, if there is one."""
+    found: AbstractContextManager[None] = nullcontext()
+    if transformer.is_cache_enabled:
+        found = transformer.cache_context("cond")
+    return found

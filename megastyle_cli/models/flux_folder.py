@@ -1,5 +1,6 @@
 """A FLUX model by folder or hub name: found, read part by part, and refused unless it is whole."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from transformers import CLIPTextModel, T5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.flux import Words
 
 Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
 PIPELINE: Any = FluxPipeline
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
+TEXT_TOKENS = 512
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
 HOW_TO_FETCH = (
     f"accept the licence of {OFFICIAL} on its page, log in with: hf auth login, then fetch it with:"
@@ -30,22 +33,26 @@ PARTS: dict[str, Any] = {
 }
 
 
-def read_flux(model: str, dtype: torch.dtype) -> Pipeline:
+def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeline:
     """The FluxPipeline of a folder or hub NAME[@REVISION], on the CPU, in `dtype`.
 
-    Only a hub name reaches the network. Raises MegastyleError if there is no such model, or if a
-    weight is missing or has another shape.
+    A `transformer` that is given takes the place of the folder's, which may then lack one. Only a
+    hub name reaches the network. Raises MegastyleError if there is no such model, or if a weight is
+    missing or has another shape.
     """
     folder = find_flux(model)
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    lacking = [name for name in ("model_index.json", *PARTS) if not (folder / name).exists()]
+    wanted = {n: kind for n, kind in PARTS.items() if n != "transformer" or transformer is None}
+    lacking = [name for name in ("model_index.json", *wanted) if not (folder / name).exists()]
     if lacking:
         raise MegastyleError(
             f"{folder} is no whole FLUX model: it has no {', '.join(lacking)}",
             hint="give a folder as FluxPipeline.save_pretrained writes it",
         )
-    parts = {name: _part(kind, folder / name, dtype) for name, kind in PARTS.items()}
+    parts = {name: read_part(kind, folder / name, dtype) for name, kind in wanted.items()}
+    if transformer is not None:
+        parts["transformer"] = transformer
     try:
         return PIPELINE.from_pretrained(folder, **parts, local_files_only=True)
     except (OSError, ValueError, TypeError) as fault:  # the tokenizers, the scheduler's settings
@@ -73,7 +80,36 @@ def find_flux(model: str) -> Path:
         ) from fault
 
 
-def _part(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+def block_counts(model: str) -> tuple[int, int]:
+    """How many double and single blocks a model's transformer has, by its config.json.
+
+    Raises MegastyleError if there is none to read.
+    """
+    config = find_flux(model) / "transformer" / "config.json"
+    try:
+        told = json.loads(config.read_text())
+        return int(told["num_layers"]), int(told["num_single_layers"])
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise MegastyleError(
+            f"{config} does not tell how many blocks the model has",
+            hint="give a FLUX model's whole folder",
+        ) from fault
+
+
+def text_tokens(pipeline: Pipeline) -> int:
+    """How many T5 tokens a prompt is: 512 for FLUX.1, fewer if the tokenizer's folder says so."""
+    return min(TEXT_TOKENS, int(pipeline.tokenizer_2.model_max_length))
+
+
+def words_of(pipeline: Pipeline, prompts: list[str], device: torch.device) -> Words:
+    """What the pipeline's text encoders make of `prompts`."""
+    states, pooled, _ = pipeline.encode_prompt(
+        prompts, device=device, max_sequence_length=text_tokens(pipeline)
+    )
+    return Words(states=states, pooled=pooled)
+
+
+def read_part(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     """One model of the pipeline, every weight of it read from the folder's safetensors."""
     try:
         part, told = kind.from_pretrained(

@@ -1,16 +1,19 @@
 """A FLUX LoRA in the key forms of its users, read to the last tensor and fused into a transformer.
 
-Three forms say the same: official (kohya's `lora_unet_...`, which ComfyUI reads too), raw DiffSynth
-(`blocks.0.attn.a_to_qkv.lora_A.default.weight`) and diffusers/PEFT. The first two adapt q, k and v
-as one linear and the single blocks' mlp with them; diffusers has a linear for each. Inside the
-toolkit a LoRA has the official shape: 304 modules for FLUX.1, the rank-r input shared by q, k, v.
-Source: the official exporter's table.
+Four forms say the same: official (kohya's `lora_unet_double_blocks_0_img_attn_qkv`, which ComfyUI
+reads too), PEFT over Black Forest Labs' modules (`diffusion_model.double_blocks.0.img_attn.qkv`,
+ComfyUI's generic form), raw DiffSynth (`blocks.0.attn.a_to_qkv.lora_A.default`) and diffusers
+(`transformer.transformer_blocks.0.attn.to_q`). All but diffusers adapt q, k and v as one linear,
+and the single blocks' mlp with them; diffusers has a linear for each. Inside the toolkit a LoRA has
+the official shape: 304 modules for FLUX.1, the rank-r input shared by q, k, v. Source: the official
+exporter's table.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,23 +27,23 @@ from megastyle_cli.models.flux import Transformer
 
 # r rank, i width in, o width out
 Weights = dict[str, Tensor]
-Form = Literal["official", "diffusers"]
+Form = Literal["official", "diffsynth", "diffusers", "peft"]
 
-# official stem, DiffSynth module, diffusers modules in the order of the official rows
+# Black Forest Labs' module, DiffSynth's, those of diffusers in the order of the former's rows
 DOUBLE = (
-    ("img_mod_lin", "norm1_a.linear", ("norm1.linear",)),
-    ("txt_mod_lin", "norm1_b.linear", ("norm1_context.linear",)),
-    ("img_attn_qkv", "attn.a_to_qkv", ("attn.to_q", "attn.to_k", "attn.to_v")),
-    ("txt_attn_qkv", "attn.b_to_qkv", ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")),
-    ("img_attn_proj", "attn.a_to_out", ("attn.to_out.0",)),
-    ("txt_attn_proj", "attn.b_to_out", ("attn.to_add_out",)),
-    ("img_mlp_0", "ff_a.0", ("ff.net.0.proj",)),
-    ("img_mlp_2", "ff_a.2", ("ff.net.2",)),
-    ("txt_mlp_0", "ff_b.0", ("ff_context.net.0.proj",)),
-    ("txt_mlp_2", "ff_b.2", ("ff_context.net.2",)),
+    ("img_mod.lin", "norm1_a.linear", ("norm1.linear",)),
+    ("txt_mod.lin", "norm1_b.linear", ("norm1_context.linear",)),
+    ("img_attn.qkv", "attn.a_to_qkv", ("attn.to_q", "attn.to_k", "attn.to_v")),
+    ("txt_attn.qkv", "attn.b_to_qkv", ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")),
+    ("img_attn.proj", "attn.a_to_out", ("attn.to_out.0",)),
+    ("txt_attn.proj", "attn.b_to_out", ("attn.to_add_out",)),
+    ("img_mlp.0", "ff_a.0", ("ff.net.0.proj",)),
+    ("img_mlp.2", "ff_a.2", ("ff.net.2",)),
+    ("txt_mlp.0", "ff_b.0", ("ff_context.net.0.proj",)),
+    ("txt_mlp.2", "ff_b.2", ("ff_context.net.2",)),
 )
 SINGLE = (
-    ("modulation_lin", "norm.linear", ("norm.linear",)),
+    ("modulation.lin", "norm.linear", ("norm.linear",)),
     ("linear1", "to_qkv_mlp", ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")),
     ("linear2", "proj_out", ("proj_out",)),
 )
@@ -54,11 +57,28 @@ KEY = re.compile(
 
 @dataclass(frozen=True)
 class Target:
-    """One adapted linear: its name in the official form, in DiffSynth, and in diffusers."""
+    """One adapted linear: its name at Black Forest Labs, in DiffSynth, and in diffusers.
 
-    official: str
+    `swapped` tells that the halves of its rows change places between the first and the other two.
+    """
+
+    native: str
     diffsynth: str
     diffusers: tuple[str, ...]
+    swapped: bool = False
+
+    @property
+    def official(self) -> str:
+        """Its name in the official form."""
+        return f"lora_unet_{self.native.replace('.', '_')}"
+
+
+# Not adapted by MegaStyle, but by LoRAs of others. The modulation of the last layer is shift, scale
+# at Black Forest Labs and scale, shift elsewhere.
+LAST_LAYER = (
+    Target("final_layer.adaLN_modulation.1", "final_norm_out.linear", ("norm_out.linear",), True),
+    Target("final_layer.linear", "final_proj_out", ("proj_out",)),
+)
 
 
 @dataclass(frozen=True)
@@ -87,21 +107,21 @@ def targets(num_double: int = 19, num_single: int = 38) -> list[Target]:
     return [
         *(
             Target(
-                f"lora_unet_double_blocks_{block}_{stem}",
+                f"double_blocks.{block}.{native}",
                 f"blocks.{block}.{diffsynth}",
                 tuple(f"transformer_blocks.{block}.{name}" for name in names),
             )
             for block in double
-            for stem, diffsynth, names in DOUBLE
+            for native, diffsynth, names in DOUBLE
         ),
         *(
             Target(
-                f"lora_unet_single_blocks_{block}_{stem}",
+                f"single_blocks.{block}.{native}",
                 f"single_blocks.{block}.{diffsynth}",
                 tuple(f"single_transformer_blocks.{block}.{name}" for name in names),
             )
             for block in single
-            for stem, diffsynth, names in SINGLE
+            for native, diffsynth, names in SINGLE
         ),
     ]
 
@@ -112,39 +132,43 @@ def targets_of(transformer: Transformer) -> list[Target]:
 
 
 def read_lora(path: Path, wanted: Sequence[Target]) -> Lora:
-    """The LoRA of a .safetensors file in any of the three forms, for exactly the `wanted` targets.
+    """The LoRA of a .safetensors file in any of the four forms, for exactly the `wanted` targets.
 
-    Raises MegastyleError with the counts if a tensor has no place or a target has no tensors.
+    The last layer may be there too. Raises MegastyleError with the counts if a tensor has no place
+    or a target has no tensors.
     """
     held, default_alpha = _file(path)
     named, strangers = _by_module(held)
-    known = {name for t in wanted for name in (t.official, t.diffsynth, *t.diffusers)}
+    found = {t: _found(t, named, default_alpha) for t in (*wanted, *LAST_LAYER)}
+    lora = {target: factors for target, factors in found.items() if factors is not None}
+    known = {name for t in (*wanted, *lora) for name in _names(t)}
     strangers += [f"{name}.*" for name in named if name not in known]
-    lora: Lora = {}
-    for target in wanted:
-        whole = named.get(target.official) or named.get(target.diffsynth)
-        parts = [whole] if whole else [named.get(name, {}) for name in target.diffusers]
-        if all("down" in part and "up" in part for part in parts):
-            lora[target] = _joined([_factors(part, default_alpha) for part in parts])
     lacking = [target.official for target in wanted if target not in lora]
     if lacking or strangers:
+        fitting = len(wanted) - len(lacking)
         raise MegastyleError(
-            f"{path} has {len(held)} tensors, which fit {len(lora)} of {len(wanted)} modules"
+            f"{path} has {len(held)} tensors, which fit {fitting} of {len(wanted)} modules"
             f" ({_first(lacking, 'without weights')}; {_first(strangers, 'unknown')})",
             hint="give a LoRA of all the modules that MegaStyle adapts, made for this model",
         )
     return lora
 
 
-def fuse(lora: Lora, transformer: Transformer, strength: float = 1.0) -> None:
+def fuse(
+    lora: Lora,
+    transformer: Transformer,
+    strength: float = 1.0,
+    device: torch.device | None = None,
+) -> None:
     """Adds `strength` times the LoRA to the transformer's weights, in the weights' own dtype.
 
-    Raises MegastyleError, before any weight is changed, if a shape does not fit.
+    The products are made on `device`, else where the weights are. Raises MegastyleError, before any
+    weight is changed, if a shape does not fit.
     """
     changes = [
         (name, transformer.get_submodule(name).weight, factors.down, rows, factors.scale)
         for target, factors in lora.items()
-        for name, rows in _rows(target, factors).items()
+        for name, rows in rows_by_linear(target, factors).items()
     ]
     for name, weight, down, rows, _ in changes:
         shape = (len(rows), down.shape[1])
@@ -156,7 +180,21 @@ def fuse(lora: Lora, transformer: Transformer, strength: float = 1.0) -> None:
             )
     with torch.no_grad():
         for _, weight, down, rows, scale in changes:
-            weight += strength * scale * (rows.to(weight) @ down.to(weight))
+            at = device or weight.device
+            product = rows.to(at, weight.dtype) @ down.to(at, weight.dtype)
+            weight += (strength * scale * product).to(weight.device)
+
+
+def lora_name(path: Path) -> str:
+    """The LoRA as records name it: its file's stem and 8 hex digits over its bytes.
+
+    Raises MegastyleError if there is no such file.
+    """
+    if not path.is_file():
+        raise _absent(path)
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return f"{path.stem}@{digest[:8]}"
 
 
 def official_weights(lora: Lora) -> Weights:
@@ -179,20 +217,47 @@ def diffusers_weights(lora: Lora) -> Weights:
     """
     found: Weights = {}
     for target, factors in lora.items():
-        down = factors.down if factors.scale == 1 else factors.down * factors.scale
-        for name, rows in _rows(target, factors).items():
-            found[f"transformer.{name}.lora_A.weight"] = down
+        for name, rows in rows_by_linear(target, factors).items():
+            found[f"transformer.{name}.lora_A.weight"] = _scaled_down(factors)
             found[f"transformer.{name}.lora_B.weight"] = rows
     return found
 
 
-def save_lora(lora: Lora, path: Path, form: Form = "official") -> None:
-    """Writes the LoRA in that form; `path` never holds half a file."""
-    made = official_weights(lora) if form == "official" else diffusers_weights(lora)
+def peft_weights(lora: Lora) -> Weights:
+    """The tensors that ComfyUI reads as its generic form: two a module, 608 for FLUX.1; no alpha.
+
+    ComfyUI knows diffusers' modules only behind `transformer.`, hence Black Forest Labs' here.
+    """
+    return _two_a_module(lora, "diffusion_model.{0.native}.lora_{1}.weight")
+
+
+def diffsynth_weights(lora: Lora) -> Weights:
+    """The tensors that DiffSynth's trainer writes: two a module, 608 for FLUX.1; no alpha."""
+    found = _two_a_module(lora, "{0.diffsynth}.lora_{1}.default.weight")
+    for target in (target for target in lora if target.swapped):
+        key = f"{target.diffsynth}.lora_B.default.weight"
+        found[key] = _halves_swapped(found[key])
+    return found
+
+
+FORMS: dict[Form, Callable[[Lora], Weights]] = {
+    "official": official_weights,
+    "diffsynth": diffsynth_weights,
+    "diffusers": diffusers_weights,
+    "peft": peft_weights,
+}
+
+
+def save_lora(
+    lora: Lora, path: Path, form: Form = "official", facts: dict[str, str] | None = None
+) -> None:
+    """Writes the LoRA in that form, `facts` in its header; `path` never holds half a file."""
+    made = FORMS[form](lora)
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         # cloned: a file may not hold one memory twice, and q, k and v share theirs
-        save_file({key: w.detach().cpu().clone() for key, w in made.items()}, unfinished)
+        whole = {key: w.detach().cpu().clone() for key, w in made.items()}
+        save_file(whole, unfinished, metadata=facts)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -205,9 +270,7 @@ def _file(path: Path) -> tuple[Weights, float | None]:
             held = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
             noted = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
     except FileNotFoundError:
-        raise MegastyleError(
-            f"there is no LoRA {path}", hint="fetch megastyle_flux.safetensors and give its path"
-        ) from None
+        raise _absent(path) from None
     except (SafetensorError, ValueError, IsADirectoryError) as fault:
         raise MegastyleError(
             f"{path} is no safetensors file, or is damaged: {fault}",
@@ -220,6 +283,39 @@ def _file(path: Path) -> tuple[Weights, float | None]:
             hint="give a LoRA with one alpha, without rslora",
         )
     return held, told.get("lora_alpha")
+
+
+def _absent(path: Path) -> MegastyleError:
+    return MegastyleError(
+        f"there is no LoRA {path}", hint="fetch megastyle_flux.safetensors and give its path"
+    )
+
+
+def _names(target: Target) -> tuple[str, ...]:
+    """All that a target is called in files, without the prefixes that KEY takes away."""
+    return (target.official, target.native, target.diffsynth, *target.diffusers)
+
+
+def _found(
+    target: Target, named: dict[str, Weights], default_alpha: float | None
+) -> Factors | None:
+    """The target's factors, if the file has all their tensors under one of its names."""
+    native = named.get(target.official) or named.get(target.native)
+    whole = native or named.get(target.diffsynth)
+    parts = [whole] if whole else [named.get(name, {}) for name in target.diffusers]
+    if not all("down" in part and "up" in part for part in parts):
+        return None
+    for part in parts:
+        down, up = len(part["down"]), part["up"].shape[-1]
+        if down != up:
+            raise MegastyleError(
+                f"{target.official} has rank {down} down and {up} up",
+                hint="the LoRA is damaged: fetch or write it again",
+            )
+    joined = _joined([_factors(part, default_alpha) for part in parts])
+    if target.swapped and not native:
+        return replace(joined, up=_halves_swapped(joined.up))
+    return joined
 
 
 def _by_module(held: Weights) -> tuple[dict[str, Weights], list[str]]:
@@ -255,14 +351,32 @@ def _joined(parts: Sequence[Factors]) -> Factors:
     return Factors(down, up, len(down))
 
 
-def _rows(target: Target, factors: Factors) -> dict[str, Tensor]:
+def rows_by_linear(target: Target, factors: Factors) -> dict[str, Tensor]:
     """The rows of `up` of each diffusers linear: q, k and v are square, the mlp has the rest."""
     names = target.diffusers
     if len(names) == 1:
-        return {names[0]: factors.up}
+        return {names[0]: _halves_swapped(factors.up) if target.swapped else factors.up}
     width = factors.down.shape[1]
     sizes = [width] * 3 + [len(factors.up) - 3 * width] * (len(names) - 3)
     return dict(zip(names, torch.split(factors.up, sizes), strict=True))
+
+
+def _halves_swapped(rows: Tensor) -> Tensor:
+    return torch.cat(rows.chunk(2)[::-1])
+
+
+def _scaled_down(factors: Factors) -> Tensor:
+    """The down matrix for a form without alpha."""
+    return factors.down if factors.scale == 1 else factors.down * factors.scale
+
+
+def _two_a_module(lora: Lora, key: str) -> Weights:
+    """Down and up of every module; `key` is made of the target and A or B."""
+    found: Weights = {}
+    for target, factors in lora.items():
+        found[key.format(target, "A")] = _scaled_down(factors)
+        found[key.format(target, "B")] = factors.up
+    return found
 
 
 def _first(names: Iterable[str], what: str) -> str:

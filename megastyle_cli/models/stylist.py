@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
-from typing import Literal
 
 import torch
 from PIL import Image
@@ -11,17 +9,15 @@ from torch import Tensor
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.backend import PictureRequest
-from megastyle_cli.models.device import chosen_device, chosen_dtype
 from megastyle_cli.models.flux import (
     INFERENCE_GUIDANCE,
-    Words,
     denoise,
     joint_ids,
     pack,
     reference_bias,
     unpack,
 )
-from megastyle_cli.models.flux_folder import read_flux
+from megastyle_cli.models.flux_folder import text_tokens, words_of
 from megastyle_cli.models.flux_pictures import (
     Size,
     decode,
@@ -32,14 +28,12 @@ from megastyle_cli.models.flux_pictures import (
     rounded_up,
     token_pixels,
 )
+from megastyle_cli.models.flux_plan import is_out_of_memory, work_bytes
 from megastyle_cli.models.flux_schedule import painting_levels
-from megastyle_cli.models.lora import fuse, read_lora, targets_of
-from megastyle_cli.models.weights import fingerprint
-
-Offload = Literal["model", "layers"]
+from megastyle_cli.models.flux_setup import Flux, Offload, Preset, running
+from megastyle_cli.models.quantized import Quantized
 
 SIDE_PX = 512  # the method's size: nothing else was trained
-TEXT_TOKENS = 512
 BATCH = 8
 REMEMBERED = 256  # references whose tokens are kept, 131 kB each at 512 px
 
@@ -52,7 +46,8 @@ class FluxStylist:
     training, or with `keep_aspect` cut to its shape. Of several, each counts by its share; a
     request's strength scales them all (see `reference_bias`), and 0 paints without them. A content
     picture is a starting point: with `content_strength` above 0 painting begins at its latents,
-    that share of the steps further on, and at 1 nothing is painted over it (ours).
+    that share of the steps further on, and at 1 nothing is painted over it (ours). What else there
+    is says how it runs (see `Running`).
 
     Noise comes from the request's seed alone. On a CPU pictures are painted one at a time, so that
     a picture depends on its request alone, bit for bit; elsewhere batches agree up to rounding.
@@ -71,31 +66,24 @@ class FluxStylist:
         device: str | None = None,
         dtype: str | None = None,
         offload: Offload | None = None,
+        quantize: Quantized | None = None,
+        preset: Preset | None = None,
         compiled: bool = False,
     ) -> None:
         if model is None:
             raise MegastyleError(
                 "the flux backend needs a model", hint="give --model FOLDER or a hub name"
             )
-        self.device = chosen_device(device)
-        if offload and self.device.type == "cpu":
-            raise MegastyleError("--offload needs a GPU to save memory on", hint="leave it out")
+        how = running(device, dtype, offload, quantize, preset, compiled=compiled)
         self.guidance = guidance
         self.content_strength = content_strength
         self.keep_aspect = keep_aspect
         self.levels = painting_levels(steps)
-        self.pipeline = read_flux(model, chosen_dtype(dtype, self.device))
-        transformer = self.pipeline.transformer
-        self.name = f"{model}@{fingerprint(first_values(transformer.state_dict()))}"
-        if offload is None:
-            self.pipeline.to(self.device)
-        if lora is not None:
-            fuse(read_lora(Path(lora), targets_of(transformer)), transformer, lora_strength)
-        if offload is not None:
-            self._offload(offload)
+        self.flux = Flux(model, lora, lora_strength, how)
+        self.pipeline, self.name, self.device = self.flux.pipeline, self.flux.name, how.device
         self.multiple = token_pixels(self.pipeline.vae)
-        if compiled:
-            transformer.compile_repeated_blocks(fullgraph=True)
+        # a picture depends on its request alone: bit for bit, and in what a cache leaves out
+        self.batch = 1 if self.device.type == "cpu" or preset == "fast-cache" else BATCH
         self._remembered: dict[tuple[str, Size], Tensor] = {}
 
     @torch.inference_mode()
@@ -106,13 +94,12 @@ class FluxStylist:
         (out_of_memory) if the device cannot hold a batch.
         """
         planned = [(self._size(asked), tuple(counts(asked).values())) for asked in requests]
-        most = 1 if self.device.type == "cpu" else BATCH
         painted: list[Image.Image] = []
         together = zip(planned, requests, strict=True)
         for (size, shares), alike in groupby(together, key=lambda pair: pair[0]):
             group = [asked for _, asked in alike]
-            for start in range(0, len(group), most):
-                painted += self._painted(group[start : start + most], size, shares)
+            for start in range(0, len(group), self.batch):
+                painted += self._painted(group[start : start + self.batch], size, shares)
         return painted
 
     def _painted(
@@ -120,12 +107,16 @@ class FluxStylist:
     ) -> list[Image.Image]:
         try:
             return self._paint(requests, size, shares)
-        except torch.OutOfMemoryError as full:
+        except RuntimeError as fault:
+            if not is_out_of_memory(fault):
+                raise
             raise BadRecord(
                 "out_of_memory",
-                f"{len(requests)} pictures of {size[0]} x {size[1]} do not fit on {self.device}:"
-                " try a smaller --batch-size or --size, --offload model or --offload layers",
-            ) from full
+                f"{len(requests)} pictures of {size[0]} x {size[1]} do not fit on {self.device}: "
+                + self.flux.what_fits(self._work_bytes(size, len(shares))),
+            ) from fault
+        finally:
+            self.flux.rest()
 
     def _paint(
         self, requests: Sequence[PictureRequest], size: Size, shares: tuple[float, ...]
@@ -133,20 +124,24 @@ class FluxStylist:
         columns, rows = (side // self.multiple for side in size)
         start, noisy = self._start(requests, size)
         target = pack(noisy)  # (b, n, 4c)
-        words = self._words([asked.content or "" for asked in requests])
-        bias = reference_bias(shares, TEXT_TOKENS, rows * columns)
+        words = words_of(self.pipeline, [asked.content or "" for asked in requests], self.device)
+        bias = reference_bias(shares, words.states.shape[1], rows * columns)
+        levels = self.levels[start:]
+        modulation = self.flux.modulation
+        if modulation is not None:
+            modulation.compute(levels[:-1].to(self.device), words, self.guidance)
         tokens = denoise(
             self.pipeline.transformer,
             target,
             torch.cat([self._references(asked, size, target) for asked in requests]),  # (b, m, 4c)
             words,
-            self.levels[start:],
+            levels,
             joint_ids(rows, columns, len(shares)).to(self.device),
             guidance=self.guidance,
             bias=None if bias is None else bias.to(target),
+            before_step=None if modulation is None else modulation.at,
         )
         pixels = decode(self.pipeline.vae, unpack(tokens, rows, columns))
-        self.pipeline.maybe_free_model_hooks()
         return pictures_of(pixels)
 
     def _start(self, requests: Sequence[PictureRequest], size: Size) -> tuple[int, Tensor]:
@@ -170,12 +165,6 @@ class FluxStylist:
         shape = (1, vae.config.latent_channels, *(2 * s // self.multiple for s in (height, width)))
         drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         return drawn.to(self.device, vae.dtype)
-
-    def _words(self, prompts: list[str]) -> Words:
-        states, pooled, _ = self.pipeline.encode_prompt(
-            prompts, device=self.device, max_sequence_length=TEXT_TOKENS
-        )
-        return Words(states=states, pooled=pooled)
 
     def _references(self, asked: PictureRequest, size: Size, target: Tensor) -> Tensor:
         """The tokens (1, m, 4c) of the references that count, one after the other."""
@@ -210,14 +199,12 @@ class FluxStylist:
             size = asked.size_px or scaled(asked.content_picture.size, side)
         return rounded_up(size, self.multiple)
 
-    def _offload(self, what: Offload) -> None:
-        """Has the model's parts, or its layers, come to the device only while they work."""
-        if what == "model":
-            self.pipeline.enable_model_cpu_offload(device=self.device)
-        else:
-            self.pipeline.enable_group_offload(
-                self.device, offload_type="leaf_level", use_stream=True
-            )
+    def _work_bytes(self, size: Size, num_references: int) -> int:
+        """About what painting one picture of that size takes beside the weights."""
+        num_pictures = 1 + num_references
+        tokens = text_tokens(self.pipeline) + num_pictures * size[0] * size[1] // self.multiple**2
+        width = self.pipeline.transformer.inner_dim
+        return work_bytes(size, tokens, width, self.pipeline.vae.dtype.itemsize)
 
 
 def counts(asked: PictureRequest) -> dict[int, float]:
@@ -230,11 +217,3 @@ def scaled(size: Size, side: int) -> Size:
     """`size` in its proportions, with the longer side as given."""
     width, height = (max(1, round(length * side / max(size))) for length in size)
     return width, height
-
-
-def first_values(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The start of every tensor: enough to tell models apart without reading 24 GB again.
-
-    In bfloat16, so that a model has one name in whatever dtype it runs.
-    """
-    return {name: weight.flatten()[:64].bfloat16() for name, weight in weights.items()}

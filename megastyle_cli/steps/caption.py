@@ -46,7 +46,7 @@ def caption(
             about = f"{record['file_name']}: {description.message}"
             yield Failure(record, description.kind, about)
         else:
-            yield _told(record, description, schema, captioner.name, run)
+            yield with_description(record, description, schema, captioner.name, run)
 
 
 def _open_question(record: Record, kind: Kind) -> Kind | None:
@@ -74,7 +74,10 @@ def _described(
     return descriptions
 
 
-def _told(record: Record, seen: Description, schema: Schema, model: str, run: str) -> Record:
+def with_description(
+    record: Record, seen: Description, schema: Schema, model: str, run: str
+) -> Record:
+    """The record with what was seen, and a note of who saw it and how surely."""
     told = dict(record)
     if seen.style is not None or seen.sentence is not None:
         attributes = seen.style or StyleAttributes()

@@ -1,20 +1,28 @@
-"""Apply reference styles: to each record's content picture, or to words where a stylist can."""
+"""Apply reference styles: to each record's content picture, or to words where a stylist can.
+
+A stylist that paints from words is given those of the record, else what a captioner sees on its
+content picture.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.errors import BadRecord, MegastyleError
-from megastyle_cli.models.backend import PictureRequest, Stylist
+from megastyle_cli.models.backend import Captioner, PictureRequest, Stylist
 from megastyle_cli.record import Failure, Record, record_seed
+from megastyle_cli.steps.caption import with_description
 from megastyle_cli.steps.pictures import Read, pictures_of
 from megastyle_cli.steps.render import Save, render
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+LEAST_PX, MOST_PX = 32, 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +50,32 @@ def mixed(names: Sequence[str], weights: Sequence[float]) -> References:
     return References(names=tuple(names), weights=tuple(share / total for share in shares))
 
 
+def parsed_size(text: str | None) -> tuple[int | None, tuple[int, int] | None]:
+    """The longer side, or width and height, that PX or WIDTHxHEIGHT asks for; else both None.
+
+    Raises MegastyleError if it is neither, or out of range.
+    """
+    if text is None:
+        return None, None
+    sides = [int(side) if side.isdecimal() else 0 for side in text.lower().split("x")]
+    if len(sides) > 2 or not all(LEAST_PX <= side <= MOST_PX for side in sides):
+        raise MegastyleError(
+            f"--size is {text!r}, not PX or WIDTHxHEIGHT from {LEAST_PX} to {MOST_PX}",
+            hint="give 512 or 768x512",
+        )
+    return (sides[0], None) if len(sides) == 1 else (None, (sides[0], sides[1]))
+
+
 def transfer(
     records: Iterable[Record],
     *,
     stylist: Stylist,
     references: References,
-    read_content: Read | None,
+    read_content: Read,
     read_style: Read,
     save: Save,
+    starts_from_picture: bool,
+    captioner: Callable[[], Captioner] | None,
     long_side_px: int | None,
     size_px: tuple[int, int] | None,
     strength: float,
@@ -59,17 +85,23 @@ def transfer(
 ) -> Iterator[Record | Failure]:
     """Adds `file_name`, `width`, `height`, `seed` of the restyled picture, in order.
 
-    The content picture is `content_file_name`, else `file_name`, which becomes the former; where
-    both are absent, or `read_content` is None, the stylist must paint from words. A record's own
-    `style_file_name` comes before `references`. `settings` are noted with each picture.
+    The content picture is `content_file_name`, else `file_name`, which becomes the former. It is
+    opened where the stylist `starts_from_picture`, or where its `captioner`, loaded at the first
+    need, has to find `content` for a record without; a stylist that needs no words has none. A
+    record's own `style_file_name` comes before `references`. `settings` are noted with each
+    picture.
     """
-    batch = [_with_names(record, references) for record in records]
-    contents: Sequence[Image | BadRecord | None] = [None] * len(batch)
-    if read_content is not None:
-        contents = pictures_of(batch, "content_file_name", read_content)
+    named = [_with_names(record, references) for record in records]
+    is_opened = [
+        starts_from_picture or (captioner is not None and not record.get("content"))
+        for record in named
+    ]
+    opened = iter(pictures_of([*compress(named, is_opened)], "content_file_name", read_content))
+    contents = [next(opened) if wanted else None for wanted in is_opened]
+    batch = named if captioner is None else _with_words(named, contents, captioner, run)
     ask = partial(PictureRequest, long_side=long_side_px, size_px=size_px, strength=strength)
     requests = [
-        _request(record, content, references, read_style, ask, seed)
+        _request(record, content, references, read_style, ask, seed, captioner is not None)
         for record, content in zip(batch, contents, strict=True)
     ]
     facts: dict[str, Any] = {"model": stylist.name, "run": run, "strength": strength, **settings}
@@ -89,6 +121,39 @@ def _with_names(record: Record, references: References) -> Record:
     return named
 
 
+def _with_words(
+    records: Sequence[Record],
+    contents: Sequence[Image | BadRecord | None],
+    captioner: Callable[[], Captioner],
+    run: str,
+) -> list[Record]:
+    """The records, those without `content` with what is seen on their pictures, where it is."""
+    worded = list(records)
+    asked: dict[int, Image] = {}
+    for row, (record, picture) in enumerate(zip(records, contents, strict=True)):
+        if not (record.get("content") or picture is None or isinstance(picture, BadRecord)):
+            asked[row] = picture
+    if not asked:
+        return worded
+    seer = captioner()
+    seen = seer.describe([*asked.values()], "content")
+    for row, description in zip(asked, seen, strict=True):
+        if not isinstance(description, BadRecord):
+            worded[row] = with_description(records[row], description, "v2", seer.name, run)
+    return worded
+
+
+def _wordless(record: Record, content: Image | BadRecord | None) -> BadRecord:
+    if content is None or isinstance(content, BadRecord):
+        why = f"record {record['id']} has neither content nor a content picture"
+    else:
+        why = f"what {record['content_file_name']} shows was not recognised"
+    return BadRecord(
+        "missing_key",
+        f"{why}, and FLUX paints from words: give --prompt, or content by megastyle caption",
+    )
+
+
 def _request(
     record: Record,
     content: Image | BadRecord | None,
@@ -96,6 +161,7 @@ def _request(
     read_style: Read,
     ask: Callable[..., PictureRequest],
     seed: int,
+    needs_words: bool,
 ) -> PictureRequest | BadRecord:
     own = record.get("style_file_name")
     own_names = [own] if isinstance(own, str) and own else []
@@ -108,6 +174,8 @@ def _request(
     for found in (content, *styles):
         if isinstance(found, BadRecord) and found.kind != "missing_key":
             return found
+    if needs_words and not record.get("content"):
+        return _wordless(record, content)
     return ask(
         content=record.get("content"),
         content_picture=None if isinstance(content, BadRecord) else content,

@@ -28,6 +28,19 @@ def one_record(inputs: list[str]) -> Record:
     return whole(found[0])
 
 
+def one_asked(inputs: list[str], content: str | None, prompt: str | None) -> Record:
+    """The record of one picture to restyle: the only one of `inputs`, or of flags.
+
+    `prompt` becomes its content. Raises MegastyleError if nothing is asked for.
+    """
+    if content is None and prompt is None and not inputs:
+        raise MegastyleError(
+            "there is nothing to restyle", hint="give --content PICTURE, or --prompt with --model"
+        )
+    record = one_record([content] if content else inputs) if content or inputs else {}
+    return {**record, **({"content": prompt} if prompt else {})}
+
+
 def whole(found: Record | Failure) -> Record:
     """The record. Raises MegastyleError (exit 3) with the sentence of a Failure."""
     if isinstance(found, Failure):

@@ -95,19 +95,31 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     write_whole(folder / "run.json", lambda path: _write_json(path, facts))
 
 
+def note_facts(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Adds `facts` to run.json under `made_with`, and gives those that stood there before."""
+    told = json.loads((folder / "run.json").read_text())
+    before: dict[str, Any] = told.get("made_with", {})
+    told["made_with"] = facts
+    write_whole(folder / "run.json", lambda path: _write_json(path, told))
+    return before
+
+
 def mark_stopped(folder: Path) -> None:
     """Leaves word that a signal ended the training, and that --resume goes on."""
     (folder / STOPPED).touch()
 
 
 def save_checkpoint(
-    folder: Path, step: int, vision: SiglipVisionModel, state: dict[str, Any]
+    folder: Path, step: int, write_weights: Callable[[Path], None], state: dict[str, Any]
 ) -> Path:
-    """Writes the checkpoint of a step, points `latest` at it, and deletes all but KEPT."""
+    """Writes the checkpoint of a step, points `latest` at it, and deletes all but KEPT.
+
+    `write_weights` is given the checkpoint's folder.
+    """
 
     def write(aside: Path) -> None:
         aside.mkdir()
-        save_folder(vision, aside)
+        write_weights(aside)
         torch.save({**state, "step": step}, aside / "training.pt")
 
     made = folder / "checkpoints" / f"step-{step:08}"
@@ -119,12 +131,12 @@ def save_checkpoint(
     return made
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The weights and the state of the newest checkpoint of a run, on the CPU; None if none is."""
+def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The folder and the state, on the CPU, of a run's newest checkpoint; None if none is."""
     latest = folder / "latest"
     if not latest.exists():
         return None
-    return read_weights(latest / "model.safetensors"), read_weights(latest / "training.pt")
+    return latest, read_weights(latest / "training.pt")
 
 
 def export(folder: Path, vision: SiglipVisionModel, dtype: torch.dtype) -> Path:
@@ -169,14 +181,19 @@ def write_whole(final: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """As `Path.write_text`, without its answer: what `write_whole` wants of a function."""
+    path.write_text(text)
+
+
 class Journal:
     """Appends to metrics.jsonl and errors.jsonl of a run; nothing on ranks other than the first.
 
     `told` holds the kind of every failure of the run by its message, of earlier starts too.
     """
 
-    def __init__(self, folder: Path, *, is_writing: bool) -> None:
-        self.folder, self.is_writing = folder, is_writing
+    def __init__(self, folder: Path, command: str, *, is_writing: bool) -> None:
+        self.folder, self.command, self.is_writing = folder, command, is_writing
         path = folder / "errors.jsonl"
         errors = [json.loads(line)[ERROR] for line in _whole_lines(path)]
         self.told = {error["message"]: error["kind"] for error in errors}
@@ -199,7 +216,7 @@ class Journal:
         if failure.message in self.told:
             return False
         self.told[failure.message] = failure.kind
-        told = {"step": "train-encoder", "kind": failure.kind, "message": failure.message}
+        told = {"step": self.command, "kind": failure.kind, "message": failure.message}
         record = rename_pictures(failure.record, to_folder(self.folder))
         self._append("errors.jsonl", {**record, ERROR: {**record.get(ERROR, {}), **told}})
         return True
@@ -216,15 +233,11 @@ def _whole_lines(path: Path) -> list[str]:
 
 
 def _keep(path: Path, lines: list[str]) -> None:
-    write_whole(path, lambda aside: _write_text(aside, "".join(lines)))
+    write_whole(path, lambda aside: write_text(aside, "".join(lines)))
 
 
 def _write_json(path: Path, told: Any) -> None:
-    _write_text(path, json.dumps(told, indent=1) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
+    write_text(path, json.dumps(told, indent=1) + "\n")
 
 
 def _sync(path: Path) -> None:

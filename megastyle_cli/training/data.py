@@ -81,9 +81,8 @@ def sort_records(
 ) -> Sorted:
     """Pictures to train on and pictures of held-out styles; a style is never in both.
 
-    `label` is the key of the style. Held-out styles are those with a record whose `split_key` says
-    "heldout", else a share `holdout` of all, chosen by a hash of seed and style, so that adding
-    styles moves none. A picture alone in its style has no positive and is left out.
+    `label` is the key of the style; `styles_aside` says which are held out. A picture alone in its
+    style has no positive and is left out.
     """
     kept: list[Record] = []
     failures: list[Failure] = []
@@ -94,10 +93,8 @@ def sort_records(
         (failures if isinstance(one, Failure) else kept).append(one)  # type: ignore[arg-type]
     counts = Counter(str(record[label]) for record in kept)
     usable = [record for record in kept if counts[str(record[label])] > 1]
-    if split_key is not None:
-        aside = {str(r[label]) for r in usable if r.get(split_key) == "heldout"}
-    else:
-        aside = {style for style in counts if _share(seed, style) < holdout}
+    labelled = [(record, str(record[label])) for record in usable]
+    aside = styles_aside(labelled, holdout=holdout, split_key=split_key, seed=seed)
     return Sorted(
         training=_pictures([r for r in usable if str(r[label]) not in aside], label),
         held_out=_pictures([r for r in usable if str(r[label]) in aside], label),
@@ -105,6 +102,19 @@ def sort_records(
         num_single=len(kept) - len(usable),
         num_read=num_read,
     )
+
+
+def styles_aside(
+    labelled: Iterable[tuple[Record, str]], *, holdout: float, split_key: str | None, seed: int
+) -> set[str]:
+    """The styles, told beside each record, that are held out.
+
+    Those with a record whose `split_key` says "heldout", else a share `holdout` of all, chosen by a
+    hash of seed and style, so that adding styles moves none.
+    """
+    if split_key is not None:
+        return {style for record, style in labelled if record.get(split_key) == "heldout"}
+    return {style for _, style in labelled if _share(seed, style) < holdout}
 
 
 def checked(record: Record, label: str) -> Record | Failure:

@@ -5,7 +5,7 @@ pass keeps, in units of one number for each token and each of the tower's widths
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from megastyle_cli.training.losses import MOST_CELLS
@@ -56,6 +56,8 @@ class Plan:
     fixed: int  # bytes, whatever the chunk is
     activations: int  # bytes of a chunk
     free: int  # bytes, before anything of ours was there
+    noun: str = "pictures"
+    embeds_twice: bool = True  # whether chunks are embedded before their gradient is known
 
     @property
     def is_single_pass(self) -> bool:
@@ -65,7 +67,8 @@ class Plan:
     @property
     def forwards(self) -> float:
         """What a picture costs, in forward passes of the tower; a backward pass counts as two."""
-        return 3 + self.num_twice / self.layers + (not self.is_single_pass)
+        again = self.embeds_twice and not self.is_single_pass
+        return 3 + self.num_twice / self.layers + again
 
     @property
     def fits(self) -> bool:
@@ -81,10 +84,11 @@ class Plan:
     def sentence(self) -> str:
         """The plan in words."""
         if self.is_single_pass:
-            passes = f"one pass over {self.pictures:,} pictures"
+            passes = f"one pass over {self.pictures:,} {self.noun}"
         else:
             number = -(-self.pictures // self.chunk)
-            passes = f"{number:,} chunks of {self.chunk:,} pictures, each embedded twice"
+            again = ", each embedded twice" if self.embeds_twice else ""
+            passes = f"{number:,} chunks of {self.chunk:,} {self.noun}{again}"
         layers = {0: "all activations kept", self.layers: "only the layers' inputs kept"}.get(
             self.num_twice, f"{self.num_twice} of {self.layers} layers computed twice"
         )
@@ -144,14 +148,20 @@ def plan(
     free: int,
     chunk: int | None = None,
     every: int | None = None,
+    noun: str = "pictures",
+    embeds_twice: bool = True,
 ) -> Plan:
     """The cheapest way to work off a rank's `pictures` in `free` bytes, of which `fixed` are taken.
 
     One pass over all of them if they fit, else chunks as large as products gain from; layers are
     computed twice only if that saves a pass, or if a chunk would be too small without. A `chunk` or
-    `every` that is given stays. If nothing fits, the plan that needs least.
+    `every` that is given stays. If nothing fits, the plan that needs least. Chunks cost a pass more
+    where they are embedded twice, as they are not if a loss is a mean over `noun`.
     """
-    plans = list(_plans(foot, pictures, fixed, free, chunk, every))
+    plans = [
+        replace(made, noun=noun, embeds_twice=embeds_twice)
+        for made in _plans(foot, pictures, fixed, free, chunk, every)
+    ]
     fewest = min(pictures, -(-FEWEST_TOKENS // foot.tokens))
     good = [p for p in plans if p.fits and (chunk is not None or p.chunk >= fewest)]
     if good:

@@ -42,7 +42,7 @@ def pack_pictures(
         overwrite=overwrite,
     )
     (folder / "errors.jsonl").unlink(missing_ok=True)  # those records are tried again
-    journal = Journal(folder, is_writing=True)
+    journal = Journal(folder, COMMAND, is_writing=True)
     progress = Progress(tally, quiet=quiet, to_stdout=False)
     with stop_signals() as stop, closing(progress):
         for result in packed:

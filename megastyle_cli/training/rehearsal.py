@@ -27,37 +27,50 @@ def free_bytes(device: torch.device) -> int:
     return free_memory() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
-def chunk_that_fits(chunk: int, rehearse: Callable[[int], None], accelerator: Accelerator) -> int:
+def chunk_that_fits(
+    chunk: int,
+    rehearse: Callable[[int], None],
+    accelerator: Accelerator,
+    noun: str = "pictures",
+    hint: str = "give --recompute all, a smaller tower, or a device with more memory",
+) -> int:
     """`chunk`, or the first of its halves that `rehearse` has memory for, on every rank the same.
 
     `chunk` is the same on all. A rank that ran out of memory amid a step would leave the others
-    waiting for it, so each tries alone and all take the smallest. Raises MegastyleError (exit 1) if
-    one picture is too many.
+    waiting for it, so each tries alone and all take the smallest. Raises MegastyleError (exit 1),
+    with the hint, if one of `noun` is too many.
     """
     while True:
-        found = torch.tensor([_tried(chunk, rehearse)], device=accelerator.device)
+        found = torch.tensor([_tried(chunk, rehearse, noun, hint)], device=accelerator.device)
         smallest = int(accelerator.gather(found).min())
         if smallest == chunk:
             return chunk
         chunk = smallest
 
 
-def _tried(chunk: int, rehearse: Callable[[int], None]) -> int:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that a device, or the machine, is full."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, Exception) and should_reduce_batch_size(error)
+    )
+
+
+def _tried(chunk: int, rehearse: Callable[[int], None], noun: str, hint: str) -> int:
     """The chunk if there is memory for it, else half of it."""
     try:
         rehearse(chunk)
         return chunk
     except (RuntimeError, MemoryError) as error:
-        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+        if not is_out_of_memory(error):
             raise
         if chunk == 1:
             raise MegastyleError(
-                "there is no memory for a single picture",
-                hint="give --recompute all, a smaller tower, or a device with more memory",
+                f"there is no memory for a single one of the {noun}",
+                hint=hint,
                 exit_code=UNEXPECTED,
             ) from error
     finally:
         clear_device_cache(garbage_collection=True)
     half = -(-chunk // 2)
-    log.warning("out of memory with %d pictures at once; going on with %d", chunk, half)
+    log.warning("out of memory with %d %s at once; going on with %d", chunk, noun, half)
     return half

@@ -7,7 +7,7 @@ from megastyle_cli.errors import MegastyleError
 from megastyle_cli.training.data import Augmentation
 
 Optimizer = Literal["adamw", "sgd"]
-Schedule = Literal["cosine", "linear", "constant"]
+Schedule = Literal["cosine", "linear", "constant", "official"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """One update of the style encoder from one global batch, and where the trainer stands."""
 
 import copy
-import json
 import math
 from functools import partial
 from pathlib import Path
@@ -15,14 +14,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import SiglipVisionModel
 
-from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.style_encoder import scaled
-from megastyle_cli.models.tower import StyleTower, read_tower
+from megastyle_cli.models.tower import StyleTower, read_tower, read_weights, save_folder
 from megastyle_cli.record import Failure
 from megastyle_cli.training import memory
 from megastyle_cli.training.cached import Pixels, backward_of_batch
-from megastyle_cli.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
+from megastyle_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from megastyle_cli.training.data import Batch, Pictures, augmented, whole_pictures
+from megastyle_cli.training.loop import refuse_no_number
 from megastyle_cli.training.objective import Objective
 from megastyle_cli.training.optimizer import MOMENTS, learning_rate, optimizer_of
 from megastyle_cli.training.prompts import TextSide, text_side
@@ -76,7 +76,8 @@ class Trainer:
         )
         norm = nn.utils.clip_grad_norm_(self.vision.parameters(), settings.clip or math.inf)
         losses = {**self.objective.losses, "gradient_norm": float(norm)}
-        self._refuse_no_number(losses, batch)
+        ids = [self.pictures.ids[row] for row in batch.rows]
+        refuse_no_number(losses, ids, self.at, self.folder, self.accelerator)
         self._update(learning_rate(self.at, settings))
         return losses
 
@@ -117,7 +118,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "ema": self.ema.state_dict() if self.ema else {},
             }
-            save_checkpoint(self.folder, self.at, self.vision, state)
+            save_checkpoint(self.folder, self.at, partial(save_folder, self.vision), state)
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> None:
@@ -125,8 +126,8 @@ class Trainer:
         held = load_checkpoint(self.folder)
         if held is None:
             return
-        weights, state = held
-        self.vision.load_state_dict(weights)
+        saved, state = held
+        self.vision.load_state_dict(read_weights(saved / "model.safetensors"))
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
@@ -227,22 +228,6 @@ class Trainer:
                 str(self.device),
             )
 
-    def _refuse_no_number(self, losses: dict[str, float], batch: Batch) -> None:
-        wrong = {name: value for name, value in losses.items() if not math.isfinite(value)}
-        if not wrong:
-            return
-        ids = gather_object([self.pictures.ids[row] for row in batch.rows])
-        path = self.folder / f"stopped-at-{self.at:08}.json"
-        name, value = next((name.replace("_", " "), value) for name, value in wrong.items())
-        if self.accelerator.is_main_process:
-            told = json.dumps({"step": self.at, name: str(value), "ids": ids}) + "\n"
-            write_whole(path, lambda aside: _write_text(aside, told))
-        raise MegastyleError(
-            f"the {name} is {value} at step {self.at}; the ids of its batch are in {path}",
-            hint="look at those pictures, or lower --lr; --resume goes on from the last checkpoint",
-            exit_code=UNEXPECTED,
-        )
-
 
 def _compute_twice(vision: SiglipVisionModel, every: int) -> None:
     """Every n-th layer keeps its input alone and is computed again for the backward pass."""
@@ -259,7 +244,3 @@ def _row(found: tuple[int, Any]) -> int:
 
 def _chosen(dtype: str, device: torch.device) -> str:
     return ("bfloat16" if device.type == "cuda" else "float32") if dtype == "auto" else dtype
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)

@@ -1,9 +1,12 @@
 """transfer with FLUX: a prompt or records to pictures, and one sentence where it cannot be."""
 
 import io
+from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from megastyle_cli.models.lora import save_lora, targets
 from tests.conftest import draw, jsonl, lines
@@ -54,6 +57,125 @@ def test_records_bring_words_and_references(megastyle, made, tmp_path):
     assert mute["_error"]["kind"] == "missing_key"
 
 
+DOG = Path(__file__).parents[2] / "examples" / "pictures" / "contents" / "golden-retriever.jpg"
+
+
+def test_a_photo_is_painted_by_what_is_recognised_on_it(megastyle, made, tmp_path):
+    style = ("--style", made / "ref1.png", "--model", made / "tiny", *FAST)
+
+    by_photo = megastyle("transfer", *style, DOG, "-o", tmp_path / "photo")
+    by_words = megastyle(
+        *("transfer", *style, "--prompt", "golden retriever", "-o", tmp_path / "words.png")
+    )
+
+    assert (by_photo.returncode, by_words.returncode) == (0, 0)
+    (record,) = lines(tmp_path / "photo" / "metadata.jsonl")
+    assert record["content"] == "golden retriever"
+    assert record["_megastyle"]["caption"]["model"] == "builtin"
+    assert (record["width"], record["height"]) == (48, 48)
+
+
+def test_words_that_are_given_come_before_what_is_recognised(megastyle, made, tmp_path):
+    listing = jsonl(
+        made / "worded.jsonl",
+        [{"id": "dog", "content": "a fox", "file_name": str(DOG), "style_file_name": "ref1.png"}],
+    )
+
+    ended = megastyle("transfer", listing, "--model", made / "tiny", *FAST, "-o", tmp_path / "out")
+
+    assert ended.returncode == 0
+    (record,) = lines(tmp_path / "out" / "metadata.jsonl")
+    assert record["content"] == "a fox" and "caption" not in record["_megastyle"]
+
+
+def test_a_described_photo_can_be_started_from(megastyle, made, tmp_path):
+    asked = ("--style", made / "ref1.png", "--model", made / "tiny", "--content", DOG, *FAST)
+
+    ended = megastyle("transfer", *asked, "--content-strength", 0.5, "-o", tmp_path / "dog.png")
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    with Image.open(tmp_path / "dog.png") as picture, Image.open(DOG) as photo:
+        assert max(picture.size) == 48
+        assert (picture.width > picture.height) == (photo.width > photo.height)
+
+
+def test_what_changes_pixels_is_recorded_and_what_does_not_is_not(megastyle, made, tmp_path):
+    listing = jsonl(
+        made / "one.jsonl", [{"id": "fox", "content": "a fox", "style_file_name": "ref1.png"}]
+    )
+    how = ("--preset", "fast-cache", "--offload", "modulation")
+
+    for name, flags in (("fast", how), ("exact", ())):
+        out = tmp_path / name
+        ended = megastyle("transfer", listing, "--model", made / "tiny", *FAST, *flags, "-o", out)
+        assert ended.returncode == 0
+
+    (fast,), (exact,) = (lines(tmp_path / n / "metadata.jsonl") for n in ("fast", "exact"))
+    assert fast["_megastyle"]["transfer"]["preset"] == "fast-cache"
+    assert "preset" not in exact["_megastyle"]["transfer"]
+    assert "offload" not in fast["_megastyle"]["transfer"]
+
+
+def test_a_lora_is_converted_with_its_counts(megastyle, made, tmp_path):
+    given = ("--lora", made / "lora.safetensors", "--model", made / "tiny")
+    middle, back = tmp_path / "d.safetensors", tmp_path / "o.safetensors"
+
+    first = megastyle("transfer", *given, "--to", "diffusers", "-o", middle)
+    second = megastyle("transfer", "--lora", middle, *given[2:], "--to", "official", "-o", back)
+
+    assert (first.returncode, second.returncode, first.stdout) == (0, 0, b"")
+    assert b"78 tensors, 26 modules of rank 4 -> d.safetensors (diffusers): 80" in first.stderr
+    assert load_file(back).keys() == load_file(given[1]).keys()
+    assert all(torch.equal(load_file(back)[k], w) for k, w in load_file(given[1]).items())
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        ((), "which fit 26 of 304 modules (278 without weights"),
+        (("--style", "ref1.png"), "--style and --to are given"),
+    ],
+)
+def test_a_conversion_that_cannot_be_is_one_sentence(megastyle, made, flags, part):
+    asked = ("--lora", "lora.safetensors", "--to", "peft", "-o", "never.safetensors", *flags)
+
+    ended = megastyle("transfer", *asked, cwd=made)
+
+    assert ended.returncode == 2 and not (made / "never.safetensors").exists()
+    (sentence,) = ended.stderr.decode().splitlines()
+    assert part in sentence
+
+
+def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, made, tmp_path):
+    (made / "noise.png").write_bytes(b"not a picture")
+    wanted = {
+        "gone": ("bad_image", "gone.png does not exist"),
+        "noise": ("bad_image", "is not a picture"),
+        "no_style": ("missing_key", "has no style_file_name: give --style"),
+        "no_words": ("missing_key", "has neither content nor a content picture"),
+        "unknown": ("missing_key", "ref2.png shows was not recognised"),
+    }
+    records = [
+        {"id": "gone", "content": "a fox", "style_file_name": "gone.png"},
+        {"id": "noise", "content": "a fox", "style_file_name": "noise.png"},
+        {"id": "no_style", "content": "a fox"},
+        {"id": "no_words", "style_file_name": "ref1.png"},
+        {"id": "unknown", "file_name": "ref2.png", "style_file_name": "ref1.png"},
+        {"id": "fine", "content": "a fox", "style_file_name": "ref1.png"},
+    ]
+    listing = jsonl(made / "failing.jsonl", records)
+
+    ended = megastyle("transfer", listing, "--model", made / "tiny", *FAST, "-o", tmp_path / "out")
+
+    assert ended.returncode == 3 and b"Traceback" not in ended.stderr
+    (fine,) = lines(tmp_path / "out" / "metadata.jsonl")
+    assert fine["id"] == "fine"
+    errors = {e["id"]: e["_error"] for e in lines(tmp_path / "out" / "errors.jsonl")}
+    assert errors.keys() == wanted.keys()
+    for name, (kind, part) in wanted.items():
+        assert errors[name]["kind"] == kind and part in errors[name]["message"]
+
+
 def refused(megastyle, made, *flags, **env):
     """The sentence of a call that is refused before anything is written."""
     out = made / "never.png"
@@ -87,7 +209,7 @@ def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
         (("--size", "768x512"), "--size 768x512 is for FLUX"),
         (("--size", "4"), "--size is '4', not PX or WIDTHxHEIGHT"),
         (("--size", "3x4x5"), "--size is '3x4x5', not PX or WIDTHxHEIGHT"),
-        (("--model", "tiny", "--content", "ref1.png"), "only with --content-strength"),
+        (("--preset", "fast-cache"), "--preset is for FLUX, not for backend 'builtin'"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(megastyle, made, flags, part):

@@ -1,4 +1,4 @@
-"""A LoRA is read in three forms to the last tensor, written in two, and changes what it says."""
+"""A LoRA is read in four forms to the last tensor, written in them, and changes what it says."""
 
 import json
 
@@ -9,16 +9,20 @@ from safetensors.torch import load_file, save_file
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.lora import (
+    LAST_LAYER,
     Factors,
+    diffsynth_weights,
     diffusers_weights,
     fuse,
     official_weights,
+    peft_weights,
     read_lora,
     save_lora,
     targets,
     targets_of,
 )
-from tests.tiny_flux import tiny_transformer
+from megastyle_cli.models.lora_convert import convert_lora
+from tests.tiny_flux import save_tiny_flux, tiny_transformer
 
 RANK = 4
 
@@ -322,3 +326,102 @@ def test_in_bfloat16_fusing_is_the_official_arithmetic():
 
     factors = lora[targets_of(transformer)[0]]
     assert torch.equal(transformer.get_submodule(name).weight, before + factors.up @ factors.down)
+
+
+FORMS = ["official", "diffsynth", "diffusers", "peft"]
+
+
+@pytest.mark.parametrize("between", FORMS)
+@pytest.mark.parametrize("first", FORMS)
+def test_any_form_to_any_other_and_back_is_the_same_to_the_bit(lora, tmp_path, first, between):
+    names = [tmp_path / f"{name}.safetensors" for name in ("first", "between", "back")]
+    with_last = {**lora, **last_layer()}
+    save_lora(with_last, names[0], first)
+
+    save_lora(read_lora(names[0], list(lora)), names[1], between)
+    save_lora(read_lora(names[1], list(lora)), names[2], first)
+
+    assert equal(load_file(names[0]), load_file(names[2]))
+    assert same(read_lora(names[1], list(lora)), with_last)
+
+
+def test_written_raw_diffsynth_keys_are_those_of_its_trainer(lora):
+    assert equal(diffsynth_weights(lora), raw_diffsynth(lora))
+
+
+def test_peft_keys_are_comfyuis_prefix_before_the_original_modules(lora):
+    found = peft_weights(lora)
+
+    assert len(found) == 2 * len(lora)
+    assert "diffusion_model.double_blocks.1.img_attn.qkv.lora_A.weight" in found
+    assert "diffusion_model.single_blocks.0.modulation.lin.lora_B.weight" in found
+
+
+def last_layer(width=32, out=16):
+    """Factors of the last layer in the official order of rows: shift, then scale."""
+    rng = torch.Generator().manual_seed(2)
+    sizes = (2 * width, out)
+    return {
+        target: Factors(
+            torch.randn(RANK, width, generator=rng), torch.randn(size, RANK, generator=rng), RANK
+        )
+        for target, size in zip(LAST_LAYER, sizes, strict=True)
+    }
+
+
+def test_the_last_modulation_changes_its_halves_for_diffusers_and_diffsynth(transformer, lora):
+    last = last_layer()
+    shift, scale = last[LAST_LAYER[0]].up.chunk(2)
+
+    for found, key in (
+        (diffusers_weights(last), "transformer.norm_out.linear.lora_B.weight"),
+        (diffsynth_weights(last), "final_norm_out.linear.lora_B.default.weight"),
+    ):
+        assert torch.equal(found[key], torch.cat([scale, shift]))
+    added = changes(transformer, {**lora, **last})
+    product = torch.cat([scale, shift]) @ last[LAST_LAYER[0]].down
+    assert torch.allclose(added["norm_out.linear.weight"], product, atol=1e-6)
+
+
+def test_at_full_width_diffusers_changes_the_halves_of_the_last_layer_as_we_do(tmp_path):
+    lora = {**made_lora(targets(1, 1), 3072), **last_layer(3072, 64)}
+    save_lora(lora, tmp_path / "official.safetensors")
+
+    theirs = FluxPipeline.lora_state_dict(load_file(tmp_path / "official.safetensors"))
+
+    # without the prefix: an oversight of diffusers', whose transformer then never sees them
+    prefixed = {f"transformer.{key.removeprefix('transformer.')}": w for key, w in theirs.items()}
+    assert equal(prefixed, diffusers_weights(lora))
+
+
+def test_converting_tells_the_counts_and_never_overwrites_unasked(lora, tmp_path):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    source, made = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    save_lora(lora, source)
+
+    told = convert_lora(source, made, "diffusers", model=str(folder), overwrite=False)
+
+    assert told == (
+        "in.safetensors: 78 tensors, 26 modules of rank 4 -> out.safetensors (diffusers):"
+        " 80 tensors"
+    )
+    with pytest.raises(MegastyleError, match=r"out\.safetensors exists"):
+        convert_lora(source, made, "peft", model=str(folder), overwrite=False)
+    with pytest.raises(MegastyleError, match="fit 26 of 304 modules"):
+        convert_lora(source, made, "peft", model=None, overwrite=True)
+    assert len(load_file(made)) == 80
+
+
+def test_ranks_that_do_not_fit_together_are_one_sentence(lora, tmp_path):
+    held = {key: w.clone() for key, w in official_weights(lora).items()}
+    key = "lora_unet_single_blocks_0_linear1.lora_down.weight"
+    held[key] = torch.cat([held[key], held[key]])
+    save_file(held, tmp_path / "ranks.safetensors")
+
+    with pytest.raises(MegastyleError, match="linear1 has rank 8 down and 4 up"):
+        read_lora(tmp_path / "ranks.safetensors", list(lora))
+
+
+def test_a_file_of_another_kind_is_refused_as_output(lora, tmp_path):
+    with pytest.raises(MegastyleError, match=r"a LoRA is a \.safetensors file"):
+        convert_lora(tmp_path / "in", tmp_path / "out.pt", "peft", model=None, overwrite=False)

@@ -266,3 +266,103 @@ def test_an_unknown_device_is_one_sentence(folder, device):
 def test_offload_on_a_cpu_is_refused(folder):
     with pytest.raises(MegastyleError, match="needs a GPU"):
         load("stylist", "flux", model=str(folder), device="cpu", offload="model")
+
+
+def distance(one, other):
+    return ((one - other).norm() / other.norm()).item()
+
+
+def test_modulation_computed_before_gives_the_same_picture(folder, stylist):
+    saving = load("stylist", "flux", model=str(folder), steps=3, offload="modulation", device="cpu")
+    content = replace(ASKED, content_picture=draw(5, 48, 48))
+
+    assert distance(latents(saving, ASKED), latents(stylist, ASKED)) < 1e-4
+    saving.content_strength = stylist.content_strength = 0.4  # the first of three steps left out
+    later = distance(latents(saving, content), latents(stylist, content))
+    stylist.content_strength = 0.0
+    assert later < 1e-4
+
+
+def test_a_lora_is_fused_before_the_modulation_is_taken_out(folder, tmp_path):
+    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors")
+    options = {"model": str(folder), "lora": str(tmp_path / "lora.safetensors"), "steps": 3}
+
+    whole = load("stylist", "flux", **options)
+    saving = load("stylist", "flux", **options, offload="modulation")
+
+    assert distance(latents(saving, ASKED), latents(whole, ASKED)) < 1e-4
+
+
+@pytest.mark.parametrize(("how", "package"), [("int8", "torchao"), ("nf4", "bitsandbytes")])
+def test_a_quantised_base_paints_nearly_the_same_picture(folder, stylist, how, package):
+    pytest.importorskip(package)
+    fewer = load("stylist", "flux", model=str(folder), steps=3, quantize=how, offload="modulation")
+
+    assert 0 < distance(latents(fewer, ASKED), latents(stylist, ASKED)) < 0.2
+
+
+def steady(folder, preset):
+    """A stylist whose model hardly heeds the noise level: a drawn one starts at every step anew."""
+    stylist = load("stylist", "flux", model=str(folder), steps=30, preset=preset)
+    with torch.no_grad():
+        stylist.pipeline.transformer.time_text_embed.timestep_embedder.linear_2.weight *= 0.02
+    return stylist
+
+
+@pytest.fixture(scope="module")
+def cached(folder):
+    return steady(folder, "fast-cache")
+
+
+def calls(stylist, asked):
+    """How often the last block ran while a request was painted."""
+    counted = []
+    block = stylist.pipeline.transformer.single_transformer_blocks[-1]
+    hook = block.proj_out.register_forward_hook(lambda *_: counted.append(1))
+    stylist.restyle([asked])
+    hook.remove()
+    return len(counted)
+
+
+def test_the_cache_leaves_steps_out_and_changes_little(folder, cached):
+    exact = steady(folder, None)
+
+    assert calls(exact, ASKED) == 30
+    assert 0 < calls(cached, ASKED) < 30
+    assert 0 < distance(latents(cached, ASKED), latents(exact, ASKED)) < 0.1
+
+
+def test_the_cache_forgets_between_pictures_and_after_a_fault(folder, cached):
+    alone = latents(steady(folder, "fast-cache"), ASKED)
+
+    latents(cached, replace(ASKED, seed=9, content="a cat", size_px=(64, 48)))
+    hook = cached.pipeline.vae.decoder.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cached.restyle([replace(ASKED, seed=10)])
+    hook.remove()
+
+    assert torch.equal(latents(cached, ASKED), alone)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"preset": "fast-fp8", "quantize": "int8"}, "both choose the numbers"),
+        ({"preset": "fast-fp8"}, "needs a GPU that multiplies in fp8"),
+        ({"offload": "layers"}, "--offload layers needs a GPU"),
+    ],
+)
+def test_options_that_cannot_be_are_one_sentence(folder, options, sentence):
+    with pytest.raises(MegastyleError, match=sentence):
+        load("stylist", "flux", model=str(folder), device="cpu", **options)
+
+
+def test_a_full_memory_is_a_record_that_failed_and_says_what_to_try(stylist):
+    decoder = stylist.pipeline.vae.decoder
+    hook = decoder.register_forward_pre_hook(lambda *_: torch.empty(1 << 60, dtype=torch.uint8))
+
+    with pytest.raises(BadRecord, match="48 x 48 do not fit on cpu: give a smaller --size") as full:
+        stylist.restyle([ASKED])
+
+    hook.remove()
+    assert full.value.kind == "out_of_memory"

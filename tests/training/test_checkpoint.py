@@ -2,13 +2,14 @@
 
 import errno
 import json
+from functools import partial
 
 import pytest
 import torch
 from transformers import SiglipVisionConfig
 
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.models.tower import new_tower, read_tower
+from megastyle_cli.models.tower import new_tower, read_tower, read_weights, save_folder
 from megastyle_cli.record import Failure, Run
 from megastyle_cli.training.checkpoint import (
     Journal,
@@ -39,9 +40,15 @@ def folder(tmp_path):
 def test_the_newest_checkpoint_is_read_back(vision, folder):
     assert load_checkpoint(folder) is None
     for step in (5, 10):
-        save_checkpoint(folder, step, vision, {"optimizer": {"moment": torch.full((2,), step)}})
+        save_checkpoint(
+            folder,
+            step,
+            partial(save_folder, vision),
+            {"optimizer": {"moment": torch.full((2,), step)}},
+        )
 
-    weights, state = load_checkpoint(folder)
+    saved, state = load_checkpoint(folder)
+    weights = read_weights(saved / "model.safetensors")
 
     assert all(torch.equal(weights[name], w) for name, w in vision.state_dict().items())
     assert state["step"] == 10 and state["optimizer"]["moment"].tolist() == [10, 10]
@@ -50,14 +57,14 @@ def test_the_newest_checkpoint_is_read_back(vision, folder):
 
 def test_old_checkpoints_are_deleted(vision, folder):
     for step in (5, 10, 99, 100, 101):
-        save_checkpoint(folder, step, vision, {})
+        save_checkpoint(folder, step, partial(save_folder, vision), {})
 
     kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert kept == ["step-00000100", "step-00000101"]
 
 
 def test_a_folder_still_works_where_it_is_moved_to(vision, folder, tmp_path):
-    save_checkpoint(folder, 5, vision, {})
+    save_checkpoint(folder, 5, partial(save_folder, vision), {})
 
     moved = folder.rename(tmp_path / "elsewhere")
 
@@ -110,7 +117,7 @@ def test_other_options_are_named(folder):
 
 
 def test_a_resumed_run_forgets_what_it_will_measure_again(folder):
-    journal = Journal(folder, is_writing=True)
+    journal = Journal(folder, "train-encoder", is_writing=True)
     for step in range(5):
         journal.measure({"step": step})
     with (folder / "metrics.jsonl").open("a") as file:
@@ -125,7 +132,7 @@ def test_a_resumed_run_forgets_what_it_will_measure_again(folder):
 def test_a_failure_is_told_once_over_all_starts(folder):
     failure = Failure({"id": "a", "file_name": "imgs/a.png"}, "bad_image", "imgs/a.png is empty")
 
-    first = [Journal(folder, is_writing=True).fail(failure) for _ in range(2)]
+    first = [Journal(folder, "train-encoder", is_writing=True).fail(failure) for _ in range(2)]
 
     assert first == [True, False]
     (told,) = lines(folder / "errors.jsonl")
@@ -140,16 +147,18 @@ def test_a_failure_is_told_once_over_all_starts(folder):
 def test_a_torn_line_of_errors_is_dropped_and_its_picture_told_again(folder):
     failures = [Failure({"id": name}, "bad_image", f"{name}.png is empty") for name in "ab"]
     for failure in failures:
-        Journal(folder, is_writing=True).fail(failure)
+        Journal(folder, "train-encoder", is_writing=True).fail(failure)
     path = folder / "errors.jsonl"
     path.write_text(path.read_text()[:-9])
 
-    assert [Journal(folder, is_writing=True).fail(failure) for failure in failures] == [False, True]
+    assert [
+        Journal(folder, "train-encoder", is_writing=True).fail(failure) for failure in failures
+    ] == [False, True]
     assert [record["id"] for record in lines(path)] == ["a", "b"]
 
 
 def test_only_the_first_rank_writes(folder):
-    journal = Journal(folder, is_writing=False)
+    journal = Journal(folder, "train-encoder", is_writing=False)
     journal.measure({"step": 1})
     journal.fail(Failure({"id": "a"}, "bad_json", "line 1"))
 

@@ -13,7 +13,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from PIL import Image
 
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.training.encoder import refuse_lonely_nodes
+from megastyle_cli.training.launch import refuse_lonely_nodes
 from tests.conftest import jsonl
 
 ROOT = Path(__file__).parents[2]

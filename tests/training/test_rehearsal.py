@@ -63,7 +63,7 @@ def test_one_picture_too_many_is_a_sentence(accelerator):
     def rehearse(chunk):
         torch.empty(2**60, dtype=torch.uint8)
 
-    with pytest.raises(MegastyleError, match="no memory for a single picture") as error:
+    with pytest.raises(MegastyleError, match="no memory for a single one of the pictures") as error:
         chunk_that_fits(6, rehearse, accelerator)
 
     assert error.value.exit_code == 1 and "--recompute all" in error.value.hint

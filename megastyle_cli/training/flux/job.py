@@ -1,0 +1,229 @@
+"""What `train-flux` does around its steps: data, folder, plan, samples, the finished weights."""
+
+import importlib.metadata
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from megastyle_cli import __version__
+from megastyle_cli.errors import DONE, MegastyleError
+from megastyle_cli.record import Run
+from megastyle_cli.stream.progress import say
+from megastyle_cli.stream.source import read_records
+from megastyle_cli.training.checkpoint import Journal, note_facts
+from megastyle_cli.training.flux.conditions import PairLoader
+from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_samples
+from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
+from megastyle_cli.training.flux.settings import Settings
+from megastyle_cli.training.flux.trainer import Trainer
+from megastyle_cli.training.launch import refuse_shared_stdin, refuse_uneven, start_accelerator
+from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
+from megastyle_cli.training.optimizer import learning_rate
+from megastyle_cli.training.running import Allows, Ended, Existing, Place, carry_out, watched
+from megastyle_cli.training.trainer import DTYPES
+
+log = logging.getLogger(__name__)
+
+COMMAND = "train-flux"
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "pillow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training of FLUX in `folder`, on the pairs that were found."""
+
+    settings: Settings
+    found: Found
+    sampler: PairSampler
+    folder: Path
+    existing: Existing
+    allows: Allows
+    draw: Draw
+    stats: Path | None
+    quiet: bool
+
+    @property
+    def run(self) -> Run:
+        """The options that can change the weights, and which pairs they come from."""
+        told = {**self.settings.deciding, "pairs": self.found.training.key}
+        return Run(COMMAND, told, __version__)
+
+    @property
+    def sentence(self) -> str:
+        """How many of what."""
+        found = self.found
+        epochs = self.settings.steps * self.settings.batch / len(found.training)
+        return (
+            f"{COMMAND}: {len(found.training):,} styles or pairs to train on,"
+            f" {len(found.held_out):,} held out, {found.num_single:,} styles left out as they have"
+            f" one picture, {len(found.failures):,} records unusable; each is drawn {epochs:,.1f}"
+            " times"
+        )
+
+
+def gather_pairs(
+    names: Sequence[str],
+    *,
+    limit: int | None,
+    label: str,
+    holdout: float,
+    split_key: str | None,
+    seed: int,
+) -> Found:
+    """The pairs that can be drawn from what `names` hold."""
+    refuse_shared_stdin(list(names))
+    records = read_records(list(names), limit=limit)
+    return pairs_of(records, label=label, holdout=holdout, split_key=split_key, seed=seed)
+
+
+def run_training(job: Job, *, dry_run: bool) -> int:
+    """Trains, tells how it went, and gives the exit code; `dry_run` only tells what it would do."""
+    settings = job.settings
+    if not job.quiet:
+        say(job.sentence)
+        if dry_run:
+            said = f"{settings.steps:,} steps of {settings.batch:,} pairs from {settings.model}"
+            say(f"would train {said}")
+            say(f"would write to: {job.folder}")
+    if dry_run:
+        return DONE
+    accelerator = start_accelerator(COMMAND)
+    refuse_uneven(settings.batch, accelerator)
+    place = Place(
+        run=job.run,
+        folder=job.folder,
+        existing=job.existing,
+        steps=settings.steps,
+        num_read=job.found.num_read,
+        num_used=len(job.found.training),
+        failures=job.found.failures,
+        allows=job.allows,
+        stats=job.stats,
+        quiet=job.quiet,
+    )
+    return carry_out(place, accelerator, partial(_follow, job, place, accelerator))
+
+
+def _follow(
+    job: Job, place: Place, accelerator: Accelerator, journal: Journal, stop: Stop
+) -> Ended:
+    """The training itself, with its plan before it and its progress beside it."""
+    trainer = Trainer(job.settings, accelerator, job.folder)
+    _note_origin(trainer)
+    trainer.restore()
+    journal.cut(trainer.at)
+    if not job.quiet:
+        for line in plan(trainer):
+            say(line)
+    with watched(place, journal, accelerator, trainer.at) as moved:
+        return _train(job, place, trainer, journal, stop=stop, moved=moved)
+
+
+def _train(
+    job: Job,
+    place: Place,
+    trainer: Trainer,
+    journal: Journal,
+    *,
+    stop: Stop,
+    moved: Callable[[int], None],
+) -> Ended:
+    settings, accelerator, layout = job.settings, trainer.accelerator, job.settings.layout
+    validate = partial(_validate, trainer, job, journal)
+    shown = job.found.held_out if len(job.found.held_out) else job.found.training
+    sample = partial(paint_samples, trainer, shown, job.draw)
+    measured: Measured = {}
+    loader = PairLoader(
+        job.sampler,
+        trainer.encoders,
+        settings,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+    )
+    chores: dict[int, list[Callable[[], Measured]]] = {layout.validate_every: [validate]}
+    if layout.samples:
+        chores.setdefault(layout.sample_every, []).append(sample)
+    try:
+        if trainer.at < settings.steps:
+            trainer.settle_chunk()
+        if trainer.at == 0:
+            measured = validate()
+        losses, later = train_steps(
+            trainer,
+            loader.batches(trainer.at, settings.steps),
+            journal,
+            Pace(
+                steps=settings.steps,
+                batch=settings.batch,
+                noun="samples",
+                checkpoint_every=layout.checkpoint_every,
+                chores=chores,
+            ),
+            rate=partial(learning_rate, settings=settings),
+            stop=stop,
+            may_fail=place.may_fail,
+            moved=moved,
+        )
+    finally:
+        loader.close()
+    finished = None
+    if trainer.at == settings.steps:
+        if accelerator.is_main_process:
+            with trainer.at_rest():
+                finished = trainer.student.finish(
+                    trainer.folder, trainer.facts, DTYPES[layout.export_dtype]
+                )
+        accelerator.wait_for_everyone()
+    held_out = {**measured, **later}
+    return Ended(step=trainer.at, losses=losses, held_out=held_out, finished=finished)
+
+
+def plan(trainer: Trainer) -> list[str]:
+    """What is about to happen, in words: weights, batch, memory, steps, noise levels."""
+    settings, student = trainer.settings, trainer.student
+    number = sum(weight.numel() for weight in trainer.trained)
+    dtype = str(trainer.dtype).removeprefix("torch.")
+    world = trainer.accelerator.num_processes
+    kind = "all weights"
+    if student.rank is not None:
+        kind = f"a LoRA of rank {student.rank} on {len(student.targets)} modules"
+    frozen = f", frozen ones in {settings.quantize}" if settings.quantize else ""
+    return [
+        f"{number:,} parameters to train: {kind} of {student.model}, {dtype}{frozen}",
+        f"batch {settings.batch:,} = {world} x {settings.batch // world:,} pairs of"
+        f" {settings.size_px} px on {trainer.device.type}",
+        f"memory: {trainer.plan.sentence}",
+        f"{settings.steps:,} steps of adamw, {settings.schedule} schedule, from step"
+        f" {trainer.at:,}; noise levels {settings.timesteps}, loss weight {settings.loss_weight},"
+        f" guidance {settings.guidance:g}",
+    ]
+
+
+def _validate(trainer: Trainer, job: Job, journal: Journal) -> Measured:
+    measured = held_out_losses(trainer, job.found.held_out)
+    if measured:
+        journal.measure({"step": trainer.at, "held_out": measured})
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
+        log.info("step %d, held-out styles: %s", trainer.at, shown)
+    return measured
+
+
+def _note_origin(trainer: Trainer) -> None:
+    """Writes the model and the package versions into run.json.
+
+    Raises MegastyleError if the run was begun with other frozen weights.
+    """
+    if not trainer.accelerator.is_main_process:
+        return
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    model = trainer.student.model
+    before = note_facts(trainer.folder, {"model": model, "packages": versions})
+    if before.get("model", model).rpartition("@")[2] != model.rpartition("@")[2]:
+        raise MegastyleError(
+            f"{trainer.folder} was begun with {before['model']}, and this is {model}",
+            hint="give the same --model, or another -o",
+        )
