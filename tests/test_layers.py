@@ -17,7 +17,7 @@ ALLOWED = {
     "cores": (),
     "record": ("errors",),
     "style": ("errors", "choices"),
-    "stream": ("cores", "errors", "record", "stream"),
+    "stream": ("choices", "cores", "errors", "record", "stream"),
     "steps": ("errors", "choices", "record", "style", "steps", "models.backend"),
     "models": ("cores", "errors", "choices", "style", "models"),
     "training": (
@@ -27,7 +27,7 @@ ALLOWED = {
         *("stream.containers", "stream.jsonl", "stream.progress", "stream.run"),
     ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
-    "options": ("errors", "models.backend"),
+    "options": ("choices", "errors", "models.backend"),
     "completion": ("choices",),
     "commands": (
         *(
