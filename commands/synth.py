@@ -5,13 +5,17 @@ Examples:
   megastyle pair styles.jsonl --contents contents.jsonl | megastyle synth -o synth/
   megastyle synth pairs.jsonl -o synth/ --resume --page synth.html
   megastyle synth pairs.jsonl -o synth/ --shard 3/64
+  megastyle synth pairs.jsonl -o synth/ --format webdataset --picture-format jpg --quality 95
 
 The builtin painter is neural style transfer on a CPU: it renders the content picture of each pair
 in the style of the pair's style picture. A pair without both is an error record.
+
+Pictures are files beside metadata.jsonl (an ImageFolder), or with --format lie in it as samples of
+WebDataset tars or rows of parquet files with the columns of the official releases.
 """
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -31,9 +35,10 @@ def main(
         float,
         typer.Option(min=0, max=1, metavar="S", help="0: the content picture; 1: full style."),
     ] = 1.0,
-    picture_format: Annotated[
-        Literal["png", "jpg", "webp"], typer.Option("--format", help="Picture format.")
-    ] = "png",
+    format_: options.Format = "folder",
+    picture_format: options.PicturesAs = "png",
+    quality: options.Quality = None,
+    shard_size: options.ShardSize = 1000,
     output: options.FolderOutput = None,
     errors: options.Errors = None,
     max_errors: options.MaxErrors = "0",
@@ -58,10 +63,17 @@ def main(
     from megastyle_cli.steps.synth import synth
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
     from megastyle_cli.stream.job import Flow, run_job
+    from megastyle_cli.stream.pictures import Layout
     from megastyle_cli.view.show import check_views, write_views
 
     if output is None or output == "-":
         raise MegastyleError("synth makes a folder of pictures", hint="give -o DIRECTORY")
+    layout = Layout(
+        container=format_,
+        picture_format=picture_format,
+        quality=quality,
+        num_per_shard=shard_size,
+    )
     flow = Flow(
         inputs=options.inputs_or_stdin(inputs, context),
         output=output,
@@ -77,13 +89,14 @@ def main(
         stats=stats,
         dry_run=dry_run,
         quiet=quiet,
+        layout=layout,
     )
     told = {
         "backend": backend,
         "size": size,
         "strength": strength,
-        "format": picture_format,
         "seed": seed,
+        **layout.told(),
     }
     check_views(sheet, page)
     locate("painter", backend)
@@ -96,7 +109,7 @@ def main(
             painter=load("painter", backend),
             read_content=partial(read_pictures, max_side_px=size),
             read_style=remembering_reader(STYLE_PX, remembered=64),
-            save=saver(sink.picture_path, f".{picture_format}"),
+            save=saver(sink.picture_path, layout.suffix, quality),
             long_side_px=size,
             strength=strength,
             seed=seed,

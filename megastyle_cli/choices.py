@@ -5,3 +5,5 @@ from typing import Literal
 Kind = Literal["style", "content", "both"]
 Schema = Literal["v1", "v2"]
 Shell = Literal["bash", "zsh", "fish"]
+Container = Literal["folder", "webdataset", "parquet"]
+PictureFormat = Literal["png", "jpg", "webp"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from megastyle_cli.choices import Container, PictureFormat
 from megastyle_cli.errors import MegastyleError
 
 if TYPE_CHECKING:
@@ -37,6 +38,28 @@ FolderOutput = Annotated[
         help="Directory for pictures and metadata.jsonl.",
         show_default=False,
     ),
+]
+Format = Annotated[
+    Container,
+    typer.Option(
+        "--format", help="Keep pictures as files in a folder, or in WebDataset tars, or parquet."
+    ),
+]
+PicturesAs = Annotated[PictureFormat, typer.Option("--picture-format", help="Format of a picture.")]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        "--quality",
+        metavar="N",
+        min=1,
+        max=100,
+        show_default=False,
+        help="Of jpg and webp pictures; default 92.",
+    ),
+]
+ShardSize = Annotated[
+    int,
+    typer.Option("--shard-size", metavar="N", min=1, help="Records a tar or parquet file holds."),
 ]
 Errors = Annotated[
     str | None,

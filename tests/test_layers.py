@@ -17,7 +17,7 @@ ALLOWED = {
     "cores": (),
     "record": ("errors",),
     "style": ("errors", "choices"),
-    "stream": ("cores", "errors", "record", "stream"),
+    "stream": ("choices", "cores", "errors", "record", "stream"),
     "engines": ("cores", "errors", "engines"),
     "steps": (
         *("errors", "choices", "record", "style", "steps"),
@@ -31,7 +31,7 @@ ALLOWED = {
         *("stream.containers", "stream.jsonl", "stream.progress", "stream.run"),
     ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
-    "options": ("errors", "engines.engine", "models.backend"),
+    "options": ("choices", "errors", "engines.engine", "models.backend"),
     "completion": ("choices",),
     "commands": (
         *(

@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EACCES
 from pathlib import Path
 from typing import BinaryIO
@@ -170,6 +172,21 @@ def cut_torn_line(file: BinaryIO) -> None:
     file.seek(0)
     file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
     file.seek(0, os.SEEK_END)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which has the name `path` once the block has ended well; else no trace."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from megastyle_cli.errors import (
 from megastyle_cli.record import Failure, Record, Run, Step
 from megastyle_cli.stream.files import done_ids
 from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.pictures import Layout
 from megastyle_cli.stream.places import Places, partial, places
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
@@ -51,6 +52,7 @@ class Flow:
     stats: Path | None = None
     dry_run: bool = False
     quiet: bool = False
+    layout: Layout | None = None  # of an image maker's pictures
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,12 @@ def run_job(
     with (
         instead
         or growing_sink(
-            where, run, resume=flow.resume, overwrite=flow.overwrite, force=flow.force
+            where,
+            run,
+            resume=flow.resume,
+            overwrite=flow.overwrite,
+            force=flow.force,
+            layout=flow.layout,
         ) as sink,
         _shown(flow, tally, shard) as progress,
     ):

@@ -19,15 +19,7 @@ from typing import Any
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, bytes_id
-
-try:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-except ModuleNotFoundError as missing:
-    raise MegastyleError(
-        "to read parquet files, the package 'pyarrow' is needed, which is not installed",
-        hint="pip install 'megastyle[parquet]'",
-    ) from missing
+from megastyle_cli.stream.arrow import pa, pq
 
 log = logging.getLogger(__name__)
 PAIR_ID = re.compile(r"s(\d+)_c(\d+)")  # the releases' ids

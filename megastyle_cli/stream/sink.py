@@ -1,7 +1,6 @@
 """Where results go: records to the output, failures to the errors file, pictures beside."""
 
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,11 +9,12 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.record import Failure, Record, Run, bytes_id, rename_pictures
+from megastyle_cli.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.stream.failures import ErrorsFile
 from megastyle_cli.stream.files import GrowingFile, WholeFile, write_atomically
 from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.names import to_folder
+from megastyle_cli.stream.pictures import Layout, PictureFolder, Pictures, pictures_for
 from megastyle_cli.stream.places import Places
 
 
@@ -73,9 +73,11 @@ class Sink:
         *,
         notes_first: bool,
         line: Callable[[Record], bytes] = dump_line,
+        pictures: Pictures | None = None,
     ) -> None:
         self.where, self.run, self.output, self.errors = where, run, output, errors
         self.notes_first = notes_first
+        self.pictures = pictures or PictureFolder(where.base)
         self.kept: list[Record] | None = None
         self._pictured: Counter[str] = Counter()
         self._line = line
@@ -85,6 +87,7 @@ class Sink:
     def __enter__(self) -> "Sink":
         self.errors.open()
         self.output.open()
+        self.pictures.open(goes_on=bool(self.output.done))
         if self.notes_first:
             self._note_run()
         return self
@@ -100,7 +103,10 @@ class Sink:
             self.errors.write(result)
             return
         named = rename_pictures(result, self._rename) if self._rename else result
-        self.output.write(self._line(named))
+        self.output.write(self._line(self.pictures.placed(named)))
+        if self.pictures.is_full:
+            self.output.flush()
+            self.pictures.pack()
         if self.kept is not None:
             self.kept.append(result)
 
@@ -112,6 +118,7 @@ class Sink:
     def commit(self) -> None:
         """Gives the finished files their final names."""
         self.errors.commit()
+        self.pictures.commit()
         self.output.commit()
         if not self.notes_first:
             self._note_run()
@@ -123,18 +130,10 @@ class Sink:
         self.errors.close()
 
     def picture_path(self, record_id: str, suffix: str) -> Path:
-        """Where the next picture of this id belongs: one of 256 folders by a hash of the id.
-
-        Records of equal ids may differ in all else, so each gets a picture of its own: `a~1` is
-        the second of id `a`.
-        """
+        """Where the next picture of this id is to be saved."""
         earlier = self.done[record_id] + self._pictured[record_id]
         self._pictured[record_id] += 1
-        again = f"~{earlier}" if earlier else ""
-        hashed = bytes_id(record_id.encode("utf-8", "surrogatepass"))
-        is_plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}", record_id)
-        name = f"{record_id if is_plain else hashed}{again}{suffix}"
-        return self.where.base / "images" / hashed[:2] / name
+        return self.pictures.path(record_id, earlier, suffix)
 
     def _note_run(self) -> None:
         if self.where.run is None:
@@ -148,10 +147,19 @@ class Sink:
         write_atomically(self.where.run, json.dumps(facts, indent=1) + "\n")
 
 
-def growing_sink(where: Places, run: Run, *, resume: bool, overwrite: bool, force: bool) -> Sink:
+def growing_sink(
+    where: Places,
+    run: Run,
+    *,
+    resume: bool,
+    overwrite: bool,
+    force: bool,
+    layout: Layout | None = None,
+) -> Sink:
     """For maps: what is done is readable at once, under the partial name, and can be resumed.
 
-    Raises MegastyleError if what is to be resumed was made with other options, unless `force`.
+    `layout` says how an image maker's pictures are kept. Raises MegastyleError if what is to be
+    resumed was made with other options, unless `force`.
     """
     errors = ErrorsFile(where.errors, run.command, resume=resume, overwrite=overwrite)
     if where.final is None:
@@ -161,7 +169,8 @@ def growing_sink(where: Places, run: Run, *, resume: bool, overwrite: bool, forc
     output = GrowingFile(where.final, resume=resume, overwrite=overwrite)
     if resume and not force and output.standing():
         _refuse_other_run(where, run)
-    return Sink(where, run, output, errors, notes_first=True)
+    pictures = pictures_for(where.base, layout or Layout(), output.standing())
+    return Sink(where, run, output, errors, notes_first=True, pictures=pictures)
 
 
 def whole_sink(
