@@ -4,6 +4,7 @@ RUN/run.json        the options, so that a resumed run is the same run
 RUN/checkpoints/    step-00000100/: weights as `from_pretrained` reads them, and training.pt
 RUN/latest          a link to the newest of them
 RUN/metrics.jsonl   one line a step, and one for each validation
+RUN/tensorboard/    the same for TensorBoard, where it is installed
 RUN/errors.jsonl    pictures that could not be used
 RUN/stopped         there while a signal has ended it early: launchers make 1 of exit code 75
 RUN/encoder/        the finished encoder, and in it encoder.pth, the official layout
@@ -14,11 +15,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.tracking import TensorBoardTracker
+from accelerate.utils import is_tensorboard_available
 from safetensors import SafetensorError
 from transformers import SiglipVisionModel
 
@@ -197,6 +200,7 @@ class Journal:
 
     def __init__(self, folder: Path, command: str, *, is_writing: bool) -> None:
         self.folder, self.command, self.is_writing = folder, command, is_writing
+        self.tracker: Any = None
         path = folder / "errors.jsonl"
         errors = [json.loads(line)[ERROR] for line in _whole_lines(path)]
         self.told = {error["message"]: error["kind"] for error in errors}
@@ -210,9 +214,27 @@ class Journal:
             whole = _whole_lines(path)
             _keep(path, [line for line in whole if json.loads(line)["step"] <= step > 0])
 
+    def track(self, step: int) -> None:
+        """From `step` on, metrics go to RUN/tensorboard/ too, where TensorBoard is installed."""
+        if not self.is_writing or not is_tensorboard_available():
+            return
+        tracker = TensorBoardTracker("tensorboard", self.folder, purge_step=step + 1)
+        with suppress(ImportError):  # there, but without what it needs
+            tracker.start()
+            self.tracker = tracker
+
     def measure(self, line: dict[str, Any]) -> None:
         """One line of metrics."""
         self._append("metrics.jsonl", line)
+        if self.tracker is not None:
+            told = {name: value for name, value in line.items() if name != "step"}
+            told |= {f"held_out/{k}": v for k, v in told.pop("held_out", {}).items()}
+            self.tracker.log({k: v for k, v in told.items() if v is not None}, step=line["step"])
+
+    def close(self) -> None:
+        """Writes out what TensorBoard holds back."""
+        if self.tracker is not None:
+            self.tracker.finish()
 
     def fail(self, failure: Failure) -> bool:
         """One line of errors, unless it is there; whether it was new."""

@@ -78,7 +78,10 @@ def carry_out(place: Place, accelerator: Accelerator, follow: Follow) -> int:
 
 @contextmanager
 def watched(place: Place, journal: Journal, accelerator: Accelerator, at: int) -> Any:
-    """Inside, a function that is told each step shows the progress from step `at` on."""
+    """Inside, a function that is told each step shows the progress from step `at` on.
+
+    Measures go to trackers meanwhile.
+    """
     steps = Tally(place.run.command, done_before=at)
     is_silent = place.quiet or not accelerator.is_main_process
     progress = Progress(steps, quiet=is_silent, to_stdout=False, total=place.steps - at)
@@ -88,9 +91,11 @@ def watched(place: Place, journal: Journal, accelerator: Accelerator, at: int) -
         steps.failed = Counter(journal.told.values())
         progress.show()
 
+    journal.track(at)
     try:
         yield moved
     finally:
+        journal.close()
         progress.close()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from megastyle_cli.training.memory import FLOAT, Footprint
 
@@ -48,5 +48,12 @@ def footprint(
 
 def weight_bytes(*modules: nn.Module) -> int:
     """Bytes of the weights of modules, trained or frozen, as they are stored."""
-    weights = {w.data_ptr(): w for module in modules for w in module.parameters()}
-    return sum(weight.nbytes for weight in weights.values())
+    weights = {id(w): w for module in modules for w in module.parameters()}
+    return sum(_stored(weight) for weight in weights.values())
+
+
+def _stored(weight: Tensor) -> int:
+    """Of one weight; a rounded one is made of several tensors and tells the size it stands for."""
+    if not hasattr(weight, "__tensor_flatten__"):
+        return weight.nbytes
+    return sum(getattr(weight, name).nbytes for name in weight.__tensor_flatten__()[0])

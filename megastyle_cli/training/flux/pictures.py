@@ -77,7 +77,9 @@ def augmented(reference: Image.Image, draws: Draws) -> Image.Image:
     area = LEAST_AREA + (1 - LEAST_AREA) * draws[AREA]
     cut = max(1, round(side * float(np.sqrt(area))))
     left, top = (int(draws[which] * (side - cut + 1)) for which in (LEFT, TOP))
-    return reference.resize((side, side), Resampling.BICUBIC, (left, top, left + cut, top + cut))
+    # cut first: resizing a box would look at the pixels around it
+    part = reference.crop((left, top, left + cut, top + cut))
+    return part.resize((side, side), Resampling.BICUBIC)
 
 
 def _opened_of(

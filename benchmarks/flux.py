@@ -1,0 +1,271 @@
+"""How many pairs a second does train-flux learn from, and at what share of FLOPs?
+
+Three questions, in one run:
+
+official  the official loop's shape, restated here: one pair a step, every block computed twice,
+          eager, pictures opened and conditions encoded in line, AdamW that is not fused
+step      pairs at once x blocks computed twice x eager or compiled, on conditions that are there
+whole     the loop of `train-flux` itself: conditions encoded in batches, ahead of the steps
+
+On a CPU the model is tiny with drawn weights, which says nothing about a GPU. FLOPs are counted
+for a LoRA on all modules: linears and attention forward, their inputs' gradients, the LoRA's own,
+and what is computed twice.
+
+  python benchmarks/flux.py [--model FLUX.1-dev/] [--batches 1,2,4,8] [--compile] [--steps N]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the tiny FLUX is that of the tests
+
+from megastyle_cli.models.flux_folder import text_tokens  # noqa: E402
+from megastyle_cli.stream.source import read_records  # noqa: E402
+from megastyle_cli.training.flux.conditions import Conditions, PairLoader, conditions  # noqa: E402
+from megastyle_cli.training.flux.pairs import Pairs, PairSampler, pairs_of  # noqa: E402
+from megastyle_cli.training.flux.pictures import opened  # noqa: E402
+from megastyle_cli.training.flux.settings import Layout, Settings  # noqa: E402
+from megastyle_cli.training.flux.trainer import Trainer  # noqa: E402
+from tests.tiny_flux import save_tiny_flux  # noqa: E402
+
+PICTURES = ROOT / "examples" / "pictures" / "contents"
+SOURCE_PX = 512  # of the released pictures, which are PNG
+WARM_UP = 2  # steps that are not counted
+
+Row = dict[str, Any]
+
+
+def step_flops(config: Any, tokens: int, rank: int, share_twice: float) -> float:
+    """Of one pair: 87 TFLOP for FLUX.1 at 512 px and rank 128, 127 with all blocks twice."""
+    width = config.num_attention_heads * config.attention_head_dim
+    double, single = config.num_layers, config.num_single_layers
+    linear = 24 * width**2 * tokens * (double + single)
+    attention = 4 * tokens**2 * width * (double + single)
+    lora = 2 * tokens * width * rank * (18 * double + 17 * single)
+    forward = linear + attention + lora
+    return (1 + share_twice) * forward + linear + 2.5 * attention + 2 * lora
+
+
+class Bench:
+    """A model, pairs, and trainers of them to be timed."""
+
+    def __init__(self, model: str, pairs: Pairs, scratch: Path, asked: argparse.Namespace) -> None:
+        self.pairs, self.scratch, self.steps = pairs, scratch, asked.steps
+        layout = Layout(
+            chunk=1,
+            recompute=1,
+            compile=False,
+            checkpoint_every=1,
+            validate_every=1,
+            sample_every=1,
+            samples=0,
+            export_dtype="bfloat16",
+        )
+        self.settings = Settings(
+            model=model,
+            init=None,
+            lora=None,
+            full=False,
+            rank=asked.rank,
+            alpha=None,
+            targets="all",
+            quantize=None,
+            size_px=asked.size,
+            batch=1,
+            steps=10**6,
+            lr=1e-4,
+            schedule="constant",
+            warmup=0.0,
+            weight_decay=0.01,
+            clip=0.0,
+            ema=0.0,
+            timesteps="megastyle",
+            loss_weight="bell",
+            guidance=1.0,
+            augment=True,
+            seed=0,
+            dtype="auto",
+            layout=layout,
+        )
+
+    def official(self) -> Row:
+        """The official loop's shape."""
+        trainer, sampler = self._trainer(1, 1, is_compiled=False)
+        groups = trainer.optimizer.param_groups
+        trainer.optimizer = torch.optim.AdamW(
+            [{"params": g["params"], "weight_decay": g["weight_decay"]} for g in groups],
+            lr=1e-4,
+            fused=False,
+            foreach=False,
+        )
+
+        def step(number: int) -> None:
+            drawn = sampler.drawn(number)
+            found = opened(self.pairs, drawn, self.settings.size_px, augment=True)
+            with torch.no_grad():
+                made = conditions([found], [drawn], trainer.encoders, self.settings)
+            trainer.step(made)
+
+        return self._row("official", trainer, 1, self._median_s(step))
+
+    def step(self, batch: int, every: int, *, is_compiled: bool) -> Row:
+        """A step alone."""
+        trainer, sampler = self._trainer(batch, every, is_compiled=is_compiled)
+        made = self._loaded(trainer, sampler, 1)[0]
+        return self._row("step", trainer, batch, self._median_s(lambda _: trainer.step(made)))
+
+    def whole(self, batch: int, every: int, *, is_compiled: bool) -> Row:
+        """The loop with its loader."""
+        trainer, sampler = self._trainer(batch, every, is_compiled=is_compiled)
+        loader = self._loader(trainer, sampler)
+        batches = loader.batches(0, WARM_UP + self.steps)
+        seconds = self._median_s(lambda _: trainer.step(next(batches)))
+        loader.close()
+        return self._row("whole", trainer, batch, seconds)
+
+    def _trainer(self, batch: int, every: int, *, is_compiled: bool) -> tuple[Trainer, PairSampler]:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        layout = replace(self.settings.layout, chunk=batch, recompute=every, compile=is_compiled)
+        accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        settings = replace(self.settings, batch=batch, layout=layout)
+        sampler = PairSampler(self.pairs, batch=batch, seed=0)
+        return Trainer(settings, accelerator, self.scratch), sampler
+
+    def _loader(self, trainer: Trainer, sampler: PairSampler) -> PairLoader:
+        return PairLoader(sampler, trainer.encoders, trainer.settings, rank=0, world=1)
+
+    def _loaded(self, trainer: Trainer, sampler: PairSampler, count: int) -> list[Conditions]:
+        loader = self._loader(trainer, sampler)
+        found = list(loader.batches(0, count))
+        loader.close()
+        return found
+
+    def _median_s(self, work: Callable[[int], Any]) -> float:
+        took = []
+        for number in range(WARM_UP + self.steps):
+            started = time.perf_counter()
+            work(number)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            took.append(time.perf_counter() - started)
+        return statistics.median(took[WARM_UP:])
+
+    def _row(self, what: str, trainer: Trainer, batch: int, seconds: float) -> Row:
+        plan, config = trainer.plan, trainer.transformer.config
+        tokens = text_tokens(trainer.pipeline) + 2 * trainer.rows**2
+        share = plan.num_twice / plan.layers
+        flops = step_flops(config, tokens, self.settings.rank or 0, share) * batch
+        told: Row = {"what": what, "batch": batch, "twice": f"{plan.num_twice}/{plan.layers}"}
+        told["blocks"] = "compiled" if trainer.settings.layout.compile else "eager"
+        told |= {"step_s": seconds, "samples_per_s": batch / seconds}
+        told["tflop_per_s"] = flops / seconds / 1e12
+        if torch.cuda.is_available():
+            told["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        return told
+
+
+def rows(bench: Bench, batches: list[int], *, with_compiled: bool) -> Iterator[Row]:
+    """All that is measured; what does not fit on the device is left out and said."""
+    yield bench.official()
+    for is_compiled in (False, True) if with_compiled else (False,):
+        for batch in batches:
+            for every in (0, 4, 2, 1):
+                try:
+                    yield bench.step(batch, every, is_compiled=is_compiled)
+                except Exception as error:
+                    if "out of memory" not in str(error):
+                        raise
+                    yield {"what": "step", "batch": batch, "samples_per_s": None}
+    yield bench.whole(batches[-1], 0, is_compiled=with_compiled)
+
+
+def made_pairs(folder: Path, styles: int = 16, each: int = 4) -> Pairs:
+    """PNG pictures cut from the example photographs, as pairs of made-up styles."""
+    sources = sorted(PICTURES.glob("*.jpg"))
+    lines = []
+    for number in range(styles * each):
+        with Image.open(sources[number % len(sources)]) as source:
+            shift = number // len(sources) % 32
+            box = (shift, shift, source.width - shift, source.height - shift)
+            picture = source.resize((SOURCE_PX, SOURCE_PX), Image.Resampling.BICUBIC, box)
+        picture.save(folder / f"{number}.png", compress_level=1)
+        known = {"id": str(number), "style_id": number // each, "content": f"picture {number}"}
+        lines.append({**known, "file_name": f"{number}.png"})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read_records([str(folder)])
+    return pairs_of(found, label="style_id", holdout=0, split_key=None, seed=0).training
+
+
+def table(found: list[Row]) -> str:
+    """The rows as a table of Markdown."""
+    keys = ("what", "batch", "twice", "blocks", "step_s", "samples_per_s", "tflop_per_s")
+    keys += ("peak_gib",) if torch.cuda.is_available() else ()
+    lines = ["| " + " | ".join(keys) + " |", "| --- " * len(keys) + "|"]
+    for row in found:
+        cells = [row.get(key, "") for key in keys]
+        if row["samples_per_s"] is None:
+            cells[5] = "out of memory"
+        shown = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells]
+        lines.append("| " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Prints the table, then the same as one line of JSON."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--model", help="a FLUX folder; without one a tiny one is made")
+    parser.add_argument("--batches", default="1,2,4,8")
+    parser.add_argument("--compile", action="store_true", help="measure compiled blocks too")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps of each row")
+    parser.add_argument("--size", type=int, help="pixels; 512, for the tiny model 32")
+    parser.add_argument("--rank", type=int, help="128, for the tiny model 4")
+    asked = parser.parse_args()
+    asked.size = asked.size or (512 if asked.model else 32)
+    asked.rank = asked.rank or (128 if asked.model else 4)
+    where = f"{os.cpu_count()} cores, no GPU"
+    if torch.cuda.is_available():
+        where = torch.cuda.get_device_name()
+    facts = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "where": where,
+        "threads": torch.get_num_threads(),
+        "model": asked.model or "tiny: 4 blocks of width 32",
+        "size": asked.size,
+    }
+    sys.stdout.write("".join(f"{name}: {value}\n" for name, value in facts.items()))
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        (scratch / "imgs").mkdir()
+        model = asked.model or str(save_tiny_flux(scratch / "model", text_tokens=64))
+        bench = Bench(model, made_pairs(scratch / "imgs"), scratch, asked)
+        batches = [int(number) for number in asked.batches.split(",")]
+        found = list(rows(bench, batches, with_compiled=asked.compile))
+    gain = found[-1]["samples_per_s"] / found[0]["samples_per_s"]
+    sys.stdout.write(f"{table(found)}\n\nwhole to official: {gain:.2f} x the samples a second\n")
+    sys.stdout.write(f"{json.dumps({**facts, 'gain': gain, 'rows': found})}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""A step of FLUX: its loss is the official one, and every part of a pair counts in it."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.flux import Words
+from megastyle_cli.training.flux.conditions import Conditions
+from megastyle_cli.training.flux.objective import loss_weights
+from megastyle_cli.training.flux.settings import Layout, Settings
+from megastyle_cli.training.flux.trainer import Trainer
+from tests.models.test_flux import official
+from tests.tiny_flux import TRANSFORMER, save_tiny_flux
+
+B, SIDE, TEXT = 3, 2, 5  # pairs, rows of tokens, words
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_tiny_flux(tmp_path_factory.mktemp("model"), text_tokens=TEXT)
+
+
+@pytest.fixture
+def trainer_of(model, tmp_path):
+    def made(**changed):
+        layout = {
+            **{"chunk": 2, "recompute": 0, "compile": False, "checkpoint_every": 1},
+            **{"validate_every": 1, "sample_every": 1, "samples": 0, "export_dtype": "float32"},
+        }
+        layout |= {name: changed.pop(name) for name in layout.keys() & changed.keys()}
+        told = {
+            **{"model": str(model), "init": None, "lora": None, "full": False, "rank": 4},
+            **{"alpha": None, "targets": "all", "quantize": None, "size_px": 16 * SIDE},
+            **{"batch": B, "steps": 100, "lr": 0.01, "schedule": "constant", "warmup": 0.0},
+            **{"weight_decay": 0.01, "clip": 0.0, "ema": 0.0, "timesteps": "megastyle"},
+            **{"loss_weight": "bell", "guidance": 1.0, "augment": True, "seed": 0},
+            **{"dtype": "float32", "layout": Layout(**layout)},
+        }
+        return Trainer(Settings(**{**told, **changed}), Accelerator(cpu=True), tmp_path)
+
+    yield made
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def batch(seed=1):
+    rng = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng)
+
+    sigmas = torch.tensor([0.9, 0.5, 0.2])
+    return Conditions(
+        latents=normal(B, SIDE**2, 16),
+        references=normal(B, SIDE**2, 16),
+        noise=normal(B, SIDE**2, 16),
+        words=Words(states=normal(B, TEXT, 24), pooled=normal(B, 20)),
+        sigmas=sigmas,
+        weights=loss_weights(sigmas, "bell"),
+        ids=["a", "b", "c"],
+        failures=[],
+    )
+
+
+def test_the_loss_is_that_of_the_official_equations(trainer_of):
+    trainer, told = trainer_of(), batch()
+    weights = dict(trainer.student.pipeline.transformer.state_dict())
+    weights = {name.replace(".base_layer", ""): w for name, w in weights.items()}
+    share = told.sigmas[:, None, None]
+    noisy = (1 - share) * told.latents + share * told.noise
+    flow = official(
+        weights,
+        TRANSFORMER,
+        noisy,
+        told.references,
+        told.words,
+        told.sigmas,
+        torch.ones(B),
+        SIDE,
+        SIDE,
+    )
+    errors = (flow - (told.noise - told.latents)).square().mean((1, 2))
+    expected = float((told.weights * errors).mean())
+
+    found = trainer.step(told)["loss"]
+
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_changed_reference_changes_the_loss(trainer_of):
+    # what the official trainer did not do until July 2026
+    told = batch()
+    changed = replace(told, references=batch(seed=2).references)
+
+    one, other = (trainer_of().step(each)["loss"] for each in (told, changed))
+
+    assert abs(one - other) > 1e-4 * one
+
+
+def test_the_reference_is_clean_and_has_no_part_in_the_target(trainer_of):
+    trainer, told = trainer_of(), batch()
+    seen = []
+    trainer.transformer.x_embedder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+
+    errors = trainer.errors(told)
+
+    tokens = seen[0]
+    assert errors.shape == (B,) and tokens.shape == (B, 2 * SIDE**2, 16)
+    assert torch.equal(tokens[:, SIDE**2 :], told.references)
+    assert not torch.equal(tokens[:, : SIDE**2], told.latents)
+
+
+def test_words_weight_and_level_change_the_loss(trainer_of):
+    told = batch()
+    before = trainer_of().step(told)["loss"]
+
+    words = replace(told, words=Words(states=told.words.states.flip(0), pooled=told.words.pooled))
+    for changed in (
+        words,
+        replace(told, weights=told.weights * 2),
+        replace(told, sigmas=told.sigmas / 2),
+    ):
+        assert trainer_of().step(changed)["loss"] != pytest.approx(before, rel=1e-6)
+
+
+def test_steps_on_one_batch_lower_the_loss_and_leave_the_frozen_weights(trainer_of):
+    trainer = trainer_of()
+    frozen = {
+        n: w.clone() for n, w in trainer.transformer.named_parameters() if not w.requires_grad
+    }
+
+    losses = [trainer.step(batch())["loss"] for _ in range(30)]
+
+    assert losses[-1] < 0.8 * losses[0]
+    now = dict(trainer.transformer.named_parameters())
+    assert all(torch.equal(now[name], w) for name, w in frozen.items())
+
+
+@pytest.mark.parametrize(
+    "changed", [{"chunk": 1}, {"chunk": 3}, {"recompute": 1}, {"recompute": 2}]
+)
+def test_chunks_and_blocks_computed_twice_give_the_same_gradient(trainer_of, changed):
+    one, other = trainer_of(), trainer_of(**changed)
+    for trainer in (one, other):  # with up matrices of zero the down ones have no gradient
+        for weight in trainer.trained:
+            weight.data += 0.01
+
+    found = [trainer.step(batch()) for trainer in (one, other)]
+
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-5)
+    for ours, theirs in zip(one.trained, other.trained, strict=True):
+        assert ours.grad is None or torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-7)
+
+
+def test_blocks_computed_twice_are_every_nth(trainer_of):
+    for every, numbers in ((0, []), (1, [0, 1, 2, 3]), (2, [0, 2]), (4, [0])):
+        trainer = trainer_of(recompute=every, chunk=3)
+        blocks = [*trainer.transformer.transformer_blocks]
+        blocks += [*trainer.transformer.single_transformer_blocks]
+        passes = [0] * 4
+        for number, block in enumerate(blocks):
+            block.attn.register_forward_hook(partial(count, passes, number))
+        trainer.step(batch())
+
+        assert passes == [2 if n in numbers else 1 for n in range(4)]
+        assert trainer.plan.num_twice == len(numbers)
+
+
+def count(passes, number, *_):
+    passes[number] += 1
+
+
+def test_in_half_precision_what_the_lora_adds_is_in_half_precision(trainer_of):
+    trainer = trainer_of(dtype="bfloat16")
+    seen = []
+    layer = trainer.transformer.transformer_blocks[0].attn.to_q
+    layer.lora_B["default"].register_forward_hook(lambda *told: seen.append(told[2].dtype))
+    layer.register_forward_hook(lambda *told: seen.append(told[2].dtype))
+
+    trainer.step(batch())
+
+    assert set(seen) == {torch.bfloat16}
+    assert {weight.dtype for weight in trainer.trained} == {torch.float32}
+
+
+def test_the_average_follows_the_weights_and_is_in_place_at_rest(trainer_of):
+    trainer = trainer_of(ema=0.75)
+    before = [w.detach().clone() for w in trainer.trained]
+    trainer.step(batch())
+    now = [w.detach().clone() for w in trainer.trained]
+
+    with trainer.at_rest():
+        resting = [w.detach().clone() for w in trainer.trained]
+
+    for was, become, average in zip(before, now, resting, strict=True):
+        assert torch.allclose(average, 0.75 * was + 0.25 * become, atol=1e-6)
+    assert all(torch.equal(w, become) for w, become in zip(trainer.trained, now, strict=True))
+
+
+def test_a_rehearsal_of_the_memory_changes_nothing(trainer_of):
+    trainer, other = trainer_of(), trainer_of()
+    trainer.plan = replace(trainer.plan, free=1)  # as if next to nothing were free
+
+    trainer.settle_chunk()
+
+    assert trainer.chunk == 2 and trainer.step(batch()) == other.step(batch())
+
+
+@pytest.mark.parametrize(
+    ("changed", "hint"),
+    [
+        ({"chunk": 2}, "--chunk 1 and --resume"),
+        ({"chunk": 1}, "--chunk 1 --recompute all"),
+        ({"chunk": 1, "recompute": 1}, "--quantize int8 or nf4"),
+    ],
+)
+def test_out_of_memory_says_what_would_fit(trainer_of, changed, hint):
+    trainer = trainer_of(**changed)
+
+    def fill(*_):
+        torch.empty(2**60, dtype=torch.uint8)
+
+    trainer.transformer.proj_out.register_forward_hook(fill)
+    with pytest.raises(MegastyleError, match="out of memory at step 0 with") as error:
+        trainer.step(batch())
+
+    assert error.value.exit_code == 1 and hint in error.value.hint
+
+
+@pytest.mark.parametrize("chunk", [3, 1])
+def test_a_loss_that_is_no_number_ends_it_before_the_weights_change(trainer_of, tmp_path, chunk):
+    trainer = trainer_of(chunk=chunk)
+    before = [w.detach().clone() for w in trainer.trained]
+    told = batch()
+    told.latents[1, 0, 0] = float("nan")
+
+    with pytest.raises(MegastyleError, match="the loss is nan at step 0"):
+        trainer.step(told)
+
+    assert all(torch.equal(w, was) for w, was in zip(trainer.trained, before, strict=True))
+    assert '"ids": ["a", "b", "c"]' in (tmp_path / "stopped-at-00000000.json").read_text()
+
+
+def test_a_model_whose_parts_do_not_fit_is_refused(trainer_of, tmp_path):
+    (tmp_path / "size.json").write_text(json.dumps({**TRANSFORMER, "in_channels": 32}))
+
+    with pytest.raises(
+        MegastyleError, match="in_channels is 32, the other parts of the model give 16"
+    ):
+        trainer_of(init=str(tmp_path / "size.json"), rank=None)
