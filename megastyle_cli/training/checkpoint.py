@@ -92,7 +92,10 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     (folder / "checkpoints").mkdir(exist_ok=True)
     (folder / STOPPED).unlink(missing_ok=True)
     facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
-    write_whole(folder / "run.json", lambda path: _write_json(path, facts))
+    told = folder / "run.json"
+    if told.exists():
+        facts = {**json.loads(told.read_text()), **facts}
+    write_whole(told, lambda path: _write_json(path, facts))
 
 
 def note_facts(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:

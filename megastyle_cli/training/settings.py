@@ -60,7 +60,7 @@ class Settings:
 
 def count_or_auto(text: str) -> int | None:
     """`--chunk auto|N`; None for auto."""
-    return None if text == "auto" else _positive("--chunk", text, "auto or a number of pictures")
+    return None if text == "auto" else _positive("--chunk", text, "auto or a number N")
 
 
 def every_nth(text: str) -> int | None:

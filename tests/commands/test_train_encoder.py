@@ -6,21 +6,20 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import SiglipVisionModel
 
-from megastyle_cli.app import app
+from tests.commands.trainings import Ended, measured, signal_after_a_step, train
 from tests.conftest import Runner, jsonl, lines
+
+__all__ = ["train"]  # a fixture
 
 SIZE = {
     "hidden_size": 16,
@@ -56,29 +55,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a call ended; as of a process."""
-
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-
-
-@pytest.fixture
-def train(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Ended]:
-    """Runs the command in this process, which has torch loaded: six seconds less a call."""
-
-    def run(*arguments: object) -> Ended:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        capfdbinary.readouterr()
-        code = app([str(word) for word in arguments], standalone_mode=False)
-        return Ended(code, *capfdbinary.readouterr())
-
-    yield run
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 @pytest.fixture
 def arguments(folder: Path) -> list[str]:
     """A training on five styles, one held out; every step is a checkpoint, however fast it is."""
@@ -94,15 +70,6 @@ def weights_of(run: Path) -> dict[str, torch.Tensor]:
 def same_weights(one: Path, other: Path) -> bool:
     ours, theirs = weights_of(one), weights_of(other)
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
-
-
-def measured(run: Path) -> list[dict[str, float]]:
-    """The metrics of each step without the clock's."""
-    clock = ("seconds", "images_per_s")
-    return [
-        {key: value for key, value in line.items() if key not in clock}
-        for line in lines(run / "metrics.jsonl")
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -187,25 +154,6 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
     assert not (run / "stopped").exists()
     assert same_weights(run, whole) and measured(run) == measured(whole)
     assert f"from step {stopped_at}" in ended.stderr.decode()
-
-
-def signal_after_a_step(command: list[str], run: Path, number: int) -> tuple[int, str]:
-    """Starts a training, signals it after its first step; its exit code and words.
-
-    The first line of metrics that holds a loss is a step done.
-    """
-    started = subprocess.Popen(
-        [sys.executable, "-m", "megastyle_cli", *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    metrics = run / "metrics.jsonl"
-    while started.poll() is None and not (metrics.exists() and '"loss"' in metrics.read_text()):
-        time.sleep(0.001)
-    started.send_signal(number)
-    _, words = started.communicate()
-    return started.returncode, words.decode()
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(
@@ -500,7 +448,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(
         (["--label", "licence"], b"0 styles"),
         (["--max-errors", "some"], b"--max-errors"),
         (["--limit", "6"], b"there are 1 styles with two pictures or more"),
-        (["--chunk", "0"], b"auto or a number of pictures"),
+        (["--chunk", "0"], b"auto or a number N"),
         (["--recompute", "some"], b"auto, none, all or a number"),
         (["-o", "-"], b"-o DIR"),
     ],

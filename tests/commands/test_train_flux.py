@@ -1,0 +1,457 @@
+"""train-flux's contract: what it writes, how it stops, resumes and refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from megastyle_cli.models.lora import Factors, read_lora, save_lora, targets, targets_of
+from tests.commands.trainings import (
+    Ended,
+    kill_after_a_step,
+    measured,
+    signal_after_a_step,
+    train,
+    two_ranks,
+)
+from tests.conftest import draw, jsonl, lines
+from tests.tiny_flux import TRANSFORMER, save_tiny_flux
+
+__all__ = ["train"]  # a fixture
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny FLUX, and 24 pictures of six styles that say what they show."""
+    folder = tmp_path_factory.mktemp("flux")
+    save_tiny_flux(folder / "model", text_tokens=16)
+    (folder / "imgs").mkdir()
+    records = []
+    for style in range(6):
+        for n in range(4):
+            name = f"{style}-{n}"
+            draw(10 * style + n, 40, 40).save(folder / "imgs" / f"{name}.png")
+            known = {"id": name, "style_id": f"s{style}", "content": f"thing {n}"}
+            records.append({**known, "file_name": f"{name}.png"})
+    jsonl(folder / "imgs" / "metadata.jsonl", records)
+    return folder
+
+
+@pytest.fixture
+def arguments(folder: Path) -> list[str]:
+    """A training on four styles, two held out; every step is a checkpoint."""
+    return told(folder)
+
+
+def told(folder: Path) -> list[str]:
+    words = ["train-flux", folder / "imgs", "--model", folder / "model", "--size", 32]
+    words += ["--rank", 4, "--lr", "0.01", "--steps", STEPS, "--global-batch", 4, "--chunk", 2]
+    words += ["--holdout", 0.3, "--validate-every", 6, "--checkpoint-every", 1, "--samples", 0]
+    return [str(word) for word in words]
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    """An uninterrupted run of one process, with samples."""
+    run = folder / "whole"
+    words = [*told(folder), "--samples", "2", "--sample-every", "6", "-o", str(run)]
+    command = [sys.executable, "-m", "megastyle_cli", *words, "--stats", str(folder / "stats.json")]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr.decode()
+    (folder / "stdout.jsonl").write_bytes(ended.stdout)
+    (folder / "stderr.txt").write_bytes(ended.stderr)
+    return run
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    ours, theirs = (load_file(run / "latest" / "lora.safetensors") for run in (one, other))
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Path) -> None:
+    (line,) = lines(folder / "stdout.jsonl")
+    words = (folder / "stderr.txt").read_text()
+
+    assert line["step"] == STEPS and line["checkpoint"] == str(whole / "lora")
+    assert line["loss"] > 0 and line["_megastyle"]["train-flux"]["run"]
+    assert line["held_out"]["pairs"] == 2
+    for word in (
+        "4 styles or pairs to train on, 2 held out",
+        "a LoRA of rank 4 on 26 modules of",
+        "batch 4 = 1 x 4 pairs of 32 px on cpu",
+        "memory: 2 chunks of 2 pairs, all activations kept: about",
+        "noise levels megastyle, loss weight bell, guidance 1",
+    ):
+        assert word in words
+    assert words.splitlines()[-1].startswith(f"train-flux: step {STEPS} of {STEPS} \u00b7 loss")
+    stats = json.loads((folder / "stats.json").read_text())
+    assert stats["command"] == "train-flux" and stats["in"] == 24 and stats["step"] == STEPS
+
+
+def test_the_run_says_what_made_it(whole: Path) -> None:
+    told = json.loads((whole / "run.json").read_text())
+
+    assert told["options"]["timesteps"] == "megastyle" and told["options"]["seed"] == 0
+    assert told["made_with"]["packages"].keys() >= {"torch", "diffusers", "peft"}
+    with safe_open(whole / "lora" / "megastyle_flux.safetensors", "pt") as opened:
+        facts = opened.metadata()
+    assert facts["megastyle.loss_weight"] == "bell" and facts["megastyle.step"] == str(STEPS)
+    assert facts["megastyle.model"] == told["made_with"]["model"]
+
+
+def test_metrics_hold_every_step_and_losses_at_eight_fixed_levels(whole: Path) -> None:
+    told = measured(whole)
+
+    steps = [line for line in told if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
+    held_out = [line for line in told if "held_out" in line]
+    assert [line["step"] for line in held_out] == [0, 6, 12]
+    assert sum("loss_at" in name for name in held_out[0]["held_out"]) == 8
+    assert held_out[-1]["held_out"]["loss"] < held_out[0]["held_out"]["loss"]
+
+
+def test_samples_are_painted_beside_their_references(whole: Path) -> None:
+    for step in (6, 12):
+        with Image.open(whole / "samples" / f"step-{step:08}" / "1.png") as painted:
+            assert painted.size == (32, 32)
+        with Image.open(whole / "samples" / f"step-{step:08}.png") as sheet:
+            assert sheet.width > 300
+    assert not (whole / "samples" / "step-00000007").exists()
+
+
+def test_both_forms_are_one_lora_and_diffusers_loads_it(folder: Path, whole: Path) -> None:
+    pipeline = FluxPipeline.from_pretrained(folder / "model")
+    wanted = targets_of(pipeline.transformer)
+    official = read_lora(whole / "lora" / "megastyle_flux.safetensors", wanted)
+    diffusers = read_lora(whole / "lora" / "pytorch_lora_weights.safetensors", wanted)
+
+    assert all(torch.equal(official[t].down, diffusers[t].down) for t in wanted)
+    assert all(torch.equal(official[t].up, diffusers[t].up) for t in wanted)
+    assert any(official[t].up.any() for t in wanted)
+    pipeline.load_lora_weights(whole / "lora")
+    named = dict(pipeline.transformer.named_parameters())
+    assert sum("lora_A" in name for name in named) == 2 * 14 + 2 * 6
+
+
+def test_transfer_paints_with_what_was_trained(
+    train: Callable[..., Ended], folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    words = ["--prompt", "a fox", "--model", folder / "model", "--steps", 2, "--size", 32]
+    words += ["--lora", whole / "lora" / "megastyle_flux.safetensors", "-o", tmp_path / "fox.png"]
+
+    ended = train("transfer", "--style", folder / "imgs" / "0-0.png", *words)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert (tmp_path / "fox.png").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path, number: int
+) -> None:
+    run = tmp_path / "run"
+    # more steps than a signal can miss; the run that is resumed has as many as the whole
+    code, words = signal_after_a_step([*arguments, "-o", str(run)], run, number)
+
+    if number == signal.SIGTERM:
+        assert code == 75 and "--resume goes on" in words and (run / "stopped").exists()
+    else:
+        assert code == -signal.SIGKILL and not (run / "stopped").exists()
+    assert not (run / "lora").exists()
+
+    ended = train(*arguments, "-o", run, "--resume")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert same_weights(run, whole) and measured(run) == measured(whole)
+
+
+def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
+    arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    with two_ranks([*arguments, "-o", str(one), "-q"]) as ranks:
+        pass
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+
+    with two_ranks([*arguments, "-o", str(two), "-q"]) as ranks:
+        kill_after_a_step(ranks, two)
+    assert not (two / "lora").exists()
+    with two_ranks([*arguments, "-o", str(two), "-q", "--resume"]) as ranks:
+        pass
+
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    assert same_weights(one, two) and measured(one) == measured(two)
+    # and the same pairs, noise and levels as one process, up to rounding
+    for ours, alone in zip(measured(one), measured(whole), strict=True):
+        if "loss" in ours:
+            assert ours["loss"] == pytest.approx(alone["loss"], rel=1e-3)
+
+
+def test_neither_chunk_nor_recompute_changes_the_result_but_by_rounding(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    for flags in (["--chunk", "4"], ["--recompute", "all"], ["--recompute", "2"]):
+        run = tmp_path / flags[1]
+        ended = train(*arguments, *flags, "--steps", 3, "-o", run)
+
+        assert ended.returncode == 0, ended.stderr.decode()
+        for ours, before in zip(measured(run)[:4], measured(whole), strict=False):
+            if "loss" in ours:
+                assert ours["loss"] == pytest.approx(before["loss"], rel=1e-4)
+
+
+def test_training_goes_on_from_a_lora_in_either_form(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    found = []
+    for name in ("megastyle_flux.safetensors", "pytorch_lora_weights.safetensors"):
+        run = tmp_path / name
+        words = ["--lora", whole / "lora" / name, "--steps", 1, "-o", run]
+        assert train(*arguments, *words).returncode == 0
+        found.append(measured(run))
+
+    assert found[0] == found[1]
+    trained = [line["held_out"]["loss"] for line in measured(whole) if "held_out" in line]
+    assert found[0][0]["held_out"]["loss"] == pytest.approx(trained[-1], rel=1e-3)
+
+
+def test_a_small_flux_is_trained_from_nothing_and_transfer_reads_it(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "size.json").write_text(json.dumps(TRANSFORMER))
+    run = tmp_path / "run"
+    del arguments[arguments.index("--rank") : arguments.index("--rank") + 2]
+    words = ["--init", tmp_path / "size.json", "--ema", 0.5, "--schedule", "cosine", "-o", run]
+
+    ended = train(*arguments, *words, "--export-dtype", "float32")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert lines(ended.stdout)[0]["checkpoint"] == str(run / "flux")
+    losses = [line["loss"] for line in measured(run) if "loss" in line]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    painted = ["--prompt", "a fox", "--steps", 2, "--size", 32, "-o", tmp_path / "fox.png"]
+    style = folder / "imgs" / "0-0.png"
+    used = train("transfer", "--style", style, "--model", run / "flux", *painted)
+    assert used.returncode == 0, used.stderr.decode()
+
+
+def test_all_weights_of_a_model_are_trained_and_resumed(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    del arguments[arguments.index("--rank") : arguments.index("--rank") + 2]
+    words = [*arguments, "--full", "--ema", 0.9, "--steps", 4, "--lr", 0.001]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train(*words, "-o", whole).returncode == 0
+    code, _ = signal_after_a_step([str(w) for w in (*words, "-o", run)], run, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+
+    assert train(*words, "-o", run, "--resume").returncode == 0
+
+    ours, theirs = (
+        load_file(where / "flux" / "transformer" / "diffusion_pytorch_model.safetensors")
+        for where in (run, whole)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    before = load_file(folder / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert not any(torch.equal(ours[name].float(), w) for name, w in before.items() if w.ndim > 1)
+
+
+def test_pairs_that_are_told_are_trained_on(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    imgs = folder / "imgs"
+    pair = {"style_file_name": str(imgs / "0-0.png"), "target_file_name": str(imgs / "0-1.png")}
+    arguments[1] = str(jsonl(tmp_path / "pairs.jsonl", [{**pair, "content": "a thing"}]))
+
+    ended = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert b"1 styles or pairs to train on" in ended.stderr
+
+
+def test_what_is_no_pair_is_counted_and_told(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    records = lines(folder / "imgs" / "metadata.jsonl")
+    records[0]["style_id"] = "alone"
+    records += [{"id": "words", "content": "no picture"}, {"id": "mute", "file_name": "0-1.png"}]
+    records += [{"id": "half", "target_file_name": "0-1.png", "content": "a thing"}]
+    arguments[1] = str(jsonl(folder / "imgs" / "odd.jsonl", records))
+
+    ended = train(*arguments, "--steps", 1, "--max-errors", 3, "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert b"1 styles left out as they have one picture, 3 records unusable" in ended.stderr
+    failed = lines(tmp_path / "run" / "errors.jsonl")
+    assert {record["id"] for record in failed} == {"words", "mute", "half"}
+    assert {record["_error"]["step"] for record in failed} == {"train-flux"}
+
+
+def test_a_reference_that_does_not_open_is_replaced_counted_and_told(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    imgs = tmp_path / "imgs"
+    imgs.mkdir()
+    for path in (folder / "imgs").iterdir():
+        content = path.read_bytes()
+        (imgs / path.name).write_bytes(content[:50] if path.stem == "1-2" else content)
+    arguments[1] = str(imgs)
+
+    ended = train(*arguments, "--holdout", 0, "--max-errors", 1, "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    (failed,) = lines(tmp_path / "run" / "errors.jsonl")
+    assert failed["id"] == "1-2" and failed["_error"]["kind"] == "bad_image"
+    assert b"1 unusable" in ended.stderr
+
+
+def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    ended = train(*arguments, "--lr", "1e30", "-o", run)
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    (path,) = run.glob("stopped-at-*.json")
+    facts = json.loads(path.read_text())
+    assert len(facts["ids"]) == 4 and f"at step {facts['step']}" in ended.stderr.decode()
+    assert b"Traceback" not in ended.stderr and not (run / "lora").exists()
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(arguments: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = " ".join(f"'{word}'" for word in [*arguments, "-o", str(run)])
+
+    # a limit on the size of a file, in KiB, stands for the end of the disk
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -f 20; '{sys.executable}' -m megastyle_cli {words}"],
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr
+    assert not list((run / "checkpoints").iterdir()) and not list(run.rglob("*.tmp"))
+
+
+def test_a_run_is_resumed_by_the_same_options_and_model_only(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    run, model = tmp_path / "run", tmp_path / "model"
+    save_tiny_flux(model, text_tokens=16)
+    arguments[3] = str(model)
+    assert train(*arguments, "--steps", 1, "-o", run).returncode == 0
+
+    refused = train(*arguments, "--steps", 1, "-o", run)
+    assert refused.returncode == 2 and b"--resume" in refused.stderr
+    other = train(*arguments, "--steps", 1, "--timesteps", "uniform", "-o", run, "--resume")
+    assert other.returncode == 2
+    assert b"timesteps was 'megastyle' and is 'uniform'" in other.stderr
+    save_tiny_flux(model, seed=1, text_tokens=16)
+    changed = train(*arguments, "--steps", 1, "-o", run, "--resume")
+    assert changed.returncode == 2 and b"was begun with" in changed.stderr
+
+
+def test_two_trainings_do_not_share_a_folder(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    import fcntl
+
+    run = tmp_path / "run"
+    assert train(*arguments, "--steps", 1, "-o", run).returncode == 0
+    held = os.open(run, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    ended = train(*arguments, "--steps", 1, "-o", run, "--resume")
+
+    os.close(held)
+    assert ended.returncode == 2 and b"another process is training in" in ended.stderr
+
+
+def lora_of(path: Path, *, width: int = 32, rank: int = 4, blocks: int = 2) -> Path:
+    """A LoRA file that fits the tiny FLUX if nothing is changed."""
+    sizes = {"modulation_lin": 3, "img_mod_lin": 6, "txt_mod_lin": 6, "linear1": 7}
+    sizes |= {"img_attn_qkv": 3, "txt_attn_qkv": 3, "img_mlp_0": 4, "txt_mlp_0": 4}
+    inputs = {"img_mlp_2": 4, "txt_mlp_2": 4, "linear2": 5}
+    lora = {}
+    for target in targets(blocks, blocks):
+        stem = next(s for s in (*sizes, *inputs, "") if target.official.endswith(s))
+        down = torch.zeros(rank, width * inputs.get(stem, 1))
+        lora[target] = Factors(down, torch.zeros(width * sizes.get(stem, 1), rank), rank)
+    save_lora(lora, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("made", "word"),
+    [
+        ({"rank": 8}, "has rank 8, --rank is 4"),
+        ({"width": 48}, "the LoRA has 4 x 48 weights for"),
+        ({"blocks": 3}, "which fit 26 of 26 modules"),
+        ({"blocks": 1}, "which fit 13 of 26 modules"),
+    ],
+)
+def test_a_lora_of_another_base_is_refused(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    made: dict[str, int],
+    word: str,
+) -> None:
+    path = lora_of(tmp_path / "lora.safetensors", **made)
+
+    ended = train(*arguments, "--lora", path, "-o", tmp_path / "run")
+
+    assert ended.returncode == 2 and word in ended.stderr.decode(), ended.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        (["--size", "40"], "--size 40 is no multiple of 16"),
+        (["--model", "missing/"], "there is no model folder missing/"),
+        (["--targets", "img_attn_qkv,to_q"], "--targets has 'to_q'"),
+        (["--label", "licence"], "no style with two pictures or more"),
+        (["--chunk", "0"], "auto or a number N"),
+        (["--init", "missing.json"], "no config that can be read"),
+        (["--full"], "--rank is of a LoRA"),
+        (["-o", "-"], "-o DIR"),
+    ],
+)
+def test_bad_options_are_exit_2_with_a_hint(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    changed: list[str],
+    word: str,
+) -> None:
+    if "--init" in changed:
+        del arguments[arguments.index("--rank") : arguments.index("--rank") + 2]
+
+    ended = train(*arguments, "-o", tmp_path / "run", *changed)
+
+    assert ended.returncode == 2 and word in ended.stderr.decode(), ended.stderr.decode()
+    assert ended.stdout == b"" and b"Traceback" not in ended.stderr
+
+
+def test_dry_run_says_what_would_be_done_and_writes_nothing(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    ended = train(*arguments, "-o", tmp_path / "run", "-n")
+
+    assert ended.returncode == 0 and ended.stdout == b""
+    assert b"would train 12 steps of 4 pairs" in ended.stderr
+    assert not (tmp_path / "run").exists()
