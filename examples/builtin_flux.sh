@@ -34,7 +34,7 @@ EOF
 # No mirroring and no cuts: left and right, size and margin belong to a style of icons.
 megastyle train-flux "$out/train.jsonl" "$out/heldout.jsonl" --model "$out/parts" \
   --init "$out/size.json" -o "$out/run" --split-key split --size 64 --global-batch 32 --chunk 32 \
-  --recompute none --steps "$steps" --lr 0.002 --warmup 0.02 --schedule cosine --clip 1 --ema 0.995 \
+  --recompute none --steps "$steps" --lr 0.002 --warmup 0.02 --schedule cosine --clip 1 --ema 0.99 \
   --timesteps uniform --loss-weight none --no-augment --export-dtype float16 \
   --checkpoint-every 100 --validate-every 500 --sample-every 1000 --resume
 
