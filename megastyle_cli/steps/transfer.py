@@ -174,10 +174,13 @@ def _request(
     for found in (content, *styles):
         if isinstance(found, BadRecord) and found.kind != "missing_key":
             return found
-    if needs_words and not record.get("content"):
+    words = record.get("content")
+    if needs_words and not words:
         return _wordless(record, content)
+    if words is not None and not isinstance(words, str):
+        return BadRecord("missing_key", f"record {record['id']} has content {words!r}, not words")
     return ask(
-        content=record.get("content"),
+        content=words,
         content_picture=None if isinstance(content, BadRecord) else content,
         references=tuple(style for style in styles if not isinstance(style, BadRecord)),
         reference_keys=given.names,

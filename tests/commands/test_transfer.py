@@ -153,6 +153,7 @@ def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, ma
         "noise": ("bad_image", "is not a picture"),
         "no_style": ("missing_key", "has no style_file_name: give --style"),
         "no_words": ("missing_key", "has neither content nor a content picture"),
+        "number": ("missing_key", "has content 5, not words"),
         "unknown": ("missing_key", "ref2.png shows was not recognised"),
     }
     records = [
@@ -160,6 +161,7 @@ def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, ma
         {"id": "noise", "content": "a fox", "style_file_name": "noise.png"},
         {"id": "no_style", "content": "a fox"},
         {"id": "no_words", "style_file_name": "ref1.png"},
+        {"id": "number", "content": 5, "style_file_name": "ref1.png"},
         {"id": "unknown", "file_name": "ref2.png", "style_file_name": "ref1.png"},
         {"id": "fine", "content": "a fox", "style_file_name": "ref1.png"},
     ]

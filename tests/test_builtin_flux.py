@@ -1,0 +1,100 @@
+"""examples/builtin_flux.py: its parts are a FLUX folder whose words arrive, its measure is fair."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from megastyle_cli.models.flux_folder import read_flux, text_tokens, words_of
+from tests.conftest import draw, jsonl
+from tests.tiny_flux import tiny_transformer
+
+pytest.importorskip("wordllama")
+SCRIPT = Path(__file__).parents[1] / "examples" / "builtin_flux.py"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("builtin_flux", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Three train styles and two held out, of six contents each."""
+    folder = tmp_path_factory.mktemp("pictures")
+    contents = ("bell", "book", "cat", "arrow-left", "home", "key", "star")
+    rows = []
+    for style in range(5):
+        for k, content in enumerate(contents):
+            name = f"{style}-{content}.png"
+            draw(10 * style + k, 64, 64).save(folder / name)
+            told = {"group": f"g{style}", "license": "MIT" if style else "GPL-3"}
+            split = "heldout" if style > 2 else "train"
+            told |= {"file_name": name, "style_id": f"s{style}", "content": content}
+            rows.append({"id": name, "split": split, **told})
+    jsonl(folder / "metadata.jsonl", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(script, pictures, tmp_path_factory):
+    made = tmp_path_factory.mktemp("out")
+    script.lists(pictures, [], made)
+    script.parts(made, 1)
+    return made
+
+
+def test_held_out_styles_and_unfree_ones_are_never_trained_on(script, out):
+    trained, asked = script.read(out / "train.jsonl"), script.read(out / "asked.jsonl")
+
+    assert {row["style_id"] for row in trained} == {"s1", "s2"}
+    assert {row["style_id"] for row in asked} == {"s3", "s4"}
+    assert all(row["style_file_name"] != row["target_file_name"] for row in asked)
+
+
+def test_the_words_of_a_prompt_arrive_whole(out):
+    pipeline = read_flux(str(out / "parts"), torch.float32, tiny_transformer())
+
+    left, right, bell = (words_of(pipeline, [text], CPU) for text in ("arrow left", "left", "bell"))
+
+    assert text_tokens(pipeline) == left.states.shape[1] == 8
+    assert torch.allclose(left.states[0, 1], right.states[0, 0], atol=1e-5)  # one word, one vector
+    assert not torch.allclose(bell.states[0, 0], right.states[0, 0], atol=0.1)
+    assert not torch.allclose(bell.pooled, right.pooled, atol=0.1)
+
+
+def test_latents_have_unit_spread(script, out):
+    pipeline = read_flux(str(out / "parts"), torch.float32, tiny_transformer())
+    rows = script.read(out / "train.jsonl")
+
+    with torch.inference_mode():
+        pixels = script.pixels_of(script.opened([row["file_name"] for row in rows]))
+        raw = pipeline.vae.encode(pixels).latent_dist.mode()
+    latents = (raw - pipeline.vae.config.shift_factor) * pipeline.vae.config.scaling_factor
+
+    assert latents.shape[1:] == (16, 16, 16)
+    assert abs(latents.mean().item()) < 0.2 and abs(latents.std().item() - 1) < 0.2
+
+
+def test_a_copy_of_the_reference_seldom_shows_what_is_asked(script, out):
+    asked = script.read(out / "asked.jsonl")
+    judge = script.content_judge(out)
+    wanted = np.array([row["content"] for row in asked])
+
+    copied = judge(script.opened([row["style_file_name"] for row in asked])) == wanted
+
+    assert copied.mean() < 0.5
+
+
+def test_intervals_hold_the_mean_and_narrow_with_agreement(script):
+    styles = np.repeat(["a", "b", "c", "d"], 5)
+    mixed = script.interval(np.tile([1.0, 0, 0, 1, 0], 4), styles)
+
+    assert mixed == " 40.0 % (40.0 to 40.0)"  # every style alike
+    assert script.interval(np.repeat([1.0, 0, 0, 1], 5), styles) != mixed
