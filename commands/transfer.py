@@ -19,9 +19,7 @@ between them, and of several references by --weight, each reference token counts
 token (ours). Sizes are rounded up to multiples of 16.
 """
 
-import hashlib
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -166,7 +164,7 @@ def main(
     settings: dict[str, Any] = {}
     if backend == "flux":
         settings = {
-            "lora": lora and _lora_name(lora),
+            "lora": lora and options.lora_name(lora),
             "lora_strength": lora_strength,
             "steps": steps,
             "guidance": guidance,
@@ -175,7 +173,12 @@ def main(
             "dtype": dtype,
         }
     else:
-        _refuse_flags_of_flux(context, backend)
+        options.refuse_given(
+            context,
+            FLAGS_OF_FLUX,
+            f"for FLUX, not for backend {backend!r}",
+            hint="give --model FOLDER or black-forest-labs/FLUX.1-dev",
+        )
     references = mixed(style or [], weight or [])
     long_side_px, size_px = _parsed_size(size, backend)
     told = {
@@ -291,27 +294,3 @@ def _parsed_size(text: str | None, backend: str) -> tuple[int | None, tuple[int,
             hint=f"give --size {max(sides)}",
         )
     return None, (sides[0], sides[1])
-
-
-def _refuse_flags_of_flux(context: typer.Context, backend: str) -> None:
-    """Raises MegastyleError if a flag that only FLUX knows was given to another backend."""
-    for name in FLAGS_OF_FLUX:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            flag = "--compile" if name == "compiled" else f"--{name.replace('_', '-')}"
-            raise MegastyleError(
-                f"{flag} is for FLUX, not for backend {backend!r}",
-                hint="give --model FOLDER or black-forest-labs/FLUX.1-dev",
-            )
-
-
-def _lora_name(lora: str) -> str:
-    """The LoRA as records name it: its file's stem and 8 hex digits over its bytes."""
-    path = Path(lora)
-    if not path.is_file():
-        raise MegastyleError(
-            f"there is no LoRA {lora}", hint="fetch megastyle_flux.safetensors and give its path"
-        )
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return f"{path.stem}@{digest[:8]}"

@@ -93,7 +93,7 @@ Model = Annotated[
         metavar="NAME",
         show_default=False,
         help="By name or folder: sentence-transformers for texts, SigLIP's tower for pictures,"
-        " FLUX.1 to paint, Qwen3-VL and its like to caption.",
+        " Qwen-Image or FLUX to paint, Qwen3-VL and its like to caption.",
     ),
 ]
 Device = Annotated[
@@ -202,6 +202,11 @@ def stylist(backend: str, model: str | None) -> str:
     return "flux" if model and backend == "builtin" else backend
 
 
+def painter(backend: str, model: str | None) -> str:
+    """The painter meant: naming a model selects the backend that runs models."""
+    return "diffusers" if model and backend == "builtin" else backend
+
+
 def captioner(backend: str, model: str | None, base_url: str | None) -> str:
     """The captioner meant: naming a server or a model selects the backend that asks it."""
     if base_url and backend not in ("builtin", "openai"):
@@ -218,6 +223,54 @@ def load_encoder(backend: str, model: str | None) -> Any:
     from megastyle_cli.models.backend import load
 
     return load("style_encoder", backend, **({"model": model} if model else {}))
+
+
+LEAST_PX, MOST_PX = 32, 4096
+
+
+def parsed_size(text: str, *, is_free: bool) -> tuple[int, tuple[int, int] | None]:
+    """The longer side that --size asks for, and width and height where the shape `is_free`.
+
+    Raises MegastyleError if it reads otherwise.
+    """
+    sides = [int(side) if side.isdecimal() else 0 for side in text.lower().split("x")]
+    if len(sides) > 2 or not all(LEAST_PX <= side <= MOST_PX for side in sides):
+        raise MegastyleError(
+            f"--size is {text!r}, not PX or WIDTHxHEIGHT from {LEAST_PX} to {MOST_PX}",
+            hint="give 512 or 768x512",
+        )
+    if len(sides) == 2 and not is_free:
+        raise MegastyleError(
+            f"--size {text} is for a text-to-image model, others keep the content picture's shape",
+            hint=f"give --size {max(sides)}",
+        )
+    return max(sides), (sides[0], sides[-1]) if is_free else None
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether the option of that name stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_given(context: typer.Context, names: tuple[str, ...], what: str, hint: str) -> None:
+    """Raises MegastyleError if one of these options was given."""
+    for name in names:
+        if was_given(context, name):
+            flag = "--compile" if name == "compiled" else f"--{name.replace('_', '-')}"
+            raise MegastyleError(f"{flag} is {what}", hint=hint)
+
+
+def lora_name(lora: str) -> str:
+    """The LoRA as records name it: its file's stem and 8 hex digits over its bytes."""
+    import hashlib
+
+    path = Path(lora)
+    if not path.is_file():
+        raise MegastyleError(f"there is no LoRA {lora}", hint="give a .safetensors file")
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return f"{path.stem}@{digest[:8]}"
 
 
 def told(backend: str, model: str | None) -> dict[str, str]:

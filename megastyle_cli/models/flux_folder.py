@@ -1,21 +1,18 @@
 """A FLUX model by folder or hub name: found, read part by part, and refused unless it is whole."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
-from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, T5EncoderModel
-from transformers.utils import logging as transformers_logging
 
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.diffusion_folder import find_model, read_part, short_reason
 
 Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
 PIPELINE: Any = FluxPipeline
 
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
 HOW_TO_FETCH = (
     f"accept the licence of {OFFICIAL} on its page, log in with: hf auth login, then fetch it with:"
@@ -37,70 +34,21 @@ def read_flux(model: str, dtype: torch.dtype) -> Pipeline:
     weight is missing or has another shape.
     """
     folder = find_flux(model)
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     lacking = [name for name in ("model_index.json", *PARTS) if not (folder / name).exists()]
     if lacking:
         raise MegastyleError(
             f"{folder} is no whole FLUX model: it has no {', '.join(lacking)}",
             hint="give a folder as FluxPipeline.save_pretrained writes it",
         )
-    parts = {name: _part(kind, folder / name, dtype) for name, kind in PARTS.items()}
+    parts = {name: read_part(kind, folder / name, dtype) for name, kind in PARTS.items()}
     try:
         return PIPELINE.from_pretrained(folder, **parts, local_files_only=True)
     except (OSError, ValueError, TypeError) as fault:  # the tokenizers, the scheduler's settings
         raise MegastyleError(
-            f"{folder} cannot be read: {_reason(fault)}", hint="fetch the model again"
+            f"{folder} cannot be read: {short_reason(fault)}", hint="fetch the model again"
         ) from fault
 
 
 def find_flux(model: str) -> Path:
-    """The folder of a model: itself, or what the hub has under NAME[@REVISION], fetched if need be.
-
-    Raises MegastyleError that says what to fetch and where to put it.
-    """
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if not HUB_NAME.fullmatch(model) or path.exists():
-        raise MegastyleError(f"there is no model folder {model}", hint=HOW_TO_FETCH)
-    name, _, revision = model.partition("@")
-    try:
-        return Path(PIPELINE.download(name, revision=revision or None))
-    except (OSError, ValueError, RuntimeError) as fault:  # no network, no such name, not allowed
-        raise MegastyleError(
-            f"the model {model!r} cannot be had: {_reason(fault)}", hint=HOW_TO_FETCH
-        ) from fault
-
-
-def _part(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """One model of the pipeline, every weight of it read from the folder's safetensors."""
-    try:
-        part, told = kind.from_pretrained(
-            folder,
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError) as fault:
-        raise MegastyleError(
-            f"{folder} cannot be read: {_reason(fault)}", hint="fetch the model again"
-        ) from fault
-    # Unexpected weights only of diffusers' parts: text encoders are published with old buffers.
-    wrong = [*told["missing_keys"], *(str(key) for key in told["mismatched_keys"])]
-    if kind.__module__.startswith("diffusers"):
-        wrong += told["unexpected_keys"]
-    if wrong:
-        raise MegastyleError(
-            f"{folder} does not fit {kind.__name__}: {len(wrong)} weights are missing, too many or"
-            f" of another shape, such as {wrong[0]}",
-            hint="fetch the model again",
-        )
-    return part.eval()
-
-
-def _reason(fault: Exception) -> str:
-    """The first sentence of an error, without what stands in brackets: libraries write pages."""
-    first_line = str(fault).strip().partition("\n")[0]
-    return first_line.partition(" (")[0].partition(". ")[0].rstrip(".")
+    """As `find_model`, saying how FLUX.1 is fetched."""
+    return find_model(model, HOW_TO_FETCH)
