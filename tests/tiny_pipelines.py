@@ -171,7 +171,7 @@ def save_tiny_sd3(folder: Path, seed: int = 0) -> Path:
             out_channels=4,
             pos_embed_max_size=16,
         )
-        vae = _autoencoder()
+        vae = _autoencoder(scaling_factor=1.5305, shift_factor=0.0609)
     StableDiffusion3Pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=vae,

@@ -79,6 +79,8 @@ class DiffusionPainter:
         self.device = chosen_device(device)
         if offload and self.device.type == "cpu":
             raise MegastyleError("--offload needs a GPU to save memory on", hint="leave it out")
+        if quantize == "nf4" and self.device.type == "cpu":
+            raise MegastyleError("--quantize nf4 needs a GPU", hint="give int8 or fp8")
         folder = find_model(model, HOW_TO_FETCH)
         self.pipeline = read_pipeline(str(folder), chosen_dtype(dtype, self.device), quantize)
         self.pipeline.set_progress_bar_config(disable=True)
