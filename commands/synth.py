@@ -15,8 +15,8 @@ in the style of the pair's style picture. A pair without both is an error record
 --model paints the words of each pair, "content. style", with any text-to-image model of diffusers:
 a folder or a hub name. The paper's is Qwen/Qwen-Image, 40 steps, guidance 4 against a negative
 prompt of one space; FLUX.1, FLUX.2, SD3 and SDXL are guided by their own numbers. Sizes are rounded
-up to multiples of 16. Prompts of one length are painted together, --batch-size of them, and a
-signal to stop waits for four such batches.
+up to multiples of 16. Prompts of one length are painted together, --batch-size of them (by default
+a megapixel), and a signal to stop waits for four such batches, or for one picture.
 
 --reject-blank, --reject-duplicates, --nsfw and --min-style-score turn pictures away: their records
 go to --rejects with the reason and the score, are counted, and are not tried again. That is no
@@ -210,7 +210,7 @@ def main(
         if not options.was_given(context, "batch_size"):
             at_once = pictures_at_once(size_px or (long_side_px, long_side_px))
         how["batch_size"] = at_once
-        in_a_batch = ROUNDS * at_once
+        in_a_batch = ROUNDS * at_once if at_once > 1 or offload else 1
     else:
         options.refuse_given(
             context,

@@ -394,3 +394,12 @@ def test_a_model_that_is_not_there_says_what_to_fetch():
 def test_offload_on_a_cpu_is_refused(folders):
     with pytest.raises(MegastyleError, match="needs a GPU"):
         painter_of(folders["qwen"], offload="model")
+
+
+def test_memory_that_a_cpu_does_not_have_is_a_failure_of_its_record(folders):
+    painter = painter_of(folders["qwen"])
+    painter.pipeline.transformer.register_forward_pre_hook(lambda *_: torch.empty(1 << 50) and None)
+
+    (bad,) = painter.paint([ASKED])
+
+    assert isinstance(bad, BadRecord) and bad.kind == "out_of_memory"
