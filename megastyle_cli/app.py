@@ -178,6 +178,8 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        for talker in ("torchao", "torch.utils._pytree"):  # of what else they could have loaded
+            logging.getLogger(talker).setLevel(logging.ERROR)
 
 
 def main() -> None:

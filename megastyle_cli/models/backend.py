@@ -178,6 +178,7 @@ BACKENDS: dict[str, dict[str, str]] = {
         "builtin": "megastyle_cli.models.builtin.captioner:PixelCaptioner",
         "transformers": "megastyle_cli.models.captioner:LocalAnswerer",
         "openai": "megastyle_cli.models.chat_client:ServerAnswerer",
+        "vllm": "megastyle_cli.models.captioner_vllm:VllmAnswerer",
     },
     "text_embedder": {
         "builtin": "megastyle_cli.models.builtin.text_embedder:StaticEmbedder",
