@@ -41,16 +41,32 @@ CHAT_TEMPLATE = (
 )
 
 
-def save_tiny_qwen(folder: Path, seed: int = 0) -> Path:
-    """Qwen-Image: its transformer, Qwen2.5-VL as text encoder, the video autoencoder (8x)."""
+def save_tiny_qwen(
+    folder: Path,
+    seed: int = 0,
+    text_width: int = 16,
+    dtype: torch.dtype = torch.float32,
+    **changed: Any,
+) -> Path:
+    """Qwen-Image: its transformer, Qwen2.5-VL as text encoder, the video autoencoder (8x).
+
+    `text_width` (a multiple of 16) and what is `changed` of the transformer make it larger.
+    """
     tokenizer = _byte_tokenizer()
+    shape = {
+        "num_layers": 2,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "axes_dims_rope": (8, 4, 4),
+        **changed,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         text_encoder = Qwen2_5_VLForConditionalGeneration(
             Qwen2_5_VLConfig(
                 text_config={
                     "vocab_size": len(tokenizer),
-                    "hidden_size": 16,
+                    "hidden_size": text_width,
                     "intermediate_size": 24,
                     "num_hidden_layers": 2,
                     "num_attention_heads": 2,
@@ -58,7 +74,7 @@ def save_tiny_qwen(folder: Path, seed: int = 0) -> Path:
                     "rope_parameters": {
                         "rope_type": "default",
                         "rope_theta": 10000.0,
-                        "mrope_section": [2, 1, 1],
+                        "mrope_section": [text_width // 8, text_width // 16, text_width // 16],
                     },
                 },
                 vision_config={
@@ -75,11 +91,8 @@ def save_tiny_qwen(folder: Path, seed: int = 0) -> Path:
             patch_size=2,
             in_channels=16,
             out_channels=4,
-            num_layers=2,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=16,
-            axes_dims_rope=(8, 4, 4),
+            joint_attention_dim=text_width,
+            **shape,
         )
         vae = AutoencoderKLQwenImage(
             base_dim=8,
@@ -90,7 +103,7 @@ def save_tiny_qwen(folder: Path, seed: int = 0) -> Path:
             latents_mean=[0.0] * 4,
             latents_std=[1.0] * 4,
         )
-    QwenImagePipeline(
+    pipeline = QwenImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(
             use_dynamic_shifting=True,
             base_shift=0.5,
@@ -102,7 +115,8 @@ def save_tiny_qwen(folder: Path, seed: int = 0) -> Path:
         text_encoder=text_encoder.eval(),
         tokenizer=tokenizer,
         transformer=transformer.eval(),
-    ).save_pretrained(folder)
+    )
+    pipeline.to(dtype).save_pretrained(folder)
     return folder
 
 
