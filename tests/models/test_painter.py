@@ -391,6 +391,21 @@ def test_a_model_that_is_not_there_says_what_to_fetch():
     assert "hf download Qwen/Qwen-Image --local-dir Qwen-Image" in refused.value.hint
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_text_encoders_are_away_while_the_rest_paints(folders, painters, name):
+    painter = painter_of(folders[name])
+    painter.offload = "model"  # as on a GPU; here both places are the CPU
+    seen = []
+    denoiser_of(painter.pipeline).register_forward_pre_hook(
+        lambda *_: seen.append(painter.pipeline.text_encoder)
+    )
+
+    (found,) = pictures(painter, ASKED)
+
+    assert set(seen) == {None} and painter.pipeline.text_encoder is not None
+    assert np.array_equal(found, pictures(painters[name], ASKED)[0])
+
+
 def test_offload_on_a_cpu_is_refused(folders):
     with pytest.raises(MegastyleError, match="needs a GPU"):
         painter_of(folders["qwen"], offload="model")
