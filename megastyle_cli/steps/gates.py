@@ -80,7 +80,7 @@ def style_gate(encoder: StyleEncoder, least: float, side_px: int | None) -> Gate
     Pictures are compared at a longer side of `side_px`, or as they are without it.
 
     The reference is the one picture of the style that every batch, shard and order has at hand;
-    what eval calls style_score compares all pictures of a style, once they are there.
+    the cosine is what eval calls style_score.
     """
     references: dict[str, Any] = {}
 
