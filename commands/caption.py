@@ -13,7 +13,8 @@ The builtin captioner measures: colours, light, texture, edges, outlines and str
 style prompt and the style_* keys. Content is the label the record brings, else what an ImageNet
 network recognises with at least --min-confidence; else it is absent.
 
---model asks a vision-language model on this machine, --base-url a server of OpenAI's chat
+--model asks a vision-language model on this machine (--backend vllm: by vLLM, with a --batch-size
+of some hundreds), --base-url a server of OpenAI's chat
 completions (vLLM, SGLang, hosted; the key comes from OPENAI_API_KEY). What it answers is checked:
 word limits, vague words, content in a style and style in a content, repetition, garbage, refusals,
 other languages, broken JSON. A bad answer is asked again with the reason, --attempts times in all;
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from megastyle_cli.record import Failure, Record, Step
     from megastyle_cli.stream.progress import Tally
 
-MODELS = ("transformers", "openai")  # the backends that answer questions
+MODELS = ("transformers", "openai", "vllm")  # the backends that answer questions
 DECODED_PX = 384  # pictures are decoded at this longer side; the builtin measures use less
 DECODED_AT_ONCE = 16  # however many requests wait: a large picture takes memory
 # At a batch's end requests run out: so many rounds of them a batch for a server, for a model here.
@@ -141,6 +142,9 @@ def main(
         in_a_batch = SERVER_ROUNDS * concurrency
     elif backend == "transformers":
         how = {"model": model, "device": device, "dtype": dtype, "batch_size": batch_size}
+        in_a_batch = LOCAL_ROUNDS * batch_size
+    elif backend == "vllm":
+        how = {"model": model, "dtype": dtype, "batch_size": batch_size}
         in_a_batch = LOCAL_ROUNDS * batch_size
     if backend in MODELS:
         told |= {"model": model, "judge": judge, "instructions": VERSION, **asked}

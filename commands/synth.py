@@ -6,31 +6,57 @@ Examples:
   megastyle synth pairs.jsonl -o synth/ --resume --page synth.html
   megastyle synth pairs.jsonl -o synth/ --shard 3/64
   megastyle synth pairs.jsonl -o synth/ --format webdataset --picture-format jpg --quality 95
+  megastyle synth pairs.jsonl --model Qwen/Qwen-Image --size 1024 -o synth/ --resume
+  megastyle synth pairs.jsonl --model Qwen-Image --preset lightning --lora l8.safetensors -o fast/
+  accelerate launch -m megastyle_cli synth pairs.jsonl --model Qwen/Qwen-Image -o synth/ --resume
 
 The builtin painter is neural style transfer on a CPU: it renders the content picture of each pair
 in the style of the pair's style picture. A pair without both is an error record.
 
 Pictures are files beside metadata.jsonl (an ImageFolder), or with --format lie in it as samples of
 WebDataset tars or rows of parquet files with the columns of the official releases.
+
+--model paints the words of each pair, "content. style", with any text-to-image model of diffusers:
+a folder or a hub name. The paper's is Qwen/Qwen-Image, 40 steps, guidance 4 against a negative
+prompt of one space; FLUX.1, FLUX.2, SD3 and SDXL are guided by their own numbers. Sizes are rounded
+up to multiples of 16. Prompts of one length are painted together, --batch-size of them (by default
+a megapixel), and a signal to stop waits for four such batches, or for one picture.
+
+--reject-blank, --reject-duplicates, --nsfw and --min-style-score turn pictures away: their records
+go to --rejects with the reason and the score, are counted, and are not tried again. That is no
+failure. --nsfw takes open_nsfw or a model of image classification with labels such as nsfw.
 """
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from megastyle_cli import options
 from megastyle_cli.errors import MegastyleError
 
+if TYPE_CHECKING:
+    from megastyle_cli.steps.gates import Gate
+    from megastyle_cli.stream.sink import Sink
+
 STYLE_PX = 512  # style pictures are decoded at this longer side
+COMPARED_PX = 384  # what the builtin style encoder is shown, as by eval
+FLAGS_OF_MODELS = (
+    *("preset", "lora", "lora_strength", "steps", "guidance", "negative", "quantize"),
+    *("device", "dtype", "offload", "compiled"),
+)
 
 
 def main(
     context: typer.Context,
     inputs: options.Inputs = None,
     size: Annotated[
-        int, typer.Option(metavar="PX", min=32, max=4096, help="Longer side of the pictures.")
-    ] = 512,
+        str,
+        typer.Option(
+            metavar="PX|WxH",
+            help="Longer side of the pictures; for a model width and height, or both.",
+        ),
+    ] = "512",
     strength: Annotated[
         float,
         typer.Option(min=0, max=1, metavar="S", help="0: the content picture; 1: full style."),
@@ -39,6 +65,94 @@ def main(
     picture_format: options.PicturesAs = "png",
     quality: options.Quality = None,
     shard_size: options.ShardSize = 1000,
+    model: options.Model = None,
+    preset: Annotated[
+        Literal["lightning"] | None,
+        typer.Option(
+            show_default=False, help="Settings of a distilled --lora: 8 steps, no guidance."
+        ),
+    ] = None,
+    lora: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", show_default=False, help="A LoRA of the model, .safetensors."),
+    ] = None,
+    lora_strength: Annotated[
+        float, typer.Option(metavar="S", help="How much of the LoRA is added to the model.")
+    ] = 1.0,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1000,
+            show_default=False,
+            help="From noise to picture; default 40, or the preset's.",
+        ),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="G",
+            min=0,
+            show_default=False,
+            help="How closely a model keeps to words; default: its own, Qwen-Image 4.",
+        ),
+    ] = None,
+    negative: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS", show_default=False, help="Painted away from; default: nothing."
+        ),
+    ] = None,
+    quantize: Annotated[
+        Literal["fp8", "int8", "nf4"] | None,
+        typer.Option(
+            metavar="fp8|int8|nf4", show_default=False, help="Store the model in fewer bits."
+        ),
+    ] = None,
+    reject_blank: Annotated[
+        bool, typer.Option("--reject-blank", help="Turn away pictures of all but one colour.")
+    ] = False,
+    reject_duplicates: Annotated[
+        bool,
+        typer.Option("--reject-duplicates", help="Turn away pictures like one of this output."),
+    ] = False,
+    nsfw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", show_default=False, help="Turn away what this classifier finds unsafe."
+        ),
+    ] = None,
+    max_nsfw: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="P", help="Probability of unsafe that is tolerated."),
+    ] = 0.5,
+    min_style_score: Annotated[
+        float | None,
+        typer.Option(
+            min=-1,
+            max=1,
+            metavar="S",
+            show_default=False,
+            help="Least cosine with the record's style_file_name.",
+        ),
+    ] = None,
+    style_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="Style encoder of --min-style-score; default: builtin.",
+        ),
+    ] = None,
+    rejects: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Where rejected records go; default: rejects.jsonl in the output.",
+        ),
+    ] = None,
     output: options.FolderOutput = None,
     errors: options.Errors = None,
     max_errors: options.MaxErrors = "0",
@@ -49,6 +163,19 @@ def main(
     limit: options.Limit = None,
     seed: options.Seed = 0,
     backend: options.Backend = "builtin",
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    offload: Annotated[
+        Literal["model", "layers"] | None,
+        typer.Option(
+            metavar="model|layers",
+            show_default=False,
+            help="Keep off the GPU what is not at work: whole parts, or each layer on small cards.",
+        ),
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the model's blocks first: pays off for many.")
+    ] = False,
     batch_size: options.BatchSize = 8,
     sheet: options.Sheet = None,
     page: options.Page = None,
@@ -60,7 +187,7 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.models.backend import load, locate
     from megastyle_cli.record import Run
-    from megastyle_cli.steps.synth import synth
+    from megastyle_cli.steps.synth import ROUNDS, pictures_at_once, synth
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
     from megastyle_cli.stream.job import Flow, run_job
     from megastyle_cli.stream.pictures import Layout
@@ -74,48 +201,133 @@ def main(
         quality=quality,
         num_per_shard=shard_size,
     )
+    backend = options.painter(backend, model)
+    locate("painter", backend)
+    from_words = backend == "diffusers"
+    long_side_px, size_px = options.parsed_size(size)
+    if size_px and not from_words:
+        raise MegastyleError(
+            f"--size {size} is for a model, backend {backend!r} keeps the content picture's shape",
+            hint=f"give --size {max(size_px)}",
+        )
+    if from_words and long_side_px:
+        size_px = (long_side_px, long_side_px)
+    told: dict[str, Any] = {**options.told(backend, model), "size": size, "seed": seed}
+    in_a_batch, how = batch_size, {}
+    if from_words:
+        if preset and not lora:
+            raise MegastyleError(
+                f"--preset {preset} is for a distilled LoRA", hint="give it by --lora FILE"
+            )
+        told |= {"preset": preset, "lora": lora and options.lora_name(lora)}
+        told |= {"lora_strength": lora_strength, "steps": steps, "guidance": guidance}
+        told |= {"negative": negative, "quantize": quantize, "dtype": dtype}
+        how = {name: told[name] for name in ("preset", "lora_strength", "steps", "guidance")}
+        how |= {"model": model, "lora": lora, "negative": negative, "quantize": quantize}
+        how |= {"device": device, "dtype": dtype, "offload": offload, "compiled": compiled}
+        at_once = batch_size
+        if size_px and not options.given(context, ("batch_size",)):
+            at_once = pictures_at_once(size_px)
+        how["batch_size"] = at_once
+        in_a_batch = ROUNDS * at_once if at_once > 1 or offload else 1
+    else:
+        if flag := options.given(context, FLAGS_OF_MODELS):
+            raise MegastyleError(
+                f"{flag} is for a text-to-image model, not for backend {backend!r}",
+                hint="give --model FOLDER or Qwen/Qwen-Image",
+            )
+        how = {"model": model} if model else {}
+        told["strength"] = strength
+    told |= layout.told()
+    gates: dict[str, Any] = {
+        "reject_blank": reject_blank,
+        "reject_duplicates": reject_duplicates,
+        "nsfw": nsfw,
+        "max_nsfw": max_nsfw if nsfw else None,
+        "min_style_score": min_style_score,
+        "style_model": style_model,
+    }
+    gates = {name: value for name, value in gates.items() if value not in (None, False)}
+    told |= gates
+    if style_model and min_style_score is None:
+        raise MegastyleError("--style-model is for --min-style-score", hint="give both")
     flow = Flow(
         inputs=options.inputs_or_stdin(inputs, context),
         output=output,
         errors=errors,
+        rejects=rejects,
         max_errors=max_errors,
         resume=resume,
         overwrite=overwrite,
         force=force,
         shard=shard,
         limit=limit,
-        batch_size=batch_size,
+        batch_size=in_a_batch,
         keep=bool(sheet or page),
         stats=stats,
         dry_run=dry_run,
         quiet=quiet,
         layout=layout,
     )
-    told = {
-        "backend": backend,
-        "size": size,
-        "strength": strength,
-        "seed": seed,
-        **layout.told(),
-    }
+    if rejects and not gates:
+        raise MegastyleError("--rejects without a gate", hint="add one, such as --reject-blank")
     check_views(sheet, page)
-    locate("painter", backend)
     run = Run("synth", told, __version__)
-    done = run_job(
-        run,
-        flow,
-        lambda sink: partial(
+    compares = min_style_score is not None
+
+    def load_step(sink: "Sink") -> Any:
+        painter = load("painter", backend, **how)
+        noted = {name: told[name] for name in ("preset", "lora", "quantize") if told.get(name)}
+        settings = {**getattr(painter, "settings", {"strength": strength}), **noted}
+        return partial(
             synth,
-            painter=load("painter", backend),
-            read_content=partial(read_pictures, max_side_px=size),
-            read_style=remembering_reader(STYLE_PX, remembered=64),
+            painter=painter,
+            read_content=None if from_words else partial(read_pictures, max_side_px=long_side_px),
+            read_style=None
+            if from_words and not compares
+            else remembering_reader(STYLE_PX, remembered=64),
             save=saver(sink.picture_path, layout.suffix, quality),
-            long_side_px=size,
+            long_side_px=long_side_px,
+            size_px=size_px,
             strength=strength,
             seed=seed,
             run=run.key,
-        ),
-        folder=True,
-    )
+            settings=settings,
+            needs_style=compares,
+            gates=_gates(sink, resume=resume, **gates),
+        )
+
+    done = run_job(run, flow, load_step, folder=True, gated=bool(gates))
     write_views(done.records, sheet, page, title=f"Rendered: {output}")
     return done.code
+
+
+def _gates(
+    sink: "Sink",
+    *,
+    resume: bool,
+    reject_blank: bool = False,
+    reject_duplicates: bool = False,
+    nsfw: str | None = None,
+    max_nsfw: float = 0.5,
+    min_style_score: float | None = None,
+    style_model: str | None = None,
+) -> "list[Gate]":
+    """The gates asked for, cheap ones first; doubles last, to remember only what stays."""
+    from megastyle_cli.models.backend import load
+    from megastyle_cli.steps.gates import Doubles, blank_gate, style_gate, unsafe_gate
+    from megastyle_cli.stream.rejects import HashFile
+
+    found: list[Gate] = [blank_gate] if reject_blank else []
+    if nsfw is not None:
+        backend = "open_nsfw" if nsfw == "open_nsfw" else "transformers"
+        named = {} if nsfw == "open_nsfw" else {"model": nsfw}
+        found.append(unsafe_gate(load("classifier", backend, **named), max_nsfw))
+    if min_style_score is not None:
+        encoder = options.load_encoder(options.encoder("builtin", style_model), style_model)
+        side_px = options.decoded_px(style_model, COMPARED_PX)
+        found.append(style_gate(encoder, min_style_score, side_px))
+    if reject_duplicates:
+        hashes = HashFile(sink.where.base / "hashes.jsonl", sink.done, resume=resume)
+        found.append(Doubles(hashes.known, hashes.add))
+    return found

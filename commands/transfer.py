@@ -30,7 +30,6 @@ change pixels, and like --quantize stand in each record.
 """
 
 from functools import cache, partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -187,7 +186,7 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.models.backend import load, locate
     from megastyle_cli.record import Run
-    from megastyle_cli.steps.transfer import mixed, parsed_size, transfer
+    from megastyle_cli.steps.transfer import mixed, transfer
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
     from megastyle_cli.stream.job import Flow, run_job
     from megastyle_cli.stream.progress import say
@@ -209,7 +208,7 @@ def main(
     backend = options.stylist(backend, model)
     locate("stylist", backend)
     is_flux = backend == "flux"
-    long_side_px, size_px = parsed_size(size)
+    long_side_px, size_px = options.parsed_size(size)
     if not is_flux:
         _refuse_what_is_of_flux(context, backend, size_px)
     painting: dict[str, Any] = {
@@ -222,7 +221,7 @@ def main(
         "quantize": quantize,
         "preset": preset,
     }
-    settings = {"lora": lora and _lora_name(lora), **painting} if is_flux else {}
+    settings = {"lora": lora and options.lora_name(lora), **painting} if is_flux else {}
     references = mixed(style or [], weight or [])
     told = {
         **options.told(backend, model),
@@ -315,15 +314,11 @@ def _refuse_what_is_of_flux(
         )
 
 
-def _lora_name(lora: str) -> str:
-    from megastyle_cli.models.lora import lora_name
-
-    return lora_name(Path(lora))
-
-
 def _converted(
     lora: str | None, output: str, to: Any, *, model: str | None, overwrite: bool
 ) -> str:
+    from pathlib import Path
+
     from megastyle_cli.models.lora_convert import convert_lora
 
     if lora is None:

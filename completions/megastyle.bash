@@ -46,11 +46,15 @@ _megastyle() {
             esac
             ;;
         synth)
-            flags="--size --strength --format -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--size --strength --format --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-model --rejects -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --format) words="png jpg webp" flags="" files=no ;;
-                -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --size|--strength|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
+                --preset) words="lightning" flags="" files=no ;;
+                --quantize) words="fp8 int8 nf4" flags="" files=no ;;
+                --dtype) words="float32 bfloat16" flags="" files=no ;;
+                --offload) words="model layers" flags="" files=no ;;
+                --lora|--rejects|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --size|--strength|--model|--lora-strength|--steps|--guidance|--negative|--nsfw|--max-nsfw|--min-style-score|--style-model|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         train-encoder)

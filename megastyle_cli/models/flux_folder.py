@@ -1,23 +1,20 @@
 """A FLUX model by folder or hub name: found, read part by part, and refused unless it is whole."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
-from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, T5EncoderModel
-from transformers.utils import logging as transformers_logging
 
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.models.diffusion_folder import find_model, read_part, short_reason
 from megastyle_cli.models.flux import Words
 
 Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
 PIPELINE: Any = FluxPipeline
 
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 TEXT_TOKENS = 512
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
 HOW_TO_FETCH = (
@@ -41,8 +38,6 @@ def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeli
     missing or has another shape.
     """
     folder = find_flux(model)
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     wanted = {n: kind for n, kind in PARTS.items() if n != "transformer" or transformer is None}
     lacking = [name for name in ("model_index.json", *wanted) if not (folder / name).exists()]
     if lacking:
@@ -57,27 +52,13 @@ def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeli
         return PIPELINE.from_pretrained(folder, **parts, local_files_only=True)
     except (OSError, ValueError, TypeError) as fault:  # the tokenizers, the scheduler's settings
         raise MegastyleError(
-            f"{folder} cannot be read: {_reason(fault)}", hint="fetch the model again"
+            f"{folder} cannot be read: {short_reason(fault)}", hint="fetch the model again"
         ) from fault
 
 
 def find_flux(model: str) -> Path:
-    """The folder of a model: itself, or what the hub has under NAME[@REVISION], fetched if need be.
-
-    Raises MegastyleError that says what to fetch and where to put it.
-    """
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if not HUB_NAME.fullmatch(model) or path.exists():
-        raise MegastyleError(f"there is no model folder {model}", hint=HOW_TO_FETCH)
-    name, _, revision = model.partition("@")
-    try:
-        return Path(PIPELINE.download(name, revision=revision or None))
-    except (OSError, ValueError, RuntimeError) as fault:  # no network, no such name, not allowed
-        raise MegastyleError(
-            f"the model {model!r} cannot be had: {_reason(fault)}", hint=HOW_TO_FETCH
-        ) from fault
+    """As `find_model`, saying how FLUX.1 is fetched."""
+    return find_model(model, HOW_TO_FETCH)
 
 
 def block_counts(model: str) -> tuple[int, int]:
@@ -107,36 +88,3 @@ def words_of(pipeline: Pipeline, prompts: list[str], device: torch.device) -> Wo
         prompts, device=device, max_sequence_length=text_tokens(pipeline)
     )
     return Words(states=states, pooled=pooled)
-
-
-def read_part(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """One model of the pipeline, every weight of it read from the folder's safetensors."""
-    try:
-        part, told = kind.from_pretrained(
-            folder,
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError) as fault:
-        raise MegastyleError(
-            f"{folder} cannot be read: {_reason(fault)}", hint="fetch the model again"
-        ) from fault
-    # Unexpected weights only of diffusers' parts: text encoders are published with old buffers.
-    wrong = [*told["missing_keys"], *(str(key) for key in told["mismatched_keys"])]
-    if kind.__module__.startswith("diffusers"):
-        wrong += told["unexpected_keys"]
-    if wrong:
-        raise MegastyleError(
-            f"{folder} does not fit {kind.__name__}: {len(wrong)} weights are missing, too many or"
-            f" of another shape, such as {wrong[0]}",
-            hint="fetch the model again",
-        )
-    return part.eval()
-
-
-def _reason(fault: Exception) -> str:
-    """The first sentence of an error, without what stands in brackets: libraries write pages."""
-    first_line = str(fault).strip().partition("\n")[0]
-    return first_line.partition(" (")[0].partition(". ")[0].rstrip(".")

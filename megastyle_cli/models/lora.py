@@ -9,7 +9,6 @@ the official shape: 304 modules for FLUX.1, the rank-r input shared by q, k, v. 
 exporter's table.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -183,18 +182,6 @@ def fuse(
             at = device or weight.device
             product = rows.to(at, weight.dtype) @ down.to(at, weight.dtype)
             weight += (strength * scale * product).to(weight.device)
-
-
-def lora_name(path: Path) -> str:
-    """The LoRA as records name it: its file's stem and 8 hex digits over its bytes.
-
-    Raises MegastyleError if there is no such file.
-    """
-    if not path.is_file():
-        raise _absent(path)
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return f"{path.stem}@{digest[:8]}"
 
 
 def official_weights(lora: Lora) -> Weights:

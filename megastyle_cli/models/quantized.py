@@ -1,10 +1,11 @@
-"""Frozen linears in fewer bits, so that a model leaves room on a smaller card.
+"""Weights in fewer bits, so that a model leaves room on a smaller card.
 
 int8 and fp8 are weight-only, by torchao; nf4 is QLoRA's four bits, by bitsandbytes. The products
 are computed in the input's numbers: the weights alone are rounded, and gradients pass through.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -21,27 +22,40 @@ def quantize_blocks(blocks: nn.ModuleList, kind: Quantized) -> None:
 
     Raises MegastyleError if the package it takes is not installed.
     """
-    try:
-        if kind == "nf4":
-            _four_bits(blocks)
-        else:
-            _by_torchao(blocks, kind)
-    except ImportError as missing:
+    _refuse_missing(kind)
+    if kind == "nf4":
+        _four_bits(blocks)
+    else:
+        import_module("torchao.quantization").quantize_(blocks, _torchao_config(kind))
+
+
+def config_for_loading(kind: Quantized | None) -> Any:
+    """What diffusers is told to store a model's linears so as it reads them; None without a kind.
+
+    Raises MegastyleError if the package it takes is not installed.
+    """
+    if kind is None:
+        return None
+    _refuse_missing(kind)
+    diffusers: Any = import_module("diffusers")
+    if kind == "nf4":
+        return diffusers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    return diffusers.TorchAoConfig(_torchao_config(kind))
+
+
+def _refuse_missing(kind: Quantized) -> None:
+    if find_spec(PACKAGES[kind]) is None:
         raise MegastyleError(
             f"--quantize {kind} needs the package {PACKAGES[kind]!r}, which is not installed",
             hint="pip install 'megastyle[quantize]'",
-        ) from missing
+        )
 
 
-def _by_torchao(blocks: nn.ModuleList, kind: str) -> None:
-    from torchao.quantization import (
-        Float8WeightOnlyConfig,
-        Int8WeightOnlyConfig,
-        quantize_,
-    )
-
-    how: Any = Int8WeightOnlyConfig() if kind == "int8" else Float8WeightOnlyConfig()
-    quantize_(blocks, how)
+def _torchao_config(kind: Quantized) -> Any:
+    torchao: Any = import_module("torchao.quantization")
+    return torchao.Int8WeightOnlyConfig() if kind == "int8" else torchao.Float8WeightOnlyConfig()
 
 
 def _four_bits(blocks: nn.ModuleList) -> None:

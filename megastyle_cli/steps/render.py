@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from megastyle_cli.errors import BadRecord
 from megastyle_cli.models.backend import PictureRequest
 from megastyle_cli.record import Failure, Record, note
+from megastyle_cli.steps.gates import Gate, Painted, judged
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Paint = Callable[[Sequence[PictureRequest]], "list[Image]"]
+Paint = Callable[[Sequence[PictureRequest]], "Sequence[Image | BadRecord]"]
 Save = Callable[[str, "Image"], str]  # record id and picture to the picture's name
 
 
@@ -24,21 +25,42 @@ def render(
     paint: Paint,
     save: Save,
     facts: dict[str, Any],
+    gates: Sequence[Gate] = (),
 ) -> Iterator[Record | Failure]:
     """Paints what can be asked for and adds `file_name`, `width`, `height`, `seed`, in order.
 
-    A picture is saved before its record is yielded: a record implies its picture.
+    A picture is saved before its record is yielded: a record implies its picture. One that a gate
+    turns away is not saved; its record says so under `_megastyle.<command>`: `rejected`, `score`.
     """
     painted = iter(paint([asked for asked in requests if not isinstance(asked, BadRecord)]))
-    for record, asked in zip(records, requests, strict=True):
+    made = [asked if isinstance(asked, BadRecord) else next(painted) for asked in requests]
+    verdicts = iter(
+        judged(
+            [
+                Painted(record, asked, picture)
+                for record, asked, picture in zip(records, requests, made, strict=True)
+                if not isinstance(picture, BadRecord) and not isinstance(asked, BadRecord)
+            ],
+            gates,
+        )
+    )
+    for record, asked, picture in zip(records, requests, made, strict=True):
         if isinstance(asked, BadRecord):
             yield Failure(record, asked.kind, asked.message)
-            continue
-        picture = next(painted)
-        made = {
-            "file_name": save(record["id"], picture),
-            "width": picture.width,
-            "height": picture.height,
-            "seed": asked.seed,
-        }
-        yield note({**record, **made}, command, **facts)
+        elif isinstance(picture, BadRecord):
+            yield Failure(record, picture.kind, f"record {record['id']}: {picture.message}")
+        elif verdict := next(verdicts):
+            told = {"rejected": verdict.reason, "score": verdict.score, "seed": asked.seed}
+            yield note(record, command, **facts, **told)
+        else:
+            yield note(
+                {
+                    **record,
+                    "file_name": save(record["id"], picture),
+                    "width": picture.width,
+                    "height": picture.height,
+                    "seed": asked.seed,
+                },
+                command,
+                **facts,
+            )

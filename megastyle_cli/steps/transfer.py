@@ -22,8 +22,6 @@ from megastyle_cli.steps.render import Save, render
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LEAST_PX, MOST_PX = 32, 4096
-
 
 @dataclass(frozen=True, kw_only=True)
 class References:
@@ -48,22 +46,6 @@ def mixed(names: Sequence[str], weights: Sequence[float]) -> References:
     if names and total <= 0:
         raise MegastyleError("the style weights sum to 0", hint="make at least one positive")
     return References(names=tuple(names), weights=tuple(share / total for share in shares))
-
-
-def parsed_size(text: str | None) -> tuple[int | None, tuple[int, int] | None]:
-    """The longer side, or width and height, that PX or WIDTHxHEIGHT asks for; else both None.
-
-    Raises MegastyleError if it is neither, or out of range.
-    """
-    if text is None:
-        return None, None
-    sides = [int(side) if side.isdecimal() else 0 for side in text.lower().split("x")]
-    if len(sides) > 2 or not all(LEAST_PX <= side <= MOST_PX for side in sides):
-        raise MegastyleError(
-            f"--size is {text!r}, not PX or WIDTHxHEIGHT from {LEAST_PX} to {MOST_PX}",
-            hint="give 512 or 768x512",
-        )
-    return (sides[0], None) if len(sides) == 1 else (None, (sides[0], sides[1]))
 
 
 def transfer(

@@ -4,7 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.pictures import Layout
 from megastyle_cli.stream.places import Places, partial, places
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
+from megastyle_cli.stream.rejects import RejectsFile
 from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
 from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
 from megastyle_cli.stream.sink import Sink, growing_sink, whole_sink
@@ -40,6 +41,7 @@ class Flow:
     given: list[Record] = field(default_factory=list)  # by flags: they come before the inputs
     output: str = "-"
     errors: str | None = None
+    rejects: str | None = None
     max_errors: str = "0"
     resume: bool = False
     overwrite: bool = False
@@ -72,12 +74,14 @@ def run_job(
     folder: bool = False,
     instead: Sink | None = None,
     tally: Tally | None = None,
+    gated: bool = False,
 ) -> Done:
     """A map command from flags to exit code.
 
     `load_step` is called with the sink when the first record is there, so that an empty or finished
     input loads no model. `folder` is true for image makers. `instead` takes the place of the
     sink that the flags describe; `tally` is given where the step has something to say of the run.
+    `gated` is true where the step may turn results away.
     """
     shard = refine_by_rank(parse_shard(flow.shard))
     where = (
@@ -100,6 +104,7 @@ def run_job(
             force=flow.force,
             layout=flow.layout,
         ) as sink,
+        _rejects_file(run, flow, where, shard) if gated else nullcontext() as rejects,
         _shown(flow, tally, shard) as progress,
     ):
         sink.kept = [] if flow.keep and where.final is None else None
@@ -112,6 +117,7 @@ def run_job(
             progress=progress,
             batch_size=flow.batch_size,
             may_fail=may_fail,
+            rejects=rejects,
         )
     return _concluded(flow, tally, sink, code)
 
@@ -166,6 +172,14 @@ def run_barrier(
         sink.commit()
     code = DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
     return _concluded(flow, tally, sink, code)
+
+
+def _rejects_file(run: Run, flow: Flow, where: Places, shard: Shard) -> RejectsFile:
+    """Where rejected records go: the file named, else rejects.jsonl beside the output."""
+    if flow.rejects and shard.count > 1:
+        raise MegastyleError("shards cannot share --rejects", hint="each has one beside its part")
+    path = Path(flow.rejects) if flow.rejects else where.base / "rejects.jsonl"
+    return RejectsFile(path, run.command, resume=flow.resume, overwrite=flow.overwrite)
 
 
 def _records(flow: Flow) -> Iterator[Record | Failure]:

@@ -18,13 +18,14 @@ HEARTBEAT_S = 30.0
 
 @dataclass
 class Tally:
-    """Counts of one run: records read, done before, written, failed by kind; seconds."""
+    """Counts of one run: records read, done before, written, failed and rejected; seconds."""
 
     command: str
     done_before: int = 0
     read: int = 0
     written: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
     measured: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)  # said before the last sentence
     started_s: float = field(default_factory=time.monotonic)
@@ -36,6 +37,11 @@ class Tally:
             self.failed[result.kind] += 1
         else:
             self.written += 1
+
+    def reject(self, reason: str) -> None:
+        """Counts one record whose result a gate turned away."""
+        self.read += 1
+        self.rejected[reason] += 1
 
     @property
     def num_failed(self) -> int:
@@ -56,6 +62,7 @@ class Tally:
             "out": self.written,
             "failed": self.num_failed,
             "kinds": dict(sorted(self.failed.items())),
+            **({"rejected": dict(sorted(self.rejected.items()))} if self.rejected else {}),
             "seconds": round(self.seconds, 3),
             "rate": round(self.read / max(self.seconds, 1e-9), 2),
             **self.measured,
@@ -111,10 +118,13 @@ def last_sentence(tally: Tally, errors: Path | None) -> str:
     """What the run did in one line: `caption: 12 in . 11 out . 1 failed -> x.errors.jsonl . 3s`."""
     before = f" ({tally.done_before:,} done before)" if tally.done_before else ""
     where = f" \u2192 {errors}" if tally.num_failed and errors else ""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(tally.rejected.items()))
+    turned_away = [f"{tally.rejected.total():,} rejected ({reasons})"] if reasons else []
     return " \u00b7 ".join(
         [
             f"{tally.command}: {tally.read:,} in{before}",
             f"{tally.written:,} out",
+            *turned_away,
             f"{tally.num_failed:,} failed{where}",
             duration(tally.seconds),
         ]

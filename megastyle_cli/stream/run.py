@@ -13,6 +13,7 @@ from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, 
 from megastyle_cli.record import Failure, Record, Step
 from megastyle_cli.stream.failures import key_of
 from megastyle_cli.stream.progress import Progress, Tally
+from megastyle_cli.stream.rejects import RejectsFile
 from megastyle_cli.stream.shard import Shard
 from megastyle_cli.stream.sink import Sink
 
@@ -51,23 +52,35 @@ def run_map(
     progress: Progress,
     batch_size: int,
     may_fail: Callable[[int, int], bool],
+    rejects: RejectsFile | None = None,
 ) -> int:
     """Puts every record that is ours and not done through `step` and gives the exit code.
 
     `step` yields one result a record, in order. `may_fail(failed, read)` says whether that many
-    failures are tolerated. The output keeps its .partial name unless every record was tried.
+    failures are tolerated. What the step marked as rejected goes to `rejects` and counts as done.
+    The output keeps its .partial name unless every record was tried.
     """
-    ours = batches(_ours(found, shard, sink.done, tally), batch_size)
+    done = sink.done + rejects.done if rejects else sink.done
+    ours = batches(_ours(found, shard, done, tally), batch_size)
     with stop_signals() as stop:
         while batch := stop.waiting_for(ours):
             for tried, result in zip(batch, _results(batch, step), strict=True):
                 sink.errors.tried(tried)
-                sink.write(result)
-                tally.add(result)
+                reason = rejects.reason(result) if rejects else None
+                if rejects and reason and not isinstance(result, Failure):
+                    rejects.write(result)
+                    tally.reject(reason)
+                else:
+                    sink.write(result)
+                    tally.add(result)
+            if rejects:
+                rejects.flush()
             sink.flush()
             progress.show()
         if stop.requested:
             return TRY_AGAIN
+        if rejects:
+            rejects.commit()
         sink.commit()
     return DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
 

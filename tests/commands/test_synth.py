@@ -1,0 +1,248 @@
+"""synth with a text-to-image model and with gates: real processes, from records to a folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import draw, jsonl, lines
+from tests.tiny_pipelines import save_tiny_qwen
+
+FAST = ("--size", 48, "--steps", 2, "--device", "cpu")
+ANIMALS = ("fox", "cat", "dog", "crocodile", "owl", "heron", "ox", "bee")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a tiny Qwen-Image, pairs in words, and pairs with pictures."""
+    folder = tmp_path_factory.mktemp("synth")
+    save_tiny_qwen(folder / "tiny")
+    jsonl(
+        folder / "pairs.jsonl",
+        [
+            {"id": f"s1_c{animal}", "content": f"A {animal}", "style": "In a style of woodcut."}
+            for animal in ANIMALS
+        ],
+    )
+    for seed in range(3):
+        draw(seed, 96, 96).save(folder / f"{seed}.png")
+    Image.new("RGB", (96, 96), "white").save(folder / "white.png")
+    shown = [("a", "0.png"), ("b", "1.png"), ("again", "0.png"), ("blank", "white.png")]
+    jsonl(
+        folder / "shown.jsonl",
+        [{"id": i, "content_file_name": c, "style_file_name": "2.png"} for i, c in shown],
+    )
+    return folder
+
+
+def tree(folder):
+    """Every file of an output but run.json, by name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+def test_words_become_pictures_that_say_how_they_were_made(megastyle, made, tmp_path):
+    records = [*lines(made / "pairs.jsonl")[:2], {"id": "mute", "content": "A fox"}]
+    listing = jsonl(tmp_path / "pairs.jsonl", records)
+
+    ended = megastyle("synth", listing, "--model", made / "tiny", *FAST, "-o", tmp_path / "out")
+
+    assert ended.returncode == 3  # one of them failed
+    fox, cat = lines(tmp_path / "out" / "metadata.jsonl")
+    noted = fox["_megastyle"]["synth"]
+    assert (fox["id"], fox["width"], fox["height"]) == ("s1_cfox", 48, 48)
+    assert (noted["steps"], noted["guidance"], noted["negative"]) == (2, 4.0, " ")
+    assert noted["model"].startswith(f"{made / 'tiny'}@") and fox["seed"] != cat["seed"]
+    with Image.open(tmp_path / "out" / fox["file_name"]) as picture:
+        assert (picture.format, picture.size) == ("PNG", (48, 48))
+    (mute,) = lines(tmp_path / "out" / "errors.jsonl")
+    assert mute["_error"]["kind"] == "missing_key"
+    assert "record mute" in mute["_error"]["message"] and "no style" in mute["_error"]["message"]
+
+
+def test_batches_shards_and_an_interruption_change_no_byte(megastyle, made, tmp_path):
+    asked = (made / "pairs.jsonl", "--model", made / "tiny", *FAST, "--steps", 60)
+    whole = megastyle("synth", *asked, "--batch-size", 3, "-o", tmp_path / "whole")
+    assert whole.returncode == 0
+
+    one_by_one = (*asked, "--batch-size", 1, "-o", tmp_path / "stopped")
+    stopped = start("synth", *one_by_one)
+    stop_after_a_line(stopped, tmp_path / "stopped" / "metadata.jsonl.partial")
+    assert stopped.wait() == 75
+    before = lines(tmp_path / "stopped" / "metadata.jsonl.partial")
+    assert 0 < len(before) < len(ANIMALS)
+    assert megastyle("synth", *one_by_one, "--resume").returncode == 0
+    assert tree(tmp_path / "stopped") == tree(tmp_path / "whole")
+
+    ranks = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc_per_node", "2", "-m", "megastyle_cli", "synth", *map(str, asked)),
+            *("--shard", "0/1", "-o", str(tmp_path / "ranks")),
+        ],
+        check=False,
+        capture_output=True,
+    )
+    assert ranks.returncode == 0, ranks.stderr
+    parts = [tmp_path / "ranks" / f"part-0000{r}-of-00002" for r in (0, 1)]
+    found = [lines(part / "metadata.jsonl") for part in parts]
+    assert all(found) and by_id(found[0] + found[1]) == by_id(
+        lines(tmp_path / "whole" / "metadata.jsonl")
+    )
+    pictures = {
+        name: content
+        for part in parts
+        for name, content in tree(part).items()
+        if name.endswith(".png")
+    }
+    assert pictures.items() <= tree(tmp_path / "whole").items()
+    assert len(pictures) == len(ANIMALS)
+
+
+def by_id(records):
+    return sorted(records, key=lambda record: record["id"])
+
+
+def start(*args):
+    return subprocess.Popen(
+        [sys.executable, "-m", "megastyle_cli", *map(str, args)],
+        env=dict(os.environ),
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def stop_after_a_line(process, path):
+    while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+
+
+GATES = ("--reject-blank", "--reject-duplicates", "--size", 64)
+
+
+def test_what_gates_turn_away_is_no_failure_and_is_not_tried_again(megastyle, made, tmp_path):
+    asked = (made / "shown.jsonl", *GATES, "--strength", 0, "-o", tmp_path / "out")
+
+    ended = megastyle("synth", *asked, "--stats", tmp_path / "stats.json")
+
+    assert ended.returncode == 0
+    said = "4 in · 2 out · 2 rejected (1 blank, 1 duplicate) · 0 failed"
+    assert said in ended.stderr.decode()
+    assert [r["id"] for r in lines(tmp_path / "out" / "metadata.jsonl")] == ["a", "b"]
+    again, blank = lines(tmp_path / "out" / "rejects.jsonl")
+    noted = {r["id"]: r["_megastyle"]["synth"] for r in (again, blank)}
+    assert (noted["again"]["rejected"], noted["again"]["score"]) == ("duplicate", 1.0)
+    assert (noted["blank"]["rejected"], noted["blank"]["score"]) == ("blank", 0.0)
+    assert again["content_file_name"] and "file_name" not in again
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert stats["rejected"] == {"blank": 1, "duplicate": 1} and stats["failed"] == 0
+    assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 2
+
+    resumed = megastyle("synth", *asked, "--resume")
+    assert resumed.returncode == 0 and "0 in (4 done before)" in resumed.stderr.decode()
+
+
+def test_a_resumed_run_knows_what_was_painted_before_and_is_not_its_own_double(
+    megastyle, made, tmp_path
+):
+    asked = (*GATES, "--strength", 0, "-o", tmp_path / "out")
+    records = lines(made / "shown.jsonl")
+    first = jsonl(made / "first.jsonl", records[:2])
+    assert megastyle("synth", first, *asked).returncode == 0
+    # killed between the hash of b and its record
+    listing = tmp_path / "out" / "metadata.jsonl"
+    kept = listing.read_bytes().splitlines(keepends=True)[:1]
+    listing.with_name("metadata.jsonl.partial").write_bytes(b"".join(kept))
+    listing.unlink()
+
+    assert megastyle("synth", made / "shown.jsonl", *asked, "--resume").returncode == 0
+
+    assert [r["id"] for r in lines(listing)] == ["a", "b"]
+    assert [r["id"] for r in lines(tmp_path / "out" / "rejects.jsonl")] == ["again", "blank"]
+
+
+def test_a_style_score_turns_away_what_is_unlike_its_reference(megastyle, made, tmp_path):
+    rejects = tmp_path / "unlike.jsonl"
+    asked = (made / "shown.jsonl", "--size", 64, "--min-style-score", 0.999)
+
+    ended = megastyle("synth", *asked, "--rejects", rejects, "-o", tmp_path / "out")
+
+    assert ended.returncode == 0 and "4 rejected (4 style)" in ended.stderr.decode()
+    scores = [r["_megastyle"]["synth"]["score"] for r in lines(rejects)]
+    assert len(scores) == 4 and all(0 < score < 0.999 for score in scores)
+
+
+def test_a_style_score_needs_a_reference(megastyle, made, tmp_path):
+    asked = (made / "pairs.jsonl", "--limit", 1, "--min-style-score", 0)
+
+    ended = megastyle("synth", *asked, "-o", tmp_path / "out")
+
+    assert ended.returncode == 3
+    (failed,) = lines(tmp_path / "out" / "errors.jsonl")
+    assert failed["_error"]["message"] == "record s1_cfox has no style_file_name"
+
+
+def test_a_model_that_paints_no_numbers_fails_its_records(megastyle, made, tmp_path):
+    folder = save_tiny_qwen(tmp_path / "broken")
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["decoder.conv_out.bias"].fill_(torch.nan)
+    save_file(weights, file)
+
+    asked = (made / "pairs.jsonl", "--limit", 1, "--model", folder, *FAST)
+    ended = megastyle("synth", *asked, "-o", tmp_path / "out")
+
+    assert ended.returncode == 3
+    (failed,) = lines(tmp_path / "out" / "errors.jsonl")
+    assert failed["_error"]["kind"] == "model_error" and "NaN" in failed["_error"]["message"]
+
+
+def refused(megastyle, made, tmp_path, *flags, **env):
+    """The sentence of a call that is refused before anything is painted."""
+    ended = megastyle(
+        *("synth", made / "pairs.jsonl", *flags, "-o", tmp_path / "out"), cwd=made, **env
+    )
+    assert (ended.returncode, ended.stdout) == (2, b""), ended.stderr
+    (sentence,) = ended.stderr.decode().splitlines()
+    return sentence
+
+
+def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
+    megastyle, made, tmp_path
+):
+    hub = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+
+    sentence = refused(megastyle, made, tmp_path, "--model", "Qwen/Qwen-Image", **hub)
+
+    assert "the model 'Qwen/Qwen-Image' cannot be had" in sentence
+    assert "hf download Qwen/Qwen-Image --local-dir Qwen-Image" in sentence
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (("--model", "./nothing"), "there is no model folder ./nothing"),
+        (("--steps", "4"), "--steps is for a text-to-image model, not for backend 'builtin'"),
+        (("--compile",), "--compile is for a text-to-image model"),
+        (("--size", "64x48"), "--size 64x48 is for a text-to-image model"),
+        (("--model", "tiny", "--size", "4"), "--size is '4', not PX or WIDTHxHEIGHT"),
+        (("--model", "tiny", "--preset", "lightning"), "is for a distilled LoRA"),
+        (("--model", "tiny", "--lora", "none.safetensors"), "there is no LoRA none.safetensors"),
+        (("--rejects", "r.jsonl"), "--rejects without a gate"),
+        (("--reject-blank", "--rejects", "r.jsonl", "--shard", "0/2"), "shards cannot share"),
+        (("--style-model", "tower"), "--style-model is for --min-style-score"),
+        (("--nsfw", "./nothing", "--model", "tiny"), "there is no classifier ./nothing"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(megastyle, made, tmp_path, flags, part):
+    assert part in refused(megastyle, made, tmp_path, *flags)
