@@ -109,6 +109,10 @@ def main(
         bool,
         typer.Option("--keep-aspect", help="Cut references to shape; FLUX was taught to squash."),
     ] = False,
+    format_: options.Format = "folder",
+    picture_format: options.PicturesAs = "png",
+    quality: options.Quality = None,
+    shard_size: options.ShardSize = 1000,
     output: Annotated[
         str | None,
         typer.Option(
@@ -155,6 +159,7 @@ def main(
     from megastyle_cli.steps.transfer import mixed, transfer
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
     from megastyle_cli.stream.job import Flow, run_job
+    from megastyle_cli.stream.pictures import Layout
     from megastyle_cli.stream.progress import say
     from megastyle_cli.stream.single import is_single, make_one, picture_writer
     from megastyle_cli.stream.source import picture_id
@@ -178,6 +183,12 @@ def main(
         _refuse_flags_of_flux(context, backend)
     references = mixed(style or [], weight or [])
     long_side_px, size_px = _parsed_size(size, backend)
+    layout = Layout(
+        container=format_,
+        picture_format=picture_format,
+        quality=quality,
+        num_per_shard=shard_size,
+    )
     told = {
         **options.told(backend, model),
         "style": [picture_id(name) for name in references.names],
@@ -186,6 +197,7 @@ def main(
         "strength": strength,
         "seed": seed,
         **settings,
+        **layout.told(),
     }
     run = Run("transfer", told, __version__)
     from_picture = backend != "flux" or content_strength > 0
@@ -224,7 +236,14 @@ def main(
         )
     if is_single(output):
         for_many: dict[str, object] = {"--errors": errors, "--resume": resume, "--shard": shard}
-        for_many |= {"--limit": limit, "--stats": stats, "--sheet": sheet, "--page": page}
+        for_many |= {"--format": format_ != "folder", "--picture-format": picture_format != "png"}
+        for_many |= {
+            "--quality": quality,
+            "--limit": limit,
+            "--stats": stats,
+            "--sheet": sheet,
+            "--page": page,
+        }
         for flag in (flag for flag, value in for_many.items() if value):
             raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
         record = _one(inputs, content, prompt)
@@ -253,11 +272,14 @@ def main(
         stats=stats,
         dry_run=dry_run,
         quiet=quiet,
+        layout=layout,
     )
     done = run_job(
         run,
         flow,
-        lambda sink: partial(step, stylist=stylist(), save=saver(sink.picture_path, ".png")),
+        lambda sink: partial(
+            step, stylist=stylist(), save=saver(sink.picture_path, layout.suffix, quality)
+        ),
         folder=True,
     )
     write_views(done.records, sheet, page, title=f"Restyled: {output}")

@@ -14,7 +14,7 @@ from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, bytes_id, rename_pictures, text_id
 from megastyle_cli.stream.containers import picture_bytes, place_inside
 from megastyle_cli.stream.jsonl import is_jsonl, read_file, read_lines
-from megastyle_cli.stream.names import PICTURE_SUFFIXES, from_folder
+from megastyle_cli.stream.names import LISTING, PICTURE_SUFFIXES, as_read, from_folder
 from megastyle_cli.stream.shard import PART
 
 SHARD_SUFFIXES = (".parquet", ".tar")
@@ -48,7 +48,7 @@ def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None
 
 
 def _count(path: Path) -> int | None:
-    listing = path / "metadata.jsonl"
+    listing = path / LISTING
     if listing.exists():
         return _count_lines(listing)
     if path.is_dir() and not _parts(path):
@@ -140,7 +140,7 @@ def _shard(path: Path) -> Iterable[Record | Failure]:
 
 
 def _directory(folder: Path) -> Iterable[Record | Failure]:
-    listing = folder / "metadata.jsonl"
+    listing = folder / LISTING
     if listing.exists():
         return _rebased(read_file(listing), str(folder))
     unfinished = sorted(path.name for path in folder.glob("*.jsonl.partial"))
@@ -184,7 +184,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _part(path: Path) -> Iterable[Record | Failure]:
-    if path.is_dir() and not (path / "metadata.jsonl").exists():
+    if path.is_dir() and not (path / LISTING).exists():
         raise MegastyleError(
             f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
         )
@@ -224,7 +224,8 @@ def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]
 def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:
     """Records whose picture names were relative to `base`, now to the working directory."""
     here = from_folder(base)
-    for record in found:
+    for told in found:
+        record = told if isinstance(told, Failure) else as_read(told)
         if base in ("", ".") or isinstance(record, Failure):
             yield record
             continue
