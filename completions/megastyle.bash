@@ -46,11 +46,12 @@ _megastyle() {
             esac
             ;;
         synth)
-            flags="--size --strength --format -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--size --strength --format --picture-format --quality --shard-size -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
-                --format) words="png jpg webp" flags="" files=no ;;
+                --format) words="folder webdataset parquet" flags="" files=no ;;
+                --picture-format) words="png jpg webp" flags="" files=no ;;
                 -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --size|--strength|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
+                --size|--strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--batch-size) flags="" files=no ;;
             esac
             ;;
         train-encoder)
@@ -74,12 +75,14 @@ _megastyle() {
             esac
             ;;
         transfer)
-            flags="--style --weight --content --prompt --size --strength --model --lora --lora-strength --steps --guidance --content-strength --keep-aspect -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--style --weight --content --prompt --size --strength --model --lora --lora-strength --steps --guidance --content-strength --keep-aspect --format --picture-format --quality --shard-size -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
+                --format) words="folder webdataset parquet" flags="" files=no ;;
+                --picture-format) words="png jpg webp" flags="" files=no ;;
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --offload) words="model layers" flags="" files=no ;;
                 --style|--content|--lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                --weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         eval)
