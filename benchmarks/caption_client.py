@@ -29,6 +29,7 @@ from megastyle_cli.models.backend import Question
 from megastyle_cli.models.chat_client import ServerAnswerer
 
 ANSWER = "Three flat shapes overlap near a corner"
+SMALL = 6000  # small pictures
 BODY_BYTES = 50_000  # what a picture of 512 px takes, encoded
 
 
@@ -136,6 +137,19 @@ def main() -> None:
         out(f"plain Pillow decoding     {plain:6.1f} images/s from 1024 px JPEG\n")
         fed = command_rate(folder, 0.0, 256, len(paths) // 4, len(paths))
         out(f"caption, server of 0 ms   {fed:6.1f} images/s: what the client can feed\n")
+        small = Path(scratch, "small")
+        small.mkdir()
+        for number in range(SMALL):  # so that the client is measured, and not the decoding
+            Image.effect_noise((64, 64), 20 + number % 50).save(small / f"{number:05}.png")
+        fed = command_rate(small, 0.0, 256, SMALL // 4, SMALL)
+        out(f"64 px, server of 0 ms     {fed:6.1f} images/s: what the client can feed\n")
+        for slots in (64, 128, 256):
+            rate = command_rate(small, 0.2, slots, SMALL // 4, SMALL)
+            share = rate / (slots / 0.2)
+            of_feed = rate / min(fed, slots / 0.2)
+            told = f"{rate:6.1f} images/s, {share:.1%} of capacity, {of_feed:.1%} of the possible"
+            out(f"64 px, {slots:3d} slots, 200 ms  {told}\n")
+            sys.stdout.flush()
         for slots in (8, 16):
             rate = command_rate(folder, 0.2, slots, len(paths) // 4, len(paths))
             share = rate / (slots / 0.2)

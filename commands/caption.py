@@ -22,7 +22,6 @@ then the record fails as bad_answer.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,14 +33,14 @@ from megastyle_cli.errors import MegastyleError
 
 if TYPE_CHECKING:
     from megastyle_cli.models.backend import Answerer, Captioner
-    from megastyle_cli.record import Failure, Record, Step
+    from megastyle_cli.record import Step
     from megastyle_cli.stream.progress import Tally
 
 MODELS = ("transformers", "openai", "vllm")  # the backends that answer questions
 DECODED_PX = 384  # pictures are decoded at this longer side; the builtin measures use less
 DECODED_AT_ONCE = 16  # however many requests wait: a large picture takes memory
-# At a batch's end requests run out: so many rounds of them a batch for a server, for a model here.
-SERVER_ROUNDS, LOCAL_ROUNDS = 32, 4
+AHEAD = 16  # so many more lanes than requests in flight: they decode while all places are taken
+LOCAL_ROUNDS = 4  # batches of a model here in a batch of records
 
 
 def _show_instructions(wanted: bool) -> None:
@@ -135,11 +134,11 @@ def main(
         "max_side": max_side,
     }
     how: dict[str, Any] = {"min_confidence": min_confidence}
-    in_a_batch = batch_size
+    in_a_batch, lanes = batch_size, 1
     if backend == "openai":
         how = {"concurrency": concurrency, "timeout_s": timeout, "retries": retries}
         how |= {"model": model, "base_url": base_url}
-        in_a_batch = SERVER_ROUNDS * concurrency
+        in_a_batch, lanes = 1, concurrency + AHEAD
     elif backend == "transformers":
         how = {"model": model, "device": device, "dtype": dtype, "batch_size": batch_size}
         in_a_batch = LOCAL_ROUNDS * batch_size
@@ -164,6 +163,7 @@ def main(
         limit=limit,
         paths=options.separator(paths, null),
         batch_size=in_a_batch,
+        lanes=lanes,
         stats=stats,
         dry_run=dry_run,
         quiet=quiet,
@@ -174,7 +174,8 @@ def main(
     def load_step(_: object) -> "Step":
         given = {name: value for name, value in how.items() if value is not None}
         loaded = load("captioner", backend, **given)
-        return _step(loaded, tally, kind=kind, schema=schema, judge=judge, run=run.key, **asked)
+        how_asked = {"kind": kind, "schema": schema, "judge": judge, "run": run.key, **asked}
+        return _step(loaded, tally, in_lanes_already=lanes > 1, **how_asked)
 
     return run_job(run, flow, load_step, tally=tally).code
 
@@ -183,6 +184,7 @@ def _step(
     model: "Captioner | Answerer",
     tally: "Tally",
     *,
+    in_lanes_already: bool,
     kind: Kind,
     schema: Schema,
     judge: bool,
@@ -214,13 +216,12 @@ def _step(
     else:
         interviewer = Interviewer(asker, schema, per_attribute=per_attribute)
         step = partial(described, captioner=interviewer, read=read)
-    laned = in_lanes(step, lanes=model.lanes, at_once=model.at_once)
 
-    def counted(records: "Iterable[Record]") -> "Iterator[Record | Failure]":
-        yield from laned(records)
+    def conclude() -> None:
         tally.measured["refused_answers"] = dict(sorted(asker.refused.items()))
         if judge:
             tally.measured["judged"] = verdicts.shares()
         tally.remarks[:] = [*asker.remarks(), *verdicts.remarks()]
 
-    return counted
+    tally.conclude = conclude
+    return step if in_lanes_already else in_lanes(step, lanes=model.lanes, at_once=model.at_once)

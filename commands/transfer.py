@@ -126,6 +126,10 @@ def main(
         bool,
         typer.Option("--keep-aspect", help="Cut references to shape; FLUX was taught to squash."),
     ] = False,
+    format_: options.Format = "folder",
+    picture_format: options.PicturesAs = "png",
+    quality: options.Quality = None,
+    shard_size: options.ShardSize = 1000,
     output: Annotated[
         str | None,
         typer.Option(
@@ -189,6 +193,7 @@ def main(
     from megastyle_cli.steps.transfer import mixed, transfer
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
     from megastyle_cli.stream.job import Flow, run_job
+    from megastyle_cli.stream.pictures import Layout
     from megastyle_cli.stream.progress import say
     from megastyle_cli.stream.single import is_single, make_one, one_asked, picture_writer
     from megastyle_cli.stream.source import picture_id
@@ -223,6 +228,12 @@ def main(
     }
     settings = {"lora": lora and options.lora_name(lora), **painting} if is_flux else {}
     references = mixed(style or [], weight or [])
+    layout = Layout(
+        container=format_,
+        picture_format=picture_format,
+        quality=quality,
+        num_per_shard=shard_size,
+    )
     told = {
         **options.told(backend, model),
         "style": [picture_id(name) for name in references.names],
@@ -231,6 +242,7 @@ def main(
         "strength": strength,
         "seed": seed,
         **settings,
+        **layout.told(),
     }
     run = Run("transfer", told, __version__)
     step = partial(
@@ -259,6 +271,7 @@ def main(
         raise MegastyleError("--content and inputs are given", hint="give one of the two")
     if is_single(output):
         for_many = ("errors", "resume", "shard", "limit", "stats", "sheet", "page")
+        for_many += ("format_", "picture_format", "quality", "shard_size")
         if flag := options.given(context, for_many):
             raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
         record = one_asked(inputs or [], content, prompt)
@@ -287,11 +300,14 @@ def main(
         stats=stats,
         dry_run=dry_run,
         quiet=quiet,
+        layout=layout,
     )
     done = run_job(
         run,
         flow,
-        lambda sink: partial(step, stylist=stylist(), save=saver(sink.picture_path, ".png")),
+        lambda sink: partial(
+            step, stylist=stylist(), save=saver(sink.picture_path, layout.suffix, quality)
+        ),
         folder=True,
     )
     write_views(done.records, sheet, page, title=f"Restyled: {output}")

@@ -16,7 +16,8 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[INPUTS]...",
-        help="Pictures, folders, JSON lines (.jsonl, .gz .bz2 .xz), .parquet, .tar or - for stdin.",
+        help="Pictures, folders, JSON lines (.jsonl, .gz .bz2 .xz .zst), .csv, .tsv, .parquet, .tar"
+        " or - for stdin.",
         show_default=False,
     ),
 ]

@@ -20,6 +20,7 @@ from PIL import Image
 
 from megastyle_cli.app import COMMANDS, app
 from megastyle_cli.completion import Flag, command_tree
+from megastyle_cli.stream.parquet_writer import write_parquet
 from megastyle_cli.stream.shard import Shard
 
 ROOT = Path(__file__).parents[1]
@@ -155,6 +156,53 @@ def test_every_command_line_of_the_readme_runs(folder: Path) -> None:
 
     for written in ("cat.png", "mixed.png", "half.png", "scores.json", "snow/metadata.jsonl"):
         assert (folder / written).stat().st_size > 0
+
+
+def recipe(word: str) -> str:
+    """Our command lines in the block of the README that says `word` and is not run as it is."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = [block for kind, block in blocks if kind == "" and word in block]
+    return "".join(line for line in block.splitlines(True) if line.startswith("megastyle"))
+
+
+def test_the_recipe_for_captions_runs_against_a_server(folder: Path) -> None:
+    from tests.chat_server import serving  # not at the top: this file is also a script
+
+    shutil.copytree(folder / "examples" / "pictures" / "styles", folder / "served" / "imgs")
+    with serving() as server:
+        lines = recipe("--base-url").replace("http://localhost:8000/v1", server.url)
+        ended = start(["bash", "-euo", "pipefail", "-c", f"cd served\n{lines}"], folder)
+
+    assert lines.count("megastyle") == 2 and ended.returncode == 0, ended.stderr
+    judged = (folder / "served" / "judged.jsonl").read_text().splitlines()
+    assert len(judged) > 3 and all("judge" in json.loads(line)["_megastyle"] for line in judged)
+
+
+def test_the_recipe_for_the_releases_reads_their_layout(folder: Path) -> None:
+    release = folder / "MegaStyle-1.4M"
+    release.mkdir()
+    pictures = sorted((folder / "examples" / "pictures" / "contents").glob("*.jpg"))
+    for shard in range(2):
+        rows = (
+            (
+                {
+                    "id": f"s{row // 8 + 1}_c{row}",
+                    "content": f"Frog {row}",
+                    "style": f"In {row // 8}.",
+                },
+                pictures[row % len(pictures)].read_bytes(),
+            )
+            for row in range(16 * shard, 16 * shard + 16)
+        )
+        with (release / f"train-{shard:05}.parquet").open("wb") as file:
+            write_parquet(file, rows)
+
+    ended = start(["bash", "-euo", "pipefail", "-c", recipe("MegaStyle-1.4M")], folder)
+
+    assert ended.returncode == 0, ended.stderr
+    styles = (folder / "released-styles.jsonl").read_text().splitlines()
+    assert [json.loads(line)["style"] for line in styles] == [f"In {n}." for n in range(4)]
+    assert json.loads((folder / "released-scores.json").read_text())["n"] == 32
 
 
 def test_the_links_of_the_readme_lead_somewhere() -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
+from threading import Lock
 
 from megastyle_cli.errors import (
     DONE,
@@ -50,6 +51,7 @@ class Flow:
     limit: int | None = None
     paths: str | None = None
     batch_size: int = 16
+    lanes: int = 1  # batches worked on at the same time, for a step that waits for others
     keep: bool = False  # the records are wanted afterwards, for a sheet or a page
     stats: Path | None = None
     dry_run: bool = False
@@ -116,6 +118,7 @@ def run_job(
             tally=tally,
             progress=progress,
             batch_size=flow.batch_size,
+            lanes=flow.lanes,
             may_fail=may_fail,
             rejects=rejects,
         )
@@ -261,6 +264,8 @@ def _shown(flow: Flow, tally: Tally, shard: Shard) -> Iterator[Progress]:
 
 
 def _concluded(flow: Flow, tally: Tally, sink: Sink, code: int) -> Done:
+    if tally.conclude is not None:
+        tally.conclude()
     if flow.stats is not None:
         tally.write_stats(flow.stats)
     if not flow.quiet:
@@ -282,10 +287,16 @@ def _written(sink: Sink) -> list[Record]:
 
 def _at_first_record(load: Callable[[], Step]) -> Step:
     loaded: list[Step] = []
+    loading = Lock()
 
     def step(records: list[Record]) -> Iterator[Record | Failure]:
         if not records:
             return iter(())
+        with loading:
+            load_once()
+        return loaded[0](records)
+
+    def load_once() -> None:
         if not loaded:
             try:
                 loaded.append(load())
@@ -294,7 +305,6 @@ def _at_first_record(load: Callable[[], Step]) -> Step:
             except Exception as error:  # the model's fault and no record's: nothing to try again
                 sentence = f"the model does not load: {type(error).__name__}: {error}"
                 raise MegastyleError(sentence, "-vv shows where", UNEXPECTED) from error
-        return loaded[0](records)
 
     return step  # type: ignore[return-value]
 

@@ -13,7 +13,14 @@ from typing import IO, Any, NoReturn
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import ERROR, PROVENANCE, Failure, Record
 
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+def _open_zst(path: Path, mode: str) -> IO[bytes]:
+    from megastyle_cli.stream.zst import open_zst
+
+    return open_zst(path, mode)
+
+
+OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": _open_zst}
 SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in OPENERS))
 
 

@@ -7,10 +7,35 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from megastyle_cli.record import PICTURE_KEYS, Record
+
+LISTING = "metadata.jsonl"
+
 PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".avif", ".ppm", ".pgm", ".pbm", ".tga", ".ico", ".jp2"),
 )
+# In a LISTING the package `datasets` takes every *_file_name for a picture inside the folder, which
+# a style or content picture seldom is, and its column for `style`: it would not open the folder.
+LISTED_AS = {
+    key: f"{key.removesuffix('_file_name')}_picture" for key in PICTURE_KEYS if key != "file_name"
+}
+_READ_AS = {listed: key for key, listed in LISTED_AS.items()}
+
+
+def as_listed(record: Record) -> Record:
+    """A record as an ImageFolder's listing spells it: `style_picture` for `style_file_name`."""
+    return {LISTED_AS.get(key, key): value for key, value in record.items()}
+
+
+def as_read(record: Record) -> Record:
+    """A record with its picture keys spelled as commands know them; the other way of as_listed."""
+    if not any(listed in record for listed in _READ_AS):
+        return record
+    return {
+        key if (known := _READ_AS.get(key)) is None or known in record else known: value
+        for key, value in record.items()
+    }
 
 
 def from_folder(base: str) -> Callable[[str], str]:

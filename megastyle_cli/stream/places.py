@@ -5,6 +5,7 @@ from pathlib import Path
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.stream.jsonl import OPENERS, SUFFIXES
+from megastyle_cli.stream.names import LISTING
 from megastyle_cli.stream.shard import PART, Shard
 
 
@@ -57,7 +58,7 @@ def partial(final: Path) -> Path:
 
 def _folder(path: Path, errors: Path | None) -> Places:
     return Places(
-        final=path / "metadata.jsonl",
+        final=path / LISTING,
         errors=errors or path / "errors.jsonl",
         run=path / "run.json",
         base=path,

@@ -6,6 +6,7 @@ import stat
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     measured: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)  # said before the last sentence
+    conclude: Callable[[], None] | None = None  # fills in `measured` and `remarks` at the end
     started_s: float = field(default_factory=time.monotonic)
 
     def add(self, result: Record | Failure) -> None:

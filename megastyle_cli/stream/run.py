@@ -2,8 +2,9 @@
 
 import logging
 import signal
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -19,6 +20,7 @@ from megastyle_cli.stream.sink import Sink
 
 log = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+ROUNDS = 8  # batches a lane may be ahead of the oldest that is not done: results, not pictures
 
 
 Batch = list[Record | Failure]
@@ -51,20 +53,23 @@ def run_map(
     tally: Tally,
     progress: Progress,
     batch_size: int,
+    lanes: int = 1,
     may_fail: Callable[[int, int], bool],
     rejects: RejectsFile | None = None,
 ) -> int:
     """Puts every record that is ours and not done through `step` and gives the exit code.
 
-    `step` yields one result a record, in order. `may_fail(failed, read)` says whether that many
-    failures are tolerated. What the step marked as rejected goes to `rejects` and counts as done.
-    The output keeps its .partial name unless every record was tried.
+    `step` yields one result a record, in order; with several `lanes` it is called from so many
+    threads at the same time. `may_fail(failed, read)` says whether that many failures are
+    tolerated. What the step marked as rejected goes to `rejects` and counts as done. The output
+    keeps its .partial name unless every record was tried.
     """
     done = sink.done + rejects.done if rejects else sink.done
     ours = batches(_ours(found, shard, done, tally), batch_size)
     with stop_signals() as stop:
-        while batch := stop.waiting_for(ours):
-            for tried, result in zip(batch, _results(batch, step), strict=True):
+        stepped = _in_turn(ours, step, stop) if lanes == 1 else _in_lanes(ours, step, stop, lanes)
+        for batch, results in stepped:
+            for tried, result in zip(batch, results, strict=True):
                 sink.errors.tried(tried)
                 reason = rejects.reason(result) if rejects else None
                 if rejects and reason and not isinstance(result, Failure):
@@ -83,6 +88,43 @@ def run_map(
             rejects.commit()
         sink.commit()
     return DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
+
+
+Stepped = Iterator[tuple[Batch, Iterable[Record | Failure]]]
+
+
+def _in_turn(ours: Iterator[Batch], step: Step, stop: Stop) -> Stepped:
+    while batch := stop.waiting_for(ours):
+        yield batch, _results(batch, step)
+
+
+def _in_lanes(ours: Iterator[Batch], step: Step, stop: Stop, lanes: int) -> Stepped:
+    """Each batch with its results, in order, while later ones are worked on.
+
+    So no lane waits for the others at a batch's end. A slow batch holds back at most ROUNDS for
+    each lane; asked to stop, the lanes finish what they have begun.
+    """
+    waiting: deque[tuple[Batch, Future[list[Record | Failure]]]] = deque()
+    with ThreadPoolExecutor(lanes) as pool:
+        try:
+            while batch := stop.waiting_for(ours):
+                waiting.append((batch, pool.submit(_all_results, batch, step)))
+                while waiting and (waiting[0][1].done() or len(waiting) >= ROUNDS * lanes):
+                    first, results = waiting.popleft()
+                    yield first, results.result()
+            while waiting:
+                if stop.requested:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                first, results = waiting.popleft()
+                if results.cancelled():
+                    return
+                yield first, results.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _all_results(batch: Batch, step: Step) -> list[Record | Failure]:
+    return list(_results(batch, step))
 
 
 class _Stopped(BaseException):

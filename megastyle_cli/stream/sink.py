@@ -13,7 +13,7 @@ from megastyle_cli.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.stream.failures import ErrorsFile
 from megastyle_cli.stream.files import GrowingFile, WholeFile, write_atomically
 from megastyle_cli.stream.jsonl import dump_line
-from megastyle_cli.stream.names import to_folder
+from megastyle_cli.stream.names import LISTING, as_listed, to_folder
 from megastyle_cli.stream.pictures import Layout, PictureFolder, Pictures, pictures_for
 from megastyle_cli.stream.places import Places
 
@@ -103,6 +103,8 @@ class Sink:
             self.errors.write(result)
             return
         named = rename_pictures(result, self._rename) if self._rename else result
+        if self.where.final and self.where.final.name == LISTING:
+            named = as_listed(named)
         self.output.write(self._line(self.pictures.placed(named)))
         if self.pictures.is_full:
             self.output.flush()

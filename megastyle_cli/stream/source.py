@@ -1,9 +1,10 @@
-"""Inputs to records: pictures, folders, JSON lines, parquet, tars, stdin; each has its reader.
+"""Inputs to records: pictures, folders, JSON lines, tables, parquet, tars, stdin.
 
 A record leaves here with an `id`, without `_error`, and with picture names that open from the
 working directory (the sink turns them to its own directory).
 """
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,12 +15,16 @@ from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, bytes_id, rename_pictures, text_id
 from megastyle_cli.stream.containers import picture_bytes, place_inside
 from megastyle_cli.stream.jsonl import is_jsonl, read_file, read_lines
-from megastyle_cli.stream.names import PICTURE_SUFFIXES, from_folder
+from megastyle_cli.stream.names import LISTING, PICTURE_SUFFIXES, as_read, from_folder
 from megastyle_cli.stream.shard import PART
+from megastyle_cli.stream.table import is_table, read_table
 
+TABLE = "metadata.csv"
 SHARD_SUFFIXES = (".parquet", ".tar")
 # what people name as an input and nobody here reads
-FOREIGN_SUFFIXES = (".json", ".csv", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+FOREIGN_SUFFIXES = (".json", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
+log = logging.getLogger(__name__)
 
 
 def read_records(
@@ -48,14 +53,17 @@ def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None
 
 
 def _count(path: Path) -> int | None:
-    listing = path / "metadata.jsonl"
+    listing = path / LISTING
     if listing.exists():
         return _count_lines(listing)
+    if path.is_dir() and (path / TABLE).exists():
+        return None
     if path.is_dir() and not _parts(path):
         pictures, shards = _found_below(path)
         rows = [_count(shard) for shard in shards]
         return None if None in rows else len(pictures) + sum(filter(None, rows))
-    if not path.is_file() or path.suffix.lower() == ".tar":  # a tar would have to be read through
+    # a tar or a table would have to be read through
+    if not path.is_file() or path.suffix.lower() == ".tar" or is_table(path.name):
         return None
     if path.suffix.lower() == ".parquet":
         from megastyle_cli.stream.parquet import count_rows
@@ -111,17 +119,24 @@ def _reader(name: str, paths: str | None) -> Iterable[Record | Failure]:
         if is_jsonl(name):
             path.open("rb").close()
             return _rebased(read_file(path), str(path.parent))
+        if is_table(name):
+            return _rebased(read_table(path), str(path.parent))
         if path.suffix.lower() in SHARD_SUFFIXES:
             return _shard(path)
     except PermissionError as error:
         raise MegastyleError(
             f"{error.filename} may not be read", hint="check permissions"
         ) from error
+    if path.suffix.lower() in PICKLES:
+        raise MegastyleError(
+            f"{name} is a pickle, which could run any code: it is never opened",
+            hint="name the pictures, parquet files or JSON lines it was made from",
+        )
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         raise MegastyleError(
             f"{name}: {path.suffix} files are not read",
-            hint="give pictures, folders, JSON lines (.jsonl, .jsonl.gz, .jsonl.bz2, .jsonl.xz),"
-            " .parquet or uncompressed .tar",
+            hint="give pictures, folders, JSON lines (.jsonl, .jsonl.gz, .bz2, .xz, .zst),"
+            " .csv, .tsv, .parquet or uncompressed .tar",
         )
     return iter([{"file_name": name}])
 
@@ -140,7 +155,7 @@ def _shard(path: Path) -> Iterable[Record | Failure]:
 
 
 def _directory(folder: Path) -> Iterable[Record | Failure]:
-    listing = folder / "metadata.jsonl"
+    listing = folder / LISTING
     if listing.exists():
         return _rebased(read_file(listing), str(folder))
     unfinished = sorted(path.name for path in folder.glob("*.jsonl.partial"))
@@ -155,6 +170,9 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
         readers = [_part(part) for part in parts]  # all at once: an unfinished one is said now
         return (found for reader in readers for found in reader)
     pictures, shards = _found_below(folder)
+    table = folder / TABLE
+    if pictures and not shards and table.exists():  # an ImageFolder's other listing
+        return _rebased(read_table(table), str(folder))
     if not pictures and not shards:
         raise MegastyleError(
             f"{folder} holds no pictures, no metadata.jsonl, no parts, no parquet files or tars",
@@ -165,10 +183,24 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
             f"{folder} holds pictures ({pictures[0]}) and shards ({shards[0]})",
             hint="name the ones or the others",
         )
+    if shards and table.exists():
+        return _described(shards, table)
     if shards:
         readers = [_shard(shard) for shard in shards]  # all at once: no shard is said now
         return (found for reader in readers for found in reader)
     return ({"file_name": name} for name in pictures)
+
+
+def _described(shards: list[Path], table: Path) -> Iterable[Record | Failure]:
+    """The rows of parquet files with the attributes that a table beside them tells."""
+    if any(shard.suffix.lower() != ".parquet" for shard in shards):
+        raise MegastyleError(
+            f"{table} lies beside tars, which it cannot be joined to", hint="name the tars"
+        )
+    from megastyle_cli.stream.attributes import with_attributes
+    from megastyle_cli.stream.parquet import count_rows
+
+    return with_attributes(shards, table, lambda shard: iter(_shard(shard)), count_rows)
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -184,7 +216,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _part(path: Path) -> Iterable[Record | Failure]:
-    if path.is_dir() and not (path / "metadata.jsonl").exists():
+    if path.is_dir() and not (path / LISTING).exists():
         raise MegastyleError(
             f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
         )
@@ -201,6 +233,8 @@ def _found_below(folder: Path) -> tuple[list[str], list[Path]]:
             suffix = Path(name).suffix.lower()
             if name.startswith("."):
                 continue
+            if suffix in PICKLES:
+                log.warning("%s is a pickle and is not opened", Path(directory, name))
             if suffix in PICTURE_SUFFIXES:
                 pictures.append(str(Path(directory, name)))
             elif suffix in SHARD_SUFFIXES:
@@ -224,7 +258,8 @@ def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]
 def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:
     """Records whose picture names were relative to `base`, now to the working directory."""
     here = from_folder(base)
-    for record in found:
+    for told in found:
+        record = told if isinstance(told, Failure) else as_read(told)
         if base in ("", ".") or isinstance(record, Failure):
             yield record
             continue

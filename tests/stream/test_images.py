@@ -1,5 +1,7 @@
 """Every file of a person's folder opens as upright RGB, or says in a sentence why it does not."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 from megastyle_cli.errors import BadRecord
 from megastyle_cli.stream import images
 from megastyle_cli.stream.images import open_picture, read_pictures, save_picture
-from tests.conftest import draw
+from tests.conftest import Runner, draw, lines
 
 
 def why(path: Path) -> str:
@@ -95,6 +97,27 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
 
     assert "20,000 x 20,000 pixels" in why(tmp_path / "huge.png")
+
+
+def test_a_bomb_is_one_error_record_and_costs_no_memory(megastyle: Runner, tmp_path: Path) -> None:
+    (tmp_path / "imgs").mkdir()
+    draw(1).save(tmp_path / "imgs" / "a.png")
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    with (tmp_path / "imgs" / "bomb.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, content in chunks:
+            crc = struct.pack(">I", zlib.crc32(kind + content))
+            file.write(struct.pack(">I", len(content)) + kind + content + crc)
+    (tmp_path / "imgs" / "zero.jpg").touch()
+
+    out = tmp_path / "out.jsonl"
+    ended = megastyle("caption", "--kind", "style", tmp_path / "imgs", "-o", out)
+
+    assert ended.returncode == 3 and b"Traceback" not in ended.stderr
+    assert b"30,000 x 30,000 pixels, more than 180,000,000" in ended.stderr
+    assert b"zero.jpg is empty" in ended.stderr
+    assert len(lines(out)) == 1 and len(lines(tmp_path / "out.errors.jsonl")) == 2
 
 
 def test_bad_pictures_keep_their_place_among_good_ones(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from megastyle_cli.stream.job import Flow, run_job
 from megastyle_cli.stream.pictures import Layout
 from megastyle_cli.stream.sink import Sink
 from megastyle_cli.stream.source import read_records
-from tests.conftest import draw, jsonl
+from tests.conftest import Runner, draw, jsonl, lines
+from tests.test_contract import kill_after_a_line
 
 PACKED = ("webdataset", "parquet")
 
@@ -98,6 +100,23 @@ def test_shards_hold_the_records_and_pictures_of_the_folder(tmp_path: Path, cont
     suffix = {"webdataset": "tar", "parquet": "parquet"}[container]
     shards = [f"train-0000{n}.{suffix}" for n in range(3)]
     assert sorted(files(tmp_path / "packed")) == ["metadata.jsonl", "run.json", *shards]
+
+
+def test_the_package_datasets_finds_in_a_folder_only_pictures_that_lie_there(
+    tmp_path: Path,
+) -> None:
+    draw(1).save(tmp_path / "ink.png")
+    records = [{**one, "style_file_name": "ink.png"} for one in pairs(3)]
+    make(tmp_path / "out", records, layout("folder"))
+
+    # its rule: each key *file_name is a picture below the folder, in a column of the key's head
+    for record in lines(tmp_path / "out" / "metadata.jsonl"):
+        names = [key for key in record if key.endswith("file_name")]
+        assert names == ["file_name"] and "style" in record
+        assert ".." not in Path(record["file_name"]).parts
+        assert (tmp_path / "out" / record["file_name"]).is_file()
+    for record in read(tmp_path / "out"):
+        assert Path(record["style_file_name"]).samefile(tmp_path / "ink.png")
 
 
 @pytest.mark.parametrize("container", PACKED)
@@ -235,3 +254,35 @@ def test_quality_is_of_pictures_that_lose(tmp_path: Path) -> None:
     assert sizes[0] < sizes[1]
     with pytest.raises(MegastyleError, match="--quality 50 is for jpg and webp"):
         Layout(quality=50)
+
+
+@pytest.mark.parametrize("container", PACKED)
+def test_a_command_killed_and_resumed_in_shards_gives_the_same_bytes(
+    megastyle: Runner, pictures: Path, container: str
+) -> None:
+    asked = [
+        {"id": f"s0_c{n}", "style_file_name": "0.png", "content_file_name": f"{n % 6}.png"}
+        for n in range(9)
+    ]
+    records, whole, killed = jsonl(pictures / "p.jsonl", asked), pictures / "a", pictures / "b"
+    flags = ("--size", 32, "--batch-size", 1, "--format", container, "--shard-size", 2)
+    assert megastyle("synth", records, *flags, "-o", whole).returncode == 0
+
+    kill_after_a_line("synth", (records, *flags), killed, signal.SIGKILL)
+    resumed = megastyle("synth", records, *flags, "-o", killed, "--resume")
+
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    assert files(killed) == files(whole)
+    assert len(read(killed)) == 9
+
+
+def test_parts_of_shards_are_read_as_one(megastyle: Runner, pictures: Path) -> None:
+    asked = [{"id": f"r{n}", "file_name": f"{n}.png"} for n in range(6)]
+    records, out = jsonl(pictures / "p.jsonl", asked), pictures / "parts"
+    for n in range(2):
+        flags = ("--size", 32, "--format", "webdataset", "--shard", f"{n}/2", "--shard-size", 2)
+        ended = megastyle("transfer", records, "--style", pictures / "0.png", *flags, "-o", out)
+        assert ended.returncode == 0, ended.stderr.decode()
+
+    assert sorted(record["id"] for record in read(out)) == [f"r{n}" for n in range(6)]
+    assert all(picture_bytes(record["file_name"]) for record in read(out))

@@ -2,7 +2,10 @@
 
 import io
 import json
+import random
 import shutil
+import subprocess
+import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record
 from megastyle_cli.stream.images import open_picture
+from megastyle_cli.stream.parquet_writer import write_parquet
 from megastyle_cli.stream.sink import to_folder
 from megastyle_cli.stream.source import count_records, picture_id, read_records
 from tests.conftest import Runner, draw, jsonl, lines
@@ -307,3 +311,62 @@ def test_a_command_reads_a_container_to_the_end(
     records = lines(tmp_path / "captions.jsonl")
     assert [record["id"] for record in records] == [sample["id"] for sample in SAMPLES]
     assert records[2]["file_name"].startswith(f"x.{suffix}#")
+
+
+READING = """
+import sys
+import pyarrow
+from megastyle_cli.stream.containers import picture_bytes
+from megastyle_cli.stream.source import read_records
+sizes = [len(picture_bytes(record["file_name"])) for record in read_records([sys.argv[1]])]
+print(len(sizes), sum(sizes), pyarrow.default_memory_pool().max_memory())
+"""
+
+
+def test_the_memory_for_pictures_of_a_parquet_file_does_not_grow_with_it(tmp_path: Path) -> None:
+    peaks = []
+    for count in (200, 800):  # groups of 100
+        path = tmp_path / f"{count}.parquet"
+        noise = random.Random(0)
+        rows = (({"id": f"s1_c{n}"}, noise.randbytes(100_000)) for n in range(count))
+        with path.open("wb") as file:
+            write_parquet(file, rows)
+        command = [sys.executable, "-c", READING, str(path)]
+        told = subprocess.run(command, capture_output=True, check=True).stdout
+        read, held, peak = map(int, told.split())
+        assert (read, held) == (count, count * 100_000)
+        peaks.append(peak)
+
+    assert peaks[1] < 1.3 * peaks[0] and peaks[1] < 800 * 100_000
+
+
+def test_two_samples_of_one_key_lose_no_picture(megastyle: Runner, tmp_path: Path) -> None:
+    members = [("a.png", png(1)), ("b.png", png(2)), ("a.jpg", png(3)), ("b.png", png(4))]
+    path = write_tar(tmp_path / "x.tar", members)
+
+    ended = megastyle("caption", "--kind", "style", path, "-o", tmp_path / "out.jsonl")
+
+    assert ended.returncode == 3 and b"x.tar#b.png is there twice" in ended.stderr
+    assert [record["key"] for record in lines(tmp_path / "out.jsonl")] == ["a", "b", "a"]
+    assert len(lines(tmp_path / "out.errors.jsonl")) == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "kinds"),
+    [
+        ({"id": ["s1_c1", "s1_c2"], "style": ["ink", "oil"]}, ["missing_key"] * 2),
+        ({"id": ["s1_c1", "s1_c2"], "image": ["a.png", "b.png"]}, ["missing_key"] * 2),
+        ({"id": ["s1_c1", "s1_c2"], "image": [{"bytes": b"", "path": "a"}, None]}, ["bad_image"]),
+    ],
+)
+def test_parquet_without_pictures_is_an_error_record_a_row(
+    megastyle: Runner, tmp_path: Path, columns: dict[str, list[Any]], kinds: list[str]
+) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+
+    ended = megastyle("caption", tmp_path / "x.parquet", "-o", tmp_path / "out.jsonl")
+
+    assert ended.returncode == 3 and b"Traceback" not in ended.stderr, ended.stderr.decode()
+    failed = lines(tmp_path / "out.errors.jsonl")
+    assert [one["id"] for one in failed] == ["s1_c1", "s1_c2"]
+    assert {one["_error"]["kind"] for one in failed} == set(kinds)

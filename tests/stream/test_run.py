@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,46 @@ def test_a_signal_while_waiting_for_input_stops_at_once(
 
     assert code == TRY_AGAIN
     assert len(lines(tmp_path / "out.jsonl.partial")) == 1
+
+
+@pytest.mark.parametrize("lanes", [2, 5])
+def test_lanes_change_nothing_but_the_speed(tmp_path: Path, lanes: int) -> None:
+    records = texts(60)
+    records[1]["bad"], records[40]["bad"] = "raise", "crash"
+    made = []
+    for count in (1, lanes):
+        (tmp_path / str(count)).mkdir()
+        assert work(tmp_path / str(count), records, batch_size=2, lanes=count) == TOO_MANY_FAILURES
+        out = tmp_path / str(count)
+        made.append([(out / name).read_bytes() for name in ("out.jsonl", "out.errors.jsonl")])
+
+    assert made[0] == made[1]
+
+
+def test_a_signal_ends_lanes_after_what_they_have_begun(tmp_path: Path) -> None:
+    begun = []
+
+    def stopping(batch: Iterable[Record]) -> Iterator[Record | Failure]:
+        batch = list(batch)
+        begun.extend(record["id"] for record in batch)
+        if batch[0]["id"] == "20":
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.005)
+        yield from upper(batch)
+
+    jsonl(tmp_path / "in.jsonl", texts(400))
+    flow = Flow(
+        inputs=[str(tmp_path / "in.jsonl")],
+        output=str(tmp_path / "out.jsonl"),
+        batch_size=1,
+        lanes=3,
+        quiet=True,
+    )
+    assert run_job(RUN, flow, lambda _: stopping).code == TRY_AGAIN
+
+    written = [record["id"] for record in lines(tmp_path / "out.jsonl.partial")]
+    assert written == [str(n) for n in range(len(written))]
+    assert sorted(written) == sorted(begun) and len(written) < 400
+
+    assert work(tmp_path, texts(400), resume=True, lanes=3) == DONE
+    assert [r["id"] for r in lines(tmp_path / "out.jsonl")] == [str(n) for n in range(400)]
