@@ -87,7 +87,18 @@ def submitted(cluster: Path, *flags: str, **changed: str) -> "subprocess.Popen[b
     told = ["--init", "size.json", "--text-weight", "0", "--global-batch", "8", *flags]
     path = f"{cluster / 'bin'}:{os.environ['PATH']}"
     return subprocess.Popen(
-        ["bash", str(JOB), "train-encoder", "imgs", "out", *told, "--images-per-style", "2", "--holdout", "0"],
+        [
+            "bash",
+            str(JOB),
+            "train-encoder",
+            "imgs",
+            "out",
+            *told,
+            "--images-per-style",
+            "2",
+            "--holdout",
+            "0",
+        ],
         cwd=cluster,
         env={**os.environ, **ALLOCATION, **changed, "PATH": path},
         stdout=subprocess.PIPE,
