@@ -281,6 +281,35 @@ def test_pairs_that_are_told_are_trained_on(
     assert b"1 styles or pairs to train on" in ended.stderr
 
 
+def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    rows = [
+        {
+            "id": f"s{style}_c{n}",
+            "image": {
+                "bytes": (folder / "imgs" / f"{style}-{n}.png").read_bytes(),
+                "path": "x.jpg",
+            },
+            "content": f"thing {n}",
+            "style": "In the style of ink.",
+        }
+        for style in range(3)
+        for n in range(4)
+    ]
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pa.Table.from_pylist(rows), tmp_path / "train-00000.parquet", row_group_size=5
+    )
+    arguments[1] = str(tmp_path / "train-00000.parquet")
+
+    ended = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert b"3 styles or pairs to train on" in ended.stderr and b"0 records" in ended.stderr
+    assert not list((tmp_path / "run").rglob("*.png"))
+
+
 def test_what_is_no_pair_is_counted_and_told(
     train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
