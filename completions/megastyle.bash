@@ -13,7 +13,7 @@ _megastyle() {
         esac
     done
     case $command in
-        "") words="caption dedup cluster pair synth train-encoder retrieve transfer eval completion" flags="-V --version -h --help" files=no ;;
+        "") words="caption dedup cluster pair synth train-encoder train-flux retrieve transfer eval completion" flags="-V --version -h --help" files=no ;;
         caption)
             flags="--kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
@@ -62,6 +62,19 @@ _megastyle() {
                 --export-dtype) words="float32 float16 bfloat16" flags="" files=no ;;
                 -o|--output|--pack|--stats) flags="" ;;
                 --init|--label|--content-label|--holdout|--split-key|--global-batch|--images-per-style|--chunk|--temperature|--text-weight|--epochs|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--crop|--recompute|--checkpoint-every|--validate-every|--max-errors|--limit|--seed) flags="" files=no ;;
+            esac
+            ;;
+        train-flux)
+            flags="-o --output --model --init --full --lora --rank --alpha --targets --quantize --label --holdout --split-key --size --global-batch --chunk --steps --lr --warmup --schedule --weight-decay --clip --ema --timesteps --loss-weight --guidance --augment --no-augment --dtype --recompute --compile --checkpoint-every --validate-every --sample-every --samples --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --quantize) words="int8 fp8 nf4" flags="" files=no ;;
+                --schedule) words="constant cosine linear official" flags="" files=no ;;
+                --timesteps) words="megastyle logit-normal sigmoid flux-shift uniform" flags="" files=no ;;
+                --loss-weight) words="bell none" flags="" files=no ;;
+                --dtype) words="auto float32 bfloat16" flags="" files=no ;;
+                --export-dtype) words="bfloat16 float16 float32" flags="" files=no ;;
+                -o|--output|--lora|--stats) flags="" ;;
+                --model|--init|--rank|--alpha|--targets|--label|--holdout|--split-key|--size|--global-batch|--chunk|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--guidance|--recompute|--checkpoint-every|--validate-every|--sample-every|--samples|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         retrieve)
