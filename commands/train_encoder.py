@@ -58,17 +58,8 @@ def main(
     ] = None,
     label: options.Label = "style_id",
     content_label: options.ContentLabel = "content_id",
-    holdout: Annotated[
-        float, typer.Option(min=0, max=0.9, metavar="SHARE", help="Of styles, for validation.")
-    ] = 0.1,
-    split_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            show_default=False,
-            help='Styles whose records say "heldout" here are held out, no others.',
-        ),
-    ] = None,
+    holdout: options.Holdout = 0.1,
+    split_key: options.SplitKey = None,
     global_batch: Annotated[
         int, typer.Option(min=2, metavar="N", help="Pictures a step, over all devices (paper).")
     ] = 8192,
@@ -103,23 +94,14 @@ def main(
     lr: Annotated[
         float, typer.Option("--lr", min=0, metavar="X", help="Highest learning rate (paper).")
     ] = (5e-4),
-    warmup: Annotated[
-        float, typer.Option(min=0, max=1, metavar="SHARE", help="Of the steps, then --schedule.")
-    ] = 0.05,
+    warmup: options.Warmup = 0.05,
     schedule: Annotated[
         Literal["cosine", "linear", "constant"],
         typer.Option(help="Of the rate after the warm-up: down to zero, or as it is."),
     ] = "cosine",
-    weight_decay: Annotated[
-        float, typer.Option(min=0, metavar="W", help="On matrices only.")
-    ] = 0.01,
-    clip: Annotated[
-        float, typer.Option(min=0, metavar="L", help="Longest gradient; 0: any.")
-    ] = 1.0,
-    ema: Annotated[
-        float,
-        typer.Option(min=0, max=0.99999, metavar="D", help="Decay of averaged weights; 0: off."),
-    ] = 0.0,
+    weight_decay: options.WeightDecay = 0.01,
+    clip: options.Clip = 1.0,
+    ema: options.Ema = 0.0,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror half of them.")] = True,
     crop: Annotated[
         float, typer.Option(min=0.05, max=1, metavar="AREA", help="Smallest crop; 1: no crops.")
@@ -128,18 +110,9 @@ def main(
         Literal["auto", "float32", "bfloat16"],
         typer.Option(help="Of the tower; auto: bfloat16 on a GPU. The loss is float32."),
     ] = "auto",
-    recompute: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|none|all|N",
-            help="Layers computed twice, to keep less (checkpointing): by memory, none, all, or"
-            " every Nth.",
-        ),
-    ] = "auto",
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the tower's layers.")] = False,
-    checkpoint_every: Annotated[
-        int, typer.Option(min=1, metavar="STEPS", help="Save so often.")
-    ] = 500,
+    recompute: options.Recompute = "auto",
+    compile: options.Compile = False,
+    checkpoint_every: options.CheckpointEvery = 500,
     validate_every: Annotated[
         int, typer.Option(min=1, metavar="STEPS", help="Retrieve held-out styles so often.")
     ] = 500,

@@ -102,17 +102,8 @@ def main(
         ),
     ] = None,
     label: options.Label = "style_id",
-    holdout: Annotated[
-        float, typer.Option(min=0, max=0.9, metavar="SHARE", help="Of styles, for validation.")
-    ] = 0.01,
-    split_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            show_default=False,
-            help='Styles whose records say "heldout" here are held out, no others.',
-        ),
-    ] = None,
+    holdout: options.Holdout = 0.01,
+    split_key: options.SplitKey = None,
     size: Annotated[
         int, typer.Option(min=8, metavar="PX", help="Side of both squares, a multiple of 16.")
     ] = 512,
@@ -124,23 +115,14 @@ def main(
     ] = "auto",
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Updates (paper).")] = 30_000,
     lr: Annotated[float, typer.Option("--lr", min=0, metavar="X", help="Highest rate.")] = 1e-4,
-    warmup: Annotated[
-        float, typer.Option(min=0, max=1, metavar="SHARE", help="Of the steps, then --schedule.")
-    ] = 0.0,
+    warmup: options.Warmup = 0.0,
     schedule: Annotated[
         Literal["constant", "cosine", "linear", "official"],
         typer.Option(help="Of the rate; official: a third for five steps, then the whole."),
     ] = "constant",
-    weight_decay: Annotated[
-        float, typer.Option(min=0, metavar="W", help="On matrices only.")
-    ] = 0.01,
-    clip: Annotated[
-        float, typer.Option(min=0, metavar="L", help="Longest gradient; 0: any.")
-    ] = 0.0,
-    ema: Annotated[
-        float,
-        typer.Option(min=0, max=0.99999, metavar="D", help="Decay of averaged weights; 0: off."),
-    ] = 0.0,
+    weight_decay: options.WeightDecay = 0.01,
+    clip: options.Clip = 0.0,
+    ema: options.Ema = 0.0,
     timesteps: Annotated[
         Literal["megastyle", "logit-normal", "sigmoid", "flux-shift", "uniform"],
         typer.Option(help="Noise levels: even over 1000 of shift 3; others as other trainers."),
@@ -158,18 +140,9 @@ def main(
         Literal["auto", "float32", "bfloat16"],
         typer.Option(help="Of frozen weights and products; auto: bfloat16 on a GPU."),
     ] = "auto",
-    recompute: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|none|all|N",
-            help="Blocks computed twice, to keep less (checkpointing): by memory, none, all, or"
-            " every Nth.",
-        ),
-    ] = "auto",
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the blocks.")] = False,
-    checkpoint_every: Annotated[
-        int, typer.Option(min=1, metavar="STEPS", help="Save so often.")
-    ] = 500,
+    recompute: options.Recompute = "auto",
+    compile: options.Compile = False,
+    checkpoint_every: options.CheckpointEvery = 500,
     validate_every: Annotated[
         int, typer.Option(min=1, metavar="STEPS", help="Losses on held-out styles so often.")
     ] = 500,

@@ -170,6 +170,35 @@ BatchSize = Annotated[
         help="Records worked on at once; changes speed, never results.",
     ),
 ]
+Holdout = Annotated[
+    float, typer.Option(min=0, max=0.9, metavar="SHARE", help="Of styles, for validation.")
+]
+SplitKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        show_default=False,
+        help='Styles whose records say "heldout" here are held out, no others.',
+    ),
+]
+Warmup = Annotated[
+    float, typer.Option(min=0, max=1, metavar="SHARE", help="Of the steps, then --schedule.")
+]
+WeightDecay = Annotated[float, typer.Option(min=0, metavar="W", help="On matrices only.")]
+Clip = Annotated[float, typer.Option(min=0, metavar="L", help="Longest gradient; 0: any.")]
+Ema = Annotated[
+    float, typer.Option(min=0, max=0.99999, metavar="D", help="Decay of averaged weights; 0: off.")
+]
+Recompute = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|none|all|N",
+        help="Layers computed twice, to keep less (checkpointing): by memory, none, all, or"
+        " every Nth.",
+    ),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the model's layers.")]
+CheckpointEvery = Annotated[int, typer.Option(min=1, metavar="STEPS", help="Save so often.")]
 Stats = Annotated[
     Path | None,
     typer.Option(

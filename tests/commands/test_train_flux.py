@@ -29,7 +29,7 @@ from tests.tiny_flux import TRANSFORMER, save_tiny_flux
 
 __all__ = ["train"]  # a fixture
 
-STEPS = 12
+STEPS = 24  # enough that a signal always finds it at work
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def arguments(folder: Path) -> list[str]:
 def told(folder: Path) -> list[str]:
     words = ["train-flux", folder / "imgs", "--model", folder / "model", "--size", 32]
     words += ["--rank", 4, "--lr", "0.01", "--steps", STEPS, "--global-batch", 4, "--chunk", 2]
-    words += ["--holdout", 0.3, "--validate-every", 6, "--checkpoint-every", 1, "--samples", 0]
+    words += ["--holdout", 0.3, "--validate-every", 12, "--checkpoint-every", 1, "--samples", 0]
     return [str(word) for word in words]
 
 
@@ -66,7 +66,7 @@ def told(folder: Path) -> list[str]:
 def whole(folder: Path) -> Path:
     """An uninterrupted run of one process, with samples."""
     run = folder / "whole"
-    words = [*told(folder), "--samples", "2", "--sample-every", "6", "-o", str(run)]
+    words = [*told(folder), "--samples", "2", "--sample-every", "12", "-o", str(run)]
     command = [sys.executable, "-m", "megastyle_cli", *words, "--stats", str(folder / "stats.json")]
     ended = subprocess.run(command, capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr.decode()
@@ -117,13 +117,13 @@ def test_metrics_hold_every_step_and_losses_at_eight_fixed_levels(whole: Path) -
     steps = [line for line in told if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
     held_out = [line for line in told if "held_out" in line]
-    assert [line["step"] for line in held_out] == [0, 6, 12]
+    assert [line["step"] for line in held_out] == [0, 12, 24]
     assert sum("loss_at" in name for name in held_out[0]["held_out"]) == 8
     assert held_out[-1]["held_out"]["loss"] < held_out[0]["held_out"]["loss"]
 
 
 def test_samples_are_painted_beside_their_references(whole: Path) -> None:
-    for step in (6, 12):
+    for step in (12, 24):
         with Image.open(whole / "samples" / f"step-{step:08}" / "1.png") as painted:
             assert painted.size == (32, 32)
         with Image.open(whole / "samples" / f"step-{step:08}.png") as sheet:
@@ -162,7 +162,6 @@ def test_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path, number: int
 ) -> None:
     run = tmp_path / "run"
-    # more steps than a signal can miss; the run that is resumed has as many as the whole
     code, words = signal_after_a_step([*arguments, "-o", str(run)], run, number)
 
     if number == signal.SIGTERM:
@@ -279,6 +278,35 @@ def test_pairs_that_are_told_are_trained_on(
 
     assert ended.returncode == 0, ended.stderr.decode()
     assert b"1 styles or pairs to train on" in ended.stderr
+
+
+def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    rows = [
+        {
+            "id": f"s{style}_c{n}",
+            "image": {
+                "bytes": (folder / "imgs" / f"{style}-{n}.png").read_bytes(),
+                "path": "x.jpg",
+            },
+            "content": f"thing {n}",
+            "style": "In the style of ink.",
+        }
+        for style in range(3)
+        for n in range(4)
+    ]
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pa.Table.from_pylist(rows), tmp_path / "train-00000.parquet", row_group_size=5
+    )
+    arguments[1] = str(tmp_path / "train-00000.parquet")
+
+    ended = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert b"3 styles or pairs to train on" in ended.stderr and b"0 records" in ended.stderr
+    assert not list((tmp_path / "run").rglob("*.png"))
 
 
 def test_what_is_no_pair_is_counted_and_told(
@@ -453,5 +481,5 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(
     ended = train(*arguments, "-o", tmp_path / "run", "-n")
 
     assert ended.returncode == 0 and ended.stdout == b""
-    assert b"would train 12 steps of 4 pairs" in ended.stderr
+    assert b"would train 24 steps of 4 pairs" in ended.stderr
     assert not (tmp_path / "run").exists()

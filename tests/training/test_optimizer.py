@@ -38,6 +38,12 @@ def test_without_a_warm_up_the_first_rate_is_the_highest():
     assert learning_rate(0, settings(warmup=0.0)) == 0.01
 
 
+def test_the_official_schedule_is_a_third_for_five_updates_then_the_whole():
+    rates = [learning_rate(step, settings(schedule="official")) for step in range(7)]
+
+    assert rates == pytest.approx([0.01 / 3] * 5 + [0.01] * 2)
+
+
 def test_only_matrices_decay(vision):
     decaying, others = optimizer_of(vision, settings()).param_groups
 
