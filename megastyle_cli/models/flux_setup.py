@@ -76,6 +76,11 @@ def running(
             f"--quantize {quantize} and --preset fast-fp8 both choose the numbers of the weights",
             hint="give one of them",
         )
+    if compiled and preset == "fast-cache":  # its choice at every step is outside of any graph
+        raise MegastyleError(
+            "--preset fast-cache decides from step to step, which --compile cannot",
+            hint="give one of them",
+        )
     if quantize and offload == "layers":
         raise MegastyleError(
             f"--offload layers moves plain weights only, not those of --quantize {quantize}",

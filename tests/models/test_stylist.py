@@ -350,6 +350,7 @@ def test_the_cache_forgets_between_pictures_and_after_a_fault(folder, cached):
         ({"preset": "fast-fp8", "quantize": "int8"}, "both choose the numbers"),
         ({"preset": "fast-fp8"}, "needs a GPU that multiplies in fp8"),
         ({"offload": "layers"}, "--offload layers needs a GPU"),
+        ({"preset": "fast-cache", "compiled": True}, "decides from step to step"),
     ],
 )
 def test_options_that_cannot_be_are_one_sentence(folder, options, sentence):
