@@ -1,11 +1,15 @@
 """Every shared flag once: one name, one meaning, on every command that has it."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from megastyle_cli.errors import MegastyleError
+
+if TYPE_CHECKING:
+    from megastyle_cli.engines import engine as engines
 
 Inputs = Annotated[
     list[str] | None,
@@ -112,6 +116,25 @@ Dtype = Annotated[
         metavar="float32|bfloat16",
         show_default=False,
         help="Numbers the model runs in; default: bfloat16 on a GPU, float32 on a CPU.",
+    ),
+]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        "--engine",
+        metavar="local|ray",
+        help="Where the work runs: on this machine's cores, or on those of a Ray cluster"
+        " (RAY_ADDRESS).",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="Cores to work on, default: all; changes speed, never results.",
     ),
 ]
 BatchSize = Annotated[
@@ -235,3 +258,24 @@ def load_embedder(backend: str, model: str | None) -> Any:
     from megastyle_cli.models.backend import load
 
     return load("text_embedder", backend, **({"model": model} if model else {}))
+
+
+def open_engine(
+    engine: str, workers: int | None, inputs: Sequence[str]
+) -> "Callable[[], engines.Engine]":
+    """What opens the engine meant, when the work begins. Raises MegastyleError if it cannot be."""
+    from functools import partial
+    from importlib.util import find_spec
+
+    from megastyle_cli.engines.engine import load
+
+    if engine == "ray" and "-" in inputs:
+        raise MegastyleError(
+            "--engine ray cannot read standard input", hint="name files that every node sees"
+        )
+    if engine == "ray" and find_spec("ray") is None:  # now, not after the input was read
+        raise MegastyleError(
+            "--engine ray needs the package 'ray', which is not installed",
+            hint="pip install 'megastyle[ray]'",
+        )
+    return partial(load, engine, workers)

@@ -18,7 +18,11 @@ ALLOWED = {
     "record": ("errors",),
     "style": ("errors", "choices"),
     "stream": ("cores", "errors", "record", "stream"),
-    "steps": ("errors", "choices", "record", "style", "steps", "models.backend"),
+    "engines": ("cores", "errors", "engines"),
+    "steps": (
+        *("errors", "choices", "record", "style", "steps"),
+        *("engines.engine", "models.backend"),
+    ),
     "models": ("cores", "errors", "choices", "style", "models"),
     "training": (
         *("choices", "cores", "errors", "record", "models", "training"),
@@ -27,7 +31,7 @@ ALLOWED = {
         *("stream.containers", "stream.jsonl", "stream.progress", "stream.run"),
     ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
-    "options": ("errors", "models.backend"),
+    "options": ("errors", "engines.engine", "models.backend"),
     "completion": ("choices",),
     "commands": (
         *(
@@ -42,7 +46,7 @@ ALLOWED = {
             "stream",
             "view",
         ),
-        *("models.backend", "training"),
+        *("engines.engine", "models.backend", "training"),
     ),
     "app": ("errors",),
 }
@@ -55,6 +59,7 @@ BANNED = {
     "style": "*",
     "stream": ("torch", "transformers", "diffusers", "typer", "faiss", "onnxruntime"),
     "steps": ("torch", "transformers", "diffusers", "typer", "PIL", "pathlib", "onnxruntime"),
+    "engines": ("numpy", "torch", "faiss", "typer", "pathlib"),
     "models": ("typer", "jsonlines"),
     "training": ("typer", "jsonlines"),
     "view": ("torch", "typer", "onnxruntime", "faiss"),
