@@ -22,7 +22,7 @@ class KeySet:
         return self._count
 
     def add(self, keys: Array) -> Array:
-        """(n,) int32: the number of each of `keys` (n, 2) uint64, the next free one if it is new."""
+        """(n,) int32: the number of each of `keys` (n, 2) uint64; new ones count on."""
         needed = self._count + len(keys)
         if needed > len(self._keys):
             grown = np.empty((max(needed, 3 * len(self._keys) // 2), 2), np.uint64)

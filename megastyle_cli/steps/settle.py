@@ -83,10 +83,19 @@ def settle(
     score = np.ones(len(rows))
     _settle(
         rows,
-        *(sets.grams, sets.starts, sets.sketches),
-        *(near.starts, near.to, near.count, threshold),
-        *(akin.starts, akin.to, akin.scores),
-        *(how, of, score),
+        sets.grams,
+        sets.starts,
+        sets.sketches,
+        near.starts,
+        near.to,
+        near.count,
+        threshold,
+        akin.starts,
+        akin.to,
+        akin.scores,
+        how,
+        of,
+        score,
     )
     return how, of, score
 
@@ -148,7 +157,7 @@ def _settle(
     n = len(near_starts) - 1
     heads = np.full(num_buckets, -1, np.int32)  # the last text kept in each bucket: a link
     nexts = np.empty(len(near), np.int32)  # the link kept before it there
-    owners = np.empty(len(near), np.int32)
+    owners = np.empty(len(near), np.int32)  # whose link it is, by its place in `rows`
     met = np.full(n, -1, np.int32)  # the last text that met this one
     is_kept = np.zeros(n, np.bool_)
     found = np.empty(64, np.int32)
@@ -158,21 +167,22 @@ def _settle(
         for link in range(near_starts[row], near_starts[row + 1]):
             at = heads[near[link]]
             while at >= 0:
-                other = owners[at]
+                other = rows[owners[at]]
                 if met[other] != row:
                     met[other] = row
                     if _may_reach(bits, gram_starts, row, other, threshold):
                         if count == len(found):
                             found = np.append(found, np.empty(count, np.int32))
-                        found[count] = other
+                        found[count] = owners[at]
                         count += 1
                 at = nexts[at]
         if count > 1:
             found[:count].sort()
         for i in range(count):
-            similarity = jaccard(grams, gram_starts, row, found[i])
+            other = rows[found[i]]
+            similarity = jaccard(grams, gram_starts, row, other)
             if similarity >= threshold:
-                how[place], of[place], score[place] = 1, found[i], similarity
+                how[place], of[place], score[place] = 1, other, similarity
                 break
         if how[place] == 0:
             for link in range(akin_starts[row], akin_starts[row + 1]):
@@ -182,7 +192,7 @@ def _settle(
         if how[place] == 0:
             is_kept[row] = True
             for link in range(near_starts[row], near_starts[row + 1]):
-                owners[link] = row
+                owners[link] = place
                 nexts[link] = heads[near[link]]
                 heads[near[link]] = link
 

@@ -8,15 +8,15 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.choices import GramOf
 from megastyle_cli.steps.compiled import compiled
 
 Array = npt.NDArray[Any]
-GramOf = Literal["words", "characters"]
 
 # Scripts written without spaces count each character as a word; so does a symbol beyond ASCII.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
@@ -61,7 +61,7 @@ def normalized_buffer(texts: Sequence[str]) -> Buffer:
 
 
 def keys_of(buffer: Buffer) -> Array:
-    """(n, 2) uint64: a 128-bit key of each text; equal texts and no others are taken to share it."""
+    """(n, 2) uint64: a 128-bit key of each text; equal keys are taken for equal texts."""
     keys = np.empty((len(buffer), 2), np.uint64)
     _hash_texts(buffer.data, buffer.starts, keys)
     return keys
