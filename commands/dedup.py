@@ -13,7 +13,8 @@ each that went: for whom, how, and how close.
 """
 
 from collections.abc import Iterator
-from functools import partial
+from contextlib import ExitStack
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -131,17 +132,18 @@ def main(
     facts = {"run": run.key, "on": on}
     dedup = Dedup(asked)
 
+    closing = ExitStack()
+    running = cache(lambda: closing.enter_context(opened()))  # once, and not before it is needed
+
     def look(records: "Iterator[dict[str, Any]]") -> None:
-        with opened() as running:
-            dedup.digest((record[on] for record in records), running)
+        dedup.digest((record[on] for record in records), running())
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any]]:
-        with opened() as running:
-            verdicts = dedup.judge(
-                running,
-                read=lambda rows: (record[on] for record in spool.read(rows)),
-                embed=options.load_embedder(backend, model).embed if semantic else None,
-            )
+        verdicts = dedup.judge(
+            running(),
+            read=lambda rows: (record[on] for record in spool.read(rows)),
+            embed=options.load_embedder(backend, model).embed if semantic else None,
+        )
         stages = count_stages(verdicts, [how for how in HOWS if getattr(asked, how) is not None])
         for stage in stages:
             left = stage.seen - stage.removed
@@ -165,4 +167,5 @@ def main(
         dry_run=dry_run,
         quiet=quiet,
     )
-    return run_barrier(run, flow, work, check=partial(check_text, key=on), look=look).code
+    with closing:
+        return run_barrier(run, flow, work, check=partial(check_text, key=on), look=look).code
