@@ -52,6 +52,8 @@ class Ray:
                 self._join(address)
         cores = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self.workers = min(workers or cores, cores)
+        nodes = sum(node["Alive"] for node in self._ray.nodes())
+        log.info("Ray works on %d nodes, %d calls at once", nodes, self.workers)
         self._call = self._ray.remote(_call_alone)
         self._stdout.__enter__()
 
