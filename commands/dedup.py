@@ -14,13 +14,14 @@ each that went: for whom, how, and how close.
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from megastyle_cli import options
-from megastyle_cli.choices import DedupPreset, ExactText, GramOf
+from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
 
 if TYPE_CHECKING:
     from megastyle_cli.stream.progress import Tally
@@ -87,6 +88,34 @@ def main(
             show_default=False,
         ),
     ] = None,
+    embedder: Annotated[
+        EmbedderRung | None,
+        typer.Option(
+            metavar="static|verified|sentence",
+            help="Token vectors, those checked by a sentence model, or that alone;"
+            " default: static, or sentence with --model or --preset nemo.",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep embeddings here, for cluster too.", show_default=False
+        ),
+    ] = None,
+    keep: Annotated[
+        Keep,
+        typer.Option(
+            metavar="first|longest|hard|easy",
+            help="Which of the like stays: hard is farthest from its cluster's centroid.",
+        ),
+    ] = "first",
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the stages and largest groups.", show_default=False
+        ),
+    ] = None,
     rejected: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Where the dropped records go.", show_default=False),
@@ -107,15 +136,24 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.record import Run, check_text
+    from megastyle_cli.steps.akin import Texts
     from megastyle_cli.steps.dedup import HOWS, Dedup, chosen, count_stages
-    from megastyle_cli.steps.verdicts import kept_records, rejected_records
-    from megastyle_cli.stream.job import Flow, refuse_side_output, run_barrier, write_all
+    from megastyle_cli.steps.verdicts import kept_records, rejected_records, told_report
+    from megastyle_cli.stream.job import (
+        Flow,
+        refuse_side_output,
+        run_barrier,
+        write_all,
+        write_report,
+    )
+    from megastyle_cli.stream.progress import peak_bytes
 
-    if rejected is not None:
-        refuse_side_output(rejected, output, overwrite=overwrite)
+    for side in (rejected, report):
+        if side is not None:
+            refuse_side_output(str(side), output, overwrite=overwrite)
     named = options.inputs_or_stdin(inputs, context)
     opened = options.open_engine(engine, workers, named)
-    backend = options.embedder(backend, model)
+    rung, models = options.rung(embedder, backend, model, is_nemo=preset == "nemo")
     asked = chosen(
         preset or ("contents" if on == "content" else "styles"),
         exact=exact,
@@ -126,30 +164,40 @@ def main(
         ngram_of=ngram_of,
         semantic=semantic,
         semantic_threshold=semantic_threshold,
+        embedder=rung,
+        keep=keep,
     )
-    told = {"on": on, **asked.told(), **({"embedder": [backend, model]} if semantic else {})}
+    told = {"on": on, **asked.told(), "embedder": models if semantic else None}
     run = Run("dedup", told, __version__)
     facts = {"run": run.key, "on": on}
     dedup = Dedup(asked)
-
     closing = ExitStack()
-    running = cache(lambda: closing.enter_context(opened()))  # once, and not before it is needed
+    running = lru_cache(lambda: closing.enter_context(opened()))  # once, when it is needed
 
     def look(records: "Iterator[dict[str, Any]]") -> None:
         dedup.digest((record[on] for record in records), running())
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any]]:
+        embeds = [_embed(*named, cache, closing) for named in models] if semantic else []
         verdicts = dedup.judge(
             running(),
-            read=lambda rows: (record[on] for record in spool.read(rows)),
-            embed=options.load_embedder(backend, model).embed if semantic else None,
+            Texts(
+                read=lambda rows: (record[on] for record in spool.read(rows)),
+                ids=lambda: (record["id"] for record in spool.read()),
+                embeds=embeds,
+            ),
         )
         stages = count_stages(verdicts, [how for how in HOWS if getattr(asked, how) is not None])
         for stage in stages:
-            left = stage.seen - stage.removed
-            tally.measured[stage.how] = {"in": stage.seen, "out": left}
+            tally.measured[stage.how] = {
+                **{"in": stage.seen, "out": stage.seen - stage.removed},
+                "seconds": round(dedup.seconds[stage.how], 3),
+            }
+        tally.measured["peak_bytes"] = peak_bytes()
         removed = " \u00b7 ".join(f"{s.how} {s.removed:,}" for s in stages)
         tally.remarks.append(f"removed: {removed or 'nothing, no measure was asked for'}")
+        if report is not None:
+            write_report(report, told_report(verdicts, stages, spool.read, on))
         if rejected is not None:
             keepers = (record["id"] for record in spool.read(verdicts.keepers()))
             gone = rejected_records(spool.read(verdicts.gone()), keepers, verdicts, **facts)
@@ -169,3 +217,11 @@ def main(
     )
     with closing:
         return run_barrier(run, flow, work, check=partial(check_text, key=on), look=look).code
+
+
+def _embed(backend: str, model: str | None, cache: Path | None, closing: ExitStack) -> Any:
+    """The embedder meant, what it made before taken from `cache`."""
+    from megastyle_cli.stream.embeddings import kept
+
+    loaded = options.load_embedder(backend, model)
+    return kept(loaded.embed, f"{backend} {loaded.name}", cache, closing)

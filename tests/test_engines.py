@@ -11,9 +11,20 @@ import pytest
 from tests.conftest import Runner, jsonl
 
 JOB = Path(__file__).parents[1] / "examples" / "slurm" / "dedup_ray.sbatch"
-WORDS = (
-    "dim soft bold flat warm pale raw calm ink wash line glow edge grain paper light haze".split()
-)
+WORDS = [
+    "dim",
+    "soft",
+    "bold",
+    "flat",
+    "warm",
+    "raw",
+    "ink",
+    "wash",
+    "line",
+    "glow",
+    "edge",
+    "grain",
+]
 
 
 def prompts(folder: Path, count: int) -> Path:

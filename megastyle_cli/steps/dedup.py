@@ -8,7 +8,8 @@ NeMo-Curator (exact, MinHash, embeddings), which joins by chains and verifies no
 Texts come in blocks and are not held: of each distinct one, its key, its grams and its bands are.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal
@@ -16,12 +17,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.choices import DedupPreset, ExactText, GramOf
+from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
 from megastyle_cli.engines.engine import Engine
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.steps.akin import Akin, Embed, SemanticOptions, Texts, distances_to_centroid
 from megastyle_cli.steps.keyset import KeySet
 from megastyle_cli.steps.minhash import SKETCH, band_keys, hash_functions, sketches
-from megastyle_cli.steps.neighbors import Pairs, closest_cosines, neighbors
-from megastyle_cli.steps.settle import Links, Sets, buckets, no_links, settle, shared_keys
+from megastyle_cli.steps.settle import Sets, buckets, no_links, settle, shared_keys
 from megastyle_cli.steps.shingles import (
     gram_sets,
     keys_of,
@@ -30,8 +32,6 @@ from megastyle_cli.steps.shingles import (
 )
 
 Array = npt.NDArray[Any]
-Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
-Read = Callable[[Array], Iterator[str]]  # the texts at these rows
 How = Literal["exact", "near", "semantic"]
 HOWS: tuple[How, ...] = ("exact", "near", "semantic")  # the order they are tried in
 
@@ -56,39 +56,30 @@ class NearOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SemanticOptions:
-    """The cosine from which two texts mean the same; what is right depends on the embedder.
-
-    The default is for the static embedder, where sentences of one template that differ in one
-    attribute reach 0.983; free captions bear 0.86, and MiniLM 0.95 on them (ours, measured).
-    """
-
-    threshold: float = 0.99
-
-
-@dataclass(frozen=True, kw_only=True)
 class Options:
     """The measures asked for; None for one that is not."""
 
     exact: ExactText | None = "normalized"
     near: NearOptions | None = None
     semantic: SemanticOptions | None = None
+    keep: Keep = "first"
 
     def told(self) -> dict[str, Any]:
         """All that can change a verdict, as options of a run."""
         return asdict(self)
 
 
-# exact, near and semantic of each; `nemo` has the numbers of NeMo-Curator 1.x
-PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions, SemanticOptions]] = {
-    "styles": ("normalized", NearOptions(), SemanticOptions()),
-    "contents": ("normalized", NearOptions(threshold=0.75, ngram=2), SemanticOptions()),
+# exact and near of each; `nemo` has the numbers of NeMo-Curator 1.x
+PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions]] = {
+    "styles": ("normalized", NearOptions()),
+    "contents": ("normalized", NearOptions(threshold=0.75, ngram=2)),
     "nemo": (
         "raw",
         NearOptions(threshold=0.0, ngram=24, of="characters", bands=20, band_rows=13, seed=42),
-        SemanticOptions(threshold=0.99),
     ),
 }
+# least cosine of each rung of the ladder of embedders
+THRESHOLDS: dict[EmbedderRung, float] = {"static": 0.99, "verified": 0.95, "sentence": 0.95}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,17 +208,30 @@ def chosen(
     ngram_of: GramOf | None,
     semantic: bool,
     semantic_threshold: float | None,
+    embedder: EmbedderRung,
+    keep: Keep,
 ) -> Options:
-    """The preset's values, but for those that are given."""
-    text, nearly, akin = PRESETS[preset]
+    """The preset's values, but for those that are given.
+
+    Raises MegastyleError if `keep` asks for vectors that nothing makes.
+    """
+    if keep in ("hard", "easy") and not semantic:
+        raise MegastyleError(
+            f"--keep {keep} ranks by embeddings, and --no-semantic makes none",
+            hint="leave out one of them",
+        )
+    text, nearly = PRESETS[preset]
     given = {"threshold": near_threshold, "ngram": ngram, "of": ngram_of}
     nearly = replace(nearly, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    if semantic_threshold is not None:
-        akin = replace(akin, threshold=semantic_threshold)
+    least = semantic_threshold
+    if least is None:
+        least = 0.99 if preset == "nemo" else THRESHOLDS[embedder]
+    akin = SemanticOptions(threshold=least, is_verified=embedder == "verified")
     return Options(
         exact=(exact_text or text) if exact else None,
         near=nearly if near else None,
         semantic=akin if semantic else None,
+        keep=keep,
     )
 
 
@@ -237,9 +241,11 @@ class Dedup:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.digested = Digested()
+        self.seconds = dict.fromkeys(HOWS, 0.0)  # near's n-grams are made while exact's keys are
 
     def digest(self, texts: Iterable[str], engine: Engine) -> None:
         """Draws all texts and keeps what the measures need of them."""
+        started = time.perf_counter()
         options, known = self.options, KeySet()
         for block in engine.map(digest, _blocks(texts), options.exact, options.near):
             if options.exact:
@@ -248,14 +254,11 @@ class Dedup:
                 start = self.digested.num_texts
                 numbers = np.arange(start, start + len(block.keys), dtype=np.int32)
             self.digested.add(block, numbers)
+        self.seconds["exact"] = time.perf_counter() - started
 
-    def judge(self, engine: Engine, *, read: Read, embed: Embed | None) -> Verdicts:
-        """What becomes of every record. `read` and `embed` are needed for `semantic` only.
-
-        `embed` gives unit rows (n, d), each depending on its text alone.
-        """
-        near, semantic = self.options.near, self.options.semantic
-        return judge(self.digested, engine, near=near, semantic=semantic, embed=embed, read=read)
+    def judge(self, engine: Engine, texts: Texts) -> Verdicts:
+        """What becomes of every record."""
+        return judge(self.digested, self.options, engine, texts, self.seconds)
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -267,20 +270,17 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
 def find_duplicates(
     texts: Sequence[str],
     engine: Engine,
+    options: Options,
     *,
-    exact: ExactText | None = "normalized",
-    near: NearOptions | None = None,
-    semantic: SemanticOptions | None = None,
-    embed: Embed | None = None,
-) -> list[Duplicate]:
-    """The duplicates among `texts` in memory, each with the first kept text close enough to it."""
-    dedup = Dedup(Options(exact=exact, near=near, semantic=semantic))
+    ids: Sequence[str] | None = None,
+    embeds: Sequence[Embed] = (),
+) -> Verdicts:
+    """What becomes of `texts` in memory; without `ids` their numbers are."""
+    dedup = Dedup(options)
     dedup.digest(texts, engine)
-
-    def read(rows: Array) -> Iterator[str]:
-        return (texts[row] for row in rows.tolist())
-
-    return list(dedup.judge(engine, read=read, embed=embed))
+    names = ids or [f"{row:012}" for row in range(len(texts))]
+    read = Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: names, embeds)
+    return dedup.judge(engine, read)
 
 
 def digest(texts: Sequence[str], exact: ExactText | None, near: NearOptions | None) -> Digest:
@@ -301,38 +301,69 @@ def digest(texts: Sequence[str], exact: ExactText | None, near: NearOptions | No
 
 def judge(
     digested: Digested,
+    options: Options,
     engine: Engine,
-    *,
-    near: NearOptions | None,
-    semantic: SemanticOptions | None,
-    embed: Embed | None,
-    read: Read,
+    texts: Texts,
+    seconds: dict[How, float],
 ) -> Verdicts:
-    """What becomes of every record. `read` and `embed` are needed for `semantic` only.
-
-    `embed` gives unit rows (n, d), each depending on its text alone.
-    """
+    """What becomes of every record; `texts` reads only what the measures ask for."""
+    started = time.perf_counter()
+    near, semantic = options.near, options.semantic
     number = _joined(digested.numbers, np.int32)
-    rows = _joined(digested.rows, np.int64)
+    rows = _representatives(digested, number, options.keep, texts)
     links = no_links(digested.num_texts)
     if near is not None:
         shared = list(engine.map(shared_keys, digested.band_keys()))
         links = buckets(shared, digested.num_texts)
         del shared
     sets = digested.sets()
-    order = np.arange(digested.num_texts, dtype=np.int32)
-    threshold = near.threshold if near else 1.0
-    akin = _Akin(digested.num_texts, semantic.threshold if semantic else 2.0)
+    akin = Akin(digested.num_texts, semantic or SemanticOptions(), texts, rows, engine)
+    order = _order(digested, rows, options.keep, texts, akin)
     while True:
+        threshold = near.threshold if near else 1.0
         how, of, score = settle(order, sets, links, threshold, akin.links(order))
-        if semantic is None:
-            break
-        assert embed is not None, "semantic needs embed"
-        waiting = order[(how == 0) & ~akin.is_met[order]]
-        if len(waiting) == 0 and not akin.look_further(order, how):
-            break
-        akin.meet(waiting, _embedded(waiting, rows, read, embed), engine)
-    return _of_records(number, rows, order, how, of, score)
+        if seconds["near"] == 0.0:
+            seconds["near"] = time.perf_counter() - started
+        if semantic is None or not akin.meet(order[how == 0], order):
+            seconds["semantic"] = time.perf_counter() - started - seconds["near"]
+            return _of_records(number, rows, order, how, of, score)
+
+
+def _representatives(digested: Digested, number: Array, keep: Keep, texts: Texts) -> Array:
+    """(u,) the record that stands for each text: its first, its longest, or that of least id."""
+    if keep == "first":
+        return _joined(digested.rows, np.int64)
+    by_id = _ranks(texts.ids())
+    length = _joined(digested.lengths, np.int32) if keep == "longest" else np.zeros_like(by_id)
+    order = np.lexsort((by_id, -length, number))
+    _, first = np.unique(number[order], return_index=True)
+    return order[first]
+
+
+def _order(digested: Digested, rows: Array, keep: Keep, texts: Texts, akin: Akin) -> Array:
+    """(u,) texts in the order they are tried."""
+    if keep == "first":
+        return np.arange(len(rows), dtype=np.int32)
+    by_id = _ranks(texts.ids())[rows]
+    if keep == "longest":
+        first = -_joined(digested.lengths, np.int32)[rows].astype(np.float64)
+    elif len(rows):
+        canonical = np.argsort(by_id).astype(np.int32)
+        akin.meet(canonical, canonical)
+        first = np.empty(len(rows))
+        first[canonical] = distances_to_centroid(akin.vectors) * (-1 if keep == "hard" else 1)
+    else:
+        first = np.empty(0)
+    order: Array = np.lexsort((by_id, first)).astype(np.int32)
+    return order
+
+
+def _ranks(ids: Iterable[str]) -> Array:
+    """(n,) the place of each id among all of them; equal ones as they come."""
+    listed = list(ids)
+    ranks = np.empty(len(listed), np.int64)
+    ranks[sorted(range(len(listed)), key=listed.__getitem__)] = np.arange(len(listed))
+    return ranks
 
 
 def count_stages(verdicts: Verdicts, hows: Iterable[How]) -> list[StageCount]:
@@ -352,72 +383,6 @@ def count_stages(verdicts: Verdicts, hows: Iterable[How]) -> list[StageCount]:
         )
         seen -= len(gone)
     return counts
-
-
-class _Akin:
-    """The texts met by their vectors, and which of them are close."""
-
-    def __init__(self, n: int, threshold: float) -> None:
-        self.threshold = threshold
-        self.is_met = np.zeros(n, bool)
-        self.texts = np.empty(0, np.int32)  # in the order met
-        self.vectors = np.empty((0, 0), np.float32)  # theirs
-        self.is_cut = np.empty(0, bool)  # whether a text has neighbours that it does not name
-        self.pairs: list[tuple[Array, Array, Array]] = []
-
-    def meet(self, texts: Array, vectors: Array, engine: Engine) -> None:
-        """Compare these with each other and with all met before."""
-        if len(texts) == 0:
-            return
-        before = len(self.texts)
-        self.is_met[texts] = True
-        self.texts = np.append(self.texts, texts)
-        self.vectors = np.concatenate([self.vectors, vectors]) if before else vectors
-        found: Pairs = neighbors(self.vectors, before, self.threshold, engine)
-        self.is_cut = np.append(self.is_cut, found.is_cut)
-        self.pairs.append((self.texts[found.one], self.texts[found.two], found.score))
-
-    def look_further(self, order: Array, how: Array) -> bool:
-        """Whether a text that stays is close to one that stays before it, which it did not name."""
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        at = place[self.texts]
-        stays = how[at] == 0
-        news = []
-        for row in np.flatnonzero(self.is_cut & stays):
-            bank = np.flatnonzero(stays & (at < at[row]))
-            cosines = closest_cosines(self.vectors[row], self.vectors[bank])
-            hits = np.flatnonzero(cosines >= self.threshold)
-            if len(hits):
-                hit = hits[np.argmin(at[bank[hits]])]
-                news.append((self.texts[row], self.texts[bank[hit]], cosines[hit]))
-        if news:
-            one, two, score = zip(*news, strict=True)
-            self.pairs.append((np.array(one), np.array(two), np.array(score)))
-        return bool(news)
-
-    def links(self, order: Array) -> Links:
-        """Each text linked to the close ones tried before it, in the order tried."""
-        n = len(self.is_met)
-        if not self.pairs:
-            return no_links(n)
-        one, two, score = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))
-        place = np.empty(n, np.int64)
-        place[order] = np.arange(n)
-        later = np.where(place[one] > place[two], one, two)
-        earlier = np.where(place[one] > place[two], two, one)
-        by = np.lexsort((place[earlier], later))
-        starts = np.zeros(n + 1, np.int64)
-        np.cumsum(np.bincount(later, minlength=n), out=starts[1:])
-        return Links(starts, earlier[by].astype(np.int32), n, score[by])
-
-
-def _embedded(texts: Array, rows: Array, read: Read, embed: Embed) -> Array:
-    blocks = []
-    for start in range(0, len(texts), BLOCK):
-        some = list(read(rows[texts[start : start + BLOCK]]))
-        blocks.append(embed(some))
-    return np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
 
 
 def _of_records(

@@ -46,10 +46,14 @@ def neighbors(vectors: Array, start: int, threshold: float, engine: Engine) -> P
     return Pairs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
-def closest_cosines(row: Array, bank: Array) -> Array:
-    """(n,) float64: the cosine of unit vector `row` (d,) with each of `bank` (n, d)."""
-    cosines: Array = np.round(bank.astype(np.float64) @ row.astype(np.float64), 6)
-    return np.minimum(cosines, 1.0)
+def cosines_of(vectors: Array, one: Array, bank: Array, two: Array) -> Array:
+    """(m,) float64: the cosines of unit rows `vectors[one]` and `bank[two]`, to six places."""
+    cosines = np.empty(len(one))
+    for start in range(0, len(one), _BANK):
+        some = slice(start, start + _BANK)
+        pair = vectors[one[some]].astype(np.float64), bank[two[some]].astype(np.float64)
+        cosines[some] = np.einsum("nd,nd->n", *pair)
+    return np.minimum(np.round(cosines, 6), 1.0)
 
 
 def _neighbors_of(
@@ -60,10 +64,7 @@ def _neighbors_of(
     counts = np.zeros(len(queries), np.int64)
     parts = []
     for one, two in _close(queries, low, vectors, threshold - _SLACK):
-        cosines = np.einsum(
-            "nd,nd->n", queries[one].astype(np.float64), vectors[two].astype(np.float64)
-        )
-        score = np.minimum(np.round(cosines, 6), 1.0)
+        score = cosines_of(queries, one, vectors, two)
         good = score >= threshold
         one, two, score = one[good], two[good], score[good]
         # one is ascending: the how-manieth neighbour of its row each of these is

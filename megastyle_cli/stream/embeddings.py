@@ -9,6 +9,7 @@ disk, mapped; memory holds 24 bytes a text.
 import os
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,11 @@ class EmbeddingCache:
                 os.fsync(file.fileno())
             unfinished.replace(final)
         self._new_keys, self._new_rows = [], []
+
+
+def kept(embed: Embed, model: str, folder: Path | None, closing: ExitStack) -> Embed:
+    """`embed`, its rows kept in `folder` if one is named; the last ones when `closing` ends."""
+    return embed if folder is None else closing.enter_context(EmbeddingCache(folder, model, embed))
 
 
 def _key(text: str) -> bytes:

@@ -1,5 +1,6 @@
 """What all commands do around their step: open, loop or read everything, count, speak, exit."""
 
+import json
 import logging
 import os
 from collections import Counter, deque
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from megastyle_cli.errors import (
     DONE,
@@ -18,7 +20,7 @@ from megastyle_cli.errors import (
     MegastyleError,
 )
 from megastyle_cli.record import Failure, Record, Run, Step
-from megastyle_cli.stream.files import done_ids
+from megastyle_cli.stream.files import done_ids, write_atomically
 from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.places import Places, partial, places
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
@@ -192,6 +194,11 @@ def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bo
         for record in records:
             sink.write(record)
         sink.commit()
+
+
+def write_report(path: Path, facts: dict[str, Any]) -> None:
+    """A report as JSON, whole or not at all."""
+    write_atomically(path, json.dumps(facts, indent=1) + "\n")
 
 
 def refuse_side_output(name: str, output: str, *, overwrite: bool) -> None:

@@ -102,13 +102,14 @@ def _slowly(line: bytes, origin: str) -> Record | Failure:
 def _is_plain(value: Any) -> bool:
     """Whether orjson writes it as json does: a very small or large number it spells otherwise."""
     kind = type(value)
-    if kind in _WRITTEN_ALIKE:
-        return True
     if kind is dict:
-        return all(type(each) in _WRITTEN_ALIKE or _is_plain(each) for each in value.values())
+        values = value.values()
+        return _WRITTEN_ALIKE.issuperset(map(type, values)) or all(map(_is_plain, values))
     if kind is list:
-        return all(_is_plain(each) for each in value)
-    return kind is float and (value == 0.0 or 1e-4 <= abs(value) < 1e16)
+        return _WRITTEN_ALIKE.issuperset(map(type, value)) or all(map(_is_plain, value))
+    if kind is float:
+        return bool(value == 0.0 or 1e-4 <= abs(value) < 1e16)
+    return kind in _WRITTEN_ALIKE
 
 
 def _held_to_the_end(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from megastyle_cli.steps import dedup, neighbors
 from megastyle_cli.steps.dedup import (
     Duplicate,
     NearOptions,
+    Options,
     SemanticOptions,
     Verdicts,
     count_stages,
@@ -41,8 +42,12 @@ ODD = [
 ]
 
 
-def find_duplicates(texts: list[str], workers: int = 1, **options) -> list[Duplicate]:
-    return dedup.find_duplicates(texts, Local(workers), **options)
+def find_duplicates(
+    texts: list[str], workers: int = 1, *, embed=None, ids=None, **options
+) -> list[Duplicate]:
+    asked = Options(**options)
+    embeds = [embed] if embed else []
+    return list(dedup.find_duplicates(texts, Local(workers), asked, ids=ids, embeds=embeds))
 
 
 def prompts(count: int, seed: int) -> list[str]:
