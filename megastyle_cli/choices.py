@@ -4,4 +4,7 @@ from typing import Literal
 
 Kind = Literal["style", "content", "both"]
 Schema = Literal["v1", "v2"]
+DedupPreset = Literal["styles", "contents", "nemo"]
+GramOf = Literal["words", "characters"]
+ExactText = Literal["normalized", "raw"]
 Shell = Literal["bash", "zsh", "fish"]

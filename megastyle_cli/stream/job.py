@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -109,18 +109,24 @@ def run_job(
     return _concluded(flow, tally, sink, code)
 
 
+def _draw(records: Iterable[Record]) -> None:
+    deque(records, maxlen=0)
+
+
 def run_barrier(
     run: Run,
     flow: Flow,
     work: Callable[[Spool, Tally], Iterator[Record | Failure]],
     *,
     check: Callable[[Record], None] = lambda record: None,
+    look: Callable[[Iterator[Record]], None] = _draw,
     line: Callable[[Record], bytes] = dump_line,
 ) -> Done:
     """A command that reads everything before it writes: `work` gets the records, gives the results.
 
-    `check` raises BadRecord for a record that the work cannot use, `line` says how a record is
-    written. A signal or an error leaves what stood there before.
+    `check` raises BadRecord for a record that the work cannot use, `look` draws all others while
+    they are read, `line` says how a record is written. A signal or an error leaves what stood there
+    before.
     """
     if refine_by_rank(Shard()) != Shard():
         raise MegastyleError(
@@ -141,14 +147,7 @@ def run_barrier(
     ):
         sink.kept = [] if flow.keep and where.final is None else None
         log.info("%s reads its input", run.command)
-        for batch in batches(found, 1024):
-            for result in (_checked(found_one, check) for found_one in batch):
-                tally.add(result)
-                if isinstance(result, Failure):
-                    sink.write(result)
-                else:
-                    spool.add(result)
-            progress.show()
+        look(_spooled(found, check, spool, sink, tally, progress))
         tally.written = 0
         for result in work(spool, tally):
             sink.write(result)
@@ -159,6 +158,26 @@ def run_barrier(
         sink.commit()
     code = DONE if may_fail(tally.num_failed, tally.read) else TOO_MANY_FAILURES
     return _concluded(flow, tally, sink, code)
+
+
+def _spooled(
+    found: Iterable[Record | Failure],
+    check: Callable[[Record], None],
+    spool: Spool,
+    sink: Sink,
+    tally: Tally,
+    progress: Progress,
+) -> Iterator[Record]:
+    """The good records, once they are kept; failures go to the errors file."""
+    for batch in batches(found, 1024):
+        for result in (_checked(found_one, check) for found_one in batch):
+            tally.add(result)
+            if isinstance(result, Failure):
+                sink.write(result)
+            else:
+                spool.add(result)
+                yield result
+        progress.show()
 
 
 def _records(flow: Flow) -> Iterator[Record | Failure]:

@@ -6,17 +6,17 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from megastyle_cli.engines.local import Local
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
-from megastyle_cli.steps import dedup
+from megastyle_cli.steps import dedup, neighbors
 from megastyle_cli.steps.dedup import (
     Duplicate,
     NearOptions,
     SemanticOptions,
+    Verdicts,
     count_stages,
-    find_duplicates,
-    gram_sets,
-    normalized,
 )
+from megastyle_cli.steps.shingles import gram_sets, normalized, normalized_buffer
 
 WORDS = [a + b for a in "bcdfghklmn" for b in ("alo", "eru", "ita", "omi", "unda", "ysto")]
 ODD = [
@@ -39,6 +39,10 @@ ODD = [
     "x" * 5000,
     "word " * 3000,
 ]
+
+
+def find_duplicates(texts: list[str], workers: int = 1, **options) -> list[Duplicate]:
+    return dedup.find_duplicates(texts, Local(workers), **options)
 
 
 def prompts(count: int, seed: int) -> list[str]:
@@ -86,9 +90,9 @@ def first_kept(count, similarity, threshold) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("ngram", [1, 2, 3])
 def test_near_duplicates_equal_the_rule_applied_to_all_pairs(ngram):
     texts = prompts(400, seed=ngram)
-    near = NearOptions(ngram=ngram)
+    near = NearOptions(threshold=0.75, ngram=ngram, bands=200, band_rows=3)
 
-    found = find_duplicates(texts, exact=False, near=near)
+    found = find_duplicates(texts, exact=None, near=near)
 
     expected = first_kept(
         len(texts), lambda a, b: jaccard(texts[a], texts[b], ngram), near.threshold
@@ -130,7 +134,7 @@ def test_every_keeper_is_kept_earlier_and_close_enough_when_all_three_are_on():
     found = find_duplicates(texts, near=near, semantic=semantic, embed=embed)
 
     gone = {one.row for one in found}
-    vectors = embed([normalized(text) for text in texts])
+    vectors = embed(texts[:1500] + texts[:1500:3])  # a copy meets the end of its first
     assert {one.how for one in found} == {"exact", "near", "semantic"}
     for one in found:
         assert one.of not in gone
@@ -150,9 +154,11 @@ def test_where_blocks_end_changes_nothing(monkeypatch):
     options = {"near": NearOptions(), "semantic": SemanticOptions(threshold=0.9)}
     whole = find_duplicates(texts, embed=StaticEmbedder().embed, **options)
 
-    monkeypatch.setattr(dedup, "_BLOCK", 7)
+    monkeypatch.setattr(dedup, "BLOCK", 7)
+    monkeypatch.setattr(neighbors, "BLOCK", 5)
+    monkeypatch.setattr(neighbors, "_BANK", 11)
 
-    assert find_duplicates(texts, embed=StaticEmbedder().embed, **options) == whole
+    assert find_duplicates(texts, 3, embed=StaticEmbedder().embed, **options) == whole
     assert {one.how for one in whole} == {"exact", "near", "semantic"}
 
 
@@ -240,8 +246,8 @@ def test_no_texts_have_no_duplicates():
 
 
 def test_every_text_has_a_gram_and_its_hashes_do_not_depend_on_the_others():
-    hashes, starts = gram_sets(ODD, 3)
-    alone = [gram_sets([text], 3)[0] for text in ODD]
+    hashes, starts = gram_sets(normalized_buffer(ODD), 3)
+    alone = [gram_sets(normalized_buffer([text]), 3)[0] for text in ODD]
 
     assert (np.diff(starts) > 0).all()
     for row, own in enumerate(alone):
@@ -263,13 +269,14 @@ def test_a_sentence_that_differs_in_one_attribute_does_not_mean_the_same():
 
 
 def test_stages_see_what_the_one_before_left_and_show_their_least_alike_pair():
-    found = [
-        Duplicate(row=1, of=0, how="exact", score=1.0),
-        Duplicate(row=3, of=0, how="near", score=0.9),
-        Duplicate(row=4, of=2, how="near", score=0.8),
-    ]
+    verdicts = Verdicts(
+        how=np.array([0, 1, 0, 2, 2, 0, 0, 0, 0, 0]),
+        of=np.array([0, 0, 2, 0, 2, 5, 6, 7, 8, 9]),
+        score=np.array([1, 1, 1, 0.9, 0.8, 1, 1, 1, 1, 1]),
+    )
+    found = list(verdicts)
 
-    exact, near, semantic = count_stages(found, 10, ["exact", "near", "semantic"])
+    exact, near, semantic = count_stages(verdicts, ["exact", "near", "semantic"])
 
     assert (exact.seen, exact.removed, exact.example) == (10, 1, found[0])
     assert (near.seen, near.removed, near.example) == (9, 2, found[2])
