@@ -106,8 +106,8 @@ def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:
         return record
     renamed = dict(record)
     for key in PICTURE_KEYS:
-        if isinstance(name := renamed.get(key), str):
-            renamed[key] = rename(name)
+        if key in renamed and isinstance(renamed[key], str):
+            renamed[key] = rename(renamed[key])
     neighbors = renamed.get("neighbors")
     if isinstance(neighbors, list):
         renamed["neighbors"] = [
