@@ -104,10 +104,10 @@ def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:
     """`record` with every picture name, its neighbours' too, put through `rename`."""
     if _NAMING.isdisjoint(record):
         return record
-    renamed = {
-        key: rename(value) if key in PICTURE_KEYS and isinstance(value, str) else value
-        for key, value in record.items()
-    }
+    renamed = dict(record)
+    for key in PICTURE_KEYS:
+        if key in renamed and isinstance(renamed[key], str):
+            renamed[key] = rename(renamed[key])
     neighbors = renamed.get("neighbors")
     if isinstance(neighbors, list):
         renamed["neighbors"] = [

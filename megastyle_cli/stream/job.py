@@ -22,6 +22,7 @@ from megastyle_cli.errors import (
 from megastyle_cli.record import Failure, Record, Run, Step
 from megastyle_cli.stream.files import done_ids, write_atomically
 from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.packed import Packed
 from megastyle_cli.stream.places import Places, partial, places
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
@@ -239,13 +240,25 @@ def _checked(result: Record | Failure, check: Callable[[Record], None]) -> Recor
 
 
 def read_side_input(inputs: list[str], check: Callable[[Record], None]) -> list[Record]:
-    """A second input that must be whole, such as the contents of `pair`: a failure ends us."""
-    records: list[Record] = []
+    """A second input that must be whole, such as a reference set: a failure ends us."""
+    return list(_side_input(inputs, check))
+
+
+def pack_side_input(inputs: list[str], check: Callable[[Record], None]) -> Packed:
+    """As `read_side_input`, where there may be millions; of records of one id only the first."""
+    records, seen = Packed(), set[str]()
+    for record in _side_input(inputs, check):
+        if record["id"] not in seen:
+            seen.add(record["id"])
+            records.append(record)
+    return records
+
+
+def _side_input(inputs: list[str], check: Callable[[Record], None]) -> Iterator[Record]:
     for found in (_checked(result, check) for result in read_records(inputs)):
         if isinstance(found, Failure):
             raise MegastyleError(found.message, hint="mend it or leave it out")
-        records.append(found)
-    return records
+        yield found
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from math import isfinite
@@ -21,6 +22,13 @@ SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in OPENERS))
 _WRITTEN_ALIKE = frozenset((str, int, bool, type(None)))
 _DIGITS_ALIKE = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _LONG_NUMBER = b"0" * 19
+_EXPONENT = re.compile(rb"e-?[0-9]+[,}\]]")  # from the e on: that is the quickest to look for
+_AS_JSON = (
+    orjson.OPT_APPEND_NEWLINE
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
 
 
 def is_jsonl(name: str) -> bool:
@@ -34,11 +42,13 @@ def dump_line(record: Record) -> bytes:
     Lone surrogates, which stand for bytes of a file name that is not UTF-8, are escaped: the line
     stays valid and the name comes back byte for byte. Raises ValueError on NaN and Infinity.
     """
-    if _is_plain(record):
-        try:
-            return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-        except TypeError:  # a lone surrogate, or a number of more than 64 bits
-            pass
+    try:
+        line = orjson.dumps(record, option=_AS_JSON)
+        # what json spells otherwise, or refuses: NaN, which orjson makes null
+        if not (b"null" in line or _EXPONENT.search(line)) or _is_plain(record):
+            return line
+    except TypeError:  # a lone surrogate, or a number of more than 64 bits
+        pass
     try:
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode() + b"\n"
