@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Runner, jsonl
 
 JOB = Path(__file__).parents[1] / "examples" / "slurm" / "dedup_ray.sbatch"
-WORDS = [
+WORDS = ["dim", "soft", "bold", "flat", "warm", "raw", "ink", "wash", "line", "glow", "edge"]
     "dim",
     "soft",
     "bold",
@@ -115,8 +115,9 @@ wait
 echo ended >> step
 """
 IDLE_SRUN = """#!/usr/bin/env bash
-trap 'kill $!; echo ended >> step' TERM
 sleep 600 &
+trap 'kill $!; echo ended >> step' TERM
+touch started
 wait
 """
 
@@ -173,7 +174,9 @@ def test_the_slurm_job_works_on_both_nodes_and_ends_them(gallery: Path, megastyl
 
 @pytest.mark.parametrize("code", [0, 2, 3])
 def test_the_slurm_job_ends_as_its_command_does(code: int, gallery: Path) -> None:
-    job = submitted(gallery, srun=IDLE_SRUN, python="exit 0", megastyle=f"exit {code}")
+    started = "until [ -e started ]; do sleep 0.1; done"
+
+    job = submitted(gallery, srun=IDLE_SRUN, python=started, megastyle=f"exit {code}")
 
     assert job.returncode == code
     assert (gallery.parent / "step").read_text() == "ended\n"
