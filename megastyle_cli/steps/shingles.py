@@ -28,6 +28,7 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 _PRIME = np.uint64(0x100000001B3)
+_NO_WORD = np.uint64(0xCBF29CE484222325)  # not 0, or NUL would be a word like no word
 _SEEDS = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
 
 
@@ -167,7 +168,7 @@ def _hash_grams(
     for text in range(len(starts) - 1):
         low, high = starts[text], starts[text + 1]
         count = 0
-        word = np.uint64(0)
+        word = _NO_WORD
         is_open = False
         at = low
         while at < high:
@@ -193,7 +194,7 @@ def _hash_grams(
                 char = ((char & 31) << 6) | (np.int64(data[at + 1]) & 63)
             at += size
             if not by_words:
-                units[count] = _mix(np.uint64(char))
+                units[count] = _mix(np.uint64(char + 1))
                 count += 1
                 continue
             kind = kinds[char]
@@ -204,10 +205,10 @@ def _hash_grams(
             if is_open:
                 units[count] = _mix(word)
                 count += 1
-                word = np.uint64(0)
+                word = _NO_WORD
                 is_open = False
             if kind == _ALONE:
-                units[count] = _mix(np.uint64(char) * _PRIME)
+                units[count] = _mix((_NO_WORD ^ np.uint64(char)) * _PRIME)
                 count += 1
         if is_open:
             units[count] = _mix(word)
