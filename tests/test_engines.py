@@ -12,19 +12,6 @@ from tests.conftest import Runner, jsonl
 
 JOB = Path(__file__).parents[1] / "examples" / "slurm" / "dedup_ray.sbatch"
 WORDS = ["dim", "soft", "bold", "flat", "warm", "raw", "ink", "wash", "line", "glow", "edge"]
-    "dim",
-    "soft",
-    "bold",
-    "flat",
-    "warm",
-    "raw",
-    "ink",
-    "wash",
-    "line",
-    "glow",
-    "edge",
-    "grain",
-]
 
 
 def prompts(folder: Path, count: int) -> Path:

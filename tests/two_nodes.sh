@@ -56,7 +56,7 @@ import random
 import sys
 
 draw = random.Random(7)
-words = [a + " " + b for a in "red dim soft bold flat warm pale deep raw calm".split()
+words = [a + b for a in "red dim soft bold flat warm pale deep raw calm".split()
          for b in "wash line glow edge grain paper ink light stroke field haze tone".split()]
 seen = []
 for row in range(int(sys.argv[1])):

@@ -170,7 +170,8 @@ class Digested:
         is_new = np.zeros(len(numbers), bool)
         is_new[first[np.unique(numbers[first], return_index=True)[1]]] = True
         self.numbers.append(numbers)
-        self.lengths.append(block.lengths)
+        # a copy: under Ray a part of a block holds the whole block in the object store
+        self.lengths.append(block.lengths.copy())
         self.rows.append(np.flatnonzero(is_new) + self.num_records)
         sizes = np.diff(block.starts)
         self.grams.append(block.grams[np.repeat(is_new, sizes)])
