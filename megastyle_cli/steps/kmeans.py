@@ -146,7 +146,8 @@ def _drawn(vectors: Vectors, count: int, rng: np.random.Generator) -> Array:
         best = int(left.sum(axis=0, dtype=np.float64).argmin())
         drawn.append(int(tried[best]))
         apart = left[:, best]
-    return points[drawn]
+    started: Array = points[drawn]
+    return started
 
 
 def _apart(points: Array, others: Array) -> Array:
