@@ -70,6 +70,9 @@ def main(
             metavar="FILE.npy", show_default=False, help="Take the vectors; `row` says which."
         ),
     ] = None,
+    xy: Annotated[
+        bool, typer.Option("--xy", help="Add `x` and `y`: a map on which clusters nest.")
+    ] = False,
     output: options.Output = "-",
     errors: options.Errors = None,
     max_errors: options.MaxErrors = "0",
@@ -117,6 +120,7 @@ def main(
         "members": members,
         "resample": resample,
         "vectors": given.fingerprint if given else None,
+        "xy": xy,
         "seed": seed,
         "backend": backend,
         "model": model,
@@ -141,6 +145,7 @@ def main(
                 members=members,
                 resamplings=resample,
                 identities=identities.numbers(),
+                xy=xy,
             )
             tally.remarks += grouping.remarks
             tally.measured["clusters"] = grouping.sizes

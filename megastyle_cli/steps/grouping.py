@@ -21,6 +21,7 @@ from megastyle_cli.steps.cluster import (
     hierarchical_kmeans,
 )
 from megastyle_cli.steps.kmeans import Rows, Vectors, row_blocks, squared_lengths
+from megastyle_cli.steps.layout import plane
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +40,7 @@ class Grouping:
     rows: list[int]
     unfit: list[int]
     remarks: list[str]
+    xy: Array | None = None  # (n, 2), where a map was asked for
 
     @property
     def assignments(self) -> list[Array]:
@@ -61,6 +63,7 @@ def group(
     members: Members = "random",
     resamplings: int = 0,
     identities: Array | None = None,
+    xy: bool = False,
 ) -> Grouping:
     """Clusters `vectors` (n, d) and chooses `sample` rows evenly (None: all).
 
@@ -73,8 +76,9 @@ def group(
     fit, n = np.flatnonzero(is_fit), int(is_fit.sum())
     wanted = parse_levels(levels, n)
     fitted = fit_levels(wanted, n) if n else wanted
+    points = vectors if n == len(is_fit) else Rows(vectors, fit)
     hierarchy = hierarchical_kmeans(
-        vectors if n == len(is_fit) else Rows(vectors, fit),
+        points,
         fitted,
         seed=seed,
         engine=engine,
@@ -98,6 +102,7 @@ def group(
         rows=fit[rows].tolist(),
         unfit=np.flatnonzero(~is_fit).tolist(),
         remarks=remarks,
+        xy=_placed(plane(points, hierarchy, engine), fit, len(is_fit)) if xy else None,
     )
 
 
@@ -124,6 +129,9 @@ def labelled(
     told: Record = {
         key: int(level[row]) for key, level in zip(keys, grouping.assignments, strict=True)
     }
+    if grouping.xy is not None:
+        x, y = grouping.xy[row].tolist()
+        keys_too = {**keys_too, "x": round(x, 5), "y": round(y, 5)}
     return note({**record, **told, **keys_too}, "cluster", **facts)
 
 
@@ -194,6 +202,12 @@ def _spread(hierarchy: Hierarchy, fit: Array, count: int) -> Hierarchy:
         centroids=hierarchy.centroids,
         objectives=hierarchy.objectives,
     )
+
+
+def _placed(places: Array, fit: Array, count: int) -> Array:
+    placed = np.zeros((count, 2))
+    placed[fit] = places
+    return placed
 
 
 def _clusters_told(hierarchy: Hierarchy) -> str:

@@ -31,9 +31,10 @@ Array = npt.NDArray[Any]
 
 BLOCK_ROWS = 4096
 NEAR = 48  # centroids in the list of a cluster
-CLOSE_CELLS = 3  # cells of centroids that a point looks into in a wide round
-NEIGHBOR_CELLS = 12  # cells that the list of a cluster is drawn from
-ROUNDS = 11
+CELLS = 3  # cells, times the root of the number of clusters
+CLOSE_CELLS = 8  # cells of centroids that a point looks into in a wide round
+NEIGHBOR_CELLS = 40  # cells that the list of a cluster is drawn from
+ROUNDS = 8
 FEW_POINTS, ROUNDS_OF_FEW = 20_000, 24  # they cost nothing
 FEW_CLUSTERS = 256
 PLAIN_ROUNDS = 2  # at the end everyone goes to the nearest centroid
@@ -120,7 +121,7 @@ def kmeans(vectors: Vectors, count: int, *, seed: int, engine: Engine) -> Cluste
         )
     squares = np.concatenate(list(engine.map(squared_lengths, row_blocks(n), vectors)))
     means = np.unique(_drawn(vectors, count, rng), axis=0)  # equal ones would share their points
-    cells = _lloyd(means, round(len(means) ** 0.5), rng)
+    cells = _lloyd(means, min(len(means), round(CELLS * len(means) ** 0.5)), rng)
     return _refine(vectors, squares, _padded(means, min(n, count)), len(means), cells, engine)
 
 
@@ -145,7 +146,8 @@ def _drawn(vectors: Vectors, count: int, rng: np.random.Generator) -> Array:
         best = int(left.sum(axis=0, dtype=np.float64).argmin())
         drawn.append(int(tried[best]))
         apart = left[:, best]
-    return points[drawn]
+    started: Array = points[drawn]
+    return started
 
 
 def _apart(points: Array, others: Array) -> Array:
@@ -160,7 +162,7 @@ def assign(vectors: Vectors, means: Array, *, seed: int, engine: Engine) -> Clus
     n, k = vectors.shape[0], len(means)
     squares = np.concatenate(list(engine.map(squared_lengths, row_blocks(n), vectors)))
     labels, distances = np.zeros(n, np.int64), squares.copy()
-    cells = _lloyd(means, round(k**0.5), np.random.default_rng(seed))
+    cells = _lloyd(means, min(k, round(CELLS * k**0.5)), np.random.default_rng(seed))
     centroids = _weighed(means, np.ones(k, np.int64), plain=True)
     _assign_widely(vectors, squares, labels, distances, centroids, cells, engine)
     near = near_centroids(centroids, cells, NEAR, engine)
@@ -278,7 +280,7 @@ def _nearest_in_cells(
     own_scores = np.einsum("md,md->m", points, centroids.means[own]) - centroids.halves[own]
     distances = squares - 2 * own_scores
     costs = distances * centroids.leave[own]
-    close = _closest(points @ cells.T - _halves(cells), CLOSE_CELLS)  # (m, 3)
+    close = _closest(points @ cells.T - _halves(cells), CLOSE_CELLS)  # (m, 8)
     order = np.argsort(close, axis=None, kind="stable")
     edges = np.searchsorted(close.ravel()[order], np.arange(len(cells) + 1)).tolist()
     for which, (start, stop) in zip(members, pairwise(edges), strict=True):

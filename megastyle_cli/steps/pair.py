@@ -116,7 +116,7 @@ class _Room:
         """Takes an open row that is not in `taken`; None if there is none."""
         if len(self.open) <= 4 * len(taken) + 4:
             others = sorted(set(self.open) - set(taken))
-            row = rng.choice(others) if others else None
+            row: int | None = rng.choice(others) if others else None
         else:
             row = self.open[rng.randrange(len(self.open))]
             while row in taken:
