@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Runner, jsonl
+from tests.conftest import Runner, jsonl, needs_ray
 
 JOB = Path(__file__).parents[1] / "examples" / "slurm" / "dedup_ray.sbatch"
 WORDS = ["dim", "soft", "bold", "flat", "warm", "raw", "ink", "wash", "line", "glow", "edge"]
@@ -19,10 +19,10 @@ def prompts(folder: Path, count: int) -> Path:
     draw = random.Random(0)
     texts: list[str] = []
     for _ in range(count):
-        words = [f"{draw.choice(WORDS)} {draw.choice(WORDS)}" for _ in range(6)]
+        words = [draw.choice(WORDS) + draw.choice(WORDS) for _ in range(12)]
         if texts and draw.random() < 0.3:
             words = draw.choice(texts).split(", ")
-            words[draw.randrange(6)] = draw.choice([words[0], draw.choice(WORDS)])
+            words[draw.randrange(12)] = draw.choice([words[0], draw.choice(WORDS)])
         texts.append(", ".join(words))
     records = [{"id": f"r{row}", "style": text} for row, text in enumerate(texts)]
     return jsonl(folder / "prompts.jsonl", records)
@@ -72,6 +72,7 @@ def test_the_number_of_workers_changes_no_byte(
     assert done[0].stdout == done[1].stdout
 
 
+@needs_ray
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ray_refuses_standard_input(command: str, megastyle: Runner) -> None:
     done = megastyle(command, "-", "--engine", "ray", stdin=b"")
@@ -79,6 +80,7 @@ def test_ray_refuses_standard_input(command: str, megastyle: Runner) -> None:
     assert done.returncode == 2 and b"cannot read standard input" in done.stderr
 
 
+@needs_ray
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ray_refuses_a_launch_of_many_processes(
     command: str, gallery: Path, megastyle: Runner
@@ -138,8 +140,8 @@ def submitted(gallery: Path, **texts: str) -> "subprocess.CompletedProcess[bytes
     )
 
 
+@needs_ray
 def test_the_slurm_job_works_on_both_nodes_and_ends_them(gallery: Path, megastyle: Runner) -> None:
-    pytest.importorskip("ray")
     folder = gallery.parent
     alone = megastyle("dedup", gallery, "--no-semantic", "-o", "alone.jsonl", cwd=folder)
     assert alone.returncode == 0

@@ -15,6 +15,7 @@ import pytest
 
 from megastyle_cli.engines.engine import Engine, load
 from megastyle_cli.errors import MegastyleError
+from tests.conftest import needs_ray
 
 Array = npt.NDArray[np.float32]
 
@@ -161,8 +162,8 @@ with load("ray", 2) as engine:
 """
 
 
+@needs_ray
 def test_a_cluster_of_its_own_is_quiet_and_a_signal_leaves_nothing_of_it(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     env |= {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
     before = set(Path("/tmp").glob("megastyle-ray-*"))
@@ -185,6 +186,7 @@ def _running() -> Iterator[str]:
             yield path.read_text()
 
 
+@needs_ray
 @pytest.mark.parametrize(
     ("address", "words"),
     [
@@ -196,7 +198,6 @@ def _running() -> Iterator[str]:
 def test_an_address_that_does_not_work_is_named(
     address: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ADDRESS", address)
 
     with pytest.raises(MegastyleError, match=words) as raised:
