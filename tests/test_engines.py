@@ -158,7 +158,7 @@ def test_the_slurm_job_works_on_both_nodes_and_ends_them(gallery: Path, megastyl
     assert b"Ray works on 2 nodes, 2 calls at once" in job.stderr
     assert (folder / "out.jsonl").read_bytes() == (folder / "alone.jsonl").read_bytes()
     assert (folder / "step").read_text() == "ended\n"
-    assert not Path(f"/tmp/ray-{os.getpid()}").exists()
+    assert not Path("/tmp", f"ray-{os.getpid()}").exists()
 
 
 @pytest.mark.parametrize("code", [0, 2, 3])

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 records=${1:-200000}
-scratch=$(mktemp -d /tmp/two.XXXX) # short, since sockets have their names in it
+scratch=$(mktemp -d -p /tmp two.XXXX) # short, since sockets have their names in it
 space=two-$$
 wire=two$$
 head=10.203.7.1
