@@ -1,15 +1,26 @@
-"""Drop exact, near and semantic duplicates; the first of each is kept.
+"""Drop exact, near and semantic duplicates; one of each stays, the first unless --keep.
 
 Examples:
 
   megastyle caption imgs/ | megastyle dedup -o styles.jsonl
   megastyle dedup captions.jsonl --on content -o contents.jsonl --rejected gone.jsonl
-  megastyle dedup captions/ --no-semantic --near-threshold 0.9 -o styles.jsonl
+  megastyle dedup captions/ --no-semantic --report groups.json -o styles.jsonl
+  megastyle dedup captions.jsonl --preset nemo --keep hard -o styles.jsonl
 
 Three measures, in this order: exact (the same text but for case, width and spaces), near (shared
-word n-grams, found by MinHash and then compared one by one) and semantic (cosine of text
-embeddings). A record goes only if it is close enough to a record that stays. --rejected tells for
-each that went: for whom, how, and how close.
+n-grams, found by MinHash and then compared one by one) and semantic (cosine of text embeddings).
+A record goes only if it is close enough to a record that stays: no chains. --rejected tells for
+each that went: for whom, how, and how close; --report shows the largest groups.
+
+Presets. styles: near is 72 % of words in common, which finds swapped, dropped, misspelt and moved
+words in prompts of 35 to 45 words (recall over 0.999 of each on drawn galleries). contents: 75 %
+of word pairs, so that one other word in a short content is another content; take it too for short
+styles of one template, such as the builtin captioner's, where one attribute matters. nemo: the
+numbers of NeMo-Curator 1.x, shingles of 24 characters in 20 x 13 hashes, candidates not compared,
+then MiniLM at 0.99; it finds next to nothing in contents of six words.
+
+--embedder static takes the mean of token vectors, thousands of texts a second; verified has its
+pairs from 0.85 on compared by a sentence model; sentence embeds every text with that.
 """
 
 from collections.abc import Iterator

@@ -47,7 +47,7 @@ class NearOptions:
     threshold 0 candidates are not compared.
     """
 
-    threshold: float = 0.7
+    threshold: float = 0.72
     ngram: int = 1
     of: GramOf = "words"
     bands: int = 32

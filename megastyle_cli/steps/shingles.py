@@ -76,7 +76,7 @@ def gram_sets(buffer: Buffer, ngram: int, of: GramOf = "words") -> tuple[Array, 
     """
     grams = np.empty(len(buffer.data) + len(buffer), np.uint32)
     starts = np.zeros(len(buffer) + 1, np.int64)
-    kinds = _kinds() if buffer.data.size and buffer.data.max() > 127 else _kinds()[:128]
+    kinds = _kinds(_PLACES if buffer.data.size and buffer.data.max() > 127 else 128)
     used = _hash_grams(buffer.data, buffer.starts, kinds, ngram, of == "words", grams, starts)
     return grams[:used].copy(), starts
 
@@ -95,10 +95,10 @@ def _buffer(texts: Sequence[str], *, raw: bool) -> Buffer:
 
 
 @cache
-def _kinds() -> Array:
-    """(0x110000,) uint8: what each character is to a word."""
-    kinds = np.full(_PLACES, _ALONE, np.uint8)
-    every = "".join(map(chr, range(_PLACES)))
+def _kinds(places: int) -> Array:
+    """(places,) uint8: what each of the first characters is to a word."""
+    kinds = np.full(places, _ALONE, np.uint8)
+    every = "".join(map(chr, range(places)))
     kinds[[char.isalnum() or char == "_" for char in every]] = _IN_WORD
     kinds[[char.isspace() for char in every]] = _APART
     kinds[[found.start() for found in _UNSPACED.finditer(every)]] = _ALONE
