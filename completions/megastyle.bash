@@ -38,17 +38,20 @@ _megastyle() {
             esac
             ;;
         cluster)
-            flags="--on --levels --sample -o --output --errors --max-errors --overwrite --limit --seed --backend --model --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --backend --model --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
+                --members) words="random nearest" flags="" files=no ;;
+                --engine) words="local ray" flags="" files=no ;;
                 -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --on|--levels|--sample|--max-errors|--limit|--seed|--backend|--model) flags="" files=no ;;
+                --on|--levels|--sample|--resample|--vectors|--vectors-from|--max-errors|--limit|--seed|--workers|--backend|--model) flags="" files=no ;;
             esac
             ;;
         pair)
-            flags="--contents --per-style -o --output --errors --max-errors --overwrite --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--contents --per-style --contents-per-style --max-uses --ids -o --output --errors --max-errors --overwrite --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
+                --ids) words="parents official" flags="" files=no ;;
                 --contents|-o|--output|--errors|--stats) flags="" ;;
-                --per-style|--max-errors|--limit|--seed) flags="" files=no ;;
+                --per-style|--contents-per-style|--max-uses|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         synth)

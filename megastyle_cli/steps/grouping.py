@@ -211,7 +211,9 @@ def _placed(places: Array, fit: Array, count: int) -> Array:
 
 
 def _clusters_told(hierarchy: Hierarchy) -> str:
-    sizes = _told([len(centroids) for centroids in hierarchy.centroids]) or "none"
+    if not hierarchy.centroids:
+        return "clusters: none"
+    sizes = _told([len(centroids) for centroids in hierarchy.centroids])
     errors = ", ".join(f"{objective:.4f}" for objective in hierarchy.objectives)
     return f"clusters: {sizes} (finest first), mean squared distance to the centroid: {errors}"
 

@@ -154,7 +154,8 @@ def _apart(points: Array, others: Array) -> Array:
     """Squared distances (n, m), never below 0."""
     scores = points @ others.T - _halves(others)
     lengths: Array = np.einsum("nd,nd->n", points, points)
-    return np.maximum(lengths[:, None] - 2 * scores, 0)
+    apart: Array = np.maximum(lengths[:, None] - 2 * scores, 0)
+    return apart
 
 
 def assign(vectors: Vectors, means: Array, *, seed: int, engine: Engine) -> Clusters:

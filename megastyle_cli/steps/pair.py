@@ -108,8 +108,8 @@ class _Room:
         for row in fitted:
             self._take(row)
         while len(fitted) < len(drawn):
-            row = self._other(fitted, rng)
-            fitted.append(self._exchanged(fitted, earlier) if row is None else row)
+            other = self._other(fitted, rng)
+            fitted.append(self._exchanged(fitted, earlier) if other is None else other)
         return fitted
 
     def _other(self, taken: list[int], rng: random.Random) -> int | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.conftest import jsonl, lines
 
-WORDS = ["teal", "ochre", "amber", "impasto", "gouache", "woodcut", "hatched", "glazed", "grainy", "backlit", "muted", "neon"]
+WORDS = ["teal", "ochre", "amber", "impasto", "gouache", "woodcut", "hatched", "glazed", "neon"]
 
 
 def styles(count: int) -> list[dict]:
