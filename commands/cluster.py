@@ -5,22 +5,30 @@ Examples:
   megastyle cluster styles.jsonl -o clusters.jsonl --page clusters.html
   megastyle cluster styles.jsonl --sample 1000 -o balanced.jsonl
   megastyle caption imgs/ | megastyle dedup | megastyle cluster --levels 50,10 | head
+  megastyle cluster pool.jsonl --levels paper --sample 170000 --vectors pool.npy -o styles.jsonl
 
 Hierarchical k-means over text embeddings, bottom up: `cluster` is the finest level, `cluster_2` the
 next. --sample N takes as evenly from the clusters of every level as their sizes allow (balanced
-sampling of Vo et al. 2024, as in MegaStyle), so that common styles do not drown rare ones. The
-paper's levels are 50000,10000,5000,1000; levels shrink, with a notice, if there are fewer records.
+sampling of Vo et al. 2024, as in MegaStyle), so that common styles do not drown rare ones; what it
+covers is printed beside a random sample of the same size. Levels by name: paper (50000,10000,
+5000,1000) and plusplus (100000,5000,500); they shrink, with a notice, if there are fewer records.
+--resample flattens dense regions further, as in Vo et al.; the paper does not say how often.
+
+Vectors stay on disk: --vectors keeps them, and --vectors-from takes them from a .npy file, of which
+each record's `row` names its row. On several machines name one that all of them see.
 """
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from megastyle_cli import options
 
 if TYPE_CHECKING:
+    from megastyle_cli.record import Failure, Record
     from megastyle_cli.stream.progress import Tally
     from megastyle_cli.stream.spool import Spool
 
@@ -30,18 +38,49 @@ def main(
     inputs: options.Inputs = None,
     on: Annotated[str, typer.Option(metavar="KEY", help="The text to group by.")] = "style",
     levels: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Clusters a level, finest first; auto: by size.")
+        str,
+        typer.Option(
+            metavar="N,N,...",
+            help="Clusters a level, finest first; auto: by size; or paper, plusplus.",
+        ),
     ] = "auto",
     sample: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Pass on a balanced choice.", show_default=False),
     ] = None,
+    members: Annotated[
+        Literal["random", "nearest"],
+        typer.Option(metavar="random|nearest", help="Which of a finest cluster --sample takes."),
+    ] = "random",
+    resample: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Cluster the points nearest each centroid again, N times."
+        ),
+    ] = 0,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npy", show_default=False, help="Keep the vectors; adds `row` to records."
+        ),
+    ] = None,
+    vectors_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npy", show_default=False, help="Take the vectors; `row` says which."
+        ),
+    ] = None,
+    xy: Annotated[
+        bool, typer.Option("--xy", help="Add `x` and `y`: a map on which clusters nest.")
+    ] = False,
     output: options.Output = "-",
     errors: options.Errors = None,
     max_errors: options.MaxErrors = "0",
     overwrite: options.Overwrite = False,
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    engine: options.Engine = "local",
+    workers: options.Workers = None,
     backend: options.Backend = "builtin",
     model: options.Model = None,
     sheet: options.Sheet = None,
@@ -53,33 +92,72 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.record import Run, check_text
-    from megastyle_cli.steps.grouping import group, labelled
-    from megastyle_cli.stream.job import Flow, run_barrier
+    from megastyle_cli.steps.grouping import (
+        Identities,
+        check_row,
+        embedded,
+        group,
+        labelled,
+        rows_of,
+        unfit,
+    )
+    from megastyle_cli.stream.job import Flow, refuse_side_output, run_barrier
+    from megastyle_cli.stream.vectors import MappedVectors, WholeVectors, refuse_vectors
     from megastyle_cli.view.show import check_views, write_views
 
     check_views(sheet, page)
+    refuse_vectors(vectors, vectors_from)
+    if vectors is not None:
+        refuse_side_output(str(vectors), output, overwrite=overwrite)
+    given = MappedVectors(vectors_from) if vectors_from else None
+    sources = options.inputs_or_stdin(inputs, context)
+    open_engine = options.open_engine(engine, workers, sources)
     backend = options.embedder(backend, model)
     told = {
         "on": on,
         "levels": levels,
         "sample": sample,
+        "members": members,
+        "resample": resample,
+        "vectors": given.fingerprint if given else None,
+        "xy": xy,
         "seed": seed,
         "backend": backend,
         "model": model,
     }
     run = Run("cluster", told, __version__)
 
-    def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any]]:
-        embed = options.load_embedder(backend, model).embed
-        vectors = embed([record[on] for record in spool.read()])
-        grouping = group(vectors, levels=levels, sample=sample, seed=seed)
-        tally.remarks += grouping.remarks
-        tally.measured["clusters"] = grouping.sizes
-        for row, record in zip(grouping.rows, spool.read(grouping.rows), strict=True):
-            yield labelled(record, grouping, row, run=run.key)
+    def work(spool: "Spool", tally: "Tally") -> "Iterator[Record | Failure]":
+        identities = Identities()
+        with WholeVectors(vectors) as whole, open_engine() as engine:
+            if given:
+                points: Any = rows_of(given, identities.seen(spool.read()))
+            else:
+                embed = options.load_embedder(backend, model).embed
+                texts = (record[on] for record in identities.seen(spool.read()))
+                points = whole.write(len(spool), embedded(texts, embed))
+            grouping = group(
+                points,
+                levels=levels,
+                sample=sample,
+                seed=seed,
+                engine=engine,
+                members=members,
+                resamplings=resample,
+                identities=identities.numbers(),
+                xy=xy,
+            )
+            tally.remarks += grouping.remarks
+            tally.measured["clusters"] = grouping.sizes
+            tally.measured["objectives"] = grouping.hierarchy.objectives
+            yield from map(unfit, spool.read(grouping.unfit))
+            for row, record in zip(grouping.rows, spool.read(grouping.rows), strict=True):
+                where = {"row": row} if vectors else {}
+                yield labelled(record, grouping, row, where, run=run.key)
+            whole.commit()
 
     flow = Flow(
-        inputs=options.inputs_or_stdin(inputs, context),
+        inputs=sources,
         output=output,
         errors=errors,
         max_errors=max_errors,
@@ -90,6 +168,7 @@ def main(
         dry_run=dry_run,
         quiet=quiet,
     )
-    done = run_barrier(run, flow, work, check=partial(check_text, key=on))
+    check = partial(check_row, count=given.shape[0]) if given else partial(check_text, key=on)
+    done = run_barrier(run, flow, work, check=check)
     write_views(done.records, sheet, page, title="Styles by cluster")
     return done.code

@@ -25,24 +25,33 @@ _megastyle() {
             esac
             ;;
         dedup)
-            flags="--on --exact --no-exact --near --no-near --near-threshold --ngram --semantic --no-semantic --semantic-threshold --rejected -o --output --errors --max-errors --overwrite --limit --backend --model --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --embedder --cache --keep --report --rejected -o --output --errors --max-errors --overwrite --limit --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
-                --rejected|-o|--output|--errors|--stats) flags="" ;;
-                --on|--near-threshold|--ngram|--semantic-threshold|--max-errors|--limit|--backend|--model) flags="" files=no ;;
+                --preset) words="styles contents nemo" flags="" files=no ;;
+                --exact-text) words="normalized raw" flags="" files=no ;;
+                --ngram-of) words="words characters" flags="" files=no ;;
+                --embedder) words="static verified sentence" flags="" files=no ;;
+                --keep) words="first longest hard easy" flags="" files=no ;;
+                --engine) words="local ray" flags="" files=no ;;
+                --cache|--report|--rejected|-o|--output|--errors|--stats) flags="" ;;
+                --on|--near-threshold|--ngram|--semantic-threshold|--max-errors|--limit|--backend|--model|--workers) flags="" files=no ;;
             esac
             ;;
         cluster)
-            flags="--on --levels --sample -o --output --errors --max-errors --overwrite --limit --seed --backend --model --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --backend --model --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
+                --members) words="random nearest" flags="" files=no ;;
+                --engine) words="local ray" flags="" files=no ;;
                 -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --on|--levels|--sample|--max-errors|--limit|--seed|--backend|--model) flags="" files=no ;;
+                --on|--levels|--sample|--resample|--vectors|--vectors-from|--max-errors|--limit|--seed|--workers|--backend|--model) flags="" files=no ;;
             esac
             ;;
         pair)
-            flags="--contents --per-style -o --output --errors --max-errors --overwrite --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--contents --per-style --contents-per-style --max-uses --ids -o --output --errors --max-errors --overwrite --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
+                --ids) words="parents official" flags="" files=no ;;
                 --contents|-o|--output|--errors|--stats) flags="" ;;
-                --per-style|--max-errors|--limit|--seed) flags="" files=no ;;
+                --per-style|--contents-per-style|--max-uses|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         synth)

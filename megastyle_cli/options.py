@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli.choices import Container, PictureFormat
+from megastyle_cli.choices import Container, EmbedderRung, PictureFormat
 from megastyle_cli.errors import MegastyleError
 
 if TYPE_CHECKING:
@@ -269,6 +269,25 @@ def given(context: typer.Context, names: Collection[str]) -> str | None:
 def separator(paths: bool, null: bool) -> str | None:
     """What separates file names on standard input; None if it holds JSON lines."""
     return "\0" if null else "\n" if paths else None
+
+
+def rung(
+    embedder: EmbedderRung | None, backend: str, model: str | None, *, is_nemo: bool
+) -> tuple[EmbedderRung, list[tuple[str, str | None]]]:
+    """The rung meant of the ladder of text embedders, and backend and model of each step of it.
+
+    Raises MegastyleError if a model is named that the rung does not run.
+    """
+    runs_model = bool(model) or backend == "sentence-transformers" or is_nemo
+    meant = embedder or ("sentence" if runs_model else "static")
+    if meant == "static":
+        if model:
+            raise MegastyleError(
+                f"--embedder static runs no --model {model!r}", hint="leave one of them out"
+            )
+        return meant, [(backend, None)]
+    second = ("sentence-transformers" if backend == "builtin" else backend, model)
+    return meant, [second] if meant == "sentence" else [("builtin", None), second]
 
 
 def embedder(backend: str, model: str | None) -> str:

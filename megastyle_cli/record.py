@@ -12,6 +12,7 @@ Record = dict[str, Any]
 
 # Keys that name a picture; `neighbors` holds records with a `file_name` of their own.
 PICTURE_KEYS = ("file_name", "style_file_name", "content_file_name", "target_file_name")
+_NAMING = frozenset((*PICTURE_KEYS, "neighbors"))
 PROVENANCE = "_megastyle"
 ERROR = "_error"
 
@@ -101,10 +102,12 @@ def note(record: Record, command: str, **facts: Any) -> Record:
 
 def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:
     """`record` with every picture name, its neighbours' too, put through `rename`."""
-    renamed = {
-        key: rename(value) if key in PICTURE_KEYS and isinstance(value, str) else value
-        for key, value in record.items()
-    }
+    if _NAMING.isdisjoint(record):
+        return record
+    renamed = dict(record)
+    for key in PICTURE_KEYS:
+        if key in renamed and isinstance(renamed[key], str):
+            renamed[key] = rename(renamed[key])
     neighbors = renamed.get("neighbors")
     if isinstance(neighbors, list):
         renamed["neighbors"] = [

@@ -17,6 +17,9 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+# not importorskip: Ray reads its environment once, when it is imported
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+
 Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 
 # One thread a process: two jobs of two threads each on two cores are many times slower.

@@ -37,7 +37,8 @@ class Engine(Protocol):
         `function` is a plain top-level function that can be pickled and changes none of its
         arguments, which may be the same memory in many calls. Items are drawn only a little ahead
         of the results, so that both may be more than fits in memory. `shared` goes to a worker
-        once, not once a call. What the function raises for an item rises in its place.
+        once, not once a call. What the function raises for an item rises in its place. Of a result
+        that is dropped keep copies and no views, which may hold all of it.
         """
 
     def close(self) -> None:

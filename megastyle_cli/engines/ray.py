@@ -5,16 +5,18 @@ and of all that Ray Data brings nothing is needed here. A worker that dies has i
 by Ray; a call depends on its arguments alone, so the result is the same.
 """
 
+import io
 import logging
 import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from itertools import islice
 from types import TracebackType
@@ -40,6 +42,7 @@ class Ray:
     def __init__(self, workers: int | None = None) -> None:
         self._folder: str | None = None
         self._sent: list[tuple[Any, Any]] = []  # what the last map shared, and where Ray holds it
+        self._stdout = redirect_stdout(_Logged())  # Ray prints there that a worker has died
         with _signals_kept():
             self._ray = _import_ray()
             address = os.environ.get("RAY_ADDRESS", "local")
@@ -49,7 +52,10 @@ class Ray:
                 self._join(address)
         cores = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self.workers = min(workers or cores, cores)
+        nodes = sum(node["Alive"] for node in self._ray.nodes())
+        log.info("Ray works on %d nodes, %d calls at once", nodes, self.workers)
         self._call = self._ray.remote(_call_alone)
+        self._stdout.__enter__()
 
     def place(self, items: Iterable[In]) -> Sequence[In]:
         """See `Engine.place`: Ray holds the items and brings each to where it is called for."""
@@ -84,6 +90,7 @@ class Ray:
         self._sent.clear()
         with _signals_kept():
             self._ray.shutdown()
+        self._stdout.__exit__(None, None, None)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -118,9 +125,11 @@ class Ray:
                 hint="start it on a node of the cluster and set RAY_ADDRESS to HOST:PORT",
             )
         try:
+            if address != "auto":
+                _knock(address)  # Ray would try for minutes
             # log_to_driver would copy what workers print to standard output
             self._ray.init(address=address, log_to_driver=False, configure_logging=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise MegastyleError(
                 f"no Ray cluster answers at RAY_ADDRESS={address} ({_first_line(error)})",
                 hint="check the address, or unset it to use the cores of this machine",
@@ -128,7 +137,7 @@ class Ray:
         try:
             self._refuse_unlike_nodes()
         except BaseException:
-            self.close()
+            self._ray.shutdown()
             raise
 
     def _refuse_unlike_nodes(self) -> None:
@@ -178,10 +187,25 @@ class Ray:
             ) from error
 
 
+class _Logged(io.TextIOBase):
+    """A stream whose words become log lines, to be seen with -v."""
+
+    def write(self, words: str) -> int:
+        if words.strip():
+            log.info("%s", words.strip())
+        return len(words)
+
+
 def _call_alone(function: Callable[..., Out], item: Any, *shared: Any) -> Out:
     """One call on one thread, as `local` does it: the order of a sum is part of its result."""
     with threadpool_limits(1):
         return function(item, *shared)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError or ValueError if nothing listens at `address`, which is HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _versions(names: Sequence[str]) -> dict[str, str]:

@@ -3,23 +3,27 @@
 Level 1 is the finest and clusters the points; level t clusters the centroids of level t - 1, so a
 point reaches its coarse cluster through its fine ones. A choice is shared out from the coarsest
 level down, large clusters giving no more than small ones can.
-Source: Vo et al. 2024 (arXiv 2405.15613), without its resampling; the default levels are ours.
+Source: Vo et al. 2024 (arXiv 2405.15613); the default levels are ours.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.steps.kmeans import Clusters, Rows, Vectors, assign, kmeans
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
+Members = Literal["random", "nearest"]
 
-ITERATIONS = 20
 MAX_LEVELS = 4
 POINTS_PER_CLUSTER = 20
 FAN_OUT = 5
@@ -60,32 +64,105 @@ def fit_levels(levels: Sequence[int], n: int) -> list[int]:
     return fitted
 
 
-def hierarchical_kmeans(vectors: Array, levels: Sequence[int], seed: int) -> list[Array]:
-    """The cluster of every point at every level, finest first: (n,) int64 each.
+@dataclass(frozen=True, kw_only=True)
+class Hierarchy:
+    """Nested clusters of n points, finest level first.
 
-    `vectors` is (n, d) float32 with unit rows, `levels` as `fit_levels` gives them. Clusters are
-    numbered by the points they hold, most first, ties by their first point; a cluster nobody is
-    nearest to is left out, so there may be fewer than asked for (equal vectors).
+    `assignments` is (n,) int64 a level, `distances` (n,) each point's squared distance to its
+    finest centroid, `centroids` (k, d) a level, numbered as the assignments are, `objectives` the
+    mean squared distance of what a level clusters: the points, then the centroids below.
     """
-    if len(vectors) == 0:
-        return [np.zeros(0, np.int64) for _ in levels]
+
+    assignments: list[Array]
+    distances: Array
+    centroids: list[Array]
+    objectives: list[float]
+
+
+def hierarchical_kmeans(
+    vectors: Vectors, levels: Sequence[int], *, seed: int, engine: Engine, resamplings: int = 0
+) -> Hierarchy:
+    """Clusters `vectors` (n, d), finite, at every level; `levels` as `fit_levels` gives them.
+
+    Clusters are numbered by the points they hold, most first, ties by their first point; there may
+    be fewer than asked for (equal vectors). `resamplings` flatten the density, as in `resampled`.
+    """
+    n = vectors.shape[0]
     assignments: list[Array] = []
-    centroids, chain = np.ascontiguousarray(vectors, np.float32), np.arange(len(vectors))
-    for level in levels:
-        nearest, centroids = _kmeans(centroids, min(level, len(centroids)), seed)
-        chain = nearest[chain]  # (n,): the cluster that holds the cluster that holds the point
-        assignments.append(_by_size(chain))
-    return assignments
+    centroids: list[Array] = []
+    objectives: list[float] = []
+    distances, points, chain = np.zeros(n, np.float32), vectors, np.arange(n)
+    for level in levels if n else []:
+        log.info("%d clusters of %d points", level, points.shape[0])
+        found = kmeans(points, min(level, points.shape[0]), seed=seed, engine=engine)
+        found = resampled(points, found, resamplings, seed=seed, engine=engine)
+        if points is vectors:
+            distances = found.distances
+        chain = found.labels[chain]  # (n,): the cluster that holds the cluster of the point
+        rank = _by_size(chain, len(found.centroids))
+        assignments.append(rank[chain])
+        ranked = np.empty_like(found.centroids)
+        ranked[rank] = found.centroids
+        points, chain = ranked, assignments[-1]
+        centroids.append(ranked)
+        objectives.append(found.objective)
+    return Hierarchy(
+        assignments=assignments or [np.zeros(0, np.int64) for _ in levels],
+        distances=distances,
+        centroids=centroids,
+        objectives=objectives,
+    )
 
 
-def balanced_sample(assignments: Sequence[Array], target: int, rng: np.random.Generator) -> Array:
+def resampled(
+    points: Vectors, found: Clusters, times: int, *, seed: int, engine: Engine
+) -> Clusters:
+    """The clusters after `times` resamplings: dense regions keep fewer of them.
+
+    Each takes the points nearest to every centroid, half the mean size of a cluster and at least
+    one, and clusters those alone; at the end all points go to the nearest of the last centroids.
+    Source: Vo et al. 2024 (arXiv 2405.15613), section 3.3.
+    """
+    if times == 0:
+        return found
+    count = len(found.centroids)
+    some = max(1, points.shape[0] // (2 * count))
+    for time in range(times):
+        kept = nearest_members(found.labels, found.distances, np.full(count, some))
+        less = kmeans(Rows(points, kept), count, seed=seed + time + 1, engine=engine)
+        found = assign(points, less.centroids, seed=seed, engine=engine)
+        count = len(found.centroids)
+    return found
+
+
+def nearest_members(labels: Array, distances: Array, shares: Array) -> Array:
+    """Ascending rows of the `shares[c]` points of each cluster c that are nearest its centroid.
+
+    `labels` and `distances` are (n,), `shares` (k,); ties go to the lower row.
+    """
+    order = np.lexsort((distances, labels))
+    sizes = np.bincount(labels, minlength=len(shares))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[place < shares[labels[order]]])
+
+
+def balanced_sample(
+    assignments: Sequence[Array],
+    target: int,
+    rng: np.random.Generator,
+    distances: Array | None = None,
+) -> Array:
     """Ascending rows of min(target, n) points, shared evenly among the clusters of every level.
 
     `assignments` are (n,) each, finest first; the coarsest clusters share the target, each shares
-    its part among the clusters within it, and the finest give random members.
+    its part among the clusters within it, and the finest give random members, or, by `distances`
+    (n,), those nearest to their centroid.
     """
     rows = np.lexsort(tuple(assignments))  # points of one cluster stand together at every level
-    chosen = _share_down(rows, list(assignments), min(target, len(rows)), rng)
+    if distances is not None:
+        rows = np.lexsort((distances, *assignments))
+    pick = None if distances is not None else rng
+    chosen = _share_down(rows, list(assignments), min(target, len(rows)), rng, pick)
     return np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
 
 
@@ -117,60 +194,33 @@ def entropy_bits(counts: Array) -> float:
     return float(np.abs((shares * np.log2(shares)).sum()))
 
 
-def _kmeans(points: Array, count: int, seed: int) -> tuple[Array, Array]:
-    """For each point (n,) the nearest of at most `count` unit centroids; those in use (c, d)."""
-    with _one_thread():
-        clustering = faiss.Kmeans(
-            points.shape[1],
-            count,
-            niter=ITERATIONS,
-            spherical=True,
-            seed=seed % 2**31,
-            # every point counts, however many: faiss would draw a sample and warn
-            max_points_per_centroid=len(points),
-            min_points_per_centroid=1,
-        )
-        clustering.train(points)
-        _, nearest = clustering.index.search(points, 1)
-    used, numbers = np.unique(nearest[:, 0], return_inverse=True)
-    centroids: Array = np.asarray(clustering.centroids)
-    return numbers, centroids[used]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # the sums inside a matrix product may be split by thread, and a last bit can move a point
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
-
-
-def _by_size(labels: Array) -> Array:
-    """`labels` (n,) renumbered: most members first, ties by first member."""
-    _, first, numbers, counts = np.unique(
-        labels, return_index=True, return_inverse=True, return_counts=True
-    )
-    order = np.lexsort((first, -counts))
+def _by_size(labels: Array, count: int) -> Array:
+    """The rank (k,) of each cluster, all of which have points: most first, ties by first point."""
+    _, first = np.unique(labels, return_index=True)
+    order = np.lexsort((first, -np.bincount(labels, minlength=count)))
     rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    renumbered: Array = rank[numbers]
-    return renumbered
+    rank[order] = np.arange(count)
+    return rank
 
 
 def _share_down(
-    rows: Array, levels: list[Array], target: int, rng: np.random.Generator
+    rows: Array,
+    levels: list[Array],
+    target: int,
+    rng: np.random.Generator,
+    members: np.random.Generator | None,
 ) -> Iterator[Array]:
-    """Parts of `target` of `rows`, which stand sorted by the coarsest of `levels` (the last)."""
+    """Parts of `target` of `rows`, which stand sorted by the coarsest of `levels` (the last).
+
+    The finest give members drawn by `members`, or the first if it is None.
+    """
     if target == len(rows):
         yield rows
     elif not levels:
-        yield rng.choice(rows, target, replace=False)
+        yield rows[:target] if members is None else members.choice(rows, target, replace=False)
     elif target > 0:
         labels = levels[-1][rows]
         groups = np.split(rows, np.flatnonzero(np.diff(labels)) + 1)
         shares = share_evenly(np.array([len(group) for group in groups]), target, rng)
         for group, share in zip(groups, shares.tolist(), strict=True):
-            yield from _share_down(group, levels[:-1], share, rng)
+            yield from _share_down(group, levels[:-1], share, rng, members)

@@ -1,34 +1,85 @@
-"""Duplicate texts: the same, nearly the same, or the same in meaning; the first is kept.
+"""Duplicate texts: the same, nearly the same, or the same in meaning; one of each stays.
 
-One rule for all three: the records are taken in order, and one is a duplicate if it is close
-enough to a record *kept* before it. So every keeper is itself kept and itself close, and distinct
-texts are never chained away through the texts between them. Ours; the three measures are those of
+One rule for all three: the texts are tried in order, and one is a duplicate if it is close enough
+to a text *kept* before it. So every keeper is itself kept and itself close, and distinct texts are
+never chained away through the texts between them. Ours; the three measures are those of
 NeMo-Curator (exact, MinHash, embeddings), which joins by chains and verifies no candidate.
+
+Texts come in blocks and are not held: of each distinct one, its key, its grams and its bands are.
 """
 
-import re
-import unicodedata
-from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
+from megastyle_cli.engines.engine import Engine
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.steps.akin import Akin, Embed, SemanticOptions, Texts, distances_to_centroid
+from megastyle_cli.steps.keyset import KeySet
+from megastyle_cli.steps.minhash import SKETCH, band_keys, hash_functions, sketches
+from megastyle_cli.steps.settle import Sets, buckets, no_links, settle, shared_keys
+from megastyle_cli.steps.shingles import (
+    gram_sets,
+    keys_of,
+    normalized_buffer,
+    raw_buffer,
+)
+
 Array = npt.NDArray[Any]
-Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 How = Literal["exact", "near", "semantic"]
 HOWS: tuple[How, ...] = ("exact", "near", "semantic")  # the order they are tried in
 
-# Scripts written without spaces count each character as a word; so does a symbol beyond ASCII.
-_UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s!-/:-@\[-`{{-~]")
-_BLOCK = 1024  # texts embedded and compared at a time
-_SLACK = 1e-5  # float32 cosines err by less; what passes is scored again in float64
+BLOCK = 4096  # texts digested, or embedded, at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearOptions:
+    """The share of n-grams in common (Jaccard) from which two texts are nearly the same.
+
+    `bands` x `band_rows` MinHash values find the candidates, which are then compared themselves:
+    a pair of similarity s is a candidate with probability 1 - (1 - s**band_rows)**bands. With
+    threshold 0 candidates are not compared.
+    """
+
+    threshold: float = 0.72
+    ngram: int = 1
+    of: GramOf = "words"
+    bands: int = 32
+    band_rows: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The measures asked for; None for one that is not."""
+
+    exact: ExactText | None = "normalized"
+    near: NearOptions | None = None
+    semantic: SemanticOptions | None = None
+    keep: Keep = "first"
+
+    def told(self) -> dict[str, Any]:
+        """All that can change a verdict, as options of a run."""
+        return asdict(self)
+
+
+# exact and near of each; `nemo` has the numbers of NeMo-Curator 1.x
+PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions]] = {
+    "styles": ("normalized", NearOptions()),
+    "contents": ("normalized", NearOptions(threshold=0.75, ngram=2)),
+    "nemo": (
+        "raw",
+        NearOptions(threshold=0.0, ngram=24, of="characters", bands=20, band_rows=13, seed=42),
+    ),
+}
+# least cosine of each rung of the ladder of embedders
+THRESHOLDS: dict[EmbedderRung, float] = {"static": 0.99, "verified": 0.95, "sentence": 0.95}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,30 +93,39 @@ class Duplicate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearOptions:
-    """The share of word n-grams in common (Jaccard) from which two texts are nearly the same.
+class Verdicts:
+    """What became of n records: 0 in `how` stays, else HOWS[how - 1]; it went for record `of`."""
 
-    `bands` x `band_rows` MinHash values find the candidates, which are then compared themselves:
-    a pair of similarity s is a candidate with probability 1 - (1 - s**band_rows)**bands.
-    The defaults are ours. They join prompts of 35 to 45 words that differ by a word or two or by
-    the order of two clauses; one changed word among up to seven makes another text.
-    """
+    how: Array  # (n,) uint8
+    of: Array  # (n,) int64
+    score: Array  # (n,) float64
 
-    threshold: float = 0.75
-    ngram: int = 2
-    bands: int = 32
-    band_rows: int = 5
+    def __len__(self) -> int:
+        return len(self.how)
 
+    def __iter__(self) -> Iterator[Duplicate]:
+        for row in np.flatnonzero(self.how).tolist():
+            yield self.duplicate(row)
 
-@dataclass(frozen=True, kw_only=True)
-class SemanticOptions:
-    """The cosine from which two texts mean the same; what is right depends on the embedder.
+    def staying(self) -> Iterable[int]:
+        """The records that stay."""
+        rows: list[int] = np.flatnonzero(self.how == 0).tolist()
+        return rows
 
-    The default is for the static embedder, where sentences of one template that differ in one
-    attribute reach 0.983; free captions bear 0.86, and MiniLM 0.95 on them (ours, measured).
-    """
+    def gone(self) -> Iterable[int]:
+        """The records that go."""
+        rows: list[int] = np.flatnonzero(self.how).tolist()
+        return rows
 
-    threshold: float = 0.99
+    def keepers(self) -> Iterable[int]:
+        """For whom each of those goes."""
+        rows: list[int] = self.of[self.how > 0].tolist()
+        return rows
+
+    def duplicate(self, row: int) -> Duplicate:
+        """The verdict on a record that goes."""
+        how = HOWS[self.how[row] - 1]
+        return Duplicate(row=row, of=int(self.of[row]), how=how, score=float(self.score[row]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,240 +138,269 @@ class StageCount:
     example: Duplicate | None
 
 
+@dataclass(frozen=True)
+class Digest:
+    """All that is kept of a block of texts."""
+
+    lengths: Array  # (n,) int32, bytes
+    keys: Array  # (n, 2) uint64
+    grams: Array  # (m,) uint32
+    starts: Array  # (n + 1,) int64
+    bands: Array  # (bands, n) uint32
+    sketches: Array  # (n, SKETCH) uint64
+
+
+@dataclass
+class Digested:
+    """All that is kept of n records with u distinct texts, numbered as they came."""
+
+    numbers: list[Array] = field(default_factory=list)  # the text of each record
+    lengths: list[Array] = field(default_factory=list)
+    rows: list[Array] = field(default_factory=list)  # the first record of each text
+    grams: list[Array] = field(default_factory=list)
+    sizes: list[Array] = field(default_factory=list)  # grams of each text
+    bands: list[Array] = field(default_factory=list)
+    sketches: list[Array] = field(default_factory=list)
+    num_records: int = 0
+    num_texts: int = 0
+
+    def add(self, block: Digest, numbers: Array) -> None:
+        """A block more; `numbers` (n,) are those of its texts, new ones counting on."""
+        first = np.flatnonzero(numbers >= self.num_texts)
+        is_new = np.zeros(len(numbers), bool)
+        is_new[first[np.unique(numbers[first], return_index=True)[1]]] = True
+        self.numbers.append(numbers)
+        # a copy: under Ray a part of a block holds the whole block in the object store
+        self.lengths.append(block.lengths.copy())
+        self.rows.append(np.flatnonzero(is_new) + self.num_records)
+        sizes = np.diff(block.starts)
+        self.grams.append(block.grams[np.repeat(is_new, sizes)])
+        self.sizes.append(sizes[is_new].astype(np.int32))
+        self.bands.append(np.ascontiguousarray(block.bands[:, is_new]))
+        self.sketches.append(block.sketches[is_new])
+        self.num_records += len(numbers)
+        self.num_texts += int(is_new.sum())
+
+    def sets(self) -> Sets:
+        """The grams of all texts; they are held nowhere else from here on."""
+        starts = np.zeros(self.num_texts + 1, np.int64)
+        np.cumsum(_joined(self.sizes, np.int32), out=starts[1:])
+        grams = _joined(self.grams, np.uint32)
+        self.grams = []
+        return Sets(
+            grams, starts, np.concatenate([np.empty((0, SKETCH), np.uint64), *self.sketches])
+        )
+
+    def band_keys(self) -> Iterator[Array]:
+        """(u,) uint32 for each band."""
+        for band in range(len(self.bands[0]) if self.bands else 0):
+            yield np.concatenate([block[band] for block in self.bands])
+        self.bands = []
+
+
+def chosen(
+    preset: DedupPreset,
+    *,
+    exact: bool,
+    exact_text: ExactText | None,
+    near: bool,
+    near_threshold: float | None,
+    ngram: int | None,
+    ngram_of: GramOf | None,
+    semantic: bool,
+    semantic_threshold: float | None,
+    embedder: EmbedderRung,
+    keep: Keep,
+) -> Options:
+    """The preset's values, but for those that are given.
+
+    Raises MegastyleError if `keep` asks for vectors that nothing makes.
+    """
+    if keep in ("hard", "easy") and not semantic:
+        raise MegastyleError(
+            f"--keep {keep} ranks by embeddings, and --no-semantic makes none",
+            hint="leave out one of them",
+        )
+    text, nearly = PRESETS[preset]
+    given = {"threshold": near_threshold, "ngram": ngram, "of": ngram_of}
+    nearly = replace(nearly, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    least = semantic_threshold
+    if least is None:
+        least = 0.99 if preset == "nemo" else THRESHOLDS[embedder]
+    akin = SemanticOptions(threshold=least, is_verified=embedder == "verified")
+    return Options(
+        exact=(exact_text or text) if exact else None,
+        near=nearly if near else None,
+        semantic=akin if semantic else None,
+        keep=keep,
+    )
+
+
+class Dedup:
+    """The three measures over texts that come as a stream and are read again only where needed."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.digested = Digested()
+        self.seconds = dict.fromkeys(HOWS, 0.0)  # near's n-grams are made while exact's keys are
+
+    def digest(self, texts: Iterable[str], engine: Engine) -> None:
+        """Draws all texts and keeps what the measures need of them."""
+        started = time.perf_counter()
+        options, known = self.options, KeySet()
+        for block in engine.map(digest, _blocks(texts), options.exact, options.near):
+            if options.exact:
+                numbers = known.add(block.keys)
+            else:
+                start = self.digested.num_texts
+                numbers = np.arange(start, start + len(block.keys), dtype=np.int32)
+            self.digested.add(block, numbers)
+        self.seconds["exact"] = time.perf_counter() - started
+
+    def judge(self, engine: Engine, texts: Texts) -> Verdicts:
+        """What becomes of every record."""
+        return judge(self.digested, self.options, engine, texts, self.seconds)
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    drawn = iter(texts)
+    while block := list(islice(drawn, BLOCK)):
+        yield block
+
+
 def find_duplicates(
     texts: Sequence[str],
+    engine: Engine,
+    options: Options,
     *,
-    exact: bool = True,
-    near: NearOptions | None = None,
-    semantic: SemanticOptions | None = None,
-    embed: Embed | None = None,
-) -> list[Duplicate]:
-    """The duplicates among `texts` by row, each with the first kept text close enough to it.
-
-    Each text is tried exactly, then nearly, then by meaning. `embed` (needed for `semantic`) gives
-    unit rows (n, d), each depending on its text alone; it is shown normalised texts.
-    """
-    if not texts:
-        return []
-    first = first_of_each(texts) if exact else np.arange(len(texts))
-    rows = np.flatnonzero(first == np.arange(len(texts))).tolist()  # the texts not seen before
-    verdicts = {
-        rows[found.row]: replace(found, row=rows[found.row], of=rows[found.of])
-        for found in _find_similar([normalized(texts[row]) for row in rows], near, semantic, embed)
-    }
-    for row in np.flatnonzero(first != np.arange(len(texts))).tolist():
-        # a copy meets the end of its first, which may itself have gone for an earlier text
-        like = Duplicate(row=row, of=int(first[row]), how="exact", score=1.0)
-        verdicts[row] = replace(verdicts.get(like.of, like), row=row)
-    return [verdicts[row] for row in sorted(verdicts)]
+    ids: Sequence[str] | None = None,
+    embeds: Sequence[Embed] = (),
+) -> Verdicts:
+    """What becomes of `texts` in memory; without `ids` their numbers are."""
+    dedup = Dedup(options)
+    dedup.digest(texts, engine)
+    names = ids or [f"{row:012}" for row in range(len(texts))]
+    read = Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: names, embeds)
+    return dedup.judge(engine, read)
 
 
-def count_stages(
-    duplicates: Sequence[Duplicate], seen: int, hows: Iterable[How]
-) -> list[StageCount]:
-    """What each measure in `hows` did to `seen` records, in order; each sees what the last left."""
+def digest(texts: Sequence[str], exact: ExactText | None, near: NearOptions | None) -> Digest:
+    """Block work: keys, grams and bands of `texts`, each depending on its text alone."""
+    n = len(texts)
+    tidy = normalized_buffer(texts)
+    keys = keys_of(raw_buffer(texts) if exact == "raw" else tidy)
+    lengths = np.fromiter(map(len, texts), np.int32, n)
+    if near is None:
+        nothing = np.empty((0, n), np.uint32)
+        none = np.zeros(n + 1, np.int64)
+        return Digest(lengths, keys, nothing[:, 0], none, nothing, np.zeros((n, SKETCH), np.uint64))
+    grams, starts = gram_sets(tidy, near.ngram, near.of)
+    functions = hash_functions(near.bands, near.band_rows, near.seed)
+    bands = band_keys(grams, starts, functions, near.bands)
+    return Digest(lengths, keys, grams, starts, bands, sketches(grams, starts))
+
+
+def judge(
+    digested: Digested,
+    options: Options,
+    engine: Engine,
+    texts: Texts,
+    seconds: dict[How, float],
+) -> Verdicts:
+    """What becomes of every record; `texts` reads only what the measures ask for."""
+    started = time.perf_counter()
+    near, semantic = options.near, options.semantic
+    number = _joined(digested.numbers, np.int32)
+    rows = _representatives(digested, number, options.keep, texts)
+    links = no_links(digested.num_texts)
+    if near is not None:
+        shared = list(engine.map(shared_keys, digested.band_keys()))
+        links = buckets(shared, digested.num_texts)
+        del shared
+    sets = digested.sets()
+    akin = Akin(digested.num_texts, semantic or SemanticOptions(), texts, rows, engine)
+    order = _order(digested, rows, options.keep, texts, akin)
+    while True:
+        threshold = near.threshold if near else 1.0
+        how, of, score = settle(order, sets, links, threshold, akin.links(order))
+        if seconds["near"] == 0.0:
+            seconds["near"] = time.perf_counter() - started
+        if semantic is None or not akin.meet(order[how == 0], order):
+            seconds["semantic"] = time.perf_counter() - started - seconds["near"]
+            return _of_records(number, rows, order, how, of, score)
+
+
+def _representatives(digested: Digested, number: Array, keep: Keep, texts: Texts) -> Array:
+    """(u,) the record that stands for each text: its first, its longest, or that of least id."""
+    if keep == "first":
+        return _joined(digested.rows, np.int64)
+    by_id = _ranks(texts.ids())
+    length = _joined(digested.lengths, np.int32) if keep == "longest" else np.zeros_like(by_id)
+    order = np.lexsort((by_id, -length, number))
+    _, first = np.unique(number[order], return_index=True)
+    return order[first]
+
+
+def _order(digested: Digested, rows: Array, keep: Keep, texts: Texts, akin: Akin) -> Array:
+    """(u,) texts in the order they are tried."""
+    if keep == "first":
+        return np.arange(len(rows), dtype=np.int32)
+    by_id = _ranks(texts.ids())[rows]
+    if keep == "longest":
+        first = -_joined(digested.lengths, np.int32)[rows].astype(np.float64)
+    elif len(rows):
+        canonical = np.argsort(by_id).astype(np.int32)
+        akin.meet(canonical, canonical)
+        first = np.empty(len(rows))
+        first[canonical] = distances_to_centroid(akin.vectors) * (-1 if keep == "hard" else 1)
+    else:
+        first = np.empty(0)
+    order: Array = np.lexsort((by_id, first)).astype(np.int32)
+    return order
+
+
+def _ranks(ids: Iterable[str]) -> Array:
+    """(n,) the place of each id among all of them; equal ones as they come."""
+    listed = list(ids)
+    ranks = np.empty(len(listed), np.int64)
+    ranks[sorted(range(len(listed)), key=listed.__getitem__)] = np.arange(len(listed))
+    return ranks
+
+
+def count_stages(verdicts: Verdicts, hows: Iterable[How]) -> list[StageCount]:
+    """What each measure in `hows` did, in order; each sees what the last left."""
+    seen = len(verdicts)
     counts = []
     for how in hows:
-        removed = [found for found in duplicates if found.how == how]
-        example = min(removed, key=lambda found: (found.score, found.row), default=None)
-        counts.append(StageCount(how=how, seen=seen, removed=len(removed), example=example))
-        seen -= len(removed)
+        gone = np.flatnonzero(verdicts.how == HOWS.index(how) + 1)
+        example = gone[np.argmin(verdicts.score[gone])] if len(gone) else None
+        counts.append(
+            StageCount(
+                how=how,
+                seen=seen,
+                removed=len(gone),
+                example=None if example is None else verdicts.duplicate(int(example)),
+            )
+        )
+        seen -= len(gone)
     return counts
 
 
-def normalized(text: str) -> str:
-    """`text` in Unicode form NFKC, case-folded, each run of white space one space, ends trimmed."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+def _of_records(
+    number: Array, rows: Array, order: Array, how: Array, of: Array, score: Array
+) -> Verdicts:
+    """Verdicts on texts, in the order tried, as verdicts on records."""
+    n = len(rows)
+    by_text: list[Array] = [np.zeros(n, np.uint8), np.arange(n), np.ones(n)]
+    for whole, part in zip(by_text, (np.where(how > 0, how + 1, 0), of, score), strict=True):
+        whole[order] = part
+    how, of, score = (part[number] for part in by_text)
+    of = rows[of]
+    # a copy meets the end of its text, which may itself have gone for another
+    is_copy = (how == 0) & (of != np.arange(len(number)))
+    how[is_copy] = 1
+    return Verdicts(how=how, of=of, score=score)
 
 
-def first_of_each(texts: Iterable[str]) -> Array:
-    """(n,) int: the row of the first text that is equal when normalised, its own if none was."""
-    rows: dict[bytes, int] = {}
-    keys = (_digest(normalized(text), 16) for text in texts)
-    return np.array([rows.setdefault(key, row) for row, key in enumerate(keys)], np.int64)
-
-
-def _find_similar(
-    texts: Sequence[str],
-    near: NearOptions | None,
-    semantic: SemanticOptions | None,
-    embed: Embed | None,
-) -> Iterator[Duplicate]:
-    """Each text that is near or akin to one kept before it, with the first such."""
-    by_words = _NearFinder(texts, near) if near else None
-    by_meaning = _SemanticFinder(semantic.threshold) if semantic else None
-    for start in range(0, len(texts), _BLOCK):
-        block = range(start, min(start + _BLOCK, len(texts)))
-        if by_meaning:
-            assert embed is not None, "semantic needs embed"
-            # what is settled already needs no vector, and embedding is the dear part
-            rows = [row for row in block if not (by_words and by_words.match(row))]
-            if rows:
-                by_meaning.meet(rows, embed([texts[row] for row in rows]))
-        for row in block:
-            found = (by_words and by_words.match(row)) or (by_meaning and by_meaning.match(row))
-            if found:
-                yield found
-                continue
-            if by_words:
-                by_words.keep(row)
-            if by_meaning:
-                by_meaning.keep(row)
-
-
-class _NearFinder:
-    """The kept texts by their MinHash bands, and the n-grams to compare a text with them."""
-
-    def __init__(self, texts: Sequence[str], options: NearOptions) -> None:
-        hashes, self.starts = gram_sets(texts, options.ngram)
-        self.buckets = _shared_bands(hashes, self.starts, options.bands, options.band_rows)
-        kinds, self.grams = np.unique(hashes, return_inverse=True)
-        self.sizes = np.diff(self.starts)
-        self.in_text = np.zeros(len(kinds), bool)  # scratch: which grams the text at hand has
-        self.threshold = options.threshold
-        self.kept: defaultdict[int, list[int]] = defaultdict(list)  # bucket -> rows
-
-    def match(self, row: int) -> Duplicate | None:
-        """The first kept text whose Jaccard similarity to text `row` reaches the threshold."""
-        met = {at for bucket in self._buckets(row) for at in self.kept.get(bucket, ())}
-        if not met:
-            return None
-        rows = np.array(sorted(met))
-        scores = self._jaccard(row, rows)
-        hits = np.flatnonzero(scores >= self.threshold)
-        if not hits.size:
-            return None
-        best = hits[0]
-        return Duplicate(row=row, of=int(rows[best]), how="near", score=float(scores[best]))
-
-    def keep(self, row: int) -> None:
-        """Let later texts match text `row`."""
-        for bucket in self._buckets(row):
-            self.kept[bucket].append(row)
-
-    def _buckets(self, row: int) -> list[int]:
-        shared: list[int] = self.buckets[row][self.buckets[row] >= 0].tolist()
-        return shared
-
-    def _jaccard(self, row: int, others: Array) -> Array:
-        """(m,) float64: the grams text `row` shares with each of `others` (m,), over all."""
-        own = self.grams[self.starts[row] : self.starts[row + 1]]
-        sizes = self.sizes[others]
-        ends = np.cumsum(sizes)
-        places = np.arange(ends[-1]) + np.repeat(self.starts[others] - (ends - sizes), sizes)
-        self.in_text[own] = True
-        shared = np.add.reduceat(self.in_text[self.grams[places]], ends - sizes, dtype=np.int64)
-        self.in_text[own] = False
-        overlap: Array = shared / (len(own) + sizes - shared)
-        return overlap
-
-
-class _SemanticFinder:
-    """The vectors of kept texts; a block of texts is met at once, then matched one by one."""
-
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
-        self.index: Any = None  # faiss: vectors of the texts kept before this block
-        self.indexed: list[int] = []  # their rows
-        self.rows: list[int] = []  # the rows of this block
-        self.vectors: Array = np.empty((0, 0), np.float32)
-        self.is_kept: Array = np.empty(0, bool)
-
-    def meet(self, rows: list[int], vectors: Array) -> None:
-        """Compare texts `rows`, unit `vectors` (n, d), with the kept ones and with each other."""
-        if self.index is None:
-            self.index = faiss.IndexFlatIP(vectors.shape[1])
-        self.index.add(self.vectors[self.is_kept].reshape(-1, vectors.shape[1]))
-        self.indexed += [row for row, kept in zip(self.rows, self.is_kept, strict=True) if kept]
-        self.rows, self.vectors, self.is_kept = rows, vectors, np.zeros(len(rows), bool)
-        self.place = {row: place for place, row in enumerate(rows)}
-        floor = self.threshold - _SLACK
-        self.limits, _, self.before = self.index.range_search(vectors, floor)
-        self.beside = vectors @ vectors.T >= floor  # (n, n)
-
-    def match(self, row: int) -> Duplicate | None:
-        """The first kept text whose cosine with text `row`, to 6 places, reaches the threshold."""
-        place = self.place[row]
-        before = np.sort(self.before[self.limits[place] : self.limits[place + 1]])
-        beside = np.flatnonzero(self.beside[place] & self.is_kept)
-        bank = np.concatenate([self.index.reconstruct_batch(before), self.vectors[beside]])
-        # rounded, since a float32 unit vector is off by 1e-7 even from itself
-        scores = np.round(bank.astype(np.float64) @ self.vectors[place].astype(np.float64), 6)
-        hits = np.flatnonzero(scores >= self.threshold)
-        if not hits.size:
-            return None
-        rows = [self.indexed[at] for at in before] + [self.rows[at] for at in beside]
-        score = min(1.0, float(scores[hits[0]]))
-        return Duplicate(row=row, of=rows[hits[0]], how="semantic", score=score)
-
-    def keep(self, row: int) -> None:
-        """Let later texts match text `row`."""
-        self.is_kept[self.place[row]] = True
-
-
-def gram_sets(texts: Sequence[str], ngram: int) -> tuple[Array, Array]:
-    """The distinct word n-grams of every text as flat 64-bit hashes, and (n + 1,) their starts.
-
-    `texts` must not be empty. A text of fewer words is one gram, and a text without words counts
-    itself as a word, so no set is empty. The hashes depend on the text alone.
-    """
-    hash_of = _WordHashes()
-    words, lengths = array("Q"), []
-    for text in texts:
-        found = _WORD.findall(text) or [text]
-        found += [""] * (ngram - len(found))
-        words.extend(map(hash_of.__getitem__, found))
-        lengths.append(len(found))
-    flat = np.frombuffer(words, np.uint64)
-    owner = np.repeat(np.arange(len(lengths)), lengths)  # the text each word stands in
-    last = len(flat) - ngram + 1
-    grams = flat[:last]
-    for step in range(1, ngram):
-        grams = _mix(grams) + flat[step : last + step]
-    inside = owner[:last] == owner[ngram - 1 :]
-    grams, owner = _mix(grams)[inside], owner[:last][inside]
-    order = np.lexsort((grams, owner))
-    grams, owner = grams[order], owner[order]
-    is_new = np.append(True, (grams[1:] != grams[:-1]) | (owner[1:] != owner[:-1]))
-    counts = np.bincount(owner[is_new], minlength=len(lengths))
-    return grams[is_new], np.append(0, np.cumsum(counts))
-
-
-def _shared_bands(hashes: Array, starts: Array, bands: int, band_rows: int) -> Array:
-    """(n, bands) int: the bucket of each text in each band of MinHash values, -1 if it is alone."""
-    draws = _mix(np.arange(1, 2 * bands * band_rows + 1, dtype=np.uint64)).reshape(2, bands, -1)
-    factors, offsets = draws[0] | np.uint64(1), draws[1]
-    n = len(starts) - 1
-    buckets = np.zeros((n, bands), np.uint64)
-    for low in range(0, n, _BLOCK):
-        high = min(low + _BLOCK, n)
-        block, places = hashes[starts[low] : starts[high]], starts[low:high] - starts[low]
-        for band in range(bands):
-            for factor, offset in zip(factors[band], offsets[band], strict=True):
-                least = np.minimum.reduceat(block * factor + offset, places)
-                buckets[low:high, band] = _mix(buckets[low:high, band] + least)
-    numbers = np.empty((n, bands), np.int64)
-    for band in range(bands):
-        _, number, count = np.unique(buckets[:, band], return_inverse=True, return_counts=True)
-        numbers[:, band] = np.where(count[number] > 1, number + band * n, -1)
-    return numbers
-
-
-class _WordHashes(dict[str, int]):
-    """A 64-bit hash of each word asked for, made once."""
-
-    def __missing__(self, word: str) -> int:
-        self[word] = int.from_bytes(_digest(word, 8), "little")
-        return self[word]
-
-
-def _digest(text: str, size: int) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
-
-
-def _mix(values: Array) -> Array:
-    """Every bit of each 64-bit value spread over all its bits. Source: SplitMix64, Steele 2014."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: Array = values ^ (values >> np.uint64(31))
-    return mixed
+def _joined(parts: list[Array], kind: Any) -> Array:
+    return np.concatenate([np.empty(0, kind), *parts])

@@ -1,32 +1,51 @@
 """From vectors to records with their clusters: levels as people write them, a balanced choice."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.errors import MegastyleError
-from megastyle_cli.record import Record, note
+from megastyle_cli.engines.engine import Engine
+from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.record import Failure, Record, note
 from megastyle_cli.steps.cluster import (
+    Hierarchy,
+    Members,
     auto_levels,
     balanced_sample,
     entropy_bits,
     fit_levels,
     hierarchical_kmeans,
 )
+from megastyle_cli.steps.kmeans import Rows, Vectors, row_blocks, squared_lengths
+from megastyle_cli.steps.layout import plane
 
 Array = npt.NDArray[Any]
+
+# The two papers' levels, by name.
+PRESETS = {"paper": [50_000, 10_000, 5_000, 1_000], "plusplus": [100_000, 5_000, 500]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """The cluster of every row at every level, finest first, and the ascending `rows` passed on."""
+    """The clusters of every row, finest first, and the ascending `rows` passed on.
 
-    assignments: list[Array]
+    `unfit` are the rows, of no cluster, whose vector is not finite.
+    """
+
+    hierarchy: Hierarchy
     rows: list[int]
+    unfit: list[int]
     remarks: list[str]
+    xy: Array | None = None  # (n, 2), where a map was asked for
+
+    @property
+    def assignments(self) -> list[Array]:
+        """The cluster (n,) of every row at every level; -1 for what has none."""
+        return self.hierarchy.assignments
 
     @property
     def sizes(self) -> list[int]:
@@ -34,55 +53,184 @@ class Grouping:
         return [int(level.max(initial=-1)) + 1 for level in self.assignments]
 
 
-def group(vectors: Array, *, levels: str, sample: int | None, seed: int) -> Grouping:
-    """Clusters `vectors` (n, d), unit rows, and chooses `sample` rows evenly (None: all).
+def group(
+    vectors: Vectors,
+    *,
+    levels: str,
+    sample: int | None,
+    seed: int,
+    engine: Engine,
+    members: Members = "random",
+    resamplings: int = 0,
+    identities: Array | None = None,
+    xy: bool = False,
+) -> Grouping:
+    """Clusters `vectors` (n, d) and chooses `sample` rows evenly (None: all).
 
-    `levels` is `auto` or numbers of clusters, finest first, separated by commas.
+    `levels` is `auto`, a preset's name, or numbers of clusters, finest first, separated by commas.
+    `identities` (n,) number the rows' overall styles, -1 for none: what the choice covers of them
+    is told, too.
     """
-    wanted = parse_levels(levels, len(vectors))
-    fitted = fit_levels(wanted, len(vectors)) if len(vectors) else wanted
-    assignments = hierarchical_kmeans(vectors, fitted, seed)
+    lengths = [*engine.map(squared_lengths, row_blocks(vectors.shape[0]), vectors)]
+    is_fit = np.isfinite(np.concatenate([np.zeros(0), *lengths]))
+    fit, n = np.flatnonzero(is_fit), int(is_fit.sum())
+    wanted = parse_levels(levels, n)
+    fitted = fit_levels(wanted, n) if n else wanted
+    points = vectors if n == len(is_fit) else Rows(vectors, fit)
+    hierarchy = hierarchical_kmeans(
+        points,
+        fitted,
+        seed=seed,
+        engine=engine,
+        resamplings=resamplings,
+    )
     rng = np.random.default_rng(seed)
-    target = len(vectors) if sample is None else sample
-    rows = balanced_sample(assignments, target, rng)
-    grouping = Grouping(assignments=assignments, rows=rows.tolist(), remarks=[])
+    distances = hierarchy.distances if members == "nearest" else None
+    target = n if sample is None else sample
+    rows = balanced_sample(hierarchy.assignments, target, rng, distances)
+    remarks = []
     if fitted != wanted:
-        grouping.remarks.append(
-            f"{len(vectors):,} records: levels {_told(wanted)} shrunk to {_told(fitted)}"
-        )
-    grouping.remarks.append(f"clusters: {_told(grouping.sizes)} (finest first)")
-    if len(rows) < len(vectors):
-        grouping.remarks.append(_coverage(assignments[-1], rows, rng))
-    return grouping
+        remarks.append(f"{n:,} records: levels {_told(wanted)} shrunk to {_told(fitted)}")
+    remarks.append(_clusters_told(hierarchy))
+    coarsest = hierarchy.assignments[-1]
+    if len(rows) < n:
+        remarks.append(_coverage(coarsest, rows, rng, "coarse clusters"))
+        if identities is not None and (identities[fit] >= 0).any():
+            remarks.append(_coverage(identities[fit], rows, rng, "overall styles"))
+    return Grouping(
+        hierarchy=_spread(hierarchy, fit, len(is_fit)),
+        rows=fit[rows].tolist(),
+        unfit=np.flatnonzero(~is_fit).tolist(),
+        remarks=remarks,
+        xy=_placed(plane(points, hierarchy, engine), fit, len(is_fit)) if xy else None,
+    )
 
 
 def parse_levels(text: str, n: int) -> list[int]:
     """The levels that `text` names for `n` records. Raises MegastyleError if it is not numbers."""
     if text == "auto":
         return auto_levels(n)
+    if text in PRESETS:
+        return PRESETS[text]
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise MegastyleError(
-            f"--levels is {text!r}, not numbers", hint="for example 50,10, or auto"
+            f"--levels is {text!r}, not numbers",
+            hint=f"for example 50,10, or one of: auto, {', '.join(PRESETS)}",
         ) from None
 
 
-def labelled(record: Record, grouping: Grouping, row: int, **facts: object) -> Record:
-    """`record` with `cluster`, `cluster_2`, ... of its row."""
+def labelled(
+    record: Record, grouping: Grouping, row: int, keys_too: Record, **facts: object
+) -> Record:
+    """`record` with `cluster`, `cluster_2`, ... of its row, and with `keys_too`."""
     keys = ["cluster", *(f"cluster_{level}" for level in range(2, len(grouping.assignments) + 1))]
-    told = {key: int(level[row]) for key, level in zip(keys, grouping.assignments, strict=True)}
-    return note({**record, **told}, "cluster", **facts)
+    told: Record = {
+        key: int(level[row]) for key, level in zip(keys, grouping.assignments, strict=True)
+    }
+    if grouping.xy is not None:
+        x, y = grouping.xy[row].tolist()
+        keys_too = {**keys_too, "x": round(x, 5), "y": round(y, 5)}
+    return note({**record, **told, **keys_too}, "cluster", **facts)
 
 
-def _coverage(coarsest: Array, rows: Array, rng: np.random.Generator) -> str:
-    """How evenly the choice covers the coarsest clusters, beside a random one of the same size."""
-    random_rows = rng.choice(len(coarsest), len(rows), replace=False)
-    ours, chance = (entropy_bits(np.bincount(coarsest[r])) for r in (rows, random_rows))
-    return (
-        f"balanced sample of {len(rows):,} covers {len(np.unique(coarsest[rows]))} of"
-        f" {int(coarsest.max()) + 1} coarse clusters, entropy {ours:.2f} bits (random {chance:.2f})"
+def unfit(record: Record) -> Failure:
+    """The failure of a record whose vector is not finite."""
+    return Failure(record, "model_error", f"record {record['id']}: its vector is not finite")
+
+
+class Identities:
+    """The overall styles of records, numbered as they first come."""
+
+    def __init__(self, key: str = "style_identity") -> None:
+        self.key = key
+        self._numbers: dict[str, int] = {}
+        self._rows: list[int] = []
+
+    def seen(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records as they are, while theirs are taken down."""
+        for record in records:
+            name = record.get(self.key)
+            told = " ".join(name.lower().split()) if isinstance(name, str) else ""
+            number = self._numbers.setdefault(told, len(self._numbers)) if told else -1
+            self._rows.append(number)
+            yield record
+
+    def numbers(self) -> Array:
+        """(n,) int64, -1 where a record tells none."""
+        return np.array(self._rows, np.int64)
+
+
+def embedded(
+    texts: Iterable[str], embed: Callable[[Sequence[str]], Array], size: int = 4096
+) -> Iterator[Array]:
+    """The vectors (m, d) of `texts`, `size` at a time."""
+    waiting = iter(texts)
+    while block := list(islice(waiting, size)):
+        yield embed(block)
+
+
+def rows_of(vectors: Vectors, records: Iterable[Record]) -> Vectors:
+    """The vectors that the `row` of each record points at, in the order of the records."""
+    return Rows(vectors, np.array([record["row"] for record in records], np.int64))
+
+
+def check_row(record: Record, count: int) -> None:
+    """Raises BadRecord("missing_key", ...) unless the record's `row` is one of `count`."""
+    row = record.get("row")
+    if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < count:
+        raise BadRecord(
+            "missing_key", f"record {record['id']}: row is {row!r}, the vectors have {count:,}"
+        )
+
+
+def _spread(hierarchy: Hierarchy, fit: Array, count: int) -> Hierarchy:
+    """The hierarchy of `fit` rows as one of all `count` rows, -1 for the others."""
+    if len(fit) == count:
+        return hierarchy
+    assignments = []
+    for level in hierarchy.assignments:
+        labels = np.full(count, -1)
+        labels[fit] = level
+        assignments.append(labels)
+    distances = np.zeros(count, np.float32)
+    distances[fit] = hierarchy.distances
+    return Hierarchy(
+        assignments=assignments,
+        distances=distances,
+        centroids=hierarchy.centroids,
+        objectives=hierarchy.objectives,
     )
+
+
+def _placed(places: Array, fit: Array, count: int) -> Array:
+    placed = np.zeros((count, 2))
+    placed[fit] = places
+    return placed
+
+
+def _clusters_told(hierarchy: Hierarchy) -> str:
+    if not hierarchy.centroids:
+        return "clusters: none"
+    sizes = _told([len(centroids) for centroids in hierarchy.centroids])
+    errors = ", ".join(f"{objective:.4f}" for objective in hierarchy.objectives)
+    return f"clusters: {sizes} (finest first), mean squared distance to the centroid: {errors}"
+
+
+def _coverage(groups: Array, rows: Array, rng: np.random.Generator, noun: str) -> str:
+    """How evenly the choice covers `groups` (n,), beside a random one of the same size."""
+    random_rows = rng.choice(len(groups), len(rows), replace=False)
+    ours, chance = (_counts(groups[chosen]) for chosen in (rows, random_rows))
+    return (
+        f"balanced sample of {len(rows):,} covers {(ours > 0).sum():,} of"
+        f" {len(np.unique(groups[groups >= 0])):,} {noun}, entropy {entropy_bits(ours):.2f} bits"
+        f" (random {(chance > 0).sum():,}, {entropy_bits(chance):.2f} bits)"
+    )
+
+
+def _counts(groups: Array) -> Array:
+    return np.bincount(groups[groups >= 0])
 
 
 def _told(levels: Sequence[int]) -> str:

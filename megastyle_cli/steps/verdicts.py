@@ -1,39 +1,86 @@
 """What dedup found, told by the records: the kept ones count, the rejected name their keeper."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
 
 from megastyle_cli.record import Record, note
-from megastyle_cli.steps.dedup import Duplicate
+from megastyle_cli.steps.dedup import StageCount, Verdicts
+
+_GROUPS, _MEMBERS = 20, 5  # of the largest groups and of each of them, shown in a report
 
 
 def kept_records(
-    records: Iterable[Record], duplicates: Sequence[Duplicate], **facts: object
+    records: Iterable[Record], verdicts: Verdicts, **facts: object
 ) -> Iterator[Record]:
-    """The records that stay, in order, each with `dropped`: how many went in its favour."""
-    gone = {found.row for found in duplicates}
-    dropped = Counter(found.of for found in duplicates)
-    for row, record in enumerate(records):
-        if row not in gone:
-            yield note(record, "dedup", **facts, dropped=dropped[row])
+    """The records that stay (`records` holds no others), in order.
+
+    Each tells in `dropped` how many went in its favour.
+    """
+    gone = np.flatnonzero(verdicts.how)
+    dropped = np.bincount(verdicts.of[gone], minlength=len(verdicts))
+    stays = np.flatnonzero(verdicts.how == 0)
+    for row, record in zip(stays.tolist(), records, strict=True):
+        yield note(record, "dedup", **facts, dropped=int(dropped[row]))
 
 
 def rejected_records(
-    records: Iterable[Record],
-    ids: Sequence[str],
-    duplicates: Sequence[Duplicate],
-    **facts: object,
+    records: Iterable[Record], keeper_ids: Iterable[str], verdicts: Verdicts, **facts: object
 ) -> Iterator[Record]:
-    """The records that went, in order: for whom (`duplicate_of`), how, and how close (`score`)."""
-    verdicts = {found.row: found for found in duplicates}
-    for row, record in enumerate(records):
-        found = verdicts.get(row)
-        if found is not None:
-            yield note(
-                record,
-                "dedup",
-                **facts,
-                duplicate_of=ids[found.of],
-                how=found.how,
-                score=round(found.score, 4),
-            )
+    """The records that went (`records` holds no others), in order.
+
+    Each tells for whom (`duplicate_of`; `keeper_ids` holds one each), how, and how close.
+    """
+    for found, record, keeper in zip(verdicts, records, keeper_ids, strict=True):
+        yield note(
+            record,
+            "dedup",
+            **facts,
+            duplicate_of=keeper,
+            how=found.how,
+            score=round(found.score, 4),
+        )
+
+
+def told_report(
+    verdicts: Verdicts,
+    stages: Sequence[StageCount],
+    read: Callable[[Iterable[int]], Iterator[Record]],
+    on: str,
+) -> dict[str, Any]:
+    """What each measure did, with the least alike pair it joined, and the largest groups.
+
+    A group is a record that stays and all that went for it; its members are shown least alike
+    first. `read` gives the records at some rows.
+    """
+
+    def shown(row: int) -> dict[str, Any]:
+        (record,) = read([row])
+        return {"id": record["id"], on: record[on]}
+
+    def shown_gone(row: int) -> dict[str, Any]:
+        found = verdicts.duplicate(row)
+        return {**shown(row), "how": found.how, "score": round(found.score, 4)}
+
+    told = []
+    for stage in stages:
+        facts: dict[str, Any] = {"how": stage.how, "in": stage.seen, "removed": stage.removed}
+        if stage.example is not None:
+            facts["example"] = {**shown_gone(stage.example.row), "for": shown(stage.example.of)}
+        told.append(facts)
+    gone = np.flatnonzero(verdicts.how)
+    sizes = np.bincount(verdicts.of[gone], minlength=len(verdicts))
+    largest = [row for row in np.argsort(-sizes, kind="stable")[:_GROUPS].tolist() if sizes[row]]
+    groups = []
+    for keeper in largest:
+        rows = gone[verdicts.of[gone] == keeper]
+        rows = rows[np.argsort(verdicts.score[rows], kind="stable")][:_MEMBERS]
+        members = [shown_gone(row) for row in rows.tolist()]
+        groups.append({"kept": shown(keeper), "removed": int(sizes[keeper]), "examples": members})
+    return {
+        "in": len(verdicts),
+        "out": len(verdicts) - len(gone),
+        "measures": told,
+        "largest_groups": groups,
+    }

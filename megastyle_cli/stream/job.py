@@ -1,14 +1,16 @@
 """What all commands do around their step: open, loop or read everything, count, speak, exit."""
 
+import json
 import logging
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from megastyle_cli.errors import (
     DONE,
@@ -19,8 +21,9 @@ from megastyle_cli.errors import (
     MegastyleError,
 )
 from megastyle_cli.record import Failure, Record, Run, Step
-from megastyle_cli.stream.files import done_ids
+from megastyle_cli.stream.files import done_ids, write_atomically
 from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.packed import Packed
 from megastyle_cli.stream.pictures import Layout
 from megastyle_cli.stream.places import Places, partial, places
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
@@ -125,18 +128,24 @@ def run_job(
     return _concluded(flow, tally, sink, code)
 
 
+def _draw(records: Iterable[Record]) -> None:
+    deque(records, maxlen=0)
+
+
 def run_barrier(
     run: Run,
     flow: Flow,
     work: Callable[[Spool, Tally], Iterator[Record | Failure]],
     *,
     check: Callable[[Record], None] = lambda record: None,
+    look: Callable[[Iterator[Record]], None] = _draw,
     line: Callable[[Record], bytes] = dump_line,
 ) -> Done:
     """A command that reads everything before it writes: `work` gets the records, gives the results.
 
-    `check` raises BadRecord for a record that the work cannot use, `line` says how a record is
-    written. A signal or an error leaves what stood there before.
+    `check` raises BadRecord for a record that the work cannot use, `look` draws all others while
+    they are read, `line` says how a record is written. A signal or an error leaves what stood there
+    before.
     """
     if refine_by_rank(Shard()) != Shard():
         raise MegastyleError(
@@ -157,14 +166,7 @@ def run_barrier(
     ):
         sink.kept = [] if flow.keep and where.final is None else None
         log.info("%s reads its input", run.command)
-        for batch in batches(found, 1024):
-            for result in (_checked(found_one, check) for found_one in batch):
-                tally.add(result)
-                if isinstance(result, Failure):
-                    sink.write(result)
-                else:
-                    spool.add(result)
-            progress.show()
+        look(_spooled(found, check, spool, sink, tally, progress))
         tally.written = 0
         for result in work(spool, tally):
             sink.write(result)
@@ -185,6 +187,26 @@ def _rejects_file(run: Run, flow: Flow, where: Places, shard: Shard) -> RejectsF
     return RejectsFile(path, run.command, resume=flow.resume, overwrite=flow.overwrite)
 
 
+def _spooled(
+    found: Iterable[Record | Failure],
+    check: Callable[[Record], None],
+    spool: Spool,
+    sink: Sink,
+    tally: Tally,
+    progress: Progress,
+) -> Iterator[Record]:
+    """The good records, once they are kept; failures go to the errors file."""
+    for batch in batches(found, 1024):
+        for result in (_checked(found_one, check) for found_one in batch):
+            tally.add(result)
+            if isinstance(result, Failure):
+                sink.write(result)
+            else:
+                spool.add(result)
+                yield result
+        progress.show()
+
+
 def _records(flow: Flow) -> Iterator[Record | Failure]:
     found = read_records(flow.inputs, limit=flow.limit, paths=flow.paths)
     return islice(chain(map(with_id, flow.given), found), flow.limit)
@@ -197,6 +219,11 @@ def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bo
         for record in records:
             sink.write(record)
         sink.commit()
+
+
+def write_report(path: Path, facts: dict[str, Any]) -> None:
+    """A report as JSON, whole or not at all."""
+    write_atomically(path, json.dumps(facts, indent=1) + "\n")
 
 
 def refuse_side_output(name: str, output: str, *, overwrite: bool) -> None:
@@ -237,13 +264,25 @@ def _checked(result: Record | Failure, check: Callable[[Record], None]) -> Recor
 
 
 def read_side_input(inputs: list[str], check: Callable[[Record], None]) -> list[Record]:
-    """A second input that must be whole, such as the contents of `pair`: a failure ends us."""
-    records: list[Record] = []
+    """A second input that must be whole, such as a reference set: a failure ends us."""
+    return list(_side_input(inputs, check))
+
+
+def pack_side_input(inputs: list[str], check: Callable[[Record], None]) -> Packed:
+    """As `read_side_input`, where there may be millions; of records of one id only the first."""
+    records, seen = Packed(), set[str]()
+    for record in _side_input(inputs, check):
+        if record["id"] not in seen:
+            seen.add(record["id"])
+            records.append(record)
+    return records
+
+
+def _side_input(inputs: list[str], check: Callable[[Record], None]) -> Iterator[Record]:
     for found in (_checked(result, check) for result in read_records(inputs)):
         if isinstance(found, Failure):
             raise MegastyleError(found.message, hint="mend it or leave it out")
-        records.append(found)
-    return records
+        yield found
 
 
 @contextmanager

@@ -4,11 +4,14 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any, NoReturn
+
+import orjson
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import ERROR, PROVENANCE, Failure, Record
@@ -23,6 +26,17 @@ def _open_zst(path: Path, mode: str) -> IO[bytes]:
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": _open_zst}
 SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in OPENERS))
 
+_WRITTEN_ALIKE = frozenset((str, int, bool, type(None)))
+_DIGITS_ALIKE = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+_EXPONENT = re.compile(rb"e-?[0-9]+[,}\]]")  # from the e on: that is the quickest to look for
+_AS_JSON = (
+    orjson.OPT_APPEND_NEWLINE
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
 
 def is_jsonl(name: str) -> bool:
     """Whether `name` says that it holds JSON lines."""
@@ -35,6 +49,13 @@ def dump_line(record: Record) -> bytes:
     Lone surrogates, which stand for bytes of a file name that is not UTF-8, are escaped: the line
     stays valid and the name comes back byte for byte. Raises ValueError on NaN and Infinity.
     """
+    try:
+        line = orjson.dumps(record, option=_AS_JSON)
+        # what json spells otherwise, or refuses: NaN, which orjson makes null
+        if not (b"null" in line or _EXPONENT.search(line)) or _is_plain(record):
+            return line
+    except TypeError:  # a lone surrogate, or a number of more than 64 bits
+        pass
     try:
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode() + b"\n"
@@ -56,18 +77,56 @@ def read_file(path: Path) -> Iterator[Record | Failure]:
 
 def read_lines(lines: IO[bytes] | Iterable[bytes], origin: str) -> Iterator[Record | Failure]:
     """The records of lines of bytes; `origin` names them in messages. Blank lines are skipped."""
+    for number, line in enumerate(_held_to_the_end(lines), start=1):
+        record = _quickly(line)
+        if record is not None:
+            yield _as_first_read(record)
+        elif line.strip():
+            yield _slowly(line, f"{origin} line {number}")
+
+
+def load_line(line: bytes) -> Record:
+    """The record of a line that `dump_line` made."""
+    quick = _quickly(line)
+    found: Record = json.loads(line) if quick is None else quick
+    return found
+
+
+def _quickly(line: bytes) -> Record | None:
+    """The object of a line, as `_strict` would read it; None where only that can tell.
+
+    orjson is as strict, but takes an integer of more than 64 bits for a float.
+    """
+    if _LONG_NUMBER in line.translate(_DIGITS_ALIKE):
+        return None
+    try:
+        value = orjson.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _slowly(line: bytes, origin: str) -> Record | Failure:
     import jsonlines
 
-    numbered = iter(_held_to_the_end(lines))
-    reader = jsonlines.Reader(numbered, loads=_strict)
-    while True:
-        try:
-            yield _as_first_read(reader.read(type=dict, skip_empty=True))
-        except EOFError:
-            return
-        except jsonlines.InvalidLineError as bad:
-            why = "is not valid JSON" if bad.__cause__ else "holds no object"
-            yield _broken(f"{origin} line {bad.lineno} {why}", bad.line)
+    try:
+        return _as_first_read(jsonlines.Reader([line], loads=_strict).read(type=dict))
+    except jsonlines.InvalidLineError as bad:
+        why = "is not valid JSON" if bad.__cause__ else "holds no object"
+        return _broken(f"{origin} {why}", bad.line)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether orjson writes it as json does: a very small or large number it spells otherwise."""
+    kind = type(value)
+    if kind is dict:
+        values = value.values()
+        return _WRITTEN_ALIKE.issuperset(map(type, values)) or all(map(_is_plain, values))
+    if kind is list:
+        return _WRITTEN_ALIKE.issuperset(map(type, value)) or all(map(_is_plain, value))
+    if kind is float:
+        return bool(value == 0.0 or 1e-4 <= abs(value) < 1e16)
+    return kind in _WRITTEN_ALIKE
 
 
 def _held_to_the_end(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ What stands behind the # of x.parquet#416 or x.tar#a/1.png moves with its contai
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from megastyle_cli.record import PICTURE_KEYS, Record
@@ -56,10 +57,19 @@ def to_folder(base: Path) -> Callable[[str], str]:
     """How a name that opens from the working directory is called from `base`."""
     real = os.path.realpath(base)
 
+    @lru_cache(maxsize=4096)
+    def called_from(name: str) -> str:
+        called = os.path.relpath(name, base)
+        return os.path.relpath(name, real) if called.startswith("..") else called
+
     def rename(name: str) -> str:
         if "://" in name:
             return name
-        called = os.path.relpath(name, base)
-        return os.path.relpath(name, real) if called.startswith("..") else called
+        # few folders hold many pictures, and to relate two paths costs more than to write a line
+        folder, _, last = name.rpartition("/")
+        if not last or last.startswith(".") or not folder:
+            return called_from(name)
+        folder = called_from(folder)
+        return last if folder == "." else f"{folder}/{last}"
 
     return rename

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import stat
 import sys
 import time
@@ -70,6 +71,12 @@ class Tally:
             **self.measured,
         }
         write_atomically(path, json.dumps(facts, indent=1) + "\n")
+
+
+def peak_bytes() -> int:
+    """The most memory this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 class Progress:

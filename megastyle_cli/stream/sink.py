@@ -38,16 +38,18 @@ class Stdout:
 
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()
+        # kept, since a library that prints may have its words sent elsewhere for a while
+        self._lines = sys.stdout.buffer
 
     def open(self) -> None: ...
 
     def write(self, line: bytes) -> None:
         """Adds a line."""
-        sys.stdout.buffer.write(line)
+        self._lines.write(line)
 
     def flush(self) -> None:
         """Makes what was written readable by the next command."""
-        sys.stdout.buffer.flush()
+        self._lines.flush()
 
     def commit(self) -> None:
         """Nothing is left to do but to hand over the last lines."""

@@ -24,6 +24,7 @@ from megastyle_cli.view.rows import (
     rows_of,
 )
 from megastyle_cli.view.thumbnails import Thumbnail, picture, shared_pictures, thumbnails
+from megastyle_cli.view.tree import draw_tree
 
 # 600 tiles in all: some 15 MB, which a phone still opens.
 COLUMNS = 12
@@ -37,12 +38,18 @@ def write_page(
 
     `summary` is shown as figures: its numbers, in order; `x_low` and `x_high` join `x`.
     """
-    page = draw_page(rows_of(records), title=title, summary=summary)
+    held = list(records)
+    page = draw_page(rows_of(held), title=title, summary=summary, tree=draw_tree(held))
     write_document(page, path)
 
 
-def draw_page(rows: Sequence[Row], *, title: str, summary: Mapping[str, Any]) -> str:
-    """The page as HTML. Every distinct picture is in it once, however often it is shown."""
+def draw_page(
+    rows: Sequence[Row], *, title: str, summary: Mapping[str, Any], tree: str = ""
+) -> str:
+    """The page as HTML. Every distinct picture is in it once, however often it is shown.
+
+    `tree` is drawn above the rows: how their clusters nest.
+    """
     shown = fit(rows, columns=COLUMNS, max_lines=MAX_LINES)
     drawn = thumbnails(tile for row in shown for tile in _tiles(row))
     style = part("look.css") + part("page.css") + shared_pictures(drawn)
@@ -56,6 +63,7 @@ def draw_page(rows: Sequence[Row], *, title: str, summary: Mapping[str, Any]) ->
         contents=escape(contents(rows)),
         figures=_figures(summary),
         style=style,
+        tree=tree,
         rows="\n".join(body),
         script=script,
     )

@@ -160,7 +160,7 @@ def _row(kind: Kind, key: str, members: list[Record], size: int) -> Row:
         return _style_row(key, members[0], tiles, size)
     if kind == "cluster":
         title = f"cluster {key} - {count(size, 'record')}"
-        words = " / ".join(_typical([tile.words or tile.title for tile in tiles]))
+        words = " / ".join(typical([tile.words or tile.title for tile in tiles]))
         return Row(kind=kind, key=key, title=title, words=words, head=None, tiles=tiles, size=size)
     return Row(kind=kind, key=key, title="", words="", head=None, tiles=tiles, size=size)
 
@@ -249,7 +249,7 @@ def _score(value: Any) -> str:
     return f"{value:.2f}" if is_number else ""
 
 
-def _typical(sentences: Sequence[str]) -> list[str]:
+def typical(sentences: Sequence[str]) -> list[str]:
     """The sentences whose words most of the others share; ties go to the earlier one.
 
     Source: ours, the mean share of sentences that a word of the sentence occurs in.

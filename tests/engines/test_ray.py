@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from megastyle_cli.engines.engine import Engine, load
 from megastyle_cli.errors import MegastyleError
+from tests.conftest import needs_ray
 
 Array = npt.NDArray[np.float32]
 
@@ -148,39 +150,54 @@ def test_a_module_that_a_worker_lacks_is_named(engine: Engine) -> None:
         list(engine.map(imports_what_is_not_there, [1]))
 
 
-SUM = """
-import operator, signal, sys
+STOPPED = """
+import os, signal, sys, threading, time
 from megastyle_cli.engines.engine import load
-mine = lambda *signal: sys.exit(75)
-signal.signal(signal.SIGTERM, mine)
+from tests.engines.test_ray import dies_once
+signal.signal(signal.SIGTERM, lambda *signal: sys.exit(75))
 with load("ray", 2) as engine:
-    assert signal.getsignal(signal.SIGTERM) is mine
-    results = sum(engine.map(operator.mul, range(10), 2))
-    sys.stderr.write(f"{results} of {engine.workers}")
+    sys.stderr.write(f"{sum(engine.map(dies_once, range(10), sys.argv[1]))} by {engine.workers}")
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    list(engine.map(time.sleep, [600]))
 """
 
 
-def test_a_cluster_of_its_own_is_quiet_and_leaves_nothing(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    before = set(Path("/tmp").glob("megastyle-ray-*"))
+@needs_ray
+def test_a_cluster_of_its_own_is_quiet_and_a_signal_leaves_nothing_of_it(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env |= {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    before = set(Path("/tmp").glob("megastyle-ray-*"))
 
     done = subprocess.run(
-        [sys.executable, "-c", SUM], capture_output=True, env={**env, "HOME": str(tmp_path)}
+        [sys.executable, "-c", STOPPED, tmp_path], capture_output=True, env=env, timeout=120
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"90 of 2")
+    assert (tmp_path / "died").exists()
+    assert (done.returncode, done.stdout, done.stderr) == (75, b"", b"285 by 2")
+    assert not (tmp_path / "home").exists()
     assert set(Path("/tmp").glob("megastyle-ray-*")) <= before
-    assert list(tmp_path.iterdir()) == []
+    assert not [name for name in _running() if "megastyle-ray-" in name]
 
 
+def _running() -> Iterator[str]:
+    """The command lines of all processes."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            yield path.read_text()
+
+
+@needs_ray
 @pytest.mark.parametrize(
-    ("address", "words"), [("ray://head:10001", "not as its client"), ("127.0.0.1:9", "answers")]
+    ("address", "words"),
+    [
+        ("ray://head:10001", "not as its client"),
+        ("127.0.0.1:9", "no Ray cluster answers"),
+        ("head", "no Ray cluster answers"),
+    ],
 )
 def test_an_address_that_does_not_work_is_named(
     address: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ADDRESS", address)
 
     with pytest.raises(MegastyleError, match=words) as raised:

@@ -1,18 +1,18 @@
 """Clusters nest, are numbered by size and do not move; a choice is exact and even."""
 
-import faiss
 import numpy as np
 import pytest
 
+from megastyle_cli.engines.local import Local
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.steps.cluster import (
     auto_levels,
     balanced_sample,
     entropy_bits,
     fit_levels,
-    hierarchical_kmeans,
     share_evenly,
 )
+from megastyle_cli.steps.cluster import hierarchical_kmeans as hierarchy_of
 
 
 def blobs(sizes: list[int], d: int = 16, seed: int = 0) -> np.ndarray:
@@ -26,6 +26,12 @@ def blobs(sizes: list[int], d: int = 16, seed: int = 0) -> np.ndarray:
 def random_units(n: int, d: int = 8, seed: int = 0) -> np.ndarray:
     points = np.random.default_rng(seed).normal(size=(n, d))
     return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+def hierarchical_kmeans(
+    vectors: np.ndarray, levels: list[int], seed: int, workers: int = 1
+) -> list[np.ndarray]:
+    return hierarchy_of(vectors, levels, seed=seed, engine=Local(workers)).assignments
 
 
 def nested(n: int, seed: int = 0) -> list[np.ndarray]:
@@ -65,15 +71,7 @@ def test_clusters_are_close_to_what_lloyd_can_reach():
 
 def test_same_seed_gives_the_same_clusters_whatever_the_threads():
     vectors = random_units(3000, d=32)
-    threads = faiss.omp_get_max_threads()
-    runs = []
-    try:
-        for count in (1, 2, 3):
-            faiss.omp_set_num_threads(count)
-            runs.append(hierarchical_kmeans(vectors, [150, 30], seed=7))
-            assert faiss.omp_get_max_threads() == count
-    finally:
-        faiss.omp_set_num_threads(threads)
+    runs = [hierarchical_kmeans(vectors, [150, 30], seed=7, workers=count) for count in (1, 2, 3)]
 
     for run in runs[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(run, runs[0], strict=True))

@@ -6,17 +6,18 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from megastyle_cli.engines.local import Local
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
-from megastyle_cli.steps import dedup
+from megastyle_cli.steps import dedup, neighbors
 from megastyle_cli.steps.dedup import (
     Duplicate,
     NearOptions,
+    Options,
     SemanticOptions,
+    Verdicts,
     count_stages,
-    find_duplicates,
-    gram_sets,
-    normalized,
 )
+from megastyle_cli.steps.shingles import gram_sets, normalized, normalized_buffer
 
 WORDS = [a + b for a in "bcdfghklmn" for b in ("alo", "eru", "ita", "omi", "unda", "ysto")]
 ODD = [
@@ -39,6 +40,14 @@ ODD = [
     "x" * 5000,
     "word " * 3000,
 ]
+
+
+def find_duplicates(
+    texts: list[str], workers: int = 1, *, embed=None, ids=None, **options
+) -> list[Duplicate]:
+    asked = Options(**options)
+    embeds = [embed] if embed else []
+    return list(dedup.find_duplicates(texts, Local(workers), asked, ids=ids, embeds=embeds))
 
 
 def prompts(count: int, seed: int) -> list[str]:
@@ -86,9 +95,9 @@ def first_kept(count, similarity, threshold) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("ngram", [1, 2, 3])
 def test_near_duplicates_equal_the_rule_applied_to_all_pairs(ngram):
     texts = prompts(400, seed=ngram)
-    near = NearOptions(ngram=ngram)
+    near = NearOptions(threshold=0.75, ngram=ngram, bands=200, band_rows=3)
 
-    found = find_duplicates(texts, exact=False, near=near)
+    found = find_duplicates(texts, exact=None, near=near)
 
     expected = first_kept(
         len(texts), lambda a, b: jaccard(texts[a], texts[b], ngram), near.threshold
@@ -130,7 +139,7 @@ def test_every_keeper_is_kept_earlier_and_close_enough_when_all_three_are_on():
     found = find_duplicates(texts, near=near, semantic=semantic, embed=embed)
 
     gone = {one.row for one in found}
-    vectors = embed([normalized(text) for text in texts])
+    vectors = embed(texts[:1500] + texts[:1500:3])  # a copy meets the end of its first
     assert {one.how for one in found} == {"exact", "near", "semantic"}
     for one in found:
         assert one.of not in gone
@@ -150,9 +159,11 @@ def test_where_blocks_end_changes_nothing(monkeypatch):
     options = {"near": NearOptions(), "semantic": SemanticOptions(threshold=0.9)}
     whole = find_duplicates(texts, embed=StaticEmbedder().embed, **options)
 
-    monkeypatch.setattr(dedup, "_BLOCK", 7)
+    monkeypatch.setattr(dedup, "BLOCK", 7)
+    monkeypatch.setattr(neighbors, "BLOCK", 5)
+    monkeypatch.setattr(neighbors, "_BANK", 11)
 
-    assert find_duplicates(texts, embed=StaticEmbedder().embed, **options) == whole
+    assert find_duplicates(texts, 3, embed=StaticEmbedder().embed, **options) == whole
     assert {one.how for one in whole} == {"exact", "near", "semantic"}
 
 
@@ -240,8 +251,8 @@ def test_no_texts_have_no_duplicates():
 
 
 def test_every_text_has_a_gram_and_its_hashes_do_not_depend_on_the_others():
-    hashes, starts = gram_sets(ODD, 3)
-    alone = [gram_sets([text], 3)[0] for text in ODD]
+    hashes, starts = gram_sets(normalized_buffer(ODD), 3)
+    alone = [gram_sets(normalized_buffer([text]), 3)[0] for text in ODD]
 
     assert (np.diff(starts) > 0).all()
     for row, own in enumerate(alone):
@@ -263,14 +274,174 @@ def test_a_sentence_that_differs_in_one_attribute_does_not_mean_the_same():
 
 
 def test_stages_see_what_the_one_before_left_and_show_their_least_alike_pair():
-    found = [
-        Duplicate(row=1, of=0, how="exact", score=1.0),
-        Duplicate(row=3, of=0, how="near", score=0.9),
-        Duplicate(row=4, of=2, how="near", score=0.8),
-    ]
+    verdicts = Verdicts(
+        how=np.array([0, 1, 0, 2, 2, 0, 0, 0, 0, 0]),
+        of=np.array([0, 0, 2, 0, 2, 5, 6, 7, 8, 9]),
+        score=np.array([1, 1, 1, 0.9, 0.8, 1, 1, 1, 1, 1]),
+    )
+    found = list(verdicts)
 
-    exact, near, semantic = count_stages(found, 10, ["exact", "near", "semantic"])
+    exact, near, semantic = count_stages(verdicts, ["exact", "near", "semantic"])
 
     assert (exact.seen, exact.removed, exact.example) == (10, 1, found[0])
     assert (near.seen, near.removed, near.example) == (9, 2, found[2])
     assert (semantic.seen, semantic.removed, semantic.example) == (7, 0, None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_longest_is_the_rule_in_the_order_of_length_whatever_the_order_of_records(seed):
+    texts = prompts(300, seed)
+    texts += [text.upper() + "  " for text in texts[::7]]
+    ids = [f"id{row:03}" for row in range(len(texts))]
+    options = {"near": NearOptions(threshold=0.75, bands=200, band_rows=3), "keep": "longest"}
+    order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), ids[row]))
+    expected = first_kept(
+        len(texts), lambda a, b: jaccard(texts[order[a]], texts[order[b]], 1), 0.75
+    )
+    kept = {ids[row] for row in order} - {ids[order[place]] for place, _ in expected}
+
+    for shuffle in range(2):
+        rows = random.Random(shuffle).sample(range(len(texts)), len(texts))
+        found = find_duplicates(
+            [texts[row] for row in rows], ids=[ids[row] for row in rows], **options
+        )
+        assert {ids[row] for row in rows} - {ids[rows[one.row]] for one in found} == kept
+
+
+def test_hard_keeps_the_one_farther_from_the_centroid_and_easy_the_nearer():
+    far, near, many = [0.6, 0.8], [0.5, 0.866025], [[0.0, 1.0]] * 5
+    vectors = unit(np.array([near, far, *many]))
+    texts = [f"text {row}" for row in range(len(vectors))]
+    embed = lambda some: vectors[[int(text.split()[1]) for text in some]]  # noqa: E731
+    semantic = SemanticOptions(threshold=0.99)
+
+    hard = find_duplicates(texts, semantic=semantic, keep="hard", embed=embed)
+    easy = find_duplicates(texts, semantic=semantic, keep="easy", embed=embed)
+
+    assert (0, 1) in {(one.row, one.of) for one in hard}
+    assert (1, 0) in {(one.row, one.of) for one in easy}
+
+
+def test_raw_texts_are_the_same_to_the_byte_only():
+    texts = ["Teal", "teal", "Teal", "te\u0301al", "t\u00e9al", "\ud800", "\ud800"]
+
+    found = find_duplicates(texts, exact="raw")
+
+    assert [(one.row, one.of) for one in found] == [(2, 0), (6, 5)]
+
+
+def test_a_text_with_more_neighbours_than_it_names_still_goes_for_the_first_kept(monkeypatch):
+    monkeypatch.setattr(neighbors, "AT_MOST", 2)
+    rng = np.random.default_rng(1)
+    centers = rng.normal(size=(12, 8))
+    vectors = unit(centers[rng.integers(0, 12, 600)] + rng.normal(0, 0.25, (600, 8)))
+    texts = [f"text {row}" for row in range(len(vectors))]
+    cosines = np.round(vectors.astype(np.float64) @ vectors.T.astype(np.float64), 6)
+
+    found = find_duplicates(
+        texts,
+        semantic=SemanticOptions(threshold=0.9),
+        embed=lambda some: vectors[[int(text.split()[1]) for text in some]],
+    )
+
+    gone = {one.row: one.of for one in found}
+    kept = [row for row in range(len(texts)) if row not in gone]
+    assert all(cosines[a, b] < 0.9 for a, b in combinations(kept, 2))
+    assert all(of not in gone and cosines[row, of] >= 0.9 for row, of in gone.items())
+    assert kept == [
+        row
+        for row in range(len(texts))
+        if row not in dict(first_kept(len(texts), lambda a, b: cosines[a, b], 0.9))
+    ]
+
+
+def test_a_vector_of_nan_is_like_nothing():
+    vectors = np.array([[1, 0], [np.nan, np.nan], [1, 0], [np.nan, 0]], np.float32)
+    embed = lambda some: vectors[[int(text.split()[1]) for text in some]]  # noqa: E731
+    texts = [f"text {row}" for row in range(4)]
+
+    for keep in ("first", "hard"):
+        found = find_duplicates(texts, semantic=SemanticOptions(), keep=keep, embed=embed)
+
+        assert [{one.row, one.of} for one in found] == [{0, 2}]
+
+
+def test_verified_pairs_are_close_to_both_embedders():
+    first = unit(np.array([[1, 0], [1, 0.1], [1, -0.1], [0, 1]]))
+    second = unit(np.array([[1, 0], [1, 0.01], [0, 1], [1, 0]]))
+    of = lambda rows: lambda some: rows[[int(text.split()[1]) for text in some]]  # noqa: E731
+    semantic = SemanticOptions(threshold=0.99, is_verified=True, candidates=0.9)
+
+    found = dedup.find_duplicates(
+        [f"text {row}" for row in range(4)],
+        Local(1),
+        Options(semantic=semantic),
+        embeds=[of(first), of(second)],
+    )
+
+    assert [(one.row, one.of) for one in found] == [(1, 0)]
+
+
+def test_one_prompt_twenty_thousand_times_leaves_one():
+    found = find_duplicates(["Teal on ochre, in ink."] * 20_000, near=NearOptions())
+
+    assert len(found) == 19_999 and {one.of for one in found} == {0}
+
+
+def test_variants_of_one_prompt_leave_one_without_comparing_all_pairs():
+    words = WORDS[:40]
+    texts = [
+        " ".join([*words[: row % 40], f"w{row}", *words[row % 40 + 1 :]]) for row in range(5000)
+    ]
+
+    found = find_duplicates(texts, near=NearOptions())
+
+    assert len(found) == 4999 and {one.of for one in found} == {0}
+
+
+def test_texts_of_a_megabyte_are_compared_like_all_others():
+    rng = random.Random(0)
+    words = [f"{rng.randrange(1 << 40):x}" for _ in range(90_000)]
+    texts = [" ".join(words), " ".join([*words[:-50], "other"]), " ".join(words[::-2])]
+    assert len(texts[0]) > 900_000
+
+    found = find_duplicates(texts, near=NearOptions())
+
+    assert [(one.row, one.of) for one in found] == [(1, 0)]
+
+
+@pytest.mark.parametrize("edit", ["swap", "drop", "typo", "reorder", "case"])
+def test_the_default_finds_edited_prompts_and_no_others(edit):
+    rng = random.Random(edit)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(35, 45))) for _ in range(1000)]
+
+    def edited(text: str) -> str:
+        words = text.split()
+        at = rng.randrange(1, len(words) - 1)
+        if edit == "swap":
+            words[at] = rng.choice(WORDS)
+        elif edit == "drop":
+            del words[at]
+        elif edit == "typo":
+            words[at] = words[at][1:]
+        elif edit == "reorder":
+            words = words[at:] + words[:at]
+        else:
+            return text.upper() + " ."
+        return " ".join(words)
+
+    found = find_duplicates(
+        texts + [edited(text) for text in texts], near=dedup.PRESETS["styles"][1]
+    )
+
+    assert [(one.row, one.of) for one in found] == [(1000 + row, row) for row in range(1000)]
+
+
+def test_nemo_takes_candidates_without_comparing_them():
+    text = " ".join(WORDS[:40])
+    other = text.replace(WORDS[20], "changed")
+
+    options = dedup.PRESETS["nemo"]
+    found = find_duplicates([text, text.upper(), other, "else"], exact=options[0], near=options[1])
+
+    assert {one.how for one in found} == {"near"} and (1, 0) in {(f.row, f.of) for f in found}

@@ -3,18 +3,20 @@
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 
-from megastyle_cli.errors import BadRecord
+from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.steps.pair import (
-    Coverage,
     check_content,
     check_style,
     coverage,
     distinct_rows,
+    draw_all,
     draw_contents,
     pair_all,
     pair_record,
+    told,
 )
 
 STYLE = {
@@ -150,29 +152,71 @@ def test_ids_that_come_again_count_once_and_the_first_stands():
 def test_every_style_gets_its_own_contents_whatever_other_styles_there_are():
     styles = [{"id": f"s{i}", "style": "x"} for i in range(6)]
     contents = [{"id": f"c{i}", "content": "y"} for i in range(30)]
-    told: list[str] = []
-    options = {"per_style": 4, "seed": 0, "facts": {"run": "0b7d44e9"}, "remark": told.append}
+    facts = {"run": "0b7d44e9"}
+    draws = draw_all([style["id"] for style in styles], 30, 4, seed=0)
+    fewer = draw_all([style["id"] for style in styles[::-2]], 30, 4, seed=0)
 
-    pairs = list(pair_all(styles, contents, **options))
-    some = list(pair_all(styles[::-2], contents, **options))
+    pairs = list(pair_all(styles, contents, draws, facts=facts))
+    some = list(pair_all(styles[::-2], contents, fewer, facts=facts))
 
     assert [pair["style_id"] for pair in pairs] == [f"s{i}" for i in range(6) for _ in range(4)]
     assert len({pair["id"] for pair in pairs}) == 24
     assert all(pair in pairs for pair in some)
-    assert len(told) == 2
-    assert "of 30 contents used" in told[0]
+
+
+def test_official_ids_are_places_from_one_and_the_parents_ids_are_kept():
+    styles = [{"id": "a", "style": "x"}, {"id": "b", "style": "x"}]
+    contents = [{"id": "p", "content": "y"}, {"id": "q", "content": "y"}]
+
+    pairs = list(pair_all(styles, contents, np.array([[1], [0]]), ids="official", facts={}))
+
+    assert [pair["id"] for pair in pairs] == ["s1_c2", "s2_c1"]
+    assert (pairs[0]["style_id"], pairs[0]["content_id"]) == ("1", "2")
+    assert pairs[0]["_megastyle"]["pair"] == {"draw": 0, "style_id": "a", "content_id": "q"}
 
 
 def test_too_few_contents_are_all_used_and_said():
-    told: list[str] = []
-    options = {"per_style": 8, "seed": 0, "facts": {}, "remark": told.append}
+    draws = draw_all(["a"], 1, 8, seed=0)
 
-    pairs = list(pair_all([{"id": "a"}], [{"id": "b", "content": "y"}], **options))
-
-    assert [pair["id"] for pair in pairs] == ["sa_cb"]
-    assert "only 1 contents for 8 a style" in told[0]
+    assert draws.tolist() == [[0]]
+    assert "only 1 contents for 8 a style" in told(draws, 1, 8)[0]
 
 
-def test_coverage_counts_contents_used_and_the_most_used():
-    assert coverage([0, 3, 1, 0]) == Coverage(pairs=4, contents=4, contents_used=2, most_uses=3)
-    assert coverage([]) == Coverage(pairs=0, contents=0, contents_used=0, most_uses=0)
+@pytest.mark.parametrize(
+    ("styles", "contents", "each", "most"), [(50, 100, 8, 4), (30, 40, 8, 6), (12, 8, 8, 12)]
+)
+def test_no_content_is_used_more_often_than_allowed_even_with_no_room_to_spare(
+    styles, contents, each, most
+):
+    names = [f"s{i}" for i in range(styles)]
+
+    draws = draw_all(names, contents, each, seed=0, max_uses=most)
+
+    assert np.bincount(draws.ravel()).max() <= most
+    assert all(len(set(rows)) == each for rows in draws.tolist())
+    assert np.array_equal(draws, draw_all(names, contents, each, seed=0, max_uses=most))
+
+
+def test_a_cap_that_nobody_meets_changes_no_draw():
+    names = [f"s{i}" for i in range(40)]
+
+    assert np.array_equal(
+        draw_all(names, 60, 4, seed=0, max_uses=40), draw_all(names, 60, 4, seed=0)
+    )
+
+
+def test_a_cap_that_cannot_be_kept_is_refused_with_the_least_that_can():
+    with pytest.raises(MegastyleError, match="need 80 uses") as caught:
+        draw_all([f"s{i}" for i in range(10)], 20, 8, seed=0, max_uses=3)
+
+    assert "--max-uses 4" in str(caught.value.hint)
+
+
+def test_coverage_counts_contents_used_and_how_evenly():
+    found = coverage(np.array([[1, 2], [1, 3]]), 4)
+
+    assert (found.pairs, found.contents, found.contents_used) == (4, 4, 3)
+    assert (found.least_uses, found.most_uses) == (0, 2)
+    assert found.evenness == pytest.approx(1.5 / 2)
+    assert coverage(np.zeros((0, 8), np.int32), 5).contents_used == 0
+    assert coverage(np.array([[0, 1], [2, 3]]), 4).evenness == pytest.approx(1.0)

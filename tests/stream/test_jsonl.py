@@ -5,13 +5,15 @@ import gzip
 import json
 import lzma
 import os
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import Failure
-from megastyle_cli.stream.jsonl import dump_line, read_file, read_lines
+from megastyle_cli.stream.jsonl import dump_line, load_line, read_file, read_lines
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,32 @@ def test_names_that_are_not_utf8_come_back_byte_for_byte() -> None:
 def test_no_nan_is_ever_written() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         dump_line({"score": float("nan")})
+
+
+def test_quick_and_strict_readers_and_writers_agree_to_the_byte() -> None:
+    rng = random.Random(0)
+
+    def value(depth: int = 0) -> Any:
+        kind = rng.randrange(8)
+        if kind == 0:
+            return rng.uniform(-1, 1) * 10.0 ** rng.randint(-320, 308)
+        if kind == 1:
+            return rng.randint(-(2**70), 2**70)
+        if kind == 2:
+            ranges = [(0, 0x80), (0xDC00, 0xE010), (0xE000, 0x10FFFF)]
+            return "".join(chr(rng.randint(*rng.choice(ranges))) for _ in range(5))
+        if kind == 3 and depth < 3:
+            return [value(depth + 1) for _ in range(rng.randrange(4))]
+        if kind == 4 and depth < 3:
+            return {str(key): value(depth + 1) for key in range(rng.randrange(4))}
+        return rng.choice([None, True, False, 1, -5, 0.0, -0.0, 1e16, 9.9e15, 1e-4, 9.9e-5, 2**64])
+
+    for _ in range(20_000):
+        record = {"a": value(), "b": value()}
+        try:
+            plain = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:
+            plain = json.dumps(record, separators=(",", ":")).encode()
+        assert dump_line(record) == plain + b"\n"
+        assert repr(load_line(plain)) == repr(json.loads(plain))
+        assert repr(next(read_lines([plain], "x"))) == repr(record)

@@ -1,0 +1,154 @@
+"""Texts close in meaning: met by their vectors as they are needed, and linked.
+
+Only texts that stay so far are embedded. Each is compared with all met before, across any borders.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from megastyle_cli.engines.engine import Engine
+from megastyle_cli.steps.neighbors import Pairs, cosines_of, neighbors
+from megastyle_cli.steps.settle import Links, no_links
+
+Array = npt.NDArray[Any]
+Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+
+_BLOCK = 4096  # texts embedded at a time
+_CLUSTER = 1000  # texts a cluster whose centroid tells hard from easy
+_ROUNDS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemanticOptions:
+    """The cosine from which two texts mean the same; what is right depends on the embedder.
+
+    With `is_verified`, pairs of at least `candidates` by the first embedder are compared by the
+    second, and its cosine counts.
+    """
+
+    threshold: float = 0.99
+    is_verified: bool = False
+    candidates: float = 0.85
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the measures may ask of the records: texts by row, all ids, and unit vectors (n, d).
+
+    `embeds` holds the embedder, and one that verifies if that is asked; each gives a row by its
+    text alone.
+    """
+
+    read: Callable[[Array], Iterator[str]]
+    ids: Callable[[], Iterable[str]]
+    embeds: Sequence[Embed] = ()
+
+
+class Akin:
+    """The texts met, and which of them are close; text i is that of record `rows[i]`."""
+
+    def __init__(
+        self, n: int, options: SemanticOptions, texts: Texts, rows: Array, engine: Engine
+    ) -> None:
+        self.options, self.texts, self.rows, self.engine = options, texts, rows, engine
+        self.is_met = np.zeros(n, bool)
+        self.met = np.empty(0, np.int32)  # texts, in the order met
+        self.vectors = np.empty((0, 0), np.float32)  # theirs
+        self.is_cut = np.empty(0, bool)  # whether one has close texts that it does not name
+        self.pairs: list[tuple[Array, Array, Array]] = []
+
+    def meet(self, staying: Array, order: Array) -> bool:
+        """Meet the texts that stay so far; whether any was new, or close to one unnamed yet."""
+        new = staying[~self.is_met[staying]]
+        if len(new) == 0:
+            return self._look_further(staying, order)
+        vectors = self._embedded(new, self.texts.embeds[0])
+        before = len(self.met)
+        self.is_met[new] = True
+        self.met = np.append(self.met, new)
+        self.vectors = np.concatenate([self.vectors, vectors]) if before else vectors
+        options = self.options
+        floor = options.candidates if options.is_verified else options.threshold
+        found = neighbors(self.vectors, before, floor, self.engine)
+        self.is_cut = np.append(self.is_cut, found.is_cut)
+        if options.is_verified:
+            found = self._verified(found)
+        self.pairs.append((self.met[found.one], self.met[found.two], found.score))
+        return True
+
+    def links(self, order: Array) -> Links:
+        """Each text linked to the close ones tried before it, in the order tried."""
+        n = len(self.is_met)
+        if not self.pairs:
+            return no_links(n)
+        one, two, score = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))
+        place = _places(order)
+        later = np.where(place[one] > place[two], one, two)
+        earlier = np.where(place[one] > place[two], two, one)
+        by = np.lexsort((place[earlier], later))
+        starts = np.zeros(n + 1, np.int64)
+        np.cumsum(np.bincount(later, minlength=n), out=starts[1:])
+        return Links(starts, earlier[by].astype(np.int32), n, score[by])
+
+    def _embedded(self, texts: Array, embed: Embed) -> Array:
+        read = self.texts.read
+        blocks = (texts[start : start + _BLOCK] for start in range(0, len(texts), _BLOCK))
+        return np.concatenate([embed(list(read(self.rows[block]))) for block in blocks])
+
+    def _verified(self, found: Pairs) -> Pairs:
+        """The pairs that the second embedder finds close, with its cosine."""
+        asked, at = np.unique(np.concatenate([found.one, found.two]), return_inverse=True)
+        if len(asked) == 0:
+            return found
+        vectors = self._embedded(self.met[asked], self.texts.embeds[1])
+        one, two = at[: len(found.one)], at[len(found.one) :]
+        score = cosines_of(vectors, one, vectors, two)
+        good = score >= self.options.threshold
+        return Pairs(found.one[good], found.two[good], score[good], found.is_cut)
+
+    def _look_further(self, staying: Array, order: Array) -> bool:
+        """Whether a text that stays is close to an earlier one that stays, which it did not name.
+
+        Where pairs are verified, what was not named is not looked for.
+        """
+        if self.options.is_verified or not self.is_cut.any():
+            return False
+        place = _places(order)[self.met]
+        stays = np.isin(self.met, staying)
+        news = []
+        for row in np.flatnonzero(self.is_cut & stays):
+            bank = np.flatnonzero(stays & (place < place[row]))
+            cosines = cosines_of(self.vectors, np.full(len(bank), row), self.vectors, bank)
+            hits = np.flatnonzero(cosines >= self.options.threshold)
+            if len(hits):
+                hit = hits[np.argmin(place[bank[hits]])]
+                news.append((self.met[row], self.met[bank[hit]], cosines[hit]))
+        if news:
+            one, two, score = zip(*news, strict=True)
+            self.pairs.append((np.array(one), np.array(two), np.array(score)))
+        return bool(news)
+
+
+def distances_to_centroid(vectors: Array) -> Array:
+    """(n,) float64: the squared distance of unit vectors (n, d) to the centroid of their cluster.
+
+    Clusters of about a thousand by k-means; six places, since more are noise. NeMo-Curator calls
+    the far ones hard and keeps them, or the near ones, easy.
+    """
+    rows = np.ascontiguousarray(np.nan_to_num(vectors))
+    kmeans = faiss.Kmeans(rows.shape[1], max(1, len(rows) // _CLUSTER), niter=_ROUNDS, seed=0)
+    kmeans.cp.min_points_per_centroid = 1
+    kmeans.train(rows)
+    found: Array = kmeans.index.search(rows, 1)[0][:, 0]
+    return np.round(found.astype(np.float64), 6)
+
+
+def _places(order: Array) -> Array:
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places

@@ -1,0 +1,229 @@
+"""Which texts stay: one after the other, each is compared with those that stayed before it.
+
+A text goes for the first text (in the order given) that stays and is close enough to it: by the
+true Jaccard similarity of their grams, if they share a bucket, else by an edge between them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from megastyle_cli.steps.compiled import compiled
+
+Array = npt.NDArray[Any]
+
+STAYS, NEAR, AKIN = 0, 1, 2  # what became of a text
+
+_M1, _M2 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
+_M4, _ONES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
+_S1, _S2, _S4, _S32, _S56 = (np.uint64(n) for n in (1, 2, 4, 32, 56))
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The grams of n texts, sorted and distinct, and their sketches."""
+
+    grams: Array  # (m,) uint32
+    starts: Array  # (n + 1,) int64
+    sketches: Array  # (n, SKETCH) uint64
+
+
+@dataclass(frozen=True)
+class Links:
+    """What each of n texts is linked to: text i to `to[starts[i] : starts[i + 1]]`."""
+
+    starts: Array  # (n + 1,) int64
+    to: Array  # (m,) int32
+    count: int  # of what is linked to
+    scores: Array  # (m,) float64, or empty
+
+
+def no_links(n: int) -> Links:
+    """Nothing linked to anything."""
+    return Links(np.zeros(n + 1, np.int64), np.empty(0, np.int32), 0, np.empty(0))
+
+
+def shared_keys(keys: Array) -> tuple[Array, Array, int]:
+    """Rows whose key (n,) uint32 is not theirs alone, (m,); the number of that key; how many."""
+    packed = keys.astype(np.uint64) << _S32
+    packed |= np.arange(len(keys), dtype=np.uint64)
+    packed.sort()
+    rows, numbers = np.empty(len(keys), np.int32), np.empty(len(keys), np.int32)
+    found, count = _find_runs(packed, rows, numbers)
+    return rows[:found].copy(), numbers[:found].copy(), count
+
+
+def buckets(shared: list[tuple[Array, Array, int]], n: int) -> Links:
+    """Each of `n` texts linked to the buckets it stands in: one a key shared in one band."""
+    starts = np.zeros(n + 1, np.int64)
+    for rows, _, _ in shared:
+        _count_rows(rows, starts)
+    np.cumsum(starts, out=starts)
+    to = np.empty(starts[-1], np.int32)
+    ends = starts[:-1].copy()
+    count = 0
+    for rows, numbers, more in shared:
+        _fill_links(rows, numbers, count, ends, to)
+        count += more
+    return Links(starts, to, count, np.empty(0))
+
+
+def settle(
+    rows: Array, sets: Sets, near: Links, threshold: float, akin: Links
+) -> tuple[Array, Array, Array]:
+    """What became of texts `rows` (m,), in the order they are tried: how, for whom, how close.
+
+    `near` links texts to buckets, `akin` to other texts with a score; nothing outside `rows` is
+    compared. Who stays is for itself.
+    """
+    how = np.zeros(len(rows), np.uint8)
+    of = rows.astype(np.int32)
+    score = np.ones(len(rows))
+    _settle(
+        rows,
+        sets.grams,
+        sets.starts,
+        sets.sketches,
+        near.starts,
+        near.to,
+        near.count,
+        threshold,
+        akin.starts,
+        akin.to,
+        akin.scores,
+        how,
+        of,
+        score,
+    )
+    return how, of, score
+
+
+@compiled
+def jaccard(grams: Array, starts: Array, one: int, two: int) -> float:
+    """The share of their distinct grams that two texts have in common."""
+    at, end = starts[one], starts[one + 1]
+    other, other_end = starts[two], starts[two + 1]
+    total = (end - at) + (other_end - other)
+    shared = 0
+    while at < end and other < other_end:
+        a, b = grams[at], grams[other]
+        shared += a == b
+        at += a <= b
+        other += b <= a
+    return float(shared / (total - shared))
+
+
+@compiled
+def _ones(word: Any) -> Any:
+    """How many bits of a 64-bit word are set."""
+    word = word - ((word >> _S1) & _M1)
+    word = (word & _M2) + ((word >> _S2) & _M2)
+    word = (word + (word >> _S4)) & _M4
+    return (word * _ONES) >> _S56
+
+
+@compiled
+def _may_reach(bits: Array, starts: Array, one: int, two: int, threshold: float) -> bool:
+    """Whether sketches and sizes allow a Jaccard similarity J of `threshold`."""
+    a, b = starts[one + 1] - starts[one], starts[two + 1] - starts[two]
+    if min(a, b) < threshold * max(a, b) - 1e-9:
+        return False
+    apart = np.uint64(0)
+    for word in range(bits.shape[1]):
+        apart += _ones(bits[one, word] ^ bits[two, word])
+    # grams in one set only: (a + b)(1 - J)/(1 + J)
+    return bool(apart * (1 + threshold) <= (a + b) * (1 - threshold) + 1e-9)
+
+
+@compiled
+def _settle(
+    rows: Array,
+    grams: Array,
+    gram_starts: Array,
+    bits: Array,
+    near_starts: Array,
+    near: Array,
+    num_buckets: int,
+    threshold: float,
+    akin_starts: Array,
+    akin: Array,
+    akin_scores: Array,
+    how: Array,
+    of: Array,
+    score: Array,
+) -> None:
+    n = len(near_starts) - 1
+    heads = np.full(num_buckets, -1, np.int32)  # the last text kept in each bucket: a link
+    nexts = np.empty(len(near), np.int32)  # the link kept before it there
+    owners = np.empty(len(near), np.int32)  # whose link it is, by its place in `rows`
+    met = np.full(n, -1, np.int32)  # the last text that met this one
+    is_kept = np.zeros(n, np.bool_)
+    found = np.empty(64, np.int32)
+    for place in range(len(rows)):
+        row = rows[place]
+        count = 0
+        for link in range(near_starts[row], near_starts[row + 1]):
+            at = heads[near[link]]
+            while at >= 0:
+                other = rows[owners[at]]
+                if met[other] != row:
+                    met[other] = row
+                    if _may_reach(bits, gram_starts, row, other, threshold):
+                        if count == len(found):
+                            found = np.append(found, np.empty(count, np.int32))
+                        found[count] = owners[at]
+                        count += 1
+                at = nexts[at]
+        if count > 1:
+            found[:count].sort()
+        for i in range(count):
+            other = rows[found[i]]
+            similarity = jaccard(grams, gram_starts, row, other)
+            if similarity >= threshold:
+                how[place], of[place], score[place] = 1, other, similarity
+                break
+        if how[place] == 0:
+            for link in range(akin_starts[row], akin_starts[row + 1]):
+                if is_kept[akin[link]]:
+                    how[place], of[place], score[place] = 2, akin[link], akin_scores[link]
+                    break
+        if how[place] == 0:
+            is_kept[row] = True
+            for link in range(near_starts[row], near_starts[row + 1]):
+                owners[link] = place
+                nexts[link] = heads[near[link]]
+                heads[near[link]] = link
+
+
+@compiled
+def _find_runs(packed: Array, rows: Array, numbers: Array) -> tuple[int, int]:
+    """Rows (the low halves) and numbers of the runs of two and more equal high halves."""
+    found = count = at = 0
+    while at < len(packed):
+        key = packed[at] >> _S32
+        end = at + 1
+        while end < len(packed) and packed[end] >> _S32 == key:
+            end += 1
+        if end - at > 1:
+            for place in range(at, end):
+                rows[found] = np.int32(packed[place] & np.uint64(0xFFFFFFFF))
+                numbers[found] = count
+                found += 1
+            count += 1
+        at = end
+    return found, count
+
+
+@compiled
+def _count_rows(rows: Array, starts: Array) -> None:
+    for row in rows:
+        starts[row + 1] += 1
+
+
+@compiled
+def _fill_links(rows: Array, numbers: Array, base: int, ends: Array, to: Array) -> None:
+    for at in range(len(rows)):
+        to[ends[rows[at]]] = base + numbers[at]
+        ends[rows[at]] += 1

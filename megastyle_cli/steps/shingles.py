@@ -1,0 +1,254 @@
+"""Texts to sets of n-grams: keys of whole texts, and sorted 32-bit hashes of their n-grams.
+
+Everything runs over one buffer of bytes a block. What a text gives depends on it alone.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from megastyle_cli.choices import GramOf
+from megastyle_cli.steps.compiled import compiled
+
+Array = npt.NDArray[Any]
+
+# Scripts written without spaces count each character as a word; so does a symbol beyond ASCII.
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_PUNCTUATION = re.compile(r"[!-/:-@\[-^`{-~]")
+_APART, _IN_WORD, _ALONE = 0, 1, 2  # what a character is: between words, part of one, a word
+_PLACES = 0x110000
+
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+_PRIME = np.uint64(0x100000001B3)
+_NO_WORD = np.uint64(0xCBF29CE484222325)  # not 0, or NUL would be a word like no word
+_SEEDS = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Texts as UTF-8 one after another; text i is `data[starts[i] : starts[i + 1]]`."""
+
+    data: Array  # (bytes,) uint8
+    starts: Array  # (n + 1,) int64
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+
+def normalized(text: str) -> str:
+    """`text` in Unicode form NFKC, case-folded, each run of white space one space, ends trimmed."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def raw_buffer(texts: Sequence[str]) -> Buffer:
+    """The texts as they are."""
+    return _buffer(texts, raw=True)
+
+
+def normalized_buffer(texts: Sequence[str]) -> Buffer:
+    """The texts `normalized`."""
+    whole = _buffer(texts, raw=False)
+    data, starts = np.empty_like(whole.data), np.empty_like(whole.starts)
+    used = _tidy(whole.data, whole.starts, data, starts)
+    return Buffer(data[:used], starts)
+
+
+def keys_of(buffer: Buffer) -> Array:
+    """(n, 2) uint64: a 128-bit key of each text; equal keys are taken for equal texts."""
+    keys = np.empty((len(buffer), 2), np.uint64)
+    _hash_texts(buffer.data, buffer.starts, keys)
+    return keys
+
+
+def gram_sets(buffer: Buffer, ngram: int, of: GramOf = "words") -> tuple[Array, Array]:
+    """The distinct n-grams of every text as flat sorted 32-bit hashes, and (n + 1,) their starts.
+
+    A text of fewer words (characters) is one gram, and a text without words counts itself as a
+    word, so no set is empty. Two distinct grams share a hash with probability 2**-32.
+    """
+    grams = np.empty(len(buffer.data) + len(buffer), np.uint32)
+    starts = np.zeros(len(buffer) + 1, np.int64)
+    kinds = _kinds(_PLACES if buffer.data.size and buffer.data.max() > 127 else 128)
+    used = _hash_grams(buffer.data, buffer.starts, kinds, ngram, of == "words", grams, starts)
+    return grams[:used].copy(), starts
+
+
+def _buffer(texts: Sequence[str], *, raw: bool) -> Buffer:
+    some = texts if raw else [text if text.isascii() else normalized(text) for text in texts]
+    whole = "".join(some)
+    if whole.isascii():
+        data, lengths = whole.encode("ascii"), map(len, some)
+    else:
+        parts = [text.encode("utf-8", "surrogatepass") for text in some]
+        data, lengths = b"".join(parts), map(len, parts)
+    starts = np.zeros(len(some) + 1, np.int64)
+    np.cumsum(np.fromiter(lengths, np.int64, len(some)), out=starts[1:])
+    return Buffer(np.frombuffer(data, np.uint8), starts)
+
+
+@cache
+def _kinds(places: int) -> Array:
+    """(places,) uint8: what each of the first characters is to a word."""
+    kinds = np.full(places, _ALONE, np.uint8)
+    every = "".join(map(chr, range(places)))
+    kinds[[char.isalnum() or char == "_" for char in every]] = _IN_WORD
+    kinds[[char.isspace() for char in every]] = _APART
+    kinds[[found.start() for found in _UNSPACED.finditer(every)]] = _ALONE
+    kinds[[found.start() for found in _PUNCTUATION.finditer(every)]] = _APART
+    return kinds
+
+
+@compiled
+def _mix(value: Any) -> Any:
+    """Every bit of a 64-bit value spread over all its bits. Source: SplitMix64, Steele 2014."""
+    value = (value ^ (value >> _S30)) * _FIRST
+    value = (value ^ (value >> _S27)) * _SECOND
+    return value ^ (value >> _S31)
+
+
+@compiled
+def _tidy(data: Array, starts: Array, out: Array, out_starts: Array) -> int:
+    """ASCII letters lower-case, each run of ASCII white space one space, ends trimmed."""
+    used = 0
+    out_starts[0] = 0
+    for text in range(len(starts) - 1):
+        first = used
+        is_apart = False
+        for at in range(starts[text], starts[text + 1]):
+            byte = data[at]
+            if byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31:
+                is_apart = True
+                continue
+            if is_apart and used > first:
+                out[used] = 32
+                used += 1
+            is_apart = False
+            out[used] = byte + 32 if 65 <= byte <= 90 else byte
+            used += 1
+        out_starts[text + 1] = used
+    return used
+
+
+@compiled
+def _hash_texts(data: Array, starts: Array, keys: Array) -> None:
+    for text in range(len(starts) - 1):
+        low, high = starts[text], starts[text + 1]
+        one = _mix(_SEEDS[0] + np.uint64(high - low))
+        two = _mix(_SEEDS[1] + np.uint64(high - low))
+        at = low
+        while at < high:
+            word = np.uint64(0)
+            for step in range(min(8, high - at)):
+                word |= np.uint64(data[at + step]) << np.uint64(8 * step)
+            one = _mix(one ^ word)
+            two = _mix(two ^ word)
+            at += 8
+        keys[text, 0] = one
+        keys[text, 1] = two
+
+
+@compiled
+def _hash_grams(
+    data: Array, starts: Array, kinds: Array, ngram: int, by_words: bool, out: Array, ends: Array
+) -> int:
+    """Fills `out` with the sorted distinct grams of each text, `ends` with where they end."""
+    longest = 0
+    for text in range(len(starts) - 1):
+        longest = max(longest, starts[text + 1] - starts[text])
+    units = np.empty(longest + ngram, np.uint64)  # words or characters, hashed
+    used = 0
+    for text in range(len(starts) - 1):
+        low, high = starts[text], starts[text + 1]
+        count = 0
+        word = _NO_WORD
+        is_open = False
+        at = low
+        while at < high:
+            char = np.int64(data[at])
+            size = 1
+            if char >= 0xF0:
+                size = 4
+                char = (
+                    ((char & 7) << 18)
+                    | ((np.int64(data[at + 1]) & 63) << 12)
+                    | ((np.int64(data[at + 2]) & 63) << 6)
+                    | (np.int64(data[at + 3]) & 63)
+                )
+            elif char >= 0xE0:
+                size = 3
+                char = (
+                    ((char & 15) << 12)
+                    | ((np.int64(data[at + 1]) & 63) << 6)
+                    | (np.int64(data[at + 2]) & 63)
+                )
+            elif char >= 0xC0:
+                size = 2
+                char = ((char & 31) << 6) | (np.int64(data[at + 1]) & 63)
+            at += size
+            if not by_words:
+                units[count] = _mix(np.uint64(char + 1))
+                count += 1
+                continue
+            kind = kinds[char]
+            if kind == _IN_WORD:
+                word = (word ^ np.uint64(char)) * _PRIME
+                is_open = True
+                continue
+            if is_open:
+                units[count] = _mix(word)
+                count += 1
+                word = _NO_WORD
+                is_open = False
+            if kind == _ALONE:
+                units[count] = _mix((_NO_WORD ^ np.uint64(char)) * _PRIME)
+                count += 1
+        if is_open:
+            units[count] = _mix(word)
+            count += 1
+        if count == 0:  # nothing but punctuation: one word of it
+            for place in range(low, high):
+                word = (word ^ np.uint64(data[place])) * _PRIME
+            units[0] = _mix(word)
+            count = 1
+        first = used
+        while count < ngram:
+            units[count] = np.uint64(0)
+            count += 1
+        for start in range(count - ngram + 1):
+            gram = units[start]
+            for step in range(1, ngram):
+                gram = _mix(gram) + units[start + step]
+            out[used] = np.uint32(_mix(gram) >> _S32)
+            used += 1
+        used = first + _sort_distinct(out[first:used])
+        ends[text + 1] = used
+    return used
+
+
+@compiled
+def _sort_distinct(values: Array) -> int:
+    """Sorts in place; the distinct values stand first. How many they are."""
+    if len(values) > 64:
+        values.sort()
+    else:
+        for at in range(1, len(values)):
+            value = values[at]
+            place = at
+            while place > 0 and values[place - 1] > value:
+                values[place] = values[place - 1]
+                place -= 1
+            values[place] = value
+    kept = 1
+    for at in range(1, len(values)):
+        if values[at] != values[kept - 1]:
+            values[kept] = values[at]
+            kept += 1
+    return kept

@@ -1,0 +1,139 @@
+"""dedup from flags to files: nothing lost, nothing half done, the same bytes again."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Runner, jsonl, lines
+
+WORDS = [a + b for a in "bcdfghklmn" for b in ("alo", "eru", "ita", "omi", "unda", "ysto")]
+ODD = ["", " ", "\0", "\ud800 x", "one", "!!!", "\U0001f600", "\u05e9\u05de\u05df", "x" * 100_000]
+
+
+def gallery(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Prompts of 30 words, a third of them copies or copies with a word changed."""
+    rng = random.Random(seed)
+    texts: list[str] = []
+    for row in range(count):
+        words = rng.choices(WORDS, k=30)
+        if row % 3 == 2:
+            words = rng.choice(texts).split()
+            words[rng.randrange(30)] = rng.choice(WORDS)
+        texts.append(" ".join(words))
+    return [{"id": f"r{row}", "style": text, "n": row / 7} for row, text in enumerate(texts)]
+
+
+def test_kept_rejected_and_failed_are_all_that_was_read(megastyle: Runner, tmp_path: Path) -> None:
+    records = gallery(300) + [{"id": f"odd{n}", "style": text} for n, text in enumerate(ODD)]
+    records += [{"id": "none", "other": 1}, {"id": "null", "style": None}]
+    source = jsonl(tmp_path / "in.jsonl", records)
+    with source.open("ab") as file:
+        file.write(b'{"id":"nan","style":"a","x":NaN}\n{"id":"torn","style":\n')
+    kept, gone = tmp_path / "kept.jsonl", tmp_path / "gone.jsonl"
+
+    ended = megastyle("dedup", source, "-o", kept, "--rejected", gone, "--max-errors", 4)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    failed = lines(tmp_path / "kept.errors.jsonl")
+    assert [one["_error"]["kind"] for one in failed] == ["missing_key"] * 2 + ["bad_json"] * 2
+    found = {one["id"]: one for one in lines(kept) + lines(gone)}
+    assert len(found) == len(lines(kept)) + len(lines(gone)) == len(records) - 2
+    stayed = {one["id"] for one in lines(kept)}
+    assert all(one["_megastyle"]["dedup"]["duplicate_of"] in stayed for one in lines(gone))
+    for record in records[:-2]:
+        assert {key: found[record["id"]][key] for key in record} == record
+
+
+@pytest.mark.parametrize("keep", ["first", "hard"])
+def test_workers_change_nothing(megastyle: Runner, tmp_path: Path, keep: str) -> None:
+    source = jsonl(tmp_path / "in.jsonl", gallery(500))
+    outputs = []
+    for workers in (1, 3):
+        kept = tmp_path / f"{workers}.jsonl"
+        gone = tmp_path / f"{workers}.gone.jsonl"
+        flags = ("--keep", keep, "--workers", workers, "--rejected", gone)
+        assert megastyle("dedup", source, "-o", kept, *flags).returncode == 0
+        outputs.append((kept.read_bytes(), gone.read_bytes()))
+
+    assert outputs[0] == outputs[1] and outputs[0][1]
+
+
+def test_standard_input_gives_what_the_file_gives(megastyle: Runner, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "in.jsonl", gallery(200))
+
+    from_file = megastyle("dedup", source)
+    from_stdin = megastyle("dedup", stdin=source.read_bytes())
+
+    assert from_file.stdout == from_stdin.stdout != b""
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.9])
+def test_killed_at_any_moment_it_leaves_no_output_and_a_rerun_gives_the_same_bytes(
+    megastyle: Runner, tmp_path: Path, after_s: float
+) -> None:
+    source = jsonl(tmp_path / "in.jsonl", gallery(2000))
+    whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
+    megastyle("dedup", source, "-o", whole, "--no-semantic")
+    command = [sys.executable, "-m", "megastyle_cli", "dedup", str(source), "--no-semantic"]
+    started = subprocess.Popen([*command, "-o", str(killed)], stderr=subprocess.DEVNULL)
+    time.sleep(after_s)
+    started.send_signal(signal.SIGKILL)
+    code = started.wait()
+
+    assert killed.exists() == (code == 0)
+    again = megastyle("dedup", source, "-o", killed, "--no-semantic", "--overwrite")
+
+    assert again.returncode == 0, again.stderr.decode()
+    assert killed.read_bytes() == whole.read_bytes()
+
+
+def test_report_and_stats_tell_what_each_measure_removed(megastyle: Runner, tmp_path: Path) -> None:
+    records = gallery(300)
+    records += [{**record, "id": f"copy{n}"} for n in range(20) for record in records[:1]]
+    source = jsonl(tmp_path / "in.jsonl", records)
+    report, stats = tmp_path / "report.json", tmp_path / "stats.json"
+
+    ended = megastyle("dedup", source, "--report", report, "--stats", stats)
+
+    told, counted = json.loads(report.read_text()), json.loads(stats.read_text())
+    assert told["in"] == 320 and told["out"] == len(lines(ended.stdout))
+    assert told["largest_groups"][0]["kept"]["id"] == "r0"
+    assert [one["how"] for one in told["measures"]] == ["exact", "near", "semantic"]
+    assert sum(one["removed"] for one in told["measures"]) == told["in"] - told["out"]
+    near = told["measures"][1]["example"]
+    assert near["score"] >= 0.7 and near["style"] != near["for"]["style"]
+    assert counted["near"]["in"] - counted["near"]["out"] == told["measures"][1]["removed"]
+    assert counted["peak_bytes"] > 0 and counted["exact"]["seconds"] > 0
+
+
+def test_kept_embeddings_give_the_same_bytes(megastyle: Runner, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "in.jsonl", gallery(200))
+    plain = megastyle("dedup", source).stdout
+
+    first = megastyle("dedup", source, "--cache", tmp_path / "cache").stdout
+    second = megastyle("dedup", source, "--cache", tmp_path / "cache").stdout
+
+    assert plain == first == second
+    assert list((tmp_path / "cache").rglob("*.keys.npy"))
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (("--keep", "hard", "--no-semantic"), b"--keep hard ranks by embeddings"),
+        (("--embedder", "static", "--model", "x"), b"--embedder static runs no --model"),
+    ],
+)
+def test_flags_that_cannot_be_are_refused(
+    megastyle: Runner, tmp_path: Path, flags: tuple[str, ...], said: bytes
+) -> None:
+    ended = megastyle("dedup", jsonl(tmp_path / "in.jsonl", gallery(3)), *flags)
+
+    assert ended.returncode == 2 and said in ended.stderr and b"Traceback" not in ended.stderr

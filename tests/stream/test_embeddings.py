@@ -1,0 +1,103 @@
+"""Kept embeddings: the same bits, made once, whatever was killed or runs beside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.stream import embeddings
+from megastyle_cli.stream.embeddings import EmbeddingCache
+
+TEXTS = ["", "teal", "\ud800", "\0", "a" * 100_000, *(f"text {n}" for n in range(2000))]
+
+
+class Embedder:
+    """Rows drawn from the text; counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        self.asked += texts
+        seeds = [[len(text), *text[:9].encode("utf-8", "surrogatepass")] for text in texts]
+        rows = [np.random.default_rng(seed).standard_normal(8, np.float32) for seed in seeds]
+        return np.array(rows, np.float32).reshape(-1, 8)
+
+
+def test_a_later_run_reads_the_same_bits_and_makes_nothing(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        first = cache(TEXTS)
+    later = Embedder()
+
+    with EmbeddingCache(tmp_path, "m", later) as cache:
+        rows = cache(TEXTS[::-1])
+
+    assert later.asked == [] and cache.num_found == len(TEXTS)
+    assert np.array_equal(rows[::-1], first) and np.array_equal(first, Embedder()(TEXTS))
+
+
+def test_only_what_is_missing_is_made_and_stands_in_its_place(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS[::2])
+    later = Embedder()
+
+    with EmbeddingCache(tmp_path, "m", later) as cache:
+        rows = cache(TEXTS)
+
+    assert later.asked == TEXTS[1::2]
+    assert np.array_equal(rows, Embedder()(TEXTS))
+
+
+def test_models_do_not_share_rows(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS)
+    other = Embedder()
+
+    with EmbeddingCache(tmp_path, "n", other) as cache:
+        cache(TEXTS)
+
+    assert other.asked == TEXTS
+
+
+def test_a_segment_without_its_keys_does_not_count(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS)
+    for keys in cache.folder.glob("*.keys.npy"):
+        keys.unlink()  # what a kill between the two renames leaves
+    later = Embedder()
+
+    with EmbeddingCache(tmp_path, "m", later) as cache:
+        cache(TEXTS)
+
+    assert later.asked == TEXTS
+
+
+def test_full_segments_are_kept_without_a_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "SEGMENT", 100)
+    cache = EmbeddingCache(tmp_path, "m", Embedder())
+    for start in range(0, 250, 50):
+        cache(TEXTS[start : start + 50])
+    later = Embedder()
+
+    with EmbeddingCache(tmp_path, "m", later) as again:
+        again(TEXTS[:250])
+
+    assert later.asked == TEXTS[200:250]
+
+
+def test_no_texts_have_no_rows(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        assert cache([]).shape == (0, 8)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS)
+    next(cache.folder.glob("*.keys.npy")).write_bytes(b"no array")
+
+    with pytest.raises(MegastyleError, match="is damaged"):
+        EmbeddingCache(tmp_path, "m", Embedder())
