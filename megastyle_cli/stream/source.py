@@ -86,6 +86,8 @@ def with_id(found: Record | Failure) -> Record | Failure:
     given = found.get("id")
     if isinstance(given, str) and given:
         return found
+    if given not in (None, "") and next(iter(found)) == "id":
+        return {**found, "id": str(given)}
     rest = {key: value for key, value in found.items() if key != "id"}
     if given not in (None, ""):
         return {"id": str(given), **rest}
