@@ -168,6 +168,7 @@ BACKENDS: dict[str, dict[str, str]] = {
     },
     "style_encoder": {
         "builtin": "megastyle_cli.models.builtin.style_encoder:StyleDescriptor",
+        "whitened": "megastyle_cli.models.builtin.style_encoder:WhitenedDescriptor",
         "edges": "megastyle_cli.models.builtin.style_encoder:EdgeDescriptor",
         "imagenet": "megastyle_cli.models.builtin.imagenet:ImagenetDescriptor",
         "siglip": "megastyle_cli.models.text_image:siglip_encoder",
