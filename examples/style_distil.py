@@ -1,7 +1,7 @@
 """A tower that begins where the hand-made descriptor stands, before any contrastive training.
 
   python examples/style_distil.py TRAIN.jsonl -o OUT --size SIZE.json --whiten WHITEN.jsonl
-      [--choosing CHOOSING.jsonl] [--steps N] [--batch N] [--lr X] [--seed N]
+      [--choosing CHOOSING.jsonl] [--steps N] [--until N] [--batch N] [--lr X] [--seed N]
 
 The teacher is megastyle's descriptor of colours, edges and texture, whitened within styles: what
 varies inside a style counts less. The whitening is fitted on the pictures of WHITEN, and brings the
@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from style_whitening import described, whitening
 from torch import Tensor
 from torch.nn import functional
 from transformers import SiglipVisionModel
 
-from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
 from megastyle_cli.models.style_encoder import scaled, squashed
 from megastyle_cli.models.tower import StyleTower, read_tower, save_folder
 from megastyle_cli.steps.score import query_scores
@@ -37,7 +37,7 @@ from megastyle_cli.steps.score import query_scores
 # n pictures, b of a batch, d width
 Array = np.ndarray[Any, np.dtype[Any]]
 Record = dict[str, Any]
-SHRINK = 3.0  # of the within-style scatter towards its mean, chosen on CHOOSING
+SHRINK = 3.0  # of the within-style scatter, see style_whitening.py
 MOST_MOVED_PX = 7
 TURNED_ALIKE = 16  # pictures of a batch that share a turn
 WARMUP_STEPS = 30
@@ -45,25 +45,6 @@ DECAY_FROM = 0.3  # share of the steps after which the rate falls to zero in a s
 ADAM_LR = 0.0015
 VALIDATE_EVERY = 150
 EMBEDDED_AT_ONCE = 64
-
-
-def whitening(descriptors: Array, labels: Array, width: int) -> tuple[Array, Array]:
-    """Mean (1356,) and projection (1356, width) under which styles scatter evenly inside.
-
-    Axes are those along which the means of the styles differ most. Source: linear discriminant
-    analysis (Fisher 1936), the scatter shrunk towards a multiple of the identity.
-    """
-    styles, own = np.unique(labels, return_inverse=True)
-    means = np.stack([descriptors[own == style].mean(axis=0) for style in range(len(styles))])
-    inside = descriptors - means[own]
-    scatter = inside.T @ inside / len(inside)
-    scatter += SHRINK * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
-    values, axes = np.linalg.eigh(scatter)
-    whiten = axes / np.sqrt(values)
-    middle = means.mean(axis=0)
-    between = (means - middle) @ whiten
-    values, axes = np.linalg.eigh(between.T @ between)
-    return middle, whiten @ axes[:, np.argsort(values)[::-1][:width]]
 
 
 def unit(rows: Array) -> Array:
@@ -137,15 +118,6 @@ def read(path: Path) -> list[Record]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def described(records: list[Record]) -> Array:
-    """The descriptor (n, 1356) of each record's picture."""
-    descriptor, rows = StyleDescriptor(), []
-    for start in range(0, len(records), 256):
-        some = records[start : start + 256]
-        rows.append(descriptor.embed([Image.open(r["file_name"]).convert("RGB") for r in some]))
-    return np.concatenate(rows).astype(np.float16)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("train", type=Path)
@@ -154,6 +126,7 @@ def main() -> None:
     parser.add_argument("--whiten", type=Path, required=True, help="records to fit whitening on")
     parser.add_argument("--choosing", type=Path, help="records to validate on")
     parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--until", type=int, help="stop at this step, the rate still high")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.01, help="of Muon")
     parser.add_argument("--seed", type=int, default=0)
@@ -167,13 +140,14 @@ def main() -> None:
 
     kept = given.out / "descriptors.npy"
     if not kept.exists():
-        np.save(kept, described(records))
+        np.save(kept, described([r["file_name"] for r in records]).astype(np.float16))
     descriptors = np.load(kept)
     if len(descriptors) != len(records):
         raise SystemExit(f"{kept} has {len(descriptors)} rows for {len(records)} records")
     fitted_on = read(given.whiten)
     labels = np.array([record["style_id"] for record in fitted_on])
-    middle, projection = whitening(described(fitted_on).astype(np.float64), labels, width)
+    seen = described([r["file_name"] for r in fitted_on]).astype(np.float16).astype(np.float64)
+    middle, projection = whitening(seen, labels, width, SHRINK)
     np.savez(given.out / "teacher.npz", middle=middle, projection=projection)
     wanted = torch.from_numpy(unit((descriptors - middle) @ projection))
 
@@ -191,10 +165,10 @@ def main() -> None:
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     tower = StyleTower(vision, torch.bfloat16)
     rng = np.random.default_rng(given.seed)
-    per_epoch = len(records) // given.batch
+    per_epoch, last = len(records) // given.batch, given.until or given.steps
     began = time.monotonic()
     with (given.out / "metrics.jsonl").open("w", buffering=1) as journal:
-        for step in range(given.steps):
+        for step in range(last):
             if step % per_epoch == 0:
                 order = rng.permutation(len(records))
             if choosing and step % VALIDATE_EVERY == 0:
@@ -216,7 +190,7 @@ def main() -> None:
             if (step + 1) % VALIDATE_EVERY == 0:
                 save_folder(vision, given.out)
         if choosing:
-            told = {"step": given.steps, **measured(tower, choosing, side_px)}
+            told = {"step": last, **measured(tower, choosing, side_px)}
             journal.write(json.dumps(told) + "\n")
     save_folder(vision, given.out)
 

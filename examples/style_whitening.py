@@ -3,8 +3,8 @@
   python examples/style_whitening.py PICTURES OUT.safetensors
 
 PICTURES is a folder with metadata.jsonl (file_name, style_id, split); only styles whose split is
-"train" are used. The hand-made descriptor varies inside a style too; the whitening measures how, and
-makes those directions count less. About half a minute on one core. Deterministic.
+"train" are used. The hand-made descriptor varies inside a style too; the whitening measures how,
+and makes those directions count less. About half a minute on one core. Deterministic.
 
 The two numbers below were chosen by four-fold cross-validation over the groups of the training
 families: G1 mAP@1 83.0 without whitening and 85.4 with it, mAP@10 62.1 and 68.2. Shrinking by 3 or
