@@ -118,20 +118,20 @@ def vectors_of(pictures: Sequence[Image.Image], model: str | None) -> dict[str, 
         "EfficientNet-Lite0, pooled": pooled,
         "EfficientNet-Lite0, Gram": gram,
         "edges": EdgeDescriptor().embed(pictures),
-        "builtin": builtin,
-        "whitened": whitened,
+        "statistics": builtin,
+        "whitened (builtin)": whitened,
     }
     if model:
         tower = SiglipEncoder(model).embed(pictures)
         rows["trained tower"] = tower
         for share in DESCRIPTOR_SHARES:
-            rows[f"{share:.2f} builtin + tower"] = blended(builtin, tower, share)
+            rows[f"{share:.2f} statistics + tower"] = blended(builtin, tower, share)
             rows[f"{share:.2f} whitened + tower"] = blended(whitened, tower, share)
     return rows
 
 
 def told_of(rows: dict[str, Array], labels: Array, contents: Array) -> None:
-    """Writes the table, then how far each is above builtin, with intervals."""
+    """Writes the table, then how far each is above statistics, with intervals."""
     sys.stdout.write(
         "\n| vectors | G1 mAP@1 = R@1 | G1 mAP@10 | G1 mAP@10 (CSD) | G1 R@10 | G2 mAP@1"
         " | G2 mAP@10 | same content first |\n"
@@ -141,13 +141,13 @@ def told_of(rows: dict[str, Array], labels: Array, contents: Array) -> None:
     for name, vectors in rows.items():
         told, found[name] = line(name, vectors, labels, contents)
         sys.stdout.write(told)
-    sys.stdout.write("\nLess builtin's, in points (the last: less is better):\n\n")
-    measures = list(found["builtin"])
+    sys.stdout.write("\nLess those of statistics, in points (the last: less is better):\n\n")
+    measures = list(found["statistics"])
     sys.stdout.write(f"| vectors | {' | '.join(measures)} |\n|{' --- |' * (1 + len(measures))}\n")
     for name, values in found.items():
         cells = [name]
         for measure in measures:
-            gains = values[measure] - found["builtin"][measure]
+            gains = values[measure] - found["statistics"][measure]
             low, high = bootstrap_interval(by_style(gains, labels))
             cells.append(f"{100 * gains.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
         sys.stdout.write(f"| {' | '.join(cells)} |\n")
