@@ -1,6 +1,6 @@
 """How well do style vectors find pictures of a style never trained on, and what do they confuse?
 
-Run: python benchmarks/style_encoder.py PICTURES [--model FOLDER]
+Run: python benchmarks/style_encoder.py PICTURES [--model FOLDER] [--renderings FOLDER]
 PICTURES holds metadata.jsonl with file_name, style_id, content and split; the rows whose split is
 "heldout" are measured. Each picture asks for its style among pictures of other contents (G1), then
 among all others (G2). Intervals are 95 %, by drawing styles again; the same draws for differences.
@@ -20,7 +20,11 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 
 from megastyle_cli.models.builtin.imagenet import SIDE_PX, STYLE_LAYERS
-from megastyle_cli.models.builtin.style_encoder import EdgeDescriptor, StyleDescriptor
+from megastyle_cli.models.builtin.style_encoder import (
+    EdgeDescriptor,
+    StyleDescriptor,
+    WhitenedDescriptor,
+)
 from megastyle_cli.models.style_encoder import SiglipEncoder
 from megastyle_cli.steps.score import bootstrap_interval, query_scores
 
@@ -84,8 +88,8 @@ def by_style(values: Array, labels: Array) -> list[Array]:
     return [values[labels == style] for style in np.unique(labels)]
 
 
-def line(name: str, rows: Array, labels: Array, contents: Array) -> tuple[str, Array]:
-    """A line of the table, and which queries have their style first (n,)."""
+def line(name: str, rows: Array, labels: Array, contents: Array) -> tuple[str, dict[str, Array]]:
+    """A line of the table, and what each query found (n,) by measure."""
     queries, others = query_scores(rows, labels, contents, exclude_same_content=True)
     _, everything = query_scores(rows, labels, contents, exclude_same_content=False)
     told = [name]
@@ -95,13 +99,65 @@ def line(name: str, rows: Array, labels: Array, contents: Array) -> tuple[str, A
         told.append(f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
     told += [f"{100 * everything[key].mean():.1f}" for key in ("recall_1", "map_10")]
     told.append(f"{100 * everything['same_content_1'].mean():.1f}")
-    return "| " + " | ".join(told) + " |\n", others["recall_1"]
+    found = {
+        "G1 mAP@1": others["recall_1"],
+        "G1 mAP@10": others["map_10"],
+        "G2 mAP@1": everything["recall_1"],
+        "same content first": everything["same_content_1"],
+    }
+    return "| " + " | ".join(told) + " |\n", found
+
+
+def vectors_of(pictures: Sequence[Image.Image], model: str | None) -> dict[str, Array]:
+    """The rows (n, d) by each way to see a picture; `model` is a trained tower."""
+    gram, pooled = imagenet_rows(pictures)
+    builtin, whitened = StyleDescriptor().embed(pictures), WhitenedDescriptor().embed(pictures)
+    rows = {
+        "random": random_rows(pictures),
+        "colour histogram": color_histograms(pictures),
+        "EfficientNet-Lite0, pooled": pooled,
+        "EfficientNet-Lite0, Gram": gram,
+        "edges": EdgeDescriptor().embed(pictures),
+        "statistics": builtin,
+        "whitened (builtin)": whitened,
+    }
+    if model:
+        tower = SiglipEncoder(model).embed(pictures)
+        rows["trained tower"] = tower
+        for share in DESCRIPTOR_SHARES:
+            rows[f"{share:.2f} statistics + tower"] = blended(builtin, tower, share)
+            rows[f"{share:.2f} whitened + tower"] = blended(whitened, tower, share)
+    return rows
+
+
+def told_of(rows: dict[str, Array], labels: Array, contents: Array) -> None:
+    """Writes the table, then how far each is above statistics, with intervals."""
+    sys.stdout.write(
+        "\n| vectors | G1 mAP@1 = R@1 | G1 mAP@10 | G1 mAP@10 (CSD) | G1 R@10 | G2 mAP@1"
+        " | G2 mAP@10 | same content first |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    )
+    found: dict[str, dict[str, Array]] = {}
+    for name, vectors in rows.items():
+        told, found[name] = line(name, vectors, labels, contents)
+        sys.stdout.write(told)
+    sys.stdout.write("\nLess those of statistics, in points (the last: less is better):\n\n")
+    measures = list(found["statistics"])
+    sys.stdout.write(f"| vectors | {' | '.join(measures)} |\n|{' --- |' * (1 + len(measures))}\n")
+    for name, values in found.items():
+        cells = [name]
+        for measure in measures:
+            gains = values[measure] - found["statistics"][measure]
+            low, high = bootstrap_interval(by_style(gains, labels))
+            cells.append(f"{100 * gains.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
+        sys.stdout.write(f"| {' | '.join(cells)} |\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--model", help="a folder that train-encoder made")
+    parser.add_argument("--renderings", type=Path, help="a folder that synth made")
     given = parser.parse_args()
     lines = (given.pictures / "metadata.jsonl").read_text().splitlines()
     records = [told for told in map(json.loads, lines) if told["split"] == "heldout"]
@@ -109,38 +165,18 @@ def main() -> None:
     labels = np.array([record["style_id"] for record in records])
     contents = np.array([record["content"] for record in records])
 
-    gram, pooled = imagenet_rows(pictures)
-    builtin = StyleDescriptor().embed(pictures)
-    rows = {
-        "random": random_rows(pictures),
-        "colour histogram": color_histograms(pictures),
-        "EfficientNet-Lite0, pooled": pooled,
-        "EfficientNet-Lite0, Gram": gram,
-        "edges": EdgeDescriptor().embed(pictures),
-        "builtin": builtin,
-    }
-    if given.model:
-        tower = SiglipEncoder(given.model).embed(pictures)
-        rows["trained tower"] = tower
-        for share in DESCRIPTOR_SHARES:
-            rows[f"{share:.2f} builtin + tower"] = blended(builtin, tower, share)
-
-    sys.stdout.write(f"{len(records)} pictures, {len(set(labels))} styles\n\n")
-    sys.stdout.write(
-        "| vectors | G1 mAP@1 = R@1 | G1 mAP@10 | G1 mAP@10 (CSD) | G1 R@10 | G2 mAP@1 | G2 mAP@10"
-        " | same content first |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
-    )
-    first: dict[str, Array] = {}
-    for name, vectors in rows.items():
-        told, first[name] = line(name, vectors, labels, contents)
-        sys.stdout.write(told)
-    sys.stdout.write("\nG1 mAP@1 less builtin's, in points:\n")
-    for name, hits in first.items():
-        gains = hits - first["builtin"]
-        low, high = bootstrap_interval(by_style(gains, labels))
-        sys.stdout.write(
-            f"{name}: {100 * gains.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]\n"
-        )
+    sys.stdout.write(f"{len(records)} pictures, {len(set(labels))} styles\n")
+    told_of(vectors_of(pictures, given.model), labels, contents)
+    if given.renderings:
+        lines = (given.renderings / "metadata.jsonl").read_text().splitlines()
+        records = [json.loads(text) for text in lines]
+        pictures = [Image.open(given.renderings / r["file_name"]).convert("RGB") for r in records]
+        labels = np.array([record["style_id"] for record in records])
+        contents = np.array([record["content"] for record in records])
+        for name, mode in (("in colour", "RGB"), ("in grey", "L")):
+            sys.stdout.write(f"\nrenderings {name}: {len(records)}, {len(set(labels))} paintings\n")
+            shown = [picture.convert(mode).convert("RGB") for picture in pictures]
+            told_of(vectors_of(shown, given.model), labels, contents)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ cosine of the style vectors; of several references the mean. It means little alo
 the same with references of other styles (random) and CSLS. Pictures that share a style_id are
 retrieved by one another: Recall@k, CSD's mAP@k (mean precision over ranks) and textbook mAP@k,
 beside a random ranking. Intervals are 95 %, over styles. --each passes on the scored records
-instead. Descriptors: builtin (colour, edges, texture), edges (no colour), imagenet.
+instead. Descriptors: builtin (colour, edges, texture, weighed), statistics (the same, unweighed),
+edges (no colour), imagenet.
 """
 
 import sys

@@ -297,7 +297,7 @@ def embedder(backend: str, model: str | None) -> str:
 
 def encoder(backend: str, model: str | None) -> str:
     """The style encoder meant: naming a model selects the backend that runs models."""
-    if model and backend in ("edges", "imagenet"):
+    if model and backend in ("statistics", "edges", "imagenet"):
         raise MegastyleError(f"backend {backend!r} takes no --model", hint="leave one of them out")
     return "siglip" if model and backend == "builtin" else backend
 

@@ -185,7 +185,8 @@ BACKENDS: dict[str, dict[str, str]] = {
         "sentence-transformers": "megastyle_cli.models.text_embedder:SentenceEmbedder",
     },
     "style_encoder": {
-        "builtin": "megastyle_cli.models.builtin.style_encoder:StyleDescriptor",
+        "builtin": "megastyle_cli.models.builtin.style_encoder:WhitenedDescriptor",
+        "statistics": "megastyle_cli.models.builtin.style_encoder:StyleDescriptor",
         "edges": "megastyle_cli.models.builtin.style_encoder:EdgeDescriptor",
         "imagenet": "megastyle_cli.models.builtin.imagenet:ImagenetDescriptor",
         "siglip": "megastyle_cli.models.text_image:siglip_encoder",

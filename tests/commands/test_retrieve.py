@@ -84,7 +84,7 @@ def test_a_killed_build_goes_on_where_it_was_safe(megastyle, tmp_path):
 def test_another_encoder_is_refused_by_both_names(megastyle, built):
     done = megastyle("retrieve", "imgs", "--index", "x", "--backend", "edges", cwd=built)
 
-    assert refused(done, "style-statistics", "edge-texture")
+    assert refused(done, "whitened-statistics", "edge-texture")
 
 
 def test_adding_with_another_encoder_changes_nothing(megastyle, built):
@@ -95,7 +95,7 @@ def test_adding_with_another_encoder_changes_nothing(megastyle, built):
         *("retrieve", "--index", "x", "--add", "9.png", "--backend", "edges"), cwd=built
     )
 
-    assert refused(done, "style-statistics", "edge-texture")
+    assert refused(done, "whitened-statistics", "edge-texture")
     assert (built / "x" / "vectors.f32").read_bytes() == before
 
 
@@ -151,7 +151,7 @@ def test_there_is_a_prototype_for_each_value_of_a_key(megastyle, built):
 def test_words_need_an_encoder_with_a_text_side(megastyle, built):
     done = megastyle("retrieve", "--text", "ink wash", "--index", "x", cwd=built)
 
-    assert refused(done, "style-statistics has no text side")
+    assert refused(done, "whitened-statistics has no text side")
 
 
 def test_words_and_records_of_words_ask_the_same(megastyle, pictures, tmp_path):

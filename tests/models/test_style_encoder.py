@@ -1,7 +1,9 @@
-"""The weight-free descriptors: unit rows, what they see and what they do not."""
+"""The hand-made descriptors: unit rows, what they see and what they do not."""
 
+import hashlib
 import subprocess
 import sys
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -9,10 +11,14 @@ from PIL import Image, ImageDraw, ImageOps
 
 from megastyle_cli.models.backend import load
 from megastyle_cli.models.builtin import statistics
-from megastyle_cli.models.builtin.style_encoder import EdgeDescriptor, StyleDescriptor
+from megastyle_cli.models.builtin.style_encoder import (
+    EdgeDescriptor,
+    StyleDescriptor,
+    WhitenedDescriptor,
+)
 from tests.conftest import draw
 
-ENCODERS = [StyleDescriptor(), EdgeDescriptor()]
+ENCODERS = [WhitenedDescriptor(), StyleDescriptor(), EdgeDescriptor()]
 SHAPES = ("circle", "box", "cross", "stairs")
 
 
@@ -77,13 +83,33 @@ def nearest_style(vectors):
     return cosines.sum(axis=2).argmax(axis=1).tolist()
 
 
-def test_ink_and_line_width_are_recognised_in_other_shapes():
+@pytest.mark.parametrize("encoder", ENCODERS[:2], ids=lambda e: e.name)
+def test_ink_and_line_width_are_recognised_in_other_shapes(encoder):
     styles = [("#103070", 3), ("#b03020", 3), ("#103070", 12), ("#b03020", 12)]
     pictures = [drawing(shape, ink, px) for ink, px in styles for shape in SHAPES]
 
-    found = nearest_style(StyleDescriptor().embed(pictures))
+    found = nearest_style(encoder.embed(pictures))
 
     assert found == [row // len(SHAPES) for row in range(len(pictures))]
+
+
+def test_whitening_keeps_styles_further_apart_than_contents():
+    pictures = [drawing(shape, "black", px) for px in (3, 12) for shape in SHAPES]
+    is_alike = np.kron(np.eye(2), np.ones((len(SHAPES), len(SHAPES)))).astype(bool)
+
+    def gap(encoder):
+        cosines = (vectors := encoder.embed(pictures)) @ vectors.T
+        return cosines[is_alike].mean() - cosines[~is_alike].mean()
+
+    assert gap(WhitenedDescriptor()) > gap(StyleDescriptor())
+
+
+def test_the_card_names_the_very_weights_that_are_shipped():
+    folder = files("megastyle_cli.models.builtin") / "weights"
+
+    digest = hashlib.sha256((folder / "style_whitening.safetensors").read_bytes()).hexdigest()
+
+    assert digest in (folder / "CARD.md").read_text()
 
 
 def test_line_width_is_recognised_in_other_shapes_without_colour():
@@ -169,8 +195,9 @@ def test_colors_count_the_marked_pixels():
     assert histogram.reshape(3, -1).sum(axis=1).tolist() == [35, 35, 35]
 
 
-def test_both_are_found_by_name_and_bring_no_torch():
-    assert load("style_encoder", "builtin").name == "style-statistics"
+def test_all_are_found_by_name_and_bring_no_torch():
+    assert load("style_encoder", "builtin").name == "whitened-statistics"
+    assert load("style_encoder", "statistics").name == "style-statistics"
     assert load("style_encoder", "edges").name == "edge-texture"
 
     code = (
