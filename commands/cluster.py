@@ -19,6 +19,7 @@ each record's `row` names its row. On several machines name one that all of them
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -81,6 +82,7 @@ def main(
     seed: options.Seed = 0,
     engine: options.Engine = "local",
     workers: options.Workers = None,
+    cache: options.Cache = None,
     backend: options.Backend = "builtin",
     model: options.Model = None,
     sheet: options.Sheet = None,
@@ -129,11 +131,11 @@ def main(
 
     def work(spool: "Spool", tally: "Tally") -> "Iterator[Record | Failure]":
         identities = Identities()
-        with WholeVectors(vectors) as whole, open_engine() as engine:
+        with WholeVectors(vectors) as whole, open_engine() as engine, ExitStack() as closing:
             if given:
                 points: Any = rows_of(given, identities.seen(spool.read()))
             else:
-                embed = options.load_embedder(backend, model).embed
+                embed = options.kept_embedder(backend, model, cache, closing)
                 texts = (record[on] for record in identities.seen(spool.read()))
                 points = whole.write(len(spool), embedded(texts, embed))
             grouping = group(

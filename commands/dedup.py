@@ -108,12 +108,6 @@ def main(
             show_default=False,
         ),
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Keep embeddings here, for cluster too.", show_default=False
-        ),
-    ] = None,
     keep: Annotated[
         Keep,
         typer.Option(
@@ -136,6 +130,7 @@ def main(
     max_errors: options.MaxErrors = "0",
     overwrite: options.Overwrite = False,
     limit: options.Limit = None,
+    cache: options.Cache = None,
     backend: options.Backend = "builtin",
     model: options.Model = None,
     engine: options.Engine = "local",
@@ -189,7 +184,9 @@ def main(
         dedup.digest((record[on] for record in records), running())
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any]]:
-        embeds = [_embed(*named, cache, closing) for named in models] if semantic else []
+        embeds = (
+            [options.kept_embedder(*named, cache, closing) for named in models] if semantic else []
+        )
         verdicts = dedup.judge(
             running(),
             Texts(
@@ -228,11 +225,3 @@ def main(
     )
     with closing:
         return run_barrier(run, flow, work, check=partial(check_text, key=on), look=look).code
-
-
-def _embed(backend: str, model: str | None, cache: Path | None, closing: ExitStack) -> Any:
-    """The embedder meant, what it made before taken from `cache`."""
-    from megastyle_cli.stream.embeddings import kept
-
-    loaded = options.load_embedder(backend, model)
-    return kept(loaded.embed, f"{backend} {loaded.name}", cache, closing)

@@ -39,6 +39,10 @@ from megastyle_cli.errors import DONE, MegastyleError
 
 STYLE_PX = 512  # style pictures are decoded at this longer side, for FLUX as they are
 OF_CONVERSION = {"lora", "to", "output", "model", "overwrite", "quiet", "verbose"}
+OF_MANY = (
+    *("errors", "resume", "shard", "limit", "stats", "sheet", "page"),
+    *("format_", "picture_format", "quality", "shard_size"),
+)
 FLAGS_OF_FLUX = (
     *("lora", "lora_strength", "steps", "guidance", "content_strength", "keep_aspect", "quantize"),
     *("preset", "device", "dtype", "offload", "compiled"),
@@ -270,9 +274,7 @@ def main(
     if content is not None and inputs:
         raise MegastyleError("--content and inputs are given", hint="give one of the two")
     if is_single(output):
-        for_many = ("errors", "resume", "shard", "limit", "stats", "sheet", "page")
-        for_many += ("format_", "picture_format", "quality", "shard_size")
-        if flag := options.given(context, for_many):
+        if flag := options.given(context, OF_MANY):
             raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
         record = one_asked(inputs or [], content, prompt)
         if dry_run:

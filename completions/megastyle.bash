@@ -25,7 +25,7 @@ _megastyle() {
             esac
             ;;
         dedup)
-            flags="--on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --embedder --cache --keep --report --rejected -o --output --errors --max-errors --overwrite --limit --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --embedder --keep --report --rejected -o --output --errors --max-errors --overwrite --limit --cache --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --preset) words="styles contents nemo" flags="" files=no ;;
                 --exact-text) words="normalized raw" flags="" files=no ;;
@@ -33,16 +33,16 @@ _megastyle() {
                 --embedder) words="static verified sentence" flags="" files=no ;;
                 --keep) words="first longest hard easy" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
-                --cache|--report|--rejected|-o|--output|--errors|--stats) flags="" ;;
+                --report|--rejected|-o|--output|--errors|--cache|--stats) flags="" ;;
                 --on|--near-threshold|--ngram|--semantic-threshold|--max-errors|--limit|--backend|--model|--workers) flags="" files=no ;;
             esac
             ;;
         cluster)
-            flags="--on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --backend --model --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --cache --backend --model --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --members) words="random nearest" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
-                -o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                -o|--output|--errors|--cache|--sheet|--page|--stats) flags="" ;;
                 --on|--levels|--sample|--resample|--vectors|--vectors-from|--max-errors|--limit|--seed|--workers|--backend|--model) flags="" files=no ;;
             esac
             ;;

@@ -10,7 +10,10 @@ from megastyle_cli.choices import Container, EmbedderRung, PictureFormat
 from megastyle_cli.errors import MegastyleError
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from megastyle_cli.engines import engine as engines
+    from megastyle_cli.stream.embeddings import Embed
 
 Inputs = Annotated[
     list[str] | None,
@@ -199,6 +202,15 @@ Recompute = Annotated[
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the model's layers.")]
 CheckpointEvery = Annotated[int, typer.Option(min=1, metavar="STEPS", help="Save so often.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        show_default=False,
+        help="Keep text embeddings here; dedup and cluster share them.",
+    ),
+]
 Stats = Annotated[
     Path | None,
     typer.Option(
@@ -376,6 +388,16 @@ def load_embedder(backend: str, model: str | None) -> Any:
     from megastyle_cli.models.backend import load
 
     return load("text_embedder", backend, **({"model": model} if model else {}))
+
+
+def kept_embedder(
+    backend: str, model: str | None, cache: Path | None, closing: "ExitStack"
+) -> "Embed":
+    """What embeds texts, its vectors kept in `cache` if one is named until `closing` ends."""
+    from megastyle_cli.stream.embeddings import kept
+
+    loaded = load_embedder(backend, model)
+    return kept(loaded.embed, f"{backend} {loaded.name}", cache, closing)
 
 
 def open_engine(

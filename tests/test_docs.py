@@ -71,15 +71,15 @@ def commands_table() -> str:
 
 
 def flags_table() -> str:
-    """The flags that several commands have: spelling, meaning, on which commands."""
+    """The flags that several commands have with one meaning: how spelled, what for, on which."""
     found: dict[Row, list[tuple[str, Flag]]] = {}
     for name in sorted(COMMANDS, key=lambda name: -len(TREE[name].flags)):
         for flag in TREE[name].flags:
             found.setdefault(flag.names, []).append((name, flag))
     rows = []
     for uses in found.values():
-        if len(uses) >= SHARED_BY:
-            flag = Counter(flag for _, flag in uses).most_common(1)[0][0]
+        flag, count = Counter(flag for _, flag in uses).most_common(1)[0]
+        if count >= SHARED_BY:
             rows.append((spelled(flag), flag.help, where({name for name, _ in uses})))
     return table(("flag", "meaning", "on"), rows)
 

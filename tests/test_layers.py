@@ -31,7 +31,7 @@ ALLOWED = {
         *("stream.containers", "stream.jsonl", "stream.progress", "stream.run"),
     ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
-    "options": ("choices", "errors", "engines.engine", "models.backend"),
+    "options": ("choices", "errors", "engines.engine", "models.backend", "stream.embeddings"),
     "completion": ("choices",),
     "commands": (
         *(

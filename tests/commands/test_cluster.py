@@ -98,3 +98,15 @@ def test_a_preset_shrinks_with_a_notice_and_every_record_has_each_level(megastyl
     num_levels = len(json.loads((tmp_path / "t").read_text())["clusters"])
     keys = ["cluster", *(f"cluster_{level}" for level in range(2, num_levels + 1))]
     assert all(set(keys) <= set(record) for record in lines(done.stdout))
+
+
+def test_embeddings_that_dedup_kept_are_taken_from_the_cache(megastyle, tmp_path):
+    jsonl(tmp_path / "s.jsonl", styles(120))
+    plain = megastyle("cluster", "s.jsonl", cwd=tmp_path)
+    megastyle("dedup", "s.jsonl", "--no-near", "--cache", "kept", cwd=tmp_path)
+    (keys,) = (tmp_path / "kept").rglob("*.keys.npy")
+
+    cached = megastyle("cluster", "s.jsonl", "--cache", "kept", cwd=tmp_path)
+
+    assert plain.returncode == 0 and cached.stdout == plain.stdout
+    assert list((tmp_path / "kept").rglob("*.keys.npy")) == [keys], "some were made again"
