@@ -43,7 +43,7 @@ STYLE_PX = 512  # style pictures are decoded at this longer side
 COMPARED_PX = 384  # what the builtin style encoder is shown, as by eval
 FLAGS_OF_MODELS = (
     *("preset", "lora", "lora_strength", "steps", "guidance", "negative", "quantize"),
-    *("device", "dtype", "offload", "compiled"),
+    *("device", "dtype", "offload", "compile"),
 )
 
 
@@ -76,9 +76,7 @@ def main(
         str | None,
         typer.Option(metavar="FILE", show_default=False, help="A LoRA of the model, .safetensors."),
     ] = None,
-    lora_strength: Annotated[
-        float, typer.Option(metavar="S", help="How much of the LoRA is added to the model.")
-    ] = 1.0,
+    lora_strength: options.LoraStrength = 1.0,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -104,12 +102,7 @@ def main(
             metavar="WORDS", show_default=False, help="Painted away from; default: nothing."
         ),
     ] = None,
-    quantize: Annotated[
-        Literal["fp8", "int8", "nf4"] | None,
-        typer.Option(
-            metavar="fp8|int8|nf4", show_default=False, help="Store the model in fewer bits."
-        ),
-    ] = None,
+    quantize: options.Quantize = None,
     reject_blank: Annotated[
         bool, typer.Option("--reject-blank", help="Turn away pictures of all but one colour.")
     ] = False,
@@ -173,9 +166,7 @@ def main(
             help="Keep off the GPU what is not at work: whole parts, or each layer on small cards.",
         ),
     ] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the model's blocks first: pays off for many.")
-    ] = False,
+    compile: options.Compile = False,
     batch_size: options.BatchSize = 8,
     sheet: options.Sheet = None,
     page: options.Page = None,
@@ -207,7 +198,8 @@ def main(
     long_side_px, size_px = options.parsed_size(size)
     if size_px and not from_words:
         raise MegastyleError(
-            f"--size {size} is for a model, backend {backend!r} keeps the content picture's shape",
+            f"--size {size} is for a text-to-image model,"
+            f" backend {backend!r} keeps the content picture's shape",
             hint=f"give --size {max(size_px)}",
         )
     if from_words and long_side_px:
@@ -224,7 +216,7 @@ def main(
         told |= {"negative": negative, "quantize": quantize, "dtype": dtype}
         how = {name: told[name] for name in ("preset", "lora_strength", "steps", "guidance")}
         how |= {"model": model, "lora": lora, "negative": negative, "quantize": quantize}
-        how |= {"device": device, "dtype": dtype, "offload": offload, "compiled": compiled}
+        how |= {"device": device, "dtype": dtype, "offload": offload, "compiled": compile}
         at_once = batch_size
         if size_px and not options.given(context, ("batch_size",)):
             at_once = pictures_at_once(size_px)

@@ -93,14 +93,7 @@ def main(
             help="Modules by official stem, such as img_attn_qkv,txt_attn_qkv,linear1.",
         ),
     ] = "all",
-    quantize: Annotated[
-        Literal["int8", "fp8", "nf4"] | None,
-        typer.Option(
-            show_default=False,
-            metavar="int8|fp8|nf4",
-            help="Round the frozen weights, for smaller cards (torchao; nf4: bitsandbytes).",
-        ),
-    ] = None,
+    quantize: options.Quantize = None,
     label: options.Label = "style_id",
     holdout: options.Holdout = 0.01,
     split_key: options.SplitKey = None,

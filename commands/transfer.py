@@ -45,7 +45,7 @@ OF_MANY = (
 )
 FLAGS_OF_FLUX = (
     *("lora", "lora_strength", "steps", "guidance", "content_strength", "keep_aspect", "quantize"),
-    *("preset", "device", "dtype", "offload", "compiled"),
+    *("preset", "device", "dtype", "offload", "compile"),
 )
 
 
@@ -99,9 +99,7 @@ def main(
             metavar="FILE", show_default=False, help="MegaStyle's adapter for FLUX, .safetensors."
         ),
     ] = None,
-    lora_strength: Annotated[
-        float, typer.Option(metavar="S", help="How much of the adapter is added to FLUX.")
-    ] = 1.0,
+    lora_strength: options.LoraStrength = 1.0,
     to: Annotated[
         Literal["official", "diffsynth", "diffusers", "peft"] | None,
         typer.Option(
@@ -164,14 +162,7 @@ def main(
             " whole parts not at work; or each layer.",
         ),
     ] = None,
-    quantize: Annotated[
-        Literal["int8", "fp8", "nf4"] | None,
-        typer.Option(
-            metavar="int8|fp8|nf4",
-            show_default=False,
-            help="Round the weights of FLUX's blocks (extra: quantize).",
-        ),
-    ] = None,
+    quantize: options.Quantize = None,
     preset: Annotated[
         Literal["fast-cache", "fast-fp8"] | None,
         typer.Option(
@@ -180,9 +171,7 @@ def main(
             help="Faster pictures that are not quite the same.",
         ),
     ] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile FLUX's blocks first: pays off for many.")
-    ] = False,
+    compile: options.Compile = False,
     batch_size: options.BatchSize = 8,
     sheet: options.Sheet = None,
     page: options.Page = None,
@@ -268,7 +257,7 @@ def main(
     def stylist() -> Any:
         if not is_flux:
             return load("stylist", backend, **({"model": model} if model else {}))
-        running = {"device": device, "offload": offload, "compiled": compiled}
+        running = {"device": device, "offload": offload, "compiled": compile}
         return load("stylist", backend, model=model, lora=lora, **painting, **running)
 
     if content is not None and inputs:

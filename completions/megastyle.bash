@@ -60,7 +60,7 @@ _megastyle() {
                 --format) words="folder webdataset parquet" flags="" files=no ;;
                 --picture-format) words="png jpg webp" flags="" files=no ;;
                 --preset) words="lightning" flags="" files=no ;;
-                --quantize) words="fp8 int8 nf4" flags="" files=no ;;
+                --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --offload) words="model layers" flags="" files=no ;;
                 --lora|--rejects|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
@@ -81,7 +81,7 @@ _megastyle() {
         train-flux)
             flags="-o --output --model --init --full --lora --rank --alpha --targets --quantize --label --holdout --split-key --size --global-batch --chunk --steps --lr --warmup --schedule --weight-decay --clip --ema --timesteps --loss-weight --guidance --augment --no-augment --dtype --recompute --compile --checkpoint-every --validate-every --sample-every --samples --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
-                --quantize) words="fp8 int8 nf4" flags="" files=no ;;
+                --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --schedule) words="constant cosine linear official" flags="" files=no ;;
                 --timesteps) words="megastyle logit-normal sigmoid flux-shift uniform" flags="" files=no ;;
                 --loss-weight) words="bell none" flags="" files=no ;;
@@ -108,7 +108,7 @@ _megastyle() {
                 --picture-format) words="png jpg webp" flags="" files=no ;;
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --offload) words="modulation model layers" flags="" files=no ;;
-                --quantize) words="fp8 int8 nf4" flags="" files=no ;;
+                --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --preset) words="fast-cache fast-fp8" flags="" files=no ;;
                 --style|--content|--lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
                 --weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;

@@ -200,7 +200,21 @@ Recompute = Annotated[
         " every Nth.",
     ),
 ]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the model's layers.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the model's layers first: pays off for many.")
+]
+LoraStrength = Annotated[
+    float, typer.Option("--lora-strength", metavar="S", help="How much of the LoRA is added.")
+]
+Quantize = Annotated[
+    Literal["int8", "fp8", "nf4"] | None,
+    typer.Option(
+        "--quantize",
+        metavar="int8|fp8|nf4",
+        show_default=False,
+        help="Round the weights, for smaller cards (torchao; nf4: bitsandbytes).",
+    ),
+]
 CheckpointEvery = Annotated[int, typer.Option(min=1, metavar="STEPS", help="Save so often.")]
 Cache = Annotated[
     Path | None,

@@ -509,7 +509,11 @@ def test_a_flag_means_the_same_on_every_command() -> None:
 
 
 # these say what they do on their own command, in the same sense
-OWN_HELP = {"output", "size", "on", "backend", "dtype", "steps", "compile"}
+OWN_HELP = {
+    *("output", "size", "on", "model", "backend", "dtype", "steps", "preset", "lora", "guidance"),
+    *("offload", "init", "global_batch", "chunk", "lr", "schedule", "validate_every"),
+    "export_dtype",
+}
 
 
 def test_eval_scores_in_shards_and_folds_the_parts(

@@ -25,7 +25,7 @@ from megastyle_cli.models.lora import (
 )
 
 ADAPTER = "default"
-KINDS = tuple(stem for stem, _, _ in (*DOUBLE, *SINGLE))
+KINDS = tuple(native.replace(".", "_") for native, _, _ in (*DOUBLE, *SINGLE))
 
 
 def chosen_targets(transformer: Transformer, asked: str) -> list[Target]:

@@ -29,7 +29,8 @@ SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in OPENERS))
 _WRITTEN_ALIKE = frozenset((str, int, bool, type(None)))
 _DIGITS_ALIKE = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_EXPONENT = re.compile(rb"e-?[0-9]+[,}\]]")  # from the e on: that is the quickest to look for
+# from the e on: that is the quickest to look for; orjson needs none for 0.000012
+_SPELLED_APART = re.compile(rb"e-?[0-9]+[,}\]]|0\.0000")
 _AS_JSON = (
     orjson.OPT_APPEND_NEWLINE
     | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -52,7 +53,7 @@ def dump_line(record: Record) -> bytes:
     try:
         line = orjson.dumps(record, option=_AS_JSON)
         # what json spells otherwise, or refuses: NaN, which orjson makes null
-        if not (b"null" in line or _EXPONENT.search(line)) or _is_plain(record):
+        if not (b"null" in line or _SPELLED_APART.search(line)) or _is_plain(record):
             return line
     except TypeError:  # a lone surrogate, or a number of more than 64 bits
         pass
