@@ -83,7 +83,13 @@ def test_results_come_in_the_order_of_items(engine: Engine) -> None:
 
 
 def test_both_nodes_work(engine: Engine) -> None:
-    assert len(set(engine.map(node_of, range(40)))) == 2
+    seen = set()
+    for node in engine.map(node_of, range(1200)):  # a busy machine starts its workers late
+        seen.add(node)
+        if len(seen) == 2:
+            break
+
+    assert len(seen) == 2
 
 
 def test_results_equal_those_of_local_bit_for_bit(engine: Engine) -> None:
