@@ -35,6 +35,7 @@ from megastyle_cli import options
 from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
 
 if TYPE_CHECKING:
+    from megastyle_cli.buffer import Buffer
     from megastyle_cli.stream.progress import Tally
     from megastyle_cli.stream.spool import Spool
 
@@ -144,9 +145,10 @@ def main(
     from megastyle_cli.record import Run, check_text
     from megastyle_cli.steps.akin import Texts
     from megastyle_cli.steps.dedup import HOWS, Dedup, chosen, count_stages
-    from megastyle_cli.steps.verdicts import kept_records, rejected_records, told_report
+    from megastyle_cli.steps.verdicts import kept_facts, rejected_facts, told_report
     from megastyle_cli.stream.job import (
         Flow,
+        Look,
         refuse_side_output,
         run_barrier,
         write_all,
@@ -180,10 +182,10 @@ def main(
     closing = ExitStack()
     running = lru_cache(lambda: closing.enter_context(opened()))  # once, when it is needed
 
-    def look(records: "Iterator[dict[str, Any]]") -> None:
-        dedup.digest((record[on] for record in records), running())
+    def look(texts: "Iterator[Buffer]") -> None:
+        dedup.digest(texts, running())
 
-    def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any]]:
+    def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any] | bytes]:
         embeds = (
             [options.kept_embedder(*named, cache, closing) for named in models] if semantic else []
         )
@@ -208,9 +210,10 @@ def main(
             write_report(report, told_report(verdicts, stages, spool.read, on))
         if rejected is not None:
             keepers = (record["id"] for record in spool.read(verdicts.keepers()))
-            gone = rejected_records(spool.read(verdicts.gone()), keepers, verdicts, **facts)
+            why = rejected_facts(verdicts, keepers, **facts)
+            gone = spool.read_noted(verdicts.gone(), "dedup", why)
             write_all(gone, rejected, run, overwrite=overwrite)
-        yield from kept_records(spool.read(verdicts.staying()), verdicts, **facts)
+        yield from spool.read_noted(verdicts.staying(), "dedup", kept_facts(verdicts, **facts))
 
     flow = Flow(
         inputs=named,
@@ -224,4 +227,6 @@ def main(
         quiet=quiet,
     )
     with closing:
-        return run_barrier(run, flow, work, check=partial(check_text, key=on), look=look).code
+        return run_barrier(
+            run, flow, work, check=partial(check_text, key=on), look=Look(on, look)
+        ).code

@@ -15,12 +15,14 @@ ALLOWED = {
     "errors": (),
     "choices": (),
     "cores": (),
+    "compiled": (),
+    "buffer": (),
     "record": ("errors",),
     "style": ("errors", "choices"),
-    "stream": ("choices", "cores", "errors", "record", "stream"),
+    "stream": ("buffer", "choices", "compiled", "cores", "errors", "record", "stream"),
     "engines": ("cores", "errors", "engines"),
     "steps": (
-        *("errors", "choices", "record", "style", "steps"),
+        *("buffer", "choices", "compiled", "errors", "record", "style", "steps"),
         *("engines.engine", "models.backend"),
     ),
     "models": ("cores", "errors", "choices", "style", "models"),
@@ -36,6 +38,7 @@ ALLOWED = {
     "commands": (
         *(
             "app",
+            "buffer",
             "choices",
             "completion",
             "errors",

@@ -11,12 +11,12 @@ Texts come in blocks and are not held: of each distinct one, its key, its grams 
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.buffer import Buffer
 from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import MegastyleError
@@ -28,7 +28,7 @@ from megastyle_cli.steps.shingles import (
     gram_sets,
     keys_of,
     normalized_buffer,
-    raw_buffer,
+    num_characters,
 )
 
 Array = npt.NDArray[Any]
@@ -142,7 +142,7 @@ class StageCount:
 class Digest:
     """All that is kept of a block of texts."""
 
-    lengths: Array  # (n,) int32, bytes
+    lengths: Array  # (n,) int32, characters
     keys: Array  # (n, 2) uint64
     grams: Array  # (m,) uint32
     starts: Array  # (n + 1,) int64
@@ -244,11 +244,11 @@ class Dedup:
         self.digested = Digested()
         self.seconds = dict.fromkeys(HOWS, 0.0)  # near's n-grams are made while exact's keys are
 
-    def digest(self, texts: Iterable[str], engine: Engine) -> None:
+    def digest(self, blocks: Iterable[Buffer], engine: Engine) -> None:
         """Draws all texts and keeps what the measures need of them."""
         started = time.perf_counter()
         options, known = self.options, KeySet()
-        for block in engine.map(digest, _blocks(texts), options.exact, options.near):
+        for block in engine.map(digest, blocks, options.exact, options.near):
             if options.exact:
                 numbers = known.add(block.keys)
             else:
@@ -262,12 +262,6 @@ class Dedup:
         return judge(self.digested, self.options, engine, texts, self.seconds)
 
 
-def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
-    drawn = iter(texts)
-    while block := list(islice(drawn, BLOCK)):
-        yield block
-
-
 def find_duplicates(
     texts: Sequence[str],
     engine: Engine,
@@ -278,18 +272,19 @@ def find_duplicates(
 ) -> Verdicts:
     """What becomes of `texts` in memory; without `ids` their numbers are."""
     dedup = Dedup(options)
-    dedup.digest(texts, engine)
+    blocks = (texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK))
+    dedup.digest(map(Buffer.of, blocks), engine)
     names = ids or [f"{row:012}" for row in range(len(texts))]
     read = Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: names, embeds)
     return dedup.judge(engine, read)
 
 
-def digest(texts: Sequence[str], exact: ExactText | None, near: NearOptions | None) -> Digest:
+def digest(texts: Buffer, exact: ExactText | None, near: NearOptions | None) -> Digest:
     """Block work: keys, grams and bands of `texts`, each depending on its text alone."""
     n = len(texts)
     tidy = normalized_buffer(texts)
-    keys = keys_of(raw_buffer(texts) if exact == "raw" else tidy)
-    lengths = np.fromiter(map(len, texts), np.int32, n)
+    keys = keys_of(texts if exact == "raw" else tidy)
+    lengths = num_characters(texts)
     if near is None:
         nothing = np.empty((0, n), np.uint32)
         none = np.zeros(n + 1, np.int64)

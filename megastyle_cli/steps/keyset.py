@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.steps.compiled import compiled
+from megastyle_cli.compiled import compiled
 
 Array = npt.NDArray[Any]
 

@@ -5,16 +5,15 @@ Everything runs over one buffer of bytes a block. What a text gives depends on i
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.buffer import Buffer
 from megastyle_cli.choices import GramOf
-from megastyle_cli.steps.compiled import compiled
+from megastyle_cli.compiled import compiled
 
 Array = npt.NDArray[Any]
 
@@ -32,33 +31,24 @@ _NO_WORD = np.uint64(0xCBF29CE484222325)  # not 0, or NUL would be a word like n
 _SEEDS = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
 
 
-@dataclass(frozen=True)
-class Buffer:
-    """Texts as UTF-8 one after another; text i is `data[starts[i] : starts[i + 1]]`."""
-
-    data: Array  # (bytes,) uint8
-    starts: Array  # (n + 1,) int64
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-
 def normalized(text: str) -> str:
     """`text` in Unicode form NFKC, case-folded, each run of white space one space, ends trimmed."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def raw_buffer(texts: Sequence[str]) -> Buffer:
-    """The texts as they are."""
-    return _buffer(texts, raw=True)
-
-
-def normalized_buffer(texts: Sequence[str]) -> Buffer:
+def normalized_buffer(texts: Buffer) -> Buffer:
     """The texts `normalized`."""
-    whole = _buffer(texts, raw=False)
+    whole = _folded(texts)
     data, starts = np.empty_like(whole.data), np.empty_like(whole.starts)
     used = _tidy(whole.data, whole.starts, data, starts)
     return Buffer(data[:used], starts)
+
+
+def num_characters(texts: Buffer) -> Array:
+    """(n,) int32: characters of each text."""
+    begun = np.zeros(len(texts.data) + 1, np.int64)
+    np.cumsum(texts.data & 0xC0 != 0x80, out=begun[1:])
+    return np.diff(begun[texts.starts]).astype(np.int32)
 
 
 def keys_of(buffer: Buffer) -> Array:
@@ -81,17 +71,16 @@ def gram_sets(buffer: Buffer, ngram: int, of: GramOf = "words") -> tuple[Array, 
     return grams[:used].copy(), starts
 
 
-def _buffer(texts: Sequence[str], *, raw: bool) -> Buffer:
-    some = texts if raw else [text if text.isascii() else normalized(text) for text in texts]
-    whole = "".join(some)
-    if whole.isascii():
-        data, lengths = whole.encode("ascii"), map(len, some)
-    else:
-        parts = [text.encode("utf-8", "surrogatepass") for text in some]
-        data, lengths = b"".join(parts), map(len, parts)
-    starts = np.zeros(len(some) + 1, np.int64)
-    np.cumsum(np.fromiter(lengths, np.int64, len(some)), out=starts[1:])
-    return Buffer(np.frombuffer(data, np.uint8), starts)
+def _folded(texts: Buffer) -> Buffer:
+    """The texts, those beyond ASCII normalized."""
+    if not texts.data.size or texts.data.max() < 128:
+        return texts
+    return Buffer.of_bytes(text if text.isascii() else _normalized(text) for text in texts)
+
+
+def _normalized(text: bytes) -> bytes:
+    told = normalized(text.decode("utf-8", "surrogatepass"))
+    return told.encode("utf-8", "surrogatepass")
 
 
 @cache

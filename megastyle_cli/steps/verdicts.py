@@ -5,42 +5,30 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.record import Record, note
+from megastyle_cli.record import Record
 from megastyle_cli.steps.dedup import StageCount, Verdicts
 
 _GROUPS, _MEMBERS = 20, 5  # of the largest groups and of each of them, shown in a report
 
 
-def kept_records(
-    records: Iterable[Record], verdicts: Verdicts, **facts: object
-) -> Iterator[Record]:
-    """The records that stay (`records` holds no others), in order.
-
-    Each tells in `dropped` how many went in its favour.
-    """
+def kept_facts(verdicts: Verdicts, **facts: object) -> Iterator[dict[str, object]]:
+    """What is noted of each record that stays, in order: `dropped`, how many went in its favour."""
     gone = np.flatnonzero(verdicts.how)
     dropped = np.bincount(verdicts.of[gone], minlength=len(verdicts))
-    stays = np.flatnonzero(verdicts.how == 0)
-    for row, record in zip(stays.tolist(), records, strict=True):
-        yield note(record, "dedup", **facts, dropped=int(dropped[row]))
+    for count in dropped[verdicts.how == 0].tolist():
+        yield {**facts, "dropped": count}
 
 
-def rejected_records(
-    records: Iterable[Record], keeper_ids: Iterable[str], verdicts: Verdicts, **facts: object
-) -> Iterator[Record]:
-    """The records that went (`records` holds no others), in order.
+def rejected_facts(
+    verdicts: Verdicts, keeper_ids: Iterable[str], **facts: object
+) -> Iterator[dict[str, object]]:
+    """What is noted of each record that went, in order: for whom, how, and how close.
 
-    Each tells for whom (`duplicate_of`; `keeper_ids` holds one each), how, and how close.
+    `keeper_ids` holds one for each.
     """
-    for found, record, keeper in zip(verdicts, records, keeper_ids, strict=True):
-        yield note(
-            record,
-            "dedup",
-            **facts,
-            duplicate_of=keeper,
-            how=found.how,
-            score=round(found.score, 4),
-        )
+    for found, keeper in zip(verdicts, keeper_ids, strict=True):
+        score = round(found.score, 4)
+        yield {**facts, "duplicate_of": keeper, "how": found.how, "score": score}
 
 
 def told_report(

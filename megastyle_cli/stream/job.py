@@ -3,14 +3,14 @@
 import json
 import logging
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.errors import (
     DONE,
@@ -33,6 +33,12 @@ from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
 from megastyle_cli.stream.sink import Sink, growing_sink, whole_sink
 from megastyle_cli.stream.source import count_records, read_records, with_id
 from megastyle_cli.stream.spool import Spool
+
+if TYPE_CHECKING:
+    from megastyle_cli.buffer import Buffer
+    from megastyle_cli.stream.blocks import Block
+
+Check = Callable[[Record], None]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +66,14 @@ class Flow:
     dry_run: bool = False
     quiet: bool = False
     layout: Layout | None = None  # of an image maker's pictures
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a barrier command does with the text under `key` of every record as they are read."""
+
+    key: str
+    at: Callable[[Iterator["Buffer"]], None]
 
 
 @dataclass(frozen=True)
@@ -128,24 +142,20 @@ def run_job(
     return _concluded(flow, tally, sink, code)
 
 
-def _draw(records: Iterable[Record]) -> None:
-    deque(records, maxlen=0)
-
-
 def run_barrier(
     run: Run,
     flow: Flow,
-    work: Callable[[Spool, Tally], Iterator[Record | Failure]],
+    work: Callable[[Spool, Tally], Iterator[Record | bytes | Failure]],
     *,
-    check: Callable[[Record], None] = lambda record: None,
-    look: Callable[[Iterator[Record]], None] = _draw,
+    check: Check = lambda record: None,
+    look: Look | None = None,
     line: Callable[[Record], bytes] = dump_line,
 ) -> Done:
     """A command that reads everything before it writes: `work` gets the records, gives the results.
 
-    `check` raises BadRecord for a record that the work cannot use, `look` draws all others while
-    they are read, `line` says how a record is written. A signal or an error leaves what stood there
-    before.
+    `check` raises BadRecord for a record that the work cannot use, `look` sees one text of all
+    others while they are read, `line` says how a record is written. A signal or an error leaves
+    what stood there before.
     """
     if refine_by_rank(Shard()) != Shard():
         raise MegastyleError(
@@ -166,7 +176,13 @@ def run_barrier(
     ):
         sink.kept = [] if flow.keep and where.final is None else None
         log.info("%s reads its input", run.command)
-        look(_spooled(found, check, spool, sink, tally, progress))
+        if look is None:
+            _spool(found, check, spool, sink, tally, progress)
+        else:
+            from megastyle_cli.stream.blocks import read_blocks  # brings a compiler
+
+            blocks = read_blocks(flow.inputs, look.key, check, flow.limit)
+            look.at(_spooled(blocks, spool, sink, tally, progress))
         tally.written = 0
         for result in work(spool, tally):
             sink.write(result)
@@ -187,15 +203,15 @@ def _rejects_file(run: Run, flow: Flow, where: Places, shard: Shard) -> RejectsF
     return RejectsFile(path, run.command, resume=flow.resume, overwrite=flow.overwrite)
 
 
-def _spooled(
+def _spool(
     found: Iterable[Record | Failure],
-    check: Callable[[Record], None],
+    check: Check,
     spool: Spool,
     sink: Sink,
     tally: Tally,
     progress: Progress,
-) -> Iterator[Record]:
-    """The good records, once they are kept; failures go to the errors file."""
+) -> None:
+    """Keeps the good records; failures go to the errors file."""
     for batch in batches(found, 1024):
         for result in (_checked(found_one, check) for found_one in batch):
             tally.add(result)
@@ -203,7 +219,20 @@ def _spooled(
                 sink.write(result)
             else:
                 spool.add(result)
-                yield result
+        progress.show()
+
+
+def _spooled(
+    blocks: "Iterable[Block]", spool: Spool, sink: Sink, tally: Tally, progress: Progress
+) -> "Iterator[Buffer]":
+    """The texts of the good records, once those are kept; failures go to the errors file."""
+    for block in blocks:
+        for failure in block.failures:
+            tally.add(failure)
+            sink.write(failure)
+        tally.read += len(block)
+        spool.extend(block)
+        yield block.texts
         progress.show()
 
 
@@ -212,7 +241,7 @@ def _records(flow: Flow) -> Iterator[Record | Failure]:
     return islice(chain(map(with_id, flow.given), found), flow.limit)
 
 
-def write_all(records: Iterable[Record], output: str, run: Run, *, overwrite: bool) -> None:
+def write_all(records: Iterable[Record | bytes], output: str, run: Run, *, overwrite: bool) -> None:
     """A second output of a barrier command: all of `records`, or no file."""
     where = replace(places(output, Shard(), folder=False), errors=None, run=None)
     with whole_sink(where, run, overwrite=overwrite) as sink:
@@ -253,7 +282,7 @@ def _refuse_unwritable(path: Path | None) -> None:
         raise MegastyleError(f"{path.parent} is no directory to write in", hint="make it first")
 
 
-def _checked(result: Record | Failure, check: Callable[[Record], None]) -> Record | Failure:
+def _checked(result: Record | Failure, check: Check) -> Record | Failure:
     if isinstance(result, Failure):
         return result
     try:
@@ -263,12 +292,12 @@ def _checked(result: Record | Failure, check: Callable[[Record], None]) -> Recor
     return result
 
 
-def read_side_input(inputs: list[str], check: Callable[[Record], None]) -> list[Record]:
+def read_side_input(inputs: list[str], check: Check) -> list[Record]:
     """A second input that must be whole, such as a reference set: a failure ends us."""
     return list(_side_input(inputs, check))
 
 
-def pack_side_input(inputs: list[str], check: Callable[[Record], None]) -> Packed:
+def pack_side_input(inputs: list[str], check: Check) -> Packed:
     """As `read_side_input`, where there may be millions; of records of one id only the first."""
     records, seen = Packed(), set[str]()
     for record in _side_input(inputs, check):
@@ -278,7 +307,7 @@ def pack_side_input(inputs: list[str], check: Callable[[Record], None]) -> Packe
     return records
 
 
-def _side_input(inputs: list[str], check: Callable[[Record], None]) -> Iterator[Record]:
+def _side_input(inputs: list[str], check: Check) -> Iterator[Record]:
     for found in (_checked(result, check) for result in read_records(inputs)):
         if isinstance(found, Failure):
             raise MegastyleError(found.message, hint="mend it or leave it out")

@@ -6,6 +6,7 @@ import json
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -62,19 +63,31 @@ def dump_line(record: Record) -> bytes:
 
 def read_file(path: Path) -> Iterator[Record | Failure]:
     """The records of one file, opened by its suffix. Raises MegastyleError if it cannot be read."""
+    with open_lines(path) as lines:
+        yield from read_lines(lines, str(path))
+
+
+@contextmanager
+def open_lines(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file of lines, unpacked. Raises MegastyleError if they cannot be read."""
     opener: Any = OPENERS.get(path.suffix, open)
     try:
         with opener(path, "rb") as lines:
-            yield from read_lines(lines, str(path))
+            yield lines
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise MegastyleError(
             f"{path} is cut off or damaged: {error}", hint="make it again"
         ) from error
 
 
-def read_lines(lines: IO[bytes] | Iterable[bytes], origin: str) -> Iterator[Record | Failure]:
-    """The records of lines of bytes; `origin` names them in messages. Blank lines are skipped."""
-    for number, line in enumerate(_held_to_the_end(lines), start=1):
+def read_lines(
+    lines: IO[bytes] | Iterable[bytes], origin: str, first: int = 1
+) -> Iterator[Record | Failure]:
+    """The records of lines of bytes. Blank lines are skipped.
+
+    `origin`, and the number of a line, `first` that of the first, name them in messages.
+    """
+    for number, line in enumerate(_held_to_the_end(lines), start=first):
         record = _quickly(line)
         if record is not None:
             yield _as_first_read(record)

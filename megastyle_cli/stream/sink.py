@@ -99,8 +99,14 @@ class Sink:
         """How often each id stands there from before."""
         return self.output.done
 
-    def write(self, result: Record | Failure) -> None:
-        """One line: to the output, or for a Failure to the errors file."""
+    def write(self, result: Record | bytes | Failure) -> None:
+        """One line: to the output, or for a Failure to the errors file.
+
+        Bytes are a line already, of a record without pictures.
+        """
+        if isinstance(result, bytes):
+            self.output.write(result)
+            return
         if isinstance(result, Failure):
             self.errors.write(result)
             return

@@ -41,6 +41,18 @@ def read_records(
     return islice((with_id(found) for reader in readers for found in reader), limit)
 
 
+def holds_lines(name: str) -> bool:
+    """Whether the input is JSON lines, in a file or on standard input."""
+    path = Path(name)
+    return name == "-" or (is_jsonl(name) and path.exists() and not path.is_dir())
+
+
+def records_of_lines(name: str, lines: Iterable[bytes], first: int) -> Iterator[Record | Failure]:
+    """What `read_records` gives for some lines of an input; `first` is the number of the first."""
+    origin, base = ("stdin", "") if name == "-" else (str(Path(name)), str(Path(name).parent))
+    return map(with_id, _rebased(read_lines(lines, origin, first), base))
+
+
 def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None:
     """How many records `inputs` hold, if that can be told without decoding any; else None."""
     total = 0

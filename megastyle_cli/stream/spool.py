@@ -3,11 +3,18 @@
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-from megastyle_cli.record import Record
+from megastyle_cli.record import PROVENANCE, Record, note
 from megastyle_cli.stream.jsonl import dump_line, load_line
+
+if TYPE_CHECKING:
+    from megastyle_cli.stream.blocks import Block
+
+Facts = Mapping[str, Any]
 
 _WINDOW = 1 << 18  # bytes read at once; rows are mostly asked for in order
 
@@ -18,6 +25,7 @@ class Spool:
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="megastyle-")  # noqa: SIM115
         self._starts = array("Q", [0])
+        self._is_plain = bytearray()
 
     def __enter__(self) -> "Spool":
         return self
@@ -35,16 +43,40 @@ class Spool:
         line = dump_line(record)
         self._file.write(line)
         self._starts.append(self._starts[-1] + len(line))
+        self._is_plain.append(False)
+
+    def extend(self, block: "Block") -> None:
+        """Appends all of them."""
+        self._file.write(block.lines.data.data)
+        self._starts.frombytes((block.lines.starts[1:] + self._starts[-1]).tobytes())
+        self._is_plain += block.is_plain.tobytes()
 
     def read(self, rows: Iterable[int] | None = None) -> Iterator[Record]:
         """The records at `rows`, in that order; all of them if None."""
+        return map(load_line, self._lines(range(len(self)) if rows is None else rows))
+
+    def read_noted(
+        self, rows: Iterable[int], command: str, facts: Iterable[Facts]
+    ) -> Iterator[Record | bytes]:
+        """The records at `rows`, each with its facts as the `note` of `command`.
+
+        Of a plain record it is the line: the note is written at its end.
+        """
+        listed = list(rows)
+        for row, line, fact in zip(listed, self._lines(listed), facts, strict=True):
+            if self._is_plain[row]:
+                yield b"%b,%b" % (line[:-2], _noted(command, **fact))
+            else:
+                yield note(load_line(line), command, **fact)
+
+    def _lines(self, rows: Iterable[int]) -> Iterator[bytes]:
         self._file.flush()
         window, first = b"", 0
-        for row in range(len(self)) if rows is None else rows:
+        for row in rows:
             start, end = self._starts[row], self._starts[row + 1]
             if not first <= start <= end <= first + len(window):
                 window, first = self._read(start, max(end - start, _WINDOW)), start
-            yield load_line(window[start - first : end - first])
+            yield window[start - first : end - first]
 
     def _read(self, start: int, size: int) -> bytes:
         parts: list[bytes] = []
@@ -52,3 +84,9 @@ class Spool:
             parts.append(part)
             start, size = start + len(part), size - len(part)
         return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _noted(command: str, **facts: Any) -> bytes:
+    """The end of a line, from its note on."""
+    return dump_line({PROVENANCE: {command: facts}})[1:]

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from megastyle_cli.buffer import Buffer
 from megastyle_cli.engines.local import Local
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
 from megastyle_cli.steps import dedup, neighbors
@@ -251,8 +252,8 @@ def test_no_texts_have_no_duplicates():
 
 
 def test_every_text_has_a_gram_and_its_hashes_do_not_depend_on_the_others():
-    hashes, starts = gram_sets(normalized_buffer(ODD), 3)
-    alone = [gram_sets(normalized_buffer([text]), 3)[0] for text in ODD]
+    hashes, starts = gram_sets(normalized_buffer(Buffer.of(ODD)), 3)
+    alone = [gram_sets(normalized_buffer(Buffer.of([text])), 3)[0] for text in ODD]
 
     assert (np.diff(starts) > 0).all()
     for row, own in enumerate(alone):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from megastyle_cli.buffer import Buffer
 from megastyle_cli.steps import shingles
 from megastyle_cli.steps.keyset import KeySet
 from megastyle_cli.steps.minhash import band_keys, hash_functions, sketches
@@ -16,7 +17,6 @@ from megastyle_cli.steps.shingles import (
     keys_of,
     normalized,
     normalized_buffer,
-    raw_buffer,
 )
 
 UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -56,7 +56,7 @@ def random_sets(count: int, seed: int) -> tuple[list[set[int]], np.ndarray, np.n
 def test_a_buffer_of_normalized_texts_holds_them() -> None:
     texts = odd_texts(2000, seed=0) + ["", " ", "A  b\t", "plain ascii ONLY", "\x1c x \x1f"]
 
-    buffer = normalized_buffer(texts)
+    buffer = normalized_buffer(Buffer.of(texts))
 
     held = [
         bytes(buffer.data[buffer.starts[row] : buffer.starts[row + 1]]) for row in range(len(texts))
@@ -70,7 +70,7 @@ def test_gram_sets_are_those_of_plain_python(ngram: int, of: Any) -> None:
     texts = odd_texts(400, seed=ngram) + ["one two three", "one two", "!!!", "a_b c-d", ""]
     plain = [grams_of(text, ngram, of) for text in texts]
 
-    grams, starts = gram_sets(normalized_buffer(texts), ngram, of)
+    grams, starts = gram_sets(normalized_buffer(Buffer.of(texts)), ngram, of)
 
     ours = [set(grams[starts[row] : starts[row + 1]].tolist()) for row in range(len(texts))]
     assert [len(one) for one in ours] == [len(one) for one in plain]
@@ -82,12 +82,12 @@ def test_gram_sets_are_those_of_plain_python(ngram: int, of: Any) -> None:
 def test_keys_tell_texts_apart_and_depend_on_the_text_alone() -> None:
     texts = odd_texts(3000, seed=4) + ["", "a", "a\0", "\0", "\0\0"]
 
-    keys = keys_of(raw_buffer(texts))
+    keys = keys_of(Buffer.of(texts))
 
     by_text = dict(zip(texts, map(tuple, keys.tolist()), strict=True))
     assert len(set(by_text.values())) == len(by_text)
     for row in range(0, len(texts), 50):
-        assert tuple(keys_of(raw_buffer([texts[row]]))[0].tolist()) == by_text[texts[row]]
+        assert tuple(keys_of(Buffer.of([texts[row]]))[0].tolist()) == by_text[texts[row]]
 
 
 def test_a_key_set_numbers_keys_as_a_dictionary_does() -> None:

@@ -1,0 +1,102 @@
+"""Blocks hold what the records hold that are read one by one, in the same order."""
+
+import gzip
+import json
+import random
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.record import Failure, Record, check_text, note
+from megastyle_cli.stream import blocks
+from megastyle_cli.stream.blocks import read_blocks
+from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.source import read_records
+from megastyle_cli.stream.spool import Spool
+
+CHECK = partial(check_text, key="style")
+
+
+def mixed_lines(count: int) -> list[bytes]:
+    """Plain lines with every kind of odd one among them."""
+    draw = random.Random(3)
+    odd = [
+        *(b"", b"no json", b'{"id":"n"}', b'{"id":"n","style":3}', b'{"style":"no id"}'),
+        *(b'{"id":"f","style":"x","score":0.50}', b'{"id":"q","style":"a \\"b\\" \\ud800"}'),
+        *(b'{"id":"p","file_name":"a/b.png","style":"x"}', b'{"style":"x","id":4}'),
+        *(b'{"id":"m","style":"y","_megastyle":{"caption":{"run":"1"}}}', b"[1]", b"\xff"),
+    ]
+    plain = [json.dumps({"id": k, "style": f"ink {k}"}).encode() for k in range(count)]
+    return [draw.choice(odd) if draw.random() < 0.3 else line for line in plain]
+
+
+def one_by_one(inputs: list[str]) -> tuple[list[Record], list[Failure]]:
+    records, failures = [], []
+    for found in read_records(inputs):
+        try:
+            if isinstance(found, Failure):
+                failures.append(found)
+            else:
+                CHECK(found)
+                records.append(found)
+        except BadRecord as bad:
+            failures.append(Failure(found, bad.kind, bad.message))
+    return records, failures
+
+
+@pytest.mark.parametrize("size", [7, 300, 1 << 20])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_blocks_hold_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
+) -> None:
+    monkeypatch.setattr(blocks, "_BYTES", size)
+    monkeypatch.chdir(tmp_path)
+    path = Path("in", name)
+    path.parent.mkdir()
+    whole = b"\n".join(mixed_lines(400))  # the last line has no end
+    path.write_bytes(gzip.compress(whole) if name.endswith(".gz") else whole)
+    records, failures = one_by_one([str(path)])
+    found = list(read_blocks([str(path)], "style", CHECK))
+    assert [line for block in found for line in block.lines] == list(map(dump_line, records))
+    texts = [text.decode("utf-8", "surrogatepass") for block in found for text in block.texts]
+    assert texts == [record["style"] for record in records]
+    assert [failure for block in found for failure in block.failures] == failures
+    assert len(failures) > 20
+
+
+def test_a_limit_counts_records_and_failures(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join(mixed_lines(50)))
+    found = list(read_blocks([str(path)], "style", CHECK, limit=20))
+    assert sum(len(block) + len(block.failures) for block in found) == 20
+
+
+def test_inputs_that_are_no_lines_are_read_as_records(tmp_path: Path) -> None:
+    table, lines = tmp_path / "a.csv", tmp_path / "b.jsonl"
+    table.write_text("id,style\n1,flat\n2,ink\n")
+    lines.write_text('{"id":"3","style":"oil"}\n')
+    (block,) = read_blocks([str(table), str(lines)], "style", CHECK)
+    assert list(block.texts) == [b"flat", b"ink", b"oil"]
+
+
+def test_a_missing_input_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(MegastyleError, match="does not exist"):
+        read_blocks([str(tmp_path / "none.jsonl")], "style", CHECK)
+
+
+def test_a_note_at_the_end_of_a_line_is_the_note_of_its_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join(mixed_lines(200)))
+    with Spool() as spool:
+        for block in read_blocks([str(path)], "style", CHECK):
+            spool.extend(block)
+        rows = [*range(0, len(spool), 3), 1, 0]
+        facts = [{"on": "\u00e9", "dropped": row} for row in rows]
+        found = list(spool.read_noted(rows, "dedup", facts))
+        records = spool.read(rows)
+        noted = [note(one, "dedup", **fact) for one, fact in zip(records, facts, strict=True)]
+    lines = [one if isinstance(one, bytes) else dump_line(one) for one in found]
+    assert lines == list(map(dump_line, noted))
+    assert {type(one) for one in found} == {bytes, dict}
