@@ -10,7 +10,7 @@ Texts come in blocks and are not held: of each distinct one, its key, its grams 
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, 
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.steps.akin import Akin, Embed, SemanticOptions, Texts, distances_to_centroid
+from megastyle_cli.steps.growing import Growing
 from megastyle_cli.steps.keyset import KeySet
 from megastyle_cli.steps.minhash import SKETCH, band_keys, hash_functions, sketches
 from megastyle_cli.steps.settle import Sets, buckets, no_links, settle, shared_keys
@@ -150,52 +151,49 @@ class Digest:
     sketches: Array  # (n, SKETCH) uint64
 
 
-@dataclass
 class Digested:
     """All that is kept of n records with u distinct texts, numbered as they came."""
 
-    numbers: list[Array] = field(default_factory=list)  # the text of each record
-    lengths: list[Array] = field(default_factory=list)
-    rows: list[Array] = field(default_factory=list)  # the first record of each text
-    grams: list[Array] = field(default_factory=list)
-    sizes: list[Array] = field(default_factory=list)  # grams of each text
-    bands: list[Array] = field(default_factory=list)
-    sketches: list[Array] = field(default_factory=list)
-    num_records: int = 0
-    num_texts: int = 0
+    def __init__(self, near: NearOptions | None) -> None:
+        bands = 0 if near is None else near.bands
+        self.numbers = Growing(np.int32)  # the text of each record
+        self.lengths = Growing(np.int32)
+        self.rows = Growing(np.int64)  # the first record of each text
+        self.grams = Growing(np.uint32)
+        self.sizes = Growing(np.int32)  # grams of each text
+        self.bands = Growing(np.uint32, bands)
+        self.sketches = Growing(np.uint64, SKETCH)
+
+    @property
+    def num_texts(self) -> int:
+        """u."""
+        return len(self.rows)
 
     def add(self, block: Digest, numbers: Array) -> None:
         """A block more; `numbers` (n,) are those of its texts, new ones counting on."""
         first = np.flatnonzero(numbers >= self.num_texts)
         is_new = np.zeros(len(numbers), bool)
         is_new[first[np.unique(numbers[first], return_index=True)[1]]] = True
-        self.numbers.append(numbers)
-        # a copy: under Ray a part of a block holds the whole block in the object store
-        self.lengths.append(block.lengths.copy())
-        self.rows.append(np.flatnonzero(is_new) + self.num_records)
         sizes = np.diff(block.starts)
-        self.grams.append(block.grams[np.repeat(is_new, sizes)])
-        self.sizes.append(sizes[is_new].astype(np.int32))
-        self.bands.append(np.ascontiguousarray(block.bands[:, is_new]))
-        self.sketches.append(block.sketches[is_new])
-        self.num_records += len(numbers)
-        self.num_texts += int(is_new.sum())
-
-    def sets(self) -> Sets:
-        """The grams of all texts; they are held nowhere else from here on."""
-        starts = np.zeros(self.num_texts + 1, np.int64)
-        np.cumsum(_joined(self.sizes, np.int32), out=starts[1:])
-        grams = _joined(self.grams, np.uint32)
-        self.grams = []
-        return Sets(
-            grams, starts, np.concatenate([np.empty((0, SKETCH), np.uint64), *self.sketches])
-        )
+        self.rows.extend(np.flatnonzero(is_new) + len(self.numbers))
+        self.numbers.extend(numbers)
+        self.lengths.extend(block.lengths)
+        self.grams.extend(block.grams[np.repeat(is_new, sizes)])
+        self.sizes.extend(sizes[is_new])
+        self.bands.extend(block.bands.T[is_new])
+        self.sketches.extend(block.sketches[is_new])
 
     def band_keys(self) -> Iterator[Array]:
-        """(u,) uint32 for each band."""
-        for band in range(len(self.bands[0]) if self.bands else 0):
-            yield np.concatenate([block[band] for block in self.bands])
-        self.bands = []
+        """(u,) uint32 for each band; they are held nowhere else afterwards."""
+        bands = self.bands.rows()
+        self.bands = Growing(np.uint32)
+        yield from bands.T
+
+    def sets(self) -> Sets:
+        """The grams of all texts."""
+        starts = np.zeros(self.num_texts + 1, np.int64)
+        np.cumsum(self.sizes.rows(), out=starts[1:])
+        return Sets(self.grams.rows(), starts, self.sketches.rows())
 
 
 def chosen(
@@ -241,7 +239,7 @@ class Dedup:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.digested = Digested()
+        self.digested = Digested(options.near)
         self.seconds = dict.fromkeys(HOWS, 0.0)  # near's n-grams are made while exact's keys are
 
     def digest(self, blocks: Iterable[Buffer], engine: Engine) -> None:
@@ -305,7 +303,7 @@ def judge(
     """What becomes of every record; `texts` reads only what the measures ask for."""
     started = time.perf_counter()
     near, semantic = options.near, options.semantic
-    number = _joined(digested.numbers, np.int32)
+    number = digested.numbers.rows()
     rows = _representatives(digested, number, options.keep, texts)
     links = no_links(digested.num_texts)
     if near is not None:
@@ -328,9 +326,9 @@ def judge(
 def _representatives(digested: Digested, number: Array, keep: Keep, texts: Texts) -> Array:
     """(u,) the record that stands for each text: its first, its longest, or that of least id."""
     if keep == "first":
-        return _joined(digested.rows, np.int64)
+        return digested.rows.rows()
     by_id = _ranks(texts.ids())
-    length = _joined(digested.lengths, np.int32) if keep == "longest" else np.zeros_like(by_id)
+    length = digested.lengths.rows() if keep == "longest" else np.zeros_like(by_id)
     order = np.lexsort((by_id, -length, number))
     _, first = np.unique(number[order], return_index=True)
     return order[first]
@@ -342,7 +340,7 @@ def _order(digested: Digested, rows: Array, keep: Keep, texts: Texts, akin: Akin
         return np.arange(len(rows), dtype=np.int32)
     by_id = _ranks(texts.ids())[rows]
     if keep == "longest":
-        first = -_joined(digested.lengths, np.int32)[rows].astype(np.float64)
+        first = -digested.lengths.rows()[rows].astype(np.float64)
     elif len(rows):
         canonical = np.argsort(by_id).astype(np.int32)
         akin.meet(canonical, canonical)
@@ -395,7 +393,3 @@ def _of_records(
     is_copy = (how == 0) & (of != np.arange(len(number)))
     how[is_copy] = 1
     return Verdicts(how=how, of=of, score=score)
-
-
-def _joined(parts: list[Array], kind: Any) -> Array:
-    return np.concatenate([np.empty(0, kind), *parts])

@@ -109,39 +109,71 @@ def _tidy(data: Array, starts: Array, out: Array, out_starts: Array) -> int:
     used = 0
     out_starts[0] = 0
     for text in range(len(starts) - 1):
-        first = used
-        is_apart = False
-        for at in range(starts[text], starts[text + 1]):
-            byte = data[at]
-            if byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31:
-                is_apart = True
-                continue
-            if is_apart and used > first:
-                out[used] = 32
-                used += 1
-            is_apart = False
-            out[used] = byte + 32 if 65 <= byte <= 90 else byte
-            used += 1
+        part = data[starts[text] : starts[text + 1]]
+        used += _lower(part, out[used:]) if _is_tidy(part) else _collapse(part, out[used:])
         out_starts[text + 1] = used
+    return used
+
+
+@compiled
+def _is_tidy(text: Array) -> bool:
+    """Whether its only white space is single spaces inside."""
+    size = len(text)
+    if size and (text[0] == 32 or text[size - 1] == 32):
+        return False
+    is_tidy = True
+    for at in range(size):
+        byte = text[at]
+        is_tidy &= (byte >= 32) | (byte < 9) | ((byte > 13) & (byte < 28))
+    for at in range(1, size):
+        is_tidy &= (text[at] != 32) | (text[at - 1] != 32)
+    return is_tidy
+
+
+@compiled
+def _lower(text: Array, out: Array) -> int:
+    place = out[: len(text)]
+    for at in range(len(text)):
+        byte = text[at]
+        place[at] = byte + 32 * ((byte >= 65) & (byte <= 90))
+    return len(text)
+
+
+@compiled
+def _collapse(text: Array, out: Array) -> int:
+    used = 0
+    is_apart = False
+    for byte in text:
+        if byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31:
+            is_apart = True
+            continue
+        if is_apart and used > 0:
+            out[used] = 32
+            used += 1
+        is_apart = False
+        out[used] = byte + 32 if 65 <= byte <= 90 else byte
+        used += 1
     return used
 
 
 @compiled
 def _hash_texts(data: Array, starts: Array, keys: Array) -> None:
     for text in range(len(starts) - 1):
-        low, high = starts[text], starts[text + 1]
-        one = _mix(_SEEDS[0] + np.uint64(high - low))
-        two = _mix(_SEEDS[1] + np.uint64(high - low))
-        at = low
-        while at < high:
+        part = data[starts[text] : starts[text + 1]]
+        size = np.uint64(len(part))
+        one, two = _mix(_SEEDS[0] + size), _mix(_SEEDS[1] + size)
+        whole = len(part) // 8 * 8
+        for at in range(0, whole, 8):
             word = np.uint64(0)
-            for step in range(min(8, high - at)):
-                word |= np.uint64(data[at + step]) << np.uint64(8 * step)
-            one = _mix(one ^ word)
-            two = _mix(two ^ word)
-            at += 8
-        keys[text, 0] = one
-        keys[text, 1] = two
+            for step in range(8):  # of fixed length: one load
+                word |= np.uint64(part[at + step]) << np.uint64(8 * step)
+            one, two = _mix(one ^ word), _mix(two ^ word)
+        if whole < len(part):
+            word = np.uint64(0)
+            for step in range(len(part) - whole):
+                word |= np.uint64(part[whole + step]) << np.uint64(8 * step)
+            one, two = _mix(one ^ word), _mix(two ^ word)
+        keys[text, 0], keys[text, 1] = one, two
 
 
 @compiled
@@ -150,76 +182,86 @@ def _hash_grams(
 ) -> int:
     """Fills `out` with the sorted distinct grams of each text, `ends` with where they end."""
     longest = 0
-    for text in range(len(starts) - 1):
-        longest = max(longest, starts[text + 1] - starts[text])
-    units = np.empty(longest + ngram, np.uint64)  # words or characters, hashed
+    for row in range(len(starts) - 1):
+        longest = max(longest, starts[row + 1] - starts[row])
+    units = np.empty(longest + ngram, np.uint64)
     used = 0
-    for text in range(len(starts) - 1):
-        low, high = starts[text], starts[text + 1]
-        count = 0
-        word = _NO_WORD
-        is_open = False
-        at = low
-        while at < high:
-            char = np.int64(data[at])
-            size = 1
-            if char >= 0xF0:
-                size = 4
-                char = (
-                    ((char & 7) << 18)
-                    | ((np.int64(data[at + 1]) & 63) << 12)
-                    | ((np.int64(data[at + 2]) & 63) << 6)
-                    | (np.int64(data[at + 3]) & 63)
-                )
-            elif char >= 0xE0:
-                size = 3
-                char = (
-                    ((char & 15) << 12)
-                    | ((np.int64(data[at + 1]) & 63) << 6)
-                    | (np.int64(data[at + 2]) & 63)
-                )
-            elif char >= 0xC0:
-                size = 2
-                char = ((char & 31) << 6) | (np.int64(data[at + 1]) & 63)
-            at += size
-            if not by_words:
-                units[count] = _mix(np.uint64(char + 1))
-                count += 1
-                continue
-            kind = kinds[char]
-            if kind == _IN_WORD:
-                word = (word ^ np.uint64(char)) * _PRIME
-                is_open = True
-                continue
-            if is_open:
-                units[count] = _mix(word)
-                count += 1
-                word = _NO_WORD
-                is_open = False
-            if kind == _ALONE:
-                units[count] = _mix((_NO_WORD ^ np.uint64(char)) * _PRIME)
-                count += 1
-        if is_open:
-            units[count] = _mix(word)
-            count += 1
+    for row in range(len(starts) - 1):
+        text = data[starts[row] : starts[row + 1]]
+        count = _words(text, kinds, units) if by_words else _characters(text, units)
         if count == 0:  # nothing but punctuation: one word of it
-            for place in range(low, high):
-                word = (word ^ np.uint64(data[place])) * _PRIME
-            units[0] = _mix(word)
+            units[0] = _mix(_hash_bytes(text))
             count = 1
-        first = used
         while count < ngram:
             units[count] = np.uint64(0)
             count += 1
-        for start in range(count - ngram + 1):
+        grams = out[used : used + count - ngram + 1]
+        for start in range(len(grams)):
             gram = units[start]
             for step in range(1, ngram):
                 gram = _mix(gram) + units[start + step]
-            out[used] = np.uint32(_mix(gram) >> _S32)
-            used += 1
-        used = first + _sort_distinct(out[first:used])
-        ends[text + 1] = used
+            grams[start] = np.uint32(_mix(gram) >> _S32)
+        used += _sort_distinct(grams)
+        ends[row + 1] = used
     return used
+
+
+@compiled
+def _words(text: Array, kinds: Array, units: Array) -> int:
+    """Fills `units` with the hashed words of a text. How many they are."""
+    count = at = 0
+    word = _NO_WORD
+    while at < len(text):
+        char, at = np.int64(text[at]), at + 1
+        if char >= 0xC0:
+            char, at = _beyond_ascii(text, at - 1)
+        kind = kinds[char]
+        if kind == _IN_WORD:
+            word = (word ^ np.uint64(char)) * _PRIME
+            continue
+        if word != _NO_WORD:
+            units[count] = _mix(word)
+            count += 1
+            word = _NO_WORD
+        if kind == _ALONE:
+            units[count] = _mix((_NO_WORD ^ np.uint64(char)) * _PRIME)
+            count += 1
+    if word != _NO_WORD:
+        units[count] = _mix(word)
+        count += 1
+    return count
+
+
+@compiled
+def _characters(text: Array, units: Array) -> int:
+    """Fills `units` with the hashed characters of a text. How many they are."""
+    count = at = 0
+    while at < len(text):
+        char, at = np.int64(text[at]), at + 1
+        if char >= 0xC0:
+            char, at = _beyond_ascii(text, at - 1)
+        units[count] = _mix(np.uint64(char + 1))
+        count += 1
+    return count
+
+
+@compiled
+def _beyond_ascii(text: Array, at: int) -> tuple[int, int]:
+    """The character that two to four bytes from `at` stand for, and where the next begins."""
+    first = np.int64(text[at])
+    size = 2 + (first >= 0xE0) + (first >= 0xF0)
+    char = first & (0x7F >> size)
+    for step in range(1, size):
+        char = (char << 6) | (np.int64(text[at + step]) & 63)
+    return char, at + size
+
+
+@compiled
+def _hash_bytes(text: Array) -> Any:
+    word = _NO_WORD
+    for byte in text:
+        word = (word ^ np.uint64(byte)) * _PRIME
+    return word
 
 
 @compiled
