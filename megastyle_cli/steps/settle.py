@@ -156,26 +156,28 @@ def _settle(
 ) -> None:
     n = len(near_starts) - 1
     heads = np.full(num_buckets, -1, np.int32)  # the last text kept in each bucket: a link
-    nexts = np.empty(len(near), np.int32)  # the link kept before it there
-    owners = np.empty(len(near), np.int32)  # whose link it is, by its place in `rows`
+    chain = np.empty((len(near), 2), np.int32)  # of each link: the one kept before it, its text
     met = np.full(n, -1, np.int32)  # the last text that met this one
-    is_kept = np.zeros(n, np.bool_)
+    places = np.full(n, -1, np.int32)  # of texts that stay, in `rows`
     found = np.empty(64, np.int32)
+    latest = np.empty(np.max(np.diff(near_starts)) if n else 0, np.int32)
     for place in range(len(rows)):
         row = rows[place]
+        first, end = near_starts[row], near_starts[row + 1]
         count = 0
-        for link in range(near_starts[row], near_starts[row + 1]):
-            at = heads[near[link]]
+        for link in range(first, end):  # without a branch: memory answers them all at once
+            latest[link - first] = heads[near[link]]
+        for at in latest[: end - first]:
             while at >= 0:
-                other = rows[owners[at]]
+                other = chain[at, 1]
                 if met[other] != row:
                     met[other] = row
                     if _may_reach(bits, gram_starts, row, other, threshold):
                         if count == len(found):
                             found = np.append(found, np.empty(count, np.int32))
-                        found[count] = owners[at]
+                        found[count] = places[other]
                         count += 1
-                at = nexts[at]
+                at = chain[at, 0]
         if count > 1:
             found[:count].sort()
         for i in range(count):
@@ -186,14 +188,13 @@ def _settle(
                 break
         if how[place] == 0:
             for link in range(akin_starts[row], akin_starts[row + 1]):
-                if is_kept[akin[link]]:
+                if places[akin[link]] >= 0:
                     how[place], of[place], score[place] = 2, akin[link], akin_scores[link]
                     break
         if how[place] == 0:
-            is_kept[row] = True
-            for link in range(near_starts[row], near_starts[row + 1]):
-                owners[link] = place
-                nexts[link] = heads[near[link]]
+            places[row] = place
+            for link in range(first, end):
+                chain[link, 0], chain[link, 1] = heads[near[link]], row
                 heads[near[link]] = link
 
 
