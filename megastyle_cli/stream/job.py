@@ -188,6 +188,8 @@ def run_barrier(
             sink.write(result)
             if isinstance(result, Failure):
                 tally.failed[result.kind] += 1
+            elif isinstance(result, bytes):
+                tally.written += result.count(b"\n")
             else:
                 tally.written += 1
         sink.commit()

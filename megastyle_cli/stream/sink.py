@@ -102,7 +102,7 @@ class Sink:
     def write(self, result: Record | bytes | Failure) -> None:
         """One line: to the output, or for a Failure to the errors file.
 
-        Bytes are a line already, of a record without pictures.
+        Bytes are lines already, of records without pictures.
         """
         if isinstance(result, bytes):
             self.output.write(result)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Any]
 
+_AT_ONCE = 1024  # lines
 _WINDOW = 1 << 18  # bytes read at once; rows are mostly asked for in order
 
 
@@ -60,14 +61,22 @@ class Spool:
     ) -> Iterator[Record | bytes]:
         """The records at `rows`, each with its facts as the `note` of `command`.
 
-        Of a plain record it is the line: the note is written at its end.
+        Plain records come as their lines, many at once: the note is written at the end of each.
         """
         listed = list(rows)
+        ready: list[bytes] = []
         for row, line, fact in zip(listed, self._lines(listed), facts, strict=True):
             if self._is_plain[row]:
-                yield b"%b,%b" % (line[:-2], _noted(command, **fact))
-            else:
+                ready += line[:-2], b",", _noted(command, **fact)
+                if len(ready) < 3 * _AT_ONCE:
+                    continue
+            if ready:
+                yield b"".join(ready)
+                ready.clear()
+            if not self._is_plain[row]:
                 yield note(load_line(line), command, **fact)
+        if ready:
+            yield b"".join(ready)
 
     def _lines(self, rows: Iterable[int]) -> Iterator[bytes]:
         self._file.flush()
