@@ -155,29 +155,32 @@ def _settle(
     score: Array,
 ) -> None:
     n = len(near_starts) - 1
-    heads = np.full(num_buckets, -1, np.int32)  # the last text kept in each bucket: a link
-    chain = np.empty((len(near), 2), np.int32)  # of each link: the one kept before it, its text
+    # who stays of each bucket, side by side, so that most are passed over without a look elsewhere
+    starts = _bucket_starts(near, num_buckets)
+    ends = starts[:-1].copy()
+    kept = np.empty(len(near), np.int32)
+    kept_bits = np.empty(len(near), np.uint64)
     met = np.full(n, -1, np.int32)  # the last text that met this one
     places = np.full(n, -1, np.int32)  # of texts that stay, in `rows`
     found = np.empty(64, np.int32)
-    latest = np.empty(np.max(np.diff(near_starts)) if n else 0, np.int32)
     for place in range(len(rows)):
         row = rows[place]
         first, end = near_starts[row], near_starts[row + 1]
+        folded = _folded(bits[row])
+        most = _most_apart(gram_starts[row + 1] - gram_starts[row], threshold)
         count = 0
-        for link in range(first, end):  # without a branch: memory answers them all at once
-            latest[link - first] = heads[near[link]]
-        for at in latest[: end - first]:
-            while at >= 0:
-                other = chain[at, 1]
-                if met[other] != row:
-                    met[other] = row
-                    if _may_reach(bits, gram_starts, row, other, threshold):
-                        if count == len(found):
-                            found = np.append(found, np.empty(count, np.int32))
-                        found[count] = places[other]
-                        count += 1
-                at = chain[at, 0]
+        for link in range(first, end):
+            bucket = near[link]
+            for at in range(starts[bucket], ends[bucket]):
+                if _ones(folded ^ kept_bits[at]) > most or met[kept[at]] == row:
+                    continue
+                other = kept[at]
+                met[other] = row
+                if _may_reach(bits, gram_starts, row, other, threshold):
+                    if count == len(found):
+                        found = np.append(found, np.empty(count, np.int32))
+                    found[count] = places[other]
+                    count += 1
         if count > 1:
             found[:count].sort()
         for i in range(count):
@@ -194,8 +197,37 @@ def _settle(
         if how[place] == 0:
             places[row] = place
             for link in range(first, end):
-                chain[link, 0], chain[link, 1] = heads[near[link]], row
-                heads[near[link]] = link
+                at = ends[near[link]]
+                kept[at], kept_bits[at] = row, folded
+                ends[near[link]] = at + 1
+
+
+@compiled
+def _bucket_starts(near: Array, num_buckets: int) -> Array:
+    starts = np.zeros(num_buckets + 1, np.int64)
+    for bucket in near:
+        starts[bucket + 1] += 1
+    for bucket in range(num_buckets):
+        starts[bucket + 1] += starts[bucket]
+    return starts
+
+
+@compiled
+def _folded(bits: Array) -> Any:
+    """A sketch of half as many places, or a quarter: of which the same holds."""
+    folded = np.uint64(0)
+    for word in bits:
+        folded |= word
+    return folded
+
+
+@compiled
+def _most_apart(size: int, threshold: float) -> Any:
+    """In how many grams a set of `size` and one of Jaccard similarity `threshold` can differ."""
+    # the other is at most size / J large, and they differ in (a + b)(1 - J)/(1 + J)
+    if threshold * 64 <= size * (1 - threshold):
+        return np.uint64(64)  # as many places as there are
+    return np.uint64(size * (1 - threshold) / threshold + 1e-9)
 
 
 @compiled
