@@ -4,11 +4,10 @@
 
 GALLERY holds records with `id`, `style`, `dup_of` (the id of the original, or null) and `dup_kind`
 (none, exact, near_..., para...): prompts with known duplicates. Peers are installed into an
-environment of their own (--peers). Each is measured
-in a process of its own, one after the other in one run, from JSON lines to JSON lines with start-up;
-"alone" leaves out start-up and writing, and for rensa reading too. Recall is the share of near copies
-that end with the same kept record as their original; precision that of removed records whose kept
-record is of the same family.
+environment of their own (--peers). Each is measured in a process of its own, one after the other in
+one run, from JSON lines to JSON lines with start-up; "alone" leaves out start-up and writing, and
+for rensa reading too. Recall is the share of near copies that end with the same kept record as
+their original; precision that of removed records whose kept record is of the same family.
 """
 
 import argparse
