@@ -107,6 +107,10 @@ def main(
         str, typer.Option(metavar="auto|N", help="Pairs on a device at once; by memory.")
     ] = "auto",
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Updates (paper).")] = 30_000,
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"],
+        typer.Option(help="8bit: moments in a quarter of the memory, by bitsandbytes."),
+    ] = "adamw",
     lr: Annotated[float, typer.Option("--lr", min=0, metavar="X", help="Highest rate.")] = 1e-4,
     warmup: options.Warmup = 0.0,
     schedule: Annotated[
@@ -134,6 +138,12 @@ def main(
         typer.Option(help="Of frozen weights and products; auto: bfloat16 on a GPU."),
     ] = "auto",
     recompute: options.Recompute = "auto",
+    encode_text: Annotated[
+        Literal["auto", "beside", "first"],
+        typer.Option(
+            help="By T5 and CLIP: beside the steps, or all first, which makes room; by memory."
+        ),
+    ] = "auto",
     compile: options.Compile = False,
     checkpoint_every: options.CheckpointEvery = 500,
     validate_every: Annotated[
@@ -179,6 +189,7 @@ def main(
     layout = Layout(
         chunk=count_or_auto(chunk),
         recompute=every_nth(recompute),
+        encode_text=encode_text,
         compile=compile,
         checkpoint_every=checkpoint_every,
         validate_every=validate_every,
@@ -198,6 +209,7 @@ def main(
         size_px=size,
         batch=global_batch,
         steps=steps,
+        optimizer=optimizer,
         lr=lr,
         schedule=schedule,
         warmup=warmup,

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from megastyle_cli.training.flux.conditions import PairLoader
 from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_samples
 from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
 from megastyle_cli.training.flux.settings import Settings
-from megastyle_cli.training.flux.trainer import Trainer
+from megastyle_cli.training.flux.trainer import WORDS, Trainer
 from megastyle_cli.training.launch import refuse_shared_stdin, refuse_uneven, start_accelerator
 from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
 from megastyle_cli.training.optimizer import learning_rate
@@ -112,7 +113,9 @@ def _follow(
     job: Job, place: Place, accelerator: Accelerator, journal: Journal, stop: Stop
 ) -> Ended:
     """The training itself, with its plan before it and its progress beside it."""
-    trainer = Trainer(job.settings, accelerator, job.folder)
+    prompts = {*job.found.training.prompts, *job.found.held_out.prompts}
+    tell = _nothing if job.quiet else say
+    trainer = Trainer(job.settings, accelerator, job.folder, sorted(prompts), tell)
     _note_origin(trainer)
     trainer.restore()
     journal.cut(trainer.at)
@@ -177,9 +180,14 @@ def _train(
                 finished = trainer.student.finish(
                     trainer.folder, trainer.facts, DTYPES[layout.export_dtype]
                 )
+            shutil.rmtree(trainer.folder / WORDS, ignore_errors=True)
         accelerator.wait_for_everyone()
     held_out = {**measured, **later}
     return Ended(step=trainer.at, losses=losses, held_out=held_out, finished=finished)
+
+
+def _nothing(_: str) -> None:
+    pass
 
 
 def plan(trainer: Trainer) -> list[str]:
@@ -197,7 +205,8 @@ def plan(trainer: Trainer) -> list[str]:
         f"batch {settings.batch:,} = {world} x {settings.batch // world:,} pairs of"
         f" {settings.size_px} px on {trainer.device.type}",
         f"memory: {trainer.plan.sentence}",
-        f"{settings.steps:,} steps of adamw, {settings.schedule} schedule, from step"
+        trainer.room.sentence,
+        f"{settings.steps:,} steps of {settings.optimizer}, {settings.schedule} schedule, from step"
         f" {trainer.at:,}; noise levels {settings.timesteps}, loss weight {settings.loss_weight},"
         f" guidance {settings.guidance:g}",
     ]

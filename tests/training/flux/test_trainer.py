@@ -31,12 +31,14 @@ def trainer_of(model, tmp_path):
     def made(**changed):
         layout = {
             **{"chunk": 2, "recompute": 0, "compile": False, "checkpoint_every": 1},
+            **{"encode_text": "beside"},
             **{"validate_every": 1, "sample_every": 1, "samples": 0, "export_dtype": "float32"},
         }
         layout |= {name: changed.pop(name) for name in layout.keys() & changed.keys()}
         told = {
             **{"model": str(model), "init": None, "lora": None, "full": False, "rank": 4},
             **{"alpha": None, "targets": "all", "quantize": None, "size_px": 16 * SIDE},
+            **{"optimizer": "adamw"},
             **{"batch": B, "steps": 100, "lr": 0.01, "schedule": "constant", "warmup": 0.0},
             **{"weight_decay": 0.01, "clip": 0.0, "ema": 0.0, "timesteps": "megastyle"},
             **{"loss_weight": "bell", "guidance": 1.0, "augment": True, "seed": 0},

@@ -1,0 +1,102 @@
+"""What T5 and CLIP make of prompts: beside the steps, or of all prompts before the first step.
+
+FLUX.1's text encoders are 10 GB. Where these leave the transformer too little room, every prompt is
+encoded before it takes its place, into RUN/words/, a file each, and the encoders are gone then. A
+file's name is a hash of the prompt and of the encoders, so that neither can be taken for another.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from megastyle_cli.models.flux import Words
+from megastyle_cli.models.flux_folder import Pipeline, text_tokens, words_of
+from megastyle_cli.models.weights import fingerprint, first_values
+from megastyle_cli.training.checkpoint import write_whole
+
+TOGETHER = 8  # prompts encoded at once before the first step
+ENCODERS = ("text_encoder", "text_encoder_2")
+
+
+def encoded(pipeline: Pipeline, prompts: Sequence[str], device: torch.device) -> Words:
+    """What the text encoders make of `prompts`.
+
+    On a CPU one after the other, so that a prompt's words depend on nothing else, bit for bit.
+    """
+    if device.type != "cpu":
+        return words_of(pipeline, list(prompts), device)
+    each = [words_of(pipeline, [prompt], device) for prompt in prompts]
+    return _together(each)
+
+
+class WordStore:
+    """Prompts that a pipeline's text encoders have encoded, in a folder."""
+
+    def __init__(self, folder: Path, pipeline: Pipeline) -> None:
+        self.folder = folder
+        tensors: dict[str, Tensor] = {}
+        for name in ENCODERS:
+            held = first_values(getattr(pipeline, name).state_dict())
+            tensors |= {f"{name}.{key}": value for key, value in held.items()}
+        dtype = pipeline.text_encoder_2.dtype
+        self.encoders = f"{fingerprint(tensors)} {dtype} {text_tokens(pipeline)}"
+
+    def path(self, prompt: str) -> Path:
+        """Where the words of `prompt` are, or would be."""
+        name = hashlib.sha256(f"{self.encoders}\n{prompt}".encode()).hexdigest()[:32]
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+    def lacking(self, prompts: Iterable[str]) -> list[str]:
+        """Those of the distinct `prompts` that are not there, sorted."""
+        return [prompt for prompt in sorted(set(prompts)) if not self.path(prompt).exists()]
+
+    @torch.no_grad()
+    def fill(self, prompts: Iterable[str], pipeline: Pipeline, accelerator: Accelerator) -> None:
+        """Encodes the `prompts` that are not there, each rank its share; all wait for all.
+
+        Raises MegastyleError (exit 1) if the disk is full; what was encoded stays.
+        """
+        lacking = self.lacking(prompts)
+        accelerator.wait_for_everyone()  # nobody writes before everybody has looked
+        mine = lacking[accelerator.process_index :: accelerator.num_processes]
+        for start in range(0, len(mine), TOGETHER):
+            some = mine[start : start + TOGETHER]
+            words = encoded(pipeline, some, accelerator.device)
+            for k, prompt in enumerate(some):
+                self._write(prompt, words.states[k], words.pooled[k])
+        accelerator.wait_for_everyone()
+
+    def read(self, prompts: Sequence[str], device: torch.device) -> Words:
+        """The words of `prompts`, which are all there."""
+        held = [load_file(self.path(prompt)) for prompt in prompts]
+        rows = [Words(states=h["states"][None], pooled=h["pooled"][None]) for h in held]
+        words = _together(rows)
+        return Words(
+            states=words.states.to(device, non_blocking=True),
+            pooled=words.pooled.to(device, non_blocking=True),
+        )
+
+    def _write(self, prompt: str, states: Tensor, pooled: Tensor) -> None:
+        path = self.path(prompt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = {"states": states.cpu().contiguous(), "pooled": pooled.cpu().contiguous()}
+        write_whole(path, lambda aside: save_file(held, aside))
+
+
+def bytes_a_prompt(pipeline: Pipeline) -> int:
+    """Of the words of one prompt: 4.2 MB for FLUX.1 in half precision."""
+    t5, clip = pipeline.text_encoder_2, pipeline.text_encoder
+    numbers = text_tokens(pipeline) * t5.config.hidden_size + clip.config.hidden_size
+    return int(numbers * t5.dtype.itemsize)
+
+
+def _together(rows: Sequence[Words]) -> Words:
+    return Words(
+        states=torch.cat([row.states for row in rows]),
+        pooled=torch.cat([row.pooled for row in rows]),
+    )
