@@ -92,6 +92,7 @@ def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Pa
         "a LoRA of rank 4 on 26 modules of",
         "batch 4 = 1 x 4 pairs of 32 px on cpu",
         "memory: 2 chunks of 2 pairs, all activations kept: about",
+        "stay, and encode beside the steps",
         "noise levels megastyle, loss weight bell, guidance 1",
     ):
         assert word in words
@@ -187,7 +188,10 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     with two_ranks([*arguments, "-o", str(two), "-q"]) as ranks:
         kill_after_a_step(ranks, two)
     assert not (two / "lora").exists()
-    with two_ranks([*arguments, "-o", str(two), "-q", "--resume"]) as ranks:
+    # where text is encoded changes nothing
+    with two_ranks(
+        [*arguments, "-o", str(two), "-q", "--resume", "--encode-text", "first"]
+    ) as ranks:
         pass
 
     assert [rank.exitcode for rank in ranks] == [0, 0]
@@ -196,6 +200,20 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     for ours, alone in zip(measured(one), measured(whole), strict=True):
         if "loss" in ours:
             assert ours["loss"] == pytest.approx(alone["loss"], rel=1e-3)
+
+
+def test_text_encoded_first_gives_the_same_bytes(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    ended = train(*arguments, "--encode-text", "first", "-o", run)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    for word in (b"encoding 4 prompts first", b"encode every prompt first, and make room then"):
+        assert word in ended.stderr
+    assert same_weights(run, whole) and measured(run) == measured(whole)
+    assert not (run / "words").exists()  # only while it trains
 
 
 def test_neither_chunk_nor_recompute_changes_the_result_but_by_rounding(

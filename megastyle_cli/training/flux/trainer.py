@@ -288,6 +288,8 @@ class Trainer:
             hint = f"give --chunk {self.chunk // 2} and --resume"
         elif plan.num_twice < plan.layers:
             hint = "give --chunk 1 --recompute all and --resume"
+        elif not self.room.encodes_first:
+            hint = "give --encode-text first and --resume"
         else:
             hint = SMALLER
         return MegastyleError(
@@ -299,7 +301,10 @@ class Trainer:
 
 
 WORDS = "words"  # the folder of a run's encoded prompts
-SMALLER = "give --quantize int8 or nf4, a smaller --size or --rank, or a device with more memory"
+SMALLER = (
+    "give --optimizer adamw8bit, --quantize int8 or nf4, a smaller --size or --rank,"
+    " or a device with more memory"
+)
 
 
 def _refuse_full_disk(folder: Path, count: int, needed: int) -> None:

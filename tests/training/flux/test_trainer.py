@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,7 +45,8 @@ def trainer_of(model, tmp_path):
             **{"loss_weight": "bell", "guidance": 1.0, "augment": True, "seed": 0},
             **{"dtype": "float32", "layout": Layout(**layout)},
         }
-        return Trainer(Settings(**{**told, **changed}), Accelerator(cpu=True), tmp_path)
+        prompts = changed.pop("prompts", ())
+        return Trainer(Settings(**{**told, **changed}), Accelerator(cpu=True), tmp_path, prompts)
 
     yield made
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -204,6 +206,23 @@ def test_the_average_follows_the_weights_and_is_in_place_at_rest(trainer_of):
     assert all(torch.equal(w, become) for w, become in zip(trainer.trained, now, strict=True))
 
 
+def test_in_8_bits_the_optimiser_goes_on_from_a_checkpoint_bit_for_bit(trainer_of, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    how = {"optimizer": "adamw8bit", "full": True, "rank": None}
+    before, after = trainer_of(**how), trainer_of(**how)
+    (tmp_path / "checkpoints").mkdir()
+    before.step(batch())
+    before.save()
+
+    after.restore()
+    ended = [trainer.step(batch(seed=2)) for trainer in (before, after)]
+
+    kept = {state["state1"].dtype for state in after.optimizer.state.values()}
+    assert torch.uint8 in kept and after.at == 2 and ended[0] == ended[1]
+    for one, other in zip(before.trained, after.trained, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_rehearsal_of_the_memory_changes_nothing(trainer_of):
     trainer, other = trainer_of(), trainer_of()
     trainer.plan = replace(trainer.plan, free=1)  # as if next to nothing were free
@@ -218,7 +237,8 @@ def test_a_rehearsal_of_the_memory_changes_nothing(trainer_of):
     [
         ({"chunk": 2}, "--chunk 1 and --resume"),
         ({"chunk": 1}, "--chunk 1 --recompute all"),
-        ({"chunk": 1, "recompute": 1}, "--quantize int8 or nf4"),
+        ({"chunk": 1, "recompute": 1}, "--encode-text first"),
+        ({"chunk": 1, "recompute": 1, "encode_text": "first"}, "--quantize int8 or nf4"),
     ],
 )
 def test_out_of_memory_says_what_would_fit(trainer_of, changed, hint):
@@ -246,6 +266,15 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_change(trainer_of, 
 
     assert all(torch.equal(w, was) for w, was in zip(trainer.trained, before, strict=True))
     assert '"ids": ["a", "b", "c"]' in (tmp_path / "stopped-at-00000000.json").read_text()
+
+
+def test_prompts_without_room_on_the_disk_are_refused_with_both_sizes(trainer_of, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**20))
+
+    with pytest.raises(MegastyleError, match="the words of 3,000 prompts take 1.6 MiB in") as error:
+        trainer_of(encode_text="first", prompts=[f"a thing {n}" for n in range(3000)])
+
+    assert "1.0 MiB are free" in str(error.value) and error.value.exit_code == 1
 
 
 def test_a_model_whose_parts_do_not_fit_is_refused(trainer_of, tmp_path):
