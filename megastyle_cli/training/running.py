@@ -1,6 +1,7 @@
 """What every training does around its steps: the folder, the journal, progress, the last words."""
 
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from megastyle_cli.errors import DONE, TRY_AGAIN
+from megastyle_cli.errors import DONE, TRY_AGAIN, USAGE, MegastyleError
 from megastyle_cli.record import Failure, Run, note
 from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.progress import Progress, Tally, duration, say
@@ -102,6 +103,7 @@ def watched(place: Place, journal: Journal, accelerator: Accelerator, at: int) -
 def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Tally) -> Ended:
     """Trains in the folder, and counts what failed in `tally`."""
     is_first, existing = accelerator.is_main_process, place.existing
+    is_new = not place.folder.exists() or not any(place.folder.iterdir())
     refuse_run(
         place.folder,
         place.run,
@@ -120,6 +122,10 @@ def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Tally)
                 journal.fail(failure)
             refuse_too_many(journal, place.may_fail)
             ended = follow(journal, stop)
+        except MegastyleError as error:
+            if is_first and is_new and error.exit_code == USAGE:
+                shutil.rmtree(place.folder)  # or the mended command would find it in its way
+            raise
         finally:
             tally.failed.update(journal.told.values())
         if is_first and ended.finished is None:

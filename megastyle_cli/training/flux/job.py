@@ -11,7 +11,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from megastyle_cli import __version__
-from megastyle_cli.errors import DONE, MegastyleError
+from megastyle_cli.errors import DONE, UNEXPECTED, MegastyleError
 from megastyle_cli.record import Run
 from megastyle_cli.stream.progress import say
 from megastyle_cli.stream.source import read_records
@@ -20,10 +20,11 @@ from megastyle_cli.training.flux.conditions import PairLoader
 from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_samples
 from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
 from megastyle_cli.training.flux.settings import Settings
-from megastyle_cli.training.flux.trainer import WORDS, Trainer
+from megastyle_cli.training.flux.trainer import SMALLER, WORDS, Trainer
 from megastyle_cli.training.launch import refuse_shared_stdin, refuse_uneven, start_accelerator
 from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
 from megastyle_cli.training.optimizer import learning_rate
+from megastyle_cli.training.rehearsal import told_where_full
 from megastyle_cli.training.running import Allows, Ended, Existing, Place, carry_out, watched
 from megastyle_cli.training.trainer import DTYPES
 
@@ -115,14 +116,17 @@ def _follow(
     """The training itself, with its plan before it and its progress beside it."""
     prompts = {*job.found.training.prompts, *job.found.held_out.prompts}
     tell = _nothing if job.quiet else say
-    trainer = Trainer(job.settings, accelerator, job.folder, sorted(prompts), tell)
+    with told_where_full(partial(_too_large, job.settings.model, accelerator)):
+        trainer = Trainer(job.settings, accelerator, job.folder, sorted(prompts), tell)
     _note_origin(trainer)
     trainer.restore()
     journal.cut(trainer.at)
     if not job.quiet:
         for line in plan(trainer):
             say(line)
-    with watched(place, journal, accelerator, trainer.at) as moved:
+    watching = watched(place, journal, accelerator, trainer.at)
+    # of encoding, validation, samples
+    with watching as moved, told_where_full(trainer.told_full):
         return _train(job, place, trainer, journal, stop=stop, moved=moved)
 
 
@@ -184,6 +188,14 @@ def _train(
         accelerator.wait_for_everyone()
     held_out = {**measured, **later}
     return Ended(step=trainer.at, losses=losses, held_out=held_out, finished=finished)
+
+
+def _too_large(model: str, accelerator: Accelerator) -> MegastyleError:
+    return MegastyleError(
+        f"{model} and what it takes to train it do not fit on {accelerator.device}",
+        hint=SMALLER,
+        exit_code=UNEXPECTED,
+    )
 
 
 def _nothing(_: str) -> None:

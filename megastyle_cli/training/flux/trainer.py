@@ -35,8 +35,8 @@ from megastyle_cli.training.loop import Measured, refuse_no_number
 from megastyle_cli.training.optimizer import learning_rate
 from megastyle_cli.training.rehearsal import (
     chunk_that_fits,
-    is_out_of_memory,
     least_free_bytes,
+    told_where_full,
 )
 
 # b pairs of a rank, n tokens of a picture, 4c numbers in a token
@@ -140,12 +140,8 @@ class Trainer:
         if memory runs out.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        try:
+        with told_where_full(self.told_full):
             loss = self._backward(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise self._told_full() from error
         norm = nn.utils.clip_grad_norm_(self.trained, self.settings.clip or math.inf)
         losses = {"loss": loss, "gradient_norm": float(norm)}
         refuse_no_number(losses, batch.ids, self.at, self.folder, self.accelerator)
@@ -281,8 +277,8 @@ class Trainer:
         clear_device_cache(garbage_collection=True)
         return Encoders(pipeline, self.device, store)
 
-    def _told_full(self) -> MegastyleError:
-        """The sentence for a step that found no memory, with what would fit."""
+    def told_full(self) -> MegastyleError:
+        """The sentence for work that found no memory, with what would fit."""
         plan = self.plan
         if self.chunk > 1:
             hint = f"give --chunk {self.chunk // 2} and --resume"
