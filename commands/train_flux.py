@@ -4,7 +4,7 @@ Examples:
 
   megastyle train-flux synth/ --model black-forest-labs/FLUX.1-dev -o runs/flux
   megastyle train-flux pairs.jsonl --model FLUX.1-dev/ --lora megastyle_flux.safetensors -o runs/own
-  megastyle train-flux synth/ --model FLUX.1-dev/ --rank 16 --quantize int8 --chunk 1 -o runs/small
+  megastyle train-flux synth/ --model FLUX.1-dev/ --quantize int8 --optimizer adamw8bit -o runs/24gb
   megastyle train-flux icons/ --model parts/ --init size.json --size 64 --lr 1e-3 -o runs/tiny
   accelerate launch -m megastyle_cli train-flux synth/ --model FLUX.1-dev/ -o runs/flux --resume
 
@@ -13,6 +13,9 @@ in turn: the words are the target's content alone, the style comes from the refe
 bring style_file_name, target_file_name and content. The reference's clean tokens stand to the right
 of the noisy target's; the loss is the target's velocity. The last step leaves lora/, in the
 official form and in that of diffusers, or flux/, a whole model (--full, --init), for transfer.
+
+Free memory decides how many pairs are worked on at once, which blocks are computed twice, and
+whether T5 and CLIP stay; the plan is said first. None of it changes the weights but by rounding.
 
 The paper states rank 128, the 304 modules, 512 px, 30000 steps, and its code states learning rate
 1e-4, weight decay 0.01, guidance 1, noise levels, loss weight and the reference's augmentation. The

@@ -11,7 +11,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from megastyle_cli import __version__
-from megastyle_cli.errors import DONE, UNEXPECTED, MegastyleError
+from megastyle_cli.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.record import Run
 from megastyle_cli.stream.progress import say
 from megastyle_cli.stream.source import read_records
@@ -21,7 +21,7 @@ from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_sa
 from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
 from megastyle_cli.training.flux.settings import Settings
 from megastyle_cli.training.flux.trainer import SMALLER, WORDS, Trainer
-from megastyle_cli.training.launch import refuse_shared_stdin, refuse_uneven, start_accelerator
+from megastyle_cli.training.launch import refuse_shared_stdin
 from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
 from megastyle_cli.training.optimizer import learning_rate
 from megastyle_cli.training.rehearsal import told_where_full
@@ -85,21 +85,12 @@ def gather_pairs(
 def run_training(job: Job, *, dry_run: bool) -> int:
     """Trains, tells how it went, and gives the exit code; `dry_run` only tells what it would do."""
     settings = job.settings
-    if not job.quiet:
-        say(job.sentence)
-        if dry_run:
-            said = f"{settings.steps:,} steps of {settings.batch:,} pairs from {settings.model}"
-            say(f"would train {said}")
-            say(f"would write to: {job.folder}")
-    if dry_run:
-        return DONE
-    accelerator = start_accelerator(COMMAND)
-    refuse_uneven(settings.batch, accelerator)
     place = Place(
         run=job.run,
         folder=job.folder,
         existing=job.existing,
         steps=settings.steps,
+        batch=settings.batch,
         num_read=job.found.num_read,
         num_used=len(job.found.training),
         failures=job.found.failures,
@@ -107,7 +98,10 @@ def run_training(job: Job, *, dry_run: bool) -> int:
         stats=job.stats,
         quiet=job.quiet,
     )
-    return carry_out(place, accelerator, partial(_follow, job, place, accelerator))
+    work = f"{settings.steps:,} steps of {settings.batch:,} pairs from {settings.model}"
+    return carry_out(
+        place, partial(_follow, job), material=job.sentence, work=work, dry_run=dry_run
+    )
 
 
 def _follow(

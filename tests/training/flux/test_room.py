@@ -13,7 +13,7 @@ GB = 10**9
 RANK_128 = 612_630_528  # weights of the official LoRA
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def flux_1():
     """FLUX.1-dev's parts in their sizes, without their weights."""
     with torch.device("meta"):
@@ -49,7 +49,7 @@ def room(flux_1, free_gb, **changed):
         transformer=flux_1.transformer,
         rank=128,
     )
-    return room_for(student, dtype=torch.bfloat16, rows=32, free=free_gb * GB, world=1)
+    return room_for(student, dtype=torch.bfloat16, rows=32, free=int(free_gb * GB), world=1)
 
 
 @pytest.mark.parametrize(("free_gb", "first"), [(140, False), (80, False), (50, True), (24, True)])
@@ -71,6 +71,19 @@ def test_the_encoders_are_what_leaves(flux_1):
 def test_what_is_asked_for_stands_though_it_does_not_fit(flux_1):
     assert not room(flux_1, 50, encode_text="beside").encodes_first
     assert room(flux_1, 140, encode_text="first").encodes_first
+
+
+def test_a_24_gb_card_has_room_for_rank_128_over_8_bit_weights_with_8_bit_moments(flux_1):
+    for name, module in flux_1.transformer.named_modules():
+        if "transformer_blocks" in name and isinstance(module, torch.nn.Linear):
+            rounded = torch.empty(module.weight.shape, dtype=torch.int8, device="meta")
+            module.weight = torch.nn.Parameter(rounded, requires_grad=False)
+    card = 23.4 * 2**30 / GB  # what is free of 24
+
+    whole, eighth = (room(flux_1, card, optimizer=kind) for kind in ("adamw", "adamw8bit"))
+
+    assert not whole.plan.fits
+    assert eighth.plan.fits and eighth.encodes_first and eighth.plan.every == 1
 
 
 def test_8_bits_take_a_quarter_of_the_moments(flux_1):

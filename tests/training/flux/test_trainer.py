@@ -1,6 +1,7 @@
 """A step of FLUX: its loss is the official one, and every part of a pair counts in it."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -204,6 +205,28 @@ def test_the_average_follows_the_weights_and_is_in_place_at_rest(trainer_of):
     for was, become, average in zip(before, now, resting, strict=True):
         assert torch.allclose(average, 0.75 * was + 0.25 * become, atol=1e-6)
     assert all(torch.equal(w, become) for w, become in zip(trainer.trained, now, strict=True))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+def test_compiled_blocks_learn_as_eager_ones_do(trainer_of, tmp_path):
+    (tmp_path / "size.json").write_text(
+        json.dumps({**TRANSFORMER, "num_layers": 0, "num_single_layers": 1})
+    )
+    how = {"init": str(tmp_path / "size.json"), "rank": None, "chunk": B}
+
+    eager, compiled = (trainer_of(**how, compile=is_compiled) for is_compiled in (False, True))
+
+    for seed in (1, 2, 3):
+        found = [trainer.step(batch(seed)) for trainer in (eager, compiled)]
+        assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert compiled.transformer.single_transformer_blocks[0]._compiled_call_impl is not None
+
+
+def test_a_missing_compiler_is_one_sentence(trainer_of, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(MegastyleError, match="--compile needs a compiler, and there is no g"):
+        trainer_of(compile=True)
 
 
 def test_in_8_bits_the_optimiser_goes_on_from_a_checkpoint_bit_for_bit(trainer_of, tmp_path):
