@@ -363,6 +363,36 @@ def test_a_reference_that_does_not_open_is_replaced_counted_and_told(
     assert b"1 unusable" in ended.stderr
 
 
+def test_pictures_of_which_none_opens_are_exit_3_with_the_first_reason(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    records = lines(folder / "imgs" / "metadata.jsonl")
+    gone = [{**record, "file_name": f"gone-{record['id']}.png"} for record in records]
+    arguments[1] = str(jsonl(folder / "imgs" / "gone.jsonl", gone))
+
+    ended = train(*arguments, "--holdout", 0, "-o", tmp_path / "run")
+
+    assert ended.returncode == 3, ended.stderr.decode()
+    assert b"of 24 that cannot, the first: " in ended.stderr and b".png does not" in ended.stderr
+
+
+def test_a_memory_that_is_full_while_pictures_are_encoded_is_one_sentence(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(*_: object) -> None:
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr("megastyle_cli.training.flux.conditions.encode", fill)
+    ended = train(*arguments, "-o", tmp_path / "run")
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    assert b"out of memory at step 0 with 2 pairs at once" in ended.stderr
+    assert b"give --chunk 1 and --resume" in ended.stderr
+
+
 def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
     train: Callable[..., Ended], arguments: list[str], tmp_path: Path
 ) -> None:
@@ -391,6 +421,24 @@ def test_a_full_disk_leaves_no_half_checkpoint(arguments: list[str], tmp_path: P
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr
     assert not list((run / "checkpoints").iterdir()) and not list(run.rglob("*.tmp"))
+
+
+def test_a_disk_that_is_full_amid_the_metrics_names_them_and_what_to_do(
+    arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    limit = 2 + (whole / "run.json").stat().st_size // 1024
+    arguments += ["--checkpoint-every", "99", "--validate-every", "1", "--steps", "99"]
+    words = " ".join(f"'{word}'" for word in [*arguments, "-o", str(run)])
+
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -f {limit}; '{sys.executable}' -m megastyle_cli {words}"],
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    assert b"metrics.jsonl: file too large: make room and go on with --resume" in ended.stderr
 
 
 def test_a_run_is_resumed_by_the_same_options_and_model_only(
@@ -491,6 +539,7 @@ def test_bad_options_are_exit_2_with_a_hint(
 
     assert ended.returncode == 2 and word in ended.stderr.decode(), ended.stderr.decode()
     assert ended.stdout == b"" and b"Traceback" not in ended.stderr
+    assert not (tmp_path / "run").exists()  # the mended command finds nothing in its way
 
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(

@@ -5,7 +5,7 @@ transformer learns from the last ones; on a GPU it does so on a stream of its ow
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from megastyle_cli.training.flux.objective import loss_weights, noise_levels
 from megastyle_cli.training.flux.pairs import LEVEL, Drawn, Pairs, PairSampler
 from megastyle_cli.training.flux.pictures import Opened, opened
 from megastyle_cli.training.flux.settings import Settings
-from megastyle_cli.training.flux.words import WordStore, encoded
+from megastyle_cli.training.flux.words import TextEncoders, WordStore
 
 # b pairs of a rank, n tokens of a picture, 4c numbers in a token
 
@@ -67,7 +67,12 @@ class Encoders:
     def __init__(
         self, pipeline: Pipeline, device: torch.device, store: WordStore | None = None
     ) -> None:
-        self.pipeline, self.device, self.store = pipeline, device, store
+        self.pipeline, self.device = pipeline, device
+        self._words: Callable[[Sequence[str]], Words]
+        if store is None:
+            self._words = TextEncoders(pipeline, device).words
+        else:
+            self._words = partial(store.words, device=device)
 
     def latents(self, pictures: Sequence[Image.Image]) -> Tensor:
         """The tokens (b, n, 4c), float32, of RGB pictures of one size."""
@@ -79,9 +84,7 @@ class Encoders:
 
     def words(self, prompts: list[str]) -> Words:
         """What T5 and CLIP make of `prompts`."""
-        if self.store is not None:
-            return self.store.read(prompts, self.device)
-        return encoded(self.pipeline, prompts, self.device)
+        return self._words(prompts)
 
     def noise(self, seeds: Sequence[int], size_px: int) -> Tensor:
         """Noise as tokens (b, n, 4c), one for each seed: drawn unpacked on the CPU, in float32."""

@@ -7,6 +7,7 @@ file's name is a hash of the prompt and of the encoders, so that neither can be 
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -20,18 +21,29 @@ from megastyle_cli.models.weights import fingerprint, first_values
 from megastyle_cli.training.checkpoint import write_whole
 
 TOGETHER = 8  # prompts encoded at once before the first step
+REMEMBERED = 2**28  # bytes of words that are kept on a CPU
 ENCODERS = ("text_encoder", "text_encoder_2")
 
 
-def encoded(pipeline: Pipeline, prompts: Sequence[str], device: torch.device) -> Words:
-    """What the text encoders make of `prompts`.
+class TextEncoders:
+    """A pipeline's text encoders on a device.
 
-    On a CPU one after the other, so that a prompt's words depend on nothing else, bit for bit.
+    On a CPU they encode one prompt after the other, so that its words depend on nothing else, bit
+    for bit, and remember those asked for last; elsewhere all together.
     """
-    if device.type != "cpu":
-        return words_of(pipeline, list(prompts), device)
-    each = [words_of(pipeline, [prompt], device) for prompt in prompts]
-    return _together(each)
+
+    def __init__(self, pipeline: Pipeline, device: torch.device) -> None:
+        self.pipeline, self.device = pipeline, device
+        self._remembered = lru_cache(REMEMBERED // bytes_a_prompt(pipeline))(self._alone)
+
+    def words(self, prompts: Sequence[str]) -> Words:
+        """What they make of `prompts`."""
+        if self.device.type != "cpu":
+            return words_of(self.pipeline, list(prompts), self.device)
+        return _together([self._remembered(prompt) for prompt in prompts])
+
+    def _alone(self, prompt: str) -> Words:
+        return words_of(self.pipeline, [prompt], self.device)
 
 
 class WordStore:
@@ -63,16 +75,17 @@ class WordStore:
         """
         lacking = self.lacking(prompts)
         accelerator.wait_for_everyone()  # nobody writes before everybody has looked
+        encoders = TextEncoders(pipeline, accelerator.device)
         mine = lacking[accelerator.process_index :: accelerator.num_processes]
         for start in range(0, len(mine), TOGETHER):
             some = mine[start : start + TOGETHER]
-            words = encoded(pipeline, some, accelerator.device)
+            words = encoders.words(some)
             for k, prompt in enumerate(some):
                 self._write(prompt, words.states[k], words.pooled[k])
         accelerator.wait_for_everyone()
 
-    def read(self, prompts: Sequence[str], device: torch.device) -> Words:
-        """The words of `prompts`, which are all there."""
+    def words(self, prompts: Sequence[str], device: torch.device) -> Words:
+        """Those of `prompts`, which are all there."""
         held = [load_file(self.path(prompt)) for prompt in prompts]
         rows = [Words(states=h["states"][None], pooled=h["pooled"][None]) for h in held]
         words = _together(rows)

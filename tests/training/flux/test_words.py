@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from megastyle_cli.models.flux_folder import read_flux
-from megastyle_cli.training.flux.words import WordStore, bytes_a_prompt, encoded
+from megastyle_cli.training.flux.words import TextEncoders, WordStore, bytes_a_prompt
 from tests.tiny_flux import save_tiny_flux
 
 CPU = torch.device("cpu")
@@ -29,8 +29,8 @@ def test_what_is_read_is_what_the_encoders_give_bit_for_bit(pipeline, accelerato
     store.fill(["a fox", "a hill"], pipeline, accelerator)
 
     with torch.no_grad():
-        wanted = encoded(pipeline, ["a hill", "a fox", "a hill"], CPU)
-    found = store.read(["a hill", "a fox", "a hill"], CPU)
+        wanted = TextEncoders(pipeline, CPU).words(["a hill", "a fox", "a hill"])
+    found = store.words(["a hill", "a fox", "a hill"], CPU)
 
     assert torch.equal(found.states, wanted.states) and torch.equal(found.pooled, wanted.pooled)
     assert not torch.equal(found.states[0], found.states[1])
@@ -40,11 +40,24 @@ def test_what_is_read_is_what_the_encoders_give_bit_for_bit(pipeline, accelerato
 
 def test_the_words_of_a_prompt_do_not_depend_on_others(pipeline):
     with torch.no_grad():
-        alone = encoded(pipeline, ["a fox"], CPU)
-        among = encoded(pipeline, ["a hill", "a fox", "a much longer line of words"], CPU)
+        alone = TextEncoders(pipeline, CPU).words(["a fox"])
+        among = TextEncoders(pipeline, CPU).words(["a hill", "a fox", "a longer line of words"])
 
     assert torch.equal(alone.states[0], among.states[1])
     assert torch.equal(alone.pooled[0], among.pooled[1])
+
+
+def test_a_prompt_is_encoded_once(pipeline):
+    passes = []
+    hook = pipeline.text_encoder_2.register_forward_hook(lambda *_: passes.append(1))
+    encoders = TextEncoders(pipeline, CPU)
+
+    with torch.no_grad():
+        for _ in range(3):
+            encoders.words(["a fox", "a hill", "a fox"])
+    hook.remove()
+
+    assert len(passes) == 2
 
 
 def test_what_is_there_is_not_encoded_again(pipeline, accelerator, tmp_path):
