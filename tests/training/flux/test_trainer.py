@@ -208,6 +208,7 @@ def test_the_average_follows_the_weights_and_is_in_place_at_rest(trainer_of):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own, about its own graphs
 def test_compiled_blocks_learn_as_eager_ones_do(trainer_of, tmp_path):
     (tmp_path / "size.json").write_text(
         json.dumps({**TRANSFORMER, "num_layers": 0, "num_single_layers": 1})
