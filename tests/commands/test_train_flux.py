@@ -123,6 +123,22 @@ def test_metrics_hold_every_step_and_losses_at_eight_fixed_levels(whole: Path) -
     assert held_out[-1]["held_out"]["loss"] < held_out[0]["held_out"]["loss"]
 
 
+def test_the_metrics_go_to_tensorboard_where_it_is_installed(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = tmp_path / "run"
+    assert train(*arguments, "--steps", 2, "-o", run).returncode == 0
+
+    read = events.EventAccumulator(str(run / "tensorboard"))
+    read.Reload()
+
+    told = [line for line in measured(run) if "loss" in line]
+    assert [one.step for one in read.Scalars("loss")] == [1, 2]
+    assert [one.value for one in read.Scalars("loss")] == pytest.approx([t["loss"] for t in told])
+    assert "held_out/loss_other_reference" in read.Tags()["scalars"]
+
+
 def test_samples_are_painted_beside_their_references(whole: Path) -> None:
     for step in (12, 24):
         with Image.open(whole / "samples" / f"step-{step:08}" / "1.png") as painted:
