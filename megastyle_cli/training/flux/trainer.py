@@ -3,7 +3,6 @@
 import copy
 import logging
 import math
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -22,7 +21,6 @@ from megastyle_cli.models.device import refuse_no_compiler
 from megastyle_cli.models.flux import Transformer, Words, joint_ids, velocity
 from megastyle_cli.models.flux_folder import text_tokens
 from megastyle_cli.models.flux_pictures import token_pixels
-from megastyle_cli.training import memory
 from megastyle_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from megastyle_cli.training.flux.conditions import Conditions, Encoders
 from megastyle_cli.training.flux.objective import mixed, squared_errors
@@ -30,7 +28,7 @@ from megastyle_cli.training.flux.optimizer import moment_bytes, optimizer_of
 from megastyle_cli.training.flux.room import room_for
 from megastyle_cli.training.flux.settings import Settings
 from megastyle_cli.training.flux.student import Student
-from megastyle_cli.training.flux.words import ENCODERS, WordStore, bytes_a_prompt
+from megastyle_cli.training.flux.words import ENCODERS, WordStore
 from megastyle_cli.training.loop import Measured, refuse_no_number
 from megastyle_cli.training.optimizer import learning_rate
 from megastyle_cli.training.rehearsal import (
@@ -264,14 +262,7 @@ class Trainer:
         if not self.room.encodes_first:
             return Encoders(pipeline, self.device)
         store = WordStore(self.folder / WORDS, pipeline)
-        lacking = store.lacking(prompts)
-        needed = len(lacking) * bytes_a_prompt(pipeline)
-        _refuse_full_disk(self.folder, len(lacking), needed)
-        if lacking:
-            tell(
-                f"encoding {len(lacking):,} prompts first, {memory.said(needed)} in {store.folder}"
-            )
-        store.fill(prompts, pipeline, self.accelerator)
+        store.fill(prompts, pipeline, self.accelerator, tell)
         for name in ENCODERS:
             setattr(pipeline, name, None)
         clear_device_cache(garbage_collection=True)
@@ -301,18 +292,6 @@ SMALLER = (
     "give --optimizer adamw8bit, --quantize int8 or nf4, a smaller --size or --rank,"
     " or a device with more memory"
 )
-
-
-def _refuse_full_disk(folder: Path, count: int, needed: int) -> None:
-    """Raises MegastyleError (exit 1) if `needed` bytes do not fit on the disk of `folder`."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise MegastyleError(
-            f"the words of {count:,} prompts take {memory.said(needed)} in {folder / WORDS},"
-            f" {memory.said(free)} are free",
-            hint="give another -o, fewer records (--limit), or --encode-text beside",
-            exit_code=UNEXPECTED,
-        )
 
 
 def _compute_twice(transformer: Transformer, every: int) -> None:

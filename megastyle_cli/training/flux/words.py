@@ -6,7 +6,8 @@ file's name is a hash of the prompt and of the encoders, so that neither can be 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from megastyle_cli.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.models.flux import Words
 from megastyle_cli.models.flux_folder import Pipeline, text_tokens, words_of
 from megastyle_cli.models.weights import fingerprint, first_values
 from megastyle_cli.training.checkpoint import write_whole
+from megastyle_cli.training.memory import said
 
 TOGETHER = 8  # prompts encoded at once before the first step
 REMEMBERED = 2**28  # bytes of words that are kept on a CPU
@@ -68,12 +71,23 @@ class WordStore:
         return [prompt for prompt in sorted(set(prompts)) if not self.path(prompt).exists()]
 
     @torch.no_grad()
-    def fill(self, prompts: Iterable[str], pipeline: Pipeline, accelerator: Accelerator) -> None:
+    def fill(
+        self,
+        prompts: Iterable[str],
+        pipeline: Pipeline,
+        accelerator: Accelerator,
+        tell: Callable[[str], None],
+    ) -> None:
         """Encodes the `prompts` that are not there, each rank its share; all wait for all.
 
-        Raises MegastyleError (exit 1) if the disk is full; what was encoded stays.
+        Raises MegastyleError (exit 1) if the disk has no room, before anything is encoded; if it
+        fills up meanwhile, what was encoded stays.
         """
         lacking = self.lacking(prompts)
+        needed = len(lacking) * bytes_a_prompt(pipeline)
+        self._refuse_full_disk(len(lacking), needed)
+        if lacking:
+            tell(f"encoding {len(lacking):,} prompts first, {said(needed)} in {self.folder}")
         accelerator.wait_for_everyone()  # nobody writes before everybody has looked
         encoders = TextEncoders(pipeline, accelerator.device)
         mine = lacking[accelerator.process_index :: accelerator.num_processes]
@@ -93,6 +107,16 @@ class WordStore:
             states=words.states.to(device, non_blocking=True),
             pooled=words.pooled.to(device, non_blocking=True),
         )
+
+    def _refuse_full_disk(self, count: int, needed: int) -> None:
+        free = shutil.disk_usage(self.folder.parent).free
+        if needed > free:
+            raise MegastyleError(
+                f"the words of {count:,} prompts take {said(needed)} in {self.folder},"
+                f" {said(free)} are free",
+                hint="give another -o, fewer records (--limit), or --encode-text beside",
+                exit_code=UNEXPECTED,
+            )
 
     def _write(self, prompt: str, states: Tensor, pooled: Tensor) -> None:
         path = self.path(prompt)

@@ -26,7 +26,7 @@ def accelerator():
 
 def test_what_is_read_is_what_the_encoders_give_bit_for_bit(pipeline, accelerator, tmp_path):
     store = WordStore(tmp_path, pipeline)
-    store.fill(["a fox", "a hill"], pipeline, accelerator)
+    store.fill(["a fox", "a hill"], pipeline, accelerator, print)
 
     with torch.no_grad():
         wanted = TextEncoders(pipeline, CPU).words(["a hill", "a fox", "a hill"])
@@ -62,11 +62,11 @@ def test_a_prompt_is_encoded_once(pipeline):
 
 def test_what_is_there_is_not_encoded_again(pipeline, accelerator, tmp_path):
     store = WordStore(tmp_path, pipeline)
-    store.fill(["a fox"], pipeline, accelerator)
+    store.fill(["a fox"], pipeline, accelerator, print)
     before = store.path("a fox").stat().st_mtime_ns
 
     assert store.lacking(["a hill", "a fox", "a hill"]) == ["a hill"]
-    store.fill(["a hill", "a fox"], pipeline, accelerator)
+    store.fill(["a hill", "a fox"], pipeline, accelerator, print)
 
     assert store.path("a fox").stat().st_mtime_ns == before
     assert store.lacking(["a hill", "a fox"]) == []
