@@ -32,9 +32,7 @@ from megastyle_cli.training.flux.words import TextEncoders, WordStore
 # b pairs of a rank, n tokens of a picture, 4c numbers in a token
 
 AHEAD = 2  # batches that are encoded or being encoded beside the one that is learned from
-PICTURES = (
-    4  # encoded at once: at 512 px the autoencoder takes 1 GiB for them, and gains from no more
-)
+PICTURES = 4  # encoded at once: at 512 px the autoencoder takes some 1 GiB for them
 
 
 @dataclass(kw_only=True)
