@@ -71,6 +71,7 @@ class Bench:
         layout = Layout(
             chunk=1,
             recompute=1,
+            encode_text="beside",
             compile=False,
             checkpoint_every=1,
             validate_every=1,
@@ -90,6 +91,7 @@ class Bench:
             size_px=asked.size,
             batch=1,
             steps=10**6,
+            optimizer="adamw",
             lr=1e-4,
             schedule="constant",
             warmup=0.0,

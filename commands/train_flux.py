@@ -4,7 +4,7 @@ Examples:
 
   megastyle train-flux synth/ --model black-forest-labs/FLUX.1-dev -o runs/flux
   megastyle train-flux pairs.jsonl --model FLUX.1-dev/ --lora megastyle_flux.safetensors -o runs/own
-  megastyle train-flux synth/ --model FLUX.1-dev/ --rank 16 --quantize int8 --chunk 1 -o runs/small
+  megastyle train-flux synth/ --model FLUX.1-dev/ --quantize int8 --optimizer adamw8bit -o runs/24gb
   megastyle train-flux icons/ --model parts/ --init size.json --size 64 --lr 1e-3 -o runs/tiny
   accelerate launch -m megastyle_cli train-flux synth/ --model FLUX.1-dev/ -o runs/flux --resume
 
@@ -13,6 +13,9 @@ in turn: the words are the target's content alone, the style comes from the refe
 bring style_file_name, target_file_name and content. The reference's clean tokens stand to the right
 of the noisy target's; the loss is the target's velocity. The last step leaves lora/, in the
 official form and in that of diffusers, or flux/, a whole model (--full, --init), for transfer.
+
+Free memory decides how many pairs are worked on at once, which blocks are computed twice, and
+whether T5 and CLIP stay; the plan is said first. None of it changes the weights but by rounding.
 
 The paper states rank 128, the 304 modules, 512 px, 30000 steps, and its code states learning rate
 1e-4, weight decay 0.01, guidance 1, noise levels, loss weight and the reference's augmentation. The
@@ -107,6 +110,10 @@ def main(
         str, typer.Option(metavar="auto|N", help="Pairs on a device at once; by memory.")
     ] = "auto",
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Updates (paper).")] = 30_000,
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"],
+        typer.Option(help="8bit: moments in a quarter of the memory, by bitsandbytes."),
+    ] = "adamw",
     lr: Annotated[float, typer.Option("--lr", min=0, metavar="X", help="Highest rate.")] = 1e-4,
     warmup: options.Warmup = 0.0,
     schedule: Annotated[
@@ -134,6 +141,12 @@ def main(
         typer.Option(help="Of frozen weights and products; auto: bfloat16 on a GPU."),
     ] = "auto",
     recompute: options.Recompute = "auto",
+    encode_text: Annotated[
+        Literal["auto", "beside", "first"],
+        typer.Option(
+            help="By T5 and CLIP: beside the steps, or all first, which makes room; by memory."
+        ),
+    ] = "auto",
     compile: options.Compile = False,
     checkpoint_every: options.CheckpointEvery = 500,
     validate_every: Annotated[
@@ -179,6 +192,7 @@ def main(
     layout = Layout(
         chunk=count_or_auto(chunk),
         recompute=every_nth(recompute),
+        encode_text=encode_text,
         compile=compile,
         checkpoint_every=checkpoint_every,
         validate_every=validate_every,
@@ -198,6 +212,7 @@ def main(
         size_px=size,
         batch=global_batch,
         steps=steps,
+        optimizer=optimizer,
         lr=lr,
         schedule=schedule,
         warmup=warmup,

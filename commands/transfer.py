@@ -21,7 +21,8 @@ picture, too. --strength 1 is as trained, 0 is without reference; between them, 
 references by --weight, each reference token counts as that part of a token (ours). Sizes are
 rounded up to multiples of 16.
 
-On a small GPU: --offload model (24 GB) is exact, with --quantize int8 (16 GB) nearly so. --preset
+On a small GPU, by the weights' sizes: --offload model (24 GB) is exact, with --quantize int8
+(16 GB) nearly so, --offload layers takes least; what does not fit says what would. --preset
 fast-cache leaves out what hardly changes from step to step, fast-fp8 multiplies in 8 bits: both
 change pixels, and like --quantize stand in each record.
 

@@ -1,5 +1,6 @@
 """The commands in pipeline order, and `main`: errors become one sentence and an exit code."""
 
+import errno
 import functools
 import os
 import sys
@@ -23,6 +24,7 @@ COMMANDS = (
     *("caption", "dedup", "cluster", "pair", "synth"),
     *("train-encoder", "train-flux", "retrieve", "transfer", "eval"),
 )
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on a disk, or in what is allowed of it
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
@@ -120,7 +122,10 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
         except OSError as error:
             _silence_stdout()
             about = f"{error.filename}: " if error.filename else ""
-            code = _tell(f"{about}{(error.strerror or str(error)).lower()}", "", UNEXPECTED)
+            hint = ""
+            if error.errno in FULL:
+                hint = "make room" + (" and go on with --resume" if "resume" in options else "")
+            code = _tell(f"{about}{(error.strerror or str(error)).lower()}", hint, UNEXPECTED)
         except typer.Exit:
             raise
         except Exception as error:

@@ -1,6 +1,7 @@
 """Where a model runs and in which numbers: names from the command line to torch."""
 
 import os
+import shutil
 
 import torch
 
@@ -35,3 +36,15 @@ def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
     """The dtype of that name; without one bfloat16 on a GPU and float32 on the CPU."""
     dtype: torch.dtype = getattr(torch, name or ("float32" if device.type == "cpu" else "bfloat16"))
     return dtype
+
+
+def refuse_no_compiler(device: torch.device) -> None:
+    """Raises MegastyleError if torch.compile would find no compiler for code that runs there."""
+    known = {"cpu": ("CXX", "g++"), "cuda": ("CC", "gcc", "clang")}
+    variable, *names = known.get(device.type, known["cpu"])
+    told = os.environ.get(variable)
+    if not any(shutil.which(name) for name in ([told] if told else names)):
+        raise MegastyleError(
+            f"--compile needs a compiler, and there is no {told or ' or '.join(names)} here",
+            hint="apt install g++ (or the like), or leave --compile out",
+        )

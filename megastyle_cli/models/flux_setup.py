@@ -9,7 +9,7 @@ import torch
 from diffusers import FirstBlockCacheConfig
 
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.models.device import chosen_device, chosen_dtype
+from megastyle_cli.models.device import chosen_device, chosen_dtype, refuse_no_compiler
 from megastyle_cli.models.flux_folder import Pipeline, read_flux
 from megastyle_cli.models.flux_modulation import Modulation
 from megastyle_cli.models.flux_numbers import compute_in_fp8, quantise
@@ -81,6 +81,8 @@ def running(
             "--preset fast-cache decides from step to step, which --compile cannot",
             hint="give one of them",
         )
+    if compiled:
+        refuse_no_compiler(chosen)
     if quantize and offload == "layers":
         raise MegastyleError(
             f"--offload layers moves plain weights only, not those of --quantize {quantize}",

@@ -114,8 +114,10 @@ def save_picture(image: Image.Image, path: Path, quality: int | None = None) -> 
         options = {"compress_level": 1} if is_png else {"quality": quality or QUALITY}
         image.save(unfinished, format=_format(path.suffix), **options)
         unfinished.replace(path)
-    except BaseException:
+    except BaseException as fault:
         unfinished.unlink(missing_ok=True)
+        if isinstance(fault, OSError) and fault.filename is None:
+            fault.filename = str(path)  # a full disk names no file
         raise
 
 

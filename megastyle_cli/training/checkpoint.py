@@ -247,9 +247,14 @@ class Journal:
         return True
 
     def _append(self, name: str, line: Record) -> None:
-        if self.is_writing:
+        if not self.is_writing:
+            return
+        try:
             with (self.folder / name).open("a") as file:
                 file.write(json.dumps(line) + "\n")
+        except OSError as fault:
+            fault.filename = str(self.folder / name)  # a full disk names no file
+            raise
 
 
 def _whole_lines(path: Path) -> list[str]:

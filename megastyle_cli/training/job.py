@@ -8,14 +8,14 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from megastyle_cli import __version__
-from megastyle_cli.errors import DONE, MegastyleError
+from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import Failure, Record, Run
 from megastyle_cli.stream.progress import say
 from megastyle_cli.stream.source import read_records
 from megastyle_cli.training.checkpoint import Journal
 from megastyle_cli.training.data import Pictures, Sorted, sort_records
 from megastyle_cli.training.encoder import HeldOut, Score, plan, train
-from megastyle_cli.training.launch import refuse_shared_stdin, refuse_uneven, start_accelerator
+from megastyle_cli.training.launch import refuse_shared_stdin
 from megastyle_cli.training.loop import Stop
 from megastyle_cli.training.running import Allows, Ended, Existing, Place, carry_out, watched
 from megastyle_cli.training.sampler import GroupSampler
@@ -109,21 +109,12 @@ def gather_material(
 def run_training(job: Job, *, dry_run: bool) -> int:
     """Trains, tells how it went, and gives the exit code; `dry_run` only tells what it would do."""
     settings, found = job.settings, job.material.found
-    if not job.quiet:
-        say(job.material.sentence)
-        if dry_run:
-            said = f"{settings.steps:,} steps of {settings.batch:,} pictures from {settings.init}"
-            say(f"would train {said}")
-            say(f"would write to: {job.folder}")
-    if dry_run:
-        return DONE
-    accelerator = start_accelerator(COMMAND)
-    refuse_uneven(settings.batch, accelerator)
     place = Place(
         run=job.run,
         folder=job.folder,
         existing=job.existing,
         steps=settings.steps,
+        batch=settings.batch,
         num_read=found.num_read,
         num_used=len(found.training),
         failures=found.failures,
@@ -131,7 +122,10 @@ def run_training(job: Job, *, dry_run: bool) -> int:
         stats=job.stats,
         quiet=job.quiet,
     )
-    return carry_out(place, accelerator, partial(_follow, job, place, accelerator))
+    work = f"{settings.steps:,} steps of {settings.batch:,} pictures from {settings.init}"
+    return carry_out(
+        place, partial(_follow, job), material=job.material.sentence, work=work, dry_run=dry_run
+    )
 
 
 def _follow(

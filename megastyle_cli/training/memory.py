@@ -93,8 +93,8 @@ class Plan:
             self.num_twice, f"{self.num_twice} of {self.layers} layers computed twice"
         )
         return (
-            f"{passes}, {layers}: about {_said(self.fixed)} + {_said(self.activations)}"
-            f" of activations, of {_said(self.free)} free"
+            f"{passes}, {layers}: about {said(self.fixed)} + {said(self.activations)}"
+            f" of activations, of {said(self.free)} free"
             + ("" if self.fits else "; that may not be enough")
         )
 
@@ -197,5 +197,6 @@ def _largest(fitting: int, pictures: int, tokens: int) -> int:
     return power * 3 // 2 if power > 1 and most >= power * 3 // 2 else power
 
 
-def _said(size: int) -> str:
+def said(size: int) -> str:
+    """So many bytes in words."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"

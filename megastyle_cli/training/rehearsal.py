@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -53,6 +54,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, Exception) and should_reduce_batch_size(error)
     )
+
+
+@contextmanager
+def told_where_full(sentence: Callable[[], MegastyleError]) -> Iterator[None]:
+    """Inside, a memory that is full is raised as that sentence."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise sentence() from error
 
 
 def _tried(chunk: int, rehearse: Callable[[int], None], noun: str, hint: str) -> int:

@@ -1,6 +1,7 @@
 """What every training does around its steps: the folder, the journal, progress, the last words."""
 
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from megastyle_cli.errors import DONE, TRY_AGAIN
+from megastyle_cli.errors import DONE, TRY_AGAIN, USAGE, MegastyleError
 from megastyle_cli.record import Failure, Run, note
 from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.progress import Progress, Tally, duration, say
@@ -23,6 +24,7 @@ from megastyle_cli.training.checkpoint import (
     refuse_run,
     start_run,
 )
+from megastyle_cli.training.launch import refuse_uneven, start_accelerator
 from megastyle_cli.training.loop import Measured, Stop, refuse_too_many
 
 Allows = Callable[[int, int], bool]  # are so many failures of so many records tolerated
@@ -55,6 +57,7 @@ class Place:
     folder: Path
     existing: Existing
     steps: int
+    batch: int  # over all devices
     num_read: int
     num_used: int
     failures: Sequence[Failure]  # records that are none to train on
@@ -67,11 +70,23 @@ class Place:
         return self.allows(num_failed, self.num_read)
 
 
-Follow = Callable[[Journal, Stop], Ended]
+Follow = Callable[[Place, Accelerator, Journal, Stop], Ended]
 
 
-def carry_out(place: Place, accelerator: Accelerator, follow: Follow) -> int:
-    """Trains in the folder by `follow`, tells how it went, and gives the exit code."""
+def carry_out(place: Place, follow: Follow, *, material: str, work: str, dry_run: bool) -> int:
+    """Trains in the folder by `follow`, tells how it went, and gives the exit code.
+
+    `material` says what there is to train on, `work` what is made of it: `dry_run` only tells both.
+    """
+    if not place.quiet:
+        say(material)
+        if dry_run:
+            say(f"would train {work}")
+            say(f"would write to: {place.folder}")
+    if dry_run:
+        return DONE
+    accelerator = start_accelerator(place.run.command)
+    refuse_uneven(place.batch, accelerator)
     tally = Tally(place.run.command, read=place.num_read)
     return _conclude(place, _train(place, accelerator, follow, tally), tally)
 
@@ -102,6 +117,7 @@ def watched(place: Place, journal: Journal, accelerator: Accelerator, at: int) -
 def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Tally) -> Ended:
     """Trains in the folder, and counts what failed in `tally`."""
     is_first, existing = accelerator.is_main_process, place.existing
+    is_new = not place.folder.exists() or not any(place.folder.iterdir())
     refuse_run(
         place.folder,
         place.run,
@@ -119,7 +135,11 @@ def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Tally)
             for failure in place.failures:
                 journal.fail(failure)
             refuse_too_many(journal, place.may_fail)
-            ended = follow(journal, stop)
+            ended = follow(place, accelerator, journal, stop)
+        except MegastyleError as error:
+            if is_first and is_new and error.exit_code == USAGE:
+                shutil.rmtree(place.folder)  # or the mended command would find it in its way
+            raise
         finally:
             tally.failed.update(journal.told.values())
         if is_first and ended.finished is None:

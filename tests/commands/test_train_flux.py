@@ -92,6 +92,7 @@ def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Pa
         "a LoRA of rank 4 on 26 modules of",
         "batch 4 = 1 x 4 pairs of 32 px on cpu",
         "memory: 2 chunks of 2 pairs, all activations kept: about",
+        "stay, and encode beside the steps",
         "noise levels megastyle, loss weight bell, guidance 1",
     ):
         assert word in words
@@ -120,6 +121,22 @@ def test_metrics_hold_every_step_and_losses_at_eight_fixed_levels(whole: Path) -
     assert [line["step"] for line in held_out] == [0, 12, 24]
     assert sum("loss_at" in name for name in held_out[0]["held_out"]) == 8
     assert held_out[-1]["held_out"]["loss"] < held_out[0]["held_out"]["loss"]
+
+
+def test_the_metrics_go_to_tensorboard_where_it_is_installed(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = tmp_path / "run"
+    assert train(*arguments, "--steps", 2, "-o", run).returncode == 0
+
+    read = events.EventAccumulator(str(run / "tensorboard"))
+    read.Reload()
+
+    told = [line for line in measured(run) if "loss" in line]
+    assert [one.step for one in read.Scalars("loss")] == [1, 2]
+    assert [one.value for one in read.Scalars("loss")] == pytest.approx([t["loss"] for t in told])
+    assert "held_out/loss_other_reference" in read.Tags()["scalars"]
 
 
 def test_samples_are_painted_beside_their_references(whole: Path) -> None:
@@ -187,7 +204,10 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     with two_ranks([*arguments, "-o", str(two), "-q"]) as ranks:
         kill_after_a_step(ranks, two)
     assert not (two / "lora").exists()
-    with two_ranks([*arguments, "-o", str(two), "-q", "--resume"]) as ranks:
+    # where text is encoded changes nothing
+    with two_ranks(
+        [*arguments, "-o", str(two), "-q", "--resume", "--encode-text", "first"]
+    ) as ranks:
         pass
 
     assert [rank.exitcode for rank in ranks] == [0, 0]
@@ -196,6 +216,20 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     for ours, alone in zip(measured(one), measured(whole), strict=True):
         if "loss" in ours:
             assert ours["loss"] == pytest.approx(alone["loss"], rel=1e-3)
+
+
+def test_text_encoded_first_gives_the_same_bytes(
+    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    ended = train(*arguments, "--encode-text", "first", "-o", run)
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    for word in (b"encoding 4 prompts first", b"encode every prompt first, and make room then"):
+        assert word in ended.stderr
+    assert same_weights(run, whole) and measured(run) == measured(whole)
+    assert not (run / "words").exists()  # only while it trains
 
 
 def test_neither_chunk_nor_recompute_changes_the_result_but_by_rounding(
@@ -345,6 +379,36 @@ def test_a_reference_that_does_not_open_is_replaced_counted_and_told(
     assert b"1 unusable" in ended.stderr
 
 
+def test_pictures_of_which_none_opens_are_exit_3_with_the_first_reason(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    records = lines(folder / "imgs" / "metadata.jsonl")
+    gone = [{**record, "file_name": f"gone-{record['id']}.png"} for record in records]
+    arguments[1] = str(jsonl(folder / "imgs" / "gone.jsonl", gone))
+
+    ended = train(*arguments, "--holdout", 0, "-o", tmp_path / "run")
+
+    assert ended.returncode == 3, ended.stderr.decode()
+    assert b"of 24 that cannot, the first: " in ended.stderr and b".png does not" in ended.stderr
+
+
+def test_a_memory_that_is_full_while_pictures_are_encoded_is_one_sentence(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(*_: object) -> None:
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr("megastyle_cli.training.flux.conditions.encode", fill)
+    ended = train(*arguments, "-o", tmp_path / "run")
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    assert b"out of memory at step 0 with 2 pairs at once" in ended.stderr
+    assert b"give --chunk 1 and --resume" in ended.stderr
+
+
 def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
     train: Callable[..., Ended], arguments: list[str], tmp_path: Path
 ) -> None:
@@ -373,6 +437,24 @@ def test_a_full_disk_leaves_no_half_checkpoint(arguments: list[str], tmp_path: P
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr
     assert not list((run / "checkpoints").iterdir()) and not list(run.rglob("*.tmp"))
+
+
+def test_a_disk_that_is_full_amid_the_metrics_names_them_and_what_to_do(
+    arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    limit = 2 + (whole / "run.json").stat().st_size // 1024
+    arguments += ["--checkpoint-every", "99", "--validate-every", "1", "--steps", "99"]
+    words = " ".join(f"'{word}'" for word in [*arguments, "-o", str(run)])
+
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -f {limit}; '{sys.executable}' -m megastyle_cli {words}"],
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    assert b"metrics.jsonl: file too large: make room and go on with --resume" in ended.stderr
 
 
 def test_a_run_is_resumed_by_the_same_options_and_model_only(
@@ -473,6 +555,7 @@ def test_bad_options_are_exit_2_with_a_hint(
 
     assert ended.returncode == 2 and word in ended.stderr.decode(), ended.stderr.decode()
     assert ended.stdout == b"" and b"Traceback" not in ended.stderr
+    assert not (tmp_path / "run").exists()  # the mended command finds nothing in its way
 
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(

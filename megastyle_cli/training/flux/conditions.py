@@ -5,7 +5,7 @@ transformer learns from the last ones; on a GPU it does so on a stream of its ow
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from megastyle_cli.cores import usable_cores
 from megastyle_cli.models.flux import Words, pack
-from megastyle_cli.models.flux_folder import Pipeline, words_of
+from megastyle_cli.models.flux_folder import Pipeline
 from megastyle_cli.models.flux_pictures import encode, token_pixels
 from megastyle_cli.models.style_encoder import scaled
 from megastyle_cli.record import Failure, record_seed
@@ -27,10 +27,12 @@ from megastyle_cli.training.flux.objective import loss_weights, noise_levels
 from megastyle_cli.training.flux.pairs import LEVEL, Drawn, Pairs, PairSampler
 from megastyle_cli.training.flux.pictures import Opened, opened
 from megastyle_cli.training.flux.settings import Settings
+from megastyle_cli.training.flux.words import TextEncoders, WordStore
 
 # b pairs of a rank, n tokens of a picture, 4c numbers in a token
 
 AHEAD = 2  # batches that are encoded or being encoded beside the one that is learned from
+PICTURES = 4  # encoded at once: at 512 px the autoencoder takes some 1 GiB for them
 
 
 @dataclass(kw_only=True)
@@ -55,20 +57,32 @@ class Conditions:
 
 
 class Encoders:
-    """The frozen parts of FLUX that turn pictures and words into what the transformer sees."""
+    """The frozen parts of FLUX that turn pictures and words into what the transformer sees.
 
-    def __init__(self, pipeline: Pipeline, device: torch.device) -> None:
+    With a `store` the words were encoded before and are read from there.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, device: torch.device, store: WordStore | None = None
+    ) -> None:
         self.pipeline, self.device = pipeline, device
+        self._words: Callable[[Sequence[str]], Words]
+        if store is None:
+            self._words = TextEncoders(pipeline, device).words
+        else:
+            self._words = partial(store.words, device=device)
 
     def latents(self, pictures: Sequence[Image.Image]) -> Tensor:
         """The tokens (b, n, 4c), float32, of RGB pictures of one size."""
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
-        on_device = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        return pack(encode(self.pipeline.vae, scaled(on_device.contiguous()))).float()
+        on_device = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
+        starts = range(0, len(on_device), PICTURES)
+        some = [scaled(on_device[start : start + PICTURES]) for start in starts]
+        return torch.cat([pack(encode(self.pipeline.vae, pixels)).float() for pixels in some])
 
     def words(self, prompts: list[str]) -> Words:
         """What T5 and CLIP make of `prompts`."""
-        return words_of(self.pipeline, prompts, self.device)
+        return self._words(prompts)
 
     def noise(self, seeds: Sequence[int], size_px: int) -> Tensor:
         """Noise as tokens (b, n, 4c), one for each seed: drawn unpacked on the CPU, in float32."""

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from megastyle_cli import __version__
-from megastyle_cli.errors import DONE, MegastyleError
+from megastyle_cli.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.record import Run
 from megastyle_cli.stream.progress import say
 from megastyle_cli.stream.source import read_records
@@ -19,10 +20,11 @@ from megastyle_cli.training.flux.conditions import PairLoader
 from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_samples
 from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
 from megastyle_cli.training.flux.settings import Settings
-from megastyle_cli.training.flux.trainer import Trainer
-from megastyle_cli.training.launch import refuse_shared_stdin, refuse_uneven, start_accelerator
+from megastyle_cli.training.flux.trainer import SMALLER, WORDS, Trainer
+from megastyle_cli.training.launch import refuse_shared_stdin
 from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
 from megastyle_cli.training.optimizer import learning_rate
+from megastyle_cli.training.rehearsal import told_where_full
 from megastyle_cli.training.running import Allows, Ended, Existing, Place, carry_out, watched
 from megastyle_cli.training.trainer import DTYPES
 
@@ -83,21 +85,12 @@ def gather_pairs(
 def run_training(job: Job, *, dry_run: bool) -> int:
     """Trains, tells how it went, and gives the exit code; `dry_run` only tells what it would do."""
     settings = job.settings
-    if not job.quiet:
-        say(job.sentence)
-        if dry_run:
-            said = f"{settings.steps:,} steps of {settings.batch:,} pairs from {settings.model}"
-            say(f"would train {said}")
-            say(f"would write to: {job.folder}")
-    if dry_run:
-        return DONE
-    accelerator = start_accelerator(COMMAND)
-    refuse_uneven(settings.batch, accelerator)
     place = Place(
         run=job.run,
         folder=job.folder,
         existing=job.existing,
         steps=settings.steps,
+        batch=settings.batch,
         num_read=job.found.num_read,
         num_used=len(job.found.training),
         failures=job.found.failures,
@@ -105,21 +98,29 @@ def run_training(job: Job, *, dry_run: bool) -> int:
         stats=job.stats,
         quiet=job.quiet,
     )
-    return carry_out(place, accelerator, partial(_follow, job, place, accelerator))
+    work = f"{settings.steps:,} steps of {settings.batch:,} pairs from {settings.model}"
+    return carry_out(
+        place, partial(_follow, job), material=job.sentence, work=work, dry_run=dry_run
+    )
 
 
 def _follow(
     job: Job, place: Place, accelerator: Accelerator, journal: Journal, stop: Stop
 ) -> Ended:
     """The training itself, with its plan before it and its progress beside it."""
-    trainer = Trainer(job.settings, accelerator, job.folder)
+    prompts = {*job.found.training.prompts, *job.found.held_out.prompts}
+    tell = _nothing if job.quiet else say
+    with told_where_full(partial(_too_large, job.settings.model, accelerator)):
+        trainer = Trainer(job.settings, accelerator, job.folder, sorted(prompts), tell)
     _note_origin(trainer)
     trainer.restore()
     journal.cut(trainer.at)
     if not job.quiet:
         for line in plan(trainer):
             say(line)
-    with watched(place, journal, accelerator, trainer.at) as moved:
+    watching = watched(place, journal, accelerator, trainer.at)
+    # of encoding, validation, samples
+    with watching as moved, told_where_full(trainer.told_full):
         return _train(job, place, trainer, journal, stop=stop, moved=moved)
 
 
@@ -177,9 +178,22 @@ def _train(
                 finished = trainer.student.finish(
                     trainer.folder, trainer.facts, DTYPES[layout.export_dtype]
                 )
+            shutil.rmtree(trainer.folder / WORDS, ignore_errors=True)
         accelerator.wait_for_everyone()
     held_out = {**measured, **later}
     return Ended(step=trainer.at, losses=losses, held_out=held_out, finished=finished)
+
+
+def _too_large(model: str, accelerator: Accelerator) -> MegastyleError:
+    return MegastyleError(
+        f"{model} and what it takes to train it do not fit on {accelerator.device}",
+        hint=SMALLER,
+        exit_code=UNEXPECTED,
+    )
+
+
+def _nothing(_: str) -> None:
+    pass
 
 
 def plan(trainer: Trainer) -> list[str]:
@@ -197,7 +211,8 @@ def plan(trainer: Trainer) -> list[str]:
         f"batch {settings.batch:,} = {world} x {settings.batch // world:,} pairs of"
         f" {settings.size_px} px on {trainer.device.type}",
         f"memory: {trainer.plan.sentence}",
-        f"{settings.steps:,} steps of adamw, {settings.schedule} schedule, from step"
+        trainer.room.sentence,
+        f"{settings.steps:,} steps of {settings.optimizer}, {settings.schedule} schedule, from step"
         f" {trainer.at:,}; noise levels {settings.timesteps}, loss weight {settings.loss_weight},"
         f" guidance {settings.guidance:g}",
     ]

@@ -43,6 +43,11 @@ class Pairs:
         return len(self.units)
 
     @property
+    def prompts(self) -> list[str]:
+        """The words of every target that can be drawn."""
+        return [self.contents[row] for unit in self.units for row in unit.tolist()]
+
+    @property
     def key(self) -> str:
         """8 hex digits over the rows of all units, their words and styles, in order."""
         rows = np.concatenate([*self.units, np.zeros(0, np.int64)]).astype(np.int64).tolist()

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling, Transpose
 
-from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
 from megastyle_cli.models.flux_pictures import resized
 from megastyle_cli.record import Failure
 from megastyle_cli.stream.images import open_picture
@@ -63,7 +63,10 @@ def opened(pairs: Pairs, drawn: Drawn, size_px: int, *, augment: bool) -> Opened
             failures=failures,
         )
     raise MegastyleError(
-        "there is no pair whose pictures can be opened", hint="see errors.jsonl, or give others"
+        f"there is no pair whose pictures can be opened; of {len(failures):,} that cannot, the"
+        f" first: {failures[0].message}",
+        hint="give pictures that can",
+        exit_code=TOO_MANY_FAILURES,
     )
 
 

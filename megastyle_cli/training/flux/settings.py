@@ -4,20 +4,24 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from megastyle_cli.training.flux.objective import Timesteps, Weighting
+from megastyle_cli.training.flux.optimizer import Optimizer
 from megastyle_cli.training.settings import Schedule
 
 Quantized = Literal["int8", "fp8", "nf4"]
+EncodeText = Literal["auto", "beside", "first"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """What changes speed, memory and how much is kept of a run, and no weight but by rounding.
 
-    `chunk` and `recompute` (every n-th block, 0: none) are None where memory is to decide.
+    `chunk` and `recompute` (every n-th block, 0: none) are None where memory is to decide, and text
+    is encoded beside the steps, before the first, or (auto) as memory has it.
     """
 
     chunk: int | None
     recompute: int | None
+    encode_text: EncodeText
     compile: bool
     checkpoint_every: int
     validate_every: int
@@ -45,6 +49,7 @@ class Settings:
     size_px: int
     batch: int  # pairs a step, over all devices
     steps: int
+    optimizer: Optimizer
     lr: float
     schedule: Schedule
     warmup: float

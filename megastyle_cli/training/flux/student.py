@@ -11,7 +11,8 @@ from torch import Tensor
 
 from megastyle_cli import __version__
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.models.flux_folder import find_flux, read_flux
+from megastyle_cli.models.flux import Transformer
+from megastyle_cli.models.flux_folder import Pipeline, find_flux, read_flux
 from megastyle_cli.models.flux_lora import attach, chosen_targets, one_rank, put, taken
 from megastyle_cli.models.flux_new import new_transformer
 from megastyle_cli.models.flux_schedule import SHIFT
@@ -40,18 +41,13 @@ class Student:
         drawn = None
         if settings.init is not None:
             drawn = new_transformer(Path(settings.init).expanduser(), settings.seed)
-        folder = find_flux(settings.model)
-        self.pipeline = read_flux(str(folder), torch.float32 if is_whole else dtype, drawn)
+        self.folder = find_flux(settings.model)
+        self.is_whole, self.dtype = is_whole, dtype
+        self.pipeline = self._read(drawn)
         self.transformer = self.pipeline.transformer
-        if is_whole and dtype != torch.float32:  # else they were read so
-            for part in (
-                self.pipeline.vae,
-                self.pipeline.text_encoder,
-                self.pipeline.text_encoder_2,
-            ):
-                part.to(dtype)
         _refuse_other_widths(self.pipeline)
-        revision = folder.name if folder.parent.name == "snapshots" else ""
+        is_snapshot = self.folder.parent.name == "snapshots"
+        revision = self.folder.name if is_snapshot else ""
         hashed = fingerprint(first_values(self.transformer.state_dict()))
         self.model = "@".join(filter(None, (settings.model, revision, hashed)))
         self.rank: int | None = None
@@ -112,8 +108,12 @@ class Student:
         return folder / "lora"
 
     def _finish_whole(self, final: Path, facts: dict[str, str], dtype: torch.dtype) -> Path:
+        pipeline = self.pipeline
+        if pipeline.text_encoder_2 is None:  # it made room
+            pipeline = self._read(self.transformer)
+
         def write(aside: Path) -> None:
-            self.pipeline.save_pretrained(aside)
+            pipeline.save_pretrained(aside)
             for old in (aside / "transformer").glob("*.safetensors*"):
                 old.unlink()
             name = "diffusion_pytorch_model.safetensors"
@@ -121,6 +121,15 @@ class Student:
 
         _replace(final, write)
         return final
+
+    def _read(self, transformer: Transformer | None) -> Pipeline:
+        """The model, with that transformer if there is one; weights to be trained in float32."""
+        dtype = torch.float32 if self.is_whole else self.dtype
+        pipeline = read_flux(str(self.folder), dtype, transformer)
+        if self.is_whole and self.dtype != torch.float32:  # else they were read so
+            for part in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+                part.to(self.dtype)
+        return pipeline
 
     def _whole(self, dtype: torch.dtype | None) -> dict[str, Tensor]:
         weights = self.transformer.state_dict()

@@ -1,8 +1,9 @@
 """One update of FLUX from one global batch of pairs, and where the trainer stands."""
 
 import copy
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -10,32 +11,35 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.models.device import refuse_no_compiler
 from megastyle_cli.models.flux import Transformer, Words, joint_ids, velocity
 from megastyle_cli.models.flux_folder import text_tokens
 from megastyle_cli.models.flux_pictures import token_pixels
-from megastyle_cli.training import memory
 from megastyle_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from megastyle_cli.training.flux.conditions import Conditions, Encoders
-from megastyle_cli.training.flux.footprint import footprint, weight_bytes
 from megastyle_cli.training.flux.objective import mixed, squared_errors
+from megastyle_cli.training.flux.optimizer import moment_bytes, optimizer_of
+from megastyle_cli.training.flux.room import room_for
 from megastyle_cli.training.flux.settings import Settings
 from megastyle_cli.training.flux.student import Student
+from megastyle_cli.training.flux.words import ENCODERS, WordStore
 from megastyle_cli.training.loop import Measured, refuse_no_number
-from megastyle_cli.training.optimizer import learning_rate, parameter_groups
+from megastyle_cli.training.optimizer import learning_rate
 from megastyle_cli.training.rehearsal import (
     chunk_that_fits,
-    is_out_of_memory,
     least_free_bytes,
+    told_where_full,
 )
 
 # b pairs of a rank, n tokens of a picture, 4c numbers in a token
 
-MOMENTS = 2  # of AdamW
+log = logging.getLogger(__name__)
 
 
 class Loss(nn.Module):
@@ -78,10 +82,19 @@ class Loss(nn.Module):
 class Trainer:
     """The transformer, its optimiser and its place, moved on one global batch at a time by `step`.
 
-    What is trained, a LoRA or all of the transformer, is the `student`'s to know.
+    What is trained, a LoRA or all of the transformer, is the `student`'s to know. `prompts` are all
+    that will ever be asked for; where they are encoded first, `tell` hears of it. Raises
+    MegastyleError if something is missing, or if there is no room on the disk for their words.
     """
 
-    def __init__(self, settings: Settings, accelerator: Accelerator, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        accelerator: Accelerator,
+        folder: Path,
+        prompts: Sequence[str] = (),
+        tell: Callable[[str], None] = log.info,
+    ) -> None:
         self.settings, self.accelerator, self.folder = settings, accelerator, folder
         self.device = accelerator.device
         self.at = 0  # updates made
@@ -91,18 +104,23 @@ class Trainer:
         self.pipeline = self.student.pipeline
         self.transformer = self.student.transformer
         self.rows = self._rows()
-        for part in (self.pipeline.vae, self.pipeline.text_encoder, self.pipeline.text_encoder_2):
-            part.requires_grad_(False).to(self.device)
+        if settings.layout.compile:
+            refuse_no_compiler(self.device)
+        world = accelerator.num_processes
+        self.room = room_for(self.student, dtype=self.dtype, rows=self.rows, free=free, world=world)
+        self.plan = self.room.plan
+        self.chunk = self.plan.chunk
+        self.encoders = self._encoders(prompts, tell)  # before the transformer takes its place
         self.transformer.train().to(self.device)
         self.trained = [w for w in self.transformer.parameters() if w.requires_grad]
         self.averages = [w.detach().clone() for w in self.trained] if settings.ema else []
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.transformer, settings.weight_decay), lr=settings.lr, fused=True
+        self.optimizer = optimizer_of(
+            self.transformer,
+            settings.optimizer,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
         )
-        self.encoders = Encoders(self.pipeline, self.device)
         self.ids = joint_ids(self.rows, self.rows, 1).to(self.device)
-        self.plan = self._plan(free)
-        self.chunk = self.plan.chunk
         _compute_twice(self.transformer, self.plan.every)
         if settings.layout.compile:
             self.transformer.compile_repeated_blocks(fullgraph=True)
@@ -120,12 +138,8 @@ class Trainer:
         if memory runs out.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        try:
+        with told_where_full(self.told_full):
             loss = self._backward(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise self._told_full() from error
         norm = nn.utils.clip_grad_norm_(self.trained, self.settings.clip or math.inf)
         losses = {"loss": loss, "gradient_norm": float(norm)}
         refuse_no_number(losses, batch.ids, self.at, self.folder, self.accelerator)
@@ -211,8 +225,8 @@ class Trainer:
 
     def _rehearse(self, chunk: int) -> None:
         """Takes the memory of a step with that chunk, and changes nothing."""
-        moments = 0 if self.optimizer.state else MOMENTS
-        later = sum(weight.numel() for weight in self.trained) * memory.FLOAT * moments
+        moments = moment_bytes(self.trained, self.settings.optimizer)
+        later = 0 if self.optimizer.state else moments
         size = min(chunk, self.plan.pictures)
         config, n = self.transformer.config, self.rows**2
         text = text_tokens(self.pipeline)
@@ -240,46 +254,29 @@ class Trainer:
             )
         return size // side
 
-    def _plan(self, free: int) -> memory.Plan:
-        settings, world = self.settings, self.accelerator.num_processes
-        is_half = self.dtype != torch.float32
+    def _encoders(self, prompts: Sequence[str], tell: Callable[[str], None]) -> Encoders:
+        """The frozen parts on the device; without the text encoders if all text is encoded now."""
         pipeline = self.pipeline
-        frozen = weight_bytes(
-            self.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2
-        )
-        number = sum(weight.numel() for weight in self.trained)
-        state = memory.state_bytes(
-            number,
-            moments=MOMENTS,
-            has_average=bool(settings.ema),
-            is_half=is_half,
-            world=world,
-        )
-        return memory.plan(
-            footprint(
-                self.transformer.config,
-                text_tokens=text_tokens(pipeline),
-                picture_tokens=self.rows**2,
-                rank=self.student.rank,
-                is_half=is_half,
-                is_compiled=settings.layout.compile,
-            ),
-            pictures=settings.batch // world,
-            fixed=frozen + state - number * memory.FLOAT,  # the trained weights are among both
-            free=free,
-            chunk=settings.layout.chunk,
-            every=settings.layout.recompute,
-            noun="pairs",
-            embeds_twice=False,
-        )
+        for name in ("vae", *ENCODERS):
+            getattr(pipeline, name).requires_grad_(False).to(self.device)
+        if not self.room.encodes_first:
+            return Encoders(pipeline, self.device)
+        store = WordStore(self.folder / WORDS, pipeline)
+        store.fill(prompts, pipeline, self.accelerator, tell)
+        for name in ENCODERS:
+            setattr(pipeline, name, None)
+        clear_device_cache(garbage_collection=True)
+        return Encoders(pipeline, self.device, store)
 
-    def _told_full(self) -> MegastyleError:
-        """The sentence for a step that found no memory, with what would fit."""
+    def told_full(self) -> MegastyleError:
+        """The sentence for work that found no memory, with what would fit."""
         plan = self.plan
         if self.chunk > 1:
             hint = f"give --chunk {self.chunk // 2} and --resume"
         elif plan.num_twice < plan.layers:
             hint = "give --chunk 1 --recompute all and --resume"
+        elif not self.room.encodes_first:
+            hint = "give --encode-text first and --resume"
         else:
             hint = SMALLER
         return MegastyleError(
@@ -290,7 +287,11 @@ class Trainer:
         )
 
 
-SMALLER = "give --quantize int8 or nf4, a smaller --size or --rank, or a device with more memory"
+WORDS = "words"  # the folder of a run's encoded prompts
+SMALLER = (
+    "give --optimizer adamw8bit, --quantize int8 or nf4, a smaller --size or --rank,"
+    " or a device with more memory"
+)
 
 
 def _compute_twice(transformer: Transformer, every: int) -> None:

@@ -1,8 +1,10 @@
 """A step of FLUX: its loss is the official one, and every part of a pair counts in it."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,18 +33,21 @@ def trainer_of(model, tmp_path):
     def made(**changed):
         layout = {
             **{"chunk": 2, "recompute": 0, "compile": False, "checkpoint_every": 1},
+            **{"encode_text": "beside"},
             **{"validate_every": 1, "sample_every": 1, "samples": 0, "export_dtype": "float32"},
         }
         layout |= {name: changed.pop(name) for name in layout.keys() & changed.keys()}
         told = {
             **{"model": str(model), "init": None, "lora": None, "full": False, "rank": 4},
             **{"alpha": None, "targets": "all", "quantize": None, "size_px": 16 * SIDE},
+            **{"optimizer": "adamw"},
             **{"batch": B, "steps": 100, "lr": 0.01, "schedule": "constant", "warmup": 0.0},
             **{"weight_decay": 0.01, "clip": 0.0, "ema": 0.0, "timesteps": "megastyle"},
             **{"loss_weight": "bell", "guidance": 1.0, "augment": True, "seed": 0},
             **{"dtype": "float32", "layout": Layout(**layout)},
         }
-        return Trainer(Settings(**{**told, **changed}), Accelerator(cpu=True), tmp_path)
+        prompts = changed.pop("prompts", ())
+        return Trainer(Settings(**{**told, **changed}), Accelerator(cpu=True), tmp_path, prompts)
 
     yield made
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -202,6 +207,46 @@ def test_the_average_follows_the_weights_and_is_in_place_at_rest(trainer_of):
     assert all(torch.equal(w, become) for w, become in zip(trainer.trained, now, strict=True))
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own, about its own graphs
+def test_compiled_blocks_learn_as_eager_ones_do(trainer_of, tmp_path):
+    (tmp_path / "size.json").write_text(
+        json.dumps({**TRANSFORMER, "num_layers": 0, "num_single_layers": 1})
+    )
+    how = {"init": str(tmp_path / "size.json"), "rank": None, "chunk": B}
+
+    eager, compiled = (trainer_of(**how, compile=is_compiled) for is_compiled in (False, True))
+
+    for seed in (1, 2, 3):
+        found = [trainer.step(batch(seed)) for trainer in (eager, compiled)]
+        assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert compiled.transformer.single_transformer_blocks[0]._compiled_call_impl is not None
+
+
+def test_a_missing_compiler_is_one_sentence(trainer_of, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(MegastyleError, match="--compile needs a compiler, and there is no g"):
+        trainer_of(compile=True)
+
+
+def test_in_8_bits_the_optimiser_goes_on_from_a_checkpoint_bit_for_bit(trainer_of, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    how = {"optimizer": "adamw8bit", "full": True, "rank": None}
+    before, after = trainer_of(**how), trainer_of(**how)
+    (tmp_path / "checkpoints").mkdir()
+    before.step(batch())
+    before.save()
+
+    after.restore()
+    ended = [trainer.step(batch(seed=2)) for trainer in (before, after)]
+
+    kept = {state["state1"].dtype for state in after.optimizer.state.values()}
+    assert torch.uint8 in kept and after.at == 2 and ended[0] == ended[1]
+    for one, other in zip(before.trained, after.trained, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_rehearsal_of_the_memory_changes_nothing(trainer_of):
     trainer, other = trainer_of(), trainer_of()
     trainer.plan = replace(trainer.plan, free=1)  # as if next to nothing were free
@@ -216,7 +261,8 @@ def test_a_rehearsal_of_the_memory_changes_nothing(trainer_of):
     [
         ({"chunk": 2}, "--chunk 1 and --resume"),
         ({"chunk": 1}, "--chunk 1 --recompute all"),
-        ({"chunk": 1, "recompute": 1}, "--quantize int8 or nf4"),
+        ({"chunk": 1, "recompute": 1}, "--encode-text first"),
+        ({"chunk": 1, "recompute": 1, "encode_text": "first"}, "--quantize int8 or nf4"),
     ],
 )
 def test_out_of_memory_says_what_would_fit(trainer_of, changed, hint):
@@ -244,6 +290,15 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_change(trainer_of, 
 
     assert all(torch.equal(w, was) for w, was in zip(trainer.trained, before, strict=True))
     assert '"ids": ["a", "b", "c"]' in (tmp_path / "stopped-at-00000000.json").read_text()
+
+
+def test_prompts_without_room_on_the_disk_are_refused_with_both_sizes(trainer_of, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**20))
+
+    with pytest.raises(MegastyleError, match="the words of 3,000 prompts take 1.6 MiB in") as error:
+        trainer_of(encode_text="first", prompts=[f"a thing {n}" for n in range(3000)])
+
+    assert "1.0 MiB are free" in str(error.value) and error.value.exit_code == 1
 
 
 def test_a_model_whose_parts_do_not_fit_is_refused(trainer_of, tmp_path):

@@ -1,0 +1,81 @@
+"""train-flux under the real launchers: a signal, or one rank killed, and what goes on from it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_train_flux import folder, same_weights, told
+from tests.commands.trainings import has_made_a_step, measured, two_ranks
+
+__all__ = ["folder"]  # a fixture
+
+SETTINGS = Path(__file__).parents[2] / "examples" / "accelerate" / "one_node.yaml"
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    "accelerate": [
+        *("accelerate.commands.launch", "--config_file", str(SETTINGS)),
+        *("--num_processes", "2", "--main_process_port", "0"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    """Two processes, uninterrupted."""
+    run = folder / "whole"
+    with two_ranks([*told(folder), "-q", "-o", str(run)]) as ranks:
+        pass
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    return run
+
+
+def launched(launcher: str, arguments: list[str], run: Path) -> "subprocess.Popen[bytes]":
+    """The training under that launcher, after its first step."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "megastyle_cli", *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while started.poll() is None and not has_made_a_step(run):
+        time.sleep(0.001)
+    return started
+
+
+def ranks_of(launcher: int) -> list[int]:
+    """The processes that a launcher started."""
+    found = subprocess.run(["pgrep", "-P", str(launcher)], capture_output=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_launched_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit(
+    folder: Path, whole: Path, tmp_path: Path, launcher: str
+) -> None:
+    run = tmp_path / "run"
+    arguments = [*told(folder), "-o", str(run)]
+    started = launched(launcher, arguments, run)
+
+    if launcher == "torchrun":  # it hands the signal on, and makes 1 of exit code 75
+        started.send_signal(signal.SIGTERM)
+        words = started.communicate()[1].decode()
+        assert "--resume goes on" in words and (run / "stopped").exists(), words
+    else:  # one rank alone is killed
+        _, killed = ranks_of(started.pid)
+        os.kill(killed, signal.SIGKILL)
+        words = started.communicate()[1].decode()
+        assert not (run / "stopped").exists(), words
+    assert "batch 4 = 2 x 2 pairs" in words and started.returncode != 0
+    assert not (run / "lora").exists() and not list(run.rglob(".*.tmp"))
+
+    with two_ranks([*arguments, "-q", "--resume"]) as ranks:
+        pass
+
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    assert same_weights(run, whole) and measured(run) == measured(whole)
