@@ -1,21 +1,25 @@
 """How much of a captioning server does our client keep busy, and how fast can it feed one?
 
 The server is a process of its own that answers after a fixed time and holds a fixed number of
-requests at once; what it could do at most is its capacity. All on one machine's cores, the server's
-own work included.
+requests at once; what it could do at most is its capacity. Both share the cores of one machine, so
+the CPU of each is told apart.
 """
 
-import asyncio
 import json
 import os
 import platform
+import resource
+import select
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,110 +28,162 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.caption import best_s, decode_fully, make_pictures
+from benchmarks.caption import ROUNDS, best_s, decode_fully, make_pictures
 from megastyle_cli.models.backend import Question
 from megastyle_cli.models.chat_client import ServerAnswerer
 
 ANSWER = "Three flat shapes overlap near a corner"
+# a completion that also lists the model
+TOLD = json.dumps(
+    {"choices": [{"message": {"content": ANSWER}}], "data": [{"id": "waiting"}]}
+).encode()
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(TOLD) + TOLD
 SMALL = 6000  # small pictures
 BODY_BYTES = 50_000  # what a picture of 512 px takes, encoded
 
 
-class Waiting(asyncio.Protocol):
-    """One connection of the server: reads a request, waits, answers."""
+@dataclass
+class Connection:
+    """One client: the head of the request that is coming, and how much of its body is missing."""
 
-    def __init__(self, latency_s: float, slots: asyncio.Semaphore) -> None:
-        self.latency_s, self.slots = latency_s, slots
-        self.received, self.wanted = bytearray(), 0
+    socket: socket.socket
+    head: bytes = b""
+    missing: int = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps where the answers go."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Collects a request; what it says does not matter, only where it ends."""
-        self.received += data
-        if not self.wanted:
-            head, end, _ = bytes(self.received).partition(b"\r\n\r\n")
-            if not end:
-                return
-            length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-            self.wanted = len(head) + 4 + int(length or 0)
-        if len(self.received) >= self.wanted:
-            self.received, self.wanted = bytearray(), 0
-            self.answering = asyncio.ensure_future(self.answer())
-
-    async def answer(self) -> None:
-        """Holds a slot for the latency, then sends a completion that also lists the model."""
-        async with self.slots:
-            await asyncio.sleep(self.latency_s)
-        told = {"choices": [{"message": {"content": ANSWER}}], "data": [{"id": "waiting"}]}
-        body = json.dumps(told).encode()
-        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    def is_asked(self, received: memoryview) -> bool:
+        """Whether the request is whole; what it says does not matter, only where it ends."""
+        if self.missing:
+            self.missing -= len(received)
+            return self.missing == 0
+        self.head += bytes(received)
+        head, end, body = self.head.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+        self.head, self.missing = b"", int(length or 0) - len(body)
+        return self.missing == 0
 
 
-async def serve(latency_s: float, num_slots: int) -> None:
-    """Serves on a free port, which is the first line of the output."""
-    slots = asyncio.Semaphore(num_slots)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Waiting(latency_s, slots), "127.0.0.1", 0, backlog=2048
-    )
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+def serve(latency_s: float, num_slots: int) -> None:
+    """Serves on a free port, the first line of the output: one thread, as cheap as Python can."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    listener.setblocking(False)
+    sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    await server.serve_forever()
+    poll = select.epoll()
+    poll.register(listener, select.EPOLLIN)
+    clients: dict[int, Connection] = {}
+    buffer = memoryview(bytearray(1 << 18))
+    queued: deque[Connection] = deque()  # for a slot
+    held: deque[tuple[float, Connection]] = deque()  # until when; all wait equally long
+    while True:
+        wait_s = max(0.0, held[0][0] - time.monotonic()) if held else -1
+        for number, _ in poll.poll(wait_s):
+            if number == listener.fileno():
+                accepted, _ = listener.accept()
+                clients[accepted.fileno()] = Connection(accepted)
+                poll.register(accepted, select.EPOLLIN)
+                continue
+            client = clients[number]
+            size = client.socket.recv_into(buffer)
+            if size == 0:
+                poll.unregister(client.socket)
+                clients.pop(number).socket.close()
+            elif client.is_asked(buffer[:size]):
+                queued.append(client)
+        now = time.monotonic()
+        while held and held[0][0] <= now:
+            held.popleft()[1].socket.sendall(RESPONSE)
+        while queued and len(held) < num_slots:
+            held.append((now + latency_s, queued.popleft()))
+
+
+@dataclass
+class Serving:
+    """A server in another process."""
+
+    url: str
+    process: int
+
+    def cpu_s(self) -> float:
+        """CPU seconds that it took so far."""
+        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def server(latency_s: float, num_slots: int) -> Iterator[str]:
-    """The address of such a server in another process."""
+def server(latency_s: float, num_slots: int) -> Iterator[Serving]:
+    """Such a server in another process."""
     command = [sys.executable, __file__, "serve", str(latency_s), str(num_slots)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+        url = f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+        yield Serving(url, process.pid)
         process.terminate()
 
 
-def requests_alone(latency_s: float, num_slots: int, rounds: int) -> tuple[float, float]:
-    """Requests a second without pictures to decode, and the client's CPU seconds for each."""
-    with server(latency_s, num_slots) as url:
-        answerer = ServerAnswerer(base_url=url, concurrency=num_slots)
+def requests_alone(latency_s: float, num_slots: int, rounds: int) -> tuple[float, float, float]:
+    """Requests a second without pictures to decode; CPU seconds of client and server for each."""
+    with server(latency_s, num_slots) as served:
+        answerer = ServerAnswerer(base_url=served.url, concurrency=num_slots)
         picture = Image.new("RGB", (16, 16))
         words = "a" * BODY_BYTES
         question = Question(picture=picture, instruction=words, request="", max_tokens=8)
         count = rounds * num_slots
         with ThreadPoolExecutor(num_slots) as pool:
             list(pool.map(answerer.answer, [[question]] * num_slots))  # connects
-            started, worked = time.perf_counter(), time.process_time()
+            started, ours, theirs = time.perf_counter(), time.process_time(), served.cpu_s()
             answers = list(pool.map(answerer.answer, [[question]] * count))
-            took, work = time.perf_counter() - started, time.process_time() - worked
+            took = time.perf_counter() - started
+            ours, theirs = time.process_time() - ours, served.cpu_s() - theirs
         answerer.close()
     assert answers == [[ANSWER]] * count
-    return count / took, work / count
+    return count / took, ours / count, theirs / count
 
 
-def command_rate(folder: Path, latency_s: float, num_slots: int, few: int, many: int) -> float:
-    """Pictures a second of the whole command, start-up taken off by a shorter run."""
-    took = []
-    with server(latency_s, num_slots) as url:
+def command_rate(
+    folder: Path, latency_s: float, num_slots: int, few: int, many: int
+) -> tuple[float, float, float]:
+    """Pictures a second of the whole command, start-up taken off by a shorter run.
+
+    Also the CPU seconds of the command and of the server for each picture.
+    """
+    took: list[float] = []
+    ours: list[float] = []
+    theirs: list[float] = []
+    with server(latency_s, num_slots) as served:
         for count in (few, many):
             flags = f"--kind content --concurrency {num_slots} --limit {count} -q --overwrite"
-            target = f"-o {folder.parent}/out.jsonl --base-url {url}"
+            target = f"-o {folder.parent}/out.jsonl --base-url {served.url}"
             command = [sys.executable, "-m", "megastyle_cli", "caption", str(folder)]
             command += f"{flags} {target}".split()
+            worked, answered = children_cpu_s(), served.cpu_s()
             took.append(best_s(partial(subprocess.run, command, check=True)))
-    return (many - few) / (took[1] - took[0])
+            ours.append((children_cpu_s() - worked) / ROUNDS)
+            theirs.append((served.cpu_s() - answered) / ROUNDS)
+    more = many - few
+    return more / (took[1] - took[0]), (ours[1] - ours[0]) / more, (theirs[1] - theirs[0]) / more
+
+
+def children_cpu_s() -> float:
+    """CPU seconds of the commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def told_cpu(ours_s: float, theirs_s: float) -> str:
+    """CPU of client and server, in words."""
+    return f"CPU each: client {ours_s * 1000:.2f} ms, server {theirs_s * 1000:.2f} ms"
 
 
 def main() -> None:
     """Prints requests a second and shares of the capacity, and what the client can feed."""
     out = sys.stdout.write
     out(f"Python {platform.python_version()}, Pillow {version('pillow')}, {os.cpu_count()} cores\n")
-    rate, cpu_s = requests_alone(0.2, 256, rounds=80)
+    rate, *cpu_s = requests_alone(0.2, 256, rounds=80)
     share = rate / (256 / 0.2)
     out(f"requests of 50 kB alone   {rate:6.0f}/s, {share:.1%} of 256 slots at 200 ms;")
-    out(f" {cpu_s * 1000:.2f} ms CPU each\n")
+    out(f" {told_cpu(*cpu_s)}\n")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "imgs")
         folder.mkdir()
@@ -135,30 +191,29 @@ def main() -> None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             plain = len(paths) / best_s(lambda: list(pool.map(decode_fully, paths)))
         out(f"plain Pillow decoding     {plain:6.1f} images/s from 1024 px JPEG\n")
-        fed = command_rate(folder, 0.0, 256, len(paths) // 4, len(paths))
-        out(f"caption, server of 0 ms   {fed:6.1f} images/s: what the client can feed\n")
+        fed, *cpu_s = command_rate(folder, 0.0, 256, len(paths) // 4, len(paths))
+        out(f"1024 px, server of 0 ms   {fed:6.1f} images/s: what the client can feed;")
+        out(f" {told_cpu(*cpu_s)}\n")
         small = Path(scratch, "small")
         small.mkdir()
         for number in range(SMALL):  # so that the client is measured, and not the decoding
             Image.effect_noise((64, 64), 20 + number % 50).save(small / f"{number:05}.png")
-        fed = command_rate(small, 0.0, 256, SMALL // 4, SMALL)
-        out(f"64 px, server of 0 ms     {fed:6.1f} images/s: what the client can feed\n")
-        for slots in (64, 128, 256):
-            rate = command_rate(small, 0.2, slots, SMALL // 4, SMALL)
+        fed, *cpu_s = command_rate(small, 0.0, 256, SMALL // 4, SMALL)
+        out(f"64 px, server of 0 ms     {fed:6.1f} images/s: what the client can feed;")
+        out(f" {told_cpu(*cpu_s)}\n")
+        for files, few, many, name, slots in (
+            *((small, SMALL // 4, SMALL, "64 px", slots) for slots in (64, 128, 256)),
+            *((folder, len(paths) // 4, len(paths), "1024 px", slots) for slots in (8, 16)),
+        ):
+            rate, *cpu_s = command_rate(files, 0.2, slots, few, many)
             share = rate / (slots / 0.2)
-            of_feed = rate / min(fed, slots / 0.2)
-            told = f"{rate:6.1f} images/s, {share:.1%} of capacity, {of_feed:.1%} of the possible"
-            out(f"64 px, {slots:3d} slots, 200 ms  {told}\n")
+            out(f"{name}, {slots:3d} slots, 200 ms  {rate:6.1f} images/s, {share:.1%} of capacity;")
+            out(f" {told_cpu(*cpu_s)}\n")
             sys.stdout.flush()
-        for slots in (8, 16):
-            rate = command_rate(folder, 0.2, slots, len(paths) // 4, len(paths))
-            share = rate / (slots / 0.2)
-            told = f"{rate:6.1f} images/s, {share:.1%} of capacity"
-            out(f"caption, {slots:2d} slots, 200 ms  {told}\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        asyncio.run(serve(float(sys.argv[2]), int(sys.argv[3])))
+        serve(float(sys.argv[2]), int(sys.argv[3]))
     else:
         main()

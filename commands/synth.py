@@ -25,6 +25,11 @@ a megapixel), and a signal to stop waits for four such batches, or for one pictu
 --reject-blank, --reject-duplicates, --nsfw and --min-style-score turn pictures away: their records
 go to --rejects with the reason and the score, are counted, and are not tried again. That is no
 failure. --nsfw takes open_nsfw or a model of image classification with labels such as nsfw.
+
+--min-style-score is the least mean cosine, by a style encoder, with the other pictures of the same
+style: of those next to each other in the input, as pair writes them, at most 64. So a style is
+painted whole by one --shard, and painted again for comparison if a stop or a failure left some out.
+With --style-against reference it is the cosine with the pair's own style picture.
 """
 
 from functools import partial
@@ -127,9 +132,13 @@ def main(
             max=1,
             metavar="S",
             show_default=False,
-            help="Least cosine with the record's style_file_name.",
+            help="Least mean cosine with the style's other pictures.",
         ),
     ] = None,
+    style_against: Annotated[
+        Literal["others", "reference"],
+        typer.Option(help="With what --min-style-score compares; reference: style_file_name."),
+    ] = "others",
     style_model: Annotated[
         str | None,
         typer.Option(
@@ -178,6 +187,7 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.models.backend import load, locate
     from megastyle_cli.record import Run
+    from megastyle_cli.steps.gates import style_of
     from megastyle_cli.steps.synth import ROUNDS, pictures_at_once, synth
     from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
     from megastyle_cli.stream.job import Flow, run_job
@@ -237,12 +247,16 @@ def main(
         "nsfw": nsfw,
         "max_nsfw": max_nsfw if nsfw else None,
         "min_style_score": min_style_score,
+        "style_against": style_against if min_style_score is not None else None,
         "style_model": style_model,
     }
     gates = {name: value for name, value in gates.items() if value not in (None, False)}
     told |= gates
-    if style_model and min_style_score is None:
-        raise MegastyleError("--style-model is for --min-style-score", hint="give both")
+    for flag in ("style_model", "style_against"):
+        if min_style_score is None and (named := options.given(context, (flag,))):
+            raise MegastyleError(f"{named} is for --min-style-score", hint="give both")
+    compares = min_style_score is not None and style_against == "reference"
+    by_style = min_style_score is not None and style_against == "others"
     flow = Flow(
         inputs=options.inputs_or_stdin(inputs, context),
         output=output,
@@ -260,12 +274,12 @@ def main(
         dry_run=dry_run,
         quiet=quiet,
         layout=layout,
+        together=style_of if by_style else None,
     )
     if rejects and not gates:
         raise MegastyleError("--rejects without a gate", hint="add one, such as --reject-blank")
     check_views(sheet, page)
     run = Run("synth", told, __version__)
-    compares = min_style_score is not None
 
     def load_step(sink: "Sink") -> Any:
         painter = load("painter", backend, **how)
@@ -303,11 +317,18 @@ def _gates(
     nsfw: str | None = None,
     max_nsfw: float = 0.5,
     min_style_score: float | None = None,
+    style_against: str = "others",
     style_model: str | None = None,
 ) -> "list[Gate]":
     """The gates asked for, cheap ones first; doubles last, to remember only what stays."""
     from megastyle_cli.models.backend import load
-    from megastyle_cli.steps.gates import Doubles, blank_gate, style_gate, unsafe_gate
+    from megastyle_cli.steps.gates import (
+        Doubles,
+        blank_gate,
+        consistency_gate,
+        style_gate,
+        unsafe_gate,
+    )
     from megastyle_cli.stream.rejects import HashFile
 
     found: list[Gate] = [blank_gate] if reject_blank else []
@@ -318,7 +339,8 @@ def _gates(
     if min_style_score is not None:
         encoder = options.load_encoder(options.encoder("builtin", style_model), style_model)
         side_px = options.decoded_px(style_model, COMPARED_PX)
-        found.append(style_gate(encoder, min_style_score, side_px))
+        gate = style_gate if style_against == "reference" else consistency_gate
+        found.append(gate(encoder, min_style_score, side_px))
     if reject_duplicates:
         hashes = HashFile(sink.where.base / "hashes.jsonl", sink.done, resume=resume)
         found.append(Doubles(hashes.known, hashes.add))

@@ -55,12 +55,13 @@ _megastyle() {
             esac
             ;;
         synth)
-            flags="--size --strength --format --picture-format --quality --shard-size --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-model --rejects -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--size --strength --format --picture-format --quality --shard-size --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-against --style-model --rejects -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --format) words="folder webdataset parquet" flags="" files=no ;;
                 --picture-format) words="png jpg webp" flags="" files=no ;;
                 --preset) words="lightning" flags="" files=no ;;
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
+                --style-against) words="others reference" flags="" files=no ;;
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --offload) words="model layers" flags="" files=no ;;
                 --lora|--rejects|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;

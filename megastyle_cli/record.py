@@ -15,6 +15,9 @@ PICTURE_KEYS = ("file_name", "style_file_name", "content_file_name", "target_fil
 _NAMING = frozenset((*PICTURE_KEYS, "neighbors"))
 PROVENANCE = "_megastyle"
 ERROR = "_error"
+# A record that is done, given to a step again so that others can be compared with it: no result of
+# it is wanted, and nothing of it is to be saved.
+COMPANY = "_company"
 
 
 class StyleRecord(TypedDict, total=False):

@@ -92,9 +92,12 @@ class ChatServer:
     """A running server: its address, what it was asked, how many requests it held at once."""
 
     def __init__(
-        self, behave: Callable[[Asked], str | Fault], models: Sequence[str] | None
+        self,
+        behave: Callable[[Asked], str | Fault],
+        models: Sequence[str] | None,
+        owned_by: str | None,
     ) -> None:
-        self.behave, self.models = behave, models
+        self.behave, self.models, self.owned_by = behave, models, owned_by
         self.asked: list[Asked] = []
         self.most_at_once = self._now = 0
         self._seen: Counter[str] = Counter()
@@ -110,7 +113,8 @@ class ChatServer:
                 if server.models is None:
                     self._send(404, b"not found", {})
                 else:
-                    listed = {"data": [{"id": name} for name in server.models]}
+                    owner = {"owned_by": server.owned_by} if server.owned_by else {}
+                    listed = {"data": [{"id": name, **owner} for name in server.models]}
                     self._send(200, json.dumps(listed).encode(), {})
 
             def do_POST(self) -> None:
@@ -166,10 +170,12 @@ def completion(answer: str) -> Fault:
 
 @contextmanager
 def serving(
-    behave: Callable[[Asked], str | Fault] = well, models: Sequence[str] | None = (MODEL,)
+    behave: Callable[[Asked], str | Fault] = well,
+    models: Sequence[str] | None = (MODEL,),
+    owned_by: str | None = None,
 ) -> Iterator[ChatServer]:
     """A server that behaves so, for as long as the block lasts; `models` None: it lists none."""
-    server = ChatServer(behave, models)
+    server = ChatServer(behave, models, owned_by)
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

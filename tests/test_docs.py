@@ -321,6 +321,30 @@ def test_a_job_writes_the_share_of_its_task(
     assert (cluster / "told").read_text() == ""
 
 
+@pytest.mark.parametrize(("code", "told"), [(0, ""), (75, "requeue 36_3\n")])
+def test_the_recipe_for_an_array_is_a_job(
+    code: int, told: str, cluster: Path, tmp_path: Path
+) -> None:
+    from tests.conftest import draw, lines  # not at the top: this file is also a script
+
+    blocks = re.findall(r"^```\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = [block for block in blocks if "#SBATCH --array" in block]
+    (tmp_path / "imgs").mkdir()
+    owner = Shard(index=3, count=64)
+    for seed in range(200):
+        draw(seed, 16, 16 + seed).save(tmp_path / "imgs" / f"{seed}.png")
+    if code:
+        executable(cluster / "bin" / "srun", f"exit {code}")
+
+    ended = start(["bash", "-c", f"cd '{tmp_path}'\n{block}"], cluster, **TASK)
+
+    queued = tmp_path / "told"
+    assert (ended.returncode, queued.read_text() if queued.exists() else "") == (code, told)
+    if code == 0:
+        written = lines(tmp_path / "captions" / "part-00003-of-00064.jsonl")
+        assert written and all(owner.owns(record["id"]) for record in written)
+
+
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 @pytest.mark.parametrize(("code", "told"), [(75, "requeue 36_3\n"), (3, "")])
 def test_a_job_is_queued_again_only_if_it_was_stopped(

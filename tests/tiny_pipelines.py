@@ -1,5 +1,6 @@
 """Whole text-to-image pipelines of tiny size: real classes and tokenizers, weights by a seed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
+    Flux2Pipeline,
     Flux2Transformer2DModel,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
@@ -19,11 +21,15 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
@@ -38,6 +44,12 @@ CHAT = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+INSTRUCT = ("<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")
+INSTRUCT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% set sign = 'SYSTEM_PROMPT' if m.role == 'system' else 'INST' %}"
+    "[{{ sign }}]{% for part in m.content %}{{ part.text }}{% endfor %}[/{{ sign }}]{% endfor %}"
 )
 
 
@@ -137,26 +149,7 @@ def save_tiny_klein(folder: Path, seed: int = 0) -> Path:
                 head_dim=4,
             )
         )
-        transformer = Flux2Transformer2DModel(
-            patch_size=1,
-            in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=24,
-            timestep_guidance_channels=16,
-            axes_dims_rope=(4, 4, 4, 4),
-            guidance_embeds=False,
-        )
-        vae = AutoencoderKLFlux2(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(8, 8, 8, 8),
-            layers_per_block=1,
-            latent_channels=4,
-            norm_num_groups=4,
-        )
+        transformer, vae = _flux2(guidance_embeds=False)
     Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=vae.eval(),
@@ -165,6 +158,74 @@ def save_tiny_klein(folder: Path, seed: int = 0) -> Path:
         transformer=transformer.eval(),
     ).save_pretrained(folder)
     return folder
+
+
+def save_tiny_flux2(folder: Path, seed: int = 0) -> Path:
+    """FLUX.2 itself: its transformer reads the guidance, Mistral 3 is the text encoder."""
+    tokenizer = _instruct_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        text_encoder = Mistral3ForConditionalGeneration(
+            Mistral3Config(
+                text_config={
+                    "model_type": "mistral",
+                    "vocab_size": len(tokenizer),
+                    "hidden_size": 8,
+                    "intermediate_size": 12,
+                    "num_hidden_layers": 31,
+                    "num_attention_heads": 2,
+                    "num_key_value_heads": 1,
+                    "head_dim": 4,
+                },
+                vision_config={
+                    "model_type": "pixtral",
+                    "hidden_size": 8,
+                    "intermediate_size": 12,
+                    "num_hidden_layers": 1,
+                    "num_attention_heads": 2,
+                    "head_dim": 4,
+                    "image_size": 28,
+                    "patch_size": 14,
+                },
+            )
+        )
+        transformer, vae = _flux2(guidance_embeds=True)
+    Flux2Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=vae.eval(),
+        text_encoder=text_encoder.eval(),
+        tokenizer=tokenizer,
+        transformer=transformer.eval(),
+    ).save_pretrained(folder)
+    # as published; the processor itself cannot be made without torchvision
+    index = json.loads((folder / "model_index.json").read_text())
+    index["tokenizer"] = ["transformers", "PixtralProcessor"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def _flux2(guidance_embeds: bool) -> tuple[Flux2Transformer2DModel, AutoencoderKLFlux2]:
+    transformer = Flux2Transformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=24,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=guidance_embeds,
+    )
+    vae = AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 8, 8),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+    )
+    return transformer, vae
 
 
 def save_tiny_sd3(folder: Path, seed: int = 0) -> Path:
@@ -239,6 +300,19 @@ def _byte_tokenizer() -> Qwen2Tokenizer:
     tokenizer = Qwen2Tokenizer(vocab=vocab, merges=[])
     tokenizer.add_tokens(list(CHAT), special_tokens=True)
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
+    return tokenizer
+
+
+def _instruct_tokenizer() -> PreTrainedTokenizerFast:
+    vocab = {letter: number for number, letter in enumerate(bytes_to_unicode().values())}
+    by_bytes = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    by_bytes.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    by_bytes.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=by_bytes, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    tokenizer.add_tokens(list(INSTRUCT), special_tokens=True)
+    tokenizer.chat_template = INSTRUCT_TEMPLATE
     return tokenizer
 
 

@@ -54,7 +54,11 @@ class VllmAnswerer:
         ]
         with self._turn:
             said = self._engine.chat(
-                [conversation(question) for question in questions], how, use_tqdm=False
+                [conversation(question) for question in questions],
+                sampling_params=how,
+                use_tqdm=False,
+                # thoughts would use up max_tokens; templates that know none ignore it
+                chat_template_kwargs={"enable_thinking": False},
             )
         return [_answered(one) for one in said]
 

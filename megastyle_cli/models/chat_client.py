@@ -12,7 +12,7 @@ import os
 import ssl
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from io import BytesIO
 from threading import BoundedSemaphore, Lock
@@ -32,6 +32,8 @@ JPEG_QUALITY = 90
 AHEAD = 16
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # what another attempt may mend
+# These render the chat template themselves, and models that think would use up max_tokens with it.
+TEMPLATES = {"vllm", "sglang"}
 FEWEST_UNHEARD = 8  # so many requests in a row without any answer: the server is gone
 
 
@@ -75,6 +77,7 @@ class ServerAnswerer:
         self._idle: list[HTTPConnection] = []
         self._unheard = 0
         self._counting = Lock()
+        self._more: dict[str, Any] = {}  # what this server is told beside the question
         try:
             self.name = self._served(model)
         except MegastyleError:
@@ -88,7 +91,8 @@ class ServerAnswerer:
         for question in questions:
             key = id(question.picture)
             shown.setdefault(key, _data_url(question.picture))
-            answers.append(self._answered(_body(self.name, question, shown[key])))
+            body = _body(self.name, question, shown[key], self._more)
+            answers.append(self._answered(body))
         return answers
 
     def close(self) -> None:
@@ -156,7 +160,9 @@ class ServerAnswerer:
             ) from error
         if response.status in (401, 403):
             self._refused(response.status, f"status {response.status}: {_said(response.body)}")
-        names = _model_names(response)
+        names = _listed(response, "id")
+        if names and TEMPLATES.issuperset(_listed(response, "owned_by") or [""]):
+            self._more = {"chat_template_kwargs": {"enable_thinking": False}}
         if model is not None and (names is None or model in names):
             return model
         if model is None and names is not None and len(names) == 1:
@@ -230,7 +236,7 @@ def _data_url(picture: Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
-def _body(model: str, question: Question, data_url: str) -> bytes:
+def _body(model: str, question: Question, data_url: str, more: Mapping[str, Any]) -> bytes:
     parts = [
         {"type": "text", "text": question.instruction},
         {"type": "image_url", "image_url": {"url": data_url}},
@@ -241,6 +247,7 @@ def _body(model: str, question: Question, data_url: str) -> bytes:
         "messages": [{"role": "user", "content": parts}],
         "max_tokens": question.max_tokens,
         "temperature": 0,
+        **more,
     }
     return json.dumps(request).encode()
 
@@ -257,10 +264,10 @@ def _message(body: bytes) -> str:
     return answer
 
 
-def _model_names(response: Response) -> list[str] | None:
-    """The models a server lists; None if it does not."""
+def _listed(response: Response, key: str) -> list[str] | None:
+    """What a server tells under `key` of each of its models; None if it does not."""
     try:
-        return [str(model["id"]) for model in json.loads(response.body)["data"]]
+        return [str(model[key]) for model in json.loads(response.body)["data"]]
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import safe_open
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from megastyle_cli.errors import MegastyleError
@@ -56,7 +58,12 @@ def read_pipeline(model: str, dtype: torch.dtype, quantize: Quantized | None = N
     }
     parts |= {name: None for name, told in index.items() if told == [None, None]}  # SD3 without T5
     try:
-        return kind.from_pretrained(folder, **parts, local_files_only=True)
+        alone = _tokenizers_alone(folder, index)
+        parts |= dict.fromkeys(alone)  # given later: diffusers would look for the processor's class
+        pipeline = kind.from_pretrained(folder, **parts, local_files_only=True)
+        for name, tokenizer in alone.items():
+            setattr(pipeline, name, tokenizer)
+        return pipeline
     except (OSError, ValueError, TypeError) as fault:  # the tokenizers, the scheduler's settings
         raise MegastyleError(
             f"{folder} cannot be read: {short_reason(fault)}", hint="fetch the model again"
@@ -194,6 +201,22 @@ def _kind(folder: Path, index: dict[str, Any]) -> Any:
             hint="give a text-to-image model: Qwen-Image, FLUX.1, FLUX.2, SD3, SDXL or its like",
         )
     return kind
+
+
+def _tokenizers_alone(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
+    """The tokenizers of processors (FLUX.2's Pixtral), whose part for pictures needs torchvision.
+
+    Words are all that is read here. Where torchvision is installed, processors stay as they are.
+    """
+    if find_spec("torchvision") is not None:
+        return {}
+    load: Any = AutoTokenizer.from_pretrained
+    return {
+        name: load(folder / name, local_files_only=True)
+        for name, told in index.items()
+        if name.startswith("tokenizer") and isinstance(told, list)
+        if str(told[-1]).endswith("Processor")
+    }
 
 
 def _parts(index: dict[str, Any]) -> dict[str, Any]:

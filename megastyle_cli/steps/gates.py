@@ -1,7 +1,8 @@
 """Pictures that are not worth keeping: blank, unsafe, off their style, or painted before.
 
-Each gate looks at one picture and at nothing that depends on its batch: what it says is the same
-in any order, but for doubles, of which the first in the output's order stays.
+Each gate looks at one picture, or at all of one style, and at nothing that depends on its batch:
+what it says is the same in any order, but for doubles, of which the first in the output's order
+stays.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from megastyle_cli.models.backend import Classifier, PictureRequest, StyleEncoder
-from megastyle_cli.record import Record
+from megastyle_cli.record import COMPANY, Record
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,6 +39,7 @@ class Verdict(NamedTuple):
     score: float
 
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Gate = Callable[[Sequence[Painted]], "Sequence[Verdict | None]"]
 
 
@@ -74,13 +76,48 @@ def unsafe_gate(classifier: Classifier, most: float) -> Gate:
     return gate
 
 
+def style_of(record: Record) -> str:
+    """What a record's style is known by: its id, else its words, its picture; else itself alone."""
+    keys = ("style_id", "style", "style_file_name", "id")
+    return next(str(told) for key in keys if (told := record.get(key)) not in (None, ""))
+
+
+def consistency_gate(encoder: StyleEncoder, least: float, side_px: int | None) -> Gate:
+    """Turns away pictures whose mean cosine with the others of their style is below `least`.
+
+    The others are all of the style that are seen at once and passed the gates before: the caller
+    shows each style whole. A picture without others stays. Compared at a longer side of `side_px`.
+    The mean of cosines does not drift with the number of others.
+    """
+
+    def gate(painted: Sequence[Painted]) -> list[Verdict | None]:
+        looks = encoder.embed([_shrunk(one.picture, side_px) for one in painted])  # (n, d)
+        members: dict[str, list[int]] = {}
+        for row, one in enumerate(painted):
+            members.setdefault(style_of(one.record), []).append(row)
+        verdicts: list[Verdict | None] = [None] * len(painted)
+        for rows in members.values():
+            for row, score in zip(rows, _mean_with_others(looks[rows]), strict=True):
+                if len(rows) > 1 and score < least:
+                    verdicts[row] = Verdict("style", round(score, 4))
+        return verdicts
+
+    return gate
+
+
+def _mean_with_others(looks: Array) -> list[float]:
+    """The mean cosine of each unit row (n, d) with the n - 1 others; 0 if it is alone."""
+    among = looks.astype(np.float64) @ looks.astype(np.float64).T  # (n, n)
+    np.fill_diagonal(among, 0.0)
+    means: list[float] = (among.sum(axis=1) / max(1, len(looks) - 1)).tolist()
+    return means
+
+
 def style_gate(encoder: StyleEncoder, least: float, side_px: int | None) -> Gate:
     """Turns away pictures whose cosine with their style's reference picture is below `least`.
 
-    Pictures are compared at a longer side of `side_px`, or as they are without it.
-
-    The reference is the one picture of the style that every batch, shard and order has at hand;
-    the cosine is what eval calls style_score.
+    Pictures are compared at a longer side of `side_px`, or as they are without it; the cosine is
+    what eval calls style_score.
     """
     references: dict[str, Any] = {}
 
@@ -118,7 +155,7 @@ class Doubles:
 
     def __call__(self, painted: Sequence[Painted]) -> list[Verdict | None]:
         """A verdict on each, in order; of two that are alike the first stays."""
-        return [self._judged(one) for one in painted]
+        return [None if COMPANY in one.record else self._judged(one) for one in painted]
 
     def _judged(self, one: Painted) -> Verdict | None:
         bits = difference_hash(one.picture)

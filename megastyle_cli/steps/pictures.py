@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Read = Callable[[Sequence[str]], "list[Image | BadRecord]"]
 
+WHY = {"file_name": ": it brings no picture"}  # in parquet a column, in a tar a member
+
 
 def pictures_of(records: Sequence[Record], key: str, read: Read) -> list[Image | BadRecord]:
     """The picture each record names under `key`, in order; BadRecord where none can be opened."""
@@ -21,6 +23,6 @@ def pictures_of(records: Sequence[Record], key: str, read: Read) -> list[Image |
     return [
         next(opened)
         if isinstance(name, str)
-        else BadRecord("missing_key", f"record {record['id']} has no {key}")
+        else BadRecord("missing_key", f"record {record['id']} has no {key}{WHY.get(key, '')}")
         for name, record in zip(names, records, strict=True)
     ]

@@ -33,6 +33,7 @@ from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
 from megastyle_cli.stream.sink import Sink, growing_sink, whole_sink
 from megastyle_cli.stream.source import count_records, read_records, with_id
 from megastyle_cli.stream.spool import Spool
+from megastyle_cli.stream.together import Key
 
 if TYPE_CHECKING:
     from megastyle_cli.buffer import Buffer
@@ -66,6 +67,7 @@ class Flow:
     dry_run: bool = False
     quiet: bool = False
     layout: Layout | None = None  # of an image maker's pictures
+    together: Key | None = None  # neighbours of one key are judged by each other
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def run_job(
             lanes=flow.lanes,
             may_fail=may_fail,
             rejects=rejects,
+            together=flow.together,
         )
     return _concluded(flow, tally, sink, code)
 
@@ -386,7 +389,7 @@ def _tell_plan(run: Run, flow: Flow, where: Places, shard: Shard, tally: Tally) 
     left = done_ids(standing[0]) if standing and flow.resume else Counter[str]()
     for result in _records(flow):
         tally.add(result)
-        if shard.count > 1 and not any(owned([result], shard)):
+        if shard.count > 1 and not any(owned([result], shard, flow.together)):
             continue
         ours += 1
         if not isinstance(result, Failure) and left[result["id"]] > 0:

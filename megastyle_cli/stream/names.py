@@ -39,6 +39,13 @@ def as_read(record: Record) -> Record:
     }
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name, as a folder's listing tells it, means something outside of the folder."""
+    if "://" in name or not (".." in name or name.startswith("/")):
+        return False
+    return Path(name).is_absolute() or Path(os.path.normpath(name)).parts[0] == ".."
+
+
 def from_folder(base: str) -> Callable[[str], str]:
     """How a name relative to `base` is called from the working directory."""
     # ".." leaves the folder a link points to, not the folder that holds the link

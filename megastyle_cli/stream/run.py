@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ from megastyle_cli.stream.progress import Progress, Tally
 from megastyle_cli.stream.rejects import RejectsFile
 from megastyle_cli.stream.shard import Shard
 from megastyle_cli.stream.sink import Sink
+from megastyle_cli.stream.together import Key, batches_together, group_key, groups, is_company
 
 log = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -24,6 +26,7 @@ ROUNDS = 8  # batches a lane may be ahead of the oldest that is not done: result
 
 
 Batch = list[Record | Failure]
+Try = Callable[[list[Record]], list[Record | Failure]]  # a step whose faults are failures
 
 
 @dataclass
@@ -56,21 +59,29 @@ def run_map(
     lanes: int = 1,
     may_fail: Callable[[int, int], bool],
     rejects: RejectsFile | None = None,
+    together: Key | None = None,
 ) -> int:
     """Puts every record that is ours and not done through `step` and gives the exit code.
 
     `step` yields one result a record, in order; with several `lanes` it is called from so many
     threads at the same time. `may_fail(failed, read)` says whether that many failures are
-    tolerated. What the step marked as rejected goes to `rejects` and counts as done. The output
-    keeps its .partial name unless every record was tried.
+    tolerated. What the step marked as rejected goes to `rejects` and counts as done. Neighbours
+    for which `together` gives one key come to the step at once (together.py). The output keeps its
+    .partial name unless every record was tried.
     """
     done = sink.done + rejects.done if rejects else sink.done
-    ours = batches(_ours(found, shard, done, tally), batch_size)
+    if together is None:
+        ours = batches(_ours(found, shard, done, tally), batch_size)
+    else:
+        ours = batches_together(found, together, shard, done, tally, batch_size)
+    tried: Try = partial(_tried, step=step, together=together)
     with stop_signals() as stop:
-        stepped = _in_turn(ours, step, stop) if lanes == 1 else _in_lanes(ours, step, stop, lanes)
+        stepped = _in_turn(ours, tried, stop) if lanes == 1 else _in_lanes(ours, tried, stop, lanes)
         for batch, results in stepped:
-            for tried, result in zip(batch, results, strict=True):
-                sink.errors.tried(tried)
+            for given, result in zip(batch, results, strict=True):
+                if is_company(given):
+                    continue
+                sink.errors.tried(given)
                 reason = rejects.reason(result) if rejects else None
                 if rejects and reason and not isinstance(result, Failure):
                     rejects.write(result)
@@ -93,12 +104,12 @@ def run_map(
 Stepped = Iterator[tuple[Batch, Iterable[Record | Failure]]]
 
 
-def _in_turn(ours: Iterator[Batch], step: Step, stop: Stop) -> Stepped:
+def _in_turn(ours: Iterator[Batch], tried: Try, stop: Stop) -> Stepped:
     while batch := stop.waiting_for(ours):
-        yield batch, _results(batch, step)
+        yield batch, _results(batch, tried)
 
 
-def _in_lanes(ours: Iterator[Batch], step: Step, stop: Stop, lanes: int) -> Stepped:
+def _in_lanes(ours: Iterator[Batch], tried: Try, stop: Stop, lanes: int) -> Stepped:
     """Each batch with its results, in order, while later ones are worked on.
 
     So no lane waits for the others at a batch's end. A slow batch holds back at most ROUNDS for
@@ -108,7 +119,7 @@ def _in_lanes(ours: Iterator[Batch], step: Step, stop: Stop, lanes: int) -> Step
     with ThreadPoolExecutor(lanes) as pool:
         try:
             while batch := stop.waiting_for(ours):
-                waiting.append((batch, pool.submit(_all_results, batch, step)))
+                waiting.append((batch, pool.submit(_all_results, batch, tried)))
                 while waiting and (waiting[0][1].done() or len(waiting) >= ROUNDS * lanes):
                     first, results = waiting.popleft()
                     yield first, results.result()
@@ -123,8 +134,8 @@ def _in_lanes(ours: Iterator[Batch], step: Step, stop: Stop, lanes: int) -> Step
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _all_results(batch: Batch, step: Step) -> list[Record | Failure]:
-    return list(_results(batch, step))
+def _all_results(batch: Batch, tried: Try) -> list[Record | Failure]:
+    return list(_results(batch, tried))
 
 
 class _Stopped(BaseException):
@@ -181,9 +192,12 @@ def tolerance(text: str) -> Callable[[int, int], bool]:
     return lambda failed, read: failed <= allowed
 
 
-def owned(found: Iterable[Record | Failure], shard: Shard) -> Iterator[Record | Failure]:
+def owned(
+    found: Iterable[Record | Failure], shard: Shard, together: Key | None = None
+) -> Iterator[Record | Failure]:
     """What belongs to `shard`; a failure without an id goes by its name or line."""
-    return (result for result in found if shard.count == 1 or shard.owns(key_of(result)))
+    of = key_of if together is None else partial(group_key, key=together)
+    return (result for result in found if shard.count == 1 or shard.owns(of(result)))
 
 
 def _ours(
@@ -199,14 +213,16 @@ def _ours(
         yield result
 
 
-def _results(batch: Batch, step: Step) -> Iterator[Record | Failure]:
+def _results(batch: Batch, tried: Try) -> Iterator[Record | Failure]:
     """One result for each of `batch`, in order: its own if it failed before, else the step's."""
-    stepped = iter(_tried([found for found in batch if not isinstance(found, Failure)], step))
+    stepped = iter(tried([found for found in batch if not isinstance(found, Failure)]))
     for found in batch:
         yield found if isinstance(found, Failure) else next(stepped)
 
 
-def _tried(records: list[Record], step: Step) -> list[Record | Failure]:
+def _tried(
+    records: list[Record], step: Step, together: Key | None = None
+) -> list[Record | Failure]:
     try:
         results = list(step(records))
     except (MegastyleError, OSError):
@@ -214,9 +230,25 @@ def _tried(records: list[Record], step: Step) -> list[Record | Failure]:
     except Exception:
         # One poisoned record must not cost its batch.
         log.debug("a batch of %d failed, trying one by one", len(records), exc_info=True)
-        return [_tried_alone(record, step) for record in records]
+        if together is None:
+            return [_tried_alone(record, step) for record in records]
+        # each group whole: alone, a record would be judged by nobody
+        alone = [list(group) for _, group in groups(records, together)]
+        return [result for group in alone for result in _tried_as_one(group, step)]
     assert len(results) == len(records), "a step gives one result a record"
     return results
+
+
+def _tried_as_one(group: Batch, step: Step) -> list[Record | Failure]:
+    """The results of a group, or of each of its records that it failed."""
+    records = [record for record in group if not isinstance(record, Failure)]
+    try:
+        return list(step(records))
+    except (MegastyleError, OSError):
+        raise
+    except Exception as error:
+        log.debug("a group of %d failed", len(records), exc_info=True)
+        return [_failed(record, error) for record in records]
 
 
 def _tried_alone(record: Record, step: Step) -> Record | Failure:
@@ -225,12 +257,16 @@ def _tried_alone(record: Record, step: Step) -> Record | Failure:
         return result
     except (MegastyleError, OSError):
         raise
-    except BadRecord as bad:
-        return Failure(record, bad.kind, bad.message)
     except Exception as error:
         log.debug("%s failed alone", record.get("id"), exc_info=True)
-        # torch's out-of-memory errors are known by name: this layer does not import torch.
-        is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-        kind = "out_of_memory" if is_memory else "model_error"
-        name = record.get("file_name", record.get("id"))
-        return Failure(record, kind, f"{name}: {error or type(error).__name__}")
+        return _failed(record, error)
+
+
+def _failed(record: Record, error: Exception) -> Failure:
+    if isinstance(error, BadRecord):
+        return Failure(record, error.kind, error.message)
+    # torch's out-of-memory errors are known by name: this layer does not import torch.
+    is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    kind = "out_of_memory" if is_memory else "model_error"
+    name = record.get("file_name", record.get("id"))
+    return Failure(record, kind, f"{name}: {error or type(error).__name__}")

@@ -2,6 +2,10 @@
 
 A record leaves here with an `id`, without `_error`, and with picture names that open from the
 working directory (the sink turns them to its own directory).
+
+A JSON lines file or table that a person names may name pictures anywhere. What comes along with a
+folder, in a tar or in parquet may be a stranger's: its names stay inside the folder, or the record
+fails, unless a note of ours (run.json) says that it is an output of these commands.
 """
 
 import logging
@@ -12,10 +16,17 @@ from itertools import islice
 from pathlib import Path
 
 from megastyle_cli.errors import BadRecord, MegastyleError
-from megastyle_cli.record import Failure, Record, bytes_id, rename_pictures, text_id
+from megastyle_cli.record import (
+    PICTURE_KEYS,
+    Failure,
+    Record,
+    bytes_id,
+    rename_pictures,
+    text_id,
+)
 from megastyle_cli.stream.containers import picture_bytes, place_inside
 from megastyle_cli.stream.jsonl import is_jsonl, read_file, read_lines
-from megastyle_cli.stream.names import LISTING, PICTURE_SUFFIXES, as_read, from_folder
+from megastyle_cli.stream.names import LISTING, PICTURE_SUFFIXES, as_read, from_folder, leads_out
 from megastyle_cli.stream.shard import PART
 from megastyle_cli.stream.table import is_table, read_table
 
@@ -162,16 +173,16 @@ def _shard(path: Path) -> Iterable[Record | Failure]:
     if path.suffix.lower() == ".tar":
         from megastyle_cli.stream.tar import read_tar
 
-        return _rebased(read_tar(path), str(path.parent))
+        return _inside(read_tar(path), path)
     from megastyle_cli.stream.parquet import read_parquet
 
-    return _rebased(read_parquet(path), str(path.parent))
+    return _inside(read_parquet(path), path)
 
 
 def _directory(folder: Path) -> Iterable[Record | Failure]:
     listing = folder / LISTING
     if listing.exists():
-        return _rebased(read_file(listing), str(folder))
+        return _inside(read_file(listing), listing)
     unfinished = sorted(path.name for path in folder.glob("*.jsonl.partial"))
     unfinished = [name for name in unfinished if name.startswith("metadata.") or PART.match(name)]
     if unfinished:
@@ -186,7 +197,7 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
     pictures, shards = _found_below(folder)
     table = folder / TABLE
     if pictures and not shards and table.exists():  # an ImageFolder's other listing
-        return _rebased(read_table(table), str(folder))
+        return _inside(read_table(table), table)
     if not pictures and not shards:
         raise MegastyleError(
             f"{folder} holds no pictures, no metadata.jsonl, no parts, no parquet files or tars",
@@ -234,7 +245,7 @@ def _part(path: Path) -> Iterable[Record | Failure]:
         raise MegastyleError(
             f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
         )
-    return _directory(path) if path.is_dir() else _rebased(read_file(path), str(path.parent))
+    return _directory(path) if path.is_dir() else _inside(read_file(path), path)
 
 
 def _found_below(folder: Path) -> tuple[list[str], list[Path]]:
@@ -267,6 +278,26 @@ def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]
     else:
         names = b"".join(stream).split(b"\0")
     return ({"file_name": os.fsdecode(name)} for name in names if name)
+
+
+def _inside(found: Iterable[Record | Failure], listing: Path) -> Iterator[Record | Failure]:
+    """`_rebased` to the folder of `listing`; a record fails that names a picture outside of it."""
+    notes = ("run.json", f"{listing.name.partition('.')[0]}.run.json")
+    if not any((listing.parent / note).is_file() for note in notes):
+        found = (_kept_inside(told, listing) for told in found)
+    return _rebased(found, str(listing.parent))
+
+
+def _kept_inside(told: Record | Failure, listing: Path) -> Record | Failure:
+    if isinstance(told, Failure):
+        return told
+    record = as_read(told)
+    for key in PICTURE_KEYS:
+        name = record.get(key)
+        if isinstance(name, str) and leads_out(name):
+            why = f"{listing}: {key} {name!r} leads out of the folder, which only a listing may do"
+            return Failure(record, "bad_image", f"{why} that is named itself, or was made by us")
+    return told
 
 
 def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:

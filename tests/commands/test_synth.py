@@ -171,9 +171,87 @@ def test_a_resumed_run_knows_what_was_painted_before_and_is_not_its_own_double(
     assert [r["id"] for r in lines(tmp_path / "out" / "rejects.jsonl")] == ["again", "blank"]
 
 
+@pytest.fixture(scope="module")
+def styles(made):
+    """Three styles of four pictures, each with a drawing among noise; a style of one picture."""
+    asked = []
+    for style in range(3):
+        for n in range(4):
+            name = f"{style}{n}.png"
+            is_drawn = n == style
+            noise = Image.effect_noise((96, 96), 60 + 9 * style + 2 * n).convert("RGB")
+            (draw(style, 96, 96) if is_drawn else noise).save(made / name)
+            asked.append({"id": f"s{style}_c{n}", "style_id": str(style), "content": name})
+    asked.append({"id": "s9_c0", "style_id": "9", "content": "30.png"})
+    draw(7, 96, 96).save(made / "30.png")
+    asked = [
+        {**one, "content_file_name": one["content"], "style_file_name": "2.png"} for one in asked
+    ]
+    return jsonl(made / "styles.jsonl", asked)
+
+
+UNLIKE = ["s0_c0", "s1_c1", "s2_c2"]
+# the builtin encoder has noise and noise at 0.98, noise and drawings at 0.3
+BY_OTHERS = ("--size", 64, "--strength", 0, "--min-style-score", 0.6)
+
+
+def test_what_is_unlike_the_others_of_its_style_is_turned_away(megastyle, styles, tmp_path):
+    ended = megastyle("synth", styles, *BY_OTHERS, "-o", tmp_path / "out")
+
+    assert ended.returncode == 0 and "3 rejected (3 style)" in ended.stderr.decode()
+    rejected = lines(tmp_path / "out" / "rejects.jsonl")
+    assert [record["id"] for record in rejected] == UNLIKE
+    assert all(record["_megastyle"]["synth"]["score"] < 0.5 for record in rejected)
+    assert len(lines(tmp_path / "out" / "metadata.jsonl")) == 10
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_neither_batches_nor_shards_have_a_say_in_what_is_unlike_its_style(
+    megastyle, styles, tmp_path, shards
+):
+    megastyle("synth", styles, *BY_OTHERS, "-o", tmp_path / "whole")
+    for n in range(shards):
+        flags = ("--batch-size", 1, *(("--shard", f"{n}/{shards}") if shards > 1 else ()))
+        ended = megastyle("synth", styles, *BY_OTHERS, *flags, "-o", tmp_path / "parts")
+        assert ended.returncode == 0, ended.stderr
+
+    for name in ("metadata.jsonl", "rejects.jsonl"):
+        found = [one for path in (tmp_path / "parts").rglob(name) for one in lines(path)]
+        assert by_id(map(told, found)) == by_id(map(told, lines(tmp_path / "whole" / name)))
+    assert {path.name for path in (tmp_path / "parts").rglob("*.png")} == {
+        path.name for path in (tmp_path / "whole").rglob("*.png")
+    }
+
+
+def told(record):
+    """A record without the names that depend on where it lies."""
+    return {key: value for key, value in record.items() if not str(value).startswith("..")}
+
+
+@pytest.mark.parametrize("written", [1, 2, 5, 7])
+def test_a_style_cut_in_two_by_a_kill_is_judged_as_if_it_were_whole(
+    megastyle, styles, tmp_path, written
+):
+    asked = ("synth", styles, *BY_OTHERS, "--reject-duplicates")
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    for folder in (whole, out):
+        assert megastyle(*asked, "-o", folder).returncode == 0
+    # as a kill leaves it, some lines of the listing written and none of the rejects
+    kept = (out / "metadata.jsonl").read_bytes().splitlines(keepends=True)[:written]
+    (out / "metadata.jsonl.partial").write_bytes(b"".join(kept))
+    (out / "metadata.jsonl").unlink()
+    (out / "rejects.jsonl").unlink()
+
+    ended = megastyle(*asked, "-o", out, "--resume")
+
+    assert ended.returncode == 0, ended.stderr
+    assert tree(out) == tree(whole)
+
+
 def test_a_style_score_turns_away_what_is_unlike_its_reference(megastyle, made, tmp_path):
     rejects = tmp_path / "unlike.jsonl"
-    asked = (made / "shown.jsonl", "--size", 64, "--min-style-score", 0.999)
+    flags = ("--min-style-score", 0.999, "--style-against", "reference")
+    asked = (made / "shown.jsonl", "--size", 64, *flags)
 
     ended = megastyle("synth", *asked, "--rejects", rejects, "-o", tmp_path / "out")
 
@@ -183,7 +261,8 @@ def test_a_style_score_turns_away_what_is_unlike_its_reference(megastyle, made, 
 
 
 def test_a_style_score_needs_a_reference(megastyle, made, tmp_path):
-    asked = (made / "pairs.jsonl", "--limit", 1, "--min-style-score", 0)
+    flags = ("--min-style-score", 0, "--style-against", "reference")
+    asked = (made / "pairs.jsonl", "--limit", 1, *flags)
 
     ended = megastyle("synth", *asked, "-o", tmp_path / "out")
 
@@ -241,6 +320,7 @@ def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
         (("--rejects", "r.jsonl"), "--rejects without a gate"),
         (("--reject-blank", "--rejects", "r.jsonl", "--shard", "0/2"), "shards cannot share"),
         (("--style-model", "tower"), "--style-model is for --min-style-score"),
+        (("--style-against", "reference"), "--style-against is for --min-style-score"),
         (("--nsfw", "./nothing", "--model", "tiny"), "there is no classifier ./nothing"),
     ],
 )

@@ -52,6 +52,22 @@ def test_a_request_is_a_greedy_chat_completion_with_the_picture_between_the_word
     assert "Authorization" not in asked.headers
 
 
+@pytest.mark.parametrize(
+    ("owned_by", "told"),
+    [
+        ("vllm", {"enable_thinking": False}),
+        ("sglang", {"enable_thinking": False}),
+        ("system", None),  # hosted ones refuse what they do not know
+        (None, None),
+    ],
+)
+def test_a_model_is_told_not_to_think_where_the_server_would_understand(owned_by, told):
+    with serving(owned_by=owned_by) as server:
+        assert ask_one(server) == CONTENT
+
+    assert server.asked[0].body.get("chat_template_kwargs") == told
+
+
 def test_the_key_comes_from_the_environment_without_its_line_end(monkeypatch):
     monkeypatch.setenv(KEY, "secret\n")
     with serving() as server:

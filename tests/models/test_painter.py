@@ -9,13 +9,20 @@ import torch
 from diffusers import DiffusionPipeline, QwenImagePipeline
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.backend import PictureRequest, load
 from megastyle_cli.models.diffusion_folder import denoiser_of
 from megastyle_cli.models.painter import prompt_of
 from tests.tiny_flux import save_tiny_flux
-from tests.tiny_pipelines import save_tiny_klein, save_tiny_qwen, save_tiny_sd3, save_tiny_sdxl
+from tests.tiny_pipelines import (
+    save_tiny_flux2,
+    save_tiny_klein,
+    save_tiny_qwen,
+    save_tiny_sd3,
+    save_tiny_sdxl,
+)
 
 # SDXL's scheduler meets a deprecation of numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -23,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 MAKERS = {
     "qwen": save_tiny_qwen,
     "flux": save_tiny_flux,
+    "flux2": save_tiny_flux2,
     "klein": save_tiny_klein,
     "sd3": save_tiny_sd3,
     "sdxl": save_tiny_sdxl,
@@ -108,6 +116,8 @@ def test_content_style_and_seed_change_the_picture(painters, name, other):
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_picture_is_that_of_the_bare_pipeline(folders, painters, name):
     stock = DiffusionPipeline.from_pretrained(folders[name], **PARTS.get(name, {}))
+    if name == "flux2":
+        stock.tokenizer = AutoTokenizer.from_pretrained(folders[name] / "tokenizer")
     stock.set_progress_bar_config(disable=True)
     how = {"negative_prompt": " ", "true_cfg_scale": 4.0} if name == "qwen" else {}
 
@@ -124,7 +134,10 @@ def test_the_picture_is_that_of_the_bare_pipeline(folders, painters, name):
     assert abs(ours - array(theirs)).max() <= 1
 
 
-PARTS = {"sd3": {"text_encoder_3": None, "tokenizer_3": None}}
+PARTS = {
+    "sd3": {"text_encoder_3": None, "tokenizer_3": None},
+    "flux2": {"tokenizer": None},  # a processor cannot be made without torchvision
+}
 
 
 @pytest.mark.parametrize("name", MAKERS)

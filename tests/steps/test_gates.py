@@ -14,6 +14,7 @@ from megastyle_cli.steps.gates import (
     Painted,
     Verdict,
     blank_gate,
+    consistency_gate,
     contrast,
     difference_hash,
     judged,
@@ -131,6 +132,33 @@ def test_a_style_score_is_the_cosine_with_the_reference_alone():
     assert together == alone[::-1]
     assert [verdict is not None for verdict in together] == [score < least for score in scores]
     assert together[int(scores.argmin())] == Verdict("style", round(float(scores.min()), 4))
+
+
+def test_a_consistent_picture_is_like_the_others_of_its_style_on_average():
+    encoder = Mean()
+    shown = [
+        Painted({"id": str(row), "style_id": str(row % 3)}, PictureRequest(), draw(row))
+        for row in range(14)
+    ]
+    looks = encoder.embed([one.picture for one in shown])
+    means = [
+        np.mean([looks[row] @ looks[other] for other in range(row % 3, 14, 3) if other != row])
+        for row in range(14)
+    ]
+    least = float(np.median(means))
+
+    verdicts = consistency_gate(encoder, least, None)(shown)
+
+    assert [verdict is not None for verdict in verdicts] == [mean < least for mean in means]
+    worst = int(np.argmin(means))
+    assert verdicts[worst] == Verdict("style", round(float(means[worst]), 4))
+
+
+def test_a_picture_without_others_of_its_style_stays():
+    assert consistency_gate(Mean(), 1.0, None)([painted(draw(1)), painted(draw(2), "b")]) == [
+        None,
+        None,
+    ]
 
 
 def test_a_reference_is_embedded_once():
