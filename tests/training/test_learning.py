@@ -18,7 +18,17 @@ __all__ = ["train"]  # a fixture
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 SIDE_PX = 32
-HELD_OUT = {"akar-icons", "humbleicons", "ic", "ion", "lucide", "majesticons", "noto", "ph", "solar"}
+HELD_OUT = {
+    "akar-icons",
+    "humbleicons",
+    "ic",
+    "ion",
+    "lucide",
+    "majesticons",
+    "noto",
+    "ph",
+    "solar",
+}
 SIZE = {
     "hidden_size": 96,
     "intermediate_size": 192,
