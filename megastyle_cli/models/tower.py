@@ -228,7 +228,7 @@ def save_official(tower: SiglipVisionModel, path: Path, dtype: torch.dtype) -> N
 
 
 def save_tensors(held: dict[str, Any], path: Path) -> None:
-    """As `torch.save`, but a disk that is full is an OSError and not an error of torch's archive."""
+    """As `torch.save`, but a disk that is full is an OSError, not one of torch's archive."""
     with path.open("wb") as file:
         try:
             torch.save(held, file)

@@ -101,9 +101,10 @@ def stroke_widths(lightness: Array) -> Array:
 
 
 def slanted_stroke_widths(lightness: Array) -> Array:
-    """As `stroke_widths`, along both diagonals: what rows and columns cut slantwise, these do not."""
+    """As `stroke_widths`, along both diagonals: rows and columns cut such strokes slantwise."""
     shade = _bins(lightness / 100, RUN_SHADES)
-    return sum(_runs(_diagonals(turned), np.sqrt(2)) for turned in (shade, shade[::-1]))
+    root = 2**0.5
+    return _runs(_diagonals(shade), root) + _runs(_diagonals(shade[::-1]), root)
 
 
 def texture(lightness: Array, radius_px: int) -> Array:
@@ -139,7 +140,7 @@ def _pattern(neighbours: list[Array]) -> Array:
 
 
 def _diagonals(shade: Array) -> Array:
-    """The diagonals of (h, w) that fall to the left, as rows (h + w - 1, h); -1 where there is none."""
+    """The diagonals of (h, w) that fall to the left, as rows (h + w - 1, h); -1: no pixel."""
     height, width = shade.shape
     down = np.arange(height)[:, None]
     slanted = np.full((height, height + width - 1), -1)

@@ -75,7 +75,7 @@ class WhitenedDescriptor:
 
     @staticmethod
     def described(pictures: Sequence[Image]) -> Array:
-        """What is weighed (n, 1788): StyleDescriptor, slanted strokes, finer and coarser texture."""
+        """What is weighed (n, 1788): StyleDescriptor, slanted strokes, further texture."""
         return _embed(
             pictures,
             lambda lab: [
