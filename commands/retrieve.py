@@ -12,8 +12,8 @@ Each query gets `neighbors`: id, score (cosine in [-1, 1], or CSLS) and file_nam
 --add builds an index that stays, or adds to it what it does not hold; stop it when you like, the
 same command goes on. An index is only searched with the encoder that made it.
 
-The builtin encoder is statistics of colour, edges and texture, weighed by what tells 77 families of
-icons and themes apart; --backend statistics leaves them unweighed. Of families it never saw, 79 %
+The builtin encoder is statistics of colour, edges and texture, weighed by what tells 60 families of
+icons and themes apart; --backend statistics leaves them unweighed. Of families it never saw, 80 %
 of pictures find their own first. It tells renderings by painting too; for real paintings and
 photographs its answers have not been judged. --model takes what train-encoder makes, or the
 released encoder, instead.

@@ -8,8 +8,11 @@
 # PICTURES  a folder with metadata.jsonl: file_name, style_id, content, source, group, and "split",
 #           which says "train" or "heldout"; the latter are used to measure and for nothing else
 #
+# For a trial of minutes: FAMILIES (the first so many sets of icons, and as many typefaces),
+# RENDERINGS (of pairs), TAUGHT and STEPS (of the tower's two phases) make it small.
+#
 # What comes out, in the share of pictures whose own family is nearest (G1 mAP@1, unseen families):
-# the builtin encoder 79 %, the statistics it is fitted on 73 %, the tower 65 %. The tower is the
+# the builtin encoder 80 %, the statistics it is fitted on 73 %, the tower 65 %. The tower is the
 # stated loss of quality of an hour on two cores; megastyle ships the former.
 # Drawing and rendering take some 9 minutes, the statistics of all pictures 3, the tower 45 on one
 # quiet core; see benchmarks/RESULTS.md.
@@ -45,14 +48,16 @@ EOF
   [ -d fonts ] || { apt-get download fonts-aenigma && dpkg-deb -x fonts-aenigma_*.deb fonts; }
 )
 [ -f "$out/families/metadata.jsonl" ] || python "$here/style_families.py" "$out/families" \
-  --iconify "$out/packages/package" --fonts "$out/packages/fonts" --exclude "$excluded"
+  --iconify "$out/packages/package" --fonts "$out/packages/fonts" --exclude "$excluded" \
+  ${FAMILIES:+--most "$FAMILIES"}
 
 # Set aside to choose settings by; taken out of what is trained on below.
 aside="lets-icons nuovo tango noto noto-v1 game-icons simple-line-icons breeze whh iconamoon bloom
   material-symbols-light oi majesticons fa7-solid fa7-regular iconmind ri oxygen"
 
 python "$here/painted_photographs.py" "$here/pictures" "$out/paintings"
-megastyle synth "$out/paintings/pairs.jsonl" --size 128 -o "$out/paintings/rendered" --resume
+megastyle synth "$out/paintings/pairs.jsonl" --size 128 -o "$out/paintings/rendered" --resume \
+  ${RENDERINGS:+--limit "$RENDERINGS"}
 
 python - "$pictures" "$out" "$aside" << 'EOF'
 # Who is trained on (what was drawn, what PICTURES has besides, the renderings), what the teacher is
@@ -101,12 +106,12 @@ cat > "$out/size.json" << 'EOF'
 EOF
 [ -d "$out/run" ] || python "$here/style_distil.py" "$out/train.jsonl" -o "$out/taught" \
   --size "$out/size.json" --whiten "$out/whiten.jsonl" --choosing "$out/choosing.jsonl" \
-  --steps 800 --until 450 --seed 0
+  --steps 800 --until "${TAUGHT:-450}" --seed 0
 
 # Here the rate falls to zero. Nothing is resampled: the width of a stroke is style.
 megastyle train-encoder "$out/train.jsonl" "$out/choosing.jsonl" --init "$out/taught" \
   -o "$out/run" --split-key split --text-weight 0 --global-batch 128 --images-per-style 4 \
-  --chunk 512 --steps 520 --lr 0.0003 --crop 1 --dtype bfloat16 --seed 0 \
+  --chunk 512 --steps "${STEPS:-520}" --lr 0.0003 --crop 1 --dtype bfloat16 --seed 0 \
   --checkpoint-every 130 --validate-every 130 --resume -v
 
 python "$here/../benchmarks/style_encoder.py" "$pictures" --model "$out/run/encoder"

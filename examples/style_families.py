@@ -1,6 +1,7 @@
 """Pictures whose style is known, for training: families of icons, emoji and typefaces.
 
-  python examples/style_families.py OUT --iconify DIR [--fonts DIR] [--exclude NAMES] [--jobs N]
+  python examples/style_families.py OUT --iconify DIR [--fonts DIR] [--exclude NAMES] [--most N]
+      [--jobs N]
 
 DIR is the unpacked npm package @iconify/json (and a folder of .ttf files). A family is one set of
 icons in one of its variants (thin, bold, filled, duotone ...), or one typeface. Each family also
@@ -419,13 +420,15 @@ def main() -> None:
     parser.add_argument("--fonts", type=Path, help="folder of .ttf")
     parser.add_argument("--exclude", default="", help="sets to leave out, separated by commas")
     parser.add_argument("--treatments", type=int, default=2, help="of each family of icons")
+    parser.add_argument("--most", type=int, help="sets of icons, and typefaces, for a trial")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    icons = most_shared(list(icon_families(given.iconify, set(given.exclude.split(",")))))
+    excluded = set(given.exclude.split(","))
+    icons = most_shared(list(icon_families(given.iconify, excluded))[: given.most])
     families = [f for family in icons for f in treated(family, given.treatments)]
     if given.fonts:
-        for family in font_families(given.fonts):
+        for family in list(font_families(given.fonts))[: given.most]:
             families += list(treated(family, 0))
     with ProcessPoolExecutor(given.jobs) as pool, (given.out / "metadata.jsonl").open("w") as told:
         for records in pool.map(partial(draw, out=given.out), families, chunksize=4):

@@ -224,7 +224,18 @@ def save_folder(tower: SiglipVisionModel, folder: Path) -> None:
 
 def save_official(tower: SiglipVisionModel, path: Path, dtype: torch.dtype) -> None:
     """The official layout: a .pth of one dict, names with `vision_model.`, in `dtype`."""
-    torch.save({f"{PREFIX}{name}": w for name, w in _plain(tower, dtype).items()}, path)
+    save_tensors({f"{PREFIX}{name}": w for name, w in _plain(tower, dtype).items()}, path)
+
+
+def save_tensors(held: dict[str, Any], path: Path) -> None:
+    """As `torch.save`, but a disk that is full is an OSError, not one of torch's archive."""
+    with path.open("wb") as file:
+        try:
+            torch.save(held, file)
+        except RuntimeError as fault:
+            if isinstance(fault.__context__, OSError):
+                raise fault.__context__ from None
+            raise
 
 
 def _plain(tower: SiglipVisionModel, dtype: torch.dtype) -> Weights:

@@ -106,7 +106,8 @@ def _worst(gathered: Gathered, compared: Compared, own: Array, random: Array) ->
     worst = []
     for place, row, near in zip(order, rows, found[:, 0], strict=True):
         record = gathered.records[row]
-        words = f"cosine {own[place]:.2f} with its style"
+        named = f" ({gathered.styles[row]})" if gathered.label in record else ""
+        words = f"cosine {own[place]:.2f} with its style{named}"
         if not np.isnan(random[place]):
             words += f", {random[place]:.2f} with others"
         beside = gathered.records[near] if near >= 0 else {}

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from transformers import SiglipVisionModel
 
 from megastyle_cli.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.tower import read_weights, save_folder, save_official
+from megastyle_cli.models.tower import read_weights, save_folder, save_official, save_tensors
 from megastyle_cli.record import ERROR, Failure, Record, Run, rename_pictures
 from megastyle_cli.stream.names import to_folder
 
@@ -126,7 +126,7 @@ def save_checkpoint(
     def write(aside: Path) -> None:
         aside.mkdir()
         write_weights(aside)
-        torch.save({**state, "step": step}, aside / "training.pt")
+        save_tensors({**state, "step": step}, aside / "training.pt")
 
     made = folder / "checkpoints" / f"step-{step:08}"
     if not made.exists():  # a signal may come right after a step that was saved anyway
@@ -171,10 +171,7 @@ def write_whole(final: Path, write: Callable[[Path], None]) -> None:
                 _sync(path)
         aside.replace(final)
         _sync(final.parent)
-    except (OSError, SafetensorError, RuntimeError) as fault:
-        # torch and safetensors have errors of their own for a disk that is full
-        if isinstance(fault, RuntimeError) and "write" not in str(fault):
-            raise
+    except (OSError, SafetensorError) as fault:  # safetensors' own for a disk that is full
         _remove(aside)
         reason = getattr(fault, "strerror", None) or str(fault).partition("\n")[0]
         raise MegastyleError(

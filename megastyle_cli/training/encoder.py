@@ -9,7 +9,7 @@ from typing import Any
 from megastyle_cli.models.tower import count_tensors
 from megastyle_cli.training.checkpoint import Journal, export
 from megastyle_cli.training.data import Loader, Pictures
-from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
+from megastyle_cli.training.loop import Measured, Pace, Stop, refuse_too_many, train_steps
 from megastyle_cli.training.optimizer import learning_rate
 from megastyle_cli.training.running import Ended
 from megastyle_cli.training.sampler import GroupSampler
@@ -65,8 +65,9 @@ def train(
     try:
         if trainer.at < settings.steps:
             trainer.settle_chunk()
+        validate = partial(_validate, trainer, held_out, journal, may_fail)
         if trainer.at == 0:
-            measured = _validate(trainer, held_out, journal)
+            measured = validate()
         losses, later = train_steps(
             trainer,
             loader.batches(trainer.at, settings.steps),
@@ -76,7 +77,7 @@ def train(
                 batch=settings.batch,
                 noun="images",
                 checkpoint_every=layout.checkpoint_every,
-                chores={layout.validate_every: [partial(_validate, trainer, held_out, journal)]},
+                chores={layout.validate_every: [validate]},
             ),
             rate=partial(learning_rate, settings=settings),
             stop=stop,
@@ -117,12 +118,16 @@ def plan(trainer: Trainer, sampler: GroupSampler) -> list[str]:
     return lines
 
 
-def _validate(trainer: Trainer, held_out: HeldOut, journal: Journal) -> Measured:
+def _validate(
+    trainer: Trainer, held_out: HeldOut, journal: Journal, may_fail: Callable[[int], bool]
+) -> Measured:
     if not len(held_out.pictures):
         return {}
     vectors, rows, failures = trainer.embed(held_out.pictures)
     for failure in failures:
-        journal.fail(failure)
+        if journal.fail(failure):
+            log.warning("%s", failure.message)
+    refuse_too_many(journal, may_fail, trainer.save)
     if not rows or not trainer.accelerator.is_main_process:
         return {}
     measured = held_out.measure(vectors, rows)

@@ -173,8 +173,7 @@ def _contents_of(held_out: Pictures, shown: dict[str, str]) -> list[str] | None:
 def _refuse_too_few(num_styles: int, sampler: GroupSampler, label: str) -> None:
     if num_styles < 2:
         raise MegastyleError(
-            f"there are {num_styles} styles with two pictures or more to train on,"
-            " and it takes two",
+            f"styles with two pictures or more to train on: {num_styles}, and it takes two",
             hint=f"give more pictures, or --label KEY if {label} is not the key of the style",
         )
     if sampler.steps_per_epoch == 0:

@@ -151,7 +151,7 @@ def test_there_is_a_prototype_for_each_value_of_a_key(megastyle, built):
 def test_words_need_an_encoder_with_a_text_side(megastyle, built):
     done = megastyle("retrieve", "--text", "ink wash", "--index", "x", cwd=built)
 
-    assert refused(done, "whitened-statistics has no text side")
+    assert refused(done, "has no text side")
 
 
 def test_words_and_records_of_words_ask_the_same(megastyle, pictures, tmp_path):

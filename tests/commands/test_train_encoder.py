@@ -373,6 +373,23 @@ def test_too_many_corrupt_pictures_stop_it_with_a_checkpoint(
     assert tolerant.returncode == 0, tolerant.stderr.decode()
 
 
+def test_a_corrupt_picture_of_a_held_out_style_is_told_and_counts(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    imgs = broken(folder, tmp_path, ["1-2"])
+    records = lines(imgs / "metadata.jsonl")
+    told = [{**r, "split": "heldout" if r["style_id"] == COLOURS[1] else "train"} for r in records]
+    arguments[1] = str(jsonl(imgs / "metadata.jsonl", told))
+    arguments += ["--split-key", "split", "-o", str(tmp_path / "run"), "--steps", "2"]
+
+    stopped = train(*arguments, "--max-errors", 0)
+
+    assert stopped.returncode == 3 and b"1 records cannot be used" in stopped.stderr
+    assert b"1-2.png" in stopped.stderr
+    ended = train(*arguments, "--max-errors", 1, "--resume")
+    assert ended.returncode == 0 and b"1 unusable" in ended.stderr
+
+
 def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
     train: Callable[..., Ended], arguments: list[str], tmp_path: Path
 ) -> None:
@@ -445,9 +462,9 @@ def test_a_pickle_with_code_is_refused_and_not_run(
         (["--init", "missing/"], b"there is no model"),
         (["--global-batch", "9"], b"not a multiple"),
         (["--global-batch", "80"], b"give at most 30"),
-        (["--label", "licence"], b"0 styles"),
+        (["--label", "licence"], b"train on: 0"),
         (["--max-errors", "some"], b"--max-errors"),
-        (["--limit", "6"], b"there are 1 styles with two pictures or more"),
+        (["--limit", "6"], b"styles with two pictures or more to train on: 1"),
         (["--chunk", "0"], b"auto or a number N"),
         (["--recompute", "some"], b"auto, none, all or a number"),
         (["-o", "-"], b"-o DIR"),

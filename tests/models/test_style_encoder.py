@@ -110,6 +110,7 @@ def test_the_card_names_the_very_weights_that_are_shipped():
     digest = hashlib.sha256((folder / "style_whitening.safetensors").read_bytes()).hexdigest()
 
     assert digest in (folder / "CARD.md").read_text()
+    assert WhitenedDescriptor().name == f"whitened-statistics@{digest[:8]}"
 
 
 def test_line_width_is_recognised_in_other_shapes_without_colour():
@@ -185,6 +186,17 @@ def test_stroke_widths_count_runs_by_hand():
     assert found == {(0, 6): 16, (light, 6): 16, (light, 9): 16}
 
 
+def test_slanted_stroke_widths_count_runs_of_the_diagonals_that_end_inside():
+    lightness = np.full((16, 16), 100.0, np.float32)
+    lightness[6:9, 7:10] = 0  # its diagonals: of 3, twice 2 and twice 1 pixels, each way
+
+    widths = statistics.slanted_stroke_widths(lightness).reshape(statistics.RUN_SHADES, -1)
+
+    black = {int(3 * np.log2(n * np.sqrt(2))): count for n, count in ((1, 4), (2, 4), (3, 2))}
+    assert {i: int(c) for i, c in enumerate(widths[0]) if c} == black
+    assert widths[-1].sum() == 2 * 2 * 5  # white on both sides of the black, and no whole diagonal
+
+
 def test_colors_count_the_marked_pixels():
     lab = statistics.lab(np.asarray(draw(1)))
     marked = np.zeros(lab.shape[:2], bool)
@@ -196,7 +208,7 @@ def test_colors_count_the_marked_pixels():
 
 
 def test_all_are_found_by_name_and_bring_no_torch():
-    assert load("style_encoder", "builtin").name == "whitened-statistics"
+    assert load("style_encoder", "builtin").name.startswith("whitened-statistics@")
     assert load("style_encoder", "statistics").name == "style-statistics"
     assert load("style_encoder", "edges").name == "edge-texture"
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from megastyle_cli.models.tower import (
     read_tower,
     save_folder,
     save_official,
+    save_tensors,
 )
 from tests.conftest import draw
 
@@ -94,6 +96,11 @@ def test_the_official_layout_goes_out_and_in(tower, config, tmp_path, dtype):
     assert all(name.startswith("vision_model.") and w.dtype == dtype for name, w in held.items())
     expected = {name: w.to(dtype).float() for name, w in tower.state_dict().items()}
     assert all(torch.equal(w, expected[name]) for name, w in back.state_dict().items())
+
+
+def test_a_full_disk_is_an_error_of_the_disk():
+    with pytest.raises(OSError, match="No space left"):
+        save_tensors({"weight": torch.zeros(100_000)}, Path("/dev/full"))
 
 
 @pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])

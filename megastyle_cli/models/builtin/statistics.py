@@ -100,6 +100,13 @@ def stroke_widths(lightness: Array) -> Array:
     return _runs(shade) + _runs(shade.T)
 
 
+def slanted_stroke_widths(lightness: Array) -> Array:
+    """As `stroke_widths`, along both diagonals: rows and columns cut such strokes slantwise."""
+    shade = _bins(lightness / 100, RUN_SHADES)
+    root = 2**0.5
+    return _runs(_diagonals(shade), root) + _runs(_diagonals(shade[::-1]), root)
+
+
 def texture(lightness: Array, radius_px: int) -> Array:
     """How often each pattern of brighter and darker neighbours occurs, whichever way it turns."""
     brighter, darker = [], []
@@ -132,17 +139,30 @@ def _pattern(neighbours: list[Array]) -> Array:
     return np.where(changes <= 2, ring.sum(axis=0), 9)
 
 
-def _runs(shade: Array) -> Array:
-    """How often each shade runs for each length, in thirds of octaves, along rows of (h, w)."""
+def _diagonals(shade: Array) -> Array:
+    """The diagonals of (h, w) that fall to the left, as rows (h + w - 1, h); -1: no pixel."""
     height, width = shade.shape
+    down = np.arange(height)[:, None]
+    slanted = np.full((height, height + width - 1), -1)
+    slanted[down, down + np.arange(width)] = shade
+    return slanted.T
+
+
+def _runs(shade: Array, step_px: float = 1) -> Array:
+    """How often each shade runs for each length, in thirds of octaves, along rows of (h, w).
+
+    Below 0 is no pixel; `step_px` is how far one is from the next.
+    """
+    height, width = shade.shape
+    whole = (shade >= 0).sum(axis=1)
     rows = np.full((height, width + 1), -1)  # the last column ends every row's last run
     rows[:, :-1] = shade
     flat = rows.ravel()
     ends = np.flatnonzero(np.diff(flat, append=RUN_SHADES))
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    kept = (flat[starts] >= 0) & (lengths < width)
-    octave = np.minimum(3 * np.log2(lengths[kept]), RUN_STEPS - 1).astype(np.int64)
+    kept = (flat[starts] >= 0) & (lengths < whole[starts // (width + 1)])
+    octave = np.minimum(3 * np.log2(step_px * lengths[kept]), RUN_STEPS - 1).astype(np.int64)
     return _count(flat[starts][kept] * RUN_STEPS + octave, RUN_SHADES * RUN_STEPS)
 
 
