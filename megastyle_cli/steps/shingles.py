@@ -212,7 +212,8 @@ def _words(text: Array, kinds: Array, units: Array) -> int:
     count = at = 0
     word = _NO_WORD
     while at < len(text):
-        char, at = np.int64(text[at]), at + 1
+        char: Any = np.int64(text[at])
+        at += 1
         if char >= 0xC0:
             char, at = _beyond_ascii(text, at - 1)
         kind = kinds[char]
@@ -237,7 +238,8 @@ def _characters(text: Array, units: Array) -> int:
     """Fills `units` with the hashed characters of a text. How many they are."""
     count = at = 0
     while at < len(text):
-        char, at = np.int64(text[at]), at + 1
+        char: Any = np.int64(text[at])
+        at += 1
         if char >= 0xC0:
             char, at = _beyond_ascii(text, at - 1)
         units[count] = _mix(np.uint64(char + 1))
@@ -246,9 +248,9 @@ def _characters(text: Array, units: Array) -> int:
 
 
 @compiled
-def _beyond_ascii(text: Array, at: int) -> tuple[int, int]:
+def _beyond_ascii(text: Array, at: int) -> tuple[Any, int]:
     """The character that two to four bytes from `at` stand for, and where the next begins."""
-    first = np.int64(text[at])
+    first: Any = np.int64(text[at])
     size = 2 + (first >= 0xE0) + (first >= 0xF0)
     char = first & (0x7F >> size)
     for step in range(1, size):
