@@ -1,5 +1,6 @@
 """From vectors to records with their clusters: levels as people write them, a balanced choice."""
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.models.backend import Assigner
 from megastyle_cli.record import Failure, Record, note
 from megastyle_cli.steps.cluster import (
     Hierarchy,
@@ -20,8 +22,8 @@ from megastyle_cli.steps.cluster import (
     fit_levels,
     hierarchical_kmeans,
 )
-from megastyle_cli.steps.kmeans import Rows, Vectors, row_blocks, squared_lengths
 from megastyle_cli.steps.layout import plane
+from megastyle_cli.steps.points import Rows, Vectors, all_squared_lengths
 
 Array = npt.NDArray[Any]
 
@@ -37,7 +39,7 @@ class Grouping:
     """
 
     hierarchy: Hierarchy
-    rows: list[int]
+    rows: Sequence[int]
     unfit: list[int]
     remarks: list[str]
     xy: Array | None = None  # (n, 2), where a map was asked for
@@ -64,6 +66,7 @@ def group(
     resamplings: int = 0,
     identities: Array | None = None,
     xy: bool = False,
+    assigner: Assigner | None = None,
 ) -> Grouping:
     """Clusters `vectors` (n, d) and chooses `sample` rows evenly (None: all).
 
@@ -71,8 +74,7 @@ def group(
     `identities` (n,) number the rows' overall styles, -1 for none: what the choice covers of them
     is told, too.
     """
-    lengths = [*engine.map(squared_lengths, row_blocks(vectors.shape[0]), vectors)]
-    is_fit = np.isfinite(np.concatenate([np.zeros(0), *lengths]))
+    is_fit = np.isfinite(all_squared_lengths(vectors, engine))
     fit, n = np.flatnonzero(is_fit), int(is_fit.sum())
     wanted = parse_levels(levels, n)
     fitted = fit_levels(wanted, n) if n else wanted
@@ -83,6 +85,7 @@ def group(
         seed=seed,
         engine=engine,
         resamplings=resamplings,
+        assigner=assigner,
     )
     rng = np.random.default_rng(seed)
     distances = hierarchy.distances if members == "nearest" else None
@@ -99,7 +102,7 @@ def group(
             remarks.append(_coverage(identities[fit], rows, rng, "overall styles"))
     return Grouping(
         hierarchy=_spread(hierarchy, fit, len(is_fit)),
-        rows=fit[rows].tolist(),
+        rows=array("q", fit[rows].tobytes()),  # 8 bytes a row, where a list takes 36
         unfit=np.flatnonzero(~is_fit).tolist(),
         remarks=remarks,
         xy=_placed(plane(points, hierarchy, engine), fit, len(is_fit)) if xy else None,
@@ -146,7 +149,7 @@ class Identities:
     def __init__(self, key: str = "style_identity") -> None:
         self.key = key
         self._numbers: dict[str, int] = {}
-        self._rows: list[int] = []
+        self._rows = array("q")
 
     def seen(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records as they are, while theirs are taken down."""
@@ -159,7 +162,7 @@ class Identities:
 
     def numbers(self) -> Array:
         """(n,) int64, -1 where a record tells none."""
-        return np.array(self._rows, np.int64)
+        return np.frombuffer(self._rows, np.int64)
 
 
 def embedded(
@@ -173,7 +176,7 @@ def embedded(
 
 def rows_of(vectors: Vectors, records: Iterable[Record]) -> Vectors:
     """The vectors that the `row` of each record points at, in the order of the records."""
-    return Rows(vectors, np.array([record["row"] for record in records], np.int64))
+    return Rows(vectors, np.fromiter((record["row"] for record in records), np.int64))
 
 
 def check_row(record: Record, count: int) -> None:
