@@ -1,6 +1,4 @@
-"""Points that k-means reads: held or mapped, some rows at a time, in blocks that do not depend on who
-works on them.
-"""
+"""Points that k-means reads, held or mapped, some rows at a time: blocks that workers share."""
 
 # n points, d width, k clusters, m points of one block, c clusters of one block
 
