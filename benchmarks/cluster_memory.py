@@ -1,9 +1,10 @@
 """How much memory does `cluster` take beside its vectors, which it maps and never copies?
 
-Runs the command in a process of its own over a .npy file and as many records. Peak: VmHWM, all pages
-the process had at once, mapped vectors, interpreter and libraries included; anonymous: the most of
-RssAnon, looked up every 20 ms: what is not a mapped file, so what the command asks of a machine that
-keeps the vectors in its page cache anyway. Vectors as in benchmarks/cluster.py. Linux only.
+Runs the command in a process of its own over a .npy file and as many records. Peak: VmHWM, all
+pages the process had at once, mapped vectors, interpreter and libraries included; anonymous: the
+most of RssAnon, looked up every 20 ms: what is not a mapped file, so what the command asks of a
+machine that keeps the vectors in its page cache anyway. Vectors as in benchmarks/cluster.py. Linux
+only.
 """
 
 import argparse

@@ -32,16 +32,30 @@ PRESETS = {"paper": [50_000, 10_000, 5_000, 1_000], "plusplus": [100_000, 5_000,
 
 
 @dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How many groups a balanced sample has records of, and the entropy of their counts in bits,
+    beside a random sample of the same size."""
+
+    groups: int
+    covered: int
+    entropy: float
+    random_covered: int
+    random_entropy: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grouping:
     """The clusters of every row, finest first, and the ascending `rows` passed on.
 
-    `unfit` are the rows, of no cluster, whose vector is not finite.
+    `unfit` are the rows, of no cluster, whose vector is not finite; `coverage` is what a choice
+    covers of coarse clusters and, where records tell any, of overall styles.
     """
 
     hierarchy: Hierarchy
     rows: Sequence[int]
     unfit: list[int]
     remarks: list[str]
+    coverage: dict[str, Coverage]
     xy: Array | None = None  # (n, 2), where a map was asked for
 
     @property
@@ -95,17 +109,32 @@ def group(
     if fitted != wanted:
         remarks.append(f"{n:,} records: levels {_told(wanted)} shrunk to {_told(fitted)}")
     remarks.append(_clusters_told(hierarchy))
-    coarsest = hierarchy.assignments[-1]
+    coverage = {}
     if len(rows) < n:
-        remarks.append(_coverage(coarsest, rows, rng, "coarse clusters"))
+        coverage["coarse clusters"] = coverage_of(hierarchy.assignments[-1], rows, rng)
         if identities is not None and (identities[fit] >= 0).any():
-            remarks.append(_coverage(identities[fit], rows, rng, "overall styles"))
+            coverage["overall styles"] = coverage_of(identities[fit], rows, rng)
+    remarks += [_covered_told(found, len(rows), noun) for noun, found in coverage.items()]
     return Grouping(
         hierarchy=_spread(hierarchy, fit, len(is_fit)),
         rows=array("q", fit[rows].tobytes()),  # 8 bytes a row, where a list takes 36
         unfit=np.flatnonzero(~is_fit).tolist(),
         remarks=remarks,
+        coverage=coverage,
         xy=_placed(plane(points, hierarchy, engine), fit, len(is_fit)) if xy else None,
+    )
+
+
+def coverage_of(groups: Array, rows: Array, rng: np.random.Generator) -> Coverage:
+    """How evenly `rows` cover `groups` (n,), -1 for none, beside as many rows that `rng` draws."""
+    random_rows = rng.choice(len(groups), len(rows), replace=False)
+    ours, chance = (_counts(groups[chosen]) for chosen in (rows, random_rows))
+    return Coverage(
+        groups=len(np.unique(groups[groups >= 0])),
+        covered=int((ours > 0).sum()),
+        entropy=entropy_bits(ours),
+        random_covered=int((chance > 0).sum()),
+        random_entropy=entropy_bits(chance),
     )
 
 
@@ -221,14 +250,11 @@ def _clusters_told(hierarchy: Hierarchy) -> str:
     return f"clusters: {sizes} (finest first), mean squared distance to the centroid: {errors}"
 
 
-def _coverage(groups: Array, rows: Array, rng: np.random.Generator, noun: str) -> str:
-    """How evenly the choice covers `groups` (n,), beside a random one of the same size."""
-    random_rows = rng.choice(len(groups), len(rows), replace=False)
-    ours, chance = (_counts(groups[chosen]) for chosen in (rows, random_rows))
+def _covered_told(found: Coverage, size: int, noun: str) -> str:
     return (
-        f"balanced sample of {len(rows):,} covers {(ours > 0).sum():,} of"
-        f" {len(np.unique(groups[groups >= 0])):,} {noun}, entropy {entropy_bits(ours):.2f} bits"
-        f" (random {(chance > 0).sum():,}, {entropy_bits(chance):.2f} bits)"
+        f"balanced sample of {size:,} covers {found.covered:,} of {found.groups:,} {noun},"
+        f" entropy {found.entropy:.2f} bits (random {found.random_covered:,},"
+        f" {found.random_entropy:.2f} bits)"
     )
 
 

@@ -2,8 +2,8 @@
 
 Three things make the difference to Lloyd's iterations. A point meets few centroids
 (`kmeans_assign`). It moves by Hartigan's rule, which counts what the move does to both means:
-Lloyd's compares with a mean that holds the point itself, and in clusters of twenty points stops much
-too early. Empty clusters move to the points farthest from theirs (`kmeans_means`).
+Lloyd's compares with a mean that holds the point itself, and in clusters of twenty points stops
+much too early. Empty clusters move to the points farthest from theirs (`kmeans_means`).
 
 No bit depends on how the work is spread: blocks are cut by the labels alone. Of what is as large as
 the centroids one copy is held, beside the points, which stay where they are.

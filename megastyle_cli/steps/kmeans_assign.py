@@ -1,7 +1,7 @@
 """Which of tens of thousands of centroids is best for a point, of the few that it meets.
 
-Those of the cells of centroids that it is close to (a wide round), or those near the centroid of its
-cluster (a narrow round; the lists follow the centroids). Or, on a device that multiplies fast
+Those of the cells of centroids that it is close to (a wide round), or those near the centroid of
+its cluster (a narrow round; the lists follow the centroids). Or, on a device that multiplies fast
 enough, all of them.
 Source: ours; Wang et al. 2012 (cluster closures) for the narrow rounds.
 """
@@ -115,9 +115,9 @@ def weighed(means: Array, sizes: Array, *, is_plain: bool) -> Centroids:
 
 
 class CloseSearch:
-    """Compares a point with centroids of `cells` (cells, d) close to it, on the cores of `engine`."""
+    """Compares a point with centroids of `cells` (cells, d) close to it, on the engine's cores."""
 
-    block_rows = None
+    block_rows: int | None = None
 
     def __init__(self, cells: Array, engine: Engine) -> None:
         self.cells, self.engine = cells, engine
@@ -311,7 +311,7 @@ def _list_near(block: tuple[Array, Array], centroids: Centroids, count: int) -> 
 
 
 def _closest(scores: Array, count: int) -> Array:
-    """The columns of the `count` highest scores of each row (m, c), in no order; negates `scores`."""
+    """The columns of the `count` highest of each row of `scores` (m, c), which are negated."""
     if scores.shape[1] <= count:
         return np.tile(np.arange(scores.shape[1]), (len(scores), 1))
     closest = np.empty((len(scores), count), np.int64)

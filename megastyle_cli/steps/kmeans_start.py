@@ -28,13 +28,14 @@ def first_means(vectors: Vectors, count: int, rng: np.random.Generator) -> Array
     is_new = np.ones(len(means), bool)
     for rows in row_blocks(len(means) - 1):
         is_new[rows + 1] = (means[rows + 1] != means[rows]).any(axis=1)
-    return means if is_new.all() else means[is_new]
+    distinct: Array = means if is_new.all() else means[is_new]
+    return distinct
 
 
 def cells_of(means: Array, rng: np.random.Generator) -> Array:
     """Centroids (cells, d) of `means` (k, d), 3 sqrt(k) of them at most: Lloyd's iterations."""
     count = min(len(means), round(CELLS * len(means) ** 0.5))
-    cells = means[np.sort(rng.choice(len(means), count, replace=False))]
+    cells: Array = means[np.sort(rng.choice(len(means), count, replace=False))]
     for _ in range(CELL_ITERATIONS):
         labels = nearest_cells(means, cells)
         order = np.argsort(labels, kind="stable")
@@ -61,8 +62,9 @@ def halves(means: Array) -> Array:
 
 
 def _drawn(vectors: Vectors, count: int, rng: np.random.Generator) -> Array:
-    """`count` points (at most n). Source where they are few: k-means++ (Arthur & Vassilvitskii 2007),
-    the best of some trials each.
+    """`count` points (at most n).
+
+    Source where they are few: k-means++ (Arthur & Vassilvitskii 2007), the best of some trials.
     """
     n = vectors.shape[0]
     if count > FEW_CLUSTERS or count >= n:

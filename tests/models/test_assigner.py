@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def brute_force(points: Array, own: Array, means: Array, sizes: Array) -> tuple[Array, Array]:
-    """Hartigan's rule over all pairs in float64: the best cluster (m,), its squared distance (m,)."""
+    """Hartigan's rule in float64: the best of all clusters (m,), its squared distance (m,)."""
     apart = ((points[:, None].astype(np.float64) - means[None]) ** 2).sum(axis=2)
     costs = apart * sizes / (sizes + 1)
     costs[:, sizes == 0] = np.inf
