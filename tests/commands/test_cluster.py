@@ -2,15 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from tests.conftest import jsonl, lines
+from tests.conftest import jsonl, kill_when, lines
 from tests.test_bad_luck import ODD_TEXTS
 
 WORDS = ["teal", "ochre", "amber", "impasto", "gouache", "woodcut", "hatched", "glazed", "neon"]
@@ -119,33 +117,29 @@ def test_embeddings_that_dedup_kept_are_taken_from_the_cache(megastyle, tmp_path
     assert list((tmp_path / "kept").rglob("*.keys.npy")) == [keys], "some were made again"
 
 
-@pytest.mark.parametrize("after_s", [0.2, 0.5, 0.8, 1.2])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("out.jsonl.partial", 0), ("v.npy.partial", 1), ("out.jsonl.partial", 1), ("v.npy", 1)],
+)
 def test_killed_at_any_moment_its_files_are_whole_or_not_there_and_a_rerun_gives_the_same_bytes(
-    megastyle, tmp_path, after_s
+    megastyle, tmp_path, name, size
 ):
     source = jsonl(tmp_path / "s.jsonl", styles(3000))
     for folder in ("whole", "killed"):
         (tmp_path / folder).mkdir()
     flags = ("cluster", source, "-o", "out.jsonl", "--vectors", "v.npy", "--xy")
     megastyle(*flags, cwd=tmp_path / "whole")
-    started = subprocess.Popen(
-        [sys.executable, "-m", "megastyle_cli", *map(str, flags)],
-        stderr=subprocess.DEVNULL,
-        cwd=tmp_path / "killed",
-    )
-    time.sleep(after_s)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    kill_when(flags, tmp_path / "killed", tmp_path / "killed" / name, size)
 
-    whole = {name: (tmp_path / "whole" / name).read_bytes() for name in ("out.jsonl", "v.npy")}
-    for name, found in whole.items():
-        killed = tmp_path / "killed" / name
+    whole = {file: (tmp_path / "whole" / file).read_bytes() for file in ("out.jsonl", "v.npy")}
+    for file, found in whole.items():
+        killed = tmp_path / "killed" / file
         assert not killed.exists() or killed.read_bytes() == found
     again = megastyle(*flags, "--overwrite", cwd=tmp_path / "killed")
 
     assert again.returncode == 0, again.stderr.decode()
-    for name, found in whole.items():
-        assert (tmp_path / "killed" / name).read_bytes() == found
+    for file, found in whole.items():
+        assert (tmp_path / "killed" / file).read_bytes() == found
     assert not list((tmp_path / "killed").glob("*.partial"))
 
 

@@ -2,15 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Runner, jsonl, lines
+from tests.conftest import Runner, jsonl, kill_when, lines
 from tests.test_bad_luck import ODD_TEXTS
 
 
@@ -27,18 +25,14 @@ def contents(folder: Path, count: int) -> Path:
     )
 
 
-@pytest.mark.parametrize("after_s", [0.2, 0.5, 0.8, 1.2])
+@pytest.mark.parametrize("size", [0, 1, 5_000_000])
 def test_killed_at_any_moment_its_output_is_whole_or_not_there_and_a_rerun_gives_the_same_bytes(
-    megastyle: Runner, tmp_path: Path, after_s: float
+    megastyle: Runner, tmp_path: Path, size: int
 ) -> None:
     asked = ("pair", styles(tmp_path, 6000), "--contents", contents(tmp_path, 2000))
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
     megastyle(*asked, "-o", whole)
-    command = [sys.executable, "-m", "megastyle_cli", *map(str, asked), "-o", str(killed)]
-    started = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    time.sleep(after_s)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    kill_when((*asked, "-o", killed), tmp_path, tmp_path / "killed.jsonl.partial", size)
 
     assert not killed.exists() or killed.read_bytes() == whole.read_bytes()
     again = megastyle(*asked, "-o", killed, "--overwrite")

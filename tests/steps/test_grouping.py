@@ -9,7 +9,7 @@ from megastyle_cli.steps.grouping import Identities, coverage_of, group
 
 
 def skewed(n: int = 3000, d: int = 16, styles: int = 24, seed: int = 0):
-    """Unit vectors (n, d) about a centre for each style, and their styles (n,), few of them common."""
+    """Unit vectors (n, d) about a centre for each style, and their styles (n,), a few common."""
     rng = np.random.default_rng(seed)
     frequency = 1 / np.arange(1, styles + 1) ** 1.5
     numbers = rng.choice(styles, n, p=frequency / frequency.sum())
