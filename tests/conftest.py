@@ -78,7 +78,7 @@ def ray_cluster() -> Iterator[dict[str, str]]:
 
 
 def kill_when(command: Sequence[object], cwd: Path, path: Path, size: int) -> None:
-    """Starts `megastyle COMMAND` and kills it as soon as `path` holds `size` bytes, if it ever does.
+    """Starts `megastyle COMMAND` and kills it once `path` holds `size` bytes, if it ever does.
 
     At 0 bytes it is enough that the file exists.
     """
