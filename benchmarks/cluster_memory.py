@@ -18,8 +18,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.cluster import drawn
 from megastyle_cli.stream.vectors import WholeVectors
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.cluster import drawn  # noqa: E402
 
 EVERY_S = 0.02
 
