@@ -14,6 +14,9 @@ covers is printed beside a random sample of the same size. Levels by name: paper
 5000,1000) and plusplus (100000,5000,500); they shrink, with a notice, if there are fewer records.
 --resample flattens dense regions further, as in Vo et al.; the paper does not say how often.
 
+A GPU compares every vector with every centroid, in TF32 and then float32. Its clusters are not
+those of a CPU, which does not meet all; `_megastyle.cluster.arithmetic` names it then.
+
 Vectors stay on disk: --vectors keeps them, and --vectors-from takes them from a .npy file, of which
 each record's `row` names its row. On several machines name one that all of them see.
 """
@@ -85,6 +88,15 @@ def main(
     cache: options.Cache = None,
     backend: options.Backend = "builtin",
     model: options.Model = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="Where vectors are compared and --model runs: cpu, cuda, cuda:N; default: a GPU"
+            " to compare if there is one.",
+        ),
+    ] = None,
     sheet: options.Sheet = None,
     page: options.Page = None,
     stats: options.Stats = None,
@@ -114,6 +126,7 @@ def main(
     given = MappedVectors(vectors_from) if vectors_from else None
     sources = options.inputs_or_stdin(inputs, context)
     open_engine = options.open_engine(engine, workers, sources)
+    options.refuse_device(device, engine)
     backend = options.embedder(backend, model)
     told = {
         "on": on,
@@ -131,11 +144,14 @@ def main(
 
     def work(spool: "Spool", tally: "Tally") -> "Iterator[Record | Failure]":
         identities = Identities()
-        with WholeVectors(vectors) as whole, open_engine() as engine, ExitStack() as closing:
+        assigner = options.open_assigner(device, engine)
+        facts = {"arithmetic": assigner.name} if assigner else {}
+        tally.measured |= facts
+        with WholeVectors(vectors) as whole, open_engine() as opened, ExitStack() as closing:
             if given:
                 points: Any = rows_of(given, identities.seen(spool.read()))
             else:
-                embed = options.kept_embedder(backend, model, cache, closing)
+                embed = options.kept_embedder(backend, model, cache, closing, device)
                 texts = (record[on] for record in identities.seen(spool.read()))
                 points = whole.write(len(spool), embedded(texts, embed))
             grouping = group(
@@ -143,7 +159,8 @@ def main(
                 levels=levels,
                 sample=sample,
                 seed=seed,
-                engine=engine,
+                engine=opened,
+                assigner=assigner,
                 members=members,
                 resamplings=resample,
                 identities=identities.numbers(),
@@ -152,10 +169,13 @@ def main(
             tally.remarks += grouping.remarks
             tally.measured["clusters"] = grouping.sizes
             tally.measured["objectives"] = grouping.hierarchy.objectives
+            if grouping.coverage:
+                told_too = {noun: vars(found) for noun, found in grouping.coverage.items()}
+                tally.measured["coverage"] = told_too
             yield from map(unfit, spool.read(grouping.unfit))
             for row, record in zip(grouping.rows, spool.read(grouping.rows), strict=True):
                 where = {"row": row} if vectors else {}
-                yield labelled(record, grouping, row, where, run=run.key)
+                yield labelled(record, grouping, row, where, run=run.key, **facts)
             whole.commit()
 
     flow = Flow(

@@ -38,12 +38,12 @@ _megastyle() {
             esac
             ;;
         cluster)
-            flags="--on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --cache --backend --model --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --cache --backend --model --device --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --members) words="random nearest" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
                 -o|--output|--errors|--cache|--sheet|--page|--stats) flags="" ;;
-                --on|--levels|--sample|--resample|--vectors|--vectors-from|--max-errors|--limit|--seed|--workers|--backend|--model) flags="" files=no ;;
+                --on|--levels|--sample|--resample|--vectors|--vectors-from|--max-errors|--limit|--seed|--workers|--backend|--model|--device) flags="" files=no ;;
             esac
             ;;
         pair)

@@ -100,6 +100,7 @@ complete -c megastyle -n '__megastyle_command_is cluster' -l workers -x -d 'Core
 complete -c megastyle -n '__megastyle_command_is cluster' -l cache -r -F -d 'Keep text embeddings here; dedup and cluster share them.'
 complete -c megastyle -n '__megastyle_command_is cluster' -l backend -x -d 'Which implementation, or package.module:Class.'
 complete -c megastyle -n '__megastyle_command_is cluster' -l model -x -d 'By name or folder: sentence-transformers for texts, SigLIP\'s tower for pictures, Qwen-Image or FLUX to paint, Qwen3-VL and its like to caption.'
+complete -c megastyle -n '__megastyle_command_is cluster' -l device -x -d 'Where vectors are compared and --model runs: cpu, cuda, cuda:N; default: a GPU to compare if there is one.'
 complete -c megastyle -n '__megastyle_command_is cluster' -l sheet -r -F -d 'Draw a labelled contact sheet.'
 complete -c megastyle -n '__megastyle_command_is cluster' -l page -r -F -d 'Write a one-file page to look through, offline.'
 complete -c megastyle -n '__megastyle_command_is cluster' -l stats -r -F -d 'Write counts, seconds and error kinds as JSON.'

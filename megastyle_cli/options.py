@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from megastyle_cli.engines import engine as engines
+    from megastyle_cli.models.backend import Assigner
     from megastyle_cli.stream.embeddings import Embed
 
 Inputs = Annotated[
@@ -397,20 +398,54 @@ def decoded_px(model: str | None, builtin_px: int) -> int | None:
     return None if model else builtin_px
 
 
-def load_embedder(backend: str, model: str | None) -> Any:
-    """The text embedder, with its model if one is named."""
+def load_embedder(backend: str, model: str | None, device: str | None = None) -> Any:
+    """The text embedder, with its model if one is named, on the device if it runs on any."""
     from megastyle_cli.models.backend import load
 
-    return load("text_embedder", backend, **({"model": model} if model else {}))
+    how = {"model": model, "device": device if backend == "sentence-transformers" else None}
+    return load("text_embedder", backend, **{key: name for key, name in how.items() if name})
+
+
+def open_assigner(device: str | None, engine: str) -> "Assigner | None":
+    """What compares points with centroids on the device of that name; None: the engine's cores do.
+
+    Without a name a GPU does if there is one. Raises MegastyleError if the device is not there.
+    """
+    from importlib.util import find_spec
+
+    from megastyle_cli.models.backend import load
+
+    if device is None:
+        # the device file, since asking torch takes seconds where there is no GPU
+        has_gpu = any(Path("/dev").glob("nvidia[0-9]*")) and find_spec("torch") is not None
+        if engine != "local" or not has_gpu:
+            return None
+    elif device == "cpu":
+        return None
+    assigner: Assigner = load("assigner", "torch", device=device)
+    return None if assigner.name.startswith("cpu ") else assigner
+
+
+def refuse_device(device: str | None, engine: str) -> None:
+    """Raises MegastyleError if the engine's nodes would not work on the device of that name."""
+    if device not in (None, "cpu") and engine != "local":
+        raise MegastyleError(
+            f"--engine {engine} works on the cores of its nodes, not on --device {device}",
+            hint="leave one of them out",
+        )
 
 
 def kept_embedder(
-    backend: str, model: str | None, cache: Path | None, closing: "ExitStack"
+    backend: str,
+    model: str | None,
+    cache: Path | None,
+    closing: "ExitStack",
+    device: str | None = None,
 ) -> "Embed":
     """What embeds texts, its vectors kept in `cache` if one is named until `closing` ends."""
     from megastyle_cli.stream.embeddings import kept
 
-    loaded = load_embedder(backend, model)
+    loaded = load_embedder(backend, model, device)
     return kept(loaded.embed, f"{backend} {loaded.name}", cache, closing)
 
 

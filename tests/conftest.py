@@ -77,6 +77,22 @@ def ray_cluster() -> Iterator[dict[str, str]]:
         shutil.rmtree(folder)
 
 
+def kill_when(command: Sequence[object], cwd: Path, path: Path, size: int) -> None:
+    """Starts `megastyle COMMAND` and kills it once `path` holds `size` bytes, if it ever does.
+
+    At 0 bytes it is enough that the file exists.
+    """
+    started = subprocess.Popen(
+        [sys.executable, "-m", "megastyle_cli", *map(str, command)],
+        stderr=subprocess.DEVNULL,
+        cwd=cwd,
+    )
+    while started.poll() is None and not (path.exists() and path.stat().st_size >= size):
+        time.sleep(0.002)
+    started.kill()
+    started.wait()
+
+
 def _start_ray_node(
     where: Sequence[str], env: dict[str, str], log: Path
 ) -> subprocess.Popen[bytes]:

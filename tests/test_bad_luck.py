@@ -17,6 +17,16 @@ from tests.conftest import Runner, jsonl, lines
 
 MEGASTYLE = f"'{sys.executable}' -m megastyle_cli"
 ODD_IDS = ["../../x", "a/b", "", 7, None, "\0\n\u2028", "\ud800", "L" * 5000]
+# Texts that people, scrapers and models write: none may crash a command or be changed by it.
+ODD_TEXTS = [
+    *("", " ", "\0", "\0teal\0ink", "\ud800 x", "ink \udcff", "one", "!!!", "\U0001f600\U0001f3a8"),
+    *(
+        "\u05e9\u05de\u05df \u05e2\u05dc \u05d1\u05d3",
+        "\u0645\u0627\u0626\u064a",
+        "\u202eteal\u2028ink",
+    ),
+    *("x" * 1_000_000, "teal " * 200_000, "<script>alert(1)</script>", "cafe\u0301"),
+]
 
 
 def in_shell(script: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:

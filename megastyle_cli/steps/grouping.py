@@ -1,5 +1,6 @@
 """From vectors to records with their clusters: levels as people write them, a balanced choice."""
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.models.backend import Assigner
 from megastyle_cli.record import Failure, Record, note
 from megastyle_cli.steps.cluster import (
     Hierarchy,
@@ -20,8 +22,8 @@ from megastyle_cli.steps.cluster import (
     fit_levels,
     hierarchical_kmeans,
 )
-from megastyle_cli.steps.kmeans import Rows, Vectors, row_blocks, squared_lengths
 from megastyle_cli.steps.layout import plane
+from megastyle_cli.steps.points import Rows, Vectors, all_squared_lengths
 
 Array = npt.NDArray[Any]
 
@@ -30,16 +32,30 @@ PRESETS = {"paper": [50_000, 10_000, 5_000, 1_000], "plusplus": [100_000, 5_000,
 
 
 @dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How many groups a balanced sample has records of, and the entropy of their counts in bits,
+    beside a random sample of the same size."""
+
+    groups: int
+    covered: int
+    entropy: float
+    random_covered: int
+    random_entropy: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grouping:
     """The clusters of every row, finest first, and the ascending `rows` passed on.
 
-    `unfit` are the rows, of no cluster, whose vector is not finite.
+    `unfit` are the rows, of no cluster, whose vector is not finite; `coverage` is what a choice
+    covers of coarse clusters and, where records tell any, of overall styles.
     """
 
     hierarchy: Hierarchy
-    rows: list[int]
+    rows: Sequence[int]
     unfit: list[int]
     remarks: list[str]
+    coverage: dict[str, Coverage]
     xy: Array | None = None  # (n, 2), where a map was asked for
 
     @property
@@ -64,6 +80,7 @@ def group(
     resamplings: int = 0,
     identities: Array | None = None,
     xy: bool = False,
+    assigner: Assigner | None = None,
 ) -> Grouping:
     """Clusters `vectors` (n, d) and chooses `sample` rows evenly (None: all).
 
@@ -71,8 +88,7 @@ def group(
     `identities` (n,) number the rows' overall styles, -1 for none: what the choice covers of them
     is told, too.
     """
-    lengths = [*engine.map(squared_lengths, row_blocks(vectors.shape[0]), vectors)]
-    is_fit = np.isfinite(np.concatenate([np.zeros(0), *lengths]))
+    is_fit = np.isfinite(all_squared_lengths(vectors, engine))
     fit, n = np.flatnonzero(is_fit), int(is_fit.sum())
     wanted = parse_levels(levels, n)
     fitted = fit_levels(wanted, n) if n else wanted
@@ -83,6 +99,7 @@ def group(
         seed=seed,
         engine=engine,
         resamplings=resamplings,
+        assigner=assigner,
     )
     rng = np.random.default_rng(seed)
     distances = hierarchy.distances if members == "nearest" else None
@@ -92,17 +109,32 @@ def group(
     if fitted != wanted:
         remarks.append(f"{n:,} records: levels {_told(wanted)} shrunk to {_told(fitted)}")
     remarks.append(_clusters_told(hierarchy))
-    coarsest = hierarchy.assignments[-1]
+    coverage = {}
     if len(rows) < n:
-        remarks.append(_coverage(coarsest, rows, rng, "coarse clusters"))
+        coverage["coarse clusters"] = coverage_of(hierarchy.assignments[-1], rows, rng)
         if identities is not None and (identities[fit] >= 0).any():
-            remarks.append(_coverage(identities[fit], rows, rng, "overall styles"))
+            coverage["overall styles"] = coverage_of(identities[fit], rows, rng)
+    remarks += [_covered_told(found, len(rows), noun) for noun, found in coverage.items()]
     return Grouping(
         hierarchy=_spread(hierarchy, fit, len(is_fit)),
-        rows=fit[rows].tolist(),
+        rows=array("q", fit[rows].tobytes()),  # 8 bytes a row, where a list takes 36
         unfit=np.flatnonzero(~is_fit).tolist(),
         remarks=remarks,
+        coverage=coverage,
         xy=_placed(plane(points, hierarchy, engine), fit, len(is_fit)) if xy else None,
+    )
+
+
+def coverage_of(groups: Array, rows: Array, rng: np.random.Generator) -> Coverage:
+    """How evenly `rows` cover `groups` (n,), -1 for none, beside as many rows that `rng` draws."""
+    random_rows = rng.choice(len(groups), len(rows), replace=False)
+    ours, chance = (_counts(groups[chosen]) for chosen in (rows, random_rows))
+    return Coverage(
+        groups=len(np.unique(groups[groups >= 0])),
+        covered=int((ours > 0).sum()),
+        entropy=entropy_bits(ours),
+        random_covered=int((chance > 0).sum()),
+        random_entropy=entropy_bits(chance),
     )
 
 
@@ -146,7 +178,7 @@ class Identities:
     def __init__(self, key: str = "style_identity") -> None:
         self.key = key
         self._numbers: dict[str, int] = {}
-        self._rows: list[int] = []
+        self._rows = array("q")
 
     def seen(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records as they are, while theirs are taken down."""
@@ -159,7 +191,7 @@ class Identities:
 
     def numbers(self) -> Array:
         """(n,) int64, -1 where a record tells none."""
-        return np.array(self._rows, np.int64)
+        return np.frombuffer(self._rows, np.int64)
 
 
 def embedded(
@@ -173,7 +205,7 @@ def embedded(
 
 def rows_of(vectors: Vectors, records: Iterable[Record]) -> Vectors:
     """The vectors that the `row` of each record points at, in the order of the records."""
-    return Rows(vectors, np.array([record["row"] for record in records], np.int64))
+    return Rows(vectors, np.fromiter((record["row"] for record in records), np.int64))
 
 
 def check_row(record: Record, count: int) -> None:
@@ -218,14 +250,11 @@ def _clusters_told(hierarchy: Hierarchy) -> str:
     return f"clusters: {sizes} (finest first), mean squared distance to the centroid: {errors}"
 
 
-def _coverage(groups: Array, rows: Array, rng: np.random.Generator, noun: str) -> str:
-    """How evenly the choice covers `groups` (n,), beside a random one of the same size."""
-    random_rows = rng.choice(len(groups), len(rows), replace=False)
-    ours, chance = (_counts(groups[chosen]) for chosen in (rows, random_rows))
+def _covered_told(found: Coverage, size: int, noun: str) -> str:
     return (
-        f"balanced sample of {len(rows):,} covers {(ours > 0).sum():,} of"
-        f" {len(np.unique(groups[groups >= 0])):,} {noun}, entropy {entropy_bits(ours):.2f} bits"
-        f" (random {(chance > 0).sum():,}, {entropy_bits(chance):.2f} bits)"
+        f"balanced sample of {size:,} covers {found.covered:,} of {found.groups:,} {noun},"
+        f" entropy {found.entropy:.2f} bits (random {found.random_covered:,},"
+        f" {found.random_entropy:.2f} bits)"
     )
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.steps.cluster import Hierarchy
-from megastyle_cli.steps.kmeans import Vectors
+from megastyle_cli.steps.points import Vectors
 
 Array = npt.NDArray[Any]
 

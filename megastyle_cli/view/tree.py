@@ -47,6 +47,7 @@ class _Drawn:
         children: dict[Path, list[Path]],
     ) -> None:
         self.sizes, self.prompts, self.children = sizes, prompts, children
+        self.depth = max(map(len, sizes))
         self.left = MAX_NODES
 
     def branches(self, node: Path) -> str:
@@ -62,7 +63,12 @@ class _Drawn:
     def _branch(self, node: Path) -> str:
         words = escape(" / ".join(typical(self.prompts[node])[:1]))
         size = count(self.sizes[node], "record")
-        told = f'<b>cluster {node[-1]}</b> <span class="size">{size}</span> {words}'
+        level = self.depth - len(node) + 1
+        key = "cluster" if level == 1 else f"cluster_{level}"  # as the records spell it
+        told = (
+            f'<span class="node"><b>{key} {node[-1]}</b> <span class="size">{size}</span>'
+            f' <span class="words" title="{words}">{words}</span></span>'
+        )
         if not self.children.get(node):
             return told
         return f"<details><summary>{told}</summary>{self.branches(node)}</details>"

@@ -1,10 +1,15 @@
 """What `cluster` promises of vectors, engines and choices, run as the real command."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 
-from tests.conftest import jsonl, lines
+from tests.conftest import jsonl, kill_when, lines
+from tests.test_bad_luck import ODD_TEXTS
 
 WORDS = ["teal", "ochre", "amber", "impasto", "gouache", "woodcut", "hatched", "glazed", "neon"]
 
@@ -110,3 +115,150 @@ def test_embeddings_that_dedup_kept_are_taken_from_the_cache(megastyle, tmp_path
 
     assert plain.returncode == 0 and cached.stdout == plain.stdout
     assert list((tmp_path / "kept").rglob("*.keys.npy")) == [keys], "some were made again"
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("out.jsonl.partial", 0), ("v.npy.partial", 1), ("out.jsonl.partial", 1), ("v.npy", 1)],
+)
+def test_killed_at_any_moment_its_files_are_whole_or_not_there_and_a_rerun_gives_the_same_bytes(
+    megastyle, tmp_path, name, size
+):
+    source = jsonl(tmp_path / "s.jsonl", styles(3000))
+    for folder in ("whole", "killed"):
+        (tmp_path / folder).mkdir()
+    flags = ("cluster", source, "-o", "out.jsonl", "--vectors", "v.npy", "--xy")
+    megastyle(*flags, cwd=tmp_path / "whole")
+    kill_when(flags, tmp_path / "killed", tmp_path / "killed" / name, size)
+
+    whole = {file: (tmp_path / "whole" / file).read_bytes() for file in ("out.jsonl", "v.npy")}
+    for file, found in whole.items():
+        killed = tmp_path / "killed" / file
+        assert not killed.exists() or killed.read_bytes() == found
+    again = megastyle(*flags, "--overwrite", cwd=tmp_path / "killed")
+
+    assert again.returncode == 0, again.stderr.decode()
+    for file, found in whole.items():
+        assert (tmp_path / "killed" / file).read_bytes() == found
+    assert not list((tmp_path / "killed").glob("*.partial"))
+
+
+def test_odd_texts_are_clustered_or_fail_and_nothing_of_them_is_lost(megastyle, tmp_path):
+    records = [{"id": f"odd{n}", "style": text, "n": n} for n, text in enumerate(ODD_TEXTS)]
+    records += [{"id": "none", "other": 1}, {"id": "null", "style": None}, {"id": "7", "style": 7}]
+    source = jsonl(tmp_path / "s.jsonl", records + styles(60))
+
+    done = megastyle(
+        *("cluster", source, "--levels", "8,2", "--xy", "--vectors", "v.npy"),
+        *("--errors", "e.jsonl", "--max-errors", "9", "--page", "p.html"),
+        *("-o", "out.jsonl"),
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr.decode()
+    failed = {record["id"]: record["_error"]["kind"] for record in lines(tmp_path / "e.jsonl")}
+    assert {"none", "null", "7"} <= set(failed) and set(failed.values()) == {"missing_key"}
+    kept = {record["id"]: record for record in lines(tmp_path / "out.jsonl")}
+    assert not set(kept) & set(failed)
+    everything = kept | {record["id"]: record for record in lines(tmp_path / "e.jsonl")}
+    for record in records:
+        assert {key: everything[record["id"]][key] for key in record} == record
+    assert np.isfinite(np.load(tmp_path / "v.npy")).all()
+
+
+def test_one_prompt_a_hundred_thousand_times_is_one_cluster_in_little_memory(tmp_path):
+    with (tmp_path / "s.jsonl").open("w") as file:
+        file.writelines(f'{{"id":"{n}","style":"teal gouache"}}\n' for n in range(100_000))
+    command = ["cluster", "s.jsonl", "--sample", "50", "-o", "out.jsonl", "--stats", "t", "-q"]
+    started = subprocess.Popen([sys.executable, "-m", "megastyle_cli", *command], cwd=tmp_path)
+    _, status, spent = os.wait4(started.pid, 0)
+    started.returncode = os.waitstatus_to_exitcode(status)
+
+    assert started.returncode == 0
+    found = lines(tmp_path / "out.jsonl")
+    assert [record["cluster"] for record in found] == [0] * 50
+    assert json.loads((tmp_path / "t").read_text())["clusters"][0] == 1
+    vectors = 4 * 256 * 100_000
+    assert 1024 * spent.ru_maxrss < 1.3 * vectors + 150e6
+
+
+def test_parts_of_a_folder_are_one_input_whatever_the_order_they_came_in(megastyle, tmp_path):
+    records = styles(90)
+    (tmp_path / "parts").mkdir()
+    for part in (2, 0, 1):
+        some = records[30 * part : 30 * part + 30]
+        jsonl(tmp_path / "parts" / f"part-{part:05}-of-00003.jsonl", some)
+    jsonl(tmp_path / "s.jsonl", records)
+
+    whole, parts = (
+        megastyle("cluster", name, "--sample", "40", cwd=tmp_path) for name in ("s.jsonl", "parts")
+    )
+
+    assert whole.returncode == 0, whole.stderr.decode()
+    assert parts.stdout == whole.stdout
+
+
+def test_vectors_of_other_types_and_sizes_are_taken_or_refused_in_one_sentence(megastyle, tmp_path):
+    jsonl(tmp_path / "s.jsonl", [{"id": f"r{n}", "row": n} for n in range(30)])
+    rows = np.random.default_rng(0).normal(size=(30, 6))
+    np.save(tmp_path / "float16.npy", rows.astype(np.float16))
+    np.save(tmp_path / "float64.npy", rows)
+    np.save(tmp_path / "int.npy", rows.astype(np.int64))
+    np.save(tmp_path / "complex.npy", rows.astype(np.complex64))
+    np.save(tmp_path / "cube.npy", rows.reshape(5, 6, 6))
+    np.save(tmp_path / "short.npy", rows[:20])
+    np.savez(tmp_path / "many.npz", rows=rows)
+    runs = {
+        path.name: megastyle("cluster", "s.jsonl", "--vectors-from", path.name, cwd=tmp_path)
+        for path in tmp_path.glob("*.np?")
+    }
+
+    for name in ("float16.npy", "float64.npy"):
+        assert runs[name].returncode == 0, runs[name].stderr.decode()
+        assert len(lines(runs[name].stdout)) == 30
+    for name in ("int.npy", "complex.npy", "cube.npy", "many.npz"):
+        said = runs[name].stderr.decode()
+        assert runs[name].returncode == 2 and name in said and len(said.splitlines()) == 1, said
+    short = runs["short.npy"]  # ten records have no row there: each fails alone
+    assert short.returncode == 3 and len(lines(short.stdout)) == 20
+    assert b"the vectors have 20" in short.stderr
+
+
+def test_a_pickle_is_never_opened(megastyle, tmp_path):
+    class Opened:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "opened"),))
+
+    jsonl(tmp_path / "s.jsonl", [{"id": "a", "row": 0}])
+    np.save(tmp_path / "v.npy", np.array([Opened()], object), allow_pickle=True)
+
+    done = megastyle("cluster", "s.jsonl", "--vectors-from", "v.npy", cwd=tmp_path)
+
+    assert done.returncode == 2 and b"v.npy" in done.stderr and b"Traceback" not in done.stderr
+    assert not (tmp_path / "opened").exists()
+
+
+def test_the_cores_are_meant_by_cpu_and_a_device_that_is_not_there_is_refused(megastyle, tmp_path):
+    jsonl(tmp_path / "s.jsonl", styles(60))
+    plain = megastyle("cluster", "s.jsonl", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
+
+    on_cores = megastyle("cluster", "s.jsonl", "--device", "cpu", cwd=tmp_path)
+    missing = megastyle("cluster", "s.jsonl", "--device", "cuda:99", cwd=tmp_path)
+    nodes = megastyle("cluster", "s.jsonl", "--engine", "ray", "--device", "cuda", cwd=tmp_path)
+
+    assert on_cores.returncode == 0 and on_cores.stdout == plain.stdout
+    assert b"arithmetic" not in on_cores.stdout
+    for done, words in ((missing, b"device 'cuda:99' cannot be used"), (nodes, b"--engine ray")):
+        assert done.returncode == 2 and words in done.stderr and b"Traceback" not in done.stderr
+        assert done.stdout == b""
+
+
+def test_stats_hold_what_the_choice_covers(megastyle, tmp_path):
+    jsonl(tmp_path / "s.jsonl", styles(200))
+
+    done = megastyle("cluster", "s.jsonl", "--sample", "30", "--stats", "t", cwd=tmp_path)
+
+    coverage = json.loads((tmp_path / "t").read_text())["coverage"]
+    styles_told = coverage["overall styles"]
+    assert styles_told["groups"] == 3 and set(coverage) == {"coarse clusters", "overall styles"}
+    assert f"entropy {styles_told['entropy']:.2f} bits" in done.stderr.decode()

@@ -157,6 +157,41 @@ def test_a_sample_has_exactly_the_rows_asked_for(target):
     assert rows.size == 0 or (rows[0] >= 0 and rows[-1] < 1000)
 
 
+@pytest.mark.parametrize("is_nearest", [False, True])
+@pytest.mark.parametrize("levels", [[60], [60, 12], [60, 12, 3], [60, 20, 8, 3]])
+@pytest.mark.parametrize("seed", range(4))
+def test_at_every_level_no_cluster_gives_more_than_it_has_and_the_sum_is_exact(
+    levels, is_nearest, seed
+):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(60, 700))
+    found = hierarchy_of(random_units(n, seed=seed), levels, seed=seed, engine=Local(1))
+    distances = found.distances if is_nearest else None
+
+    for target in (1, len(levels), int(rng.integers(n)), n - 1, n, n + 1, 10 * n):
+        rows = balanced_sample(found.assignments, target, rng, distances)
+
+        assert len(rows) == len(set(rows.tolist())) == min(target, n)
+        for labels in found.assignments:
+            counts = np.bincount(labels[rows], minlength=labels.max() + 1)
+            assert (counts <= np.bincount(labels)).all()
+        if target >= n:
+            assert rows.tolist() == list(range(n))
+
+
+def test_the_nearest_members_are_those_at_the_least_distances():
+    found = hierarchy_of(random_units(400), [20, 4], seed=0, engine=Local(1))
+    fine = found.assignments[0]
+
+    rows = balanced_sample(found.assignments, 100, np.random.default_rng(0), found.distances)
+
+    for cluster in range(20):
+        members = np.flatnonzero(fine == cluster)
+        chosen = np.isin(members, rows)
+        nearest = np.sort(found.distances[members])[: chosen.sum()]
+        assert np.array_equal(np.sort(found.distances[members[chosen]]), nearest)
+
+
 def test_a_sample_is_as_even_as_the_clusters_allow_at_every_level():
     assignments = nested(1000)
 

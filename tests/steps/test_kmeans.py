@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from megastyle_cli.engines.local import Local
-from megastyle_cli.steps import kmeans as module
-from megastyle_cli.steps.kmeans import Rows, assign, kmeans
+from megastyle_cli.steps import points as module
+from megastyle_cli.steps.kmeans import assign, kmeans
+from megastyle_cli.steps.points import Rows
 
 
 def attribute_vectors(n: int, d: int = 32, seed: int = 0) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""How much memory does `cluster` take beside its vectors, which it maps and never copies?
+
+Runs the command in a process of its own over a .npy file and as many records. Peak: VmHWM, all
+pages the process had at once, mapped vectors, interpreter and libraries included; anonymous: the
+most of RssAnon, looked up every 20 ms: what is not a mapped file, so what the command asks of a
+machine that keeps the vectors in its page cache anyway. Vectors as in benchmarks/cluster.py. Linux
+only.
+"""
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from megastyle_cli.stream.vectors import WholeVectors
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.cluster import drawn  # noqa: E402
+
+EVERY_S = 0.02
+
+
+def memory_of(process: int) -> dict[str, int]:
+    """The sizes in /proc/PROCESS/status, in bytes."""
+    told = Path(f"/proc/{process}/status").read_text()
+    return {name: 1024 * int(kb) for name, kb in re.findall(r"(\w+):\s+(\d+) kB", told)}
+
+
+def main() -> None:
+    """Prints seconds, and the peaks beside the size of the vectors."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=200_000)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--levels", default="auto")
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("options", nargs="*", help="Options of cluster, after --.")
+    options = parser.parse_args()
+    out = sys.stdout.write
+    out(
+        f"Python {platform.python_version()}, numpy {version('numpy')}, load"
+        f" {os.getloadavg()[0]:.1f}\n"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        with WholeVectors(folder / "v.npy") as whole:
+            whole.write(options.count, drawn(options.count, options.width, options.seed))
+            whole.commit()
+        with (folder / "in.jsonl").open("w") as file:
+            file.writelines(f'{{"id":"r{row}","row":{row}}}\n' for row in range(options.count))
+        command = [
+            *(sys.executable, "-m", "megastyle_cli", "cluster", str(folder / "in.jsonl")),
+            *("--vectors-from", str(folder / "v.npy"), "--levels", options.levels),
+            *("-o", str(folder / "out.jsonl"), *options.options),
+        ]
+        started = time.perf_counter()
+        running = subprocess.Popen(command)
+        peak = anonymous = 0
+        while running.poll() is None:
+            now = memory_of(running.pid)
+            peak = max(peak, now.get("VmHWM", 0))
+            anonymous = max(anonymous, now.get("RssAnon", 0))
+            time.sleep(EVERY_S)
+        took_s = time.perf_counter() - started
+        assert running.returncode == 0
+        size = 4 * options.count * options.width
+        out(f"{options.count:,} x {options.width}, vectors {size / 1e6:.0f} MB, {took_s:.1f} s\n")
+        out(f"peak {peak / 1e6:.0f} MB, {peak / size:.2f} x the vectors\n")
+        out(f"anonymous {anonymous / 1e6:.0f} MB, {anonymous / size:.2f} x\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What `pair` promises of bad input, bad luck and order, run as the real command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Runner, jsonl, kill_when, lines
+from tests.test_bad_luck import ODD_TEXTS
+
+
+def styles(folder: Path, count: int) -> Path:
+    return jsonl(
+        folder / "styles.jsonl",
+        [{"id": f"s{n}", "style": f"style {n}", "license": "cc0"} for n in range(count)],
+    )
+
+
+def contents(folder: Path, count: int) -> Path:
+    return jsonl(
+        folder / "contents.jsonl", [{"id": f"c{n}", "content": f"thing {n}"} for n in range(count)]
+    )
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+def test_killed_at_any_moment_its_output_is_whole_or_not_there_and_a_rerun_gives_the_same_bytes(
+    megastyle: Runner, tmp_path: Path, size: int
+) -> None:
+    asked = ("pair", styles(tmp_path, 6000), "--contents", contents(tmp_path, 2000))
+    whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
+    megastyle(*asked, "-o", whole)
+    kill_when((*asked, "-o", killed), tmp_path, tmp_path / "killed.jsonl.partial", size)
+
+    assert not killed.exists() or killed.read_bytes() == whole.read_bytes()
+    again = megastyle(*asked, "-o", killed, "--overwrite")
+
+    assert again.returncode == 0, again.stderr.decode()
+    assert killed.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_order_of_styles_changes_the_order_of_pairs_alone(
+    megastyle: Runner, tmp_path: Path
+) -> None:
+    bank = contents(tmp_path, 50)
+    parts = []
+    for name, numbers in (("a", range(20)), ("b", range(20, 40))):
+        records = [{"id": f"s{n}", "style": f"style {n}"} for n in numbers]
+        parts.append(jsonl(tmp_path / f"{name}.jsonl", records))
+
+    forth = megastyle("pair", *parts, "--contents", bank)
+    back = megastyle("pair", *parts[::-1], "--contents", bank)
+
+    assert forth.returncode == 0, forth.stderr.decode()
+    first, second = forth.stdout.splitlines(), back.stdout.splitlines()
+    half = len(first) // 2
+    assert first == second[half:] + second[:half]
+
+
+@pytest.mark.parametrize("ids", ["parents", "official"])
+def test_odd_texts_are_paired_or_fail_and_nothing_of_them_is_lost(
+    megastyle: Runner, tmp_path: Path, ids: str
+) -> None:
+    records = [{"id": f"odd{n}", "style": text} for n, text in enumerate(ODD_TEXTS)]
+    records += [{"id": "none", "other": 1}, {"id": "null", "style": None}, {"id": "7", "style": 7}]
+    odd = jsonl(tmp_path / "odd.jsonl", records)
+    texts = [text for text in ODD_TEXTS if text.strip()]
+    bank = jsonl(
+        tmp_path / "bank.jsonl", [{"id": f"c{n}", "content": text} for n, text in enumerate(texts)]
+    )
+    out, failures = tmp_path / "out.jsonl", tmp_path / "e.jsonl"
+
+    done = megastyle(
+        *("pair", odd, "--contents", bank, "--per-style", "2", "--ids", ids),
+        *("-o", out, "--errors", failures, "--max-errors", "9"),
+    )
+
+    assert done.returncode == 0, done.stderr.decode()
+    failed = {record["id"]: record for record in lines(failures)}
+    assert {record["_error"]["kind"] for record in failed.values()} == {"missing_key"}
+    assert {"none", "null", "7"} <= set(failed)
+    pairs = lines(out)
+    assert len(pairs) == 2 * (len(records) - len(failed))
+    said = {json.dumps(pair["style"]) for pair in pairs}
+    for record in records:
+        if record["id"] in failed:
+            assert {key: failed[record["id"]][key] for key in record} == record
+        else:
+            assert json.dumps(record["style"]) in said
+    assert {json.dumps(pair["content"]) for pair in pairs} <= set(map(json.dumps, texts))
+
+
+def test_a_content_without_words_or_picture_is_named_and_nothing_is_written(
+    megastyle: Runner, tmp_path: Path
+) -> None:
+    bank = jsonl(tmp_path / "bank.jsonl", [{"id": "good", "content": "frog"}, {"id": "bad"}])
+    out = tmp_path / "out.jsonl"
+
+    done = megastyle("pair", styles(tmp_path, 3), "--contents", bank, "-o", out)
+
+    assert done.returncode == 2 and b"neither content nor file_name" in done.stderr
+    assert b"Traceback" not in done.stderr and not out.exists()
+
+
+def test_one_prompt_a_hundred_thousand_times_is_paired_in_little_memory(tmp_path: Path) -> None:
+    with (tmp_path / "s.jsonl").open("w") as file:
+        file.writelines(f'{{"id":"{n}","style":"teal gouache"}}\n' for n in range(100_000))
+    bank = contents(tmp_path, 10)
+    command = ["pair", "s.jsonl", "--contents", str(bank), "--per-style", "1", "-o", "out.jsonl"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "megastyle_cli", *command, "-q"], cwd=tmp_path
+    )
+    _, status, spent = os.wait4(started.pid, 0)
+    started.returncode = os.waitstatus_to_exitcode(status)
+
+    assert started.returncode == 0
+    with (tmp_path / "out.jsonl").open() as file:
+        assert sum(1 for _ in file) == 100_000
+    assert spent.ru_maxrss < 250_000  # KiB, interpreter and libraries included
