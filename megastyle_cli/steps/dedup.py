@@ -30,6 +30,7 @@ from megastyle_cli.steps.shingles import (
     normalized_buffer,
     raw_buffer,
 )
+from megastyle_cli.steps.template import WORDS, mark_template
 
 Array = npt.NDArray[Any]
 How = Literal["exact", "near", "semantic"]
@@ -44,7 +45,8 @@ class NearOptions:
 
     `bands` x `band_rows` MinHash values find the candidates, which are then compared themselves:
     a pair of similarity s is a candidate with probability 1 - (1 - s**band_rows)**bands. With
-    threshold 0 candidates are not compared.
+    threshold 0 candidates are not compared. Grams that at least `template` of the texts have count
+    only where two texts differ in them, up to 20 of a text; with 0 all count.
     """
 
     threshold: float = 0.72
@@ -53,6 +55,7 @@ class NearOptions:
     bands: int = 32
     band_rows: int = 8
     seed: int = 0
+    template: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,7 @@ class Options:
 
 # exact and near of each; `nemo` has the numbers of NeMo-Curator 1.x
 PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions]] = {
-    "styles": ("normalized", NearOptions()),
+    "styles": ("normalized", NearOptions(template=0.2)),
     "contents": ("normalized", NearOptions(threshold=0.75, ngram=2)),
     "nemo": (
         "raw",
@@ -223,6 +226,8 @@ def chosen(
         )
     text, nearly = PRESETS[preset]
     given = {"threshold": near_threshold, "ngram": ngram, "of": ngram_of}
+    if ngram is not None or ngram_of is not None:
+        nearly = replace(nearly, template=0.0)  # it was chosen for words
     nearly = replace(nearly, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     least = semantic_threshold
     if least is None:
@@ -318,11 +323,17 @@ def judge(
         links = buckets(shared, digested.num_texts)
         del shared
     sets = digested.sets()
+    template = 0
+    if near is not None and near.template:
+        mark_template(sets.grams, digested.num_texts, near.template)
+        template = WORDS
     akin = Akin(digested.num_texts, semantic or SemanticOptions(), texts, rows, engine)
     order = _order(digested, rows, options.keep, texts, akin)
     while True:
         threshold = near.threshold if near else 1.0
-        how, of, score = settle(order, sets, links, threshold, akin.links(order))
+        how, of, score = settle(
+            order, sets, links, threshold, akin.links(order), template
+        )
         if seconds["near"] == 0.0:
             seconds["near"] = time.perf_counter() - started
         if semantic is None or not akin.meet(order[how == 0], order):
