@@ -20,7 +20,14 @@ import numpy.typing as npt
 from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.steps.akin import Akin, Embed, SemanticOptions, Texts, distances_to_centroid
+from megastyle_cli.steps.akin import (
+    Akin,
+    Embed,
+    Looked,
+    SemanticOptions,
+    Texts,
+    distances_to_centroid,
+)
 from megastyle_cli.steps.keyset import KeySet
 from megastyle_cli.steps.minhash import SKETCH, band_keys, hash_functions, sketches
 from megastyle_cli.steps.settle import Sets, buckets, no_links, settle, shared_keys
@@ -212,6 +219,7 @@ def chosen(
     ngram_of: GramOf | None,
     semantic: bool,
     semantic_threshold: float | None,
+    semantic_recall: float = 0.99,
     embedder: EmbedderRung,
     keep: Keep,
 ) -> Options:
@@ -232,7 +240,9 @@ def chosen(
     least = semantic_threshold
     if least is None:
         least = 0.99 if preset == "nemo" else THRESHOLDS[embedder]
-    akin = SemanticOptions(threshold=least, is_verified=embedder == "verified")
+    akin = SemanticOptions(
+        threshold=least, recall=semantic_recall, is_verified=embedder == "verified"
+    )
     return Options(
         exact=(exact_text or text) if exact else None,
         near=nearly if near else None,
@@ -247,6 +257,7 @@ class Dedup:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.digested = Digested()
+        self.looked = Looked()
         self.seconds = dict.fromkeys(HOWS, 0.0)  # near's n-grams are made while exact's keys are
 
     def digest(self, texts: Iterable[str], engine: Engine) -> None:
@@ -264,7 +275,7 @@ class Dedup:
 
     def judge(self, engine: Engine, texts: Texts) -> Verdicts:
         """What becomes of every record."""
-        return judge(self.digested, self.options, engine, texts, self.seconds)
+        return judge(self.digested, self.options, engine, texts, self.seconds, self.looked)
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -311,6 +322,7 @@ def judge(
     engine: Engine,
     texts: Texts,
     seconds: dict[How, float],
+    looked: Looked,
 ) -> Verdicts:
     """What becomes of every record; `texts` reads only what the measures ask for."""
     started = time.perf_counter()
@@ -327,13 +339,11 @@ def judge(
     if near is not None and near.template:
         mark_template(sets.grams, digested.num_texts, near.template)
         template = WORDS
-    akin = Akin(digested.num_texts, semantic or SemanticOptions(), texts, rows, engine)
+    akin = Akin(digested.num_texts, semantic or SemanticOptions(), texts, rows, engine, looked)
     order = _order(digested, rows, options.keep, texts, akin)
     while True:
         threshold = near.threshold if near else 1.0
-        how, of, score = settle(
-            order, sets, links, threshold, akin.links(order), template
-        )
+        how, of, score = settle(order, sets, links, threshold, akin.links(order), template)
         if seconds["near"] == 0.0:
             seconds["near"] = time.perf_counter() - started
         if semantic is None or not akin.meet(order[how == 0], order):

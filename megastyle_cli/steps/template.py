@@ -1,4 +1,4 @@
-"""Words of the template that texts were made from: many texts have them, so sharing them says little.
+"""Words of a template that texts were made from: many have them, so sharing them says little.
 
 Ours: a caption of twenty words made from one template shares half of them with every other, and
 differs from its neighbours in the one word that matters. Such words count only where they differ.
