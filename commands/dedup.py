@@ -99,6 +99,15 @@ def main(
             show_default=False,
         ),
     ] = None,
+    semantic_recall: Annotated[
+        float,
+        typer.Option(
+            metavar="R",
+            min=0,
+            max=1,
+            help="Least share of close pairs to find among over 100,000 texts; 1 compares all.",
+        ),
+    ] = 0.99,
     embedder: Annotated[
         EmbedderRung | None,
         typer.Option(
@@ -144,6 +153,7 @@ def main(
     from megastyle_cli.record import Run, check_text
     from megastyle_cli.steps.akin import Texts
     from megastyle_cli.steps.dedup import HOWS, Dedup, chosen, count_stages
+    from megastyle_cli.steps.spread import spread_embed
     from megastyle_cli.steps.verdicts import kept_records, rejected_records, told_report
     from megastyle_cli.stream.job import (
         Flow,
@@ -152,7 +162,8 @@ def main(
         write_all,
         write_report,
     )
-    from megastyle_cli.stream.progress import peak_bytes
+    from megastyle_cli.stream.progress import Stage, peak_bytes
+    from megastyle_cli.stream.room import room_on_disk
 
     for side in (rejected, report):
         if side is not None:
@@ -170,6 +181,7 @@ def main(
         ngram_of=ngram_of,
         semantic=semantic,
         semantic_threshold=semantic_threshold,
+        semantic_recall=semantic_recall,
         embedder=rung,
         keep=keep,
     )
@@ -184,28 +196,40 @@ def main(
         dedup.digest((record[on] for record in records), running())
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any]]:
-        embeds = (
-            [options.kept_embedder(*named, cache, closing) for named in models] if semantic else []
-        )
+        watch = closing.enter_context(Stage("dedup", quiet=quiet, to_stdout=output == "-"))
+        spread = partial(spread_embed, engine=running(), advance=watch.advance)
+        embeds = [
+            options.kept_embedder(*named, cache, closing, spread, watch.advance)
+            for named in (models if semantic else [])
+        ]
         verdicts = dedup.judge(
             running(),
             Texts(
                 read=lambda rows: (record[on] for record in spool.read(rows)),
                 ids=lambda: (record["id"] for record in spool.read()),
                 embeds=embeds,
+                room=room_on_disk,
+                watch=watch,
             ),
         )
+        watch.close()
         stages = count_stages(verdicts, [how for how in HOWS if getattr(asked, how) is not None])
         for stage in stages:
             tally.measured[stage.how] = {
                 **{"in": stage.seen, "out": stage.seen - stage.removed},
                 "seconds": round(dedup.seconds[stage.how], 3),
             }
+        if semantic:
+            tally.measured["semantic"] |= dedup.looked.told()
         tally.measured["peak_bytes"] = peak_bytes()
         removed = " \u00b7 ".join(f"{s.how} {s.removed:,}" for s in stages)
         tally.remarks.append(f"removed: {removed or 'nothing, no measure was asked for'}")
+        tally.remarks += dedup.looked.sentences()
         if report is not None:
-            write_report(report, told_report(verdicts, stages, spool.read, on))
+            facts_of = told_report(
+                verdicts, stages, spool.read, on, {"semantic": dedup.looked.told()}
+            )
+            write_report(report, facts_of)
         if rejected is not None:
             keepers = (record["id"] for record in spool.read(verdicts.keepers()))
             gone = rejected_records(spool.read(verdicts.gone()), keepers, verdicts, **facts)

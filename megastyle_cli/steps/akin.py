@@ -20,7 +20,7 @@ from megastyle_cli.steps.settle import Links, no_links
 Array = npt.NDArray[Any]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
-_BLOCK = 4096  # texts embedded at a time
+_BLOCK = 4096  # texts read, and asked of the embedder, at a time
 _CLUSTER = 1000  # texts a cluster whose centroid tells hard from easy
 _ROUNDS = 20
 
