@@ -8,7 +8,7 @@ import pytest
 
 from megastyle_cli.engines.local import Local
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
-from megastyle_cli.steps import dedup, neighbors
+from megastyle_cli.steps import akin, cells, dedup, neighbors
 from megastyle_cli.steps.dedup import (
     Duplicate,
     NearOptions,
@@ -497,3 +497,45 @@ def test_nemo_takes_candidates_without_comparing_them():
     found = find_duplicates([text, text.upper(), other, "else"], exact=options[0], near=options[1])
 
     assert {one.how for one in found} == {"near"} and (1, 0) in {(f.row, f.of) for f in found}
+
+
+def test_texts_of_every_kind_in_any_shards_of_any_size_leave_the_same(monkeypatch):
+    texts = [*ODD, "x" * 1_000_000, *(["Teal on ochre, in ink."] * 500), *prompts(200, seed=9)]
+    options = {"semantic": SemanticOptions(threshold=0.95), "embed": StaticEmbedder().embed}
+    found = find_duplicates(texts, near=NearOptions(template=0.2), **options)
+
+    for block, workers in ((7, 3), (100_000, 2)):
+        monkeypatch.setattr(akin, "_BLOCK", block)
+        monkeypatch.setattr(dedup, "BLOCK", block)
+        again = find_duplicates(texts, workers, near=NearOptions(template=0.2), **options)
+        assert again == found
+
+    assert {one.how for one in found} >= {"exact", "semantic"}
+
+
+def test_one_meaning_thousands_of_times_leaves_one_and_holds_few_pairs(monkeypatch):
+    monkeypatch.setattr(neighbors, "AT_MOST", 8)
+    monkeypatch.setattr(cells, "AT_MOST", 8)
+    row = unit(np.ones((1, 8)))
+    for exact in (5_000_000_000, 0):  # all pairs, then cells
+        monkeypatch.setattr(cells, "EXACT", exact)
+        found = find_duplicates(
+            ["same"] * 4000,
+            exact=None,
+            semantic=SemanticOptions(),
+            embed=lambda some: np.repeat(row, len(some), axis=0),
+        )
+        assert [(one.row, one.of) for one in found] == [(at, 0) for at in range(1, 4000)]
+
+
+def test_an_embedder_that_gives_nan_is_said_and_loses_nothing():
+    asked = dedup.Dedup(Options(exact=None, semantic=SemanticOptions()))
+    texts = ["a", "b", "c"]
+    asked.digest(texts, Local(1))
+    embed = lambda some: np.full((len(some), 4), np.nan, np.float32)  # noqa: E731
+    read = akin.Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: texts, [embed])
+
+    verdicts = asked.judge(Local(1), read)
+
+    assert list(verdicts) == []
+    assert "3 texts got a vector that is no number (NaN)" in asked.looked.sentences()[0]
