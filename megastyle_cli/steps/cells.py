@@ -19,9 +19,9 @@ from megastyle_cli.steps.kmeans import Rows, kmeans
 from megastyle_cli.steps.neighbors import (
     AT_MOST,
     BLOCK,
+    SLACK,
     Pairs,
     Step,
-    close,
     cosines_of,
     neighbors,
 )
@@ -30,6 +30,7 @@ Array = npt.NDArray[Any]
 
 EXACT = 5_000_000_000  # comparisons that are simply made: those of 100,000 vectors
 SAMPLED = 1000  # vectors compared with all, at least; one in a hundred of many
+FEW_PAIRS = 100  # if they have fewer, one in twenty is
 PROBES = 8  # cells looked into at first
 _TRAINED = 32  # vectors a cell that its centroid is found from
 _HELD = 1 << 22  # pairs held before those named too often are dropped
@@ -71,18 +72,31 @@ def search(
     if least_recall >= 1 or (n - start) * (n + start) <= 2 * EXACT:
         return neighbors(vectors, rows, threshold, engine, step), Search()
     rng = np.random.default_rng(0)
-    sample = start + np.sort(rng.choice(n - start, max(SAMPLED, (n - start) // 100), replace=False))
-    true = neighbors(vectors, sample, threshold, engine, step)
+    true, num_sampled = _sampled(
+        vectors, start + rng.permutation(n - start), threshold, engine, step
+    )
     means = _means(vectors, rng, engine)
     probes = PROBES
     while probes <= len(means) // 4:
         pairs = _pairs(vectors, start, means, probes, threshold, engine, step)
         found = _count_found(true, pairs, n)
-        told = Search(probes, len(sample), len(true.one), found)
+        told = Search(probes, num_sampled, len(true.one), found)
         if told.recall >= least_recall:
             return pairs, told
         probes *= 2
     return neighbors(vectors, rows, threshold, engine, step), Search()
+
+
+def _sampled(
+    vectors: Array, rows: Array, threshold: float, engine: Engine, step: Step
+) -> tuple[Pairs, int]:
+    """All pairs of the first of `rows` (m,), and how many of them: more if they have few."""
+    count = max(SAMPLED, len(rows) // 100)
+    true = neighbors(vectors, np.sort(rows[:count]), threshold, engine, step)
+    if len(true.one) < FEW_PAIRS and count < len(rows) // 20:
+        count = len(rows) // 20
+        true = neighbors(vectors, np.sort(rows[:count]), threshold, engine, step)
+    return true, count
 
 
 def _means(vectors: Array, rng: np.random.Generator, engine: Engine) -> Array:
@@ -155,12 +169,11 @@ def _close_in_cell(
         for first in range(0, len(rows), BLOCK):
             some = rows[first : first + BLOCK]
             queries = vectors[some]
-            at, earlier = close(queries, some, bank, bank_rows, threshold)
-            back, before = close(bank, bank_rows, queries, some, threshold)
-            one = np.concatenate([some[at], bank_rows[back]])
-            two = np.concatenate([earlier, before])
-            # both sides come in ascending order: what a cut row lacks is later than what it has
-            asked = (one >= start) & ~held.is_cut[one]
+            at, member = np.nonzero(queries @ bank.T >= threshold - SLACK)
+            one = np.maximum(some[at], bank_rows[member])
+            two = np.minimum(some[at], bank_rows[member])
+            # blocks come in ascending order: what a cut row lacks is later than what it has
+            asked = (one > two) & (one >= start) & ~held.is_cut[one]
             one, two = one[asked].astype(np.int32), two[asked].astype(np.int32)
             score = cosines_of(vectors, one, vectors, two)
             good = score >= threshold

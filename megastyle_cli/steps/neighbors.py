@@ -19,7 +19,7 @@ Step = Callable[[], None]  # told after each part of a long work
 BLOCK = 1024  # rows compared at a time with as many as fit a cache
 _BANK = 2048
 _AT_ONCE = 8192
-_SLACK = 1e-5  # float32 cosines err by less
+SLACK = 1e-5  # float32 cosines err by less
 AT_MOST = 256  # neighbours a row names; where there are more, it says so
 
 
@@ -71,9 +71,10 @@ def _neighbors_of(
     counts = np.zeros(len(queries), np.int64)
     parts = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))]
     for start in range(0, int(rows[-1]), _BANK):
-        bank = np.arange(start, min(start + _BANK, int(rows[-1])))
-        one, two = close(queries, rows, vectors[bank[0] : bank[-1] + 1], bank, threshold)
-        wanted = counts[one] <= AT_MOST
+        bank = vectors[start : min(start + _BANK, int(rows[-1]))]
+        one, two = np.nonzero(queries @ bank.T >= threshold - SLACK)
+        two += start
+        wanted = (two < rows[one]) & (counts[one] <= AT_MOST)
         one, two = one[wanted], two[wanted]
         score = cosines_of(queries, one, vectors, two)
         good = score >= threshold
@@ -85,16 +86,3 @@ def _neighbors_of(
         parts.append((rows[one[named]].astype(np.int32), two[named].astype(np.int32), score[named]))
     ones, twos, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
     return ones, twos, scores, counts > AT_MOST
-
-
-def close(
-    queries: Array, rows: Array, bank: Array, bank_rows: Array, threshold: float
-) -> tuple[Array, Array]:
-    """Numbers of queries (m, d) and rows of the bank before them that may reach `threshold`.
-
-    `rows` (m,) and `bank_rows` (k,) are whose vectors they are.
-    """
-    one, two = np.nonzero(queries @ bank.T >= threshold - _SLACK)
-    two = bank_rows[two]
-    earlier = two < rows[one]
-    return one[earlier], two[earlier]
