@@ -20,7 +20,7 @@ from megastyle_cli.steps.settle import Links, no_links
 Array = npt.NDArray[Any]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
-_BLOCK = 4096  # texts read, and asked of the embedder, at a time
+_BLOCK = 1024  # texts asked of the embedder at a time, and lost at most when it is killed
 _CLUSTER = 1000  # texts a cluster whose centroid tells hard from easy
 _ROUNDS = 20
 
