@@ -25,7 +25,7 @@ _megastyle() {
             esac
             ;;
         dedup)
-            flags="--on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --embedder --keep --report --rejected -o --output --errors --max-errors --overwrite --limit --cache --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --semantic-recall --embedder --keep --report --rejected -o --output --errors --max-errors --overwrite --limit --cache --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --preset) words="styles contents nemo" flags="" files=no ;;
                 --exact-text) words="normalized raw" flags="" files=no ;;
@@ -34,7 +34,7 @@ _megastyle() {
                 --keep) words="first longest hard easy" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
                 --report|--rejected|-o|--output|--errors|--cache|--stats) flags="" ;;
-                --on|--near-threshold|--ngram|--semantic-threshold|--max-errors|--limit|--backend|--model|--workers) flags="" files=no ;;
+                --on|--near-threshold|--ngram|--semantic-threshold|--semantic-recall|--max-errors|--limit|--backend|--model|--workers) flags="" files=no ;;
             esac
             ;;
         cluster)

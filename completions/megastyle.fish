@@ -61,6 +61,7 @@ complete -c megastyle -n '__megastyle_command_is dedup' -l ngram -x -d 'Words or
 complete -c megastyle -n '__megastyle_command_is dedup' -l ngram-of -x -a 'words characters' -d 'What n-grams are made of; default: preset\'s.'
 complete -c megastyle -n '__megastyle_command_is dedup' -l semantic -l no-semantic -d 'Drop texts of the same meaning.'
 complete -c megastyle -n '__megastyle_command_is dedup' -l semantic-threshold -x -d 'Least cosine of the embeddings; default: preset\'s.'
+complete -c megastyle -n '__megastyle_command_is dedup' -l semantic-recall -x -d 'Least share of close pairs to find among over 100,000 texts; 1 compares all.'
 complete -c megastyle -n '__megastyle_command_is dedup' -l embedder -x -a 'static verified sentence' -d 'Token vectors, those checked by a sentence model, or that alone; default: static, or sentence with --model or --preset nemo.'
 complete -c megastyle -n '__megastyle_command_is dedup' -l keep -x -a 'first longest hard easy' -d 'Which of the like stays: hard is farthest from its cluster\'s centroid.'
 complete -c megastyle -n '__megastyle_command_is dedup' -l report -r -F -d 'Write the stages and largest groups.'

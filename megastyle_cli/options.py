@@ -441,12 +441,19 @@ def kept_embedder(
     cache: Path | None,
     closing: "ExitStack",
     device: str | None = None,
+    spread: "Callable[[Any, str, str | None], Embed] | None" = None,
+    advance: "Callable[[int], None]" = lambda count: None,
 ) -> "Embed":
-    """What embeds texts, its vectors kept in `cache` if one is named until `closing` ends."""
+    """What embeds texts, its vectors kept in `cache` if one is named until `closing` ends.
+
+    `spread` makes an `Embed` of the embedder and its names; without it this thread embeds.
+    `advance` is told how many vectors were in the cache.
+    """
     from megastyle_cli.stream.embeddings import kept
 
     loaded = load_embedder(backend, model, device)
-    return kept(loaded.embed, f"{backend} {loaded.name}", cache, closing)
+    embed = loaded.embed if spread is None else spread(loaded, backend, model)
+    return kept(embed, f"{backend} {loaded.name}", cache, closing, advance)
 
 
 def open_engine(

@@ -114,7 +114,11 @@ class Answerer(Protocol):
 
 
 class TextEmbedder(Protocol):
-    """Texts to unit vectors (n, d) float32: same order, each row independent of its batch."""
+    """Texts to unit vectors (n, d) float32: same order, each row independent of its batch.
+
+    One may say how many texts are worth a call (`at_once`), and whether calls may run side by side
+    (`is_spread`), in threads or in processes that load it by its name.
+    """
 
     name: str
 

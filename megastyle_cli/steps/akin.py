@@ -1,24 +1,26 @@
 """Texts close in meaning: met by their vectors as they are needed, and linked.
 
-Only texts that stay so far are embedded. Each is compared with all met before, across any borders.
+Only texts that stay so far are embedded. Each is compared with those met before: with all, or where
+there are very many, with those in cells near it, and it is measured how many pairs that finds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.engines.engine import Engine
-from megastyle_cli.steps.neighbors import Pairs, cosines_of, neighbors
+from megastyle_cli.steps.cells import Search, search
+from megastyle_cli.steps.neighbors import Pairs, cosines_of
 from megastyle_cli.steps.settle import Links, no_links
 
 Array = npt.NDArray[Any]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
-_BLOCK = 4096  # texts embedded at a time
+_BLOCK = 1024  # texts asked of the embedder at a time, and lost at most when it is killed
 _CLUSTER = 1000  # texts a cluster whose centroid tells hard from easy
 _ROUNDS = 20
 
@@ -28,12 +30,34 @@ class SemanticOptions:
     """The cosine from which two texts mean the same; what is right depends on the embedder.
 
     With `is_verified`, pairs of at least `candidates` by the first embedder are compared by the
-    second, and its cosine counts.
+    second, and its cosine counts. At least `recall` of the close pairs are found; with 1 all pairs
+    are compared.
     """
 
     threshold: float = 0.99
+    recall: float = 0.99
     is_verified: bool = False
     candidates: float = 0.85
+
+
+class Watch(Protocol):
+    """Who is told how far a long work has come."""
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        """Work of `total` parts begins; None if nobody knows."""
+
+    def advance(self, count: int = 1) -> None:
+        """So many parts more are done."""
+
+
+class Unwatched:
+    """A `Watch` that does nothing."""
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        """Nobody looks."""
+
+    def advance(self, count: int = 1) -> None:
+        """Nobody looks."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +65,84 @@ class Texts:
     """What the measures may ask of the records: texts by row, all ids, and unit vectors (n, d).
 
     `embeds` holds the embedder, and one that verifies if that is asked; each gives a row by its
-    text alone.
+    text alone. `room` gives the place for all vectors, (n, d) float32; embedders tell `watch`
+    themselves what they made.
     """
 
     read: Callable[[Array], Iterator[str]]
     ids: Callable[[], Iterable[str]]
     embeds: Sequence[Embed] = ()
+    room: Callable[[int, int], Array] = lambda n, d: np.empty((n, d), np.float32)
+    watch: Watch = Unwatched()
+
+
+@dataclass
+class Looked:
+    """How close texts were looked for: each search, and the texts whose vector is no number."""
+
+    searches: list[Search] = field(default_factory=list)
+    num_without: int = 0
+
+    def told(self) -> dict[str, Any]:
+        """For a report: exact, or how much of what there is was found."""
+        near = [how for how in self.searches if how.probes]
+        if not near:
+            return {"search": "exact"} if self.searches else {}
+        whole = Search(
+            probes=max(how.probes for how in near),
+            sampled=sum(how.sampled for how in near),
+            pairs=sum(how.pairs for how in near),
+            found=sum(how.found for how in near),
+        )
+        return {
+            "search": "approximate",
+            "recall": round(whole.recall, 4) if whole.pairs else None,
+            "sampled_texts": whole.sampled,
+            "sampled_pairs": whole.pairs,
+            "cells_searched": whole.probes,
+        }
+
+    def sentences(self) -> list[str]:
+        """For people."""
+        told = self.told()
+        said = []
+        if self.num_without:
+            said.append(
+                f"{self.num_without:,} texts got a vector that is no number (NaN), and were"
+                " compared with nothing: check the embedder"
+            )
+        if told.get("search") == "exact":
+            said.append("semantic: exact, every text compared with all before it")
+        elif told:
+            pairs, texts = told["sampled_pairs"], told["sampled_texts"]
+            how = f"semantic: approximate ({told['cells_searched']} cells a text)"
+            said.append(
+                f"{how}, recall {told['recall']:.4g} of {pairs:,} close pairs of"
+                f" {texts:,} sampled texts"
+                if pairs
+                else f"{how}, {texts:,} sampled texts have no close pair to measure recall by"
+            )
+        return said
 
 
 class Akin:
     """The texts met, and which of them are close; text i is that of record `rows[i]`."""
 
     def __init__(
-        self, n: int, options: SemanticOptions, texts: Texts, rows: Array, engine: Engine
+        self,
+        n: int,
+        options: SemanticOptions,
+        texts: Texts,
+        rows: Array,
+        engine: Engine,
+        looked: Looked,
     ) -> None:
         self.options, self.texts, self.rows, self.engine = options, texts, rows, engine
         self.is_met = np.zeros(n, bool)
         self.met = np.empty(0, np.int32)  # texts, in the order met
+        self.room: Array | None = None  # of the vectors of all texts
         self.vectors = np.empty((0, 0), np.float32)  # theirs
+        self.looked = looked
         self.is_cut = np.empty(0, bool)  # whether one has close texts that it does not name
         self.pairs: list[tuple[Array, Array, Array]] = []
 
@@ -67,14 +151,17 @@ class Akin:
         new = staying[~self.is_met[staying]]
         if len(new) == 0:
             return self._look_further(staying, order)
-        vectors = self._embedded(new, self.texts.embeds[0])
         before = len(self.met)
+        self._embed(new, before)
         self.is_met[new] = True
         self.met = np.append(self.met, new)
-        self.vectors = np.concatenate([self.vectors, vectors]) if before else vectors
         options = self.options
         floor = options.candidates if options.is_verified else options.threshold
-        found = neighbors(self.vectors, before, floor, self.engine)
+        self.texts.watch.begin("parts of all pairs compared")
+        found, how = search(
+            self.vectors, before, floor, options.recall, self.engine, self.texts.watch.advance
+        )
+        self.looked.searches.append(how)
         self.is_cut = np.append(self.is_cut, found.is_cut)
         if options.is_verified:
             found = self._verified(found)
@@ -95,17 +182,28 @@ class Akin:
         np.cumsum(np.bincount(later, minlength=n), out=starts[1:])
         return Links(starts, earlier[by].astype(np.int32), n, score[by])
 
-    def _embedded(self, texts: Array, embed: Embed) -> Array:
-        read = self.texts.read
-        blocks = (texts[start : start + _BLOCK] for start in range(0, len(texts), _BLOCK))
-        return np.concatenate([embed(list(read(self.rows[block]))) for block in blocks])
+    def _embed(self, new: Array, before: int) -> None:
+        """Puts the vectors of texts `new` after the `before` that are there."""
+        for rows in self._embedded(new, self.texts.embeds[0]):
+            if self.room is None:
+                self.room = self.texts.room(len(self.is_met), rows.shape[1])
+            self.room[before : before + len(rows)] = rows
+            self.looked.num_without += int((~np.isfinite(rows).all(axis=1)).sum())
+            before += len(rows)
+        if self.room is not None:
+            self.vectors = self.room[:before]
+
+    def _embedded(self, texts: Array, embed: Embed) -> Iterator[Array]:
+        self.texts.watch.begin("texts embedded", len(texts))
+        for start in range(0, len(texts), _BLOCK):
+            yield embed(list(self.texts.read(self.rows[texts[start : start + _BLOCK]])))
 
     def _verified(self, found: Pairs) -> Pairs:
         """The pairs that the second embedder finds close, with its cosine."""
         asked, at = np.unique(np.concatenate([found.one, found.two]), return_inverse=True)
         if len(asked) == 0:
             return found
-        vectors = self._embedded(self.met[asked], self.texts.embeds[1])
+        vectors = np.concatenate(list(self._embedded(self.met[asked], self.texts.embeds[1])))
         one, two = at[: len(found.one)], at[len(found.one) :]
         score = cosines_of(vectors, one, vectors, two)
         good = score >= self.options.threshold
@@ -140,7 +238,8 @@ def distances_to_centroid(vectors: Array) -> Array:
     Clusters of about a thousand by k-means; six places, since more are noise. NeMo-Curator calls
     the far ones hard and keeps them, or the near ones, easy.
     """
-    rows = np.ascontiguousarray(np.nan_to_num(vectors))
+    is_finite = all(np.isfinite(part).all() for part in np.array_split(vectors, _ROUNDS))
+    rows = vectors if is_finite else np.nan_to_num(vectors)
     kmeans = faiss.Kmeans(rows.shape[1], max(1, len(rows) // _CLUSTER), niter=_ROUNDS, seed=0)
     kmeans.cp.min_points_per_centroid = 1
     kmeans.train(rows)

@@ -20,7 +20,14 @@ from megastyle_cli.buffer import Buffer
 from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.steps.akin import Akin, Embed, SemanticOptions, Texts, distances_to_centroid
+from megastyle_cli.steps.akin import (
+    Akin,
+    Embed,
+    Looked,
+    SemanticOptions,
+    Texts,
+    distances_to_centroid,
+)
 from megastyle_cli.steps.growing import Growing
 from megastyle_cli.steps.keyset import KeySet
 from megastyle_cli.steps.minhash import SKETCH, band_keys, hash_functions, sketches
@@ -31,6 +38,7 @@ from megastyle_cli.steps.shingles import (
     normalized_buffer,
     num_characters,
 )
+from megastyle_cli.steps.template import WORDS, mark_template
 
 Array = npt.NDArray[Any]
 How = Literal["exact", "near", "semantic"]
@@ -45,7 +53,8 @@ class NearOptions:
 
     `bands` x `band_rows` MinHash values find the candidates, which are then compared themselves:
     a pair of similarity s is a candidate with probability 1 - (1 - s**band_rows)**bands. With
-    threshold 0 candidates are not compared.
+    threshold 0 candidates are not compared. Grams that at least `template` of the texts have count
+    only where two texts differ in them, up to 20 of a text; with 0 all count.
     """
 
     threshold: float = 0.72
@@ -54,6 +63,7 @@ class NearOptions:
     bands: int = 32
     band_rows: int = 8
     seed: int = 0
+    template: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +82,7 @@ class Options:
 
 # exact and near of each; `nemo` has the numbers of NeMo-Curator 1.x
 PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions]] = {
-    "styles": ("normalized", NearOptions()),
+    "styles": ("normalized", NearOptions(template=0.2)),
     "contents": ("normalized", NearOptions(threshold=0.75, ngram=2)),
     "nemo": (
         "raw",
@@ -207,6 +217,7 @@ def chosen(
     ngram_of: GramOf | None,
     semantic: bool,
     semantic_threshold: float | None,
+    semantic_recall: float = 0.99,
     embedder: EmbedderRung,
     keep: Keep,
 ) -> Options:
@@ -221,11 +232,15 @@ def chosen(
         )
     text, nearly = PRESETS[preset]
     given = {"threshold": near_threshold, "ngram": ngram, "of": ngram_of}
+    if ngram is not None or ngram_of is not None:
+        nearly = replace(nearly, template=0.0)  # it was chosen for words
     nearly = replace(nearly, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     least = semantic_threshold
     if least is None:
         least = 0.99 if preset == "nemo" else THRESHOLDS[embedder]
-    akin = SemanticOptions(threshold=least, is_verified=embedder == "verified")
+    akin = SemanticOptions(
+        threshold=least, recall=semantic_recall, is_verified=embedder == "verified"
+    )
     return Options(
         exact=(exact_text or text) if exact else None,
         near=nearly if near else None,
@@ -240,6 +255,7 @@ class Dedup:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.digested = Digested(options.near)
+        self.looked = Looked()
         self.seconds = dict.fromkeys(HOWS, 0.0)  # near's n-grams are made while exact's keys are
 
     def digest(self, blocks: Iterable[Buffer], engine: Engine) -> None:
@@ -257,7 +273,7 @@ class Dedup:
 
     def judge(self, engine: Engine, texts: Texts) -> Verdicts:
         """What becomes of every record."""
-        return judge(self.digested, self.options, engine, texts, self.seconds)
+        return judge(self.digested, self.options, engine, texts, self.seconds, self.looked)
 
 
 def find_duplicates(
@@ -299,6 +315,7 @@ def judge(
     engine: Engine,
     texts: Texts,
     seconds: dict[How, float],
+    looked: Looked,
 ) -> Verdicts:
     """What becomes of every record; `texts` reads only what the measures ask for."""
     started = time.perf_counter()
@@ -311,11 +328,15 @@ def judge(
         links = buckets(shared, digested.num_texts)
         del shared
     sets = digested.sets()
-    akin = Akin(digested.num_texts, semantic or SemanticOptions(), texts, rows, engine)
+    template = 0
+    if near is not None and near.template:
+        mark_template(sets.grams, digested.num_texts, near.template)
+        template = WORDS
+    akin = Akin(digested.num_texts, semantic or SemanticOptions(), texts, rows, engine, looked)
     order = _order(digested, rows, options.keep, texts, akin)
     while True:
         threshold = near.threshold if near else 1.0
-        how, of, score = settle(order, sets, links, threshold, akin.links(order))
+        how, of, score = settle(order, sets, links, threshold, akin.links(order), template)
         if seconds["near"] == 0.0:
             seconds["near"] = time.perf_counter() - started
         if semantic is None or not akin.meet(order[how == 0], order):

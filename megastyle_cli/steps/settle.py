@@ -71,12 +71,12 @@ def buckets(shared: list[tuple[Array, Array, int]], n: int) -> Links:
 
 
 def settle(
-    rows: Array, sets: Sets, near: Links, threshold: float, akin: Links
+    rows: Array, sets: Sets, near: Links, threshold: float, akin: Links, template: int = 0
 ) -> tuple[Array, Array, Array]:
     """What became of texts `rows` (m,), in the order they are tried: how, for whom, how close.
 
     `near` links texts to buckets, `akin` to other texts with a score; nothing outside `rows` is
-    compared. Who stays is for itself.
+    compared. Who stays is for itself. `template` is as in `jaccard`.
     """
     how = np.zeros(len(rows), np.uint8)
     of = rows.astype(np.int32)
@@ -90,6 +90,7 @@ def settle(
         near.to,
         near.count,
         threshold,
+        template,
         akin.starts,
         akin.to,
         akin.scores,
@@ -101,18 +102,25 @@ def settle(
 
 
 @compiled
-def jaccard(grams: Array, starts: Array, one: int, two: int) -> float:
-    """The share of their distinct grams that two texts have in common."""
+def jaccard(grams: Array, starts: Array, one: int, two: int, template: int = 0) -> float:
+    """The share of their distinct grams that two texts have in common.
+
+    Up to `template` of those in common do not count if they are odd (see template.py).
+    """
     at, end = starts[one], starts[one + 1]
     other, other_end = starts[two], starts[two + 1]
     total = (end - at) + (other_end - other)
-    shared = 0
+    shared = marked = 0
     while at < end and other < other_end:
         a, b = grams[at], grams[other]
         shared += a == b
+        marked += a == b and a & np.uint32(1) == 1
         at += a <= b
         other += b <= a
-    return float(shared / (total - shared))
+    less = min(marked, template)
+    if total - shared == less:
+        return 1.0  # nothing differs, and all of it is template
+    return float((shared - less) / (total - shared - less))
 
 
 @compiled
@@ -147,6 +155,7 @@ def _settle(
     near: Array,
     num_buckets: int,
     threshold: float,
+    template: int,
     akin_starts: Array,
     akin: Array,
     akin_scores: Array,
@@ -185,7 +194,7 @@ def _settle(
             found[:count].sort()
         for i in range(count):
             other = rows[found[i]]
-            similarity = jaccard(grams, gram_starts, row, other)
+            similarity = jaccard(grams, gram_starts, row, other, template)
             if similarity >= threshold:
                 how[place], of[place], score[place] = 1, other, similarity
                 break

@@ -1,12 +1,12 @@
 """What dedup found, told by the records: the kept ones count, the rejected name their keeper."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from megastyle_cli.record import Record
-from megastyle_cli.steps.dedup import StageCount, Verdicts
+from megastyle_cli.steps.dedup import How, StageCount, Verdicts
 
 _GROUPS, _MEMBERS = 20, 5  # of the largest groups and of each of them, shown in a report
 
@@ -36,8 +36,10 @@ def told_report(
     stages: Sequence[StageCount],
     read: Callable[[Iterable[int]], Iterator[Record]],
     on: str,
+    looked: Mapping[How, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What each measure did, with the least alike pair it joined, and the largest groups.
+    """What each measure did and `looked` tells of it, the least alike pair it joined, and the
+    largest groups.
 
     A group is a record that stays and all that went for it; its members are shown least alike
     first. `read` gives the records at some rows.
@@ -54,6 +56,7 @@ def told_report(
     told = []
     for stage in stages:
         facts: dict[str, Any] = {"how": stage.how, "in": stage.seen, "removed": stage.removed}
+        facts.update(looked.get(stage.how, {}))
         if stage.example is not None:
             facts["example"] = {**shown_gone(stage.example.row), "for": shown(stage.example.of)}
         told.append(facts)

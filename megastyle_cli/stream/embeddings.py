@@ -8,6 +8,7 @@ disk, mapped; memory holds 24 bytes a text.
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from hashlib import blake2b, sha256
@@ -22,7 +23,8 @@ from megastyle_cli.errors import MegastyleError
 Array = npt.NDArray[Any]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
-SEGMENT = 65_536  # texts a segment; what a killed run made beyond full segments is made again
+SEGMENT = 65_536  # texts a segment at most
+SAVE_S = 60.0  # so much of a killed run's work, and a call more, is made again
 _KEY = np.dtype("S16")  # compares as bytes do, without the NULs at the end, which hashes may lose
 
 
@@ -33,10 +35,16 @@ class EmbeddingCache:
     Raises MegastyleError if the folder cannot be written, or holds vectors of another width.
     """
 
-    def __init__(self, folder: Path, model: str, embed: Embed) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: str,
+        embed: Embed,
+        advance: Callable[[int], None] = lambda count: None,
+    ) -> None:
         name = sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self.folder = folder.expanduser() / name
-        self.make = embed
+        self.make, self.advance = embed, advance
         self.num_found = self.num_made = 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +59,7 @@ class EmbeddingCache:
         self._places = np.empty((0, 2), np.int32)  # their segment and row
         self._new_keys: list[bytes] = []
         self._new_rows: list[Array] = []
+        self._saved_s = time.monotonic()
         self._open_segments()
 
     def __enter__(self) -> "EmbeddingCache":
@@ -69,6 +78,8 @@ class EmbeddingCache:
         missing = np.flatnonzero(~is_known)
         self.num_found += len(texts) - len(missing)
         self.num_made += len(missing)
+        if len(missing) < len(texts):
+            self.advance(len(texts) - len(missing))
         made = (
             self.make([texts[row] for row in missing.tolist()])
             if len(missing) or not texts
@@ -86,7 +97,8 @@ class EmbeddingCache:
         if made is not None and len(missing):
             self._new_keys += keys[missing].tolist()
             self._new_rows.append(np.asarray(made, np.float32))
-            if len(self._new_keys) >= SEGMENT:
+            late = time.monotonic() - self._saved_s >= SAVE_S
+            if late or len(self._new_keys) >= SEGMENT:
                 self._save()
         return rows
 
@@ -138,11 +150,23 @@ class EmbeddingCache:
                 os.fsync(file.fileno())
             unfinished.replace(final)
         self._new_keys, self._new_rows = [], []
+        self._saved_s = time.monotonic()
 
 
-def kept(embed: Embed, model: str, folder: Path | None, closing: ExitStack) -> Embed:
-    """`embed`, its rows kept in `folder` if one is named; the last ones when `closing` ends."""
-    return embed if folder is None else closing.enter_context(EmbeddingCache(folder, model, embed))
+def kept(
+    embed: Embed,
+    model: str,
+    folder: Path | None,
+    closing: ExitStack,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Embed:
+    """`embed`, its rows kept in `folder` if one is named; the last ones when `closing` ends.
+
+    `advance` is told how many rows came from the folder.
+    """
+    if folder is None:
+        return embed
+    return closing.enter_context(EmbeddingCache(folder, model, embed, advance))
 
 
 def _key(text: str) -> bytes:

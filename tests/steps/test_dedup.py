@@ -9,7 +9,7 @@ import pytest
 from megastyle_cli.buffer import Buffer
 from megastyle_cli.engines.local import Local
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
-from megastyle_cli.steps import dedup, neighbors
+from megastyle_cli.steps import akin, cells, dedup, neighbors
 from megastyle_cli.steps.dedup import (
     Duplicate,
     NearOptions,
@@ -19,6 +19,7 @@ from megastyle_cli.steps.dedup import (
     count_stages,
 )
 from megastyle_cli.steps.shingles import gram_sets, normalized, normalized_buffer
+from megastyle_cli.steps.template import mark_template
 
 WORDS = [a + b for a in "bcdfghklmn" for b in ("alo", "eru", "ita", "omi", "unda", "ysto")]
 ODD = [
@@ -414,13 +415,14 @@ def test_texts_of_a_megabyte_are_compared_like_all_others():
 @pytest.mark.parametrize("edit", ["swap", "drop", "typo", "reorder", "case"])
 def test_the_default_finds_edited_prompts_and_no_others(edit):
     rng = random.Random(edit)
-    texts = [" ".join(rng.choices(WORDS, k=rng.randint(35, 45))) for _ in range(1000)]
+    words_of_prompts = [a + b for a in WORDS[:24] for b in WORDS[24:48]]  # each in few prompts
+    texts = [" ".join(rng.choices(words_of_prompts, k=rng.randint(35, 45))) for _ in range(1000)]
 
     def edited(text: str) -> str:
         words = text.split()
         at = rng.randrange(1, len(words) - 1)
         if edit == "swap":
-            words[at] = rng.choice(WORDS)
+            words[at] = rng.choice(words_of_prompts)
         elif edit == "drop":
             del words[at]
         elif edit == "typo":
@@ -438,6 +440,56 @@ def test_the_default_finds_edited_prompts_and_no_others(edit):
     assert [(one.row, one.of) for one in found] == [(1000 + row, row) for row in range(1000)]
 
 
+def captions() -> list[str]:
+    """Sentences of one template in all combinations of their attributes."""
+    edges = ["sharp edges", "soft edges"]
+    lights = ["flat unshaded", "bright scattered", "very dark patchy", "mid-toned top-down"]
+    colors = ["white and slate", "teal and rust", "plum and sand", "white and royal blue"]
+    return [
+        f"In the style of muted shaded graphic, {color} with {accent} accents, {light} lighting,"
+        f" partly textured surface, {edge}, in gradient shaded graphic."
+        for color in colors
+        for accent in ["silver", "gold", "lime", "denim"]
+        for light in lights
+        for edge in edges
+    ]
+
+
+def test_the_default_keeps_captions_of_one_template_that_differ_in_an_attribute():
+    near = dedup.PRESETS["styles"][1]
+
+    assert find_duplicates(captions(), near=near) == []
+    assert len(find_duplicates(captions(), near=NearOptions())) > 100  # plain words would not
+    moved = [caption.replace(", ", " , ", 1).upper() for caption in captions()]
+    assert len(find_duplicates(captions() + moved, near=near)) == len(moved)
+
+
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_variants_of_one_long_prompt_go_by_default_though_all_share_its_words(count):
+    words = [f"{a}{b}" for a in WORDS[:20] for b in ("x", "y")]
+    texts = [" ".join([*words[:at], "other", *words[at + 1 :]]) for at in range(1, count)]
+
+    found = find_duplicates([" ".join(words), *texts], near=dedup.PRESETS["styles"][1])
+
+    assert [(one.row, one.of) for one in found] == [(row, 0) for row in range(1, count)]
+
+
+def test_which_words_are_template_does_not_depend_on_the_order_of_texts():
+    texts = captions() + prompts(300, seed=4)
+    shuffled = random.Random(0).sample(texts, len(texts))
+    grams_of = {}
+    for some in (texts, shuffled):
+        grams, starts = gram_sets(normalized_buffer(Buffer.of(some)), 1)
+        mark_template(grams, len(some), 0.2)
+        sets = [grams[starts[row] : starts[row + 1]].tolist() for row in range(len(some))]
+        assert all(one == sorted(set(one)) for one in sets)
+        grams_of[some is texts] = dict(zip(some, sets, strict=True))
+
+    assert grams_of[True] == grams_of[False]
+    marked = {gram for one in grams_of[True].values() for gram in one if gram & 1}
+    assert 5 < len(marked) < 40
+
+
 def test_nemo_takes_candidates_without_comparing_them():
     text = " ".join(WORDS[:40])
     other = text.replace(WORDS[20], "changed")
@@ -446,3 +498,45 @@ def test_nemo_takes_candidates_without_comparing_them():
     found = find_duplicates([text, text.upper(), other, "else"], exact=options[0], near=options[1])
 
     assert {one.how for one in found} == {"near"} and (1, 0) in {(f.row, f.of) for f in found}
+
+
+def test_texts_of_every_kind_in_any_shards_of_any_size_leave_the_same(monkeypatch):
+    texts = [*ODD, "x" * 1_000_000, *(["Teal on ochre, in ink."] * 500), *prompts(200, seed=9)]
+    options = {"semantic": SemanticOptions(threshold=0.95), "embed": StaticEmbedder().embed}
+    found = find_duplicates(texts, near=NearOptions(template=0.2), **options)
+
+    for block, workers in ((7, 3), (100_000, 2)):
+        monkeypatch.setattr(akin, "_BLOCK", block)
+        monkeypatch.setattr(dedup, "BLOCK", block)
+        again = find_duplicates(texts, workers, near=NearOptions(template=0.2), **options)
+        assert again == found
+
+    assert {one.how for one in found} >= {"exact", "semantic"}
+
+
+def test_one_meaning_thousands_of_times_leaves_one_and_holds_few_pairs(monkeypatch):
+    monkeypatch.setattr(neighbors, "AT_MOST", 8)
+    monkeypatch.setattr(cells, "AT_MOST", 8)
+    row = unit(np.ones((1, 8)))
+    for exact in (5_000_000_000, 0):  # all pairs, then cells
+        monkeypatch.setattr(cells, "EXACT", exact)
+        found = find_duplicates(
+            ["same"] * 4000,
+            exact=None,
+            semantic=SemanticOptions(),
+            embed=lambda some: np.repeat(row, len(some), axis=0),
+        )
+        assert [(one.row, one.of) for one in found] == [(at, 0) for at in range(1, 4000)]
+
+
+def test_an_embedder_that_gives_nan_is_said_and_loses_nothing():
+    asked = dedup.Dedup(Options(exact=None, semantic=SemanticOptions()))
+    texts = ["a", "b", "c"]
+    asked.digest([Buffer.of(texts)], Local(1))
+    embed = lambda some: np.full((len(some), 4), np.nan, np.float32)  # noqa: E731
+    read = akin.Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: texts, [embed])
+
+    verdicts = asked.judge(Local(1), read)
+
+    assert list(verdicts) == []
+    assert "3 texts got a vector that is no number (NaN)" in asked.looked.sentences()[0]

@@ -101,3 +101,18 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(MegastyleError, match="is damaged"):
         EmbeddingCache(tmp_path, "m", Embedder())
+
+
+def test_what_a_slow_embedder_made_is_kept_every_minute_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "SAVE_S", 0.0)
+    told: list[int] = []
+    killed = EmbeddingCache(tmp_path, "m", Embedder())
+    killed(["a", "b"])  # never closed, as after SIGKILL
+    (tmp_path / killed.folder.name / "half.vectors.tmp").write_bytes(b"torn")
+
+    with EmbeddingCache(tmp_path, "m", Embedder(), told.append) as cache:
+        cache(["a", "b", "c"])
+
+    assert cache.num_found == 2 and cache.num_made == 1 and told == [2]

@@ -1,0 +1,63 @@
+"""Close pairs among embedded prompts: seconds and recall of the cells, beside comparing all pairs.
+
+    python benchmarks/neighbors.py GALLERY.jsonl [--count N] [--threshold COS] [--exact]
+
+Distinct texts of the records' `style`, static embeddings. --exact compares all pairs too.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megastyle_cli.engines.local import Local
+from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
+from megastyle_cli.steps import cells
+from megastyle_cli.stream.room import room_on_disk
+from megastyle_cli.stream.source import read_records
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("gallery", type=Path)
+    asked.add_argument("--count", type=int, default=200_000)
+    asked.add_argument("--threshold", type=float, default=0.99)
+    asked.add_argument("--exact", action="store_true")
+    given = asked.parse_args()
+    texts: dict[str, None] = {}
+    for record in read_records([str(given.gallery)]):
+        texts[record["style"]] = None  # type: ignore[index]
+        if len(texts) == given.count:
+            break
+    listed, embedder = list(texts), StaticEmbedder()
+    vectors = room_on_disk(len(listed), 256)
+    for low in range(0, len(listed), 4096):
+        vectors[low : low + 4096] = embedder.embed(listed[low : low + 4096])
+    cells.EXACT = 0
+    found = measured("cells", vectors, given.threshold, 0.99)
+    if given.exact:
+        true = measured("all pairs", vectors, given.threshold, 1.0)
+        sys.stdout.write(
+            f"true recall {len(found & true) / max(1, len(true)):.5f}, wrong {len(found - true)}\n"
+        )
+
+
+def measured(name: str, vectors: Any, threshold: float, recall: float) -> set[tuple[int, int]]:
+    """The pairs; prints what finding them took."""
+    started, cpu = time.perf_counter(), time.process_time()
+    with Local() as engine:
+        pairs, how = cells.search(vectors, 0, threshold, recall, engine)
+    sys.stdout.write(
+        f"{name}: {len(vectors):,} texts at {threshold}: {len(pairs.one):,} pairs,"
+        f" {time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} CPU s,"
+        f" peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB; {how}\n"
+    )
+    return set(zip(np.asarray(pairs.one).tolist(), pairs.two.tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    main()

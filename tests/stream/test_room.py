@@ -1,0 +1,36 @@
+"""Room on disk: zeros to write in, gone without a trace, or a sentence."""
+
+import errno
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megastyle_cli.errors import MegastyleError
+from megastyle_cli.stream import room
+from megastyle_cli.stream.room import room_on_disk
+
+
+def test_what_is_written_is_read_and_no_file_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    made = room_on_disk(5, 4)
+    made[1:4] = rows
+
+    assert np.array_equal(made[1:4], rows) and not made[0].any() and made.dtype == np.float32
+    assert list(tmp_path.iterdir()) == []
+    assert room_on_disk(0, 4).shape == (0, 4)
+
+
+def test_a_full_disk_is_named_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(room, "_reserve", full)
+
+    with pytest.raises(MegastyleError, match=r"no room for 1,000 vectors of 256 numbers"):
+        room_on_disk(1000, 256)
