@@ -11,6 +11,7 @@ from transformers import CLIPTextModel, T5EncoderModel
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.diffusion_folder import find_model, read_part, short_reason
 from megastyle_cli.models.flux import Words
+from megastyle_cli.models.patch_autoencoder import PatchAutoencoder
 
 Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
 PIPELINE: Any = FluxPipeline
@@ -45,6 +46,8 @@ def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeli
             f"{folder} is no whole FLUX model: it has no {', '.join(lacking)}",
             hint="give a folder as FluxPipeline.save_pretrained writes it",
         )
+    if _class_of(folder / "vae") == PatchAutoencoder.__name__:
+        wanted["vae"] = PatchAutoencoder
     parts = {name: read_part(kind, folder / name, dtype) for name, kind in wanted.items()}
     if transformer is not None:
         parts["transformer"] = transformer
@@ -54,6 +57,14 @@ def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeli
         raise MegastyleError(
             f"{folder} cannot be read: {short_reason(fault)}", hint="fetch the model again"
         ) from fault
+
+
+def _class_of(part: Path) -> str:
+    """The class that a part's config.json names; nothing if it cannot be read."""
+    try:
+        return str(json.loads((part / "config.json").read_text())["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def find_flux(model: str) -> Path:
