@@ -2,12 +2,14 @@
 
   python examples/builtin_flux.py lists PICTURES OUT [--families DIR] [--words N]
   python examples/builtin_flux.py parts OUT [--steps N]
+  python examples/builtin_flux.py ship OUT FOLDER
   python examples/builtin_flux.py measure OUT --painted DIR --ignoring DIR [--asked choosing]
 
 lists    OUT/train.jsonl and OUT/heldout.jsonl (pictures by style, freely licensed ones to train on)
          and OUT/asked.jsonl: for held-out styles, a reference and another picture's words.
 parts    OUT/parts, a FLUX folder without transformer: an autoencoder of 8 px a latent, trained on
          the pictures of OUT/train.jsonl; a T5 and a CLIP whose words are wordllama's vectors.
+ship     FOLDER, the finished model with all its weights in half precision.
 measure  style and content accuracy of what was painted, of the reference itself (copying it), of
          what was painted without it (ignoring it), of any training picture of the words (ignoring
          it, too, and well drawn), and of the real pictures, with 95 % intervals by
@@ -17,6 +19,7 @@ measure  style and content accuracy of what was painted, of the reference itself
 import argparse
 import json
 import re
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -362,6 +365,21 @@ def begin_at_components(vae: PatchAutoencoder, pixels: Tensor) -> None:
         vae.straight_out.bias.copy_(middle)
 
 
+def ship(out: Path, to: Path) -> None:
+    """Copies the finished model with all its weights in half precision."""
+    shutil.copytree(out / "run" / "flux", to, dirs_exist_ok=True)
+    kinds = {
+        "vae": PatchAutoencoder,
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": T5EncoderModel,
+    }
+    for name, kind in kinds.items():
+        part = kind.from_pretrained(out / "parts" / name)
+        part.half().save_pretrained(to / name)
+    size = sum(file.stat().st_size for file in to.rglob("*") if file.is_file())
+    say(f"{to}: {size / 1e6:.1f} MB")
+
+
 def measure(out: Path, which: str, painted: Path, ignoring: Path) -> None:
     """Prints the table and draws the grid."""
     asked = read(out / ("asked.jsonl" if which == "heldout" else f"asked-{which}.jsonl"))
@@ -512,6 +530,9 @@ def main() -> None:
     one = told.add_parser("parts")
     one.add_argument("out", type=Path)
     one.add_argument("--steps", type=int, default=2000)
+    one = told.add_parser("ship")
+    one.add_argument("out", type=Path)
+    one.add_argument("to", type=Path)
     one = told.add_parser("measure")
     one.add_argument("out", type=Path)
     one.add_argument("--asked", choices=["heldout", "choosing"], default="heldout")
@@ -522,6 +543,8 @@ def main() -> None:
         lists(given.pictures, given.families, given.out, given.words)
     elif given.what == "parts":
         parts(given.out, given.steps)
+    elif given.what == "ship":
+        ship(given.out, given.to)
     else:
         measure(given.out, given.asked, given.painted, given.ignoring)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, T5EncoderModel
 
 from megastyle_cli.errors import MegastyleError
@@ -17,6 +18,7 @@ Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
 PIPELINE: Any = FluxPipeline
 
 TEXT_TOKENS = 512
+SIDE_PX = 512  # the method's size: nothing else was trained
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
 HOW_TO_FETCH = (
     f"accept the licence of {OFFICIAL} on its page, log in with: hf auth login, then fetch it with:"
@@ -70,6 +72,17 @@ def _class_of(part: Path) -> str:
 def find_flux(model: str) -> Path:
     """As `find_model`, saying how FLUX.1 is fetched."""
     return find_model(model, HOW_TO_FETCH)
+
+
+def trained_px(model: str) -> int:
+    """The side of the pictures that a model was trained on, as `train-flux` notes it; else 512."""
+    file = find_flux(model) / "transformer" / "diffusion_pytorch_model.safetensors"
+    try:
+        with safe_open(file, framework="pt") as opened:
+            told = opened.metadata() or {}
+    except (OSError, SafetensorError):  # in several files; or nothing that can be read: told later
+        return SIDE_PX
+    return int(told.get("megastyle.size", SIDE_PX))
 
 
 def block_counts(model: str) -> tuple[int, int]:

@@ -29,7 +29,7 @@ class PatchAutoencoder(BASE, CONFIG):  # type: ignore[misc]
 
     config_name = "config.json"
 
-    @remembered
+    @remembered  # type: ignore[untyped-decorator]
     def __init__(
         self,
         latent_channels: int = 16,
@@ -75,7 +75,7 @@ class _Block(nn.Module):
 def _layers(numbers_in: int, width: int, numbers_out: int, num_blocks: int) -> nn.Sequential:
     """From cells to cells; the last layer begins at zero."""
     last = nn.Conv2d(width, numbers_out, 1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    for weight in last.parameters():
+        nn.init.zeros_(weight)
     blocks = [_Block(width) for _ in range(num_blocks)]
     return nn.Sequential(nn.Conv2d(numbers_in, width, 3, padding=1), *blocks, nn.SiLU(), last)
