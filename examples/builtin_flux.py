@@ -526,7 +526,7 @@ def main() -> None:
     one.add_argument("pictures", type=Path)
     one.add_argument("out", type=Path)
     one.add_argument("--families", type=Path, action="append", default=[])
-    one.add_argument("--words", type=int, default=100)
+    one.add_argument("--words", type=int, default=24)
     one = told.add_parser("parts")
     one.add_argument("out", type=Path)
     one.add_argument("--steps", type=int, default=2000)

@@ -7,13 +7,13 @@
 # PICTURES  a folder with metadata.jsonl: file_name, style_id, content, group, license, source, and
 #           "split", which says "heldout" for the styles to measure on; those are never trained on
 # FAMILIES  a folder that examples/builtin_encoder.sh drew (its OUT/families), to train on as well
-# WORDS     how many contents it learns (default: 60): those of PICTURES, then the most frequent
-# STEPS     of BATCH pairs (default: 4000 of 32); VAE_STEPS of 16 pictures (default: 1000)
+# WORDS     how many contents it learns (default: 24): the most frequent of PICTURES, then others
+# STEPS     of BATCH pairs (default: 12000 of 32); VAE_STEPS of 16 pictures (default: 1000)
 # WIDTH     of the transformer, a multiple of 64 (default: 256, 6.8 million parameters); SINGLE blocks
-# LR        highest rate, falling to zero (default: 0.001)
+# LR        highest rate, falling to zero (default: 0.002)
 #
-# Sized for one core of a CPU: 16 px a token, 16 tokens a picture, products in bfloat16. An hour and
-# a half of an AVX-512 core that has others beside it. Can be stopped and started again.
+# Sized for one core of a CPU: 16 px a token, 16 tokens a picture, products in bfloat16: 90 pairs/s of
+# an AVX-512 core that has nothing else to do, so some 70 minutes. Can be stopped and started again.
 # Needs: pip install 'megastyle[builtin]'
 set -euo pipefail
 
@@ -25,7 +25,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 script="$here/builtin_flux.py"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
-[ -f "$out/asked.jsonl" ] || python "$script" lists "$pictures" "$out" --words "${WORDS:-60}" \
+[ -f "$out/asked.jsonl" ] || python "$script" lists "$pictures" "$out" --words "${WORDS:-24}" \
   ${FAMILIES:+--families "$FAMILIES"}
 [ -f "$out/parts/model_index.json" ] || python "$script" parts "$out" --steps "${VAE_STEPS:-1000}"
 
@@ -40,8 +40,8 @@ EOF
 # measured and painted meanwhile are styles set aside to choose by, not the held-out ones.
 megastyle train-flux "$out/train.jsonl" --model "$out/parts" --init "$out/size.json" -o "$out/run" \
   --split-key split --size 64 --global-batch "$batch" --chunk "$batch" --recompute none \
-  --steps "${STEPS:-4000}" --lr "${LR:-0.001}" --warmup 0.02 --schedule linear --clip 1 \
-  --ema 0.995 --timesteps uniform --loss-weight none --no-augment --dtype bfloat16 \
+  --steps "${STEPS:-12000}" --lr "${LR:-0.002}" --warmup 0.02 --schedule linear --clip 1 \
+  --ema 0.995 --timesteps megastyle --loss-weight none --no-augment --dtype bfloat16 \
   --export-dtype float16 --checkpoint-every 100 --validate-every 250 --sample-every 500 \
   --samples 12 --resume
 
