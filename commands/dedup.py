@@ -169,7 +169,7 @@ def main(
         write_all,
         write_report,
     )
-    from megastyle_cli.stream.progress import Stage, peak_bytes
+    from megastyle_cli.stream.progress import Stage
     from megastyle_cli.stream.room import room_on_disk
 
     for side in (rejected, report):
@@ -228,7 +228,6 @@ def main(
             }
         if semantic:
             tally.measured["semantic"] |= dedup.looked.told()
-        tally.measured["peak_bytes"] = peak_bytes()
         removed = " \u00b7 ".join(f"{s.how} {s.removed:,}" for s in stages)
         tally.remarks.append(f"removed: {removed or 'nothing, no measure was asked for'}")
         tally.remarks += dedup.looked.sentences()

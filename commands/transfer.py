@@ -86,7 +86,7 @@ def main(
             metavar="PX|WxH",
             show_default=False,
             help="Longer side of the result, or FLUX's width and height; default: the content"
-            " picture's, for FLUX 512.",
+            " picture's, for FLUX 512 or as trained.",
         ),
     ] = None,
     strength: Annotated[

@@ -1,29 +1,34 @@
 """The parts of a small FLUX that train-flux does not train, its data, and how well it paints.
 
-  python examples/builtin_flux.py lists PICTURES OUT [--families DIR]
+  python examples/builtin_flux.py lists PICTURES OUT [--families DIR] [--words N]
   python examples/builtin_flux.py parts OUT [--steps N]
-  python examples/builtin_flux.py measure PICTURES OUT --painted DIR --ignoring DIR
+  python examples/builtin_flux.py ship OUT FOLDER
+  python examples/builtin_flux.py measure OUT --painted DIR --ignoring DIR [--asked choosing]
 
 lists    OUT/train.jsonl and OUT/heldout.jsonl (pictures by style, freely licensed ones to train on)
          and OUT/asked.jsonl: for held-out styles, a reference and another picture's words.
-parts    OUT/parts, a FLUX folder without transformer: an AutoencoderKL of 4 px a latent, trained on
+parts    OUT/parts, a FLUX folder without transformer: an autoencoder of 8 px a latent, trained on
          the pictures of OUT/train.jsonl; a T5 and a CLIP whose words are wordllama's vectors.
+ship     FOLDER, the finished model with all its weights in half precision.
 measure  style and content accuracy of what was painted, of the reference itself (copying it), of
-         what was painted without it (ignoring it), and of the real pictures, with 95 % intervals by
-         drawing styles again; OUT/grid.png.
+         what was painted without it (ignoring it), of any training picture of the words (ignoring
+         it, too, and well drawn), and of the real pictures, with 95 % intervals by
+         drawing styles again; OUT/grid-heldout.png.
 """
 
 import argparse
 import json
 import re
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
@@ -38,7 +43,7 @@ from transformers import (
 )
 
 from megastyle_cli.models.backend import load
-from megastyle_cli.models.flux_pictures import pixels_of
+from megastyle_cli.models.patch_autoencoder import PatchAutoencoder
 from megastyle_cli.stream.progress import say
 
 # n pictures, d width, v words
@@ -46,10 +51,57 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Rows = list[dict[str, Any]]
 
 SIDE_PX = 64
-WORDS_A_PROMPT = 8
+WORDS_A_PROMPT = 4
 FREE = re.compile(r"MIT|Apache-2.0|ISC|BSD-\d-Clause|CC0-1.0|CC-BY-\d\.0|OFL-1.1|Unlicense")
-LATENTS, CHANNELS = 16, (16, 32, 48)
+LATENTS = 16
+FEWEST = 30  # pictures of a style to choose by
 REFERENCES, CONTENTS = 2, 5  # references of a held-out style, and words painted after each
+
+# Sets to choose settings by; none is a relative of a held-out one.
+ASIDE = frozenset(
+    ("lets-icons", "tango", "noto", "noto-v1", "simple-line-icons", "iconamoon", "ri")
+    + ("majesticons", "fa7-solid", "oi", "iconmind")
+)
+# Icons of one thing under several names, and names that every designer draws otherwise.
+ALSO = {
+    other: name
+    for name, others in {
+        "home": "house",
+        "settings": "gear cog",
+        "mail": "envelope email",
+        "card": "credit-card",
+        "cart": "shopping-cart",
+        "pin": "location map-pin location-pin marker",
+        "microphone": "mic",
+        "search": "magnifying-glass magnifier",
+        "save": "floppy-disk floppy",
+        "lock": "lock-closed locked",
+        "image": "picture photo",
+        "chat": "comment message",
+        "close": "x times cross",
+        "plus": "add",
+        "minus": "subtract",
+        "printer": "print",
+        "question": "help question-mark",
+        "info": "information",
+        "lightning": "bolt flash",
+        "box": "package",
+        "speaker": "volume volume-high volume-up speaker-high",
+        "monitor": "display",
+        "video": "video-camera",
+        "music": "musical-note music-note",
+        "users": "people group",
+        "user": "person",
+        "trash": "trash-can bin",
+        "document": "file",
+        "pencil": "pen",
+        "harddisk": "hard-drive",
+        "fire": "flame",
+        "airplane": "plane",
+    }.items()
+    for other in others.split()
+}
+SHAPELESS = frozenset(("share", "move", "table", "stop", "circle", "square", "apple", "bluetooth"))
 
 
 def read(path: Path) -> Rows:
@@ -67,11 +119,6 @@ def write(path: Path, rows: Rows) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def words_of(row: dict[str, Any]) -> str:
-    """A content as a prompt: icons are named arrow-left."""
-    return str(row["content"]).replace("-", " ").replace("_", " ")
-
-
 def opened(names: Sequence[str]) -> list[Image.Image]:
     """The pictures, RGB, at the model's size."""
     return [
@@ -80,26 +127,79 @@ def opened(names: Sequence[str]) -> list[Image.Image]:
     ]
 
 
-def lists(pictures: Path, families: Sequence[Path], out: Path) -> None:
-    """Who is trained on, who is held out, and what is asked of the model afterwards."""
-    rows = [{**row, "content": words_of(row)} for row in read(pictures / "metadata.jsonl")]
+def lists(pictures: Path, families: Sequence[Path], out: Path, num_words: int) -> None:
+    """Who is trained on, who is held out, and what is asked of the model afterwards.
+
+    Settings are chosen by the styles of `ASIDE`: they are in train.jsonl with the split "heldout",
+    so that train-flux measures on them. Styles that are held out are in heldout.jsonl alone.
+    """
+    rows = [named(row) for row in read(pictures / "metadata.jsonl")]
     held_out = [row for row in rows if row["split"] == "heldout"]
     seen = [row for row in rows if row["split"] != "heldout"]
+    groups = {row["group"] for row in held_out}
     for folder in families:  # of other groups: variants of a held-out set are its relatives
-        groups = {row["group"] for row in held_out}
-        more = [{**row, "content": words_of(row)} for row in read(folder / "metadata.jsonl")]
+        more = [named(row) for row in read(folder / "metadata.jsonl")]
         seen += [row for row in more if row["group"] not in groups]
-    trained = [row for row in seen if FREE.fullmatch(row["license"])]
-    out.mkdir(parents=True, exist_ok=True)
+    free = [row for row in seen if FREE.fullmatch(row["license"])]
+    styles_of: dict[str, set[str]] = {}
+    for row in free:
+        styles_of.setdefault(row["content"], set()).add(row["style_id"])
+    asked_for = {row["content"] for row in held_out}
+    known = sorted(asked_for, key=lambda word: -len(styles_of.get(word, ())))
+    others = sorted(set(styles_of) - asked_for, key=lambda word: (-len(styles_of[word]), word))
+    kept = set([*known, *(word for word in others if word not in SHAPELESS)][:num_words])
+    chosen = [row for row in free if row["content"] in kept]
+    small = out / "pictures"
+    small.mkdir(parents=True, exist_ok=True)
+    trained: Rows = []
+    for k, row in enumerate(chosen):
+        name = small / f"{k:06}.png"
+        opened([row["file_name"]])[0].save(name)
+        split = "heldout" if set_of(row) in ASIDE else "train"
+        trained.append({**row, "file_name": f"pictures/{name.name}", "split": split})
     write(out / "train.jsonl", trained)
     write(out / "heldout.jsonl", held_out)
+    write(out / "asked.jsonl", questions(held_out, kept))
+    aside = [row for row in read(out / "train.jsonl") if row["split"] == "heldout"]
+    own = {row["style_id"] for row in rows}  # of FAMILIES they would be here twice
+    sizes = Counter(row["style_id"] for row in aside)
+    plain = [r for r in aside if r["style_id"] in own and sizes[r["style_id"]] >= FEWEST]
+    write(out / "choosing.jsonl", plain)
+    write(out / "asked-choosing.jsonl", questions(plain, asked_for))
+    num_styles = len({row["style_id"] for row in trained if row["split"] == "train"})
+    say(
+        f"{len(trained) - len(aside)} pictures of {num_styles} styles and {len(kept)} contents to"
+        f" train on, {len(aside)} to choose by, {len(held_out)} held out"
+    )
+
+
+def named(row: dict[str, Any]) -> dict[str, Any]:
+    """The record with its content as a prompt; icons go by several names for the same."""
+    content = str(row["content"])
+    return {**row, "content": words_of(ALSO.get(content, content))}
+
+
+def words_of(content: str) -> str:
+    """A content as a prompt: icons are named arrow-left."""
+    return content.replace("-", " ").replace("_", " ")
+
+
+def set_of(row: dict[str, Any]) -> str:
+    """The set of icons that a picture comes from."""
+    source = str(row["source"])
+    if source.startswith("@iconify/json "):
+        return source.removeprefix("@iconify/json ").partition(":")[0]
+    return str(row["group"])
+
+
+def questions(rows: Rows, taught: set[str]) -> Rows:
+    """For each style some references, and other pictures' words to be painted after each."""
     rng = np.random.default_rng(0)
     asked: Rows = []
-    taught = {row["content"] for row in trained}
-    for style in sorted({row["style_id"] for row in held_out}):
-        own = [r for r in held_out if r["style_id"] == style and r["content"] in taught]
+    for style in sorted({row["style_id"] for row in rows}):
+        own = [r for r in rows if r["style_id"] == style and r["content"] in taught]
         for reference in rng.choice(len(own), REFERENCES, replace=False).tolist():
-            others = [k for k in range(len(own)) if k != reference]
+            others = [k for k in range(len(own)) if own[k]["content"] != own[reference]["content"]]
             for target in rng.choice(others, CONTENTS, replace=False).tolist():
                 asked.append(
                     {
@@ -110,20 +210,24 @@ def lists(pictures: Path, families: Sequence[Path], out: Path) -> None:
                         "target_file_name": own[target]["file_name"],
                     }
                 )
-    write(out / "asked.jsonl", asked)
-    say(f"{len(trained)} pictures to train on, {len(held_out)} held out, {len(asked)} asked for")
+    return asked
 
 
 def parts(out: Path, steps: int) -> None:
     """Writes all of a FLUX but its transformer."""
     rows = read(out / "train.jsonl")
     words = sorted({word for row in rows for word in row["content"].lower().split()})
+    names = [row["file_name"] for row in rows if row["split"] == "train"]
     vectors = torch.from_numpy(load("text_embedder", "builtin").embed(words)).float()  # (v, 256)
+    ready = out / "vae"  # trained before
+    if not ready.is_dir():
+        autoencoder(names, steps).save_pretrained(ready)
+    vae = PatchAutoencoder.from_pretrained(ready)
     tokenizer, t5 = spelled_t5(words, vectors)
     clip_tokenizer, clip = spelled_clip(words, vectors)
     FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=autoencoder([row["file_name"] for row in rows], steps),
+        vae=vae,
         text_encoder=clip,
         tokenizer=clip_tokenizer,
         text_encoder_2=t5,
@@ -200,59 +304,95 @@ def spelled_clip(words: Sequence[str], vectors: Tensor) -> tuple[Any, Any]:
     return tokenizer, model.eval()
 
 
-def autoencoder(names: Sequence[str], steps: int, batch: int = 16) -> Any:
-    """An AutoencoderKL of 4 px a latent, trained to give pictures back; its latents have unit std.
+def autoencoder(names: Sequence[str], steps: int, batch: int = 16) -> PatchAutoencoder:
+    """A patch autoencoder, trained to give pictures and their edges back.
 
-    A weight of 1e-4 on the latents' size in place of the KL term: they are used as they are.
+    It begins at the principal components of patches, each scaled by the root of its size, and
+    learns what they lack. Its latents have a mean square of 1, and are given to the decoder with
+    some noise, since those that FLUX paints are not exact.
     """
     torch.manual_seed(0)
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * len(CHANNELS),
-        up_block_types=("UpDecoderBlock2D",) * len(CHANNELS),
-        block_out_channels=CHANNELS,
-        layers_per_block=1,
-        latent_channels=LATENTS,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
+    vae = PatchAutoencoder(LATENTS)
     rng = np.random.default_rng(0)
-    optimizer = torch.optim.AdamW(vae.parameters(), 3e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in opened(names)]))
+    pixels = pixels.permute(0, 3, 1, 2)  # (n, 3, 64, 64) uint8
+
+    def drawn(count: int) -> Tensor:
+        return pixels[rng.integers(len(pixels), size=count)].float() / 127.5 - 1
+
+    begin_at_components(vae, drawn(1500))
+    vae.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=0.01, fused=True)
     for step in range(steps):
-        pixels = pixels_of(opened([names[k] for k in rng.integers(len(names), size=batch)]))
-        latents = vae.encode(pixels).latent_dist.mode()
-        decoded = vae.decode(latents).sample
-        loss = functional.l1_loss(decoded, pixels) + 1e-4 * latents.square().mean()
+        optimizer.param_groups[0]["lr"] = 1.5e-3 * min(1, (step + 1) / 20) * (1 - step / steps)
+        shown = drawn(batch).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = vae.encode(shown).latent_dist.mode().float()
+            decoded = vae.decode(latents + 0.06 * torch.randn_like(latents)).sample.float()
+        error = decoded - shown
+        edge_error = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        loss = error.abs().mean() + edge_error
+        loss = loss + 0.02 * (latents.square().mean() - 1).square()
+        loss = loss + 0.005 * latents.mean((0, 2, 3)).square().mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
         if step % 50 == 0 or step == steps - 1:
-            say(f"autoencoder {step}/{steps}: {loss.item():.4f}")
+            say(f"autoencoder {step}/{steps}: {error.abs().mean().item():.4f}")
     vae.eval()
     with torch.no_grad():
-        shown = pixels_of(opened([names[k] for k in rng.integers(len(names), size=256)]))
-        latents = vae.encode(shown).latent_dist.mode()
+        latents = vae.encode(drawn(256)).latent_dist.mode()
     vae.register_to_config(
         shift_factor=float(latents.mean()), scaling_factor=float(1 / latents.std())
     )
     return vae
 
 
-def measure(pictures: Path, out: Path, painted: Path, ignoring: Path) -> None:
+def begin_at_components(vae: PatchAutoencoder, pixels: Tensor) -> None:
+    """Sets the straight paths to the principal components of the patches of `pixels`."""
+    patches = functional.pixel_unshuffle(pixels, vae.patch_px)
+    rows = patches.permute(0, 2, 3, 1).flatten(0, 2)  # (patches, 192)
+    middle = rows.mean(0)
+    _, sizes, axes = torch.linalg.svd(rows - middle, full_matrices=False)
+    std, axes = sizes[:LATENTS] / len(rows) ** 0.5, axes[:LATENTS]
+    scale = (std * std.mean()).sqrt()  # (c,): between what they are and all alike
+    into, out = axes / scale[:, None], (axes * scale[:, None]).T
+    with torch.no_grad():
+        vae.straight_in.weight.copy_(into[..., None, None])
+        vae.straight_in.bias.copy_(-into @ middle)
+        vae.straight_out.weight.copy_(out[..., None, None])
+        vae.straight_out.bias.copy_(middle)
+
+
+def ship(out: Path, to: Path) -> None:
+    """Copies the finished model with all its weights in half precision."""
+    shutil.copytree(out / "run" / "flux", to, dirs_exist_ok=True)
+    kinds = {
+        "vae": PatchAutoencoder,
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": T5EncoderModel,
+    }
+    for name, kind in kinds.items():
+        part = kind.from_pretrained(out / "parts" / name)
+        part.half().save_pretrained(to / name)
+    size = sum(file.stat().st_size for file in to.rglob("*") if file.is_file())
+    say(f"{to}: {size / 1e6:.1f} MB")
+
+
+def measure(out: Path, which: str, painted: Path, ignoring: Path) -> None:
     """Prints the table and draws the grid."""
-    asked = read(out / "asked.jsonl")
+    asked = read(out / ("asked.jsonl" if which == "heldout" else f"asked-{which}.jsonl"))
     styles = np.array([row["style_id"] for row in asked])
     answers = {
         "painted": found(painted, asked),
         "copying the reference": [row["style_file_name"] for row in asked],
         "ignoring the reference": found(ignoring, asked),
+        "any picture of the words": anything(out, asked),
         "the real picture": [row["target_file_name"] for row in asked],
     }
-    nearest, content_of = style_judge(out, asked), content_judge(out)
+    nearest = style_judge(read(out / f"{which}.jsonl"), asked)
+    content_of = content_judge(out)
     told: dict[str, dict[str, Array]] = {}
     for name, files in answers.items():
         shown = opened(files)
@@ -263,10 +403,24 @@ def measure(pictures: Path, out: Path, painted: Path, ignoring: Path) -> None:
         row = [f"{name:24}"]
         row += [f"{what} {interval(told[name][what], styles)}" for what in ("style", "content")]
         say("   ".join(row))
-    for what, other in (("content", "copying the reference"), ("style", "ignoring the reference")):
+    for what, other in (
+        ("content", "copying the reference"),
+        ("style", "ignoring the reference"),
+        ("style", "any picture of the words"),
+    ):
         difference = told["painted"][what].astype(float) - told[other][what]
         say(f"{what}: painted minus {other}: {interval(difference, styles)}")
-    grid(asked, answers, out / "grid.png")
+    grid(asked, answers, out / f"grid-{which}.png")
+
+
+def anything(out: Path, asked: Rows) -> list[str]:
+    """For each question a picture of what it asks for, of any style that was trained on."""
+    rng = np.random.default_rng(0)
+    rows = [row for row in read(out / "train.jsonl") if row["split"] == "train"]
+    files: dict[str, list[str]] = {}
+    for row in rows:
+        files.setdefault(row["content"], []).append(row["file_name"])
+    return [str(rng.choice(files[row["content"]])) for row in asked]
 
 
 def found(folder: Path, asked: Rows) -> list[str]:
@@ -278,13 +432,12 @@ def found(folder: Path, asked: Rows) -> list[str]:
     return [made[row["id"]] for row in asked]
 
 
-def style_judge(out: Path, asked: Rows) -> Any:
-    """Whether a picture's nearest of all held-out styles is the one that was asked for.
+def style_judge(rows: Rows, asked: Rows) -> Any:
+    """Whether a picture's nearest of all styles of `rows` is the one that was asked for.
 
     A style is the mean of the builtin style vectors of its pictures, without those of the contents
     of question and reference, so that neither can be recognised by what it shows.
     """
-    rows = read(out / "heldout.jsonl")
     encoder = load("style_encoder", "builtin")
     vectors = encoder.embed(opened([row["file_name"] for row in rows]))
     names = sorted({row["style_id"] for row in rows})
@@ -315,7 +468,8 @@ def content_judge(out: Path) -> Any:
     Only contents that are asked for are known to it.
     """
     known = sorted({row["content"] for row in read(out / "asked.jsonl")})
-    rows = [row for row in read(out / "train.jsonl") if row["content"] in set(known)]
+    trained = [row for row in read(out / "train.jsonl") if row["split"] == "train"]
+    rows = [row for row in trained if row["content"] in set(known)]
     x = edges(opened([row["file_name"] for row in rows]))
     y = np.eye(len(known))[[known.index(row["content"]) for row in rows]] - 1 / len(known)
     gram = x.T @ x + 0.003 * len(x) * np.eye(x.shape[1])
@@ -372,21 +526,27 @@ def main() -> None:
     one.add_argument("pictures", type=Path)
     one.add_argument("out", type=Path)
     one.add_argument("--families", type=Path, action="append", default=[])
+    one.add_argument("--words", type=int, default=24)
     one = told.add_parser("parts")
     one.add_argument("out", type=Path)
     one.add_argument("--steps", type=int, default=2000)
-    one = told.add_parser("measure")
-    one.add_argument("pictures", type=Path)
+    one = told.add_parser("ship")
     one.add_argument("out", type=Path)
+    one.add_argument("to", type=Path)
+    one = told.add_parser("measure")
+    one.add_argument("out", type=Path)
+    one.add_argument("--asked", choices=["heldout", "choosing"], default="heldout")
     one.add_argument("--painted", type=Path, required=True)
     one.add_argument("--ignoring", type=Path, required=True)
     given = parser.parse_args()
     if given.what == "lists":
-        lists(given.pictures, given.families, given.out)
+        lists(given.pictures, given.families, given.out, given.words)
     elif given.what == "parts":
         parts(given.out, given.steps)
+    elif given.what == "ship":
+        ship(given.out, given.to)
     else:
-        measure(given.pictures, given.out, given.painted, given.ignoring)
+        measure(given.out, given.asked, given.painted, given.ignoring)
 
 
 if __name__ == "__main__":

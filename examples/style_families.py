@@ -1,7 +1,7 @@
 """Pictures whose style is known, for training: families of icons, emoji and typefaces.
 
-  python examples/style_families.py OUT --iconify DIR [--fonts DIR] [--exclude NAMES] [--most N]
-      [--jobs N]
+  python examples/style_families.py OUT --iconify DIR [--fonts DIR] [--exclude NAMES]
+      [--contents NAMES] [--treatments N] [--most N] [--jobs N]
 
 DIR is the unpacked npm package @iconify/json (and a folder of .ttf files). A family is one set of
 icons in one of its variants (thin, bold, filled, duotone ...), or one typeface. Each family also
@@ -138,6 +138,14 @@ def most_shared(families: list[Family]) -> list[Family]:
         replace(family, drawings={c: family.drawings[c] for c in sorted(family.drawings, key=rank)})
         for family in families
     ]
+
+
+def only(families: list[Family], names: set[str]) -> list[Family]:
+    """The families with those of their contents alone; left out if few remain."""
+    kept = [
+        replace(f, drawings={c: d for c, d in f.drawings.items() if c in names}) for f in families
+    ]
+    return [family for family in kept if len(family.drawings) >= FEWEST]
 
 
 def treated(family: Family, times: int) -> Iterator[Family]:
@@ -421,11 +429,14 @@ def main() -> None:
     parser.add_argument("--exclude", default="", help="sets to leave out, separated by commas")
     parser.add_argument("--treatments", type=int, default=2, help="of each family of icons")
     parser.add_argument("--most", type=int, help="sets of icons, and typefaces, for a trial")
+    parser.add_argument("--contents", help="names of what is drawn, separated by commas")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     excluded = set(given.exclude.split(","))
     icons = most_shared(list(icon_families(given.iconify, excluded))[: given.most])
+    if given.contents:
+        icons = only(icons, set(given.contents.split(",")))
     families = [f for family in icons for f in treated(family, given.treatments)]
     if given.fonts:
         for family in list(font_families(given.fonts))[: given.most]:

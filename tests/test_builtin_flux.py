@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from megastyle_cli.models.flux_folder import read_flux, text_tokens, words_of
+from megastyle_cli.models.flux_pictures import pixels_of
 from tests.conftest import draw, jsonl
 from tests.tiny_flux import tiny_transformer
 
@@ -26,16 +27,17 @@ def script():
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Three train styles and two held out, of six contents each."""
+    """Three train styles and two held out, of seven contents each; a fourth to choose by."""
     folder = tmp_path_factory.mktemp("pictures")
     contents = ("bell", "book", "cat", "arrow-left", "home", "key", "star")
     rows = []
-    for style in range(5):
+    for style in range(6):
         for k, content in enumerate(contents):
             name = f"{style}-{content}.png"
             draw(10 * style + k, 64, 64).save(folder / name)
             told = {"group": f"g{style}", "license": "MIT" if style else "GPL-3"}
-            split = "heldout" if style > 2 else "train"
+            split = "heldout" if style in (3, 4) else "train"
+            told["source"] = "@iconify/json oi:x" if style == 5 else "hand"
             told |= {"file_name": name, "style_id": f"s{style}", "content": content}
             rows.append({"id": name, "split": split, **told})
     jsonl(folder / "metadata.jsonl", rows)
@@ -45,7 +47,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(script, pictures, tmp_path_factory):
     made = tmp_path_factory.mktemp("out")
-    script.lists(pictures, [], made)
+    script.lists(pictures, [], made, 7)
     script.parts(made, 1)
     return made
 
@@ -53,7 +55,9 @@ def out(script, pictures, tmp_path_factory):
 def test_held_out_styles_and_unfree_ones_are_never_trained_on(script, out):
     trained, asked = script.read(out / "train.jsonl"), script.read(out / "asked.jsonl")
 
-    assert {row["style_id"] for row in trained} == {"s1", "s2"}
+    splits = {row["style_id"]: row["split"] for row in trained}
+
+    assert splits == {"s1": "train", "s2": "train", "s5": "heldout"}
     assert {row["style_id"] for row in asked} == {"s3", "s4"}
     assert all(row["style_file_name"] != row["target_file_name"] for row in asked)
 
@@ -63,7 +67,7 @@ def test_the_words_of_a_prompt_arrive_whole(out):
 
     left, right, bell = (words_of(pipeline, [text], CPU) for text in ("arrow left", "left", "bell"))
 
-    assert text_tokens(pipeline) == left.states.shape[1] == 8
+    assert text_tokens(pipeline) == left.states.shape[1] == 4
     assert torch.allclose(left.states[0, 1], right.states[0, 0], atol=1e-5)  # one word, one vector
     assert not torch.allclose(bell.states[0, 0], right.states[0, 0], atol=0.1)
     assert not torch.allclose(bell.pooled, right.pooled, atol=0.1)
@@ -74,11 +78,11 @@ def test_latents_have_unit_spread(script, out):
     rows = script.read(out / "train.jsonl")
 
     with torch.inference_mode():
-        pixels = script.pixels_of(script.opened([row["file_name"] for row in rows]))
+        pixels = pixels_of(script.opened([row["file_name"] for row in rows]))
         raw = pipeline.vae.encode(pixels).latent_dist.mode()
     latents = (raw - pipeline.vae.config.shift_factor) * pipeline.vae.config.scaling_factor
 
-    assert latents.shape[1:] == (16, 16, 16)
+    assert latents.shape[1:] == (16, 8, 8)
     assert abs(latents.mean().item()) < 0.2 and abs(latents.std().item() - 1) < 0.2
 
 

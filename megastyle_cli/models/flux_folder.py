@@ -6,16 +6,19 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, T5EncoderModel
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.diffusion_folder import find_model, read_part, short_reason
 from megastyle_cli.models.flux import Words
+from megastyle_cli.models.patch_autoencoder import PatchAutoencoder
 
 Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
 PIPELINE: Any = FluxPipeline
 
 TEXT_TOKENS = 512
+SIDE_PX = 512  # the method's size: nothing else was trained
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
 HOW_TO_FETCH = (
     f"accept the licence of {OFFICIAL} on its page, log in with: hf auth login, then fetch it with:"
@@ -45,6 +48,8 @@ def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeli
             f"{folder} is no whole FLUX model: it has no {', '.join(lacking)}",
             hint="give a folder as FluxPipeline.save_pretrained writes it",
         )
+    if _class_of(folder / "vae") == PatchAutoencoder.__name__:
+        wanted["vae"] = PatchAutoencoder
     parts = {name: read_part(kind, folder / name, dtype) for name, kind in wanted.items()}
     if transformer is not None:
         parts["transformer"] = transformer
@@ -56,9 +61,28 @@ def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeli
         ) from fault
 
 
+def _class_of(part: Path) -> str:
+    """The class that a part's config.json names; nothing if it cannot be read."""
+    try:
+        return str(json.loads((part / "config.json").read_text())["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def find_flux(model: str) -> Path:
     """As `find_model`, saying how FLUX.1 is fetched."""
     return find_model(model, HOW_TO_FETCH)
+
+
+def trained_px(model: str) -> int:
+    """The side of the pictures that a model was trained on, as `train-flux` notes it; else 512."""
+    file = find_flux(model) / "transformer" / "diffusion_pytorch_model.safetensors"
+    try:
+        with safe_open(file, framework="pt") as opened:
+            told = opened.metadata() or {}
+    except (OSError, SafetensorError):  # in several files; or nothing that can be read: told later
+        return SIDE_PX
+    return int(told.get("megastyle.size", SIDE_PX))
 
 
 def block_counts(model: str) -> tuple[int, int]:

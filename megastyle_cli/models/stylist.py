@@ -17,7 +17,7 @@ from megastyle_cli.models.flux import (
     reference_bias,
     unpack,
 )
-from megastyle_cli.models.flux_folder import text_tokens, words_of
+from megastyle_cli.models.flux_folder import text_tokens, trained_px, words_of
 from megastyle_cli.models.flux_pictures import (
     Size,
     decode,
@@ -33,7 +33,6 @@ from megastyle_cli.models.flux_schedule import painting_levels
 from megastyle_cli.models.flux_setup import Flux, Offload, Preset, running
 from megastyle_cli.models.quantized import Quantized
 
-SIDE_PX = 512  # the method's size: nothing else was trained
 BATCH = 8
 REMEMBERED = 256  # references whose tokens are kept, 131 kB each at 512 px
 
@@ -81,6 +80,7 @@ class FluxStylist:
         self.levels = painting_levels(steps)
         self.flux = Flux(model, lora, lora_strength, how)
         self.pipeline, self.name, self.device = self.flux.pipeline, self.flux.name, how.device
+        self.side_px = trained_px(model)
         self.multiple = token_pixels(self.pipeline.vae)
         # a picture depends on its request alone: bit for bit, and in what a cache leaves out
         self.batch = 1 if self.device.type == "cpu" or preset == "fast-cache" else BATCH
@@ -189,7 +189,7 @@ class FluxStylist:
                 "missing_key",
                 "FLUX paints from words: give --prompt, or records with content, as caption has it",
             )
-        side = asked.long_side or SIDE_PX
+        side = asked.long_side or self.side_px
         size = asked.size_px or (side, side)
         if self.content_strength > 0:
             if asked.content_picture is None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Tally:
         return time.monotonic() - self.started_s
 
     def write_stats(self, path: Path) -> None:
-        """Counts, seconds, rate (records a second), error kinds, the step's measures; as JSON."""
+        """Counts, seconds, records a second, memory, error kinds, the step's measures; as JSON."""
         facts = {
             "command": self.command,
             "in": self.read,
@@ -68,6 +69,7 @@ class Tally:
             **({"rejected": dict(sorted(self.rejected.items()))} if self.rejected else {}),
             "seconds": round(self.seconds, 3),
             "rate": round(self.read / max(self.seconds, 1e-9), 2),
+            "peak_bytes": peak_bytes(),
             **self.measured,
         }
         write_atomically(path, json.dumps(facts, indent=1) + "\n")
@@ -75,6 +77,10 @@ class Tally:
 
 def peak_bytes() -> int:
     """The most memory this process has held."""
+    with suppress(OSError, StopIteration, ValueError):  # elsewhere than on Linux
+        # a process starts with its parent's ru_maxrss, but with a high-water mark of its own
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

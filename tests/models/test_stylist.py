@@ -115,6 +115,16 @@ def test_sizes_are_rounded_up_to_multiples_of_16(stylist, size, made):
     assert picture.size == made
 
 
+def test_a_model_paints_the_size_it_was_trained_on(tmp_path):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    (file,) = (folder / "transformer").glob("*.safetensors")
+    save_file(load_file(file), file, metadata={"megastyle.size": "32"})
+
+    stylist = load("stylist", "flux", model=str(folder), steps=1, device="cpu")
+
+    assert stylist.restyle([replace(ASKED, long_side=None)])[0].size == (32, 32)
+
+
 def test_the_noise_is_drawn_unpacked_from_the_seed(stylist):
     noise = stylist._noise(7, (48, 32))
 

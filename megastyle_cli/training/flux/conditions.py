@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from megastyle_cli.training.flux.words import TextEncoders, WordStore
 
 # b pairs of a rank, n tokens of a picture, 4c numbers in a token
 
+REMEMBERED_BYTES = 2**28  # of latents that are kept in memory
 AHEAD = 2  # batches that are encoded or being encoded beside the one that is learned from
 PICTURES = 4  # encoded at once: at 512 px the autoencoder takes some 1 GiB for them
 
@@ -71,9 +73,30 @@ class Encoders:
             self._words = TextEncoders(pipeline, device).words
         else:
             self._words = partial(store.words, device=device)
+        self.remembered: dict[bytes, Tensor] = {}  # of pictures met before
+        self.room = REMEMBERED_BYTES if device.type == "cpu" else 0
 
     def latents(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """The tokens (b, n, 4c), float32, of RGB pictures of one size."""
+        """The tokens (b, n, 4c), float32, of RGB pictures of one size.
+
+        On a CPU pictures are encoded one by one, so that it makes no difference whether one was met
+        before, and what was made of the first is kept: small sets of icons are met again and again.
+        """
+        if self.device.type != "cpu":
+            return self._latents(pictures)
+        return torch.cat([self._latents_of(picture) for picture in pictures])
+
+    def _latents_of(self, picture: Image.Image) -> Tensor:
+        pixels = blake2b(picture.tobytes() + repr(picture.size).encode(), digest_size=16).digest()
+        if pixels not in self.remembered:
+            made = self._latents([picture])
+            if made.nbytes > self.room:
+                return made
+            self.room -= made.nbytes
+            self.remembered[pixels] = made
+        return self.remembered[pixels]
+
+    def _latents(self, pictures: Sequence[Image.Image]) -> Tensor:
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
         on_device = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
         starts = range(0, len(on_device), PICTURES)
