@@ -511,21 +511,9 @@ def test_a_flag_means_the_same_on_every_command() -> None:
 
 # these say what they do on their own command, in the same sense
 OWN_HELP = {
-    *(
-        "output",
-        "size",
-        "on",
-        "model",
-        "backend",
-        "device",
-        "dtype",
-        "steps",
-        "preset",
-        "lora",
-        "guidance",
-    ),
-    *("offload", "init", "global_batch", "chunk", "lr", "schedule", "validate_every"),
-    "export_dtype",
+    *("output", "size", "on", "model", "backend", "device", "dtype", "steps", "preset", "lora"),
+    *("guidance", "offload", "init", "global_batch", "chunk", "lr", "optimizer", "schedule"),
+    *("validate_every", "export_dtype"),
 }
 
 
