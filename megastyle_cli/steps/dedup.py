@@ -302,7 +302,9 @@ def digest(texts: Buffer, exact: ExactText | None, near: NearOptions | None) -> 
     if near is None:
         nothing = np.empty((0, n), np.uint32)
         none = np.zeros(n + 1, np.int64)
-        return Digest(lengths, keys, nothing[:, 0], none, nothing, np.zeros((n, SKETCH), np.uint64))
+        return Digest(
+            lengths, keys, nothing.ravel(), none, nothing, np.zeros((n, SKETCH), np.uint64)
+        )
     grams, starts = gram_sets(tidy, near.ngram, near.of)
     functions = hash_functions(near.bands, near.band_rows, near.seed)
     bands = band_keys(grams, starts, functions, near.bands)

@@ -29,5 +29,5 @@ class Growing:
         self._count = needed
 
     def rows(self) -> Array:
-        """(n, *width): all that was added, and the last that may be asked of it."""
+        """(n, *width): all that was added, a view: nothing may be added afterwards."""
         return self._rows[: self._count]

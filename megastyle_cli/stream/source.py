@@ -292,8 +292,12 @@ def _kept_inside(told: Record | Failure, listing: Path) -> Record | Failure:
     if isinstance(told, Failure):
         return told
     record = as_read(told)
-    for key in PICTURE_KEYS:
-        name = record.get(key)
+    listed = record.get("neighbors")
+    near = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    for key, name in [
+        *((key, record.get(key)) for key in PICTURE_KEYS),
+        *(("neighbors", one.get("file_name")) for one in near),
+    ]:
         if isinstance(name, str) and leads_out(name):
             why = f"{listing}: {key} {name!r} leads out of the folder, which only a listing may do"
             return Failure(record, "bad_image", f"{why} that is named itself, or was made by us")

@@ -139,3 +139,14 @@ def test_flags_that_cannot_be_are_refused(
     ended = megastyle("dedup", jsonl(tmp_path / "in.jsonl", gallery(3)), *flags)
 
     assert ended.returncode == 2 and said in ended.stderr and b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("flag", ["--near", "--no-near"])
+def test_nothing_but_bad_records_is_an_empty_output_and_exit_3(megastyle, tmp_path, flag):
+    (tmp_path / "bad.jsonl").write_text('no json\n{"id":"a"}\n{"id":"b","style":3}\n')
+
+    ended = megastyle("dedup", tmp_path / "bad.jsonl", flag, "-o", tmp_path / "out.jsonl")
+
+    assert ended.returncode == 3
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+    assert len((tmp_path / "out.errors.jsonl").read_bytes().splitlines()) == 3

@@ -76,6 +76,12 @@ def test_a_name_that_leads_out_of_a_stranger_s_folder_is_a_failure_and_is_not_op
     assert "id" not in one.record  # which would be that of the picture's bytes
 
 
+def test_a_stranger_s_neighbours_stay_in_the_folder_too(secret: Path) -> None:
+    told = {"file_name": "fine.png", "neighbors": [{"id": "n", "file_name": "../secret.png"}]}
+    (found,) = read_records([str(foreign("metadata.jsonl", secret.parent / "theirs", told))])
+    assert isinstance(found, Failure) and "leads out of the folder" in found.message
+
+
 def test_a_stranger_s_folder_sends_no_picture_from_outside_to_a_server(
     megastyle: Runner, secret: Path, tmp_path: Path
 ) -> None:
