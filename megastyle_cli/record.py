@@ -15,9 +15,7 @@ PICTURE_KEYS = ("file_name", "style_file_name", "content_file_name", "target_fil
 _NAMING = frozenset((*PICTURE_KEYS, "neighbors"))
 PROVENANCE = "_megastyle"
 ERROR = "_error"
-# A record that is done, given to a step again so that others can be compared with it: no result of
-# it is wanted, and nothing of it is to be saved.
-COMPANY = "_company"
+_COMPANY, _OURS = "_company", object()  # an object that no file can hold
 
 
 class StyleRecord(TypedDict, total=False):
@@ -101,6 +99,16 @@ def note(record: Record, command: str, **facts: Any) -> Record:
     notes = {**record.get(PROVENANCE, {}), command: facts}
     told = {key: value for key, value in record.items() if key != PROVENANCE}
     return {**told, PROVENANCE: notes}
+
+
+def as_company(record: Record) -> Record:
+    """A record that is done, for a step to compare others with: no result of it is wanted."""
+    return {**record, _COMPANY: _OURS}
+
+
+def is_company(record: Record) -> bool:
+    """Whether it is only there for others to be compared with: nothing of it is to be saved."""
+    return record.get(_COMPANY) is _OURS
 
 
 def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from megastyle_cli.models.backend import Classifier, PictureRequest, StyleEncoder
-from megastyle_cli.record import COMPANY, Record
+from megastyle_cli.record import Record, is_company
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -155,7 +155,7 @@ class Doubles:
 
     def __call__(self, painted: Sequence[Painted]) -> list[Verdict | None]:
         """A verdict on each, in order; of two that are alike the first stays."""
-        return [None if COMPANY in one.record else self._judged(one) for one in painted]
+        return [None if is_company(one.record) else self._judged(one) for one in painted]
 
     def _judged(self, one: Painted) -> Verdict | None:
         bits = difference_hash(one.picture)

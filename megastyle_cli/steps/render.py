@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.errors import BadRecord
 from megastyle_cli.models.backend import PictureRequest
-from megastyle_cli.record import COMPANY, Failure, Record, note
+from megastyle_cli.record import Failure, Record, is_company, note
 from megastyle_cli.steps.gates import Gate, Painted, judged
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def render(
 
     A picture is saved before its record is yielded: a record implies its picture. One that a gate
     turns away is not saved; its record says so under `_megastyle.<command>`: `rejected`, `score`.
-    One of COMPANY is painted for the gates alone.
+    One that is company is painted for the gates alone.
     """
     painted = iter(paint([asked for asked in requests if not isinstance(asked, BadRecord)]))
     made = [asked if isinstance(asked, BadRecord) else next(painted) for asked in requests]
@@ -50,7 +50,7 @@ def render(
             yield Failure(record, asked.kind, asked.message)
         elif isinstance(picture, BadRecord):
             yield Failure(record, picture.kind, f"record {record['id']}: {picture.message}")
-        elif (verdict := next(verdicts)) is None and COMPANY in record:
+        elif (verdict := next(verdicts)) is None and is_company(record):
             yield record
         elif verdict:
             told = {"rejected": verdict.reason, "score": verdict.score, "seed": asked.seed}

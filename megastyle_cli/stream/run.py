@@ -12,13 +12,13 @@ from types import FrameType
 from typing import Any
 
 from megastyle_cli.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
-from megastyle_cli.record import Failure, Record, Step
+from megastyle_cli.record import Failure, Record, Step, is_company
 from megastyle_cli.stream.failures import key_of
 from megastyle_cli.stream.progress import Progress, Tally
 from megastyle_cli.stream.rejects import RejectsFile
 from megastyle_cli.stream.shard import Shard
 from megastyle_cli.stream.sink import Sink
-from megastyle_cli.stream.together import Key, batches_together, group_key, groups, is_company
+from megastyle_cli.stream.together import Key, batches_together, group_key, groups
 
 log = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -79,7 +79,7 @@ def run_map(
         stepped = _in_turn(ours, tried, stop) if lanes == 1 else _in_lanes(ours, tried, stop, lanes)
         for batch, results in stepped:
             for given, result in zip(batch, results, strict=True):
-                if is_company(given):
+                if not isinstance(given, Failure) and is_company(given):
                     continue
                 sink.errors.tried(given)
                 reason = rejects.reason(result) if rejects else None

@@ -6,7 +6,7 @@ So what is said of one follows from the input alone, whatever the batch size, sh
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from megastyle_cli.record import COMPANY, Failure, Record
+from megastyle_cli.record import Failure, Record, as_company, is_company
 from megastyle_cli.stream.failures import key_of
 from megastyle_cli.stream.progress import Tally
 from megastyle_cli.stream.shard import Shard
@@ -37,7 +37,7 @@ def batches_together(
 ) -> Iterator[list[Found]]:
     """The groups that are ours in lists of at least `size` records, no two of one key in a list.
 
-    Of a group that is done in part those done come again, marked as COMPANY of the others.
+    Of a group that is done in part those done come again, as company of the others.
     """
     left = Counter(done)
     batch: list[Found] = []
@@ -46,8 +46,8 @@ def batches_together(
         if not shard.owns(of):
             continue
         marked = [_marked(result, left) for result in group]
-        tally.done_before += sum(map(is_company, marked))
-        if all(map(is_company, marked)):
+        tally.done_before += sum(map(_is_done, marked))
+        if all(map(_is_done, marked)):
             continue
         if batch and (of in keys or len(batch) >= size):
             yield batch
@@ -58,16 +58,15 @@ def batches_together(
         yield batch
 
 
-def is_company(result: Found) -> bool:
-    """Whether a record is only there for others to be compared with."""
-    return not isinstance(result, Failure) and COMPANY in result
+def _is_done(result: Found) -> bool:
+    return not isinstance(result, Failure) and is_company(result)
 
 
 def _marked(result: Found, left: Counter[str]) -> Found:
     if isinstance(result, Failure) or left[result["id"]] <= 0:
         return result
     left[result["id"]] -= 1
-    return {**result, COMPANY: True}
+    return as_company(result)
 
 
 def group_key(result: Found, key: Key) -> str:

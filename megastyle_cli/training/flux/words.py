@@ -63,7 +63,9 @@ class WordStore:
 
     def path(self, prompt: str) -> Path:
         """Where the words of `prompt` are, or would be."""
-        name = hashlib.sha256(f"{self.encoders}\n{prompt}".encode()).hexdigest()[:32]
+        name = hashlib.sha256(
+            f"{self.encoders}\n{prompt}".encode("utf-8", "surrogatepass")
+        ).hexdigest()[:32]
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def lacking(self, prompts: Iterable[str]) -> list[str]:
