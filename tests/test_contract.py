@@ -334,6 +334,8 @@ def kill_after_a_line(
         [sys.executable, "-m", "megastyle_cli", command, *map(str, arguments), "-o", str(output)],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        # a shell starts what runs in the background with interrupts ignored, and so would we
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while started.poll() is None and not (partial.exists() and partial.stat().st_size):
         time.sleep(0.002)
