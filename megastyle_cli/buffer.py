@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.compiled import compiled
+
 Array = npt.NDArray[Any]
 
 
@@ -29,6 +31,13 @@ class Buffer:
         low, high = self.starts[first], self.starts[end]
         return Buffer(self.data[low:high], self.starts[first : end + 1] - low)
 
+    def rows(self, chosen: Array) -> "Buffer":
+        """The texts `chosen` (n,), in that order."""
+        starts = _starts(np.diff(self.starts)[chosen])
+        data = np.empty(starts[-1], np.uint8)
+        _gather(self.data, self.starts, chosen, data)
+        return Buffer(data, starts)
+
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Buffer":
         """The texts, one after another; a lone surrogate as the three bytes it would have."""
@@ -49,6 +58,17 @@ class Buffer:
             np.concatenate([np.empty(0, np.uint8), *(part.data for part in parts)]),
             _starts(np.concatenate([np.empty(0, np.int64), *lengths])),
         )
+
+
+@compiled
+def _gather(data: Array, starts: Array, chosen: Array, out: Array) -> None:
+    used = 0
+    for row in chosen:
+        text = data[starts[row] : starts[row + 1]]
+        place = out[used : used + len(text)]
+        for at in range(len(text)):  # views, so that it becomes one move
+            place[at] = text[at]
+        used += len(text)
 
 
 def _starts(lengths: Array) -> Array:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
@@ -240,6 +239,8 @@ def distances_to_centroid(vectors: Array) -> Array:
     """
     is_finite = all(np.isfinite(part).all() for part in np.array_split(vectors, _ROUNDS))
     rows = vectors if is_finite else np.nan_to_num(vectors)
+    import faiss  # slow to load, and few runs come here
+
     kmeans = faiss.Kmeans(rows.shape[1], max(1, len(rows) // _CLUSTER), niter=_ROUNDS, seed=0)
     kmeans.cp.min_points_per_centroid = 1
     kmeans.train(rows)

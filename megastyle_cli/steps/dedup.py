@@ -151,10 +151,8 @@ class StageCount:
 
 @dataclass(frozen=True)
 class Digest:
-    """All that is kept of a block of texts."""
+    """All that is kept of the words of n texts."""
 
-    lengths: Array  # (n,) int32, characters
-    keys: Array  # (n, 2) uint64
     grams: Array  # (m,) uint32
     starts: Array  # (n + 1,) int64
     bands: Array  # (bands, n) uint32
@@ -179,19 +177,24 @@ class Digested:
         """u."""
         return len(self.rows)
 
-    def add(self, block: Digest, numbers: Array) -> None:
-        """A block more; `numbers` (n,) are those of its texts, new ones counting on."""
-        first = np.flatnonzero(numbers >= self.num_texts)
-        is_new = np.zeros(len(numbers), bool)
-        is_new[first[np.unique(numbers[first], return_index=True)[1]]] = True
-        sizes = np.diff(block.starts)
-        self.rows.extend(np.flatnonzero(is_new) + len(self.numbers))
+    def number(self, numbers: Array, lengths: Array) -> Array:
+        """Records more, by the numbers (n,) of their texts, new ones counting on.
+
+        (k,) which of them are the first of their text.
+        """
+        so_far = np.maximum.accumulate(np.append(self.num_texts - 1, numbers))
+        first = np.flatnonzero(numbers > so_far[:-1])
+        self.rows.extend(first + len(self.numbers))
         self.numbers.extend(numbers)
-        self.lengths.extend(block.lengths)
-        self.grams.extend(block.grams[np.repeat(is_new, sizes)])
-        self.sizes.extend(sizes[is_new])
-        self.bands.extend(block.bands.T[is_new])
-        self.sketches.extend(block.sketches[is_new])
+        self.lengths.extend(lengths)
+        return first
+
+    def add(self, block: Digest) -> None:
+        """The words of as many of the texts, in their order."""
+        self.grams.extend(block.grams)
+        self.sizes.extend(np.diff(block.starts))
+        self.bands.extend(block.bands.T)
+        self.sketches.extend(block.sketches)
 
     def band_keys(self) -> Iterator[Array]:
         """(u,) uint32 for each band; they are held nowhere else afterwards."""
@@ -261,15 +264,23 @@ class Dedup:
     def digest(self, blocks: Iterable[Buffer], engine: Engine) -> None:
         """Draws all texts and keeps what the measures need of them."""
         started = time.perf_counter()
-        options, known = self.options, KeySet()
-        for block in engine.map(digest, blocks, options.exact, options.near):
-            if options.exact:
-                numbers = known.add(block.keys)
+        near = self.options.near
+        for block in engine.map(digest, self._new_texts(blocks), near):
+            self.digested.add(block)
+        self.seconds["exact"] = time.perf_counter() - started
+
+    def _new_texts(self, blocks: Iterable[Buffer]) -> Iterator[Buffer]:
+        """Of each block those that did not come before, normalized."""
+        exact, known = self.options.exact, KeySet()
+        for texts in blocks:
+            tidy = normalized_buffer(texts)
+            if exact:
+                numbers = known.add(keys_of(texts if exact == "raw" else tidy))
             else:
                 start = self.digested.num_texts
-                numbers = np.arange(start, start + len(block.keys), dtype=np.int32)
-            self.digested.add(block, numbers)
-        self.seconds["exact"] = time.perf_counter() - started
+                numbers = np.arange(start, start + len(texts), dtype=np.int32)
+            first = self.digested.number(numbers, num_characters(texts))
+            yield tidy.rows(first)
 
     def judge(self, engine: Engine, texts: Texts) -> Verdicts:
         """What becomes of every record."""
@@ -293,22 +304,19 @@ def find_duplicates(
     return dedup.judge(engine, read)
 
 
-def digest(texts: Buffer, exact: ExactText | None, near: NearOptions | None) -> Digest:
-    """Block work: keys, grams and bands of `texts`, each depending on its text alone."""
-    n = len(texts)
-    tidy = normalized_buffer(texts)
-    keys = keys_of(texts if exact == "raw" else tidy)
-    lengths = num_characters(texts)
+def digest(texts: Buffer, near: NearOptions | None) -> Digest:
+    """Block work: grams, bands and sketches of normalized texts, each depending on its text alone.
+
+    Nothing but room for them without `near`.
+    """
     if near is None:
-        nothing = np.empty((0, n), np.uint32)
-        none = np.zeros(n + 1, np.int64)
-        return Digest(
-            lengths, keys, nothing.ravel(), none, nothing, np.zeros((n, SKETCH), np.uint64)
-        )
-    grams, starts = gram_sets(tidy, near.ngram, near.of)
+        n = len(texts)
+        nothing, none = np.empty((0, n), np.uint32), np.zeros(n + 1, np.int64)
+        return Digest(nothing.ravel(), none, nothing, np.zeros((n, SKETCH), np.uint64))
+    grams, starts = gram_sets(texts, near.ngram, near.of)
     functions = hash_functions(near.bands, near.band_rows, near.seed)
     bands = band_keys(grams, starts, functions, near.bands)
-    return Digest(lengths, keys, grams, starts, bands, sketches(grams, starts))
+    return Digest(grams, starts, bands, sketches(grams, starts))
 
 
 def judge(

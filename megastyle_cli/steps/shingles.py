@@ -22,12 +22,12 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-^`{-~]")
 _APART, _IN_WORD, _ALONE = 0, 1, 2  # what a character is: between words, part of one, a word
 _PLACES = 0x110000
+_FEW = 64  # grams that are sorted by comparing all with all
 
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
-_PRIME = np.uint64(0x100000001B3)
-_NO_WORD = np.uint64(0xCBF29CE484222325)  # not 0, or NUL would be a word like no word
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SEEDS = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
 
 
@@ -46,9 +46,9 @@ def normalized_buffer(texts: Buffer) -> Buffer:
 
 def num_characters(texts: Buffer) -> Array:
     """(n,) int32: characters of each text."""
-    begun = np.zeros(len(texts.data) + 1, np.int64)
-    np.cumsum(texts.data & 0xC0 != 0x80, out=begun[1:])
-    return np.diff(begun[texts.starts]).astype(np.int32)
+    counts = np.empty(len(texts), np.int32)
+    _count_characters(texts.data, texts.starts, counts)
+    return counts
 
 
 def keys_of(buffer: Buffer) -> Array:
@@ -67,7 +67,8 @@ def gram_sets(buffer: Buffer, ngram: int, of: GramOf = "words") -> tuple[Array, 
     grams = np.empty(len(buffer.data) + len(buffer), np.uint32)
     starts = np.zeros(len(buffer) + 1, np.int64)
     kinds = _kinds(_PLACES if buffer.data.size and buffer.data.max() > 127 else 128)
-    used = _hash_grams(buffer.data, buffer.starts, kinds, ngram, of == "words", grams, starts)
+    data = np.append(buffer.data, np.zeros(8, np.uint8))  # words are read by eight bytes
+    used = _hash_grams(data, buffer.starts, kinds, ngram, of == "words", grams, starts)
     return grams[:used].copy(), starts
 
 
@@ -101,6 +102,15 @@ def _mix(value: Any) -> Any:
     value = (value ^ (value >> _S30)) * _FIRST
     value = (value ^ (value >> _S27)) * _SECOND
     return value ^ (value >> _S31)
+
+
+@compiled
+def _count_characters(data: Array, starts: Array, counts: Array) -> None:
+    for text in range(len(counts)):
+        count = 0
+        for byte in data[starts[text] : starts[text + 1]]:
+            count += (byte & 0xC0) != 0x80  # all but the later bytes of a character
+        counts[text] = count
 
 
 @compiled
@@ -164,9 +174,7 @@ def _hash_texts(data: Array, starts: Array, keys: Array) -> None:
         one, two = _mix(_SEEDS[0] + size), _mix(_SEEDS[1] + size)
         whole = len(part) // 8 * 8
         for at in range(0, whole, 8):
-            word = np.uint64(0)
-            for step in range(8):  # of fixed length: one load
-                word |= np.uint64(part[at + step]) << np.uint64(8 * step)
+            word = _load(part[at : at + 8])
             one, two = _mix(one ^ word), _mix(two ^ word)
         if whole < len(part):
             word = np.uint64(0)
@@ -184,13 +192,19 @@ def _hash_grams(
     longest = 0
     for row in range(len(starts) - 1):
         longest = max(longest, starts[row + 1] - starts[row])
+    edges = np.empty(2 * longest + 2, np.int64)
     units = np.empty(longest + ngram, np.uint64)
+    places, by_place = np.empty(_FEW, np.int32), np.empty(_FEW, np.uint32)
+    is_taken = np.empty(_FEW, np.bool_)
     used = 0
     for row in range(len(starts) - 1):
-        text = data[starts[row] : starts[row + 1]]
-        count = _words(text, kinds, units) if by_words else _characters(text, units)
+        start, end = starts[row], starts[row + 1]
+        if by_words:
+            count = _words(data, start, end, kinds, edges, units)
+        else:
+            count = _characters(data[start:end], units)
         if count == 0:  # nothing but punctuation: one word of it
-            units[0] = _mix(_hash_bytes(text))
+            units[0] = _hash_word(data, start, end)
             count = 1
         while count < ngram:
             units[count] = np.uint64(0)
@@ -201,36 +215,97 @@ def _hash_grams(
             for step in range(1, ngram):
                 gram = _mix(gram) + units[start + step]
             grams[start] = np.uint32(_mix(gram) >> _S32)
-        used += _sort_distinct(grams)
+        used += _sort_distinct(grams, places, by_place, is_taken)
         ends[row + 1] = used
     return used
 
 
 @compiled
-def _words(text: Array, kinds: Array, units: Array) -> int:
-    """Fills `units` with the hashed words of a text. How many they are."""
-    count = at = 0
-    word = _NO_WORD
-    while at < len(text):
-        char: Any = np.int64(text[at])
+def _words(data: Array, start: int, end: int, kinds: Array, edges: Array, units: Array) -> int:
+    """Fills `units` with the hashed words of the text `data[start:end]`. How many they are.
+
+    `edges` has room for where words begin and end.
+    """
+    found = _ascii_edges(data, start, end, kinds, edges)
+    if found < 0:
+        found = _any_edges(data, start, end, kinds, edges)
+    for word in range(found // 2):
+        units[word] = _hash_word(data, edges[2 * word], edges[2 * word + 1])
+    return found // 2
+
+
+@compiled
+def _ascii_edges(data: Array, start: int, end: int, kinds: Array, edges: Array) -> int:
+    """Where words begin and end, one after the other; how many edges, -1 if not all is plain ASCII."""
+    found = 0
+    bytes_seen = kinds_seen = was = np.uint8(0)
+    text = data[start:end]
+    for at in range(len(text)):  # no branch that nobody could foresee
+        now = kinds[text[at] & 127]
+        edges[np.uint64(found)] = start + at
+        found += now != was
+        was = now
+        bytes_seen |= text[at]
+        kinds_seen |= now
+    if bytes_seen > 127 or kinds_seen & _ALONE:
+        return -1
+    edges[found] = end
+    return found + (was != _APART)
+
+
+@compiled
+def _any_edges(data: Array, start: int, end: int, kinds: Array, edges: Array) -> int:
+    found = 0
+    at = start
+    was = _APART
+    while at < end:
+        begun = at
+        char: Any = np.int64(data[at])
         at += 1
         if char >= 0xC0:
-            char, at = _beyond_ascii(text, at - 1)
-        kind = kinds[char]
-        if kind == _IN_WORD:
-            word = (word ^ np.uint64(char)) * _PRIME
-            continue
-        if word != _NO_WORD:
-            units[count] = _mix(word)
-            count += 1
-            word = _NO_WORD
-        if kind == _ALONE:
-            units[count] = _mix((_NO_WORD ^ np.uint64(char)) * _PRIME)
-            count += 1
-    if word != _NO_WORD:
-        units[count] = _mix(word)
-        count += 1
-    return count
+            char, at = _beyond_ascii(data, begun)
+        now = kinds[char]
+        if was == _IN_WORD and now != _IN_WORD:
+            edges[found] = begun
+            found += 1
+        if now == _ALONE or (now == _IN_WORD and was != _IN_WORD):
+            edges[found] = begun
+            found += 1
+        if now == _ALONE:
+            edges[found] = at
+            found += 1
+        was = now
+    if was == _IN_WORD:
+        edges[found] = end
+        found += 1
+    return found
+
+
+@compiled
+def _hash_word(data: Array, start: int, end: int) -> Any:
+    """A hash of the bytes of a word, eight at a time; eight bytes more than the texts can be read.
+
+    No part is read byte by byte, since a loop of unforeseen length costs more than all the rest.
+    """
+    hashed = np.uint64(end - start)
+    if start == end:
+        return _mix(hashed)
+    at = start
+    while at + 8 < end:
+        hashed = _mix(hashed ^ _load(data[at : at + 8]))
+        at += 8
+    # what follows the word is cut off
+    word = _load(data[at : at + 8]) & (_ALL >> np.uint64(8 * (at + 8 - end)))
+    return _mix(_mix(hashed) ^ word)
+
+
+@compiled
+def _load(eight: Array) -> Any:
+    """The word that eight bytes are."""
+    word = np.uint64(0)
+    for step in range(8):  # one load, since a slice has no place before its first
+        word |= np.uint64(eight[step]) << np.uint64(8 * step)
+    return word
 
 
 @compiled
@@ -259,29 +334,30 @@ def _beyond_ascii(text: Array, at: int) -> tuple[Any, int]:
 
 
 @compiled
-def _hash_bytes(text: Array) -> Any:
-    word = _NO_WORD
-    for byte in text:
-        word = (word ^ np.uint64(byte)) * _PRIME
-    return word
+def _sort_distinct(values: Array, places: Array, by_place: Array, is_taken: Array) -> int:
+    """Sorts in place; the distinct values stand first. How many they are.
 
-
-@compiled
-def _sort_distinct(values: Array) -> int:
-    """Sorts in place; the distinct values stand first. How many they are."""
-    if len(values) > 64:
+    The others are room for `_FEW`.
+    """
+    n = len(values)
+    if n > _FEW:
         values.sort()
+        by_place, is_taken = values.copy(), np.ones(n, np.bool_)
+        for at in range(1, n):
+            is_taken[at] = values[at] != values[at - 1]
     else:
-        for at in range(1, len(values)):
-            value = values[at]
-            place = at
-            while place > 0 and values[place - 1] > value:
-                values[place] = values[place - 1]
-                place -= 1
-            values[place] = value
-    kept = 1
-    for at in range(1, len(values)):
-        if values[at] != values[kept - 1]:
-            values[kept] = values[at]
-            kept += 1
+        # each to the place that the number of smaller ones tells, many compared at once
+        for at in range(n):
+            smaller = np.int32(0)
+            for other in range(n):
+                smaller += np.int32(values[other] < values[at])
+            places[at] = smaller
+        is_taken[:n] = False
+        for at in range(n):
+            by_place[places[at]] = values[at]
+            is_taken[places[at]] = True
+    kept = 0
+    for at in range(n):
+        values[kept] = by_place[at]
+        kept += is_taken[at]
     return kept
