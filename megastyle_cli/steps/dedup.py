@@ -28,16 +28,12 @@ from megastyle_cli.steps.akin import (
     Texts,
     distances_to_centroid,
 )
+from megastyle_cli.steps.exact import keys_of, normalized_buffer, num_characters
 from megastyle_cli.steps.growing import Growing
 from megastyle_cli.steps.keyset import KeySet
 from megastyle_cli.steps.minhash import SKETCH, band_keys, hash_functions, sketches
 from megastyle_cli.steps.settle import Sets, buckets, no_links, settle, shared_keys
-from megastyle_cli.steps.shingles import (
-    gram_sets,
-    keys_of,
-    normalized_buffer,
-    num_characters,
-)
+from megastyle_cli.steps.shingles import gram_sets
 from megastyle_cli.steps.template import WORDS, mark_template
 
 Array = npt.NDArray[Any]

@@ -1,10 +1,9 @@
-"""Texts to sets of n-grams: keys of whole texts, and sorted 32-bit hashes of their n-grams.
+"""Texts to sets of n-grams: the sorted distinct 32-bit hashes of each.
 
 Everything runs over one buffer of bytes a block. What a text gives depends on it alone.
 """
 
 import re
-import unicodedata
 from functools import cache
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from megastyle_cli.buffer import Buffer
 from megastyle_cli.choices import GramOf
 from megastyle_cli.compiled import compiled
+from megastyle_cli.steps.hashing import load, mix
 
 Array = npt.NDArray[Any]
 
@@ -24,38 +24,7 @@ _APART, _IN_WORD, _ALONE = 0, 1, 2  # what a character is: between words, part o
 _PLACES = 0x110000
 _FEW = 64  # grams that are sorted by comparing all with all
 
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
-_S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_SEEDS = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
-
-
-def normalized(text: str) -> str:
-    """`text` in Unicode form NFKC, case-folded, each run of white space one space, ends trimmed."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def normalized_buffer(texts: Buffer) -> Buffer:
-    """The texts `normalized`."""
-    whole = _folded(texts)
-    data, starts = np.empty_like(whole.data), np.empty_like(whole.starts)
-    used = _tidy(whole.data, whole.starts, data, starts)
-    return Buffer(data[:used], starts)
-
-
-def num_characters(texts: Buffer) -> Array:
-    """(n,) int32: characters of each text."""
-    counts = np.empty(len(texts), np.int32)
-    _count_characters(texts.data, texts.starts, counts)
-    return counts
-
-
-def keys_of(buffer: Buffer) -> Array:
-    """(n, 2) uint64: a 128-bit key of each text; equal keys are taken for equal texts."""
-    keys = np.empty((len(buffer), 2), np.uint64)
-    _hash_texts(buffer.data, buffer.starts, keys)
-    return keys
+_S32, _ALL = np.uint64(32), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def gram_sets(buffer: Buffer, ngram: int, of: GramOf = "words") -> tuple[Array, Array]:
@@ -72,18 +41,6 @@ def gram_sets(buffer: Buffer, ngram: int, of: GramOf = "words") -> tuple[Array, 
     return grams[:used].copy(), starts
 
 
-def _folded(texts: Buffer) -> Buffer:
-    """The texts, those beyond ASCII normalized."""
-    if not texts.data.size or texts.data.max() < 128:
-        return texts
-    return Buffer.of_bytes(text if text.isascii() else _normalized(text) for text in texts)
-
-
-def _normalized(text: bytes) -> bytes:
-    told = normalized(text.decode("utf-8", "surrogatepass"))
-    return told.encode("utf-8", "surrogatepass")
-
-
 @cache
 def _kinds(places: int) -> Array:
     """(places,) uint8: what each of the first characters is to a word."""
@@ -94,94 +51,6 @@ def _kinds(places: int) -> Array:
     kinds[[found.start() for found in _UNSPACED.finditer(every)]] = _ALONE
     kinds[[found.start() for found in _PUNCTUATION.finditer(every)]] = _APART
     return kinds
-
-
-@compiled
-def _mix(value: Any) -> Any:
-    """Every bit of a 64-bit value spread over all its bits. Source: SplitMix64, Steele 2014."""
-    value = (value ^ (value >> _S30)) * _FIRST
-    value = (value ^ (value >> _S27)) * _SECOND
-    return value ^ (value >> _S31)
-
-
-@compiled
-def _count_characters(data: Array, starts: Array, counts: Array) -> None:
-    for text in range(len(counts)):
-        count = 0
-        for byte in data[starts[text] : starts[text + 1]]:
-            count += (byte & 0xC0) != 0x80  # all but the later bytes of a character
-        counts[text] = count
-
-
-@compiled
-def _tidy(data: Array, starts: Array, out: Array, out_starts: Array) -> int:
-    """ASCII letters lower-case, each run of ASCII white space one space, ends trimmed."""
-    used = 0
-    out_starts[0] = 0
-    for text in range(len(starts) - 1):
-        part = data[starts[text] : starts[text + 1]]
-        used += _lower(part, out[used:]) if _is_tidy(part) else _collapse(part, out[used:])
-        out_starts[text + 1] = used
-    return used
-
-
-@compiled
-def _is_tidy(text: Array) -> bool:
-    """Whether its only white space is single spaces inside."""
-    size = len(text)
-    if size and (text[0] == 32 or text[size - 1] == 32):
-        return False
-    is_tidy = True
-    for at in range(size):
-        byte = text[at]
-        is_tidy &= (byte >= 32) | (byte < 9) | ((byte > 13) & (byte < 28))
-    for at in range(1, size):
-        is_tidy &= (text[at] != 32) | (text[at - 1] != 32)
-    return is_tidy
-
-
-@compiled
-def _lower(text: Array, out: Array) -> int:
-    place = out[: len(text)]
-    for at in range(len(text)):
-        byte = text[at]
-        place[at] = byte + 32 * ((byte >= 65) & (byte <= 90))
-    return len(text)
-
-
-@compiled
-def _collapse(text: Array, out: Array) -> int:
-    used = 0
-    is_apart = False
-    for byte in text:
-        if byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31:
-            is_apart = True
-            continue
-        if is_apart and used > 0:
-            out[used] = 32
-            used += 1
-        is_apart = False
-        out[used] = byte + 32 if 65 <= byte <= 90 else byte
-        used += 1
-    return used
-
-
-@compiled
-def _hash_texts(data: Array, starts: Array, keys: Array) -> None:
-    for text in range(len(starts) - 1):
-        part = data[starts[text] : starts[text + 1]]
-        size = np.uint64(len(part))
-        one, two = _mix(_SEEDS[0] + size), _mix(_SEEDS[1] + size)
-        whole = len(part) // 8 * 8
-        for at in range(0, whole, 8):
-            word = _load(part[at : at + 8])
-            one, two = _mix(one ^ word), _mix(two ^ word)
-        if whole < len(part):
-            word = np.uint64(0)
-            for step in range(len(part) - whole):
-                word |= np.uint64(part[whole + step]) << np.uint64(8 * step)
-            one, two = _mix(one ^ word), _mix(two ^ word)
-        keys[text, 0], keys[text, 1] = one, two
 
 
 @compiled
@@ -213,8 +82,8 @@ def _hash_grams(
         for start in range(len(grams)):
             gram = units[start]
             for step in range(1, ngram):
-                gram = _mix(gram) + units[start + step]
-            grams[start] = np.uint32(_mix(gram) >> _S32)
+                gram = mix(gram) + units[start + step]
+            grams[start] = np.uint32(mix(gram) >> _S32)
         used += _sort_distinct(grams, places, by_place, is_taken)
         ends[row + 1] = used
     return used
@@ -226,7 +95,7 @@ def _words(data: Array, start: int, end: int, kinds: Array, edges: Array, units:
 
     `edges` has room for where words begin and end.
     """
-    found = _ascii_edges(data, start, end, kinds, edges)
+    found: int = _ascii_edges(data, start, end, kinds, edges)
     if found < 0:
         found = _any_edges(data, start, end, kinds, edges)
     for word in range(found // 2):
@@ -236,7 +105,7 @@ def _words(data: Array, start: int, end: int, kinds: Array, edges: Array, units:
 
 @compiled
 def _ascii_edges(data: Array, start: int, end: int, kinds: Array, edges: Array) -> int:
-    """Where words begin and end, one after the other; how many edges, -1 if not all is plain ASCII."""
+    """Where words begin and end, in turn; how many edges, or -1 if not all is plain ASCII."""
     found = 0
     bytes_seen = kinds_seen = was = np.uint8(0)
     text = data[start:end]
@@ -250,7 +119,7 @@ def _ascii_edges(data: Array, start: int, end: int, kinds: Array, edges: Array) 
     if bytes_seen > 127 or kinds_seen & _ALONE:
         return -1
     edges[found] = end
-    return found + (was != _APART)
+    return found + int(was != _APART)
 
 
 @compiled
@@ -289,23 +158,14 @@ def _hash_word(data: Array, start: int, end: int) -> Any:
     """
     hashed = np.uint64(end - start)
     if start == end:
-        return _mix(hashed)
+        return mix(hashed)
     at = start
     while at + 8 < end:
-        hashed = _mix(hashed ^ _load(data[at : at + 8]))
+        hashed = mix(hashed ^ load(data[at : at + 8]))
         at += 8
     # what follows the word is cut off
-    word = _load(data[at : at + 8]) & (_ALL >> np.uint64(8 * (at + 8 - end)))
-    return _mix(_mix(hashed) ^ word)
-
-
-@compiled
-def _load(eight: Array) -> Any:
-    """The word that eight bytes are."""
-    word = np.uint64(0)
-    for step in range(8):  # one load, since a slice has no place before its first
-        word |= np.uint64(eight[step]) << np.uint64(8 * step)
-    return word
+    word = load(data[at : at + 8]) & (_ALL >> np.uint64(8 * (at + 8 - end)))
+    return mix(mix(hashed) ^ word)
 
 
 @compiled
@@ -317,7 +177,7 @@ def _characters(text: Array, units: Array) -> int:
         at += 1
         if char >= 0xC0:
             char, at = _beyond_ascii(text, at - 1)
-        units[count] = _mix(np.uint64(char + 1))
+        units[count] = mix(np.uint64(char + 1))
         count += 1
     return count
 

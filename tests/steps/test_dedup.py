@@ -18,7 +18,8 @@ from megastyle_cli.steps.dedup import (
     Verdicts,
     count_stages,
 )
-from megastyle_cli.steps.shingles import gram_sets, normalized, normalized_buffer
+from megastyle_cli.steps.exact import normalized, normalized_buffer
+from megastyle_cli.steps.shingles import gram_sets
 from megastyle_cli.steps.template import mark_template
 
 WORDS = [a + b for a in "bcdfghklmn" for b in ("alo", "eru", "ita", "omi", "unda", "ysto")]

@@ -9,15 +9,11 @@ import pytest
 
 from megastyle_cli.buffer import Buffer
 from megastyle_cli.steps import shingles
+from megastyle_cli.steps.exact import keys_of, normalized, normalized_buffer
 from megastyle_cli.steps.keyset import KeySet
 from megastyle_cli.steps.minhash import band_keys, hash_functions, sketches
 from megastyle_cli.steps.settle import _may_reach, jaccard, shared_keys
-from megastyle_cli.steps.shingles import (
-    gram_sets,
-    keys_of,
-    normalized,
-    normalized_buffer,
-)
+from megastyle_cli.steps.shingles import gram_sets
 
 UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s!-/:-@\[-`{{-~]")
@@ -35,6 +31,16 @@ def odd_texts(count: int, seed: int) -> list[str]:
     ]
     return [
         "".join(chr(rng.randint(*rng.choice(ranges))) for _ in range(rng.randint(0, 30)))
+        for _ in range(count)
+    ]
+
+
+def plain_texts(count: int, seed: int) -> list[str]:
+    """Printable ASCII, words of up to 20 letters, some of them again and again."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("ab_0Z", k=rng.randint(1, 20))) for _ in range(90)]
+    return [
+        "".join(rng.choice(words) + rng.choice(" .,-'") for _ in range(rng.randint(0, 120)))
         for _ in range(count)
     ]
 
@@ -67,7 +73,8 @@ def test_a_buffer_of_normalized_texts_holds_them() -> None:
 @pytest.mark.parametrize("of", ["words", "characters"])
 @pytest.mark.parametrize("ngram", [1, 2, 24])
 def test_gram_sets_are_those_of_plain_python(ngram: int, of: Any) -> None:
-    texts = odd_texts(400, seed=ngram) + ["one two three", "one two", "!!!", "a_b c-d", ""]
+    texts = odd_texts(300, seed=ngram) + plain_texts(100, seed=ngram)
+    texts += ["one two three", "one two", "!!!", "a_b c-d", "", "é one two", "ends in a \0word"]
     plain = [grams_of(text, ngram, of) for text in texts]
 
     grams, starts = gram_sets(normalized_buffer(Buffer.of(texts)), ngram, of)
