@@ -241,7 +241,7 @@ def main(
             why = rejected_facts(verdicts, keepers, **facts)
             gone = spool.read_noted(verdicts.gone(), "dedup", why)
             write_all(gone, rejected, run, overwrite=overwrite)
-        yield from spool.read_noted(verdicts.staying(), "dedup", kept_facts(verdicts, **facts))
+        yield from spool.read_noted(verdicts.staying(), "dedup", *kept_facts(verdicts, **facts))
 
     flow = Flow(
         inputs=named,

@@ -114,15 +114,13 @@ class Verdicts:
         for row in np.flatnonzero(self.how).tolist():
             yield self.duplicate(row)
 
-    def staying(self) -> Iterable[int]:
+    def staying(self) -> Array:
         """The records that stay."""
-        rows: list[int] = np.flatnonzero(self.how == 0).tolist()
-        return rows
+        return np.flatnonzero(self.how == 0)
 
-    def gone(self) -> Iterable[int]:
+    def gone(self) -> Array:
         """The records that go."""
-        rows: list[int] = np.flatnonzero(self.how).tolist()
-        return rows
+        return np.flatnonzero(self.how)
 
     def keepers(self) -> Iterable[int]:
         """For whom each of those goes."""

@@ -4,19 +4,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from megastyle_cli.record import Record
 from megastyle_cli.steps.dedup import How, StageCount, Verdicts
 
+Array = npt.NDArray[Any]
+
 _GROUPS, _MEMBERS = 20, 5  # of the largest groups and of each of them, shown in a report
 
 
-def kept_facts(verdicts: Verdicts, **facts: object) -> Iterator[dict[str, object]]:
-    """What is noted of each record that stays, in order: `dropped`, how many went in its favour."""
+def kept_facts(verdicts: Verdicts, **facts: object) -> tuple[list[dict[str, object]], Array]:
+    """What is noted of records that stay: `dropped`, how many went in favour of one.
+
+    Each different note once, and (n,) the number of that of each record, in order.
+    """
     gone = np.flatnonzero(verdicts.how)
     dropped = np.bincount(verdicts.of[gone], minlength=len(verdicts))
-    for count in dropped[verdicts.how == 0].tolist():
-        yield {**facts, "dropped": count}
+    counts, which = np.unique(dropped[verdicts.how == 0], return_inverse=True)
+    return [{**facts, "dropped": count} for count in counts.tolist()], which
 
 
 def rejected_facts(

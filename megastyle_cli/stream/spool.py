@@ -3,17 +3,23 @@
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from megastyle_cli.buffer import Buffer
+from megastyle_cli.compiled import compiled
 from megastyle_cli.record import PROVENANCE, Record, note
 from megastyle_cli.stream.jsonl import dump_line, load_line
 
 if TYPE_CHECKING:
     from megastyle_cli.stream.blocks import Block
 
+Array = npt.NDArray[Any]
 Facts = Mapping[str, Any]
 
 _AT_ONCE = 1024  # lines
@@ -57,26 +63,56 @@ class Spool:
         return map(load_line, self._lines(range(len(self)) if rows is None else rows))
 
     def read_noted(
-        self, rows: Iterable[int], command: str, facts: Iterable[Facts]
+        self, rows: Array, command: str, facts: Iterable[Facts], which: Array | None = None
     ) -> Iterator[Record | bytes]:
-        """The records at `rows`, each with its facts as the `note` of `command`.
+        """The records at `rows` (n,), each with its facts as the `note` of `command`.
 
-        Plain records come as their lines, many at once: the note is written at the end of each.
+        `facts` are one for each row, or record i has number `which[i]` of them. Plain records come
+        as their lines, many at once: the note is written at the end of each.
         """
-        listed = list(rows)
-        ready: list[bytes] = []
-        for row, line, fact in zip(listed, self._lines(listed), facts, strict=True):
-            if self._is_plain[row]:
-                ready += line[:-2], b",", _noted(command, **fact)
-                if len(ready) < 3 * _AT_ONCE:
-                    continue
-            if ready:
-                yield b"".join(ready)
-                ready.clear()
-            if not self._is_plain[row]:
-                yield note(load_line(line), command, **fact)
-        if ready:
-            yield b"".join(ready)
+        if which is not None:
+            yield from self._noted(rows, command, list(facts), which)
+            return
+        coming = iter(facts)
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            theirs = list(islice(coming, len(some)))
+            yield from self._noted(some, command, theirs, np.arange(len(some)))
+
+    def _noted(
+        self, rows: Array, command: str, facts: Sequence[Facts], which: Array
+    ) -> Iterator[Record | bytes]:
+        self._file.flush()
+        notes = Buffer.of_bytes(_ending(command, one) for one in facts)
+        longest = int(np.diff(notes.starts).max(initial=0))
+        starts = np.array(self._starts, np.int64)
+        begins, ends = starts[rows], starts[rows + 1]
+        is_plain = np.frombuffer(bytes(self._is_plain), np.bool_)[rows]
+        data, first, at = np.empty(0, np.uint8), 0, 0
+        while at < len(rows):
+            begin, end = int(begins[at]), int(ends[at])
+            if not first <= begin <= end <= first + len(data):
+                first, size = begin, max(end - begin, _WINDOW)
+                data = np.frombuffer(self._read(first, size), np.uint8)
+                out = np.empty(2 * len(data) + longest, np.uint8)  # room for one at least
+            if is_plain[at]:
+                at, used = _copy_noted(
+                    data,
+                    first,
+                    begins,
+                    ends,
+                    is_plain,
+                    notes.data,
+                    notes.starts,
+                    which,
+                    at,
+                    out,
+                )
+                yield out[:used].tobytes()
+            else:
+                line = data[begin - first : end - first].tobytes()
+                yield note(load_line(line), command, **facts[which[at]])
+                at += 1
 
     def _lines(self, rows: Iterable[int]) -> Iterator[bytes]:
         self._file.flush()
@@ -95,7 +131,41 @@ class Spool:
         return b"".join(parts)
 
 
-@lru_cache(maxsize=1024)
-def _noted(command: str, **facts: Any) -> bytes:
+def _ending(command: str, facts: Facts) -> bytes:
     """The end of a line, from its note on."""
-    return dump_line({PROVENANCE: {command: facts}})[1:]
+    return b"," + dump_line({PROVENANCE: {command: facts}})[1:]
+
+
+@compiled
+def _copy_noted(
+    data: Array,
+    first: int,
+    begins: Array,
+    ends: Array,
+    is_plain: Array,
+    notes: Array,
+    note_starts: Array,
+    which: Array,
+    at: int,
+    out: Array,
+) -> tuple[int, int]:
+    """Copies plain lines from number `at` on, each up to its closing brace, and then its note.
+
+    `data` holds the file from byte `first` on. Ends with the first line that is not plain, not in
+    `data`, or has no room in `out`: its number, and the bytes written.
+    """
+    used = 0
+    while at < len(begins) and is_plain[at]:
+        if begins[at] < first or ends[at] > first + len(data):
+            break
+        line = data[begins[at] - first : ends[at] - 2 - first]
+        told = notes[note_starts[which[at]] : note_starts[which[at] + 1]]
+        if used + len(line) + len(told) > len(out):
+            break
+        for part in (line, told):
+            place = out[used : used + len(part)]
+            for step in range(len(part)):  # views, so that it becomes one move
+                place[step] = part[step]
+            used += len(part)
+        at += 1
+    return at, used

@@ -6,6 +6,7 @@ import random
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from megastyle_cli.errors import BadRecord, MegastyleError
@@ -94,9 +95,13 @@ def test_a_note_at_the_end_of_a_line_is_the_note_of_its_record(tmp_path: Path) -
             spool.extend(block)
         rows = [*range(0, len(spool), 3), 1, 0]
         facts = [{"on": "\u00e9", "dropped": row} for row in rows]
-        found = list(spool.read_noted(rows, "dedup", facts))
+        found = list(spool.read_noted(np.array(rows), "dedup", facts))
+        told, which = np.unique([fact["dropped"] for fact in facts], return_inverse=True)
+        few = [{"on": "\u00e9", "dropped": row} for row in told.tolist()]
+        again = list(spool.read_noted(np.array(rows), "dedup", few, which))
         records = spool.read(rows)
         noted = [note(one, "dedup", **fact) for one, fact in zip(records, facts, strict=True)]
-    lines = [one if isinstance(one, bytes) else dump_line(one) for one in found]
-    assert b"".join(lines) == b"".join(map(dump_line, noted))
+    for those in (found, again):
+        lines = [one if isinstance(one, bytes) else dump_line(one) for one in those]
+        assert b"".join(lines) == b"".join(map(dump_line, noted))
     assert {type(one) for one in found} == {bytes, dict}
