@@ -163,7 +163,7 @@ class Digested:
         self.rows = Growing(np.int64)  # the first record of each text
         self.grams = Growing(np.uint32)
         self.sizes = Growing(np.int32)  # grams of each text
-        self.bands = Growing(np.uint32, bands)
+        self.bands = [Growing(np.uint32) for _ in range(bands)]
         self.sketches = Growing(np.uint64, SKETCH)
 
     @property
@@ -187,14 +187,14 @@ class Digested:
         """The words of as many of the texts, in their order."""
         self.grams.extend(block.grams)
         self.sizes.extend(np.diff(block.starts))
-        self.bands.extend(block.bands.T)
+        for band, keys in zip(self.bands, block.bands, strict=True):
+            band.extend(keys)
         self.sketches.extend(block.sketches)
 
     def band_keys(self) -> Iterator[Array]:
         """(u,) uint32 for each band; they are held nowhere else afterwards."""
-        bands = self.bands.rows()
-        self.bands = Growing(np.uint32)
-        yield from bands.T
+        while self.bands:
+            yield self.bands.pop(0).rows()
 
     def sets(self) -> Sets:
         """The grams of all texts."""
@@ -328,9 +328,7 @@ def judge(
     rows = _representatives(digested, number, options.keep, texts)
     links = no_links(digested.num_texts)
     if near is not None:
-        shared = list(engine.map(shared_keys, digested.band_keys()))
-        links = buckets(shared, digested.num_texts)
-        del shared
+        links = buckets(engine.map(shared_keys, digested.band_keys()), digested.num_texts)
     sets = digested.sets()
     template = 0
     if near is not None and near.template:

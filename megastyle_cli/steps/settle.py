@@ -4,6 +4,7 @@ A text goes for the first text (in the order given) that stays and is close enou
 true Jaccard similarity of their grams, if they share a bucket, else by an edge between them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compiled import compiled
+from megastyle_cli.steps.hashing import mix
+from megastyle_cli.steps.keyset import KeySet
 
 Array = npt.NDArray[Any]
 
@@ -19,6 +22,8 @@ STAYS, NEAR, AKIN = 0, 1, 2  # what became of a text
 _M1, _M2 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
 _M4, _ONES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
 _S1, _S2, _S4, _S32, _S56 = (np.uint64(n) for n in (1, 2, 4, 32, 56))
+_LOW = np.uint64(0xFFFFFFFF)
+_SEEDS = np.array([0xA0761D6478BD642F, 0xE7037ED1A0B428DB], np.uint64)
 
 
 @dataclass(frozen=True)
@@ -45,29 +50,48 @@ def no_links(n: int) -> Links:
     return Links(np.zeros(n + 1, np.int64), np.empty(0, np.int32), 0, np.empty(0))
 
 
-def shared_keys(keys: Array) -> tuple[Array, Array, int]:
-    """Rows whose key (n,) uint32 is not theirs alone, (m,); the number of that key; how many."""
+@dataclass(frozen=True)
+class Shared:
+    """The keys that several texts have in one band."""
+
+    rows: Array  # (m,) int32: texts whose key is not theirs alone
+    numbers: Array  # (m,) int32: of their keys
+    members: Array  # (k, 2) uint64: what each key's texts, as a set, hash to
+
+
+def shared_keys(keys: Array) -> Shared:
+    """Of the keys (n,) uint32 of all texts in a band those that several have."""
     packed = keys.astype(np.uint64) << _S32
     packed |= np.arange(len(keys), dtype=np.uint64)
     packed.sort()
     rows, numbers = np.empty(len(keys), np.int32), np.empty(len(keys), np.int32)
-    found, count = _find_runs(packed, rows, numbers)
-    return rows[:found].copy(), numbers[:found].copy(), count
+    members = np.empty((len(keys) // 2, 2), np.uint64)
+    found, count = _find_runs(packed, rows, numbers, members)
+    return Shared(rows[:found].copy(), numbers[:found].copy(), members[:count].copy())
 
 
-def buckets(shared: list[tuple[Array, Array, int]], n: int) -> Links:
-    """Each of `n` texts linked to the buckets it stands in: one a key shared in one band."""
+def buckets(bands: Iterable[Shared], n: int) -> Links:
+    """Each of `n` texts linked to the buckets it stands in: one a set of texts that share a key.
+
+    Texts that are much alike share a key in most bands; they meet in one bucket all the same.
+    """
+    known = KeySet()
+    rows, numbers = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    for band in bands:
+        before = len(known)
+        bucket = known.add(band.members)[band.numbers]
+        is_new = bucket >= before  # no two keys of a band have the same texts
+        rows.append(band.rows[is_new])
+        numbers.append(bucket[is_new])
     starts = np.zeros(n + 1, np.int64)
-    for rows, _, _ in shared:
-        _count_rows(rows, starts)
+    for some in rows:
+        _count_rows(some, starts)
     np.cumsum(starts, out=starts)
     to = np.empty(starts[-1], np.int32)
     ends = starts[:-1].copy()
-    count = 0
-    for rows, numbers, more in shared:
-        _fill_links(rows, numbers, count, ends, to)
-        count += more
-    return Links(starts, to, count, np.empty(0))
+    for some, theirs in zip(rows, numbers, strict=True):
+        _fill_links(some, theirs, ends, to)
+    return Links(starts, to, len(known), np.empty(0))
 
 
 def settle(
@@ -240,8 +264,8 @@ def _most_apart(size: int, threshold: float) -> Any:
 
 
 @compiled
-def _find_runs(packed: Array, rows: Array, numbers: Array) -> tuple[int, int]:
-    """Rows (the low halves) and numbers of the runs of two and more equal high halves."""
+def _find_runs(packed: Array, rows: Array, numbers: Array, members: Array) -> tuple[int, int]:
+    """Rows (the low halves), numbers and hashes of the runs of two and more equal high halves."""
     found = count = at = 0
     while at < len(packed):
         key = packed[at] >> _S32
@@ -249,10 +273,14 @@ def _find_runs(packed: Array, rows: Array, numbers: Array) -> tuple[int, int]:
         while end < len(packed) and packed[end] >> _S32 == key:
             end += 1
         if end - at > 1:
+            one = two = np.uint64(0)
             for place in range(at, end):
-                rows[found] = np.int32(packed[place] & np.uint64(0xFFFFFFFF))
+                row = packed[place] & _LOW
+                one, two = one + mix(row + _SEEDS[0]), two + mix(row + _SEEDS[1])
+                rows[found] = np.int32(row)
                 numbers[found] = count
                 found += 1
+            members[count, 0], members[count, 1] = one, two
             count += 1
         at = end
     return found, count
@@ -265,7 +293,7 @@ def _count_rows(rows: Array, starts: Array) -> None:
 
 
 @compiled
-def _fill_links(rows: Array, numbers: Array, base: int, ends: Array, to: Array) -> None:
+def _fill_links(rows: Array, numbers: Array, ends: Array, to: Array) -> None:
     for at in range(len(rows)):
-        to[ends[rows[at]]] = base + numbers[at]
+        to[ends[rows[at]]] = numbers[at]
         ends[rows[at]] += 1

@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 
 _ODD_KEYS = (*PICTURE_KEYS, *LISTED_AS.values(), "neighbors", PROVENANCE, ERROR)
 _MOST_KEYS = 64  # of a plain line
+_AT_ONCE = 32  # bytes
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = b'":,{}\\'
 _MINUS, _ZERO, _NINE, _SPACE, _NEWLINE = b"-09 \n"
 _ID, _TRUE, _FALSE, _NULL = (
@@ -83,11 +84,21 @@ def _odd() -> Array:
 def _find_marks(data: Array, marks: Array) -> int:
     """Where a string may end, or hold what is not copied: quotes, backslashes, control bytes."""
     count = 0
-    for at in range(len(data)):  # no branch that nobody could foresee
-        byte = data[at]
-        marks[np.uint64(count)] = at
-        count += (byte == _QUOTE) | (byte == _BACKSLASH) | (byte < _SPACE)
+    for start in range(0, len(data), _AT_ONCE):
+        part = data[start : start + _AT_ONCE]
+        has_mark = False
+        for at in range(len(part)):  # most have none: of prompts all but their edges
+            has_mark |= _is_mark(part[at])
+        if has_mark:
+            for at in range(len(part)):
+                marks[np.uint64(count)] = start + at
+                count += _is_mark(part[at])
     return count
+
+
+@compiled
+def _is_mark(byte: Any) -> Any:
+    return (byte == _QUOTE) | (byte == _BACKSLASH) | (byte < _SPACE)
 
 
 @compiled
@@ -146,8 +157,10 @@ def _copy_line(
     copied = at  # all before it is in `line`
     while True:
         # a key: from { or a comma to the colon
-        size, copied = _append(line, size, came[copied : at + 1]), at + 1
-        at = copied = _past_spaces(came, copied, end)
+        at += 1
+        if came[at] == _SPACE:
+            size, copied = _append(line, size, came[copied:at]), _past_spaces(came, at, end)
+            at = copied
         if mark + 2 >= len(marks) or marks[mark] != at or came[at] != _QUOTE:
             return 0, 0
         close = marks[mark + 1]

@@ -141,16 +141,16 @@ def test_bands_meet_as_often_as_minhash_promises() -> None:
 def test_shared_keys_are_the_runs_of_equal_ones() -> None:
     keys = np.random.default_rng(5).integers(0, 60, 100).astype(np.uint32) + np.uint32(4e9)
 
-    rows, numbers, count = shared_keys(keys)
+    shared = shared_keys(keys)
 
     groups: dict[int, set[int]] = {}
-    for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
+    for row, number in zip(shared.rows.tolist(), shared.numbers.tolist(), strict=True):
         groups.setdefault(number, set()).add(row)
     plain = [set(np.flatnonzero(keys == key).tolist()) for key in np.unique(keys)]
     assert sorted(map(sorted, groups.values())) == sorted(
         sorted(one) for one in plain if len(one) > 1
     )
-    assert count == len(groups)
+    assert len(shared.members) == len(groups)
 
 
 def test_characters_are_classed_as_the_pattern_classes_them() -> None:
