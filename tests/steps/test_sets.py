@@ -2,6 +2,7 @@
 
 import random
 import re
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from megastyle_cli.steps import shingles
 from megastyle_cli.steps.exact import keys_of, normalized, normalized_buffer
 from megastyle_cli.steps.keyset import KeySet
 from megastyle_cli.steps.minhash import band_keys, hash_functions, sketches
-from megastyle_cli.steps.settle import _may_reach, jaccard, shared_keys
+from megastyle_cli.steps.settle import _may_reach, buckets, jaccard, shared_keys
 from megastyle_cli.steps.shingles import gram_sets
 
 UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -151,6 +152,37 @@ def test_shared_keys_are_the_runs_of_equal_ones() -> None:
         sorted(one) for one in plain if len(one) > 1
     )
     assert len(shared.members) == len(groups)
+
+
+def test_texts_meet_in_a_bucket_if_they_share_a_key_and_the_same_texts_in_one_only() -> None:
+    rng = np.random.default_rng(6)
+    bands = rng.integers(0, 40, (6, 100)).astype(np.uint32)
+    bands[3] = bands[0]  # the same texts under other keys
+    bands[4] = 7 * bands[1] + 1
+    share = {
+        pair
+        for band in bands.tolist()
+        for pair in combinations(range(100), 2)
+        if band[pair[0]] == band[pair[1]]
+    }
+
+    links = buckets(map(shared_keys, bands), 100)
+
+    stands = [links.to[links.starts[text] : links.starts[text + 1]].tolist() for text in range(100)]
+    meet = {pair for pair in combinations(range(100), 2) if {*stands[pair[0]]} & {*stands[pair[1]]}}
+    assert meet == share
+    members = [tuple(text for text in range(100) if b in stands[text]) for b in range(links.count)]
+    assert len(set(members)) == len(members)
+
+
+def test_rows_of_a_buffer_are_its_texts_at_those_places() -> None:
+    texts = [*odd_texts(50, seed=7), "", "last"]
+    chosen = [3, 3, 51, 0, 50]
+
+    picked = Buffer.of(texts).rows(np.array(chosen))
+
+    assert list(picked) == [texts[row].encode("utf-8", "surrogatepass") for row in chosen]
+    assert list(Buffer.of(texts).rows(np.empty(0, np.int64))) == []
 
 
 def test_characters_are_classed_as_the_pattern_classes_them() -> None:
