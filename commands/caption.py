@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megastyle_cli import options
+from megastyle_cli import backends, options
 from megastyle_cli.choices import Kind, Schema
 from megastyle_cli.errors import MegastyleError
 
@@ -125,7 +125,7 @@ def main(
     from megastyle_cli.stream.job import Flow, run_job
     from megastyle_cli.stream.progress import Tally
 
-    backend = options.captioner(backend, model, base_url)
+    backend = backends.captioner(backend, model, base_url)
     locate("captioner", backend)
     told: dict[str, Any] = {"backend": backend, "kind": kind, "schema": schema}
     asked: dict[str, Any] = {

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import options
+from megastyle_cli import backends, options
 
 if TYPE_CHECKING:
     from megastyle_cli.record import Failure, Record
@@ -125,9 +125,9 @@ def main(
         refuse_side_output(str(vectors), output, overwrite=overwrite)
     given = MappedVectors(vectors_from) if vectors_from else None
     sources = options.inputs_or_stdin(inputs, context)
-    open_engine = options.open_engine(engine, workers, sources)
-    options.refuse_device(device, engine)
-    backend = options.embedder(backend, model)
+    open_engine = backends.open_engine(engine, workers, sources)
+    backends.refuse_device(device, engine)
+    backend = backends.embedder(backend, model)
     told = {
         "on": on,
         "levels": levels,
@@ -144,14 +144,14 @@ def main(
 
     def work(spool: "Spool", tally: "Tally") -> "Iterator[Record | Failure]":
         identities = Identities()
-        assigner = options.open_assigner(device, engine)
+        assigner = backends.open_assigner(device, engine)
         facts = {"arithmetic": assigner.name} if assigner else {}
         tally.measured |= facts
         with WholeVectors(vectors) as whole, open_engine() as opened, ExitStack() as closing:
             if given:
                 points: Any = rows_of(given, identities.seen(spool.read()))
             else:
-                embed = options.kept_embedder(backend, model, cache, closing, device)
+                embed = backends.kept_embedder(backend, model, cache, closing, device)
                 texts = (record[on] for record in identities.seen(spool.read()))
                 points = whole.write(len(spool), embedded(texts, embed))
             grouping = group(

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megastyle_cli import options
+from megastyle_cli import backends, options
 from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
 
 if TYPE_CHECKING:
@@ -176,8 +176,8 @@ def main(
         if side is not None:
             refuse_side_output(str(side), output, overwrite=overwrite)
     named = options.inputs_or_stdin(inputs, context)
-    opened = options.open_engine(engine, workers, named)
-    rung, models = options.rung(embedder, backend, model, is_nemo=preset == "nemo")
+    opened = backends.open_engine(engine, workers, named)
+    rung, models = backends.rung(embedder, backend, model, is_nemo=preset == "nemo")
     asked = chosen(
         preset or ("contents" if on == "content" else "styles"),
         exact=exact,
@@ -206,7 +206,7 @@ def main(
         watch = closing.enter_context(Stage("dedup", quiet=quiet, to_stdout=output == "-"))
         spread = partial(spread_embed, engine=running(), advance=watch.advance)
         embeds = [
-            options.kept_embedder(*named, cache, closing, spread=spread, advance=watch.advance)
+            backends.kept_embedder(*named, cache, closing, spread=spread, advance=watch.advance)
             for named in (models if semantic else [])
         ]
         verdicts = dedup.judge(

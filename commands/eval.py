@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megastyle_cli import options
+from megastyle_cli import backends, options
 from megastyle_cli.errors import MegastyleError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def main(
     from megastyle_cli.stream.job import Flow, read_side_input
     from megastyle_cli.view.show import check_views, write_views
 
-    backend = options.encoder(backend, model)
+    backend = backends.encoder(backend, model)
     locate("style_encoder", backend)
     check_views(sheet, page)
     if benchmark is not None and (inputs or each or limit is not None):

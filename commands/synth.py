@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import options
+from megastyle_cli import backends, options
 from megastyle_cli.errors import MegastyleError
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def main(
         quality=quality,
         num_per_shard=shard_size,
     )
-    backend = options.painter(backend, model)
+    backend = backends.painter(backend, model)
     locate("painter", backend)
     from_words = backend == "diffusers"
     long_side_px, size_px = options.parsed_size(size)
@@ -214,14 +214,14 @@ def main(
         )
     if from_words and long_side_px:
         size_px = (long_side_px, long_side_px)
-    told: dict[str, Any] = {**options.told(backend, model), "size": size, "seed": seed}
+    told: dict[str, Any] = {**backends.told(backend, model), "size": size, "seed": seed}
     in_a_batch, how = batch_size, {}
     if from_words:
         if preset and not lora:
             raise MegastyleError(
                 f"--preset {preset} is for a distilled LoRA", hint="give it by --lora FILE"
             )
-        told |= {"preset": preset, "lora": lora and options.lora_name(lora)}
+        told |= {"preset": preset, "lora": lora and backends.lora_name(lora)}
         told |= {"lora_strength": lora_strength, "steps": steps, "guidance": guidance}
         told |= {"negative": negative, "quantize": quantize, "dtype": dtype}
         how = {name: told[name] for name in ("preset", "lora_strength", "steps", "guidance")}
@@ -337,8 +337,8 @@ def _gates(
         named = {} if nsfw == "open_nsfw" else {"model": nsfw}
         found.append(unsafe_gate(load("classifier", backend, **named), max_nsfw))
     if min_style_score is not None:
-        encoder = options.load_encoder(options.encoder("builtin", style_model), style_model)
-        side_px = options.decoded_px(style_model, COMPARED_PX)
+        encoder = backends.load_encoder(backends.encoder("builtin", style_model), style_model)
+        side_px = backends.decoded_px(style_model, COMPARED_PX)
         gate = style_gate if style_against == "reference" else consistency_gate
         found.append(gate(encoder, min_style_score, side_px))
     if reject_duplicates:

@@ -35,7 +35,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import options
+from megastyle_cli import backends, options
 from megastyle_cli.errors import DONE, MegastyleError
 
 STYLE_PX = 512  # style pictures are decoded at this longer side, for FLUX as they are
@@ -204,7 +204,7 @@ def main(
         say(_converted(lora, output, to, model=model, overwrite=overwrite))
         return DONE
     check_views(sheet, page)
-    backend = options.stylist(backend, model)
+    backend = backends.stylist(backend, model)
     locate("stylist", backend)
     is_flux = backend == "flux"
     long_side_px, size_px = options.parsed_size(size)
@@ -220,7 +220,7 @@ def main(
         "quantize": quantize,
         "preset": preset,
     }
-    settings = {"lora": lora and options.lora_name(lora), **painting} if is_flux else {}
+    settings = {"lora": lora and backends.lora_name(lora), **painting} if is_flux else {}
     references = mixed(style or [], weight or [])
     layout = Layout(
         container=format_,
@@ -229,7 +229,7 @@ def main(
         num_per_shard=shard_size,
     )
     told = {
-        **options.told(backend, model),
+        **backends.told(backend, model),
         "style": [picture_id(name) for name in references.names],
         "weights": [round(share, 4) for share in references.weights],
         "size": size if size_px else long_side_px,

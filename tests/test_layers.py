@@ -16,7 +16,7 @@ ALLOWED = {
     "choices": (),
     "cores": (),
     "compiled": (),
-    "buffer": (),
+    "buffer": ("compiled",),
     "record": ("errors",),
     "style": ("errors", "choices"),
     "stream": ("buffer", "choices", "compiled", "cores", "errors", "record", "stream"),
@@ -33,11 +33,13 @@ ALLOWED = {
         *("stream.containers", "stream.jsonl", "stream.progress", "stream.run"),
     ),
     "view": ("cores", "errors", "record", "view", "stream.images"),
-    "options": ("choices", "errors", "engines.engine", "models.backend", "stream.embeddings"),
+    "options": ("choices", "errors"),
+    "backends": ("choices", "errors", "engines.engine", "models.backend", "stream.embeddings"),
     "completion": ("choices",),
     "commands": (
         *(
             "app",
+            "backends",
             "buffer",
             "choices",
             "completion",

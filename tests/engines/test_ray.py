@@ -15,6 +15,7 @@ import pytest
 
 from megastyle_cli.engines.engine import Engine, load
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.steps import cells
 from tests.conftest import needs_ray
 
 Array = npt.NDArray[np.float32]
@@ -101,6 +102,22 @@ def test_results_equal_those_of_local_bit_for_bit(engine: Engine) -> None:
 
     with load("local", 1) as local:
         assert spread == list(local.map(product, local.place(blocks), other))
+
+
+def test_close_pairs_found_in_cells_are_those_of_local(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "EXACT", 0)
+    rows = np.random.default_rng(1).normal(size=(3000, 7)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+
+    found, how = cells.search(rows, 0, 0.9, 0.99, engine)
+
+    with load("local", 1) as local:
+        alone, told = cells.search(rows, 0, 0.9, 0.99, local)
+    assert how == told and how.probes and len(alone.one) > 1000
+    for part in ("one", "two", "score", "is_cut"):
+        assert np.array_equal(getattr(found, part), getattr(alone, part))
 
 
 def test_items_are_drawn_only_a_little_ahead(engine: Engine) -> None:
