@@ -85,9 +85,10 @@ class Spool:
         self._file.flush()
         notes = Buffer.of_bytes(_ending(command, one) for one in facts)
         longest = int(np.diff(notes.starts).max(initial=0))
-        starts = np.array(self._starts, np.int64)
+        starts = np.frombuffer(self._starts, np.int64)
         begins, ends = starts[rows], starts[rows + 1]
-        is_plain = np.frombuffer(bytes(self._is_plain), np.bool_)[rows]
+        is_plain = np.frombuffer(self._is_plain, np.bool_)[rows]
+        del starts  # or nothing could be added while this is read
         data, first, at = np.empty(0, np.uint8), 0, 0
         while at < len(rows):
             begin, end = int(begins[at]), int(ends[at])
@@ -119,7 +120,10 @@ class Spool:
         window, first = b"", 0
         for row in rows:
             start, end = self._starts[row], self._starts[row + 1]
-            if not first <= start <= end <= first + len(window):
+            if start < first:  # back, and most likely forth again
+                yield self._read(start, end - start)
+                continue
+            if end > first + len(window):
                 window, first = self._read(start, max(end - start, _WINDOW)), start
             yield window[start - first : end - first]
 
