@@ -116,6 +116,7 @@ def hierarchical_kmeans(
         points, chain = found.centroids[order], assignments[-1]
         centroids.append(points)
         objectives.append(found.objective)
+        del found  # its centroids are as many as those in order, which the next level clusters
     return Hierarchy(
         assignments=assignments or [np.zeros(0, np.int64) for _ in levels],
         distances=distances,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.models.backend import Assigner
 from megastyle_cli.steps.kmeans_means import block_sums
-from megastyle_cli.steps.kmeans_start import halves, nearest_cells
+from megastyle_cli.steps.kmeans_start import halves, nearest_cells, scores_of
 from megastyle_cli.steps.points import Block, Vectors, cluster_blocks, row_blocks, take
 
 Array = npt.NDArray[Any]
@@ -204,7 +204,7 @@ def _best_in_cells(
     own_scores = np.einsum("md,md->m", points, centroids.means[own]) - centroids.halves[own]
     distances = squares - 2 * own_scores
     costs = distances * centroids.leave[own]
-    close = _closest(points @ cells.T - halves(cells), CLOSE_CELLS)  # (m, 8)
+    close = _closest(scores_of(points, cells), CLOSE_CELLS)  # (m, 8)
     order = np.argsort(close, axis=None, kind="stable")
     edges = np.searchsorted(close.ravel()[order], np.arange(len(cells) + 1)).tolist()
     for which, (start, stop) in zip(members, pairwise(edges), strict=True):

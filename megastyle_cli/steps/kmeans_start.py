@@ -48,11 +48,17 @@ def cells_of(means: Array, rng: np.random.Generator) -> Array:
 def nearest_cells(means: Array, cells: Array, which: Array | None = None) -> Array:
     """The nearest of `cells` to each of the means (k, d), or to those of the rows `which`."""
     rows = np.arange(len(means)) if which is None else which
-    lengths = halves(cells)
     nearest = [
-        (means[rows[block]] @ cells.T - lengths).argmax(axis=1) for block in row_blocks(len(rows))
+        scores_of(means[rows[block]], cells).argmax(axis=1) for block in row_blocks(len(rows))
     ]
     return np.concatenate([np.zeros(0, np.int64), *nearest])
+
+
+def scores_of(points: Array, means: Array) -> Array:
+    """The score (m, k) of each mean for each point: the higher, the nearer."""
+    scores: Array = points @ means.T
+    scores -= halves(means)  # in place: there are no larger arrays than these
+    return scores
 
 
 def halves(means: Array) -> Array:
@@ -88,7 +94,6 @@ def _drawn(vectors: Vectors, count: int, rng: np.random.Generator) -> Array:
 
 def _apart(points: Array, others: Array) -> Array:
     """Squared distances (n, m), never below 0."""
-    scores = points @ others.T - halves(others)
     lengths: Array = np.einsum("nd,nd->n", points, points)
-    apart: Array = np.maximum(lengths[:, None] - 2 * scores, 0)
+    apart: Array = np.maximum(lengths[:, None] - 2 * scores_of(points, others), 0)
     return apart
