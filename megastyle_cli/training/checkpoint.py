@@ -31,6 +31,7 @@ from megastyle_cli.record import ERROR, Failure, Record, Run, rename_pictures
 from megastyle_cli.stream.names import to_folder
 
 STOPPED = "stopped"
+BEFORE = ".before.tmp"  # what is overwritten, until there is something to put in its place
 KEPT = 2  # older checkpoints are deleted: one of so400m takes 5 GB
 
 
@@ -87,11 +88,18 @@ def occupied(folder: Path) -> Iterator[None]:
 
 
 def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
-    """The folder with its options in it, emptied first if asked to."""
+    """The folder with its options in it; to overwrite, what stands there is put aside first.
+
+    The first checkpoint deletes it, `put_back` does the opposite.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    unwanted = list(folder.iterdir() if overwrite else folder.glob("**/.*.tmp"))
-    for path in unwanted:  # of an earlier run, or left by one that was killed
+    for path in list(folder.glob("**/.*.tmp")):  # left by a run that was killed
         _remove(path)
+    standing = list(folder.iterdir()) if overwrite else []
+    if standing:
+        (folder / BEFORE).mkdir()
+    for path in standing:
+        path.rename(folder / BEFORE / path.name)
     (folder / "checkpoints").mkdir(exist_ok=True)
     (folder / STOPPED).unlink(missing_ok=True)
     facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
@@ -99,6 +107,20 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     if told.exists():
         facts = {**json.loads(told.read_text()), **facts}
     write_whole(told, lambda path: _write_json(path, facts))
+
+
+def put_back(folder: Path) -> None:
+    """The folder as it was before a start that came to nothing: gone, or with the earlier run."""
+    before = folder / BEFORE
+    if not before.exists():
+        shutil.rmtree(folder)
+        return
+    for path in list(folder.iterdir()):
+        if path != before:
+            _remove(path)
+    for path in list(before.iterdir()):
+        path.rename(folder / path.name)
+    before.rmdir()
 
 
 def note_facts(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
@@ -134,6 +156,7 @@ def save_checkpoint(
     write_whole(folder / "latest", lambda path: path.symlink_to(made.relative_to(folder)))
     for old in sorted((folder / "checkpoints").glob("step-*"))[:-KEPT]:
         shutil.rmtree(old)
+    shutil.rmtree(folder / BEFORE, ignore_errors=True)
     return made
 
 

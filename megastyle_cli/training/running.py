@@ -1,7 +1,6 @@
 """What every training does around its steps: the folder, the journal, progress, the last words."""
 
 import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from megastyle_cli.training.checkpoint import (
     Journal,
     mark_stopped,
     occupied,
+    put_back,
     refuse_run,
     start_run,
 )
@@ -137,8 +137,8 @@ def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Tally)
             refuse_too_many(journal, place.may_fail)
             ended = follow(place, accelerator, journal, stop)
         except MegastyleError as error:
-            if is_first and is_new and error.exit_code == USAGE:
-                shutil.rmtree(place.folder)  # or the mended command would find it in its way
+            if is_first and error.exit_code == USAGE and (is_new or existing.overwrite):
+                put_back(place.folder)  # or the mended command would find it in its way
             raise
         finally:
             tally.failed.update(journal.told.values())

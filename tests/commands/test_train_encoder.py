@@ -200,6 +200,10 @@ def test_overwrite_replaces_a_run_and_nothing_else(
     assert train(*arguments, "-o", run, "--overwrite").returncode == 0
     assert same_weights(run, whole) and measured(run) == measured(whole)
 
+    lost = train(*arguments, "-o", run, "--overwrite", "--init", tmp_path / "nothing")
+    assert lost.returncode == 2 and b"nothing" in lost.stderr
+    assert same_weights(run, whole) and measured(run) == measured(whole)
+
 
 def test_two_processes_train_the_same_encoder(
     arguments: list[str], whole: Path, tmp_path: Path

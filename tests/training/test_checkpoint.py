@@ -15,6 +15,7 @@ from megastyle_cli.training.checkpoint import (
     Journal,
     load_checkpoint,
     occupied,
+    put_back,
     refuse_run,
     save_checkpoint,
     start_run,
@@ -53,6 +54,27 @@ def test_the_newest_checkpoint_is_read_back(vision, folder):
     assert all(torch.equal(weights[name], w) for name, w in vision.state_dict().items())
     assert state["step"] == 10 and state["optimizer"]["moment"].tolist() == [10, 10]
     assert read_tower(str(folder / "latest")).config.hidden_size == 16
+
+
+def test_what_is_overwritten_goes_with_the_first_checkpoint_and_can_be_put_back(vision, folder):
+    save_checkpoint(folder, 7, partial(save_folder, vision), {})
+    other = Run("train-encoder", {"lr": 0.2}, "1")
+
+    start_run(folder, other, overwrite=True)
+    assert load_checkpoint(folder) is None
+    put_back(folder)
+    assert load_checkpoint(folder)[1]["step"] == 7
+    assert json.loads((folder / "run.json").read_text())["run"] == RUN.key
+
+    start_run(folder, other, overwrite=True)
+    save_checkpoint(folder, 3, partial(save_folder, vision), {})
+    assert load_checkpoint(folder)[1]["step"] == 3
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_start_that_came_to_nothing_leaves_nothing(folder):
+    put_back(folder)
+    assert not folder.exists()
 
 
 def test_old_checkpoints_are_deleted(vision, folder):
