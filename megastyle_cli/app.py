@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -191,6 +192,9 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
 def main() -> None:
     """The console script and `python -m megastyle_cli`."""
     _occupy_closed_streams()
+    # a model's libraries make objects by the hundred thousand, none of them garbage: looking for
+    # some at every 700 is a seventh of the time they take to load
+    gc.set_threshold(10_000)
     asked = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
         build(asked)()
