@@ -10,11 +10,13 @@
 # VENV    folder of the environment
 # OUT     folder that the demo writes
 # TESTS   what pytest is told, e.g. TESTS="tests/steps -k pair"
+# JOBS    files of tests at the same time
 
 PYTHON =
 VENV = .venv
 OUT = demo
 TESTS =
+JOBS := $(shell nproc 2> /dev/null || echo 1)
 
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
@@ -37,7 +39,7 @@ demo: $(READY) ## run the whole pipeline on examples/pictures into OUT
 	examples/pipeline.sh "$(OUT)"
 
 test: $(READY) ## run the tests (all on the CPU)
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 fmt: $(READY) ## format the code
 	$(BIN)/ruff format $(SOURCES)
