@@ -26,6 +26,6 @@ def mix(value: Any) -> Any:
 def load(eight: Array) -> Any:
     """The word that eight bytes are."""
     word = np.uint64(0)
-    for step in range(8):  # one load, since a slice has no place before its first
+    for step in range(8):  # made one load, as places counted from 0 need no check
         word |= np.uint64(eight[step]) << np.uint64(8 * step)
     return word

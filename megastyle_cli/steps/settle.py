@@ -17,8 +17,6 @@ from megastyle_cli.steps.keyset import KeySet
 
 Array = npt.NDArray[Any]
 
-STAYS, NEAR, AKIN = 0, 1, 2  # what became of a text
-
 _M1, _M2 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
 _M4, _ONES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
 _S1, _S2, _S4, _S32, _S56 = (np.uint64(n) for n in (1, 2, 4, 32, 56))

@@ -45,7 +45,7 @@ class Lines:
 def read_plain(data: bytes, key: str) -> Lines:
     """The lines of `data`, each with its newline, and their texts under `key`."""
     came = np.frombuffer(data, np.uint8)
-    marks = np.empty(len(came) + 1, np.int64)
+    marks = np.empty(len(came), np.int64)
     marks = marks[: _find_marks(came, marks)]
     last = np.flatnonzero(came[marks] == _NEWLINE)  # mark of each line
     starts = np.concatenate([np.zeros(1, np.int64), marks[last] + 1])

@@ -77,11 +77,15 @@ class Spool:
         for start in range(0, len(rows), _AT_ONCE):
             some = rows[start : start + _AT_ONCE]
             theirs = list(islice(coming, len(some)))
-            yield from self._noted(some, command, theirs, np.arange(len(some)))
+            yield from self._noted(some, command, theirs, np.arange(len(theirs)))
+        if next(coming, None) is not None:
+            raise ValueError(f"more facts than the {len(rows)} records")
 
     def _noted(
         self, rows: Array, command: str, facts: Sequence[Facts], which: Array
     ) -> Iterator[Record | bytes]:
+        if len(which) != len(rows):
+            raise ValueError(f"{len(which)} facts for {len(rows)} records")
         self._file.flush()
         notes = Buffer.of_bytes(_ending(command, one) for one in facts)
         longest = int(np.diff(notes.starts).max(initial=0))

@@ -31,7 +31,8 @@ from megastyle_cli.record import ERROR, Failure, Record, Run, rename_pictures
 from megastyle_cli.stream.names import to_folder
 
 STOPPED = "stopped"
-BEFORE = ".before.tmp"  # what is overwritten, until there is something to put in its place
+BEFORE = ".before"  # what is overwritten, until a checkpoint takes its place
+MOVING = ".moving"  # the same while it is moved there or back
 KEPT = 2  # older checkpoints are deleted: one of so400m takes 5 GB
 
 
@@ -42,8 +43,9 @@ def refuse_run(folder: Path, run: Run, *, resume: bool, overwrite: bool, force: 
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    told = folder / "run.json"
-    if not told.exists():
+    places = [folder, folder / MOVING, folder / BEFORE]  # the latter of a start that was killed
+    told = next((place / "run.json" for place in places if (place / "run.json").exists()), None)
+    if told is None:
         raise MegastyleError(f"{folder} exists and is not of this command", hint="give another -o")
     if not (resume or overwrite):
         raise MegastyleError(
@@ -95,11 +97,12 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in list(folder.glob("**/.*.tmp")):  # left by a run that was killed
         _remove(path)
-    standing = list(folder.iterdir()) if overwrite else []
-    if standing:
-        (folder / BEFORE).mkdir()
-    for path in standing:
-        path.rename(folder / BEFORE / path.name)
+    if (folder / MOVING).exists():
+        _move_back(folder)
+    if (folder / BEFORE).exists() and (overwrite or not (folder / "run.json").exists()):
+        put_back(folder)  # nothing came of the start that was killed
+    if overwrite:
+        _put_aside(folder)
     (folder / "checkpoints").mkdir(exist_ok=True)
     (folder / STOPPED).unlink(missing_ok=True)
     facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
@@ -110,17 +113,37 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
 
 
 def put_back(folder: Path) -> None:
-    """The folder as it was before a start that came to nothing: gone, or with the earlier run."""
-    before = folder / BEFORE
-    if not before.exists():
-        shutil.rmtree(folder)
+    """The folder as it was before a start that made no checkpoint: gone, or with the earlier run.
+
+    With a checkpoint it stays as it is.
+    """
+    if (folder / "latest").exists():
         return
     for path in list(folder.iterdir()):
-        if path != before:
+        if path.name != BEFORE:
             _remove(path)
-    for path in list(before.iterdir()):
+    if (folder / BEFORE).exists():
+        (folder / BEFORE).rename(folder / MOVING)
+        _move_back(folder)
+    elif not folder.is_symlink():
+        folder.rmdir()
+
+
+def _put_aside(folder: Path) -> None:
+    """Moves all to BEFORE; killed at any moment, `_move_back` or `put_back` undoes it."""
+    standing = list(folder.iterdir())
+    if not standing:
+        return
+    (folder / MOVING).mkdir()
+    for path in standing:
+        path.rename(folder / MOVING / path.name)
+    (folder / MOVING).rename(folder / BEFORE)
+
+
+def _move_back(folder: Path) -> None:
+    for path in list((folder / MOVING).iterdir()):
         path.rename(folder / path.name)
-    before.rmdir()
+    (folder / MOVING).rmdir()
 
 
 def note_facts(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, check_text, note
-from megastyle_cli.stream import blocks
+from megastyle_cli.stream import blocks, spool
 from megastyle_cli.stream.blocks import read_blocks
 from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.source import read_records
@@ -87,21 +87,39 @@ def test_a_missing_input_is_said_at_once(tmp_path: Path) -> None:
         read_blocks([str(tmp_path / "none.jsonl")], "style", CHECK)
 
 
-def test_a_note_at_the_end_of_a_line_is_the_note_of_its_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize("window", [1, 30, 200, 1 << 18])  # bytes of the file held at a time
+@pytest.mark.parametrize("words", ["", "\u00e9", "a long fact " * 40])
+def test_a_note_at_the_end_of_a_line_is_the_note_of_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int, words: str
+) -> None:
+    monkeypatch.setattr(spool, "_WINDOW", window)
+    monkeypatch.setattr(blocks, "_BYTES", 300)  # bytes that are no UTF-8 make a block odd
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b"\n".join(mixed_lines(200)))
-    with Spool() as spool:
+    plain = [b'{"id":"p%d","style":"%s"}' % (n, b"ink " * (n % 90)) for n in range(1, 90)]
+    path.write_bytes(b"\n".join([*plain, *mixed_lines(200)]))
+    with Spool() as held:
         for block in read_blocks([str(path)], "style", CHECK):
-            spool.extend(block)
-        rows = [*range(0, len(spool), 3), 1, 0]
-        facts = [{"on": "\u00e9", "dropped": row} for row in rows]
-        found = list(spool.read_noted(np.array(rows), "dedup", facts))
+            held.extend(block)
+        rows = [*range(90), *range(90, len(held), 3), 1, 0]
+        facts = [{"on": words, "dropped": row} for row in rows]
+        found = list(held.read_noted(np.array(rows), "dedup", facts))
         told, which = np.unique([fact["dropped"] for fact in facts], return_inverse=True)
-        few = [{"on": "\u00e9", "dropped": row} for row in told.tolist()]
-        again = list(spool.read_noted(np.array(rows), "dedup", few, which))
-        records = spool.read(rows)
+        few = [{"on": words, "dropped": row} for row in told.tolist()]
+        again = list(held.read_noted(np.array(rows), "dedup", few, which))
+        records = held.read(rows)
         noted = [note(one, "dedup", **fact) for one, fact in zip(records, facts, strict=True)]
     for those in (found, again):
         lines = [one if isinstance(one, bytes) else dump_line(one) for one in those]
         assert b"".join(lines) == b"".join(map(dump_line, noted))
     assert {type(one) for one in found} == {bytes, dict}
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_facts_are_as_many_as_the_records(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id":"1","style":"ink"}\n' * 3)
+    with Spool() as held:
+        for block in read_blocks([str(path)], "style", CHECK):
+            held.extend(block)
+        with pytest.raises(ValueError, match="facts"):
+            list(held.read_noted(np.arange(3), "dedup", [{}] * count))

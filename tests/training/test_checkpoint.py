@@ -2,7 +2,9 @@
 
 import errno
 import json
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,6 +72,52 @@ def test_what_is_overwritten_goes_with_the_first_checkpoint_and_can_be_put_back(
     save_checkpoint(folder, 3, partial(save_folder, vision), {})
     assert load_checkpoint(folder)[1]["step"] == 3
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("renames", range(6))
+@pytest.mark.parametrize("undone", [False, True])
+def test_what_is_overwritten_outlives_a_kill_at_any_rename(
+    vision, folder, monkeypatch, renames, undone
+):
+    save_checkpoint(folder, 7, partial(save_folder, vision), {})
+    before = {path.relative_to(folder) for path in folder.rglob("*")}
+    other = Run("train-encoder", {"lr": 0.2}, "1")
+    left, plainly = [renames], Path.rename
+
+    def rename(self, target):
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return plainly(self, target)
+
+    if undone:
+        start_run(folder, other, overwrite=True)
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", rename)
+        put_back(folder) if undone else start_run(folder, other, overwrite=True)
+
+    refuse_run(folder, other, resume=False, overwrite=True, force=False)
+    start_run(folder, other, overwrite=True)
+    assert load_checkpoint(folder) is None
+    put_back(folder)
+    assert {path.relative_to(folder) for path in folder.rglob("*")} == before
+    assert load_checkpoint(folder)[1]["step"] == 7
+
+
+def test_a_usage_error_after_a_checkpoint_takes_nothing_away(vision, folder):
+    start_run(folder, RUN, overwrite=True)
+    save_checkpoint(folder, 3, partial(save_folder, vision), {})
+    put_back(folder)
+    assert load_checkpoint(folder)[1]["step"] == 3
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    start_run(link, RUN, overwrite=False)
+    put_back(link)
+    assert link.is_symlink() and not list(link.iterdir())
 
 
 def test_a_start_that_came_to_nothing_leaves_nothing(folder):
