@@ -158,7 +158,8 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.record import Run, check_text
     from megastyle_cli.steps.akin import Texts
-    from megastyle_cli.steps.dedup import HOWS, Dedup, chosen, count_stages
+    from megastyle_cli.steps.dedup import HOWS, Dedup, count_stages
+    from megastyle_cli.steps.measures import chosen
     from megastyle_cli.steps.spread import spread_embed
     from megastyle_cli.steps.verdicts import kept_facts, rejected_facts, told_report
     from megastyle_cli.stream.job import (

@@ -10,16 +10,15 @@ Texts come in blocks and are not held: of each distinct one, its key, its grams 
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.buffer import Buffer
-from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
+from megastyle_cli.choices import Keep
 from megastyle_cli.engines.engine import Engine
-from megastyle_cli.errors import MegastyleError
 from megastyle_cli.steps.akin import (
     Akin,
     Embed,
@@ -28,12 +27,11 @@ from megastyle_cli.steps.akin import (
     Texts,
     distances_to_centroid,
 )
+from megastyle_cli.steps.digest import Digested, digest
 from megastyle_cli.steps.exact import keys_of, normalized_buffer, num_characters
-from megastyle_cli.steps.growing import Growing
 from megastyle_cli.steps.keyset import KeySet
-from megastyle_cli.steps.minhash import SKETCH, band_keys, hash_functions, sketches
-from megastyle_cli.steps.settle import Sets, buckets, no_links, settle, shared_keys
-from megastyle_cli.steps.shingles import gram_sets
+from megastyle_cli.steps.measures import Options
+from megastyle_cli.steps.settle import buckets, no_links, settle, shared_keys
 from megastyle_cli.steps.template import WORDS, mark_template
 
 Array = npt.NDArray[Any]
@@ -41,52 +39,6 @@ How = Literal["exact", "near", "semantic"]
 HOWS: tuple[How, ...] = ("exact", "near", "semantic")  # the order they are tried in
 
 BLOCK = 4096  # texts digested, or embedded, at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class NearOptions:
-    """The share of n-grams in common (Jaccard) from which two texts are nearly the same.
-
-    `bands` x `band_rows` MinHash values find the candidates, which are then compared themselves:
-    a pair of similarity s is a candidate with probability 1 - (1 - s**band_rows)**bands. With
-    threshold 0 candidates are not compared. Grams that at least `template` of the texts have count
-    only where two texts differ in them, up to 20 of a text; with 0 all count.
-    """
-
-    threshold: float = 0.72
-    ngram: int = 1
-    of: GramOf = "words"
-    bands: int = 32
-    band_rows: int = 8
-    seed: int = 0
-    template: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The measures asked for; None for one that is not."""
-
-    exact: ExactText | None = "normalized"
-    near: NearOptions | None = None
-    semantic: SemanticOptions | None = None
-    keep: Keep = "first"
-
-    def told(self) -> dict[str, Any]:
-        """All that can change a verdict, as options of a run."""
-        return asdict(self)
-
-
-# exact and near of each; `nemo` has the numbers of NeMo-Curator 1.x
-PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions]] = {
-    "styles": ("normalized", NearOptions(template=0.2)),
-    "contents": ("normalized", NearOptions(threshold=0.75, ngram=2)),
-    "nemo": (
-        "raw",
-        NearOptions(threshold=0.0, ngram=24, of="characters", bands=20, band_rows=13, seed=42),
-    ),
-}
-# least cosine of each rung of the ladder of embedders
-THRESHOLDS: dict[EmbedderRung, float] = {"static": 0.99, "verified": 0.95, "sentence": 0.95}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,109 +95,6 @@ class StageCount:
     example: Duplicate | None
 
 
-@dataclass(frozen=True)
-class Digest:
-    """All that is kept of the words of n texts."""
-
-    grams: Array  # (m,) uint32
-    starts: Array  # (n + 1,) int64
-    bands: Array  # (bands, n) uint32
-    sketches: Array  # (n, SKETCH) uint64
-
-
-class Digested:
-    """All that is kept of n records with u distinct texts, numbered as they came."""
-
-    def __init__(self, near: NearOptions | None) -> None:
-        bands = 0 if near is None else near.bands
-        self.numbers = Growing(np.int32)  # the text of each record
-        self.lengths = Growing(np.int32)
-        self.rows = Growing(np.int64)  # the first record of each text
-        self.grams = Growing(np.uint32)
-        self.sizes = Growing(np.int32)  # grams of each text
-        self.bands = [Growing(np.uint32) for _ in range(bands)]
-        self.sketches = Growing(np.uint64, SKETCH)
-
-    @property
-    def num_texts(self) -> int:
-        """u."""
-        return len(self.rows)
-
-    def number(self, numbers: Array, lengths: Array) -> Array:
-        """Records more, by the numbers (n,) of their texts, new ones counting on.
-
-        (k,) which of them are the first of their text.
-        """
-        so_far = np.maximum.accumulate(np.append(self.num_texts - 1, numbers))
-        first = np.flatnonzero(numbers > so_far[:-1])
-        self.rows.extend(first + len(self.numbers))
-        self.numbers.extend(numbers)
-        self.lengths.extend(lengths)
-        return first
-
-    def add(self, block: Digest) -> None:
-        """The words of as many of the texts, in their order."""
-        self.grams.extend(block.grams)
-        self.sizes.extend(np.diff(block.starts))
-        for band, keys in zip(self.bands, block.bands, strict=True):
-            band.extend(keys)
-        self.sketches.extend(block.sketches)
-
-    def band_keys(self) -> Iterator[Array]:
-        """(u,) uint32 for each band; they are held nowhere else afterwards."""
-        while self.bands:
-            yield self.bands.pop(0).rows()
-
-    def sets(self) -> Sets:
-        """The grams of all texts."""
-        starts = np.zeros(self.num_texts + 1, np.int64)
-        np.cumsum(self.sizes.rows(), out=starts[1:])
-        return Sets(self.grams.rows(), starts, self.sketches.rows())
-
-
-def chosen(
-    preset: DedupPreset,
-    *,
-    exact: bool,
-    exact_text: ExactText | None,
-    near: bool,
-    near_threshold: float | None,
-    ngram: int | None,
-    ngram_of: GramOf | None,
-    semantic: bool,
-    semantic_threshold: float | None,
-    semantic_recall: float = 0.99,
-    embedder: EmbedderRung,
-    keep: Keep,
-) -> Options:
-    """The preset's values, but for those that are given.
-
-    Raises MegastyleError if `keep` asks for vectors that nothing makes.
-    """
-    if keep in ("hard", "easy") and not semantic:
-        raise MegastyleError(
-            f"--keep {keep} ranks by embeddings, and --no-semantic makes none",
-            hint="leave out one of them",
-        )
-    text, nearly = PRESETS[preset]
-    given = {"threshold": near_threshold, "ngram": ngram, "of": ngram_of}
-    if ngram is not None or ngram_of is not None:
-        nearly = replace(nearly, template=0.0)  # it was chosen for words
-    nearly = replace(nearly, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    least = semantic_threshold
-    if least is None:
-        least = 0.99 if preset == "nemo" else THRESHOLDS[embedder]
-    akin = SemanticOptions(
-        threshold=least, recall=semantic_recall, is_verified=embedder == "verified"
-    )
-    return Options(
-        exact=(exact_text or text) if exact else None,
-        near=nearly if near else None,
-        semantic=akin if semantic else None,
-        keep=keep,
-    )
-
-
 class Dedup:
     """The three measures over texts that come as a stream and are read again only where needed."""
 
@@ -296,21 +145,6 @@ def find_duplicates(
     names = ids or [f"{row:012}" for row in range(len(texts))]
     read = Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: names, embeds)
     return dedup.judge(engine, read)
-
-
-def digest(texts: Buffer, near: NearOptions | None) -> Digest:
-    """Block work: grams, bands and sketches of normalized texts, each depending on its text alone.
-
-    Nothing but room for them without `near`.
-    """
-    if near is None:
-        n = len(texts)
-        nothing, none = np.empty((0, n), np.uint32), np.zeros(n + 1, np.int64)
-        return Digest(nothing.ravel(), none, nothing, np.zeros((n, SKETCH), np.uint64))
-    grams, starts = gram_sets(texts, near.ngram, near.of)
-    functions = hash_functions(near.bands, near.band_rows, near.seed)
-    bands = band_keys(grams, starts, functions, near.bands)
-    return Digest(grams, starts, bands, sketches(grams, starts))
 
 
 def judge(

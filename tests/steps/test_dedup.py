@@ -10,15 +10,10 @@ from megastyle_cli.buffer import Buffer
 from megastyle_cli.engines.local import Local
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
 from megastyle_cli.steps import akin, cells, dedup, neighbors
-from megastyle_cli.steps.dedup import (
-    Duplicate,
-    NearOptions,
-    Options,
-    SemanticOptions,
-    Verdicts,
-    count_stages,
-)
+from megastyle_cli.steps.akin import SemanticOptions
+from megastyle_cli.steps.dedup import Duplicate, Verdicts, count_stages
 from megastyle_cli.steps.exact import normalized, normalized_buffer
+from megastyle_cli.steps.measures import PRESETS, NearOptions, Options
 from megastyle_cli.steps.shingles import gram_sets
 from megastyle_cli.steps.template import mark_template
 
@@ -434,9 +429,7 @@ def test_the_default_finds_edited_prompts_and_no_others(edit):
             return text.upper() + " ."
         return " ".join(words)
 
-    found = find_duplicates(
-        texts + [edited(text) for text in texts], near=dedup.PRESETS["styles"][1]
-    )
+    found = find_duplicates(texts + [edited(text) for text in texts], near=PRESETS["styles"][1])
 
     assert [(one.row, one.of) for one in found] == [(1000 + row, row) for row in range(1000)]
 
@@ -457,7 +450,7 @@ def captions() -> list[str]:
 
 
 def test_the_default_keeps_captions_of_one_template_that_differ_in_an_attribute():
-    near = dedup.PRESETS["styles"][1]
+    near = PRESETS["styles"][1]
 
     assert find_duplicates(captions(), near=near) == []
     assert len(find_duplicates(captions(), near=NearOptions())) > 100  # plain words would not
@@ -470,7 +463,7 @@ def test_variants_of_one_long_prompt_go_by_default_though_all_share_its_words(co
     words = [f"{a}{b}" for a in WORDS[:20] for b in ("x", "y")]
     texts = [" ".join([*words[:at], "other", *words[at + 1 :]]) for at in range(1, count)]
 
-    found = find_duplicates([" ".join(words), *texts], near=dedup.PRESETS["styles"][1])
+    found = find_duplicates([" ".join(words), *texts], near=PRESETS["styles"][1])
 
     assert [(one.row, one.of) for one in found] == [(row, 0) for row in range(1, count)]
 
@@ -495,7 +488,7 @@ def test_nemo_takes_candidates_without_comparing_them():
     text = " ".join(WORDS[:40])
     other = text.replace(WORDS[20], "changed")
 
-    options = dedup.PRESETS["nemo"]
+    options = PRESETS["nemo"]
     found = find_duplicates([text, text.upper(), other, "else"], exact=options[0], near=options[1])
 
     assert {one.how for one in found} == {"near"} and (1, 0) in {(f.row, f.of) for f in found}
