@@ -12,10 +12,9 @@
 # RENDERINGS (of pairs), TAUGHT and STEPS (of the tower's two phases) make it small.
 #
 # What comes out, in the share of pictures whose own family is nearest (G1 mAP@1, unseen families):
-# the builtin encoder 80 %, the statistics it is fitted on 73 %, the tower 65 %. The tower is the
+# the builtin encoder 80 %, the statistics it is fitted on 73 %, the tower 65 to 68 %. The tower is the
 # stated loss of quality of an hour on two cores; megastyle ships the former.
-# Drawing and rendering take some 9 minutes, the statistics of all pictures 3, the tower 45 on one
-# quiet core; see benchmarks/RESULTS.md.
+# All of it took 43 minutes on two cores, drawing and rendering 10 of them; see benchmarks/RESULTS.md.
 #
 # Needs npm, apt-get (Debian) and: pip install 'megastyle[builtin]' resvg-py==0.5.0 scipy
 set -euo pipefail
