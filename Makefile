@@ -39,7 +39,7 @@ demo: $(READY) ## run the whole pipeline on examples/pictures into OUT
 	examples/pipeline.sh "$(OUT)"
 
 test: $(READY) ## run the tests (all on the CPU)
-	$(BIN)/pytest -n $(JOBS) --dist loadfile $(TESTS)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 $(TESTS)
 
 fmt: $(READY) ## format the code
 	$(BIN)/ruff format $(SOURCES)

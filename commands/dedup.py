@@ -170,6 +170,7 @@ def main(
         write_all,
         write_report,
     )
+    from megastyle_cli.stream.noted import read_noted
     from megastyle_cli.stream.progress import Stage
     from megastyle_cli.stream.room import room_on_disk
 
@@ -240,9 +241,9 @@ def main(
         if rejected is not None:
             keepers = (record["id"] for record in spool.read(verdicts.keepers()))
             why = rejected_facts(verdicts, keepers, **facts)
-            gone = spool.read_noted(verdicts.gone(), "dedup", why)
+            gone = read_noted(spool, verdicts.gone(), "dedup", why)
             write_all(gone, rejected, run, overwrite=overwrite)
-        yield from spool.read_noted(verdicts.staying(), "dedup", *kept_facts(verdicts, **facts))
+        yield from read_noted(spool, verdicts.staying(), "dedup", *kept_facts(verdicts, **facts))
 
     flow = Flow(
         inputs=named,

@@ -10,10 +10,10 @@ lists    OUT/train.jsonl and OUT/heldout.jsonl (pictures by style, freely licens
 parts    OUT/parts, a FLUX folder without transformer: an autoencoder of 8 px a latent, trained on
          the pictures of OUT/train.jsonl; a T5 and a CLIP whose words are wordllama's vectors.
 ship     FOLDER, the finished model with all its weights in half precision.
-measure  style and content accuracy of what was painted, of the reference itself (copying it), of
-         what was painted without it (ignoring it), of any training picture of the words (ignoring
-         it, too, and well drawn), and of the real pictures, with 95 % intervals by
-         drawing styles again; OUT/grid-heldout.png.
+measure  style accuracy, style score (cosine to the style's mean) and content accuracy of what was
+         painted, of the reference itself (copying it), of what was painted without it (ignoring
+         it), of any training picture of the words (ignoring it, too, and well drawn), and of the
+         real pictures, with 95 % intervals by drawing styles again; OUT/grid-heldout.png.
 """
 
 import argparse
@@ -391,22 +391,25 @@ def measure(out: Path, which: str, painted: Path, ignoring: Path) -> None:
         "any picture of the words": anything(out, asked),
         "the real picture": [row["target_file_name"] for row in asked],
     }
-    nearest = style_judge(read(out / f"{which}.jsonl"), asked)
+    style_of = style_judge(read(out / f"{which}.jsonl"), asked)
     content_of = content_judge(out)
     told: dict[str, dict[str, Array]] = {}
     for name, files in answers.items():
         shown = opened(files)
+        right, score = style_of(shown)
         told[name] = {
-            "style": nearest(shown),
+            "style": right,
+            "style score": score,
             "content": content_of(shown) == np.array([row["content"] for row in asked]),
         }
-        row = [f"{name:24}"]
-        row += [f"{what} {interval(told[name][what], styles)}" for what in ("style", "content")]
-        say("   ".join(row))
+        row = [f"{what} {interval(those, styles)}" for what, those in told[name].items()]
+        say("   ".join([f"{name:24}", *row]))
     for what, other in (
         ("content", "copying the reference"),
         ("style", "ignoring the reference"),
         ("style", "any picture of the words"),
+        ("style score", "ignoring the reference"),
+        ("style score", "any picture of the words"),
     ):
         difference = told["painted"][what].astype(float) - told[other][what]
         say(f"{what}: painted minus {other}: {interval(difference, styles)}")
@@ -433,7 +436,7 @@ def found(folder: Path, asked: Rows) -> list[str]:
 
 
 def style_judge(rows: Rows, asked: Rows) -> Any:
-    """Whether a picture's nearest of all styles of `rows` is the one that was asked for.
+    """Whether a picture's nearest of all styles of `rows` is the one asked for; its cosine to that.
 
     A style is the mean of the builtin style vectors of its pictures, without those of the contents
     of question and reference, so that neither can be recognised by what it shows.
@@ -443,8 +446,8 @@ def style_judge(rows: Rows, asked: Rows) -> Any:
     names = sorted({row["style_id"] for row in rows})
     content = {row["file_name"]: row["content"] for row in rows}
 
-    def judged(shown: Sequence[Image.Image]) -> Array:
-        right = []
+    def judged(shown: Sequence[Image.Image]) -> tuple[Array, Array]:
+        right, scores = [], []
         for row, vector in zip(asked, encoder.embed(shown), strict=True):
             left_out = {row["content"], content[row["style_file_name"]]}
             means = []
@@ -456,8 +459,10 @@ def style_judge(rows: Rows, asked: Rows) -> Any:
                 ]
                 means.append(vectors[own].mean(0))
             table = np.stack([mean / np.linalg.norm(mean) for mean in means])
-            right.append(names[int((table @ vector).argmax())] == row["style_id"])
-        return np.array(right)
+            cosines = table @ vector
+            right.append(names[int(cosines.argmax())] == row["style_id"])
+            scores.append(cosines[names.index(row["style_id"])])
+        return np.array(right), np.array(scores)
 
     return judged
 

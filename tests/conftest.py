@@ -26,6 +26,17 @@ Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+# Each starts clusters of two nodes.
+OF_RAY = ("tests/test_engines.py", "tests/engines/test_ray.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests run side by side by files, those that start Ray clusters one after the other."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("ray" if file in OF_RAY else file))
+
+
 @pytest.fixture(scope="session")
 def megastyle() -> Runner:
     """Runs `megastyle ARGS` and gives its exit code, stdout and stderr as bytes."""

@@ -3,36 +3,29 @@
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from megastyle_cli.buffer import Buffer
-from megastyle_cli.compiled import compiled
-from megastyle_cli.record import PROVENANCE, Record, note
+from megastyle_cli.record import Record
 from megastyle_cli.stream.jsonl import dump_line, load_line
 
 if TYPE_CHECKING:
     from megastyle_cli.stream.blocks import Block
 
-Array = npt.NDArray[Any]
-Facts = Mapping[str, Any]
-
-_AT_ONCE = 1024  # lines
 _WINDOW = 1 << 18  # bytes read at once; rows are mostly asked for in order
 
 
 class Spool:
-    """Records written once and read as often as needed; gone when closed."""
+    """Records written once and read as often as needed; gone when closed.
+
+    Record i is `starts[i]` to `starts[i + 1]` of the file's bytes; `is_plain` is as in `Block`.
+    """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="megastyle-")  # noqa: SIM115
-        self._starts = array("Q", [0])
-        self._is_plain = bytearray()
+        self.starts = array("Q", [0])
+        self.is_plain = bytearray()
 
     def __enter__(self) -> "Spool":
         return self
@@ -43,137 +36,41 @@ class Spool:
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._starts) - 1
+        return len(self.starts) - 1
 
     def add(self, record: Record) -> None:
         """Appends one record."""
         line = dump_line(record)
         self._file.write(line)
-        self._starts.append(self._starts[-1] + len(line))
-        self._is_plain.append(False)
+        self.starts.append(self.starts[-1] + len(line))
+        self.is_plain.append(False)
 
     def extend(self, block: "Block") -> None:
         """Appends all of them."""
         self._file.write(block.lines.data.data)
-        self._starts.frombytes((block.lines.starts[1:] + self._starts[-1]).tobytes())
-        self._is_plain += block.is_plain.tobytes()
+        self.starts.frombytes((block.lines.starts[1:] + self.starts[-1]).tobytes())
+        self.is_plain += block.is_plain.tobytes()
 
     def read(self, rows: Iterable[int] | None = None) -> Iterator[Record]:
         """The records at `rows`, in that order; all of them if None."""
         return map(load_line, self._lines(range(len(self)) if rows is None else rows))
 
-    def read_noted(
-        self, rows: Array, command: str, facts: Iterable[Facts], which: Array | None = None
-    ) -> Iterator[Record | bytes]:
-        """The records at `rows` (n,), each with its facts as the `note` of `command`.
-
-        `facts` are one for each row, or record i has number `which[i]` of them. Plain records come
-        as their lines, many at once: the note is written at the end of each.
-        """
-        if which is not None:
-            yield from self._noted(rows, command, list(facts), which)
-            return
-        coming = iter(facts)
-        for start in range(0, len(rows), _AT_ONCE):
-            some = rows[start : start + _AT_ONCE]
-            theirs = list(islice(coming, len(some)))
-            yield from self._noted(some, command, theirs, np.arange(len(theirs)))
-        if next(coming, None) is not None:
-            raise ValueError(f"more facts than the {len(rows)} records")
-
-    def _noted(
-        self, rows: Array, command: str, facts: Sequence[Facts], which: Array
-    ) -> Iterator[Record | bytes]:
-        if len(which) != len(rows):
-            raise ValueError(f"{len(which)} facts for {len(rows)} records")
-        self._file.flush()
-        notes = Buffer.of_bytes(_ending(command, one) for one in facts)
-        longest = int(np.diff(notes.starts).max(initial=0))
-        starts = np.frombuffer(self._starts, np.int64)
-        begins, ends = starts[rows], starts[rows + 1]
-        is_plain = np.frombuffer(self._is_plain, np.bool_)[rows]
-        del starts  # or nothing could be added while this is read
-        data, first, at = np.empty(0, np.uint8), 0, 0
-        while at < len(rows):
-            begin, end = int(begins[at]), int(ends[at])
-            if not first <= begin <= end <= first + len(data):
-                first, size = begin, max(end - begin, _WINDOW)
-                data = np.frombuffer(self._read(first, size), np.uint8)
-                out = np.empty(2 * len(data) + longest, np.uint8)  # room for one at least
-            if is_plain[at]:
-                at, used = _copy_noted(
-                    data,
-                    first,
-                    begins,
-                    ends,
-                    is_plain,
-                    notes.data,
-                    notes.starts,
-                    which,
-                    at,
-                    out,
-                )
-                yield out[:used].tobytes()
-            else:
-                line = data[begin - first : end - first].tobytes()
-                yield note(load_line(line), command, **facts[which[at]])
-                at += 1
-
     def _lines(self, rows: Iterable[int]) -> Iterator[bytes]:
-        self._file.flush()
         window, first = b"", 0
         for row in rows:
-            start, end = self._starts[row], self._starts[row + 1]
+            start, end = self.starts[row], self.starts[row + 1]
             if start < first:  # back, and most likely forth again
-                yield self._read(start, end - start)
+                yield self.read_bytes(start, end - start)
                 continue
             if end > first + len(window):
-                window, first = self._read(start, max(end - start, _WINDOW)), start
+                window, first = self.read_bytes(start, max(end - start, _WINDOW)), start
             yield window[start - first : end - first]
 
-    def _read(self, start: int, size: int) -> bytes:
+    def read_bytes(self, start: int, size: int) -> bytes:
+        """So many bytes of the file from `start` on, fewer at its end."""
+        self._file.flush()
         parts: list[bytes] = []
         while size > 0 and (part := os.pread(self._file.fileno(), size, start)):
             parts.append(part)
             start, size = start + len(part), size - len(part)
         return b"".join(parts)
-
-
-def _ending(command: str, facts: Facts) -> bytes:
-    """The end of a line, from its note on."""
-    return b"," + dump_line({PROVENANCE: {command: facts}})[1:]
-
-
-@compiled
-def _copy_noted(
-    data: Array,
-    first: int,
-    begins: Array,
-    ends: Array,
-    is_plain: Array,
-    notes: Array,
-    note_starts: Array,
-    which: Array,
-    at: int,
-    out: Array,
-) -> tuple[int, int]:
-    """Copies plain lines from number `at` on, each up to its closing brace, and then its note.
-
-    `data` holds the file from byte `first` on. Ends with the first line that is not plain, not in
-    `data`, or has no room in `out`: its number, and the bytes written.
-    """
-    used = 0
-    while at < len(begins) and is_plain[at]:
-        if begins[at] < first or ends[at] > first + len(data):
-            break
-        line = data[begins[at] - first : ends[at] - 2 - first]
-        told = notes[note_starts[which[at]] : note_starts[which[at] + 1]]
-        if used + len(line) + len(told) > len(out):
-            break
-        for part in (line, told):
-            place = out[used : used + len(part)]
-            for step in range(len(part)):  # views, so that it becomes one move
-                place[step] = part[step]
-            used += len(part)
-        at += 1
-    return at, used

@@ -11,9 +11,11 @@ import pytest
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, check_text, note
-from megastyle_cli.stream import blocks, spool
+from megastyle_cli.stream import blocks
+from megastyle_cli.stream import noted as noted_module
 from megastyle_cli.stream.blocks import read_blocks
 from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.noted import read_noted
 from megastyle_cli.stream.source import read_records
 from megastyle_cli.stream.spool import Spool
 
@@ -92,7 +94,7 @@ def test_a_missing_input_is_said_at_once(tmp_path: Path) -> None:
 def test_a_note_at_the_end_of_a_line_is_the_note_of_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int, words: str
 ) -> None:
-    monkeypatch.setattr(spool, "_WINDOW", window)
+    monkeypatch.setattr(noted_module, "_WINDOW", window)
     monkeypatch.setattr(blocks, "_BYTES", 300)  # bytes that are no UTF-8 make a block odd
     path = tmp_path / "a.jsonl"
     plain = [b'{"id":"p%d","style":"%s"}' % (n, b"ink " * (n % 90)) for n in range(1, 90)]
@@ -102,10 +104,10 @@ def test_a_note_at_the_end_of_a_line_is_the_note_of_its_record(
             held.extend(block)
         rows = [*range(90), *range(90, len(held), 3), 1, 0]
         facts = [{"on": words, "dropped": row} for row in rows]
-        found = list(held.read_noted(np.array(rows), "dedup", facts))
+        found = list(read_noted(held, np.array(rows), "dedup", facts))
         told, which = np.unique([fact["dropped"] for fact in facts], return_inverse=True)
         few = [{"on": words, "dropped": row} for row in told.tolist()]
-        again = list(held.read_noted(np.array(rows), "dedup", few, which))
+        again = list(read_noted(held, np.array(rows), "dedup", few, which))
         records = held.read(rows)
         noted = [note(one, "dedup", **fact) for one, fact in zip(records, facts, strict=True)]
     for those in (found, again):
@@ -122,4 +124,4 @@ def test_facts_are_as_many_as_the_records(tmp_path: Path, count: int) -> None:
         for block in read_blocks([str(path)], "style", CHECK):
             held.extend(block)
         with pytest.raises(ValueError, match="facts"):
-            list(held.read_noted(np.arange(3), "dedup", [{}] * count))
+            list(read_noted(held, np.arange(3), "dedup", [{}] * count))
