@@ -8,6 +8,7 @@ Examples:
   megastyle transfer --style great_wave.jpg --content cat.jpg --strength 0.5 -o - | display
   megastyle transfer --style a.jpg --prompt "A fox" --model FLUX.1-dev --lora m.safetensors -o f.png
   megastyle transfer prompts.jsonl --model FLUX.1-dev --lora m.safetensors -o foxes/
+  megastyle transfer --style icon.png --prompt camera --model builtin-flux -o camera.png
   megastyle transfer --lora m.safetensors --to diffusers -o m_diffusers.safetensors
 
 The builtin stylist is neural style transfer on a CPU: it needs a content picture. Records may bring
@@ -20,6 +21,11 @@ painted by what the builtin captioner recognises on its picture; --content-stren
 picture, too. --strength 1 is as trained, 0 is without reference; between them, and of several
 references by --weight, each reference token counts as that part of a token (ours). Sizes are
 rounded up to multiples of 16.
+
+--model builtin-flux is a small FLUX of the same classes, trained from nothing by train-flux, for a
+CPU and a second or two: icons of 64 px, of these words only: bell, bookmark, calendar, camera,
+clock, cloud, document, eye, folder, heart, home, keyboard, lock, mail, pencil, phone, pin, play,
+printer, search, settings, star, sun, user.
 
 On a small GPU, by the weights' sizes: --offload model (24 GB) is exact, with --quantize int8
 (16 GB) nearly so, --offload layers takes least; what does not fit says what would. --preset

@@ -30,6 +30,8 @@ import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
 from PIL import Image, ImageDraw
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from torch.nn import functional, init
@@ -376,8 +378,23 @@ def ship(out: Path, to: Path) -> None:
     for name, kind in kinds.items():
         part = kind.from_pretrained(out / "parts" / name)
         part.half().save_pretrained(to / name)
+    forget_folders(to)
     size = sum(file.stat().st_size for file in to.rglob("*") if file.is_file())
     say(f"{to}: {size / 1e6:.1f} MB")
+
+
+def forget_folders(model: Path) -> None:
+    """Takes out of a model's files in which folders of this machine it was made."""
+    for path in [*model.glob("*.json"), *model.glob("*/config.json")]:
+        told = json.loads(path.read_text())
+        if told.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(told, indent=2) + "\n")
+    path = model / "transformer" / "diffusion_pytorch_model.safetensors"
+    with safe_open(path, "pt") as weights:
+        facts = weights.metadata()
+        tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+    facts["megastyle.model"] = Path(facts["megastyle.model"]).name
+    save_file(tensors, path, facts)
 
 
 def measure(out: Path, which: str, painted: Path, ignoring: Path) -> None:

@@ -14,6 +14,7 @@
 #
 # Sized for one core of a CPU: 16 px a token, 16 tokens a picture, products in bfloat16: 90 pairs/s of
 # an AVX-512 core that has nothing else to do, so some 70 minutes. Can be stopped and started again.
+# megastyle ships what 10,500 steps of it made, as --model builtin-flux (see its CARD.md).
 # Needs: pip install 'megastyle[builtin]'
 set -euo pipefail
 

@@ -154,7 +154,14 @@ def test_every_command_line_of_the_readme_runs(folder: Path) -> None:
         ended = start(["bash", "-euo", "pipefail", "-c", block], folder)
         assert ended.returncode == 0, block + ended.stderr
 
-    for written in ("cat.png", "mixed.png", "half.png", "scores.json", "snow/metadata.jsonl"):
+    for written in (
+        "cat.png",
+        "mixed.png",
+        "camera.png",
+        "half.png",
+        "scores.json",
+        "snow/metadata.jsonl",
+    ):
         assert (folder / written).stat().st_size > 0
 
 
@@ -327,8 +334,8 @@ def test_the_recipe_for_an_array_is_a_job(
 ) -> None:
     from tests.conftest import draw, lines  # not at the top: this file is also a script
 
-    blocks = re.findall(r"^```\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
-    (block,) = [block for block in blocks if "#SBATCH --array" in block]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = [block for _, block in blocks if "#SBATCH --array" in block]
     (tmp_path / "imgs").mkdir()
     owner = Shard(index=3, count=64)
     for seed in range(200):

@@ -39,7 +39,7 @@ except SystemExit as ended:
 """
 
 
-COUNT = 150
+COUNT = 400
 LANES = 20  # more than what one rank has under way: when it had so many answers, some are written
 
 

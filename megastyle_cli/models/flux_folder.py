@@ -20,6 +20,8 @@ PIPELINE: Any = FluxPipeline
 TEXT_TOKENS = 512
 SIDE_PX = 512  # the method's size: nothing else was trained
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
+SHIPPED = "builtin-flux"  # a small one, trained by examples/builtin_flux.sh
+SHIPPED_IN = Path(__file__).parent / "builtin" / "weights" / "flux"
 HOW_TO_FETCH = (
     f"accept the licence of {OFFICIAL} on its page, log in with: hf auth login, then fetch it with:"
     f" hf download {OFFICIAL} --exclude 'flux1-dev.safetensors' --local-dir FLUX.1-dev;"
@@ -70,8 +72,8 @@ def _class_of(part: Path) -> str:
 
 
 def find_flux(model: str) -> Path:
-    """As `find_model`, saying how FLUX.1 is fetched."""
-    return find_model(model, HOW_TO_FETCH)
+    """As `find_model`, saying how FLUX.1 is fetched; `SHIPPED` is the small one of this package."""
+    return SHIPPED_IN if model == SHIPPED else find_model(model, HOW_TO_FETCH)
 
 
 def trained_px(model: str) -> int:

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.engines.engine import Engine
-from megastyle_cli.steps.kmeans import kmeans
 from megastyle_cli.steps.neighbors import (
     AT_MOST,
     BLOCK,
@@ -102,6 +101,8 @@ def _sampled(
 
 def _means(vectors: Array, rng: np.random.Generator, engine: Engine) -> Array:
     """Centroids (k, d) of about twice the root of n cells, found on a part of the vectors."""
+    from megastyle_cli.steps.kmeans import kmeans  # slow to load, and few runs come here
+
     n = len(vectors)
     count = max(1, round(2 * n**0.5))
     drawn = np.sort(rng.choice(n, min(n, _TRAINED * count), replace=False))

@@ -3,9 +3,10 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 from megastyle_cli.models.lora import save_lora, targets
@@ -55,6 +56,29 @@ def test_records_bring_words_and_references(megastyle, made, tmp_path):
         assert picture.size == (48, 48)
     (mute,) = lines(tmp_path / "out" / "errors.jsonl")
     assert mute["_error"]["kind"] == "missing_key"
+
+
+def test_the_small_flux_paints_words_it_knows_in_the_colour_of_a_reference(megastyle, tmp_path):
+    colours = {"violet": "hsl(260, 80%, 55%)", "black": "hsl(0, 0%, 10%)"}
+    painted = {}
+    for name, colour in colours.items():
+        reference = Image.new("RGB", (256, 256), "white")
+        ImageDraw.Draw(reference).ellipse((30, 30, 226, 226), fill=colour)
+        reference.save(tmp_path / f"{name}.png")
+        asked = ("--style", tmp_path / f"{name}.png", "--prompt", "star", "--steps", 10)
+
+        ended = megastyle(
+            "transfer", *asked, "--model", "builtin-flux", "--device", "cpu", "-o", "-"
+        )
+
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        picture = np.asarray(Image.open(io.BytesIO(ended.stdout)).convert("HSV"), float) / 255
+        assert picture.shape == (64, 64, 3)
+        painted[name] = picture
+    drawn = {name: picture[..., 2] < 0.7 for name, picture in painted.items()}
+    colourful = {name: picture[..., 1].mean() for name, picture in painted.items()}
+    assert 0.05 < drawn["black"].mean() < 0.8
+    assert colourful["violet"] > 3 * colourful["black"]
 
 
 DOG = Path(__file__).parents[2] / "examples" / "pictures" / "contents" / "golden-retriever.jpg"
