@@ -23,9 +23,9 @@ references by --weight, each reference token counts as that part of a token (our
 rounded up to multiples of 16.
 
 --model builtin-flux is a small FLUX of the same classes, trained from nothing by train-flux, for a
-CPU and a second or two: icons of 64 px, of these words only: bell, bookmark, calendar, camera,
-clock, cloud, document, eye, folder, heart, home, keyboard, lock, mail, pencil, phone, pin, play,
-printer, search, settings, star, sun, user.
+CPU, a second or so a picture: icons of 64 px, of these words only: bell, bookmark, calendar,
+camera, clock, cloud, document, eye, folder, heart, home, keyboard, lock, mail, pencil, phone, pin,
+play, printer, search, settings, star, sun, user.
 
 On a small GPU, by the weights' sizes: --offload model (24 GB) is exact, with --quantize int8
 (16 GB) nearly so, --offload layers takes least; what does not fit says what would. --preset
