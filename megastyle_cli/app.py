@@ -201,6 +201,8 @@ def main() -> None:
     except OSError as error:  # not a command's own, which are told there: help to a full disk
         _silence_stdout()
         sys.exit(_tell((error.strerror or str(error)).lower(), "", UNEXPECTED))
+    finally:
+        gc.freeze()  # the system takes it all back; Python would first look through every object
 
 
 def _occupy_closed_streams() -> None:

@@ -31,13 +31,13 @@ class Digested:
     """All that is kept of n records with u distinct texts, numbered as they came."""
 
     def __init__(self, near: NearOptions | None) -> None:
-        bands = 0 if near is None else near.bands
         self.numbers = Growing(np.int32)  # the text of each record
         self.lengths = Growing(np.int32)
         self.rows = Growing(np.int64)  # the first record of each text
         self.grams = Growing(np.uint32)
         self.sizes = Growing(np.int32)  # grams of each text
-        self.bands = [Growing(np.uint32) for _ in range(bands)]
+        bands = 0 if near is None else near.bands
+        self.bands = [np.empty((bands, 0), np.uint32)]  # each block's; one piece is slow to grow
         self.sketches = Growing(np.uint64, SKETCH)
 
     @property
@@ -61,14 +61,14 @@ class Digested:
         """The words of as many of the texts, in their order."""
         self.grams.extend(block.grams)
         self.sizes.extend(np.diff(block.starts))
-        for band, keys in zip(self.bands, block.bands, strict=True):
-            band.extend(keys)
+        self.bands.append(block.bands)
         self.sketches.extend(block.sketches)
 
     def band_keys(self) -> Iterator[Array]:
-        """(u,) uint32 for each band; they are held nowhere else afterwards."""
-        while self.bands:
-            yield self.bands.pop(0).rows()
+        """(u,) uint32 for each band; none is held any more after the last."""
+        for band in range(len(self.bands[0])):
+            yield np.concatenate([block[band] for block in self.bands])
+        self.bands.clear()
 
     def sets(self) -> Sets:
         """The grams of all texts."""
