@@ -25,7 +25,7 @@ rounded up to multiples of 16.
 --model builtin-flux is a small FLUX of the same classes, trained from nothing by train-flux, for a
 CPU, a second or so a picture: icons of 64 px, of these words only: bell, bookmark, calendar,
 camera, clock, cloud, document, eye, folder, heart, home, keyboard, lock, mail, pencil, phone, pin,
-play, printer, search, settings, star, sun, user.
+play, printer, search, settings, star, sun, user. Others are refused.
 
 On a small GPU, by the weights' sizes: --offload model (24 GB) is exact, with --quantize int8
 (16 GB) nearly so, --offload layers takes least; what does not fit says what would. --preset

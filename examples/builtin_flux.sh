@@ -23,12 +23,12 @@ out=${2:-flux-run}
 width=${WIDTH:-256}
 batch=${BATCH:-32}
 here=$(cd "$(dirname "$0")" && pwd)
-script="$here/builtin_flux.py"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
-[ -f "$out/asked.jsonl" ] || python "$script" lists "$pictures" "$out" --words "${WORDS:-24}" \
-  ${FAMILIES:+--families "$FAMILIES"}
-[ -f "$out/parts/model_index.json" ] || python "$script" parts "$out" --steps "${VAE_STEPS:-1000}"
+[ -f "$out/asked.jsonl" ] || python "$here/builtin_flux_data.py" "$pictures" "$out" \
+  --words "${WORDS:-24}" ${FAMILIES:+--families "$FAMILIES"}
+[ -f "$out/parts/model_index.json" ] ||
+  python "$here/builtin_flux_parts.py" make "$out" --steps "${VAE_STEPS:-1000}"
 
 # No guidance number, since nothing was distilled from.
 cat > "$out/size.json" << EOF
@@ -50,4 +50,4 @@ for strength in 1 0; do
   megastyle transfer "$out/asked.jsonl" --model "$out/run/flux" --size 64 --device cpu \
     --strength "$strength" -o "$out/painted-$strength" --resume
 done
-python "$script" measure "$out" --painted "$out/painted-1" --ignoring "$out/painted-0"
+python "$here/builtin_flux_measure.py" "$out" --painted "$out/painted-1" --ignoring "$out/painted-0"

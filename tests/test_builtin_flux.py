@@ -1,28 +1,36 @@
-"""examples/builtin_flux.py: its parts are a FLUX folder whose words arrive, its measure is fair."""
+"""examples/builtin_flux.sh: its parts are a FLUX folder whose words arrive, its measure is fair."""
 
-import importlib.util
+import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from megastyle_cli.models.flux_folder import read_flux, text_tokens, words_of
+from megastyle_cli.errors import BadRecord
+from megastyle_cli.models.flux_folder import (
+    read_flux,
+    refuse_unknown_words,
+    text_tokens,
+    words_of,
+)
 from megastyle_cli.models.flux_pictures import pixels_of
 from tests.conftest import draw, jsonl
 from tests.tiny_flux import tiny_transformer
 
 pytest.importorskip("wordllama")
-SCRIPT = Path(__file__).parents[1] / "examples" / "builtin_flux.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("builtin_flux", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The three scripts it calls."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(EXAMPLES)
+        names = ("data", "parts", "measure")
+        return SimpleNamespace(**{n: importlib.import_module(f"builtin_flux_{n}") for n in names})
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +55,13 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(script, pictures, tmp_path_factory):
     made = tmp_path_factory.mktemp("out")
-    script.lists(pictures, [], made, 7)
-    script.parts(made, 1)
+    script.data.lists(pictures, [], made, 7)
+    script.parts.parts(made, 1, 2)
     return made
 
 
 def test_held_out_styles_and_unfree_ones_are_never_trained_on(script, out):
-    trained, asked = script.read(out / "train.jsonl"), script.read(out / "asked.jsonl")
+    trained, asked = script.data.read(out / "train.jsonl"), script.data.read(out / "asked.jsonl")
 
     splits = {row["style_id"]: row["split"] for row in trained}
 
@@ -73,32 +81,43 @@ def test_the_words_of_a_prompt_arrive_whole(out):
     assert not torch.allclose(bell.pooled, right.pooled, atol=0.1)
 
 
+def test_words_count_in_any_case_and_unknown_ones_are_refused_by_name(out):
+    pipeline = read_flux(str(out / "parts"), torch.float32, tiny_transformer())
+
+    small, big = (words_of(pipeline, [text], CPU) for text in ("arrow left", "ARROW Left"))
+    refuse_unknown_words(pipeline, "ARROW Left")
+
+    assert torch.equal(small.states, big.states) and torch.equal(small.pooled, big.pooled)
+    with pytest.raises(BadRecord, match="does not know a, dog: it knows arrow, bell, book, cat"):
+        refuse_unknown_words(pipeline, "a cat dog")
+
+
 def test_latents_have_unit_spread(script, out):
     pipeline = read_flux(str(out / "parts"), torch.float32, tiny_transformer())
-    rows = script.read(out / "train.jsonl")
+    rows = script.data.read(out / "train.jsonl")
 
     with torch.inference_mode():
-        pixels = pixels_of(script.opened([row["file_name"] for row in rows]))
+        pixels = pixels_of(script.data.opened([row["file_name"] for row in rows]))
         raw = pipeline.vae.encode(pixels).latent_dist.mode()
     latents = (raw - pipeline.vae.config.shift_factor) * pipeline.vae.config.scaling_factor
 
-    assert latents.shape[1:] == (16, 8, 8)
+    assert latents.shape[1:] == (16, 16, 16)
     assert abs(latents.mean().item()) < 0.2 and abs(latents.std().item() - 1) < 0.2
 
 
 def test_a_copy_of_the_reference_seldom_shows_what_is_asked(script, out):
-    asked = script.read(out / "asked.jsonl")
-    judge = script.content_judge(out)
+    asked = script.data.read(out / "asked.jsonl")
+    judge = script.measure.content_judge(out)
     wanted = np.array([row["content"] for row in asked])
 
-    copied = judge(script.opened([row["style_file_name"] for row in asked])) == wanted
+    copied = judge(script.data.opened([row["style_file_name"] for row in asked])) == wanted
 
     assert copied.mean() < 0.5
 
 
 def test_intervals_hold_the_mean_and_narrow_with_agreement(script):
     styles = np.repeat(["a", "b", "c", "d"], 5)
-    mixed = script.interval(np.tile([1.0, 0, 0, 1, 0], 4), styles)
+    mixed = script.measure.interval(np.tile([1.0, 0, 0, 1, 0], 4), styles)
 
     assert mixed == " 40.0 % (40.0 to 40.0)"  # every style alike
-    assert script.interval(np.repeat([1.0, 0, 0, 1], 5), styles) != mixed
+    assert script.measure.interval(np.repeat([1.0, 0, 0, 1], 5), styles) != mixed

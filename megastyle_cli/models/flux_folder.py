@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, T5EncoderModel
 
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.diffusion_folder import find_model, read_part, short_reason
 from megastyle_cli.models.flux import Words
 from megastyle_cli.models.patch_autoencoder import PatchAutoencoder
@@ -19,6 +19,7 @@ PIPELINE: Any = FluxPipeline
 
 TEXT_TOKENS = 512
 SIDE_PX = 512  # the method's size: nothing else was trained
+_NAMED = 40  # words that a model knows, where it knows few
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
 SHIPPED = "builtin-flux"  # a small one, trained by examples/builtin_flux.sh
 SHIPPED_IN = Path(__file__).parent / "builtin" / "weights" / "flux"
@@ -106,6 +107,27 @@ def block_counts(model: str) -> tuple[int, int]:
 def text_tokens(pipeline: Pipeline) -> int:
     """How many T5 tokens a prompt is: 512 for FLUX.1, fewer if the tokenizer's folder says so."""
     return min(TEXT_TOKENS, int(pipeline.tokenizer_2.model_max_length))
+
+
+def refuse_unknown_words(pipeline: Pipeline, prompt: str) -> None:
+    """Raises BadRecord (unknown_word) for words the model has no tokens for, which it would mush.
+
+    FLUX.1 spells every word; a model with a table of words, such as `SHIPPED`, knows those only.
+    """
+    table = pipeline.tokenizer
+    unknown = [
+        word
+        for word in prompt.split()
+        if table.unk_token_id in table(word, add_special_tokens=False).input_ids
+    ]
+    if unknown:
+        known = sorted(set(table.get_vocab()) - set(table.all_special_tokens))
+        more = ", ..." if len(known) > _NAMED else ""
+        raise BadRecord(
+            "unknown_word",
+            f"the model does not know {', '.join(unknown)}: it knows"
+            f" {', '.join(known[:_NAMED])}{more}",
+        )
 
 
 def words_of(pipeline: Pipeline, prompts: list[str], device: torch.device) -> Words:

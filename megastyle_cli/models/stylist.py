@@ -17,7 +17,12 @@ from megastyle_cli.models.flux import (
     reference_bias,
     unpack,
 )
-from megastyle_cli.models.flux_folder import text_tokens, trained_px, words_of
+from megastyle_cli.models.flux_folder import (
+    refuse_unknown_words,
+    text_tokens,
+    trained_px,
+    words_of,
+)
 from megastyle_cli.models.flux_pictures import (
     Size,
     decode,
@@ -90,8 +95,9 @@ class FluxStylist:
     def restyle(self, requests: Sequence[PictureRequest]) -> list[Image.Image]:
         """One RGB picture a request, in order, sides rounded up to multiples of 16.
 
-        Raises BadRecord before painting anything (missing_key) if a request has no words, and
-        (out_of_memory) if the device cannot hold a batch.
+        Raises BadRecord before painting anything (missing_key) if a request has no words or
+        (unknown_word) has some that the model does not know, and (out_of_memory) if the device
+        cannot hold a batch.
         """
         planned = [(self._size(asked), tuple(counts(asked).values())) for asked in requests]
         painted: list[Image.Image] = []
@@ -189,6 +195,7 @@ class FluxStylist:
                 "missing_key",
                 "FLUX paints from words: give --prompt, or records with content, as caption has it",
             )
+        refuse_unknown_words(self.pipeline, asked.content)
         side = asked.long_side or self.side_px
         size = asked.size_px or (side, side)
         if self.content_strength > 0:

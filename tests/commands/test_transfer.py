@@ -81,6 +81,21 @@ def test_the_small_flux_paints_words_it_knows_in_the_colour_of_a_reference(megas
     assert colourful["violet"] > 3 * colourful["black"]
 
 
+def test_a_word_that_the_small_flux_does_not_know_is_refused_by_name(megastyle, made, tmp_path):
+    style = ("--style", made / "ref1.png", "--model", "builtin-flux", "--steps", 2)
+
+    alone = megastyle("transfer", *style, "--prompt", "a star", "-o", tmp_path / "no.png")
+    jsonl(tmp_path / "in.jsonl", [{"id": "1", "content": "STAR"}, {"id": "2", "content": "fox"}])
+    many = megastyle("transfer", *style, tmp_path / "in.jsonl", "-o", tmp_path / "out")
+
+    assert alone.returncode == 3 and not (tmp_path / "no.png").exists()
+    assert b"does not know a: it knows bell, bookmark" in alone.stderr
+    assert many.returncode == 3
+    assert [row["id"] for row in lines(tmp_path / "out" / "metadata.jsonl")] == ["1"]
+    (fox,) = lines(tmp_path / "out" / "errors.jsonl")
+    assert (fox["id"], fox["_error"]["kind"]) == ("2", "unknown_word")
+
+
 DOG = Path(__file__).parents[2] / "examples" / "pictures" / "contents" / "golden-retriever.jpg"
 
 
