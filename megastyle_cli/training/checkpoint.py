@@ -43,18 +43,17 @@ def refuse_run(folder: Path, run: Run, *, resume: bool, overwrite: bool, force: 
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    places = [folder, folder / MOVING, folder / BEFORE]  # the latter of a start that was killed
-    told = next((place / "run.json" for place in places if (place / "run.json").exists()), None)
-    if told is None:
+    found = [told for place in (folder, folder / MOVING, folder / BEFORE) if (told := _told(place))]
+    if not found:
         raise MegastyleError(f"{folder} exists and is not of this command", hint="give another -o")
     if not (resume or overwrite):
         raise MegastyleError(
             f"{folder} exists", hint="add --resume to continue it or --overwrite to start again"
         )
-    before = json.loads(told.read_text())
-    if overwrite or force or before["run"] == run.key:
+    # those aside are of a run that a start without a checkpoint was to take the place of
+    if overwrite or force or any(told["run"] == run.key for told in found):
         return
-    was, now = before["options"], run.options
+    was, now = found[0]["options"], run.options
     changed = [
         f"{name} was {was.get(name)!r} and is {now.get(name)!r}"
         for name in sorted(was.keys() | now.keys())
@@ -64,6 +63,13 @@ def refuse_run(folder: Path, run: Run, *, resume: bool, overwrite: bool, force: 
         f"{folder} was made with other options: {'; '.join(changed)}",
         hint="repeat the options, or --overwrite to start again, or --force to mix the two",
     )
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What the run.json in a folder says; nothing if there is none."""
+    path = folder / "run.json"
+    told: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return told
 
 
 @contextmanager
@@ -99,7 +105,8 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
         _remove(path)
     if (folder / MOVING).exists():
         _move_back(folder)
-    if (folder / BEFORE).exists() and (overwrite or not (folder / "run.json").exists()):
+    begun, before = (_told(place).get("run") for place in (folder, folder / BEFORE))
+    if (folder / BEFORE).exists() and (overwrite or not begun or before == run.key != begun):
         put_back(folder)  # nothing came of the start that was killed
     if overwrite:
         _put_aside(folder)

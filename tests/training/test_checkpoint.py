@@ -104,6 +104,25 @@ def test_what_is_overwritten_outlives_a_kill_at_any_rename(
     assert load_checkpoint(folder)[1]["step"] == 7
 
 
+def test_a_run_whose_successor_was_killed_without_a_checkpoint_can_be_resumed(vision, folder):
+    save_checkpoint(folder, 7, partial(save_folder, vision), {})
+    start_run(folder, Run("train-encoder", {"lr": 0.2}, "1"), overwrite=True)
+
+    refuse_run(folder, RUN, resume=True, overwrite=False, force=False)
+    start_run(folder, RUN, overwrite=False)
+
+    assert load_checkpoint(folder)[1]["step"] == 7
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    with pytest.raises(MegastyleError, match="other options"):
+        refuse_run(
+            folder,
+            Run("train-encoder", {"lr": 0.3}, "1"),
+            resume=True,
+            overwrite=False,
+            force=False,
+        )
+
+
 def test_a_usage_error_after_a_checkpoint_takes_nothing_away(vision, folder):
     start_run(folder, RUN, overwrite=True)
     save_checkpoint(folder, 3, partial(save_folder, vision), {})
