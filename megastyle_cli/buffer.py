@@ -61,14 +61,19 @@ class Buffer:
 
 
 @compiled
+def append(out: Array, used: int, part: Array) -> int:
+    """Copies `part` to `out` behind the `used` bytes of it; how many are used then."""
+    place = out[used : used + len(part)]
+    for at in range(len(part)):  # views, so that it becomes one move
+        place[at] = part[at]
+    return used + len(part)
+
+
+@compiled
 def _gather(data: Array, starts: Array, chosen: Array, out: Array) -> None:
     used = 0
     for row in chosen:
-        text = data[starts[row] : starts[row + 1]]
-        place = out[used : used + len(text)]
-        for at in range(len(text)):  # views, so that it becomes one move
-            place[at] = text[at]
-        used += len(text)
+        used = append(out, used, data[starts[row] : starts[row + 1]])
 
 
 def _starts(lengths: Array) -> Array:

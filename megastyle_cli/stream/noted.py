@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.buffer import Buffer
+from megastyle_cli.buffer import Buffer, append
 from megastyle_cli.compiled import compiled
 from megastyle_cli.record import PROVENANCE, Record, note
 from megastyle_cli.stream.jsonl import dump_line, load_line
@@ -109,10 +109,6 @@ def _copy_noted(
         told = notes[note_starts[which[at]] : note_starts[which[at] + 1]]
         if used + len(line) + len(told) > len(out):
             break
-        for part in (line, told):
-            place = out[used : used + len(part)]
-            for step in range(len(part)):  # views, so that it becomes one move
-                place[step] = part[step]
-            used += len(part)
+        used = append(out, append(out, used, line), told)
         at += 1
     return at, used

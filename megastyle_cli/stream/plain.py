@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.buffer import Buffer
+from megastyle_cli.buffer import Buffer, append
 from megastyle_cli.compiled import compiled
 from megastyle_cli.record import ERROR, PICTURE_KEYS, PROVENANCE
 from megastyle_cli.stream.names import LISTED_AS
@@ -159,7 +159,7 @@ def _copy_line(
         # a key: from { or a comma to the colon
         at += 1
         if came[at] == _SPACE:
-            size, copied = _append(line, size, came[copied:at]), _past_spaces(came, at, end)
+            size, copied = append(line, size, came[copied:at]), _past_spaces(came, at, end)
             at = copied
         if mark + 2 >= len(marks) or marks[mark] != at or came[at] != _QUOTE:
             return 0, 0
@@ -174,13 +174,13 @@ def _copy_line(
         mark += 2
         at = close + 1
         if came[at] == _SPACE:
-            size, copied = _append(line, size, came[copied:at]), _past_spaces(came, at, end)
+            size, copied = append(line, size, came[copied:at]), _past_spaces(came, at, end)
             at = copied
         if came[at] != _COLON:
             return 0, 0
         at += 1
         if came[at] == _SPACE:
-            size, copied = _append(line, size, came[copied:at]), _past_spaces(came, at, end)
+            size, copied = append(line, size, came[copied:at]), _past_spaces(came, at, end)
             at = copied
         # its value
         if came[at] == _QUOTE:
@@ -188,7 +188,7 @@ def _copy_line(
             if came[close] != _QUOTE or (is_id and close == at + 1):
                 return 0, 0
             if is_asked:
-                text_size = _append(text, 0, came[at + 1 : close])
+                text_size = append(text, 0, came[at + 1 : close])
                 has_text = True
             mark += 2
             at = close + 1
@@ -202,15 +202,15 @@ def _copy_line(
             if is_id and count > 0:  # it would be put first
                 return 0, 0
             if is_id:
-                size = _append(line, size, came[copied:at])
+                size = append(line, size, came[copied:at])
                 line[size] = line[size + 1 + len(value)] = _QUOTE
-                size = _append(line, size + 1, value) + 1
+                size = append(line, size + 1, value) + 1
                 copied = close
             at = close
         has_id |= is_id
         count += 1
         if came[at] == _SPACE:
-            size, copied = _append(line, size, came[copied:at]), _past_spaces(came, at, end)
+            size, copied = append(line, size, came[copied:at]), _past_spaces(came, at, end)
             at = copied
         if at == end:
             break
@@ -218,7 +218,7 @@ def _copy_line(
             return 0, 0
     if not (has_id and has_text):
         return 0, 0
-    size = _append(line, size, came[copied:at])
+    size = append(line, size, came[copied:at])
     line[size], line[size + 1] = _CLOSE, _NEWLINE
     return size + 2, text_size
 
@@ -228,14 +228,6 @@ def _past_spaces(data: Array, at: int, end: int) -> int:
     while at < end and data[at] == _SPACE:
         at += 1
     return at
-
-
-@compiled
-def _append(out: Array, size: int, part: Array) -> int:
-    place = out[size : size + len(part)]
-    for at in range(len(part)):  # views, so that it becomes one move
-        place[at] = part[at]
-    return size + len(part)
 
 
 @compiled
