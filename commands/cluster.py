@@ -18,7 +18,8 @@ A GPU compares every vector with every centroid, in TF32 and then float32. Its c
 those of a CPU, which does not meet all; `_megastyle.cluster.arithmetic` names it then.
 
 Vectors stay on disk: --vectors keeps them, and --vectors-from takes them from a .npy file, of which
-each record's `row` names its row. On several machines name one that all of them see.
+each record's `row` names its row. With --engine ray those not kept lie beside the output meanwhile,
+which must be where all machines see it.
 """
 
 from collections.abc import Iterator
@@ -112,17 +113,17 @@ def main(
         embedded,
         group,
         labelled,
+        refuse_levels,
         rows_of,
         unfit,
     )
-    from megastyle_cli.stream.job import Flow, refuse_side_output, run_barrier
+    from megastyle_cli.stream.job import Flow, refuse_side_outputs, run_barrier
     from megastyle_cli.stream.vectors import MappedVectors, WholeVectors, refuse_vectors
     from megastyle_cli.view.show import check_views, write_views
 
     check_views(sheet, page)
     refuse_vectors(vectors, vectors_from)
-    if vectors is not None:
-        refuse_side_output(str(vectors), output, overwrite=overwrite)
+    refuse_levels(levels)
     given = MappedVectors(vectors_from) if vectors_from else None
     sources = options.inputs_or_stdin(inputs, context)
     open_engine = backends.open_engine(engine, workers, sources)
@@ -147,7 +148,14 @@ def main(
         assigner = backends.open_assigner(device, engine)
         facts = {"arithmetic": assigner.name} if assigner else {}
         tally.measured |= facts
-        with WholeVectors(vectors) as whole, open_engine() as opened, ExitStack() as closing:
+        # workers read it on their nodes, as they read the inputs
+        shared = Path() if output == "-" else Path(output).parent
+        scratch = shared if engine == "ray" else None
+        with (
+            WholeVectors(vectors, scratch) as whole,
+            open_engine() as opened,
+            ExitStack() as closing,
+        ):
             if given:
                 points: Any = rows_of(given, identities.seen(spool.read()))
             else:
@@ -190,6 +198,7 @@ def main(
         dry_run=dry_run,
         quiet=quiet,
     )
+    refuse_side_outputs(flow, vectors)
     check = partial(check_row, count=given.shape[0]) if given else partial(check_text, key=on)
     done = run_barrier(run, flow, work, check=check)
     write_views(done.records, sheet, page, title="Styles by cluster")

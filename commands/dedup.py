@@ -25,7 +25,8 @@ next to nothing in contents of six words.
 pairs from 0.85 on compared by a sentence model; sentence embeds every text with that, on the GPU if
 there is one. Up to 100,000 texts are compared all with all; among more, close ones are looked for
 in cells, and the last lines say how many of the pairs of a sample of texts that found: at least
---semantic-recall of them.
+--semantic-recall of them. A mean of token vectors knows no order: to static, "a dog chases a cat"
+and "a cat chases a dog" are the same.
 """
 
 from collections.abc import Iterator
@@ -165,7 +166,7 @@ def main(
     from megastyle_cli.stream.job import (
         Flow,
         Look,
-        refuse_side_output,
+        refuse_side_outputs,
         run_barrier,
         write_all,
         write_report,
@@ -174,9 +175,6 @@ def main(
     from megastyle_cli.stream.progress import Stage
     from megastyle_cli.stream.room import room_on_disk
 
-    for side in (rejected, report):
-        if side is not None:
-            refuse_side_output(str(side), output, overwrite=overwrite)
     named = options.inputs_or_stdin(inputs, context)
     opened = backends.open_engine(engine, workers, named)
     rung, models = backends.rung(embedder, backend, model, is_nemo=preset == "nemo")
@@ -233,17 +231,18 @@ def main(
         removed = " \u00b7 ".join(f"{s.how} {s.removed:,}" for s in stages)
         tally.remarks.append(f"removed: {removed or 'nothing, no measure was asked for'}")
         tally.remarks += dedup.looked.sentences()
-        if report is not None:
-            facts_of = told_report(
-                verdicts, stages, spool.read, on, {"semantic": dedup.looked.told()}
-            )
-            write_report(report, facts_of)
+        yield from read_noted(spool, verdicts.staying(), "dedup", *kept_facts(verdicts, **facts))
+        # last, so that none of these has its name while the output can still come to nothing
         if rejected is not None:
             keepers = (record["id"] for record in spool.read(verdicts.keepers()))
             why = rejected_facts(verdicts, keepers, **facts)
             gone = read_noted(spool, verdicts.gone(), "dedup", why)
             write_all(gone, rejected, run, overwrite=overwrite)
-        yield from read_noted(spool, verdicts.staying(), "dedup", *kept_facts(verdicts, **facts))
+        if report is not None:
+            write_report(
+                report,
+                told_report(verdicts, stages, spool.read, on, {"semantic": dedup.looked.told()}),
+            )
 
     flow = Flow(
         inputs=named,
@@ -256,6 +255,7 @@ def main(
         dry_run=dry_run,
         quiet=quiet,
     )
+    refuse_side_outputs(flow, rejected, report)
     with closing:
         return run_barrier(
             run, flow, work, check=partial(check_text, key=on), look=Look(on, look)

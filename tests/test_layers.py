@@ -22,10 +22,10 @@ ALLOWED = {
     "stream": ("buffer", "choices", "compiled", "cores", "errors", "record", "stream"),
     "engines": ("cores", "errors", "engines"),
     "steps": (
-        *("buffer", "choices", "compiled", "errors", "record", "style", "steps"),
+        *("buffer", "choices", "compiled", "errors", "portions", "record", "style", "steps"),
         *("engines.engine", "models.backend"),
     ),
-    "models": ("cores", "errors", "choices", "style", "models"),
+    "models": ("cores", "errors", "choices", "portions", "style", "models"),
     "training": (
         *("choices", "cores", "errors", "record", "models", "training"),
         *("stream.source", "stream.images", "stream.names"),
@@ -60,6 +60,7 @@ BANNED = {
     "errors": "*",
     "choices": "*",
     "cores": "*",
+    "portions": "*",
     "record": "*",
     "style": "*",
     "stream": ("torch", "transformers", "diffusers", "typer", "faiss", "onnxruntime"),

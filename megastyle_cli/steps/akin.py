@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.engines.engine import Engine
+from megastyle_cli.portions import portions
 from megastyle_cli.steps.cells import Search, search
-from megastyle_cli.steps.neighbors import Pairs, cosines_of
+from megastyle_cli.steps.neighbors import AT_MOST, Pairs, cosines_of
 from megastyle_cli.steps.settle import Links, no_links
 
 Array = npt.NDArray[Any]
@@ -77,16 +78,23 @@ class Texts:
 
 @dataclass
 class Looked:
-    """How close texts were looked for: each search, and the texts whose vector is no number."""
+    """How close texts were looked for: each search, and the texts whose vector is no number.
 
+    With `candidates` only pairs of that cosine were then judged by another embedder.
+    """
+
+    candidates: float | None = None
     searches: list[Search] = field(default_factory=list)
     num_without: int = 0
 
     def told(self) -> dict[str, Any]:
         """For a report: exact, or how much of what there is was found."""
         near = [how for how in self.searches if how.probes]
+        if not self.searches:
+            return {}
+        of = {} if self.candidates is None else {"candidates_from": self.candidates}
         if not near:
-            return {"search": "exact"} if self.searches else {}
+            return {"search": "exact", **of}
         whole = Search(
             probes=max(how.probes for how in near),
             sampled=sum(how.sampled for how in near),
@@ -95,6 +103,7 @@ class Looked:
         )
         return {
             "search": "approximate",
+            **of,
             "recall": round(whole.recall, 4) if whole.pairs else None,
             "sampled_texts": whole.sampled,
             "sampled_pairs": whole.pairs,
@@ -110,11 +119,18 @@ class Looked:
                 f"{self.num_without:,} texts got a vector that is no number (NaN), and were"
                 " compared with nothing: check the embedder"
             )
+        if self.searches and self.candidates is not None:
+            said.append(
+                f"semantic: only pairs whose token vectors have a cosine of {self.candidates:g} or"
+                f" more were judged, and of a text at most {AT_MOST}"
+            )
         if told.get("search") == "exact":
-            said.append("semantic: exact, every text compared with all before it")
+            what = "semantic" if self.candidates is None else "those pairs"
+            said.append(f"{what}: exact, every text compared with all before it")
         elif told:
             pairs, texts = told["sampled_pairs"], told["sampled_texts"]
-            how = f"semantic: approximate ({told['cells_searched']} cells a text)"
+            what = "semantic" if self.candidates is None else "those pairs"
+            how = f"{what}: approximate ({told['cells_searched']} cells a text)"
             said.append(
                 f"{how}, recall {told['recall']:.4g} of {pairs:,} close pairs of"
                 f" {texts:,} sampled texts"
@@ -155,6 +171,7 @@ class Akin:
         self.is_met[new] = True
         self.met = np.append(self.met, new)
         options = self.options
+        self.looked.candidates = options.candidates if options.is_verified else None
         floor = options.candidates if options.is_verified else options.threshold
         self.texts.watch.begin("parts of all pairs compared")
         found, how = search(
@@ -194,8 +211,8 @@ class Akin:
 
     def _embedded(self, texts: Array, embed: Embed) -> Iterator[Array]:
         self.texts.watch.begin("texts embedded", len(texts))
-        for start in range(0, len(texts), _BLOCK):
-            yield embed(list(self.texts.read(self.rows[texts[start : start + _BLOCK]])))
+        for some in portions(self.texts.read(self.rows[texts]), _BLOCK):
+            yield embed(some)
 
     def _verified(self, found: Pairs) -> Pairs:
         """The pairs that the second embedder finds close, with its cosine."""

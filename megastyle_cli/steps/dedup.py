@@ -53,11 +53,15 @@ class Duplicate:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:
-    """What became of n records: 0 in `how` stays, else HOWS[how - 1]; it went for record `of`."""
+    """What became of n records: 0 in `how` stays, else HOWS[how - 1]; it went for record `of`.
+
+    A copy of a text that itself went is for whom that went, and as close.
+    """
 
     how: Array  # (n,) uint8
     of: Array  # (n,) int64
     score: Array  # (n,) float64
+    is_copy: Array  # (n,) bool: another record stands for its text
 
     def __len__(self) -> int:
         return len(self.how)
@@ -223,16 +227,18 @@ def count_stages(verdicts: Verdicts, hows: Iterable[How]) -> list[StageCount]:
     counts = []
     for how in hows:
         gone = np.flatnonzero(verdicts.how == HOWS.index(how) + 1)
+        copies = verdicts.is_copy.sum()  # all of them go, whatever became of their text
+        removed = int(copies if how == "exact" else (~verdicts.is_copy[gone]).sum())
         example = gone[np.argmin(verdicts.score[gone])] if len(gone) else None
         counts.append(
             StageCount(
                 how=how,
                 seen=seen,
-                removed=len(gone),
+                removed=removed,
                 example=None if example is None else verdicts.duplicate(int(example)),
             )
         )
-        seen -= len(gone)
+        seen -= removed
     return counts
 
 
@@ -249,4 +255,4 @@ def _of_records(
     # a copy meets the end of its text, which may itself have gone for another
     is_copy = (how == 0) & (of != np.arange(len(number)))
     how[is_copy] = 1
-    return Verdicts(how=how, of=of, score=score)
+    return Verdicts(how=how, of=of, score=score, is_copy=rows[number] != np.arange(len(number)))

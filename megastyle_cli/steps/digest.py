@@ -61,7 +61,8 @@ class Digested:
         """The words of as many of the texts, in their order."""
         self.grams.extend(block.grams)
         self.sizes.extend(np.diff(block.starts))
-        self.bands.append(block.bands)
+        # Ray's are a view of the whole block, which would stay with it
+        self.bands.append(np.require(block.bands, requirements="O"))
         self.sketches.extend(block.sketches)
 
     def band_keys(self) -> Iterator[Array]:

@@ -3,7 +3,6 @@
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from megastyle_cli.engines.engine import Engine
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.backend import Assigner
+from megastyle_cli.portions import portions
 from megastyle_cli.record import Failure, Record, note
 from megastyle_cli.steps.cluster import (
     Hierarchy,
@@ -153,6 +153,11 @@ def parse_levels(text: str, n: int) -> list[int]:
         ) from None
 
 
+def refuse_levels(text: str) -> None:
+    """Raises MegastyleError now if `group` would later."""
+    fit_levels(parse_levels(text, 1), 1)
+
+
 def labelled(
     record: Record, grouping: Grouping, row: int, keys_too: Record, **facts: object
 ) -> Record:
@@ -197,10 +202,8 @@ class Identities:
 def embedded(
     texts: Iterable[str], embed: Callable[[Sequence[str]], Array], size: int = 4096
 ) -> Iterator[Array]:
-    """The vectors (m, d) of `texts`, `size` at a time."""
-    waiting = iter(texts)
-    while block := list(islice(waiting, size)):
-        yield embed(block)
+    """The vectors (m, d) of `texts`, at most `size` at a time."""
+    return map(embed, portions(texts, size))
 
 
 def rows_of(vectors: Vectors, records: Iterable[Record]) -> Vectors:

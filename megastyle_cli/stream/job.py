@@ -111,7 +111,7 @@ def run_job(
     may_fail = tolerance(flow.max_errors)
     tally = tally or Tally(run.command)
     found = _records(flow)
-    _refuse_unwritable(flow.stats)
+    _refuse_stats(flow.stats, where)
     _refuse_input_as_output(flow, where)
     if flow.dry_run:
         return _tell_plan(run, flow, where, shard, tally)
@@ -168,7 +168,7 @@ def run_barrier(
     may_fail = tolerance(flow.max_errors)
     tally = Tally(run.command)
     found = _records(flow)
-    _refuse_unwritable(flow.stats)
+    _refuse_stats(flow.stats, where)
     if flow.dry_run:
         return _tell_plan(run, flow, where, Shard(), tally)
     with (
@@ -260,14 +260,27 @@ def write_report(path: Path, facts: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(facts, indent=1) + "\n")
 
 
-def refuse_side_output(name: str, output: str, *, overwrite: bool) -> None:
-    """Raises MegastyleError now if a second output cannot be written as `name` later."""
-    path = Path(name)
-    if name == "-" or (output != "-" and path.absolute() == Path(output).absolute()):
-        raise MegastyleError(f"{name} is already the output", hint="give another file")
-    if path.exists() and not overwrite:
-        raise MegastyleError(f"{name} exists", hint="add --overwrite to replace it")
-    _refuse_unwritable(path)
+def refuse_side_outputs(flow: Flow, *names: str | Path | None) -> None:
+    """Raises MegastyleError now if other outputs cannot be written under these names later."""
+    where = places(flow.output, Shard(), folder=False, errors=flow.errors)
+    taken = {path.absolute() for path in (*_files(where), flow.stats) if path}
+    for path in (Path(name) for name in names if name):
+        if str(path) == "-" or path.absolute() in taken:
+            raise MegastyleError(f"{path} is an output already", hint="give another name")
+        if path.exists() and not flow.overwrite:
+            raise MegastyleError(f"{path} exists", hint="add --overwrite to replace it")
+        _refuse_unwritable(path)
+        taken.add(path.absolute())
+
+
+def _files(where: Places) -> list[Path]:
+    return [path for path in (where.final, where.errors, where.run) if path]
+
+
+def _refuse_stats(stats: Path | None, where: Places) -> None:
+    _refuse_unwritable(stats)
+    if stats is not None and stats.absolute() in {path.absolute() for path in _files(where)}:
+        raise MegastyleError(f"{stats} is an output already", hint="give --stats another name")
 
 
 def _refuse_input_as_output(flow: Flow, where: Places) -> None:

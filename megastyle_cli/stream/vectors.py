@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.stream.places import partial
+from megastyle_cli.stream.room import take_room
 
 Array = npt.NDArray[Any]
 
@@ -67,17 +68,24 @@ class MappedVectors:
 
 
 class WholeVectors:
-    """Vectors written once: under `final` when kept, else in a scratch file that goes with us."""
+    """Vectors written once: under `final` when kept, else in a scratch file that goes with us.
 
-    def __init__(self, final: Path | None) -> None:
+    That lies in the folder `scratch`, or in the one for temporary files.
+    """
+
+    def __init__(self, final: Path | None, scratch: Path | None = None) -> None:
         self.final = final
+        self.scratch = scratch
         self._unfinished: Path | None = None
 
     def __enter__(self) -> "WholeVectors":
         return self
 
     def write(self, count: int, blocks: Iterable[Array]) -> MappedVectors:
-        """All `count` rows of `blocks` (m, d) float32, on disk and mapped."""
+        """All `count` rows of `blocks` (m, d) float32, on disk and mapped.
+
+        Raises MegastyleError if the disk has no room for them.
+        """
         self._unfinished = self._place()
         mapped: Any = None
         start = 0
@@ -86,6 +94,8 @@ class WholeVectors:
                 mapped = np.lib.format.open_memmap(
                     self._unfinished, mode="w+", dtype=np.float32, shape=(count, block.shape[1])
                 )
+                with self._unfinished.open("r+b") as file:
+                    take_room(file.fileno(), self._unfinished.parent, count, block.shape[1])
             mapped[start : start + len(block)] = block
             start += len(block)
         assert start == count
@@ -112,6 +122,6 @@ class WholeVectors:
     def _place(self) -> Path:
         if self.final is not None:
             return partial(self.final)
-        handle, name = tempfile.mkstemp(prefix="megastyle-", suffix=".npy")
+        handle, name = tempfile.mkstemp(".npy", "megastyle-", self.scratch)
         os.close(handle)
         return Path(name)

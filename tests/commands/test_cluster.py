@@ -105,6 +105,15 @@ def test_a_preset_shrinks_with_a_notice_and_every_record_has_each_level(megastyl
     assert all(set(keys) <= set(record) for record in lines(done.stdout))
 
 
+@pytest.mark.parametrize("levels", ["abc", "10,100", "0", "5,5"])
+def test_wrong_levels_are_told_before_anything_is_read(megastyle, tmp_path, levels):
+    (tmp_path / "s.jsonl").write_text("no record\n")
+
+    done = megastyle("cluster", "s.jsonl", "--levels", levels, cwd=tmp_path)
+
+    assert done.returncode == 2 and b"levels" in done.stderr and b"no record" not in done.stderr
+
+
 def test_embeddings_that_dedup_kept_are_taken_from_the_cache(megastyle, tmp_path):
     jsonl(tmp_path / "s.jsonl", styles(120))
     plain = megastyle("cluster", "s.jsonl", cwd=tmp_path)

@@ -94,6 +94,64 @@ def test_killed_at_any_moment_its_output_is_whole_or_not_there_and_a_rerun_gives
     assert killed.read_bytes() == whole.read_bytes()
 
 
+def test_other_outputs_have_no_name_before_the_output_is_written(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "in.jsonl", gallery(2000))
+    gone, report = tmp_path / "gone.jsonl", tmp_path / "report.json"
+    command = [sys.executable, "-m", "megastyle_cli", "dedup", source, "--no-semantic"]
+    with subprocess.Popen(
+        [*command, "--rejected", gone, "--report", report],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as started:
+        assert started.stdout is not None
+        begun = started.stdout.read(1)  # and now it waits, since nobody reads on
+        found = gone.exists() or report.exists()
+        rest = started.stdout.read()
+
+    assert len(begun + rest) > 2 * 65536 and not found  # more than a pipe holds
+    assert gone.exists() and report.exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--stats", "kept.jsonl"),
+        ("--rejected", "kept.run.json"),
+        ("--report", "kept.errors.jsonl"),
+        ("--rejected", "gone", "--report", "gone"),
+        ("--report", "gone", "--stats", "gone"),
+        ("--rejected", "-"),
+    ],
+)
+def test_two_outputs_of_one_name_are_refused_before_anything_is_read(
+    megastyle: Runner, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    jsonl(tmp_path / "in.jsonl", gallery(5))
+
+    ended = megastyle("dedup", "in.jsonl", "-o", "kept.jsonl", *flags, cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert b"is an output already: give" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_copies_count_as_exact_whatever_became_of_their_text(
+    megastyle: Runner, tmp_path: Path
+) -> None:
+    one = "a small red fox on a stone wall by the sea at night in autumn rain"
+    texts = [one, one.replace("fox", "foxes"), one.replace("fox", "foxes").upper()]
+    source = jsonl(
+        tmp_path / "in.jsonl", [{"id": f"{n}", "style": text} for n, text in enumerate(texts)]
+    )
+    report = tmp_path / "report.json"
+
+    ended = megastyle("dedup", source, "--no-semantic", "--report", report)
+
+    assert b"removed: exact 1 \xc2\xb7 near 1" in ended.stderr
+    exact, near = json.loads(report.read_text())["measures"]
+    assert (exact["in"], exact["removed"], near["in"], near["removed"]) == (3, 1, 2, 1)
+
+
 def test_report_and_stats_tell_what_each_measure_removed(megastyle: Runner, tmp_path: Path) -> None:
     records = gallery(300)
     records += [{**record, "id": f"copy{n}"} for n in range(20) for record in records[:1]]

@@ -1,6 +1,7 @@
 """Duplicates: kept keepers, true scores, the first kept, whatever the text."""
 
 import random
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,8 +11,10 @@ from megastyle_cli.buffer import Buffer
 from megastyle_cli.engines.local import Local
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
 from megastyle_cli.steps import akin, cells, dedup, neighbors
-from megastyle_cli.steps.akin import SemanticOptions
+from megastyle_cli.steps.akin import Looked, SemanticOptions
+from megastyle_cli.steps.cells import Search
 from megastyle_cli.steps.dedup import Duplicate, Verdicts, count_stages
+from megastyle_cli.steps.digest import Digested, digest
 from megastyle_cli.steps.exact import normalized, normalized_buffer
 from megastyle_cli.steps.measures import PRESETS, NearOptions, Options
 from megastyle_cli.steps.shingles import gram_sets
@@ -276,13 +279,14 @@ def test_stages_see_what_the_one_before_left_and_show_their_least_alike_pair():
         how=np.array([0, 1, 0, 2, 2, 0, 0, 0, 0, 0]),
         of=np.array([0, 0, 2, 0, 2, 5, 6, 7, 8, 9]),
         score=np.array([1, 1, 1, 0.9, 0.8, 1, 1, 1, 1, 1]),
+        is_copy=np.array([0, 1, 0, 0, 1, 0, 0, 0, 0, 0], bool),  # the fifth is one of the fourth
     )
     found = list(verdicts)
 
     exact, near, semantic = count_stages(verdicts, ["exact", "near", "semantic"])
 
-    assert (exact.seen, exact.removed, exact.example) == (10, 1, found[0])
-    assert (near.seen, near.removed, near.example) == (9, 2, found[2])
+    assert (exact.seen, exact.removed, exact.example) == (10, 2, found[0])
+    assert (near.seen, near.removed, near.example) == (8, 1, found[2])
     assert (semantic.seen, semantic.removed, semantic.example) == (7, 0, None)
 
 
@@ -378,6 +382,29 @@ def test_verified_pairs_are_close_to_both_embedders():
     )
 
     assert [(one.row, one.of) for one in found] == [(1, 0)]
+
+
+def test_a_verified_search_does_not_claim_to_have_compared_all():
+    looked = Looked(searches=[Search()], candidates=0.85)
+
+    first, second = looked.sentences()
+
+    assert looked.told() == {"search": "exact", "candidates_from": 0.85}
+    assert "cosine of 0.85 or more were judged" in first and "those pairs: exact" in second
+    assert Looked(searches=[Search()]).sentences() == [
+        "semantic: exact, every text compared with all before it"
+    ]
+
+
+def test_what_is_kept_of_a_block_holds_no_more_of_it():
+    near = NearOptions()
+    digested = Digested(near)
+    block = digest(Buffer.of(["one two three", "four five"]), near)
+    bands = np.frombuffer(block.bands.tobytes(), np.uint32).reshape(block.bands.shape)
+
+    digested.add(replace(block, bands=bands))  # as Ray gives it: a view of its store
+
+    assert all(kept.flags.owndata for kept in digested.bands)
 
 
 def test_one_prompt_twenty_thousand_times_leaves_one():

@@ -1,6 +1,7 @@
 """Room on disk: zeros to write in, gone without a trace, or a sentence."""
 
 import errno
+import os
 import tempfile
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.stream import room
 from megastyle_cli.stream.room import room_on_disk
+from megastyle_cli.stream.vectors import WholeVectors
 
 
 def test_what_is_written_is_read_and_no_file_is_left(
@@ -27,10 +28,22 @@ def test_what_is_written_is_read_and_no_file_is_left(
 
 
 def test_a_full_disk_is_named_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(file: int, size: int) -> None:
+    def full(file: int, start: int, size: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(room, "_reserve", full)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
 
-    with pytest.raises(MegastyleError, match=r"no room for 1,000 vectors of 256 numbers"):
+    with pytest.raises(MegastyleError, match=r"no room for 1,000 vectors of 256 numbers") as error:
         room_on_disk(1000, 256)
+    assert error.value.exit_code == 1
+    blocks = iter([np.ones((2, 8), np.float32)])
+    with WholeVectors(None) as whole, pytest.raises(MegastyleError, match="no room for 2 vectors"):
+        whole.write(2, blocks)
+
+
+def test_scratch_vectors_lie_where_they_are_asked_for_and_go_with_the_block(tmp_path: Path) -> None:
+    with WholeVectors(None, tmp_path) as whole:
+        rows = whole.write(3, iter([np.ones((2, 4), np.float32), np.zeros((1, 4), np.float32)]))
+        assert rows.path.parent == tmp_path and rows[:].sum() == 8
+
+    assert list(tmp_path.iterdir()) == []

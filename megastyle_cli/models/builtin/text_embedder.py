@@ -9,11 +9,14 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from megastyle_cli.portions import portions
+
 Array = npt.NDArray[np.float32]
 
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 BATCH = 1024
+LETTERS = 1 << 20  # of a batch: a token takes the tokenizer some 200 bytes
 
 
 def well_formed(text: str) -> str:
@@ -61,11 +64,11 @@ class StaticEmbedder:
         A row depends on its text alone, bit for bit: what was float16 adds up exactly in float64.
         """
         rows = np.empty((len(texts), self.table.shape[1]), np.float32)
-        for start in range(0, len(texts), BATCH):
-            batch = [well_formed(text) for text in texts[start : start + BATCH]]
-            encoded = self.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-            for offset, tokens in enumerate(encoded):
-                rows[start + offset] = self._unit(tokens.ids)
+        row = 0
+        for batch in portions(map(well_formed, texts), BATCH, LETTERS):
+            for tokens in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+                rows[row] = self._unit(tokens.ids)
+                row += 1
         return rows
 
     def _unit(self, tokens: list[int]) -> Array:
