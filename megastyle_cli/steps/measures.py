@@ -44,7 +44,7 @@ class Options:
 # exact and near of each; `nemo` has the numbers of NeMo-Curator 1.x
 PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions]] = {
     "styles": ("normalized", NearOptions(template=0.2)),
-    "contents": ("normalized", NearOptions(threshold=0.75, ngram=2)),
+    "contents": ("normalized", NearOptions(threshold=0.82, ngram=3, of="characters")),
     "nemo": (
         "raw",
         NearOptions(threshold=0.0, ngram=24, of="characters", bands=20, band_rows=13, seed=42),
