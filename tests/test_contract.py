@@ -562,7 +562,7 @@ def test_rejected_records_need_a_file_of_their_own(
 
     for name in (same, "-"):
         ended = megastyle("dedup", cases["dedup"].input, "-o", same, "--rejected", name)
-        assert ended.returncode == 2 and b"already the output" in ended.stderr
+        assert ended.returncode == 2 and b"is an output already" in ended.stderr
     assert not same.exists()
 
 
