@@ -460,6 +460,20 @@ def test_a_pickle_with_code_is_refused_and_not_run(
     assert not (tmp_path / "went-off").exists()
 
 
+def test_weights_that_are_cut_off_are_refused_and_leave_no_folder(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.pth"
+    torch.save({"head.probe": torch.zeros(1, 1, 4096)}, cut)
+    cut.write_bytes(cut.read_bytes()[:9000])
+    arguments[3] = str(cut)
+
+    ended = train(*arguments, "-o", tmp_path / "run")
+
+    assert ended.returncode == 2 and f"{cut} is damaged".encode() in ended.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     "changed, word",
     [
