@@ -377,6 +377,44 @@ def test_too_many_corrupt_pictures_stop_it_with_a_checkpoint(
     assert tolerant.returncode == 0, tolerant.stderr.decode()
 
 
+def test_a_style_of_corrupt_pictures_counts_and_the_run_goes_on(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    imgs = broken(folder, tmp_path, [f"1-{n}" for n in range(6)])
+    arguments = [*arguments, "--holdout", "0", "--steps", "8"]
+    arguments[1] = str(imgs)
+    run = tmp_path / "run"
+
+    stopped = train(*arguments, "-o", run, "--max-errors", 5)
+
+    assert stopped.returncode == 3, stopped.stderr.decode()
+    assert b"6 records cannot be used, more than --max-errors" in stopped.stderr
+    assert (run / "latest").exists() and len(lines(run / "errors.jsonl")) == 6
+    resumed = train(*arguments, "-o", run, "--max-errors", 6, "--resume")
+    assert resumed.returncode == 0 and b"6 unusable" in resumed.stderr
+    assert train(*arguments, "-o", tmp_path / "whole", "--max-errors", 6).returncode == 0
+    assert same_weights(run, tmp_path / "whole")
+
+
+def test_pictures_that_are_gone_stop_it_with_a_checkpoint(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    imgs, run = broken(folder, tmp_path, []), tmp_path / "run"
+    arguments = [*arguments, "--holdout", "0", "--steps", "8"]
+    arguments[1] = str(imgs)
+    pictures = [(path, path.read_bytes()) for path in imgs.glob("*.png")]
+    for path, _ in pictures:
+        path.unlink()
+
+    gone = train(*arguments, "-o", run)
+
+    assert gone.returncode == 3 and b"none of the 36 pictures" in gone.stderr
+    assert (run / "latest").exists()
+    for path, content in pictures:
+        path.write_bytes(content)
+    assert train(*arguments, "-o", run, "--resume").returncode == 0
+
+
 def test_a_corrupt_picture_of_a_held_out_style_is_told_and_counts(
     train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
