@@ -447,6 +447,18 @@ def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
     assert b"Traceback" not in ended.stderr and not (run / "encoder").exists()
 
 
+def test_the_advice_after_a_loss_that_is_no_number_is_a_command_that_works(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    arguments += ["--checkpoint-every", "100", "--steps", "8", "-o", str(tmp_path / "run")]
+
+    ended = train(*arguments, "--lr", "1e30", "--clip", "0")
+
+    assert ended.returncode == 1 and b"lower --lr with --resume --force" in ended.stderr
+    calmer = train(*arguments, "--clip", "0", "--resume", "--force")
+    assert calmer.returncode == 0, calmer.stderr.decode()
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(
     train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
