@@ -6,6 +6,8 @@ the official `.pth`, whose names begin with `vision_model.` as before transforme
 
 import json
 import re
+from collections import Counter
+from errno import EINVAL
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ PREFIX = "vision_model."
 WRAPPERS = ("model", "state_dict")
 SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
-# Heads of the released sizes by width: base, large, so400m. The weights do not tell.
+# Of the released sizes by width: base, large, so400m. The weights do not tell the heads, and those
+# that lost their last layers do not tell the depth.
 HEADS = {768: 12, 1024: 16, 1152: 16}
+DEPTHS = {768: 12, 1024: 24, 1152: 27}
 # What the image processor of transformers is told: squash to the side, bicubic, to [-1, 1].
 PROCESSING = {
     "image_processor_type": "SiglipImageProcessor",
@@ -84,7 +88,7 @@ def read_tower(model: str, seed: int = 0) -> SiglipVisionModel:
     if path.suffix == ".json" and path.is_file():
         return new_tower(read_config(path), seed)
     if path.is_file():
-        weights = unwrapped(read_weights(path))
+        weights = unwrapped(read_weights(path), model)
         beside = path.with_name("config.json")
         config = read_config(beside) if beside.exists() else released_config(weights, path)
         return fitted(SiglipVisionModel, config, weights, str(path))
@@ -92,7 +96,8 @@ def read_tower(model: str, seed: int = 0) -> SiglipVisionModel:
     weights = folder_weights(folder)
     if is_whole_siglip(folder):
         weights = {name: w for name, w in weights.items() if name.startswith(PREFIX)}
-    return fitted(SiglipVisionModel, read_config(folder / "config.json"), unwrapped(weights), model)
+    config = read_config(folder / "config.json")
+    return fitted(SiglipVisionModel, config, unwrapped(weights, model), model)
 
 
 def model_folder(model: str) -> Path:
@@ -153,9 +158,10 @@ def read_weights(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             return load_file(path)
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as fault:  # a reader of pickles lets any error of any byte escape
+        # EINVAL is no fault of the disk: torch seeks in front of an archive that is cut off.
+        if isinstance(fault, OSError) and fault.errno != EINVAL:
+            raise
         raise MegastyleError(
             f"{path} is damaged, or holds more than weights: nothing in it was run",
             hint="give weights as .safetensors, or as a .pth of tensors alone",
@@ -165,22 +171,31 @@ def read_weights(path: Path) -> dict[str, Any]:
     return held
 
 
-def unwrapped(held: dict[str, Any]) -> Weights:
+def unwrapped(held: dict[str, Any], origin: str) -> Weights:
     """The tensors inside `model`, `state_dict`, with `module.` and `vision_model.` taken off.
 
-    What is no tensor is left out of a wrapper only: a state dict holds nothing else.
+    What is no tensor is left out of a wrapper only: a state dict holds nothing else. Raises
+    MegastyleError if two tensors then have one name, since either could be the right one.
     """
     for wrapper in WRAPPERS:
         if isinstance(held.get(wrapper), dict):
             held = held[wrapper]
     names = [name.removeprefix("module.").removeprefix(PREFIX) for name in held]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise MegastyleError(
+            f"{origin} holds {len(twice)} of {len(set(names))} tensors twice, with and without a"
+            f" prefix, such as {twice[0]}",
+            hint="give weights that hold each tensor once",
+        )
     return dict(zip(names, held.values(), strict=True))
 
 
 def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
     """The size of a released tower from the shapes of its weights.
 
-    Raises MegastyleError if the width is not that of a released size: heads leave no trace.
+    Raises MegastyleError if the width is not that of a released size, since heads leave no trace,
+    or if there are not as many layers as at that width.
     """
     patch = weights.get("embeddings.patch_embedding.weight")  # (d, 3, p, p)
     places = weights.get("embeddings.position_embedding.weight")  # (tokens, d)
@@ -197,10 +212,16 @@ def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
             hint="put its config.json beside it",
         )
     layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layers.")}
+    if len(layers) != DEPTHS[width]:
+        raise MegastyleError(
+            f"{path} has {len(layers)} layers of width {width}, and the released size of that"
+            f" width has {DEPTHS[width]}",
+            hint="give the whole file, or put its config.json beside it",
+        )
     return SiglipVisionConfig(
         hidden_size=width,
         intermediate_size=inner.shape[0],
-        num_hidden_layers=len(layers),
+        num_hidden_layers=DEPTHS[width],
         num_attention_heads=HEADS[width],
         patch_size=patch.shape[-1],
         image_size=round(places.shape[0] ** 0.5) * patch.shape[-1],

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from megastyle_cli.cores import over_cores, usable_cores
-from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.errors import BadRecord
 from megastyle_cli.models.style_encoder import scaled, squashed
 from megastyle_cli.record import Failure, Record, canonical_json, record_seed
 from megastyle_cli.stream.images import open_picture
@@ -155,20 +156,23 @@ class Batch:
     """One rank's slice of a step's global batch, on its way to the device."""
 
     pixels: Tensor  # uint8 (b, 3, decoded side, decoded side), channels last in memory
-    rows: Array  # (b,): which pictures were asked for
+    rows: Array  # (b,): which pictures are shown
     failures: list[Failure] = field(default_factory=list)  # what could not be opened
+    is_whole: bool = True  # else there are places left for which no picture opens
 
 
 Bad = tuple[int, BadRecord]  # the row and why it does not open
+Filling = Future[tuple[list[Bad], bool]]  # what does not open, and whether every place was filled
 
 
 class Loader:
     """The batches of one rank, decoded by all cores while the last ones are learned from.
 
     At least one batch is decoded ahead, and as many, up to MOST_AHEAD, as AHEAD_BYTES hold. A
-    picture that cannot be opened is replaced by the next of its style, so that the batch keeps its
-    shape and its labels; each such picture is told once. The answer depends on the files alone,
-    never on which thread is first.
+    picture that cannot be opened is replaced by the next of its style, and where none of a style
+    opens, by the one at its place in the next style that has any: the K pictures of a group move
+    together, and stay each other's positives. Each that does not open is told once. The answer
+    depends on the files alone, never on which thread is first.
     """
 
     def __init__(
@@ -179,12 +183,13 @@ class Loader:
         self.pool = ThreadPoolExecutor(usable_cores())
         self.is_pinned = torch.cuda.is_available()
         self.told: set[int] = set()
+        self.shut: dict[int, list[Bad]] = {}  # styles of which none opens: not all tried each time
         by_style = np.argsort(pictures.styles, kind="stable")
         self.rows_of_style = np.split(by_style, np.cumsum(np.bincount(pictures.styles))[:-1])
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of the steps `first` to `last`, the last not included."""
-        ahead: deque[tuple[Tensor, Array, list[Future[list[Bad]]]]] = deque()
+        ahead: deque[tuple[Tensor, Array, list[Filling]]] = deque()
         for step in range(first, last):
             ahead.append(self._begun(step))
             pixels = ahead[0][0]
@@ -197,9 +202,9 @@ class Loader:
         """Ends the threads; what was decoded ahead is thrown away."""
         self.pool.shutdown(cancel_futures=True)
 
-    def _begun(self, step: int) -> tuple[Tensor, Array, list[Future[list[Bad]]]]:
+    def _begun(self, step: int) -> tuple[Tensor, Array, list[Filling]]:
         """A batch's pixels (b, side, side, 3), still to be filled, its rows, who fills them."""
-        rows = slice_of_rank(self.sampler.batch(step), self.rank, self.world)
+        rows = slice_of_rank(self.sampler.batch(step), self.rank, self.world).copy()
         pixels = self._memory(len(rows))
         starts = range(0, len(rows), AT_ONCE)
         shares = [slice(start, start + AT_ONCE) for start in starts]
@@ -214,33 +219,56 @@ class Loader:
         # numpy asks for huge pages: to touch the usual ones costs half as much as the decoding
         return torch.from_numpy(np.empty(shape, np.uint8))
 
-    def _finished(self, pixels: Tensor, rows: Array, filling: list[Future[list[Bad]]]) -> Batch:
+    def _finished(self, pixels: Tensor, rows: Array, filling: list[Filling]) -> Batch:
+        shares = [share.result() for share in filling]
         failures = []
-        for row, bad in (bad for share in filling for bad in share.result()):
+        for row, bad in (bad for bads, _ in shares for bad in bads):
             if row not in self.told:
                 self.told.add(row)
                 failures.append(failure_of(self.pictures, row, bad))
-        return Batch(pixels.permute(0, 3, 1, 2), rows, failures)
+        is_whole = all(is_filled for _, is_filled in shares)
+        return Batch(pixels.permute(0, 3, 1, 2), rows, failures, is_whole)
 
-    def _fill(self, pixels: Tensor, rows: Array) -> list[Bad]:
-        """Decodes the pictures of `rows`, and gives those that do not open."""
-        return [bad for at, row in enumerate(rows) for bad in self._decode(pixels[at], int(row))]
+    def _fill(self, pixels: Tensor, rows: Array) -> tuple[list[Bad], bool]:
+        """Decodes the pictures of `rows`, in which it notes what is shown instead of one.
 
-    def _decode(self, pixels: Tensor, row: int) -> list[Bad]:
-        """Decodes the picture of a row, or the next of its style that opens; gives those before."""
-        same = self.rows_of_style[self.pictures.styles[row]]
-        start = int(np.searchsorted(same, row))
+        Gives those that do not open, and whether something opened for each.
+        """
         bads: list[Bad] = []
-        for candidate in np.roll(same, -start).tolist():
+        for at, row in enumerate(rows.tolist()):
+            shown, found = self._decode(pixels[at], row)
+            bads += found
+            if shown is None:
+                return bads, False
+            rows[at] = shown
+        return bads, True
+
+    def _decode(self, pixels: Tensor, row: int) -> tuple[int | None, list[Bad]]:
+        """Decodes the picture of a row or its stand-in, and gives its row and those before it."""
+        first = int(self.pictures.styles[row])
+        place = int(np.searchsorted(self.rows_of_style[first], row))
+        num_styles = len(self.rows_of_style)
+        bads: list[Bad] = []
+        for style in chain(range(first, num_styles), range(first)):
+            shown, found = self._decode_of(style, place, pixels)
+            bads += found
+            if shown is not None:
+                return shown, bads
+        return None, bads
+
+    def _decode_of(self, style: int, place: int, pixels: Tensor) -> tuple[int | None, list[Bad]]:
+        """Decodes the picture at `place` in a style, or the next of it that opens."""
+        if style in self.shut:
+            return None, self.shut[style]
+        bads: list[Bad] = []
+        for row in np.roll(self.rows_of_style[style], -place).tolist():
             try:
-                decode_into(pixels, self.pictures.names[candidate])
-                return bads
+                decode_into(pixels, self.pictures.names[row])
+                return row, bads
             except BadRecord as bad:
-                bads.append((candidate, bad))
-        style = self.pictures.style_ids[self.pictures.styles[row]]
-        raise MegastyleError(
-            f"none of the {len(same)} pictures of style {style} can be opened", hint="leave it out"
-        )
+                bads.append((row, bad))
+        self.shut[style] = bads
+        return None, bads
 
 
 def whole_pictures(

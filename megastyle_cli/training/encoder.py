@@ -1,14 +1,16 @@
 """The style encoder's training from the first step to the last, to a signal, or to bad luck."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from megastyle_cli.errors import TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.models.tower import count_tensors
 from megastyle_cli.training.checkpoint import Journal, export
-from megastyle_cli.training.data import Loader, Pictures
+from megastyle_cli.training.data import Batch, Loader, Pictures
+from megastyle_cli.training.launch import any_rank
 from megastyle_cli.training.loop import Measured, Pace, Stop, refuse_too_many, train_steps
 from megastyle_cli.training.optimizer import learning_rate
 from megastyle_cli.training.running import Ended
@@ -50,7 +52,7 @@ def train(
     """Trains from where `trainer` stands to the last step, or to a signal.
 
     `may_fail` says whether so many pictures may be unusable, `moved` hears the step. Raises
-    MegastyleError (exit 3), with a checkpoint, if too many are.
+    MegastyleError (exit 3), with a checkpoint, if too many are, or if no picture opens any more.
     """
     settings, layout, accelerator = trainer.settings, trainer.settings.layout, trainer.accelerator
     side_px = settings.augmentation.decoded_px(trainer.vision.config.image_size)
@@ -70,7 +72,7 @@ def train(
             measured = validate()
         losses, later = train_steps(
             trainer,
-            loader.batches(trainer.at, settings.steps),
+            _whole(loader.batches(trainer.at, settings.steps), trainer),
             journal,
             Pace(
                 steps=settings.steps,
@@ -116,6 +118,24 @@ def plan(trainer: Trainer, sampler: GroupSampler) -> list[str]:
             f" weight {settings.text_weight}"
         )
     return lines
+
+
+def _whole(batches: Iterable[Batch], trainer: Trainer) -> Iterator[Batch]:
+    """`batches`, as long as every rank's part is filled.
+
+    Raises MegastyleError (exit 3), with a checkpoint, when one is not: no picture opens. These are
+    not counted as unusable, since it is their place that is gone, and a resumed run may have them.
+    """
+    for batch in batches:
+        if any_rank(not batch.is_whole, trainer.accelerator):
+            trainer.save()
+            raise MegastyleError(
+                f"at step {trainer.at:,} none of the {len(trainer.pictures):,} pictures to train on"
+                " can be opened",
+                hint="look where they are; --resume goes on from here",
+                exit_code=TOO_MANY_FAILURES,
+            )
+        yield batch
 
 
 def _validate(

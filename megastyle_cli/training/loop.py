@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import Tensor
 
 from megastyle_cli.errors import TOO_MANY_FAILURES, UNEXPECTED, MegastyleError
 from megastyle_cli.record import Failure
@@ -20,6 +21,7 @@ from megastyle_cli.training.launch import any_rank
 log = logging.getLogger(__name__)
 
 Measured = dict[str, Any]
+CALMER = "give a lower --lr with --resume --force, which goes on from the last checkpoint"
 
 
 class Stop(Protocol):
@@ -139,7 +141,21 @@ def refuse_no_number(
         write_whole(path, lambda aside: write_text(aside, told))
     raise MegastyleError(
         f"the {name} is {value} at step {step}; the ids of its batch are in {path}",
-        hint="look at those pictures, or lower --lr; --resume goes on from the last checkpoint",
+        hint=f"look at those pictures, or {CALMER}",
+        exit_code=UNEXPECTED,
+    )
+
+
+def refuse_no_finite(weights: Iterable[Tensor], step: int) -> None:
+    """Raises MegastyleError (exit 1) if a weight is infinite or no number: nothing to go on from.
+
+    `weights` are the same on all ranks, so that all raise.
+    """
+    if all(bool(weight.isfinite().all()) for weight in weights):
+        return
+    raise MegastyleError(
+        f"the weights after step {step} are not finite: no checkpoint was made of them",
+        hint=CALMER,
         exit_code=UNEXPECTED,
     )
 

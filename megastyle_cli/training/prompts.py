@@ -13,8 +13,9 @@ from megastyle_cli.models.backend import TextEmbedder, load
 from megastyle_cli.models.tower import SUFFIXES, is_whole_siglip, model_folder
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
-# p prompts, d width of the image tower, t width of a text embedder
+# s prompts asked for, p unique ones of them, d width of the image tower, t width of a text embedder
 
 # What SigLIP's own training starts from (Zhai et al. 2023); for text vectors that are not its own.
 SCALE, BIAS = 10.0, -10.0
@@ -22,9 +23,13 @@ SCALE, BIAS = 10.0, -10.0
 
 @dataclass(frozen=True, kw_only=True)
 class TextSide:
-    """Unit rows (p, d) of the prompts asked for, and how a cosine becomes a logit."""
+    """Unit rows (p, d) of the unique prompts, and how a cosine becomes a logit.
+
+    `own` (s,) is the row of each prompt asked for.
+    """
 
     vectors: Array
+    own: Rows
     scale: float
     bias: float
     name: str
@@ -39,8 +44,9 @@ def text_side(prompts: Sequence[str], model: str, width: int, kept: Path, device
     """
     embedder, scale, bias = _embedder(model, width, device)
     known = _read(kept)
-    keys = [_key(embedder.name, width, prompt) for prompt in prompts]
-    new = list({k: p for k, p in zip(keys, prompts, strict=True) if k not in known}.items())
+    unique = list(dict.fromkeys(prompts))
+    keys = [_key(embedder.name, width, prompt) for prompt in unique]
+    new = [(key, prompt) for key, prompt in zip(keys, unique, strict=True) if key not in known]
     if new:
         rows = embedder.embed([prompt for _, prompt in new])
         if rows.shape[1] != width:
@@ -48,7 +54,9 @@ def text_side(prompts: Sequence[str], model: str, width: int, kept: Path, device
         known |= {key: row for (key, _), row in zip(new, rows, strict=True)}
         _write(kept, known)
     vectors = np.stack([known[key] for key in keys])
-    return TextSide(vectors=vectors, scale=scale, bias=bias, name=embedder.name)
+    row_of = {prompt: row for row, prompt in enumerate(unique)}
+    own = np.array([row_of[prompt] for prompt in prompts], np.int64)
+    return TextSide(vectors=vectors, own=own, scale=scale, bias=bias, name=embedder.name)
 
 
 def carried(rows: Array, width: int) -> Array:

@@ -3,6 +3,7 @@
 import copy
 import math
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from megastyle_cli.training import memory
 from megastyle_cli.training.cached import Pixels, backward_of_batch
 from megastyle_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from megastyle_cli.training.data import Batch, Pictures, augmented, whole_pictures
-from megastyle_cli.training.loop import refuse_no_number
+from megastyle_cli.training.loop import refuse_no_finite, refuse_no_number
 from megastyle_cli.training.objective import Objective
 from megastyle_cli.training.optimizer import MOMENTS, learning_rate, optimizer_of
 from megastyle_cli.training.prompts import TextSide, text_side
@@ -112,7 +113,12 @@ class Trainer:
         return embedded, [row for row, _ in found], gather_object(failures)
 
     def save(self) -> None:
-        """A checkpoint of this step; the first rank writes, the others wait."""
+        """A checkpoint of this step; the first rank writes, the others wait.
+
+        Raises MegastyleError (exit 1) if the weights are not finite.
+        """
+        averages = self.ema.parameters() if self.ema else ()
+        refuse_no_finite(chain(self.vision.parameters(), averages), self.at)
         if self.accelerator.is_main_process:
             state = {
                 "optimizer": self.optimizer.state_dict(),

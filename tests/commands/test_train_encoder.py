@@ -377,6 +377,44 @@ def test_too_many_corrupt_pictures_stop_it_with_a_checkpoint(
     assert tolerant.returncode == 0, tolerant.stderr.decode()
 
 
+def test_a_style_of_corrupt_pictures_counts_and_the_run_goes_on(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    imgs = broken(folder, tmp_path, [f"1-{n}" for n in range(6)])
+    arguments = [*arguments, "--holdout", "0", "--steps", "8"]
+    arguments[1] = str(imgs)
+    run = tmp_path / "run"
+
+    stopped = train(*arguments, "-o", run, "--max-errors", 5)
+
+    assert stopped.returncode == 3, stopped.stderr.decode()
+    assert b"6 records cannot be used, more than --max-errors" in stopped.stderr
+    assert (run / "latest").exists() and len(lines(run / "errors.jsonl")) == 6
+    resumed = train(*arguments, "-o", run, "--max-errors", 6, "--resume")
+    assert resumed.returncode == 0 and b"6 unusable" in resumed.stderr
+    assert train(*arguments, "-o", tmp_path / "whole", "--max-errors", 6).returncode == 0
+    assert same_weights(run, tmp_path / "whole")
+
+
+def test_pictures_that_are_gone_stop_it_with_a_checkpoint(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    imgs, run = broken(folder, tmp_path, []), tmp_path / "run"
+    arguments = [*arguments, "--holdout", "0", "--steps", "8"]
+    arguments[1] = str(imgs)
+    pictures = [(path, path.read_bytes()) for path in imgs.glob("*.png")]
+    for path, _ in pictures:
+        path.unlink()
+
+    gone = train(*arguments, "-o", run)
+
+    assert gone.returncode == 3 and b"none of the 36 pictures" in gone.stderr
+    assert (run / "latest").exists()
+    for path, content in pictures:
+        path.write_bytes(content)
+    assert train(*arguments, "-o", run, "--resume").returncode == 0
+
+
 def test_a_corrupt_picture_of_a_held_out_style_is_told_and_counts(
     train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
@@ -407,6 +445,18 @@ def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
     assert len(facts["ids"]) == 8 and str(told) in ended.stderr.decode()
     assert f"at step {facts['step']}" in ended.stderr.decode()
     assert b"Traceback" not in ended.stderr and not (run / "encoder").exists()
+
+
+def test_the_advice_after_a_loss_that_is_no_number_is_a_command_that_works(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    arguments += ["--checkpoint-every", "100", "--steps", "8", "-o", str(tmp_path / "run")]
+
+    ended = train(*arguments, "--lr", "1e30", "--clip", "0")
+
+    assert ended.returncode == 1 and b"lower --lr with --resume --force" in ended.stderr
+    calmer = train(*arguments, "--clip", "0", "--resume", "--force")
+    assert calmer.returncode == 0, calmer.stderr.decode()
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(
@@ -458,6 +508,20 @@ def test_a_pickle_with_code_is_refused_and_not_run(
 
     assert ended.returncode == 2 and b"nothing in it was run" in ended.stderr
     assert not (tmp_path / "went-off").exists()
+
+
+def test_weights_that_are_cut_off_are_refused_and_leave_no_folder(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.pth"
+    torch.save({"head.probe": torch.zeros(1, 1, 4096)}, cut)
+    cut.write_bytes(cut.read_bytes()[:9000])
+    arguments[3] = str(cut)
+
+    ended = train(*arguments, "-o", tmp_path / "run")
+
+    assert ended.returncode == 2 and f"{cut} is damaged".encode() in ended.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -165,14 +165,49 @@ def test_a_size_that_was_not_released_needs_its_config(tower, tmp_path):
     assert "config.json" in error.value.hint
 
 
+def released_base(num_layers):
+    """Zeros in the names and shapes of the released width 768; they take no room in a file."""
+    size = {"hidden_size": 768, "intermediate_size": 64, "num_attention_heads": 12}
+    with torch.device("meta"):
+        told = SiglipVisionConfig(**{**SIZE, **size, "num_hidden_layers": num_layers})
+        shapes = {name: w.shape for name, w in SiglipVisionModel(told).state_dict().items()}
+    return {f"vision_model.{name}": torch.zeros(()).expand(s) for name, s in shapes.items()}
+
+
 def test_a_released_size_is_known_by_its_shapes(tmp_path):
-    size = {**SIZE, "hidden_size": 768, "intermediate_size": 64, "num_hidden_layers": 1}
-    tower = new_tower(SiglipVisionConfig(**{**size, "num_attention_heads": 12}), seed=1)
-    save_official(tower, tmp_path / "encoder.pth", torch.float32)
+    torch.save(released_base(12), tmp_path / "encoder.pth")
 
-    back = read_tower(str(tmp_path / "encoder.pth"))
+    config = read_tower(str(tmp_path / "encoder.pth")).config
 
-    assert same(back, tower) and back.config.num_attention_heads == 12
+    assert (config.num_attention_heads, config.num_hidden_layers) == (12, 12)
+    assert (config.intermediate_size, config.image_size, config.patch_size) == (64, 32, 8)
+
+
+@pytest.mark.parametrize("num_layers", [1, 11, 13])
+def test_a_released_width_with_another_number_of_layers_is_refused(tmp_path, num_layers):
+    torch.save(released_base(num_layers), tmp_path / "encoder.pth")
+
+    with pytest.raises(MegastyleError) as error:
+        read_tower(str(tmp_path / "encoder.pth"))
+
+    assert f"encoder.pth has {num_layers} layers of width 768" in error.value.sentence
+    assert "has 12" in error.value.sentence and "config.json" in error.value.hint
+
+
+def test_a_released_width_of_another_depth_goes_by_the_config_beside_it(tmp_path):
+    told = {**SIZE, "hidden_size": 768, "intermediate_size": 64, "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps({**told, "num_attention_heads": 12}))
+    torch.save(released_base(1), tmp_path / "encoder.pth")
+
+    assert read_tower(str(tmp_path / "encoder.pth")).config.num_hidden_layers == 1
+
+
+def test_a_tensor_under_two_names_is_refused(tower, config, tmp_path):
+    held = {f"vision_model.{name}": w for name, w in tower.state_dict().items()}
+    torch.save({**held, "head.probe": torch.ones(1, 1, 32)}, tmp_path / "encoder.pth")
+
+    with pytest.raises(MegastyleError, match="encoder.pth holds 1 of 48 tensors twice.*head.probe"):
+        read_tower(str(tmp_path / "encoder.pth"))
 
 
 class Bomb:
@@ -202,6 +237,18 @@ def test_a_damaged_file_is_one_sentence(config, tmp_path, name, content):
 
     with pytest.raises(MegastyleError, match="damaged"):
         read_tower(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.98])
+def test_a_file_that_is_cut_off_is_one_sentence(tower, config, tmp_path, share):
+    path = tmp_path / "encoder.pth"
+    save_official(tower, path, torch.float32)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+    with pytest.raises(MegastyleError, match="encoder.pth is damaged") as error:
+        read_tower(str(path))
+
+    assert error.value.exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
 """Records become training and held-out pictures; pictures become batches, broken ones replaced."""
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
-from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.style_encoder import squashed
 from megastyle_cli.record import Failure
 from megastyle_cli.training.data import (
@@ -35,6 +33,16 @@ def records_of(folder, styles=4, each=5):
 def loader_of(pictures, rank=0, world=1, groups=4):
     sampler = GroupSampler(pictures.styles, groups_per_batch=groups, k=2, seed=3)
     return Loader(pictures, sampler, side_px=16, rank=rank, world=world)
+
+
+def asked_for(loader, steps):
+    """The rows that the sampler drew for the first steps."""
+    return np.concatenate([loader.sampler.batch(step) for step in range(steps)])
+
+
+def shown_in(batches):
+    """The pixels of every place of the batches."""
+    return [pixels for batch in batches for pixels in batch.pixels]
 
 
 def test_pictures_keep_the_order_of_records_and_number_styles_by_name():
@@ -147,21 +155,62 @@ def test_a_broken_picture_is_replaced_by_one_of_its_style_and_told_once(tmp_path
     shown = [
         pixels
         for batch in batches
-        for row, pixels in zip(batch.rows, batch.pixels, strict=True)
+        for row, pixels in zip(asked_for(loader, 9), shown_in(batches), strict=True)
         if pictures.ids[row] == "1-2"
     ]
     assert shown and all(torch.equal(pixels, stand_in) for pixels in shown)
 
 
-def test_a_style_without_a_picture_that_opens_ends_the_run(tmp_path):
+def test_a_style_of_which_none_opens_gives_its_places_to_the_next(tmp_path):
     pictures = sort_records(records_of(tmp_path), **PLAIN).training
-    for path in tmp_path.glob("3-*.png"):
+    for path in [*tmp_path.glob("2-*.png"), *tmp_path.glob("3-*.png"), tmp_path / "0-1.png"]:
         path.write_bytes(b"")
     loader = loader_of(pictures)
 
-    with pytest.raises(MegastyleError, match="none of the 5 pictures of style s3"):
-        list(loader.batches(0, 9))
+    batches = list(loader.batches(0, 9))
     loader.close()
+
+    stand_in = {  # those of style 0, the next after 3, at the same places
+        **{f"{style}-{n}": f"0-{n}" for style in (0, 2, 3) for n in range(5)},
+        **{f"{style}-1": "0-2" for style in (0, 2, 3)},
+    }
+    asked = [pictures.ids[row] for row in asked_for(loader, 9)]
+    shown = [pictures.ids[row] for batch in batches for row in batch.rows]
+    assert shown == [stand_in.get(name, name) for name in asked]
+    for name, pixels in zip(shown, shown_in(batches), strict=True):
+        assert torch.equal(pixels, decode(str(tmp_path / f"{name}.png"), 16))
+    told = [failure.record["id"] for batch in batches for failure in batch.failures]
+    assert len(told) == 11 and len(set(told)) == 11
+    assert all(batch.is_whole for batch in batches)
+
+
+def test_ranks_agree_about_a_style_of_which_none_opens(tmp_path):
+    pictures = sort_records(records_of(tmp_path), **PLAIN).training
+    for path in tmp_path.glob("1-*.png"):
+        path.write_bytes(b"")
+    whole, *parts = (
+        list(loader_of(pictures, rank, world).batches(0, 5))
+        for rank, world in ((0, 1), (0, 2), (1, 2))
+    )
+
+    for step in range(5):
+        assert torch.equal(torch.cat([part[step].pixels for part in parts]), whole[step].pixels)
+        joined = np.concatenate([part[step].rows for part in parts])
+        assert np.array_equal(joined, whole[step].rows)
+        shown = pictures.styles[whole[step].rows].reshape(-1, 2)
+        assert (shown[:, 0] == shown[:, 1]).all() and 1 not in shown  # groups stay together
+
+
+def test_a_batch_is_not_whole_if_no_picture_opens(tmp_path):
+    pictures = sort_records(records_of(tmp_path), **PLAIN).training
+    for path in tmp_path.glob("*.png"):
+        path.write_bytes(b"")
+    loader = loader_of(pictures)
+
+    batches = list(loader.batches(0, 2))
+    loader.close()
+
+    assert [batch.is_whole for batch in batches] == [False, False]
 
 
 def gradient_picture(side=64):

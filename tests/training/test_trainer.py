@@ -175,3 +175,24 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_change(
     told = json.loads((tmp_path / "stopped-at-00000000.json").read_text())
     assert told == {"step": 0, "loss": "nan", "ids": PICTURES.ids}
     assert torch.equal(trainer.vision.post_layernorm.bias, bias)
+
+
+@pytest.mark.parametrize("part", ["vision", "ema"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_make_no_checkpoint(
+    settings, trainer_of, tmp_path, part, value
+):
+    trainer = trainer_of(settings(ema=0.9))
+    trainer.step(batch())
+    (tmp_path / "checkpoints").mkdir()
+    trainer.save()
+    trainer.step(batch())
+    with torch.no_grad():
+        getattr(trainer, part).head.probe[0, 0, 3] = value
+
+    with pytest.raises(MegastyleError, match="the weights after step 2 are not finite") as error:
+        trainer.save()
+
+    assert error.value.exit_code == 1 and "--resume --force" in error.value.hint
+    trainer.restore()
+    assert trainer.at == 1 and math.isfinite(trainer.step(batch())["loss"])

@@ -29,7 +29,7 @@ from megastyle_cli.training.flux.room import room_for
 from megastyle_cli.training.flux.settings import Settings
 from megastyle_cli.training.flux.student import Student
 from megastyle_cli.training.flux.words import ENCODERS, WordStore
-from megastyle_cli.training.loop import Measured, refuse_no_number
+from megastyle_cli.training.loop import Measured, refuse_no_finite, refuse_no_number
 from megastyle_cli.training.optimizer import learning_rate
 from megastyle_cli.training.rehearsal import (
     chunk_that_fits,
@@ -172,7 +172,11 @@ class Trainer:
             )
 
     def save(self) -> None:
-        """A checkpoint of this step; the first rank writes, the others wait."""
+        """A checkpoint of this step; the first rank writes, the others wait.
+
+        Raises MegastyleError (exit 1) if the weights are not finite.
+        """
+        refuse_no_finite([*self.trained, *self.averages], self.at)
         if self.accelerator.is_main_process:
             state = {"optimizer": self.optimizer.state_dict(), "averages": self.averages}
             write = partial(self.student.write_checkpoint, facts=self.facts)

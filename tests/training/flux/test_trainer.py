@@ -292,6 +292,19 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_change(trainer_of, 
     assert '"ids": ["a", "b", "c"]' in (tmp_path / "stopped-at-00000000.json").read_text()
 
 
+@pytest.mark.parametrize("part", ["trained", "averages"])
+def test_weights_that_are_not_finite_make_no_checkpoint(trainer_of, tmp_path, part):
+    trainer = trainer_of(ema=0.9)
+    (tmp_path / "checkpoints").mkdir()
+    with torch.no_grad():
+        getattr(trainer, part)[0][0, 0] = float("inf")
+
+    with pytest.raises(MegastyleError, match="the weights after step 0 are not finite"):
+        trainer.save()
+
+    assert not (tmp_path / "latest").exists()
+
+
 def test_prompts_without_room_on_the_disk_are_refused_with_both_sizes(trainer_of, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**20))
 
