@@ -106,7 +106,7 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.models.backend import locate
     from megastyle_cli.record import Run, noted
-    from megastyle_cli.steps.retrieve import retrieve, retrieve_prototypes
+    from megastyle_cli.steps.retrieve import check_text_side, retrieve, retrieve_prototypes
     from megastyle_cli.stream.images import read_pictures
     from megastyle_cli.stream.job import Flow, run_barrier, run_job
     from megastyle_cli.stream.progress import Tally
@@ -158,8 +158,10 @@ def main(
     load = _loader(index, load_encoder, read, method, is_calibrated=score == "csls")
 
     def step(tally: Tally, step_of: Any) -> Any:
-        built, search = load(tally)
         encoder = load_encoder()
+        if text and not inputs:
+            check_text_side(encoder)
+        built, search = load(tally)
         facts = {"model": encoder.name, "run": run.key, "index": built.fingerprint}
         bound = partial(
             step_of,
