@@ -9,8 +9,9 @@ Examples:
   megastyle retrieve --text "ink wash" --model siglip/ --index photos.index
 
 Each query gets `neighbors`: id, score (cosine in [-1, 1], or CSLS) and file_name, best first.
---add builds an index that stays, or adds to it what it does not hold; stop it when you like, the
-same command goes on. An index is only searched with the encoder that made it.
+--add builds an index that stays, or adds to it what it does not hold: a picture of the same content
+at another path is a row of its own. Stop it when you like, the same command goes on. An index is
+only searched with the encoder that made it.
 
 The builtin encoder is statistics of colour, edges and texture, weighed by what tells 60 families of
 icons and themes apart; --backend statistics leaves them unweighed. Of families it never saw, 80 %
@@ -204,7 +205,7 @@ def _grow(
 
     from megastyle_cli.steps.retrieve import check_same_encoder, index_rows, probe
     from megastyle_cli.stream.failures import ErrorsFile
-    from megastyle_cli.stream.index import GrowingIndex, entry, index_places, probe_picture
+    from megastyle_cli.stream.index import GrowingIndex, entry, index_places, probe_picture, row_key
     from megastyle_cli.stream.job import run_job
     from megastyle_cli.stream.sink import Sink
 
@@ -245,7 +246,7 @@ def _grow(
         keep=False,
         stats=flow.stats if is_last else None,
     )
-    sink = Sink(where, run, growing, failures, notes_first=False, line=entry)
+    sink = Sink(where, run, growing, failures, notes_first=False, line=entry, once=row_key(folder))
     return run_job(run, adding, load_step, instead=sink).code
 
 

@@ -4,13 +4,14 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EACCES
 from pathlib import Path
 from typing import BinaryIO
 
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.record import Record
 from megastyle_cli.stream.places import partial
 
 
@@ -147,8 +148,10 @@ def make_writable(folder: Path) -> None:
         raise PermissionError(EACCES, "permission denied", str(folder))
 
 
-def done_ids(path: Path) -> Counter[str]:
-    """How often each id stands in the whole lines of the output at `path`.
+def done_ids(
+    path: Path, key: Callable[[Record], str] = lambda record: str(record["id"])
+) -> Counter[str]:
+    """How often each id, or what `key` gives, stands in the whole lines of the output at `path`.
 
     Raises MegastyleError if a whole line is not a record with an id: then it is no output of ours.
     """
@@ -158,7 +161,7 @@ def done_ids(path: Path) -> Counter[str]:
             if not line.endswith(b"\n") or not line.strip():
                 continue
             try:
-                ids[str(json.loads(line)["id"])] += 1
+                ids[key(json.loads(line))] += 1
             except (ValueError, TypeError, KeyError):
                 raise MegastyleError(
                     f"{path} line {number} is no record with an id",

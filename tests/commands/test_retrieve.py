@@ -62,6 +62,28 @@ def test_pictures_that_are_there_are_not_added_again(megastyle, built):
     assert len(lines(built / "x" / "records.jsonl")) == 7
 
 
+def test_an_index_holds_the_same_however_it_was_built(megastyle, built):
+    copies = built / "copies"
+    copies.mkdir()
+    for name in ("0.png", "copy.png"):
+        draw(0).save(copies / name)
+    at_once = megastyle(
+        *("retrieve", "--index", "y", "--add", "imgs", "--add", "copies", "--add", "imgs"),
+        cwd=built,
+    )
+
+    planned = megastyle("retrieve", "--index", "x", "--add", copies, "--dry-run", cwd=built)
+    later = megastyle("retrieve", "--index", "x", "--add", copies, cwd=built)
+    again = megastyle("retrieve", "--index", "x", "--add", "copies", "--dry-run", cwd=built)
+
+    assert at_once.returncode == later.returncode == 0
+    assert b"2 read, 2 of them ours, 0 done before" in planned.stderr
+    assert b"2 read, 2 of them ours, 2 done before" in again.stderr
+    assert len(lines(built / "x" / "records.jsonl")) == 8
+    for part in ("records.jsonl", "vectors.f32"):
+        assert (built / "x" / part).read_bytes() == (built / "y" / part).read_bytes()
+
+
 def test_a_picture_that_cannot_be_read_is_left_out_and_told(megastyle, built):
     (built / "imgs" / "bad.png").write_bytes(b"no picture")
 
