@@ -100,7 +100,7 @@ def main(
     shard: options.ShardOf = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
-    backend: options.Backend = "builtin",
+    backend: options.EncoderBackend = "builtin",
     model: options.Model = None,
     batch_size: options.BatchSize = 32,
     sheet: options.Sheet = None,

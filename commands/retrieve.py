@@ -94,7 +94,7 @@ def main(
     limit: options.Limit = None,
     paths: options.Paths = False,
     null: options.NulPaths = False,
-    backend: options.Backend = "builtin",
+    backend: options.EncoderBackend = "builtin",
     model: options.Model = None,
     batch_size: options.BatchSize = 32,
     sheet: options.Sheet = None,
