@@ -24,7 +24,7 @@ import numpy as np
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import Record
-from megastyle_cli.stream.files import make_writable, open_alone
+from megastyle_cli.stream.files import make_writable, naming, open_alone
 from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.names import from_folder, to_folder
 from megastyle_cli.stream.places import Places, partial
@@ -211,8 +211,9 @@ class GrowingIndex:
         assert self._files is not None and self.header is not None
         row_bytes = self.header.width * FLOAT_BYTES
         vectors, records = self._files
-        vectors.write(line[:row_bytes])
-        records.write(line[row_bytes:])
+        with naming(self.folder):
+            vectors.write(line[:row_bytes])
+            records.write(line[row_bytes:])
         self.header = replace(
             self.header,
             count=self.header.count + 1,
@@ -262,8 +263,9 @@ class GrowingIndex:
     def _save(self) -> None:
         assert self._files is not None and self.header is not None
         for grown in self._files:
-            grown.flush()
-            os.fsync(grown.fileno())
+            with naming(self.folder):
+                grown.flush()
+                os.fsync(grown.fileno())
         unfinished = self.folder / f".{HEADER}.tmp"
         with unfinished.open("w") as file:
             file.write(json.dumps(asdict(self.header), indent=1) + "\n")
