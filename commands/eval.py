@@ -100,7 +100,7 @@ def main(
     shard: options.ShardOf = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
-    backend: options.Backend = "builtin",
+    backend: options.EncoderBackend = "builtin",
     model: options.Model = None,
     batch_size: options.BatchSize = 32,
     sheet: options.Sheet = None,
@@ -203,6 +203,7 @@ def _summarise(
     from megastyle_cli.record import Run, note
     from megastyle_cli.steps.figures import figures
     from megastyle_cli.steps.gathered import Gathered
+    from megastyle_cli.steps.lacking import lacking
     from megastyle_cli.steps.summary import summarise
     from megastyle_cli.steps.table import headline, table
     from megastyle_cli.stream.job import run_barrier
@@ -223,6 +224,7 @@ def _summarise(
         made.append((gathered, summary))
         if not is_seen:
             tally.remarks.append(f"{gathered.facts['model']}: {headline(summary)}")
+        tally.remarks += lacking(summary, gathered, leakage=scorer.leakage)
         yield summary
 
     line = (lambda record: table(record).encode()) if is_seen else dump_line

@@ -9,13 +9,14 @@ Examples:
   megastyle retrieve --text "ink wash" --model siglip/ --index photos.index
 
 Each query gets `neighbors`: id, score (cosine in [-1, 1], or CSLS) and file_name, best first.
---add builds an index that stays, or adds to it what it does not hold; stop it when you like, the
-same command goes on. An index is only searched with the encoder that made it.
+--add builds an index that stays, or adds to it what it does not hold: a picture of the same content
+at another path is a row of its own. Stop it when you like, the same command goes on. An index is
+only searched with the encoder that made it.
 
 The builtin encoder is statistics of colour, edges and texture, weighed by what tells 60 families of
-icons and themes apart; --backend statistics leaves them unweighed. Of families it never saw, 80 %
-of pictures find their own first. It tells renderings by painting too; for real paintings and
-photographs its answers have not been judged. --model takes what train-encoder makes, or the
+icons and themes apart; --backend statistics leaves them unweighed. Among 14 families it never saw,
+80 % of pictures find their own first. Real paintings it does not tell from photographs: of 16
+searched among both, 10 have a photograph first. --model takes what train-encoder makes, or the
 released encoder, instead.
 """
 
@@ -93,7 +94,7 @@ def main(
     limit: options.Limit = None,
     paths: options.Paths = False,
     null: options.NulPaths = False,
-    backend: options.Backend = "builtin",
+    backend: options.EncoderBackend = "builtin",
     model: options.Model = None,
     batch_size: options.BatchSize = 32,
     sheet: options.Sheet = None,
@@ -106,7 +107,7 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.models.backend import locate
     from megastyle_cli.record import Run, noted
-    from megastyle_cli.steps.retrieve import retrieve, retrieve_prototypes
+    from megastyle_cli.steps.retrieve import check_text_side, retrieve, retrieve_prototypes
     from megastyle_cli.stream.images import read_pictures
     from megastyle_cli.stream.job import Flow, run_barrier, run_job
     from megastyle_cli.stream.progress import Tally
@@ -158,8 +159,10 @@ def main(
     load = _loader(index, load_encoder, read, method, is_calibrated=score == "csls")
 
     def step(tally: Tally, step_of: Any) -> Any:
-        built, search = load(tally)
         encoder = load_encoder()
+        if text and not inputs:
+            check_text_side(encoder)
+        built, search = load(tally)
         facts = {"model": encoder.name, "run": run.key, "index": built.fingerprint}
         bound = partial(
             step_of,
@@ -202,7 +205,7 @@ def _grow(
 
     from megastyle_cli.steps.retrieve import check_same_encoder, index_rows, probe
     from megastyle_cli.stream.failures import ErrorsFile
-    from megastyle_cli.stream.index import GrowingIndex, entry, index_places, probe_picture
+    from megastyle_cli.stream.index import GrowingIndex, entry, index_places, probe_picture, row_key
     from megastyle_cli.stream.job import run_job
     from megastyle_cli.stream.sink import Sink
 
@@ -243,7 +246,7 @@ def _grow(
         keep=False,
         stats=flow.stats if is_last else None,
     )
-    sink = Sink(where, run, growing, failures, notes_first=False, line=entry)
+    sink = Sink(where, run, growing, failures, notes_first=False, line=entry, once=row_key(folder))
     return run_job(run, adding, load_step, instead=sink).code
 
 

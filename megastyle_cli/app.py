@@ -116,7 +116,7 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
             _silence_stdout()
             code = DONE  # the reader had enough: `megastyle ... | head` is a success
         except KeyboardInterrupt:
-            hint = "what is done stays, --resume goes on" if "resume" in options else ""
+            hint = "what is done stays, --resume goes on" if _can_go_on(options) else ""
             code = _tell("interrupted", hint, INTERRUPTED)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             code = _tell(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
@@ -125,7 +125,9 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
             about = f"{error.filename}: " if error.filename else ""
             hint = ""
             if error.errno in FULL:
-                hint = "make room" + (" and go on with --resume" if "resume" in options else "")
+                hint = "make room and " + (
+                    "go on with --resume" if _can_go_on(options) else "run it again"
+                )
             code = _tell(f"{about}{(error.strerror or str(error)).lower()}", hint, UNEXPECTED)
         except typer.Exit:
             raise
@@ -138,6 +140,12 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
         raise typer.Exit(code)
 
     return guarded
+
+
+def _can_go_on(options: dict[str, Any]) -> bool:
+    """Whether --resume would go on with what was written: not with a stream or a whole result."""
+    is_whole = options.get("each") is False or any(map(options.get, ("prototype", "prototype_by")))
+    return "resume" in options and not is_whole and options.get("output") != "-"
 
 
 def _refuse_nan(options: dict[str, Any]) -> None:

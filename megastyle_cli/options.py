@@ -112,6 +112,15 @@ Backend = Annotated[
         "--backend", metavar="NAME", help="Which implementation, or package.module:Class."
     ),
 ]
+EncoderBackend = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="builtin, statistics, edges, imagenet; with --model siglip, clip; or"
+        " package.module:Class.",
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

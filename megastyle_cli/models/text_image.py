@@ -67,18 +67,23 @@ class TextImage:
 
 
 def siglip_encoder(model: str | None = None, device: str | None = None) -> StyleEncoder:
-    """The style encoder of a SigLIP; it has a TextSide if `model` is a whole one."""
-    whole = _is_whole(model, "siglip")
-    return TextImage(model, device) if whole else SiglipEncoder(model, device)
+    """The style encoder of a SigLIP; it has a TextSide if `model` is a whole one.
+
+    Raises MegastyleError if the folder `model` is a CLIP's.
+    """
+    kind = _kind(model)
+    if kind.startswith("clip"):
+        raise MegastyleError(f"{model} holds a {kind}, not a SigLIP", hint="add --backend clip")
+    return TextImage(model, device) if kind == "siglip" else SiglipEncoder(model, device)
 
 
 def clip_encoder(model: str | None = None, device: str | None = None) -> StyleEncoder:
     """The style encoder of a CLIP or CSD; it has a TextSide if `model` is a whole CLIP."""
-    whole = _is_whole(model, "clip")
-    return TextImage(model, device) if whole else ClipEncoder(model, device)
+    return TextImage(model, device) if _kind(model) == "clip" else ClipEncoder(model, device)
 
 
-def _is_whole(model: str | None, kind: str) -> bool:
+def _kind(model: str | None) -> str:
+    """What the config of a model's folder calls it; "" of a single file."""
     if model is None or Path(model).expanduser().is_file():
-        return False
-    return told_config(model_folder(model)).get("model_type") == kind
+        return ""
+    return str(told_config(model_folder(model)).get("model_type", ""))

@@ -1,34 +1,32 @@
 """What several models see in one picture: it is opened once for all that want it of one size."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from megastyle_cli.errors import BadRecord
+from megastyle_cli.models.backend import StyleEncoder
 from megastyle_cli.steps.pictures import Read
-from megastyle_cli.steps.vectors import Array
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from megastyle_cli.steps.vectors import Array, embed_pictures
 
 # role of a model ("style", "text", "content") -> its unit vector (d,) of a picture
 Looks = dict[str, Array]
-Eyes = Mapping[str, "Callable[[Sequence[Image]], Array]"]
+Eyes = Mapping[str, StyleEncoder]
 Sights = Sequence[tuple[Read, Eyes]]  # eyes, and what opens pictures as they want them
 
 
 def look(names: Sequence[str], sights: Sights) -> list[Looks | BadRecord]:
-    """What all eyes see in each named picture, in order; why not, where it cannot be opened."""
+    """What all eyes see in each named picture, in order; why not, where it cannot be told."""
     found: list[Looks | BadRecord] = [{} for _ in names]
     for read, eyes in sights:
         pictures = read(names)
-        opened = [picture for picture in pictures if not isinstance(picture, BadRecord)]
-        rows = {role: iter(embed(opened) if opened else ()) for role, embed in eyes.items()}
-        for place, picture in enumerate(pictures):
-            seen = found[place]
-            if isinstance(picture, BadRecord):
-                found[place] = picture
-            elif not isinstance(seen, BadRecord):
-                seen.update({role: next(vectors) for role, vectors in rows.items()})
+        for role, eye in eyes.items():
+            for place, vector in enumerate(embed_pictures(pictures, names, eye)):
+                seen = found[place]
+                if isinstance(seen, BadRecord):
+                    continue
+                if isinstance(vector, BadRecord):
+                    found[place] = vector
+                else:
+                    seen[role] = vector
     return found
 
 

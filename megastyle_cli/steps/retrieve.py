@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +15,7 @@ from megastyle_cli.models.backend import StyleEncoder, TextSide
 from megastyle_cli.record import Failure, Record, bytes_id, canonical_json
 from megastyle_cli.steps.pictures import Read
 from megastyle_cli.steps.search import Search, exact
-from megastyle_cli.steps.vectors import Array, batched, embed_records
+from megastyle_cli.steps.vectors import Array, batched, embed_records, finite
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -134,6 +134,15 @@ def check_same_encoder(
     raise MegastyleError(sentence, hint="give the index's own --backend and --model, or build anew")
 
 
+def check_text_side(encoder: StyleEncoder) -> None:
+    """Raises MegastyleError unless `encoder` can compare pictures with texts."""
+    if not isinstance(encoder, TextSide):
+        raise MegastyleError(
+            f"the encoder {encoder.name} has no text side, and a query is a text",
+            hint="give --model of a whole SigLIP or CLIP, or query by picture",
+        )
+
+
 def retrieve(
     records: Iterable[Record],
     *,
@@ -150,7 +159,8 @@ def retrieve(
     A neighbor has `id`, `score` (4 digits; a cosine unless `search` gives another) and `file_name`.
     Rows with the record's own id are left out unless `keep_self`. A record is asked for by the
     picture its `file_name` names, opened by `read`; by its text under `text_key` if that is given;
-    by `text` if it names no picture.
+    by `text` if it names no picture. What is asked for in words fails if the encoder has no
+    TextSide.
     """
     for batch in batched(_embedded(records, encoder, read, text_key), QUERIES):
         seen = [result for result in batch if not isinstance(result, Failure)]
@@ -217,13 +227,16 @@ def _embedded(
         words = [_words(record, text_key) for record in batch]
         pictured = [record for record, text in zip(batch, words, strict=True) if text is None]
         by_picture = iter(embed_records(pictured, encoder, read))
-        texts = [text for text in words if isinstance(text, str)]
-        by_text = iter(_text_side(encoder)(texts) if texts else ())
+        by_text = iter(_text_vectors([text for text in words if isinstance(text, str)], encoder))
         for record, text in zip(batch, words, strict=True):
-            if isinstance(text, BadRecord):
-                yield Failure(record, text.kind, text.message)
+            if text is None:
+                yield next(by_picture)
+                continue
+            vector = next(by_text) if isinstance(text, str) else text
+            if isinstance(vector, BadRecord):
+                yield Failure(record, vector.kind, vector.message)
             else:
-                yield next(by_picture) if text is None else (record, next(by_text))
+                yield record, vector
 
 
 def _words(record: Record, text_key: str | None) -> str | BadRecord | None:
@@ -238,14 +251,13 @@ def _words(record: Record, text_key: str | None) -> str | BadRecord | None:
     )
 
 
-def _text_side(encoder: StyleEncoder) -> Callable[[Sequence[str]], Array]:
-    """Texts to unit rows (n, d) in the space of the pictures."""
-    if isinstance(encoder, TextSide):
-        return encoder.embed_texts
-    raise MegastyleError(
-        f"the encoder {encoder.name} has no text side, and a query is a text",
-        hint="give --model of a whole SigLIP, or query by picture",
-    )
+def _text_vectors(texts: Sequence[str], encoder: StyleEncoder) -> list[Array | BadRecord]:
+    """The unit vector (d,) of each text in the space of the pictures, or why there is none."""
+    if not isinstance(encoder, TextSide):
+        needs = f"{encoder.name} has no text side: give --model of a whole SigLIP or CLIP"
+        return [BadRecord("model_error", f"{text!r} is a text, and {needs}") for text in texts]
+    rows = encoder.embed_texts(texts) if texts else ()
+    return [finite(row, repr(text), encoder.name) for row, text in zip(rows, texts, strict=True)]
 
 
 def _neighbors(

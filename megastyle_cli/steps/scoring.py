@@ -10,7 +10,7 @@ from megastyle_cli.record import PROVENANCE, Failure, Record
 from megastyle_cli.steps.looks import Looks, Remembered, Sights, look, only
 from megastyle_cli.steps.pictures import Read
 from megastyle_cli.steps.references import Matched, References
-from megastyle_cli.steps.vectors import BATCH, Array, batched, rounded
+from megastyle_cli.steps.vectors import BATCH, Array, batched, finite, rounded
 
 log = logging.getLogger(__name__)
 MOST_REMEMBERED = 4096
@@ -44,10 +44,10 @@ class Models:
     @property
     def sights(self) -> Sights:
         """All eyes; a picture is opened once if all want it whole."""
-        near = {STYLE: self.style.embed}
+        near: dict[str, StyleEncoder] = {STYLE: self.style}
         if self.content is not None and self.content is not self.text:
-            near[CONTENT] = self.content.embed
-        whole = {TEXT: self.text.embed} if self.text is not None else {}
+            near[CONTENT] = self.content
+        whole: dict[str, StyleEncoder] = {TEXT: self.text} if self.text is not None else {}
         if self.read is self.read_whole:
             return [(self.read, near | whole)]
         return [(self.read, near), (self.read_whole, whole)] if whole else [(self.read, near)]
@@ -99,6 +99,8 @@ def score_records(
                 yield Failure(record, looks.kind, looks.message)
             elif isinstance(has, BadRecord):
                 yield Failure(record, has.kind, has.message)
+            elif isinstance(prompt, BadRecord):
+                yield Failure(record, prompt.kind, prompt.message)
             else:
                 told = _style(record, looks, has, models, references)
                 told |= _text(record, looks, prompt, content, models)
@@ -133,18 +135,19 @@ def _pictures(records: Sequence[Record], sights: Sights) -> list[Looks | BadReco
     ]
 
 
-def _prompts(records: Sequence[Record], models: Models) -> list[Array | None]:
+def _prompts(records: Sequence[Record], models: Models) -> list[Array | BadRecord | None]:
     """The vector (d,) of each record's prompt; None without one, or without a model for it."""
     texts = [record.get(models.text_key) for record in records]
     told = list(dict.fromkeys(text for text in texts if isinstance(text, str)))
     if models.text is None or not told:
         return [None] * len(records)
-    vectors = dict(zip(told, models.text.embed_texts(told), strict=True))
+    rows, name = models.text.embed_texts(told), models.text.name
+    vectors = {text: finite(row, repr(text), name) for text, row in zip(told, rows, strict=True)}
     return [vectors[text] if isinstance(text, str) else None for text in texts]
 
 
 def _content_pictures(
-    records: Sequence[Record], prompts: Sequence[Array | None], remembered: Remembered
+    records: Sequence[Record], prompts: Sequence[object], remembered: Remembered
 ) -> list[Looks | None]:
     """What is seen of each record's content picture, where there is a prompt to compare with."""
     names = [

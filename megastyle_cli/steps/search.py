@@ -35,6 +35,7 @@ SETTINGS: dict[str, dict[str, Any]] = {"hnsw": HNSW, "ivf": IVF}
 SAMPLE = 1000
 RECALL_AT = 10
 BLOCK = 1024
+CSLS_ROWS = 8192  # widened at a time: 25 MB of 768 numbers, where all rows may be on disk alone
 MOST_GROWTH = 2  # beyond that an index is built anew: its lists were placed for other rows
 
 
@@ -236,15 +237,35 @@ def _write_all(file: BinaryIO, content: bytes) -> None:
 
 def _calibrated_exactly(search: Search, vectors: Array, crowding: Array) -> Search:
     """CSLS over all rows: 2 cos - r_b is twice the product of (q, 1) and (b, -r_b / 2)."""
-    widened = np.column_stack([vectors, -crowding / 2]).astype(np.float32)
 
     def calibrated(queries: Array, k: int, barred: Barred) -> tuple[Array, Array]:
         near, _ = search(queries, NEIGHBORS, barred)
-        asked = np.column_stack([queries, np.ones(len(queries))]).astype(np.float32)
-        scores, rows = nearest(asked, widened, k, barred)
+        asked = np.column_stack([queries, np.ones(len(queries), np.float32)])
+        found = [np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)]
+        for start in range(0, len(vectors), CSLS_ROWS):
+            some = slice(start, start + CSLS_ROWS)
+            widened = np.column_stack([vectors[some], (-crowding[some] / 2).astype(np.float32)])
+            scores, rows = nearest(asked, widened, k, _barred_of(barred, start, len(widened)))
+            found = _best(found, [scores, np.where(rows >= 0, rows + start, -1)], k)
+        scores, rows = found
         return 2 * scores - mean_of_found(near)[:, None], rows
 
     return calibrated
+
+
+def _barred_of(barred: Barred, start: int, count: int) -> Barred:
+    """The row numbers barred from `count` rows from `start` on, as their places among those."""
+    if barred is None:
+        return None
+    places = [np.asarray(rows, np.int64) - start for rows in barred]
+    return [of_one[(of_one >= 0) & (of_one < count)] for of_one in places]
+
+
+def _best(found: list[Array], more: list[Array], k: int) -> list[Array]:
+    """The k best scores (q, k) and their rows of two such pairs, those of earlier rows first."""
+    scores, rows = (np.concatenate(both, axis=1) for both in zip(found, more, strict=True))
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return [np.take_along_axis(values, best, axis=1) for values in (scores, rows)]
 
 
 def _calibrated_candidates(search: Search, vectors: Array, crowding: Array) -> Search:

@@ -62,14 +62,15 @@ def summarise(gathered: Gathered, asked: Asked, prompts: Array | None = None) ->
     other styles, prompts of other records). `csls_score` is the style score by CSLS.
     `spread_references` is the mean cosine of two references of one picture; `references` counts
     them all. `content_leakage` (ours) is content_similarity less that with strangers: how much of
-    its own references' content a picture took along.
+    its own references' content a picture took along, told where the model of contents is at hand.
     Where at least two records share the value of the label: recall_k, map_csd_k (CSD's mean
     precision over ranks) and map_k (textbook average precision), leave-one-out, among pictures of
     other contents if every record has one; `random_*` is the exact expectation of a random ranking;
     `same_content_1` is the share of nearest neighbours with the query's content but another style;
     `spread_within` and `spread_between` are mean cosines. mpd, vendi and mnnd are those of
     `steps.diversity`, of the pictures and of `prompts` (p, d), the distinct ones. `*_low` and
-    `*_high` bound 95 % by bootstrap over styles, of a single style over its pictures.
+    `*_high` bound 95 % by bootstrap over styles, of a single style over its pictures; a single
+    picture has none.
     """
     told: Record = {"n": len(gathered.records)}
     told |= _style(gathered, asked.seed)
@@ -128,17 +129,17 @@ def _text(gathered: Gathered, seed: int) -> Record:
 
 
 def _content(gathered: Gathered, seed: int) -> Record:
+    similar = gathered.numbers("content_similarity")
+    told = _mean("content_similarity", similar, gathered.styles, seed)
     role = gathered.models.content_role
     compared = gathered.against(role) if role else None
     if compared is None:
-        return {}
-    own = gathered.numbers("content_similarity")[compared.rows]
+        return told
     styles = [gathered.styles[row] for row in compared.rows]
     bank = compared.bank
     random = with_strangers(compared.vectors, compared.styles, bank.vectors, bank.styles)
-    told = _mean("content_similarity", own, styles, seed)
     told |= _chance("content_similarity", random)
-    return told | _mean("content_leakage", own - random, styles, seed)
+    return told | _mean("content_leakage", similar[compared.rows] - random, styles, seed)
 
 
 def _retrieval(vectors: Array, gathered: Gathered, asked: Asked) -> Record:
@@ -174,7 +175,8 @@ def _retrieval(vectors: Array, gathered: Gathered, asked: Asked) -> Record:
 def _mean(name: str, values: Array, styles: Sequence[str], seed: int) -> Record:
     """The mean of the values that are there and its interval; nothing if none is.
 
-    Of a single style pictures are drawn, since there are no styles to draw.
+    Of a single style pictures are drawn, since there are no styles to draw; one value has no
+    interval.
     """
     by_style: dict[str, list[float]] = {}
     for style, value in zip(styles, values.tolist(), strict=True):
@@ -185,9 +187,11 @@ def _mean(name: str, values: Array, styles: Sequence[str], seed: int) -> Record:
     drawn = list(by_style.values())
     if len(drawn) == 1:
         drawn = [[value] for value in drawn[0]]
+    told: Record = {name: _short(float(np.nanmean(values)))}
+    if len(drawn) == 1:
+        return told
     low, high = bootstrap_interval(drawn, seed)
-    mean = float(np.nanmean(values))
-    return {name: _short(mean), f"{name}_low": _short(low), f"{name}_high": _short(high)}
+    return told | {f"{name}_low": _short(low), f"{name}_high": _short(high)}
 
 
 def _chance(name: str, values: Array) -> Record:

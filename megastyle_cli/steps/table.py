@@ -17,10 +17,9 @@ def headline(summary: Record) -> str:
     for name, words in HEADLINE.items():
         if name not in summary:
             continue
-        low, high = summary[f"{name}_low"], summary[f"{name}_high"]
         chance = summary.get(f"random_{name}")
         beside = "" if chance is None else f", random {chance:.3f}"
-        told.append(f"{words} {summary[name]:.3f} [{low:.3f}, {high:.3f}]{beside}")
+        told.append(f"{words} {summary[name]:.3f} {_interval(name, summary)}".rstrip() + beside)
     return " \u00b7 ".join(told) or f"{summary['n']:,} pictures, none with a style to compare"
 
 
@@ -35,12 +34,16 @@ def table(summary: Record) -> str:
     for name, value in summary.items():
         if name.startswith(("random_", "_")) or name.endswith(("_low", "_high")):
             continue
-        low, high = summary.get(f"{name}_low"), summary.get(f"{name}_high")
-        interval = f"[{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
         chance = summary.get(f"random_{name}")
         beside = f"{chance:.3f}" if chance is not None else ""
-        lines.append(f"{name:{WIDTH}s} {_shown(value):>9s}  {interval:16s} {beside}".rstrip())
+        between = _interval(name, summary)
+        lines.append(f"{name:{WIDTH}s} {_shown(value):>9s}  {between:16s} {beside}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _interval(name: str, summary: Record) -> str:
+    low, high = summary.get(f"{name}_low"), summary.get(f"{name}_high")
+    return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
 
 
 def _shown(value: object) -> str:

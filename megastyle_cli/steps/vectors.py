@@ -31,10 +31,12 @@ def embed_records(
 ) -> Iterator[tuple[Record, Array] | Failure]:
     """Each record with the unit vector (d,) of the picture its `key` names, or a Failure, in order.
 
-    A Failure is `missing_key`, or what `read` says of the picture. Holds one batch at a time.
+    A Failure is `missing_key`, what `read` says of the picture, or `model_error` if its vector is
+    not finite. Holds one batch at a time.
     """
     for batch in batched(records, BATCH):
-        vectors = embed_pictures(pictures_of(batch, key, read), encoder)
+        names = [record.get(key) for record in batch]
+        vectors = embed_pictures(pictures_of(batch, key, read), names, encoder)
         for record, vector in zip(batch, vectors, strict=True):
             if isinstance(vector, BadRecord):
                 yield Failure(record, vector.kind, vector.message)
@@ -43,12 +45,25 @@ def embed_records(
 
 
 def embed_pictures(
-    pictures: "Sequence[Image | BadRecord]", encoder: StyleEncoder
+    pictures: "Sequence[Image | BadRecord]", names: Sequence[object], encoder: StyleEncoder
 ) -> list[Array | BadRecord]:
-    """A unit vector (d,) float32 for each picture; what could not be opened stays as it is."""
+    """A unit vector (d,) float32 for each picture; what could not be opened stays as it is.
+
+    A picture whose vector is not finite is BadRecord("model_error", ...) with its name of `names`.
+    """
     opened = [picture for picture in pictures if not isinstance(picture, BadRecord)]
     vectors = iter(encoder.embed(opened) if opened else ())
-    return [picture if isinstance(picture, BadRecord) else next(vectors) for picture in pictures]
+    return [
+        picture if isinstance(picture, BadRecord) else finite(next(vectors), name, encoder.name)
+        for picture, name in zip(pictures, names, strict=True)
+    ]
+
+
+def finite(vector: Array, name: object, model: str) -> Array | BadRecord:
+    """The vector (d,) that `model` gave for what is called `name`, unless there is no number."""
+    if np.isfinite(vector).all():
+        return vector
+    return BadRecord("model_error", f"{model} gives no numbers for {name}")
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -4,13 +4,14 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EACCES
 from pathlib import Path
 from typing import BinaryIO
 
 from megastyle_cli.errors import MegastyleError
+from megastyle_cli.record import Record
 from megastyle_cli.stream.places import partial
 
 
@@ -33,12 +34,14 @@ class WholeFile:
         if self._file is None:
             self._file = open_alone(partial(self.final))
             self._file.truncate(0)  # what a killed run left is of no use
-        self._file.write(line)
+        with naming(self.final):
+            self._file.write(line)
 
     def flush(self) -> None:
         """Makes what was written readable by others."""
         if self._file is not None:
-            self._file.flush()
+            with naming(self.final):
+                self._file.flush()
 
     def commit(self) -> None:
         """Gives it the final name."""
@@ -51,7 +54,8 @@ class WholeFile:
         """Without a commit before: leaves no trace."""
         if self._file is not None:
             partial(self.final).unlink(missing_ok=True)
-            self._file.close()
+            with naming(self.final):
+                self._file.close()
 
 
 class GrowingFile:
@@ -92,12 +96,14 @@ class GrowingFile:
             self.final.rename(partial(self.final))
             self._file = open_alone(partial(self.final))
             cut_torn_line(self._file)
-        self._file.write(line)
+        with naming(self.final):
+            self._file.write(line)
 
     def flush(self) -> None:
         """Makes what was written readable by others."""
         if self._file is not None:
-            self._file.flush()
+            with naming(self.final):
+                self._file.flush()
 
     def commit(self) -> None:
         """Gives it the final name."""
@@ -108,7 +114,8 @@ class GrowingFile:
     def close(self) -> None:
         """Without a commit before: leaves the partial file, to be resumed."""
         if self._file is not None:
-            self._file.close()
+            with naming(self.final):
+                self._file.close()
 
 
 def open_alone(path: Path) -> BinaryIO:
@@ -134,10 +141,21 @@ def open_alone(path: Path) -> BinaryIO:
 
 def finish(file: BinaryIO, final: Path) -> None:
     """Gives a partial file, once it is safe on disk, its final name."""
-    file.flush()
-    os.fsync(file.fileno())
+    with naming(final):
+        file.flush()
+        os.fsync(file.fileno())
     partial(final).replace(final)
     file.close()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What fails inside is told of `path`: a full disk names no file."""
+    try:
+        yield
+    except OSError as fault:
+        fault.filename = fault.filename or str(path)
+        raise
 
 
 def make_writable(folder: Path) -> None:
@@ -147,8 +165,10 @@ def make_writable(folder: Path) -> None:
         raise PermissionError(EACCES, "permission denied", str(folder))
 
 
-def done_ids(path: Path) -> Counter[str]:
-    """How often each id stands in the whole lines of the output at `path`.
+def done_ids(
+    path: Path, key: Callable[[Record], str] = lambda record: str(record["id"])
+) -> Counter[str]:
+    """How often each id, or what `key` gives, stands in the whole lines of the output at `path`.
 
     Raises MegastyleError if a whole line is not a record with an id: then it is no output of ours.
     """
@@ -158,7 +178,7 @@ def done_ids(path: Path) -> Counter[str]:
             if not line.endswith(b"\n") or not line.strip():
                 continue
             try:
-                ids[str(json.loads(line)["id"])] += 1
+                ids[key(json.loads(line))] += 1
             except (ValueError, TypeError, KeyError):
                 raise MegastyleError(
                     f"{path} line {number} is no record with an id",
@@ -193,7 +213,8 @@ def write_atomically(path: Path, text: str) -> None:
     """`text` under `path`, whole or not at all."""
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
-        unfinished.write_text(text)
+        with naming(path):
+            unfinished.write_text(text)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)

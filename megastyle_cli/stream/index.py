@@ -24,9 +24,9 @@ import numpy as np
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import Record
-from megastyle_cli.stream.files import make_writable, open_alone
+from megastyle_cli.stream.files import make_writable, naming, open_alone
 from megastyle_cli.stream.jsonl import dump_line
-from megastyle_cli.stream.names import from_folder
+from megastyle_cli.stream.names import from_folder, to_folder
 from megastyle_cli.stream.places import Places, partial
 
 if TYPE_CHECKING:
@@ -161,9 +161,19 @@ def entry(record: Record) -> bytes:
     return row + dump_line({"id": record["id"], "file_name": record["file_name"]})
 
 
+def row_key(folder: Path) -> Callable[[Record], str]:
+    """What tells a row of the index in `folder` from others: content and place of its picture."""
+    called = to_folder(folder)
+    return lambda record: _row_key(record["id"], called(str(record.get("file_name"))))
+
+
+def _row_key(record_id: str, name: str) -> str:
+    return f"{record_id} {name}"
+
+
 @dataclass
 class GrowingIndex:
-    """The output that adds to the index in `folder`; `done` counts the ids that stand there.
+    """The output that adds to the index in `folder`; `done` counts the keys (`row_key`) there.
 
     Before the first `write`, `made_by` says whose vectors come. A run that is stopped or killed
     leaves `index.json` as it was and its own count in `index.json.partial`.
@@ -201,8 +211,9 @@ class GrowingIndex:
         assert self._files is not None and self.header is not None
         row_bytes = self.header.width * FLOAT_BYTES
         vectors, records = self._files
-        vectors.write(line[:row_bytes])
-        records.write(line[row_bytes:])
+        with naming(self.folder):
+            vectors.write(line[:row_bytes])
+            records.write(line[row_bytes:])
         self.header = replace(
             self.header,
             count=self.header.count + 1,
@@ -239,7 +250,7 @@ class GrowingIndex:
         if header is None:
             return
         _refuse_short(self.folder, header)
-        self.done = Counter(_read_names(self.folder / RECORDS, header)[0])
+        self.done = Counter(map(_row_key, *_read_names(self.folder / RECORDS, header)))
         vectors.truncate(header.count * header.width * FLOAT_BYTES)
         records.truncate(header.records_bytes)
         self.header = header
@@ -252,8 +263,9 @@ class GrowingIndex:
     def _save(self) -> None:
         assert self._files is not None and self.header is not None
         for grown in self._files:
-            grown.flush()
-            os.fsync(grown.fileno())
+            with naming(self.folder):
+                grown.flush()
+                os.fsync(grown.fileno())
         unfinished = self.folder / f".{HEADER}.tmp"
         with unfinished.open("w") as file:
             file.write(json.dumps(asdict(self.header), indent=1) + "\n")

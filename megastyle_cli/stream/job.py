@@ -20,15 +20,16 @@ from megastyle_cli.errors import (
     BadRecord,
     MegastyleError,
 )
-from megastyle_cli.record import Failure, Record, Run, Step
+from megastyle_cli.record import Failure, Record, Run, Step, rename_pictures
 from megastyle_cli.stream.files import done_ids, write_atomically
 from megastyle_cli.stream.jsonl import dump_line
+from megastyle_cli.stream.names import from_folder
 from megastyle_cli.stream.packed import Packed
 from megastyle_cli.stream.pictures import Layout
 from megastyle_cli.stream.places import Places, partial, places
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.stream.rejects import RejectsFile
-from megastyle_cli.stream.run import batches, owned, run_map, stop_signals, tolerance
+from megastyle_cli.stream.run import batches, is_done, owned, run_map, stop_signals, tolerance
 from megastyle_cli.stream.shard import Shard, parse_shard, refine_by_rank
 from megastyle_cli.stream.sink import Sink, growing_sink, whole_sink
 from megastyle_cli.stream.source import count_records, read_records, with_id
@@ -114,7 +115,7 @@ def run_job(
     _refuse_stats(flow.stats, where)
     _refuse_input_as_output(flow, where)
     if flow.dry_run:
-        return _tell_plan(run, flow, where, shard, tally)
+        return _tell_plan(run, flow, where, shard, tally, instead.once if instead else None)
     with (
         instead
         or growing_sink(
@@ -395,19 +396,24 @@ def _at_first_record(load: Callable[[], Step]) -> Step:
     return step  # type: ignore[return-value]
 
 
-def _tell_plan(run: Run, flow: Flow, where: Places, shard: Shard, tally: Tally) -> Done:
+def _tell_plan(
+    run: Run,
+    flow: Flow,
+    where: Places,
+    shard: Shard,
+    tally: Tally,
+    once: Key | None = None,
+) -> Done:
     """Says what would be done, without loading a model or writing a byte."""
     ours = done = 0
     standing = [p for p in (where.final, where.final and partial(where.final)) if p and p.exists()]
-    left = done_ids(standing[0]) if standing and flow.resume else Counter[str]()
+    left = _standing_keys(standing[0], once) if standing and flow.resume else Counter[str]()
     for result in _records(flow):
         tally.add(result)
         if shard.count > 1 and not any(owned([result], shard, flow.together)):
             continue
         ours += 1
-        if not isinstance(result, Failure) and left[result["id"]] > 0:
-            left[result["id"]] -= 1
-            done += 1
+        done += not isinstance(result, Failure) and is_done(result, left, once)
     say(
         f"{run.command} (dry run): {tally.read:,} read, {ours:,} of them ours,"
         f" {done:,} done before, {tally.num_failed:,} unreadable"
@@ -418,3 +424,10 @@ def _tell_plan(run: Run, flow: Flow, where: Places, shard: Shard, tally: Tally) 
     if standing and not (flow.resume or flow.overwrite):
         say(f"{standing[0]} exists: it would need --resume or --overwrite")
     return Done(DONE, tally)
+
+
+def _standing_keys(path: Path, once: Key | None) -> Counter[str]:
+    if once is None:
+        return done_ids(path)
+    here = from_folder(str(path.parent))
+    return done_ids(path, lambda record: once(rename_pictures(record, here)))

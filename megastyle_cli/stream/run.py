@@ -71,7 +71,7 @@ def run_map(
     """
     done = sink.done + rejects.done if rejects else sink.done
     if together is None:
-        ours = batches(_ours(found, shard, done, tally), batch_size)
+        ours = batches(_ours(found, shard, done, tally, sink.once), batch_size)
     else:
         ours = batches_together(found, together, shard, done, tally, batch_size)
     tried: Try = partial(_tried, step=step, together=together)
@@ -201,16 +201,33 @@ def owned(
 
 
 def _ours(
-    found: Iterable[Record | Failure], shard: Shard, done: Counter[str], tally: Tally
+    found: Iterable[Record | Failure],
+    shard: Shard,
+    done: Counter[str],
+    tally: Tally,
+    once: Key | None = None,
 ) -> Iterator[Record | Failure]:
     left = Counter(done)
     for result in owned(found, shard):
-        # An id is skipped as often as it is already there: equal pictures have equal ids.
-        if not isinstance(result, Failure) and left[result["id"]] > 0:
-            left[result["id"]] -= 1
+        if not isinstance(result, Failure) and is_done(result, left, once):
             tally.done_before += 1
             continue
         yield result
+
+
+def is_done(record: Record, left: Counter[str], once: Key | None) -> bool:
+    """Whether a record stands in the output, of whose keys those in `left` were not met yet.
+
+    An id counts as often as it is there: equal pictures have equal ids. With `once`, its key tells
+    records apart, and of one key only the first is new.
+    """
+    key = record["id"] if once is None else once(record)
+    was_there = left[key] > 0
+    if once is None:
+        left[key] -= was_there
+    else:
+        left[key] = 1
+    return was_there
 
 
 def _results(batch: Batch, tried: Try) -> Iterator[Record | Failure]:

@@ -62,8 +62,10 @@ class Sink:
     """Writes results in the order given; `commit` is the only way to the final name.
 
     Picture names, relative to the working directory until here, become relative to `places.base`.
-    `kept`, if it is set to a list, also collects the records written. The note on the run is there
-    from the start where a run may be resumed (`notes_first`), else from the commit on.
+    `kept`, if it is set to a list, also collects the records written. `once` gives the key under
+    which `done` counts a record, if not its id, and of which there is never more than one. The note
+    on the run is there from the start where a run may be resumed (`notes_first`), else from the
+    commit on.
     """
 
     def __init__(
@@ -76,9 +78,10 @@ class Sink:
         notes_first: bool,
         line: Callable[[Record], bytes] = dump_line,
         pictures: Pictures | None = None,
+        once: Callable[[Record], str] | None = None,
     ) -> None:
         self.where, self.run, self.output, self.errors = where, run, output, errors
-        self.notes_first = notes_first
+        self.notes_first, self.once = notes_first, once
         self.pictures = pictures or PictureFolder(where.base)
         self.kept: list[Record] | None = None
         self._pictured: Counter[str] = Counter()
@@ -96,7 +99,7 @@ class Sink:
 
     @property
     def done(self) -> Counter[str]:
-        """How often each id stands there from before."""
+        """How often each id, or key of `once`, stands there from before."""
         return self.output.done
 
     def write(self, result: Record | bytes | Failure) -> None:

@@ -4,10 +4,12 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from megastyle_cli.record import Record
+from megastyle_cli.stream.files import naming
 from megastyle_cli.stream.jsonl import dump_line, load_line
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ class Spool:
     """
 
     def __init__(self) -> None:
+        self.folder = Path(tempfile.gettempdir())
         self._file = tempfile.TemporaryFile(prefix="megastyle-")  # noqa: SIM115
         self.starts = array("Q", [0])
         self.is_plain = bytearray()
@@ -33,7 +36,8 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._file.close()
+        with naming(self.folder):
+            self._file.close()
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -41,13 +45,15 @@ class Spool:
     def add(self, record: Record) -> None:
         """Appends one record."""
         line = dump_line(record)
-        self._file.write(line)
+        with naming(self.folder):
+            self._file.write(line)
         self.starts.append(self.starts[-1] + len(line))
         self.is_plain.append(False)
 
     def extend(self, block: "Block") -> None:
         """Appends all of them."""
-        self._file.write(block.lines.data.data)
+        with naming(self.folder):
+            self._file.write(block.lines.data.data)
         self.starts.frombytes((block.lines.starts[1:] + self.starts[-1]).tobytes())
         self.is_plain += block.is_plain.tobytes()
 
@@ -68,7 +74,8 @@ class Spool:
 
     def read_bytes(self, start: int, size: int) -> bytes:
         """So many bytes of the file from `start` on, fewer at its end."""
-        self._file.flush()
+        with naming(self.folder):
+            self._file.flush()
         parts: list[bytes] = []
         while size > 0 and (part := os.pread(self._file.fileno(), size, start)):
             parts.append(part)

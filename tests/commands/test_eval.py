@@ -1,6 +1,9 @@
 """`megastyle eval` as people call it: references, text, diversity, benchmark, page, bad input."""
 
 import json
+import subprocess
+import sys
+import tempfile
 
 import pytest
 
@@ -106,6 +109,57 @@ def test_leakage_without_a_text_model_is_the_builtin_network_s(megastyle, labell
     assert told["_megastyle"]["eval"]["content_model"] == "imagenet-classes"
 
 
+def test_leakage_folds_with_its_model_and_without_it_says_what_lacks(megastyle, labelled, tmp_path):
+    asked = ("--text-model", clip_folder(tmp_path / "clip"), "--leakage")
+    at_once = summary_of(megastyle("eval", labelled, *asked))
+    megastyle("eval", labelled, *asked, "--each", "-o", tmp_path / "each.jsonl")
+
+    again = summary_of(megastyle("eval", tmp_path / "each.jsonl", *asked))
+    ended = megastyle("eval", tmp_path / "each.jsonl")
+
+    told = summary_of(ended)
+    exact = ("content_similarity", "text_score", "prompt_loss")
+    assert all(told[name] == at_once[name] for name in exact)
+    assert again.keys() == at_once.keys()
+    for name in ("content_leakage", "random_content_similarity", "random_text_score"):
+        assert name not in told and again[name] == pytest.approx(at_once[name], abs=1e-4)
+    assert b"no content leakage: --leakage" in ended.stderr
+    assert b"no random text score: --text-model" in ended.stderr
+
+
+def test_leakage_without_references_is_said_not_to_be_told(megastyle, labelled):
+    pictures = [labelled.parent / f"1-{content}.png" for content in range(2)]
+
+    ended = megastyle("eval", *pictures, "--leakage")
+
+    assert ended.returncode == 0
+    assert ended.stderr.count(b"content leakage") == 1
+    assert b"no picture has a reference" in ended.stderr
+
+
+def test_baselines_that_lack_strangers_are_said(megastyle, labelled):
+    given = ("--reference", labelled.parent / "1-1.png")
+
+    bare = megastyle("eval", labelled, *given, "--leakage", "--max-errors", 1)
+    whole = megastyle(
+        *("eval", labelled, *given, "--others", labelled.parent / "2-1.png", "--max-errors", 1)
+    )
+
+    assert b"no random style score and no CSLS: --others" in bare.stderr
+    assert b"no content leakage: --others" in bare.stderr
+    assert whole.returncode == 0 and b"--others" not in whole.stderr
+
+
+def test_a_single_picture_has_no_interval(megastyle, labelled):
+    folder = labelled.parent
+
+    ended = megastyle("eval", folder / "1-2.png", "--reference", folder / "1-1.png")
+
+    told = summary_of(ended)
+    assert not any(name.endswith(("_low", "_high")) for name in told)
+    assert f"style score {told['style_score']:.3f}\n".encode() in ended.stderr
+
+
 def test_a_benchmark_is_made_run_and_refused_once_changed(megastyle, labelled, tmp_path):
     bench = tmp_path / "bench"
     size = ("--styles", 3, "--per-style", 4)
@@ -140,6 +194,29 @@ def test_the_page_of_a_summary_is_a_report_with_its_measures(megastyle, labelled
 
     text = page.read_text()
     assert "<svg" in text and "data:image/" in text and "Style score" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "place", "hint"),
+    [
+        ((), tempfile.gettempdir(), "run it again"),
+        (("--each",), "out.jsonl", "go on with --resume"),
+    ],
+)
+def test_a_full_disk_is_told_by_its_place_and_the_way_on(labelled, flags, place, hint):
+    # a limit on the size of a file stands for the end of the disk
+    limited = 'ulimit -f 1; exec "$0" -m megastyle_cli eval set.jsonl -o out.jsonl -q "$@"'
+
+    ended = subprocess.run(
+        ["bash", "-c", limited, sys.executable, *flags],
+        cwd=labelled.parent,
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    sentence = f"error: {place}: file too large: make room and {hint}\n"
+    assert ended.stderr.decode() == sentence
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,17 @@ import pytest
 from tests.conftest import draw, jsonl, lines
 from tests.models.test_text_image import siglip_folder
 
+LAME = """
+import numpy as np
+
+class Lame:
+    name = "lame"
+
+    def embed(self, pictures):
+        sides = [[np.nan if picture.width == 200 else 1.0, 0.0] for picture in pictures]
+        return np.array(sides, np.float32)
+"""
+
 
 def neighbors(done):
     assert done.returncode == 0, done.stderr.decode()
@@ -49,6 +60,28 @@ def test_pictures_that_are_there_are_not_added_again(megastyle, built):
 
     assert b"1 in (6 done before)" in done.stderr
     assert len(lines(built / "x" / "records.jsonl")) == 7
+
+
+def test_an_index_holds_the_same_however_it_was_built(megastyle, built):
+    copies = built / "copies"
+    copies.mkdir()
+    for name in ("0.png", "copy.png"):
+        draw(0).save(copies / name)
+    at_once = megastyle(
+        *("retrieve", "--index", "y", "--add", "imgs", "--add", "copies", "--add", "imgs"),
+        cwd=built,
+    )
+
+    planned = megastyle("retrieve", "--index", "x", "--add", copies, "--dry-run", cwd=built)
+    later = megastyle("retrieve", "--index", "x", "--add", copies, cwd=built)
+    again = megastyle("retrieve", "--index", "x", "--add", "copies", "--dry-run", cwd=built)
+
+    assert at_once.returncode == later.returncode == 0
+    assert b"2 read, 2 of them ours, 0 done before" in planned.stderr
+    assert b"2 read, 2 of them ours, 2 done before" in again.stderr
+    assert len(lines(built / "x" / "records.jsonl")) == 8
+    for part in ("records.jsonl", "vectors.f32"):
+        assert (built / "x" / part).read_bytes() == (built / "y" / part).read_bytes()
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_told(megastyle, built):
@@ -154,6 +187,37 @@ def test_words_need_an_encoder_with_a_text_side(megastyle, built):
     assert refused(done, "has no text side")
 
 
+def test_a_record_of_words_without_a_text_side_fails_alone(megastyle, built):
+    jsonl(built / "q.jsonl", [{"text": "ink wash"}, {"file_name": "imgs/0.png"}])
+
+    done = megastyle("retrieve", "q.jsonl", "--index", "x", "--errors", "e.jsonl", cwd=built)
+
+    assert done.returncode == 3
+    assert [record["file_name"] for record in lines(done.stdout)] == ["imgs/0.png"]
+    (failed,) = lines(built / "e.jsonl")
+    assert failed["_error"]["kind"] == "model_error"
+    assert "has no text side: give --model" in failed["_error"]["message"]
+
+
+def test_a_picture_that_an_encoder_gives_no_numbers_for_fails_alone(megastyle, built):
+    (built / "lame.py").write_text(LAME)
+    lame = ("--backend", "lame:Lame")
+    draw(9, 200, 200).save(built / "imgs" / "9.png")
+
+    added = megastyle("retrieve", "--index", "y", "--add", "imgs", *lame, cwd=built)
+    asked = megastyle("retrieve", "imgs", "--index", "imgs", *lame, cwd=built)
+    scored = megastyle(
+        *("eval", "imgs", "--reference", "imgs/0.png", "--max-errors", 2, *lame), cwd=built
+    )
+
+    assert added.returncode == asked.returncode == 3
+    (failed,) = lines(built / "y" / "errors.jsonl")
+    assert failed["_error"]["kind"] == "model_error"
+    assert failed["_error"]["message"] == "lame gives no numbers for imgs/9.png"
+    assert len(lines(built / "y" / "records.jsonl")) == len(lines(asked.stdout)) == 6
+    assert scored.returncode == 0 and b"lame gives no numbers for imgs/9.png" in scored.stderr
+
+
 def test_words_and_records_of_words_ask_the_same(megastyle, pictures, tmp_path):
     siglip_folder(tmp_path / "model")
     jsonl(tmp_path / "q.jsonl", [{"id": "w", "style": "ink wash", "file_name": "imgs/0.png"}])
@@ -205,6 +269,6 @@ def test_a_full_disk_leaves_the_index_as_it_was(megastyle, built):
     again = megastyle("retrieve", "imgs/0.png", "--index", "x", cwd=built)
 
     assert done.returncode == 1
-    assert b"Traceback" not in done.stderr
+    assert b"x: file too large: make room and run it again\n" in done.stderr
     assert (built / "x" / "index.json").read_bytes() == before
     assert len(neighbors(again)[0]) == 5

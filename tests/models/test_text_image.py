@@ -1,6 +1,7 @@
 """Pictures and texts of one space: embedded as transformers does, from weights that fit."""
 
 import json
+import re
 import string
 
 import numpy as np
@@ -21,8 +22,9 @@ from transformers import (
 from transformers import CLIPImageProcessorPil as ClipProcessor
 from transformers import SiglipImageProcessorPil as SiglipProcessor
 
+from megastyle_cli import options
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.models.backend import TextSide, load
+from megastyle_cli.models.backend import BACKENDS, TextSide, load
 from tests.conftest import draw
 
 SMALL = {
@@ -277,6 +279,22 @@ def test_a_style_encoder_of_an_image_tower_alone_has_no_text_side(tmp_path):
 
     assert not isinstance(tower, TextSide)
     assert not isinstance(load("style_encoder", "builtin"), TextSide)
+
+
+@pytest.mark.parametrize("kind", ["clip", "clip_vision_model"])
+def test_a_clip_where_a_siglip_is_meant_is_refused_with_its_backend(kind, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+
+    with pytest.raises(MegastyleError, match=f"holds a {kind}, not a SigLIP") as refused:
+        load("style_encoder", "siglip", model=str(tmp_path))
+
+    assert refused.value.hint == "add --backend clip"
+
+
+def test_the_help_of_backend_names_every_style_encoder():
+    help_text = options.EncoderBackend.__metadata__[0].help
+
+    assert set(BACKENDS["style_encoder"]) <= set(re.findall(r"\w+", help_text))
 
 
 def test_without_a_model_it_says_what_to_give():

@@ -1,6 +1,7 @@
 """Searches against brute force: approximate candidates, CSLS, and what is kept between runs."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -102,8 +103,10 @@ def test_equal_rows_stand_for_each_other_in_recall():
     assert share == 1.0
 
 
+@pytest.mark.parametrize("rows_at_once", [7, 8192])
 @pytest.mark.parametrize("method", ["exact", "ivf"])
-def test_csls_equals_the_definition_over_all_rows(method):
+def test_csls_equals_the_definition_over_all_rows(method, rows_at_once, monkeypatch):
+    monkeypatch.setattr(search_module, "CSLS_ROWS", rows_at_once)
     bank, queries = styles(60), styles(10, seed=3)
 
     scores, rows = prepare(bank, method, calibrated=True).search(queries, 4, None)
@@ -115,6 +118,30 @@ def test_csls_equals_the_definition_over_all_rows(method):
     )
     assert rows.tolist() == np.argsort(-direct, axis=1)[:, :4].tolist()
     assert scores == pytest.approx(np.take_along_axis(direct, rows, axis=1), abs=1e-6)
+
+
+def test_csls_in_blocks_is_what_one_block_gives(monkeypatch):
+    bank, queries = np.concatenate([styles(60), styles(60)]), styles(20, seed=1)
+    barred = [[3, 70], [], *[[row, row + 60] for row in range(18)]]
+    whole = prepare(bank, "exact", calibrated=True).search(queries, 118, barred)
+    monkeypatch.setattr(search_module, "CSLS_ROWS", 16)
+
+    scores, rows = prepare(bank, "exact", calibrated=True).search(queries, 118, barred)
+
+    assert np.array_equal(rows, whole[1])
+    assert np.array_equal(scores, whole[0])
+
+
+def test_csls_holds_a_block_of_the_vectors_at_a_time():
+    bank = styles(40_960, d=128)  # 21 MB
+    crowding = np.zeros(len(bank))
+    tracemalloc.start()
+
+    search_module._calibrated_exactly(exact(bank), bank, crowding)(bank[:2], 10, None)
+
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < bank.nbytes / 2
 
 
 def test_what_was_built_is_used_again_while_it_fits():

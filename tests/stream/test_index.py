@@ -13,6 +13,7 @@ from megastyle_cli.stream.index import (
     is_saved_index,
     open_index,
     probe_picture,
+    row_key,
 )
 from megastyle_cli.stream.shelf import Shelf
 
@@ -61,13 +62,18 @@ def test_names_open_from_where_the_index_is_read(tmp_path, monkeypatch):
     assert open_index(tmp_path / "x").file_names[0] == str(tmp_path / "0.png")
 
 
-def test_ids_from_before_are_counted(tmp_path):
+def test_rows_from_before_are_counted(tmp_path, monkeypatch):
     add(tmp_path / "x", [1, 1, 2])
+    monkeypatch.chdir(tmp_path)
+    key_of = row_key(tmp_path / "x")
 
     growing = opened(tmp_path / "x")
     growing.close()
 
-    assert growing.done == {"id1": 2, "id2": 1}
+    assert growing.done == {
+        key_of({"id": "id1", "file_name": "1.png"}): 2,
+        key_of({"id": "id2", "file_name": str(tmp_path / "2.png")}): 1,
+    }
 
 
 def test_a_stopped_build_is_not_an_index_yet_and_goes_on(tmp_path):
