@@ -27,11 +27,11 @@ from megastyle_cli.models.flux_pictures import (
     Size,
     decode,
     encode,
-    pictures_of,
     pixels_of,
     resized,
     rounded_up,
     token_pixels,
+    whole_pictures_of,
 )
 from megastyle_cli.models.flux_plan import is_out_of_memory, work_bytes
 from megastyle_cli.models.flux_schedule import painting_levels
@@ -92,15 +92,16 @@ class FluxStylist:
         self._remembered: dict[tuple[str, Size], Tensor] = {}
 
     @torch.inference_mode()
-    def restyle(self, requests: Sequence[PictureRequest]) -> list[Image.Image]:
+    def restyle(self, requests: Sequence[PictureRequest]) -> list[Image.Image | BadRecord]:
         """One RGB picture a request, in order, sides rounded up to multiples of 16.
 
+        One whose pixels are no numbers has a BadRecord (model_error) in its place.
         Raises BadRecord before painting anything (missing_key) if a request has no words or
         (unknown_word) has some that the model does not know, and (out_of_memory) if the device
         cannot hold a batch.
         """
         planned = [(self._size(asked), tuple(counts(asked).values())) for asked in requests]
-        painted: list[Image.Image] = []
+        painted: list[Image.Image | BadRecord] = []
         together = zip(planned, requests, strict=True)
         for (size, shares), alike in groupby(together, key=lambda pair: pair[0]):
             group = [asked for _, asked in alike]
@@ -110,7 +111,7 @@ class FluxStylist:
 
     def _painted(
         self, requests: Sequence[PictureRequest], size: Size, shares: tuple[float, ...]
-    ) -> list[Image.Image]:
+    ) -> list[Image.Image | BadRecord]:
         try:
             return self._paint(requests, size, shares)
         except RuntimeError as fault:
@@ -126,7 +127,7 @@ class FluxStylist:
 
     def _paint(
         self, requests: Sequence[PictureRequest], size: Size, shares: tuple[float, ...]
-    ) -> list[Image.Image]:
+    ) -> list[Image.Image | BadRecord]:
         columns, rows = (side // self.multiple for side in size)
         start, noisy = self._start(requests, size)
         target = pack(noisy)  # (b, n, 4c)
@@ -148,7 +149,7 @@ class FluxStylist:
             before_step=None if modulation is None else modulation.at,
         )
         pixels = decode(self.pipeline.vae, unpack(tokens, rows, columns))
-        return pictures_of(pixels)
+        return whole_pictures_of(pixels)
 
     def _start(self, requests: Sequence[PictureRequest], size: Size) -> tuple[int, Tensor]:
         """The step painting begins at, and the noisy latents (b, c, h, w) there."""

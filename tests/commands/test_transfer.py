@@ -96,6 +96,28 @@ def test_a_word_that_the_small_flux_does_not_know_is_refused_by_name(megastyle, 
     assert (fox["id"], fox["_error"]["kind"]) == ("2", "unknown_word")
 
 
+def test_a_lora_with_no_numbers_makes_a_failure_and_no_black_picture(megastyle, made, tmp_path):
+    lora = made_lora(targets(2, 2), 32)
+    next(iter(lora.values())).up.fill_(torch.nan)
+    save_lora(lora, tmp_path / "nan.safetensors")
+    how = ("--model", made / "tiny", "--lora", tmp_path / "nan.safetensors", *FAST)
+    listing = jsonl(
+        made / "nan.jsonl", [{"id": "fox", "content": "a fox", "style_file_name": "ref1.png"}]
+    )
+
+    alone = megastyle(
+        *("transfer", "--style", made / "ref1.png", "--prompt", "a fox", *how),
+        *("-o", tmp_path / "nan.png"),
+    )
+    many = megastyle("transfer", listing, *how, "-o", tmp_path / "out")
+
+    assert (alone.returncode, many.returncode) == (3, 3)
+    assert not (tmp_path / "nan.png").exists()
+    assert b"of the pixels are no numbers (NaN): try --dtype" in alone.stderr
+    (fox,) = lines(tmp_path / "out" / "errors.jsonl")
+    assert fox["_error"]["kind"] == "model_error"
+
+
 DOG = Path(__file__).parents[2] / "examples" / "pictures" / "contents" / "golden-retriever.jpg"
 
 

@@ -10,7 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.backend import PictureRequest, load
-from megastyle_cli.models.flux_pictures import encode, pictures_of, pixels_of, resized, rounded_up
+from megastyle_cli.models.flux_pictures import (
+    encode,
+    pictures_of,
+    pixels_of,
+    resized,
+    rounded_up,
+    whole_pictures_of,
+)
 from megastyle_cli.models.flux_schedule import LOWEST
 from megastyle_cli.models.lora import save_lora, targets
 from tests.conftest import draw
@@ -157,6 +164,17 @@ def test_pictures_go_to_pixels_and_back():
     (back,) = pictures_of(pixels_of([picture]))
 
     assert np.array_equal(array(back), array(picture))
+
+
+def test_pixels_that_are_no_numbers_make_no_picture_and_spare_the_others():
+    pixels = pixels_of([draw(3, 32, 48), draw(4, 32, 48)])
+    pixels[0, 0, :24] = torch.nan
+
+    lost, sound = whole_pictures_of(pixels)
+
+    assert isinstance(lost, BadRecord) and lost.kind == "model_error"
+    assert "17% of the pixels are no numbers" in lost.message
+    assert np.array_equal(array(sound), array(draw(4, 32, 48)))
 
 
 def test_references_are_squashed_or_cut_to_shape():
