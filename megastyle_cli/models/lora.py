@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,11 +134,12 @@ def targets_of(transformer: Transformer) -> list[Target]:
 def read_lora(path: Path, wanted: Sequence[Target]) -> Lora:
     """The LoRA of a .safetensors file in any of the four forms, for exactly the `wanted` targets.
 
-    The last layer may be there too. Raises MegastyleError with the counts if a tensor has no place
-    or a target has no tensors.
+    The last layer may be there too. Raises MegastyleError with the counts if a tensor has no place,
+    a target has no tensors, or has them under two names.
     """
     held, default_alpha = _file(path)
-    named, strangers = _by_module(held)
+    named, strangers, again = _by_module(held)
+    _refuse_doubles(path, len(held), named, again, wanted)
     found = {t: _found(t, named, default_alpha) for t in (*wanted, *LAST_LAYER)}
     lora = {target: factors for target, factors in found.items() if factors is not None}
     known = {name for t in (*wanted, *lora) for name in _names(t)}
@@ -278,9 +280,14 @@ def _absent(path: Path) -> MegastyleError:
     )
 
 
+def _forms(target: Target) -> tuple[tuple[str, ...], ...]:
+    """What a target is called in each form, without the prefixes that KEY takes away."""
+    return ((target.official,), (target.native,), (target.diffsynth,), target.diffusers)
+
+
 def _names(target: Target) -> tuple[str, ...]:
-    """All that a target is called in files, without the prefixes that KEY takes away."""
-    return (target.official, target.native, target.diffsynth, *target.diffusers)
+    """All that a target is called in files."""
+    return tuple(chain.from_iterable(_forms(target)))
 
 
 def _found(
@@ -305,17 +312,45 @@ def _found(
     return joined
 
 
-def _by_module(held: Weights) -> tuple[dict[str, Weights], list[str]]:
-    """The tensors as module -> down, up, alpha; and the keys that are nothing of a LoRA."""
+def _by_module(held: Weights) -> tuple[dict[str, Weights], list[str], set[str]]:
+    """The tensors as module -> down, up, alpha.
+
+    Also the keys that are nothing of a LoRA, and the modules that two prefixes stand before.
+    """
     named: dict[str, Weights] = {}
-    strangers = []
+    strangers, again = [], set()
     for key, tensor in held.items():
         found = KEY.fullmatch(key)
         if found is None:
             strangers.append(key)
-        else:
-            named.setdefault(found["module"], {})[str(found.lastgroup)] = tensor
-    return named, strangers
+            continue
+        parts = named.setdefault(found["module"], {})
+        if str(found.lastgroup) in parts:
+            again.add(found["module"])
+        parts[str(found.lastgroup)] = tensor
+    return named, strangers, again
+
+
+def _refuse_doubles(
+    path: Path,
+    num_tensors: int,
+    named: dict[str, Weights],
+    again: set[str],
+    wanted: Sequence[Target],
+) -> None:
+    """Raises MegastyleError if a target has tensors under two names, of which one would be lost."""
+    doubled = [
+        target.official
+        for target in (*wanted, *LAST_LAYER)
+        if sum(any(name in named for name in form) for form in _forms(target)) > 1
+        or again.intersection(_names(target))
+    ]
+    if doubled:
+        raise MegastyleError(
+            f"{path} has {num_tensors} tensors, which give {len(doubled)} of {len(wanted)} modules"
+            f" twice under two forms of keys, such as {doubled[0]}",
+            hint="keep one form of keys in the file",
+        )
 
 
 def _factors(part: Weights, default_alpha: float | None) -> Factors:

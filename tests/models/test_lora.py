@@ -300,6 +300,24 @@ def test_a_lora_that_fits_in_part_is_refused_with_the_counts(lora, tmp_path, dam
     assert counts in refused.value.sentence
 
 
+def in_two_prefixes(lora):
+    return {f"transformer.{key}": w * 2 for key, w in peft_weights(lora).items()}
+
+
+@pytest.mark.parametrize("second", [diffusers_weights, diffsynth_weights, in_two_prefixes])
+def test_a_module_under_two_names_is_refused_with_the_counts(lora, tmp_path, second):
+    one = next(iter(lora))
+    first = peft_weights if second is in_two_prefixes else official_weights
+    held = {**first(lora), **second({one: lora[one]})}
+    save_file({key: w.clone() for key, w in held.items()}, tmp_path / "two.safetensors")
+
+    with pytest.raises(MegastyleError) as refused:
+        read_lora(tmp_path / "two.safetensors", list(lora))
+
+    assert f"{len(held)} tensors, which give 1 of 26 modules twice" in refused.value.sentence
+    assert refused.value.sentence.endswith(f"such as {one.official}")
+
+
 def test_a_lora_of_another_width_is_refused_before_anything_is_changed(transformer):
     before = {name: w.clone() for name, w in transformer.state_dict().items()}
 
