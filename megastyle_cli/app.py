@@ -26,6 +26,7 @@ COMMANDS = (
     *("train-encoder", "train-flux", "retrieve", "transfer", "eval"),
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on a disk, or in what is allowed of it
+ONE_FILE = (".png", ".jpg", ".jpeg", ".webp", ".safetensors")  # outputs that are not gone on with
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
@@ -116,7 +117,7 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
             _silence_stdout()
             code = DONE  # the reader had enough: `megastyle ... | head` is a success
         except KeyboardInterrupt:
-            hint = "what is done stays, --resume goes on" if "resume" in options else ""
+            hint = "what is done stays, --resume goes on" if _goes_on(options) else ""
             code = _tell("interrupted", hint, INTERRUPTED)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             code = _tell(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
@@ -125,7 +126,7 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
             about = f"{error.filename}: " if error.filename else ""
             hint = ""
             if error.errno in FULL:
-                hint = "make room" + (" and go on with --resume" if "resume" in options else "")
+                hint = "make room" + (" and go on with --resume" if _goes_on(options) else "")
             code = _tell(f"{about}{(error.strerror or str(error)).lower()}", hint, UNEXPECTED)
         except typer.Exit:
             raise
@@ -138,6 +139,12 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
         raise typer.Exit(code)
 
     return guarded
+
+
+def _goes_on(options: dict[str, Any]) -> bool:
+    """Whether --resume would: it is of a command's many results, not of one picture or LoRA."""
+    output = str(options.get("output"))
+    return "resume" in options and output != "-" and not output.lower().endswith(ONE_FILE)
 
 
 def _refuse_nan(options: dict[str, Any]) -> None:

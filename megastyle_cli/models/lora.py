@@ -19,11 +19,11 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.flux import Transformer
+from megastyle_cli.models.tensor_file import write_tensors
 
 # r rank, i width in, o width out
 Weights = dict[str, Tensor]
@@ -240,14 +240,20 @@ FORMS: dict[Form, Callable[[Lora], Weights]] = {
 def save_lora(
     lora: Lora, path: Path, form: Form = "official", facts: dict[str, str] | None = None
 ) -> None:
-    """Writes the LoRA in that form, `facts` in its header; `path` never holds half a file."""
+    """Writes the LoRA in that form, `facts` in its header; `path` never holds half a file.
+
+    Raises OSError with its name if the file cannot be written.
+    """
     made = FORMS[form](lora)
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         # cloned: a file may not hold one memory twice, and q, k and v share theirs
         whole = {key: w.detach().cpu().clone() for key, w in made.items()}
-        save_file(whole, unfinished, metadata=facts)
+        write_tensors(whole, unfinished, facts)
         unfinished.replace(path)
+    except OSError as fault:
+        fault.filename = str(path)  # the name a person gave
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ def convert_lora(
 
     It must adapt every module that MegaStyle adapts in `model`, a FLUX folder or hub name, or in
     FLUX.1; the weights themselves are not needed for that. Raises MegastyleError else, or if
-    `made` exists.
+    `made` exists, and OSError if it cannot be written.
     """
     if made.suffix != ".safetensors":
         raise MegastyleError(
@@ -25,6 +25,7 @@ def convert_lora(
     if made.exists() and not overwrite:
         raise MegastyleError(f"{made} exists", hint="add --overwrite to replace it")
     lora = read_lora(source, targets(*(block_counts(model) if model else ())))
+    made.parent.mkdir(parents=True, exist_ok=True)
     save_lora(lora, made, form)
     ranks = sorted({len(factors.down) for factors in lora.values()})
     told = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"

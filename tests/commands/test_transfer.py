@@ -1,6 +1,8 @@
 """transfer with FLUX: a prompt or records to pictures, and one sentence where it cannot be."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +190,44 @@ def test_a_lora_is_converted_with_its_counts(megastyle, made, tmp_path):
     assert b"78 tensors, 26 modules of rank 4 -> d.safetensors (diffusers): 80" in first.stderr
     assert load_file(back).keys() == load_file(given[1]).keys()
     assert all(torch.equal(load_file(back)[k], w) for k, w in load_file(given[1]).items())
+
+
+PAINTED = (*("--style", "ref1.png", "--prompt", "a fox", "--steps", 1), *FAST[:2], *FAST[4:])
+
+
+@pytest.mark.parametrize(
+    ("asked", "output"),
+    [(PAINTED, "big.png"), (("--lora", "lora.safetensors", "--to", "peft"), "big.safetensors")],
+)
+def test_a_disk_too_small_for_one_file_is_no_case_for_resume(made, tmp_path, asked, output):
+    command = ("transfer", "--model", "tiny", *asked, "-o", tmp_path / output)
+    words = " ".join(f"'{word}'" for word in command)
+
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1; '{sys.executable}' -m megastyle_cli {words}"],
+        capture_output=True,
+        cwd=made,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(f"{output}: file too large: make room\n".encode())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_converted_lora_makes_its_folder_and_is_for_whom_the_umask_says(
+    megastyle, made, tmp_path
+):
+    given = ("--lora", made / "lora.safetensors", "--model", made / "tiny")
+    out = tmp_path / "new" / "d.safetensors"
+
+    ended = megastyle("transfer", *given, "--to", "diffusers", "-o", out)
+
+    assert ended.returncode == 0
+    beside = tmp_path / "beside"
+    beside.touch()
+    assert out.stat().st_mode == beside.stat().st_mode
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
 @pytest.mark.parametrize(
