@@ -10,6 +10,7 @@ exporter's table.
 """
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from megastyle_cli.models.tensor_file import write_tensors
 
 # r rank, i width in, o width out
 Weights = dict[str, Tensor]
+log = logging.getLogger(__name__)
 Form = Literal["official", "diffsynth", "diffusers", "peft"]
 
 # Black Forest Labs' module, DiffSynth's, those of diffusers in the order of the former's rows
@@ -131,13 +133,16 @@ def targets_of(transformer: Transformer) -> list[Target]:
     return targets(transformer.config.num_layers, transformer.config.num_single_layers)
 
 
-def read_lora(path: Path, wanted: Sequence[Target]) -> Lora:
+def read_lora(path: Path, wanted: Sequence[Target], model: str | None = None) -> Lora:
     """The LoRA of a .safetensors file in any of the four forms, for exactly the `wanted` targets.
 
+    A remark is logged if the file says that it was trained on another model than `model`, a name
+    that ends in a fingerprint; no refusal, since a copy in other numbers has another fingerprint.
     The last layer may be there too. Raises MegastyleError with the counts if a tensor has no place,
     a target has no tensors, or has them under two names.
     """
-    held, default_alpha = _file(path)
+    held, header = _file(path)
+    default_alpha = _noted_alpha(path, header)
     named, strangers, again = _by_module(held)
     _refuse_doubles(path, len(held), named, again, wanted)
     found = {t: _found(t, named, default_alpha) for t in (*wanted, *LAST_LAYER)}
@@ -152,6 +157,8 @@ def read_lora(path: Path, wanted: Sequence[Target]) -> Lora:
             f" ({_first(lacking, 'without weights')}; {_first(strangers, 'unknown')})",
             hint="give a LoRA of all the modules that MegaStyle adapts, made for this model",
         )
+    if model is not None:
+        _remark_on_another_model(path, header, model)
     return lora
 
 
@@ -258,18 +265,35 @@ def save_lora(
         unfinished.unlink(missing_ok=True)
 
 
-def _file(path: Path) -> tuple[Weights, float | None]:
-    """The tensors of a file, and the alpha that PEFT notes in its header for all of them."""
+def facts_of(header: dict[str, str]) -> dict[str, str]:
+    """What `train-flux` noted in a file's header."""
+    return {key: value for key, value in header.items() if key.startswith("megastyle.")}
+
+
+def _file(path: Path) -> tuple[Weights, dict[str, str]]:
+    """The tensors of a file, and its header."""
     try:
         with safe_open(path, framework="pt") as opened:
             held = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-            noted = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+            header: dict[str, str] = opened.metadata() or {}
     except FileNotFoundError:
         raise _absent(path) from None
-    except (SafetensorError, ValueError, IsADirectoryError) as fault:
+    except (SafetensorError, IsADirectoryError) as fault:
         raise MegastyleError(
             f"{path} is no safetensors file, or is damaged: {fault}",
             hint="give a LoRA as .safetensors",
+        ) from fault
+    return held, header
+
+
+def _noted_alpha(path: Path, header: dict[str, str]) -> float | None:
+    """The alpha that PEFT notes in a file's header for all modules."""
+    try:
+        noted = json.loads(header.get("lora_adapter_metadata", "{}"))
+    except ValueError as fault:
+        raise MegastyleError(
+            f"{path} has a header of PEFT's that is damaged: {fault}",
+            hint="fetch or write the LoRA again",
         ) from fault
     told: dict[str, Any] = {key.rpartition(".")[2]: value for key, value in noted.items()}
     if told.get("use_rslora") or told.get("alpha_pattern"):
@@ -277,7 +301,17 @@ def _file(path: Path) -> tuple[Weights, float | None]:
             f"{path} scales its modules in a way of PEFT's that is not read here",
             hint="give a LoRA with one alpha, without rslora",
         )
-    return held, told.get("lora_alpha")
+    return told.get("lora_alpha")
+
+
+def _remark_on_another_model(path: Path, header: dict[str, str], model: str) -> None:
+    trained_on = header.get("megastyle.model")
+    if trained_on and trained_on.rpartition("@")[2] != model.rpartition("@")[2]:
+        log.warning(
+            "%s was trained on %s, not on %s: unless one is a copy of the other, give the model"
+            " that it was trained on",
+            *(path, trained_on, model),
+        )
 
 
 def _absent(path: Path) -> MegastyleError:

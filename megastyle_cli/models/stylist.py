@@ -1,5 +1,6 @@
 """FLUX that paints a prompt in a reference's style: the method's own stylist."""
 
+import logging
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -18,6 +19,7 @@ from megastyle_cli.models.flux import (
     unpack,
 )
 from megastyle_cli.models.flux_folder import (
+    is_taught,
     refuse_unknown_words,
     text_tokens,
     trained_px,
@@ -38,6 +40,7 @@ from megastyle_cli.models.flux_schedule import painting_levels
 from megastyle_cli.models.flux_setup import Flux, Offload, Preset, running
 from megastyle_cli.models.quantized import Quantized
 
+log = logging.getLogger(__name__)
 BATCH = 8
 REMEMBERED = 256  # references whose tokens are kept, 131 kB each at 512 px
 
@@ -89,6 +92,7 @@ class FluxStylist:
         self.multiple = token_pixels(self.pipeline.vae)
         # a picture depends on its request alone: bit for bit, and in what a cache leaves out
         self.batch = 1 if self.device.type == "cpu" or preset == "fast-cache" else BATCH
+        self._remark_is_due = lora is None and not is_taught(model)
         self._remembered: dict[tuple[str, Size], Tensor] = {}
 
     @torch.inference_mode()
@@ -102,12 +106,23 @@ class FluxStylist:
         """
         planned = [(self._size(asked), tuple(counts(asked).values())) for asked in requests]
         painted: list[Image.Image | BadRecord] = []
+        if any(shares for _, shares in planned):
+            self._remark_once_if_untaught()
         together = zip(planned, requests, strict=True)
         for (size, shares), alike in groupby(together, key=lambda pair: pair[0]):
             group = [asked for _, asked in alike]
             for start in range(0, len(group), self.batch):
                 painted += self._painted(group[start : start + self.batch], size, shares)
         return painted
+
+    def _remark_once_if_untaught(self) -> None:
+        if self._remark_is_due:
+            log.warning(
+                "%s was never taught to look at a reference picture, so its style will hardly"
+                " show: give --lora megastyle_flux.safetensors",
+                self.name.rpartition("@")[0],
+            )
+            self._remark_is_due = False
 
     def _painted(
         self, requests: Sequence[PictureRequest], size: Size, shares: tuple[float, ...]

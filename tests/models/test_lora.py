@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from megastyle_cli.errors import MegastyleError
@@ -410,6 +411,34 @@ def test_at_full_width_diffusers_changes_the_halves_of_the_last_layer_as_we_do(t
     # without the prefix: an oversight of diffusers', whose transformer then never sees them
     prefixed = {f"transformer.{key.removeprefix('transformer.')}": w for key, w in theirs.items()}
     assert equal(prefixed, diffusers_weights(lora))
+
+
+@pytest.mark.parametrize(
+    ("facts", "num_remarks"),
+    [
+        (None, 0),
+        ({"megastyle.model": "there/FLUX@main@01234567"}, 0),
+        ({"megastyle.model": "here/FLUX@89abcdef"}, 1),
+    ],
+)
+def test_a_lora_is_of_a_model_by_its_fingerprint(lora, tmp_path, caplog, facts, num_remarks):
+    save_lora(lora, tmp_path / "lora.safetensors", facts=facts)
+
+    read_lora(tmp_path / "lora.safetensors", list(lora), "here/FLUX@01234567")
+
+    assert len(caplog.records) == num_remarks
+
+
+def test_converting_keeps_what_training_noted(lora, tmp_path):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    source, made = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    facts = {"megastyle.model": "FLUX@01234567", "megastyle.step": "5"}
+    save_lora(lora, source, facts={**facts, "format": "pt"})
+
+    convert_lora(source, made, "diffusers", model=str(folder), overwrite=False)
+
+    with safe_open(made, framework="pt") as opened:
+        assert opened.metadata() == facts
 
 
 def test_converting_tells_the_counts_and_never_overwrites_unasked(lora, tmp_path):

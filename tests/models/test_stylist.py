@@ -230,6 +230,45 @@ def test_a_lora_changes_the_picture_by_its_strength(folder, stylist, tmp_path):
     assert torch.equal(latents(without, ASKED), latents(stylist, ASKED))
 
 
+def test_a_model_that_was_never_taught_a_reference_is_remarked_on_once(folder, caplog):
+    stock = load("stylist", "flux", model=str(folder), steps=1, device="cpu")
+
+    stock.restyle([replace(ASKED, strength=0.0)])
+    unasked = list(caplog.records)
+    for seed in (1, 2):
+        stock.restyle([replace(ASKED, seed=seed)])
+
+    assert unasked == []
+    assert [r.getMessage().partition(" so ")[0] for r in caplog.records] == [
+        f"{folder} was never taught to look at a reference picture,"
+    ]
+
+
+def test_with_a_lora_or_trained_by_us_there_is_no_remark(folder, tmp_path, caplog):
+    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors")
+    taught = save_tiny_flux(tmp_path / "taught")
+    (file,) = (taught / "transformer").glob("*.safetensors")
+    save_file(load_file(file), file, metadata={"megastyle.size": "48"})
+
+    for how in ({"model": folder, "lora": tmp_path / "lora.safetensors"}, {"model": taught}):
+        options = {key: str(path) for key, path in how.items()}
+        load("stylist", "flux", **options, steps=1, device="cpu").restyle([ASKED])
+
+    assert caplog.records == []
+
+
+def test_a_lora_that_was_trained_on_another_model_of_the_same_shapes_is_remarked_on(
+    folder, tmp_path, caplog
+):
+    facts = {"megastyle.model": "FLUX.1-other@01234567"}
+    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors", facts=facts)
+
+    stylist = load("stylist", "flux", model=str(folder), lora=str(tmp_path / "lora.safetensors"))
+
+    (remark,) = caplog.records
+    assert f"trained on FLUX.1-other@01234567, not on {stylist.name}:" in remark.getMessage()
+
+
 def test_a_lora_of_another_model_is_refused_with_the_counts(folder, tmp_path):
     save_lora(made_lora(targets(1, 2), 32), tmp_path / "other.safetensors")
 
