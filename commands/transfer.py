@@ -42,6 +42,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from megastyle_cli import backends, options
+from megastyle_cli.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.errors import DONE, MegastyleError
 
 STYLE_PX = 512  # style pictures are decoded at this longer side, for FLUX as they are
@@ -226,7 +227,9 @@ def main(
         "quantize": quantize,
         "preset": preset,
     }
-    settings = {"lora": lora and backends.lora_name(lora), **painting} if is_flux else {}
+    settings: dict[str, Any] = {}
+    if is_flux:
+        settings = {"lora": lora and backends.lora_name(lora, HOW_TO_FETCH_LORA), **painting}
     references = mixed(style or [], weight or [])
     layout = Layout(
         container=format_,

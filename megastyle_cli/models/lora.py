@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from megastyle_cli.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.flux import Transformer
 from megastyle_cli.models.tensor_file import write_tensors
@@ -277,7 +278,7 @@ def _file(path: Path) -> tuple[Weights, dict[str, str]]:
             held = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
             header: dict[str, str] = opened.metadata() or {}
     except FileNotFoundError:
-        raise _absent(path) from None
+        raise MegastyleError(f"there is no LoRA {path}", hint=HOW_TO_FETCH_LORA) from None
     except (SafetensorError, IsADirectoryError) as fault:
         raise MegastyleError(
             f"{path} is no safetensors file, or is damaged: {fault}",
@@ -312,12 +313,6 @@ def _remark_on_another_model(path: Path, header: dict[str, str], model: str) -> 
             " that it was trained on",
             *(path, trained_on, model),
         )
-
-
-def _absent(path: Path) -> MegastyleError:
-    return MegastyleError(
-        f"there is no LoRA {path}", hint="fetch megastyle_flux.safetensors and give its path"
-    )
 
 
 def _forms(target: Target) -> tuple[tuple[str, ...], ...]:

@@ -258,6 +258,7 @@ def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, ma
         "no_words": ("missing_key", "has neither content nor a content picture"),
         "number": ("missing_key", "has content 5, not words"),
         "unknown": ("missing_key", "ref2.png shows was not recognised"),
+        "two_styles": ("missing_key", "has style_file_name ['ref1.png'], not the name of one"),
     }
     records = [
         {"id": "gone", "content": "a fox", "style_file_name": "gone.png"},
@@ -266,6 +267,7 @@ def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, ma
         {"id": "no_words", "style_file_name": "ref1.png"},
         {"id": "number", "content": 5, "style_file_name": "ref1.png"},
         {"id": "unknown", "file_name": "ref2.png", "style_file_name": "ref1.png"},
+        {"id": "two_styles", "content": "a fox", "style_file_name": ["ref1.png"]},
         {"id": "fine", "content": "a fox", "style_file_name": "ref1.png"},
     ]
     listing = jsonl(made / "failing.jsonl", records)
@@ -292,6 +294,38 @@ def refused(megastyle, made, *flags, **env):
     return sentence
 
 
+@pytest.mark.parametrize("flags", [("--style", "ref1.png", "--prompt", "a fox"), ("--to", "peft")])
+def test_a_lora_that_is_not_there_says_what_to_fetch_and_where_to_put_it(megastyle, made, flags):
+    ended = megastyle(
+        *("transfer", *flags, "--lora", "none.safetensors", "--model", "tiny"),
+        *("-o", "never.safetensors" if "--to" in flags else "never.png"),
+        cwd=made,
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr.decode() == (
+        "error: there is no LoRA none.safetensors: fetch the official one with: hf download"
+        " Gaojunyao/MegaStyle megastyle_flux.safetensors --local-dir . ; and give --lora"
+        " megastyle_flux.safetensors\n"
+    )
+
+
+@pytest.mark.parametrize("words", ["a fox on a hill", "A fox. It runs", "a fox " * 100])
+def test_a_prompt_where_an_input_stands_is_sent_to_its_flag(megastyle, made, words):
+    ended = megastyle("transfer", "--style", made / "ref1.png", words, "-o", "never.png", cwd=made)
+
+    assert ended.returncode == 2 and not (made / "never.png").exists()
+    assert ended.stderr.decode().endswith(f'to paint words give --prompt "{words}" with --model\n')
+
+
+def test_a_mistyped_picture_is_no_prompt(megastyle, made):
+    for name in ("my fox.png", "my photos/fox", "fox"):
+        ended = megastyle("transfer", "--style", made / "ref1.png", name, "-o", "never.png")
+
+        assert ended.returncode == 2
+        assert ended.stderr.decode() == f"error: {name} does not exist: check the path\n"
+
+
 def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
     megastyle, made, tmp_path
 ):
@@ -309,7 +343,6 @@ def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
-        (("--lora", "none.safetensors", "--model", "tiny"), "there is no LoRA none.safetensors"),
         (("--steps", "4"), "--steps is for FLUX, not for backend 'builtin'"),
         (("--size", "768x512"), "--size 768x512 is for FLUX"),
         (("--size", "4"), "--size is '4', not PX or WIDTHxHEIGHT"),
