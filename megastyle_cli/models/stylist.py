@@ -53,8 +53,9 @@ class FluxStylist:
     training, or with `keep_aspect` cut to its shape. Of several, each counts by its share; a
     request's strength scales them all (see `reference_bias`), and 0 paints without them. A content
     picture is a starting point: with `content_strength` above 0 painting begins at its latents,
-    that share of the steps further on, and at 1 nothing is painted over it (ours). What else there
-    is says how it runs (see `Running`).
+    that share of the steps further on, and at 1 nothing is painted over it (ours). `guidance` is
+    3.5 where none is given, and refused where the model reads none. What else there is says how it
+    runs (see `Running`).
 
     Noise comes from the request's seed alone. On a CPU pictures are painted one at a time, so that
     a picture depends on its request alone, bit for bit; elsewhere batches agree up to rounding.
@@ -67,7 +68,7 @@ class FluxStylist:
         *,
         lora_strength: float = 1.0,
         steps: int = 30,
-        guidance: float = INFERENCE_GUIDANCE,
+        guidance: float | None = None,
         content_strength: float = 0.0,
         keep_aspect: bool = False,
         device: str | None = None,
@@ -82,12 +83,17 @@ class FluxStylist:
                 "the flux backend needs a model", hint="give --model FOLDER or a hub name"
             )
         how = running(device, dtype, offload, quantize, preset, compiled=compiled)
-        self.guidance = guidance
+        self.guidance = INFERENCE_GUIDANCE if guidance is None else guidance
         self.content_strength = content_strength
         self.keep_aspect = keep_aspect
         self.levels = painting_levels(steps)
         self.flux = Flux(model, lora, lora_strength, how)
         self.pipeline, self.name, self.device = self.flux.pipeline, self.flux.name, how.device
+        if guidance is not None and not self.pipeline.transformer.config.guidance_embeds:
+            raise MegastyleError(
+                f"{model} reads no guidance, and --guidance {guidance:g} is given",
+                hint="leave it out",
+            )
         self.side_px = trained_px(model)
         self.multiple = token_pixels(self.pipeline.vae)
         # a picture depends on its request alone: bit for bit, and in what a cache leaves out

@@ -164,6 +164,26 @@ def test_a_described_photo_can_be_started_from(megastyle, made, tmp_path):
         assert (picture.width > picture.height) == (photo.width > photo.height)
 
 
+def test_guidance_reaches_the_model_and_small_flux_which_reads_none_refuses_it(
+    megastyle, made, tmp_path
+):
+    how = ("--style", made / "ref1.png", "--lora", made / "lora.safetensors", *FAST)
+    asked = ("--prompt", "a fox", "--model", made / "tiny", *how)
+
+    guided, plain = (
+        megastyle("transfer", *asked, "--guidance", number, "-o", "-").stdout
+        for number in (60, 3.5)
+    )
+    small = megastyle(
+        *("transfer", "--style", made / "ref1.png", "--prompt", "star", "--guidance", 3.5),
+        *("--model", "builtin-flux", "--device", "cpu", "-o", tmp_path / "no.png"),
+    )
+
+    assert guided != plain == megastyle("transfer", *asked, "-o", "-").stdout != b""
+    assert small.returncode == 2
+    assert b"builtin-flux reads no guidance, and --guidance 3.5 is given" in small.stderr
+
+
 def test_what_changes_pixels_is_recorded_and_what_does_not_is_not(megastyle, made, tmp_path):
     listing = jsonl(
         made / "one.jsonl", [{"id": "fox", "content": "a fox", "style_file_name": "ref1.png"}]

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import load_file, save_file
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.backend import PictureRequest, load
+from megastyle_cli.models.flux import pack
 from megastyle_cli.models.flux_pictures import (
     encode,
     pictures_of,
@@ -18,11 +19,11 @@ from megastyle_cli.models.flux_pictures import (
     rounded_up,
     whole_pictures_of,
 )
-from megastyle_cli.models.flux_schedule import LOWEST
+from megastyle_cli.models.flux_schedule import LOWEST, painting_levels
 from megastyle_cli.models.lora import save_lora, targets
 from tests.conftest import draw
 from tests.models.test_lora import made_lora
-from tests.tiny_flux import save_tiny_flux
+from tests.tiny_flux import save_tiny_flux, tiny_transformer
 
 ASKED = PictureRequest(
     content="a fox on a hill",
@@ -206,6 +207,24 @@ def test_content_strength_leads_from_noise_to_the_content_picture(folder):
     assert away[-1] < 1e-4
 
 
+def test_the_way_from_content_to_noise_is_straight(folder):
+    content = draw(5, 48, 48)
+    stylist = load("stylist", "flux", model=str(folder), steps=4, content_strength=0.5)
+    begun = []
+    transformer = stylist.pipeline.transformer
+    transformer.register_forward_pre_hook(
+        lambda _, inputs, named: begun.append(named["hidden_states"]), with_kwargs=True
+    )
+
+    stylist.restyle([replace(ASKED, content_picture=content, strength=0.0)])
+
+    level = float(painting_levels(4)[2])
+    with torch.inference_mode():
+        picture = encode(stylist.pipeline.vae, pixels_of([content]))
+    noise = torch.randn((1, 4, 6, 6), generator=torch.Generator().manual_seed(ASKED.seed))
+    assert torch.allclose(begun[0], pack(picture + level * (noise - picture)), atol=1e-5)
+
+
 def test_a_content_picture_gives_its_proportions(folder):
     stylist = load("stylist", "flux", model=str(folder), steps=2, content_strength=0.5)
 
@@ -337,6 +356,52 @@ def test_offload_on_a_cpu_is_refused(folder):
 
 def distance(one, other):
     return ((one - other).norm() / other.norm()).item()
+
+
+@pytest.mark.parametrize("offload", [None, "modulation"])
+def test_guidance_changes_the_picture(folder, stylist, offload):
+    options = {"model": str(folder), "steps": 3, "device": "cpu", "guidance": 9.0}
+
+    guided = load("stylist", "flux", **options, offload=offload)
+
+    assert distance(latents(guided, ASKED), latents(stylist, ASKED)) > 1e-3
+
+
+def test_a_reference_that_keeps_its_aspect_is_its_middle(folder, stylist):
+    whole = draw(1, 96, 48)
+    wide, middle = (
+        replace(ASKED, references=(shown,), reference_keys=(name,))
+        for name, shown in (("wide", whole), ("cut", whole.crop((24, 0, 72, 48))))
+    )
+    cutting = load("stylist", "flux", model=str(folder), steps=3, device="cpu", keep_aspect=True)
+
+    cut = latents(cutting, wide)
+
+    assert torch.equal(cut, latents(stylist, middle))
+    assert not torch.equal(cut, latents(stylist, wide))
+
+
+def test_a_model_without_guidance_refuses_a_number_for_it(tmp_path):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    tiny_transformer(guidance_embeds=False).save_pretrained(folder / "transformer")
+
+    with pytest.raises(MegastyleError, match="reads no guidance, and --guidance 3.5 is given"):
+        load("stylist", "flux", model=str(folder), guidance=3.5, device="cpu")
+
+    assert load("stylist", "flux", model=str(folder), device="cpu").guidance == 3.5
+
+
+def test_the_blocks_are_compiled_where_that_is_asked_for(folder, monkeypatch):
+    compiled = []
+    monkeypatch.setattr("megastyle_cli.models.flux_setup.refuse_no_compiler", lambda _: None)
+    monkeypatch.setattr(
+        FluxTransformer2DModel, "compile_repeated_blocks", lambda *_, **how: compiled.append(how)
+    )
+
+    for asked in (False, True):
+        load("stylist", "flux", model=str(folder), device="cpu", compiled=asked)
+
+    assert compiled == [{"fullgraph": True}]
 
 
 def test_modulation_computed_before_gives_the_same_picture(folder, stylist):
