@@ -19,13 +19,15 @@ does: --model is a folder or black-forest-labs/FLUX.1-dev, --lora the adapter th
 a reference (megastyle_flux.safetensors). A record without words, or --content without --prompt, is
 painted by what the builtin captioner recognises on its picture; --content-strength starts from that
 picture, too. --strength 1 is as trained, 0 is without reference; between them, and of several
-references by --weight, each reference token counts as that part of a token (ours). Sizes are
-rounded up to multiples of 16.
+references by --weight, each reference token counts as that part of a token (ours). References are
+not averaged, since the mean of two latents is a picture of neither: each keeps its own tokens.
+Sizes are rounded up to multiples of 16.
 
 --model builtin-flux is a small FLUX of the same classes, trained from nothing by train-flux, for a
 CPU, a second or so a picture: icons of 64 px, of these words only: bell, bookmark, calendar,
 camera, clock, cloud, document, eye, folder, heart, home, keyboard, lock, mail, pencil, phone, pin,
-play, printer, search, settings, star, sun, user. Others are refused.
+play, printer, search, settings, star, sun, user. Others are refused, as is --guidance: it reads
+no such number.
 
 On a small GPU, by the weights' sizes: --offload model (24 GB) is exact, with --quantize int8
 (16 GB) nearly so, --offload layers takes least; what does not fit says what would. --preset
@@ -42,6 +44,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from megastyle_cli import backends, options
+from megastyle_cli.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.errors import DONE, MegastyleError
 
 STYLE_PX = 512  # style pictures are decoded at this longer side, for FLUX as they are
@@ -97,7 +100,12 @@ def main(
     ] = None,
     strength: Annotated[
         float,
-        typer.Option(min=0, max=1, metavar="S", help="0: the content picture; 1: full style."),
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="S",
+            help="1: full style; 0: the content picture, for FLUX the words without a reference.",
+        ),
     ] = 1.0,
     model: options.Model = None,
     lora: Annotated[
@@ -226,7 +234,9 @@ def main(
         "quantize": quantize,
         "preset": preset,
     }
-    settings = {"lora": lora and backends.lora_name(lora), **painting} if is_flux else {}
+    settings: dict[str, Any] = {}
+    if is_flux:
+        settings = {"lora": lora and backends.lora_name(lora, HOW_TO_FETCH_LORA), **painting}
     references = mixed(style or [], weight or [])
     layout = Layout(
         container=format_,
@@ -265,7 +275,11 @@ def main(
         if not is_flux:
             return load("stylist", backend, **({"model": model} if model else {}))
         running = {"device": device, "offload": offload, "compiled": compile}
-        return load("stylist", backend, model=model, lora=lora, **painting, **running)
+        wanted = {
+            **painting,
+            "guidance": guidance if options.given(context, ["guidance"]) else None,
+        }
+        return load("stylist", backend, model=model, lora=lora, **wanted, **running)
 
     if content is not None and inputs:
         raise MegastyleError("--content and inputs are given", hint="give one of the two")

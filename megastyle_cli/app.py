@@ -26,6 +26,7 @@ COMMANDS = (
     *("train-encoder", "train-flux", "retrieve", "transfer", "eval"),
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on a disk, or in what is allowed of it
+ONE_FILE = (".png", ".jpg", ".jpeg", ".webp", ".safetensors")  # outputs that are not gone on with
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
@@ -143,9 +144,11 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
 
 
 def _can_go_on(options: dict[str, Any]) -> bool:
-    """Whether --resume would go on with what was written: not with a stream or a whole result."""
+    """Whether --resume would: not with a stream, a whole result, or one picture or LoRA."""
+    output = str(options.get("output"))
     is_whole = options.get("each") is False or any(map(options.get, ("prototype", "prototype_by")))
-    return "resume" in options and not is_whole and options.get("output") != "-"
+    is_one = output == "-" or output.lower().endswith(ONE_FILE)
+    return "resume" in options and not is_whole and not is_one
 
 
 def _refuse_nan(options: dict[str, Any]) -> None:

@@ -74,13 +74,16 @@ def load_encoder(backend: str, model: str | None) -> Any:
     return load("style_encoder", backend, **({"model": model} if model else {}))
 
 
-def lora_name(lora: str) -> str:
-    """The LoRA as records name it: its file's stem and 8 hex digits over its bytes."""
+def lora_name(lora: str, how_to_get_it: str = "give a .safetensors file") -> str:
+    """The LoRA as records name it: its file's stem and 8 hex digits over its bytes.
+
+    Raises MegastyleError that ends in `how_to_get_it` if there is no such file.
+    """
     import hashlib
 
     path = Path(lora)
     if not path.is_file():
-        raise MegastyleError(f"there is no LoRA {lora}", hint="give a .safetensors file")
+        raise MegastyleError(f"there is no LoRA {lora}", hint=how_to_get_it)
     with path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return f"{path.stem}@{digest[:8]}"

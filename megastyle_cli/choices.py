@@ -1,4 +1,7 @@
-"""Words a person chooses between that more than one layer knows. Nothing is imported but typing."""
+"""Words that more than one layer knows: those a person chooses between, and where the LoRA is.
+
+Nothing is imported but typing.
+"""
 
 from typing import Literal
 
@@ -12,3 +15,8 @@ ExactText = Literal["normalized", "raw"]
 Shell = Literal["bash", "zsh", "fish"]
 Container = Literal["folder", "webdataset", "parquet"]
 PictureFormat = Literal["png", "jpg", "webp"]
+
+HOW_TO_FETCH_LORA = (
+    "fetch the official one with: hf download Gaojunyao/MegaStyle megastyle_flux.safetensors"
+    " --local-dir . ; and give --lora megastyle_flux.safetensors"
+)

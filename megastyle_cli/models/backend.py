@@ -167,7 +167,7 @@ class Stylist(Protocol):
 
     name: str
 
-    def restyle(self, requests: Sequence[PictureRequest]) -> list[Image]: ...
+    def restyle(self, requests: Sequence[PictureRequest]) -> Sequence[Image | BadRecord]: ...
 
 
 class Classifier(Protocol):

@@ -79,13 +79,22 @@ def find_flux(model: str) -> Path:
 
 def trained_px(model: str) -> int:
     """The side of the pictures that a model was trained on, as `train-flux` notes it; else 512."""
+    return int(_noted(model).get("megastyle.size", SIDE_PX))
+
+
+def is_taught(model: str) -> bool:
+    """Whether `train-flux` taught the model itself to look at a reference, without a LoRA."""
+    return "megastyle.size" in _noted(model)
+
+
+def _noted(model: str) -> dict[str, str]:
+    """The header of a model's transformer; nothing if it is in several files, or unreadable."""
     file = find_flux(model) / "transformer" / "diffusion_pytorch_model.safetensors"
     try:
         with safe_open(file, framework="pt") as opened:
-            told = opened.metadata() or {}
-    except (OSError, SafetensorError):  # in several files; or nothing that can be read: told later
-        return SIDE_PX
-    return int(told.get("megastyle.size", SIDE_PX))
+            return opened.metadata() or {}
+    except (OSError, SafetensorError):  # what cannot be read is told where it is needed
+        return {}
 
 
 def block_counts(model: str) -> tuple[int, int]:

@@ -9,6 +9,8 @@ from PIL import Image, ImageOps
 from PIL.Image import Resampling
 from torch import Tensor
 
+from megastyle_cli.errors import BadRecord
+
 Size = tuple[int, int]  # width, height in pixels
 Autoencoder = Any  # a diffusers AutoencoderKL: diffusers has no types to check
 
@@ -42,6 +44,24 @@ def pictures_of(pixels: Tensor) -> list[Image.Image]:
     """Pixels (b, 3, height, width) in [-1, 1] as RGB pictures; what lies outside is cut."""
     whole = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return [Image.fromarray(rows) for rows in whole.permute(0, 2, 3, 1).cpu().numpy()]
+
+
+def whole_pictures_of(pixels: Tensor) -> list[Image.Image | BadRecord]:
+    """As `pictures_of`, a BadRecord (model_error) where some pixels are no numbers."""
+    lost = (~pixels.isfinite()).flatten(1).double().mean(1).tolist()  # (b), shares
+    pictures = pictures_of(pixels)
+    return [
+        _no_numbers(share) if share else picture
+        for share, picture in zip(lost, pictures, strict=True)
+    ]
+
+
+def _no_numbers(share: float) -> BadRecord:
+    return BadRecord(
+        "model_error",
+        f"{share:.0%} of the pixels are no numbers (NaN): try --dtype float32 or bfloat16, or"
+        " without --lora",
+    )
 
 
 def encode(vae: Autoencoder, pixels: Tensor) -> Tensor:

@@ -112,7 +112,9 @@ class Flux:
         self.modulation: Modulation | None = None
         transformer = self.pipeline.transformer
         self.name = f"{model}@{fingerprint(first_values(transformer.state_dict()))}"
-        adapter = read_lora(Path(lora), targets_of(transformer)) if lora is not None else {}
+        adapter = {}
+        if lora is not None:
+            adapter = read_lora(Path(lora), targets_of(transformer), self.name)
         try:
             if not how.flags:
                 self.pipeline.to(how.device)

@@ -10,22 +10,26 @@ exporter's table.
 """
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from megastyle_cli.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.flux import Transformer
+from megastyle_cli.models.tensor_file import write_tensors
 
 # r rank, i width in, o width out
 Weights = dict[str, Tensor]
+log = logging.getLogger(__name__)
 Form = Literal["official", "diffsynth", "diffusers", "peft"]
 
 # Black Forest Labs' module, DiffSynth's, those of diffusers in the order of the former's rows
@@ -130,14 +134,18 @@ def targets_of(transformer: Transformer) -> list[Target]:
     return targets(transformer.config.num_layers, transformer.config.num_single_layers)
 
 
-def read_lora(path: Path, wanted: Sequence[Target]) -> Lora:
+def read_lora(path: Path, wanted: Sequence[Target], model: str | None = None) -> Lora:
     """The LoRA of a .safetensors file in any of the four forms, for exactly the `wanted` targets.
 
-    The last layer may be there too. Raises MegastyleError with the counts if a tensor has no place
-    or a target has no tensors.
+    A remark is logged if the file says that it was trained on another model than `model`, a name
+    that ends in a fingerprint; no refusal, since a copy in other numbers has another fingerprint.
+    The last layer may be there too. Raises MegastyleError with the counts if a tensor has no place,
+    a target has no tensors, or has them under two names.
     """
-    held, default_alpha = _file(path)
-    named, strangers = _by_module(held)
+    held, header = _file(path)
+    default_alpha = _noted_alpha(path, header)
+    named, strangers, again = _by_module(held)
+    _refuse_doubles(path, len(held), named, again, wanted)
     found = {t: _found(t, named, default_alpha) for t in (*wanted, *LAST_LAYER)}
     lora = {target: factors for target, factors in found.items() if factors is not None}
     known = {name for t in (*wanted, *lora) for name in _names(t)}
@@ -150,6 +158,8 @@ def read_lora(path: Path, wanted: Sequence[Target]) -> Lora:
             f" ({_first(lacking, 'without weights')}; {_first(strangers, 'unknown')})",
             hint="give a LoRA of all the modules that MegaStyle adapts, made for this model",
         )
+    if model is not None:
+        _remark_on_another_model(path, header, model)
     return lora
 
 
@@ -238,30 +248,53 @@ FORMS: dict[Form, Callable[[Lora], Weights]] = {
 def save_lora(
     lora: Lora, path: Path, form: Form = "official", facts: dict[str, str] | None = None
 ) -> None:
-    """Writes the LoRA in that form, `facts` in its header; `path` never holds half a file."""
+    """Writes the LoRA in that form, `facts` in its header; `path` never holds half a file.
+
+    Raises OSError with its name if the file cannot be written.
+    """
     made = FORMS[form](lora)
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         # cloned: a file may not hold one memory twice, and q, k and v share theirs
         whole = {key: w.detach().cpu().clone() for key, w in made.items()}
-        save_file(whole, unfinished, metadata=facts)
+        write_tensors(whole, unfinished, facts)
         unfinished.replace(path)
+    except OSError as fault:
+        fault.filename = str(path)  # the name a person gave
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _file(path: Path) -> tuple[Weights, float | None]:
-    """The tensors of a file, and the alpha that PEFT notes in its header for all of them."""
+def facts_of(header: dict[str, str]) -> dict[str, str]:
+    """What `train-flux` noted in a file's header."""
+    return {key: value for key, value in header.items() if key.startswith("megastyle.")}
+
+
+def _file(path: Path) -> tuple[Weights, dict[str, str]]:
+    """The tensors of a file, and its header."""
     try:
         with safe_open(path, framework="pt") as opened:
             held = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-            noted = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+            header: dict[str, str] = opened.metadata() or {}
     except FileNotFoundError:
-        raise _absent(path) from None
-    except (SafetensorError, ValueError, IsADirectoryError) as fault:
+        raise MegastyleError(f"there is no LoRA {path}", hint=HOW_TO_FETCH_LORA) from None
+    except (SafetensorError, IsADirectoryError) as fault:
         raise MegastyleError(
             f"{path} is no safetensors file, or is damaged: {fault}",
             hint="give a LoRA as .safetensors",
+        ) from fault
+    return held, header
+
+
+def _noted_alpha(path: Path, header: dict[str, str]) -> float | None:
+    """The alpha that PEFT notes in a file's header for all modules."""
+    try:
+        noted = json.loads(header.get("lora_adapter_metadata", "{}"))
+    except ValueError as fault:
+        raise MegastyleError(
+            f"{path} has a header of PEFT's that is damaged: {fault}",
+            hint="fetch or write the LoRA again",
         ) from fault
     told: dict[str, Any] = {key.rpartition(".")[2]: value for key, value in noted.items()}
     if told.get("use_rslora") or told.get("alpha_pattern"):
@@ -269,18 +302,27 @@ def _file(path: Path) -> tuple[Weights, float | None]:
             f"{path} scales its modules in a way of PEFT's that is not read here",
             hint="give a LoRA with one alpha, without rslora",
         )
-    return held, told.get("lora_alpha")
+    return told.get("lora_alpha")
 
 
-def _absent(path: Path) -> MegastyleError:
-    return MegastyleError(
-        f"there is no LoRA {path}", hint="fetch megastyle_flux.safetensors and give its path"
-    )
+def _remark_on_another_model(path: Path, header: dict[str, str], model: str) -> None:
+    trained_on = header.get("megastyle.model")
+    if trained_on and trained_on.rpartition("@")[2] != model.rpartition("@")[2]:
+        log.warning(
+            "%s was trained on %s, not on %s: unless one is a copy of the other, give the model"
+            " that it was trained on",
+            *(path, trained_on, model),
+        )
+
+
+def _forms(target: Target) -> tuple[tuple[str, ...], ...]:
+    """What a target is called in each form, without the prefixes that KEY takes away."""
+    return ((target.official,), (target.native,), (target.diffsynth,), target.diffusers)
 
 
 def _names(target: Target) -> tuple[str, ...]:
-    """All that a target is called in files, without the prefixes that KEY takes away."""
-    return (target.official, target.native, target.diffsynth, *target.diffusers)
+    """All that a target is called in files."""
+    return tuple(chain.from_iterable(_forms(target)))
 
 
 def _found(
@@ -305,17 +347,45 @@ def _found(
     return joined
 
 
-def _by_module(held: Weights) -> tuple[dict[str, Weights], list[str]]:
-    """The tensors as module -> down, up, alpha; and the keys that are nothing of a LoRA."""
+def _by_module(held: Weights) -> tuple[dict[str, Weights], list[str], set[str]]:
+    """The tensors as module -> down, up, alpha.
+
+    Also the keys that are nothing of a LoRA, and the modules that two prefixes stand before.
+    """
     named: dict[str, Weights] = {}
-    strangers = []
+    strangers, again = [], set()
     for key, tensor in held.items():
         found = KEY.fullmatch(key)
         if found is None:
             strangers.append(key)
-        else:
-            named.setdefault(found["module"], {})[str(found.lastgroup)] = tensor
-    return named, strangers
+            continue
+        parts = named.setdefault(found["module"], {})
+        if str(found.lastgroup) in parts:
+            again.add(found["module"])
+        parts[str(found.lastgroup)] = tensor
+    return named, strangers, again
+
+
+def _refuse_doubles(
+    path: Path,
+    num_tensors: int,
+    named: dict[str, Weights],
+    again: set[str],
+    wanted: Sequence[Target],
+) -> None:
+    """Raises MegastyleError if a target has tensors under two names, of which one would be lost."""
+    doubled = [
+        target.official
+        for target in (*wanted, *LAST_LAYER)
+        if sum(any(name in named for name in form) for form in _forms(target)) > 1
+        or again.intersection(_names(target))
+    ]
+    if doubled:
+        raise MegastyleError(
+            f"{path} has {num_tensors} tensors, which give {len(doubled)} of {len(wanted)} modules"
+            f" twice under two forms of keys, such as {doubled[0]}",
+            hint="keep one form of keys in the file",
+        )
 
 
 def _factors(part: Weights, default_alpha: float | None) -> Factors:

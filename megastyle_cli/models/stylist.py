@@ -1,5 +1,6 @@
 """FLUX that paints a prompt in a reference's style: the method's own stylist."""
 
+import logging
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -18,6 +19,7 @@ from megastyle_cli.models.flux import (
     unpack,
 )
 from megastyle_cli.models.flux_folder import (
+    is_taught,
     refuse_unknown_words,
     text_tokens,
     trained_px,
@@ -27,17 +29,18 @@ from megastyle_cli.models.flux_pictures import (
     Size,
     decode,
     encode,
-    pictures_of,
     pixels_of,
     resized,
     rounded_up,
     token_pixels,
+    whole_pictures_of,
 )
 from megastyle_cli.models.flux_plan import is_out_of_memory, work_bytes
 from megastyle_cli.models.flux_schedule import painting_levels
 from megastyle_cli.models.flux_setup import Flux, Offload, Preset, running
 from megastyle_cli.models.quantized import Quantized
 
+log = logging.getLogger(__name__)
 BATCH = 8
 REMEMBERED = 256  # references whose tokens are kept, 131 kB each at 512 px
 
@@ -50,8 +53,9 @@ class FluxStylist:
     training, or with `keep_aspect` cut to its shape. Of several, each counts by its share; a
     request's strength scales them all (see `reference_bias`), and 0 paints without them. A content
     picture is a starting point: with `content_strength` above 0 painting begins at its latents,
-    that share of the steps further on, and at 1 nothing is painted over it (ours). What else there
-    is says how it runs (see `Running`).
+    that share of the steps further on, and at 1 nothing is painted over it (ours). `guidance` is
+    3.5 where none is given, and refused where the model reads none. What else there is says how it
+    runs (see `Running`).
 
     Noise comes from the request's seed alone. On a CPU pictures are painted one at a time, so that
     a picture depends on its request alone, bit for bit; elsewhere batches agree up to rounding.
@@ -64,7 +68,7 @@ class FluxStylist:
         *,
         lora_strength: float = 1.0,
         steps: int = 30,
-        guidance: float = INFERENCE_GUIDANCE,
+        guidance: float | None = None,
         content_strength: float = 0.0,
         keep_aspect: bool = False,
         device: str | None = None,
@@ -79,28 +83,37 @@ class FluxStylist:
                 "the flux backend needs a model", hint="give --model FOLDER or a hub name"
             )
         how = running(device, dtype, offload, quantize, preset, compiled=compiled)
-        self.guidance = guidance
+        self.guidance = INFERENCE_GUIDANCE if guidance is None else guidance
         self.content_strength = content_strength
         self.keep_aspect = keep_aspect
         self.levels = painting_levels(steps)
         self.flux = Flux(model, lora, lora_strength, how)
         self.pipeline, self.name, self.device = self.flux.pipeline, self.flux.name, how.device
+        if guidance is not None and not self.pipeline.transformer.config.guidance_embeds:
+            raise MegastyleError(
+                f"{model} reads no guidance, and --guidance {guidance:g} is given",
+                hint="leave it out",
+            )
         self.side_px = trained_px(model)
         self.multiple = token_pixels(self.pipeline.vae)
         # a picture depends on its request alone: bit for bit, and in what a cache leaves out
         self.batch = 1 if self.device.type == "cpu" or preset == "fast-cache" else BATCH
+        self._remark_is_due = lora is None and not is_taught(model)
         self._remembered: dict[tuple[str, Size], Tensor] = {}
 
     @torch.inference_mode()
-    def restyle(self, requests: Sequence[PictureRequest]) -> list[Image.Image]:
+    def restyle(self, requests: Sequence[PictureRequest]) -> list[Image.Image | BadRecord]:
         """One RGB picture a request, in order, sides rounded up to multiples of 16.
 
+        One whose pixels are no numbers has a BadRecord (model_error) in its place.
         Raises BadRecord before painting anything (missing_key) if a request has no words or
         (unknown_word) has some that the model does not know, and (out_of_memory) if the device
         cannot hold a batch.
         """
         planned = [(self._size(asked), tuple(counts(asked).values())) for asked in requests]
-        painted: list[Image.Image] = []
+        painted: list[Image.Image | BadRecord] = []
+        if any(shares for _, shares in planned):
+            self._remark_once_if_untaught()
         together = zip(planned, requests, strict=True)
         for (size, shares), alike in groupby(together, key=lambda pair: pair[0]):
             group = [asked for _, asked in alike]
@@ -108,9 +121,18 @@ class FluxStylist:
                 painted += self._painted(group[start : start + self.batch], size, shares)
         return painted
 
+    def _remark_once_if_untaught(self) -> None:
+        if self._remark_is_due:
+            log.warning(
+                "%s was never taught to look at a reference picture, so its style will hardly"
+                " show: give --lora megastyle_flux.safetensors",
+                self.name.rpartition("@")[0],
+            )
+            self._remark_is_due = False
+
     def _painted(
         self, requests: Sequence[PictureRequest], size: Size, shares: tuple[float, ...]
-    ) -> list[Image.Image]:
+    ) -> list[Image.Image | BadRecord]:
         try:
             return self._paint(requests, size, shares)
         except RuntimeError as fault:
@@ -126,7 +148,7 @@ class FluxStylist:
 
     def _paint(
         self, requests: Sequence[PictureRequest], size: Size, shares: tuple[float, ...]
-    ) -> list[Image.Image]:
+    ) -> list[Image.Image | BadRecord]:
         columns, rows = (side // self.multiple for side in size)
         start, noisy = self._start(requests, size)
         target = pack(noisy)  # (b, n, 4c)
@@ -148,7 +170,7 @@ class FluxStylist:
             before_step=None if modulation is None else modulation.at,
         )
         pixels = decode(self.pipeline.vae, unpack(tokens, rows, columns))
-        return pictures_of(pixels)
+        return whole_pictures_of(pixels)
 
     def _start(self, requests: Sequence[PictureRequest], size: Size) -> tuple[int, Tensor]:
         """The step painting begins at, and the noisy latents (b, c, h, w) there."""

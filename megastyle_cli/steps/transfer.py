@@ -146,7 +146,13 @@ def _request(
     needs_words: bool,
 ) -> PictureRequest | BadRecord:
     own = record.get("style_file_name")
-    own_names = [own] if isinstance(own, str) and own else []
+    if own is not None and not isinstance(own, str):
+        return BadRecord(
+            "missing_key",
+            f"record {record['id']} has style_file_name {own!r}, not the name of one picture:"
+            " --style, once for each, mixes several",
+        )
+    own_names = [own] if own else []
     given = references if own in references.names else mixed(own_names, [])
     if not given.names:
         return BadRecord(

@@ -1,5 +1,6 @@
 """One record to one picture file, or to a PNG on standard output: no folder, no metadata."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from megastyle_cli.stream.images import save_picture
 from megastyle_cli.stream.source import read_records, with_id
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+LONGEST_NAME = 255  # of a file, in bytes: asking whether a longer one exists is an error
 
 
 def is_single(output: str) -> bool:
@@ -37,8 +39,21 @@ def one_asked(inputs: list[str], content: str | None, prompt: str | None) -> Rec
         raise MegastyleError(
             "there is nothing to restyle", hint="give --content PICTURE, or --prompt with --model"
         )
+    for name in inputs:
+        if _is_words(name):
+            raise MegastyleError(
+                f"there is no picture {name!r}",
+                hint=f'to paint words give --prompt "{name}" with --model',
+            )
     record = one_record([content] if content else inputs) if content or inputs else {}
     return {**record, **({"content": prompt} if prompt else {})}
+
+
+def _is_words(name: str) -> bool:
+    """Whether an input that does not exist reads like a prompt, not like a mistyped path."""
+    path = Path(name)
+    reads_so = " " in name and path.name == name and (" " in path.suffix or not path.suffix)
+    return reads_so and (len(os.fsencode(name)) > LONGEST_NAME or not path.exists())
 
 
 def whole(found: Record | Failure) -> Record:

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from transformers import SiglipVisionModel
 
 from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.models.tensor_file import open_up
 from megastyle_cli.models.tower import read_weights, save_folder, save_official, save_tensors
 from megastyle_cli.record import ERROR, Failure, Record, Run, rename_pictures
 from megastyle_cli.stream.names import to_folder
@@ -221,6 +222,8 @@ def write_whole(final: Path, write: Callable[[Path], None]) -> None:
         write(aside)
         if not aside.is_symlink():
             for path in [*aside.rglob("*"), aside]:
+                if path.is_file():
+                    open_up(path)
                 _sync(path)
         aside.replace(final)
         _sync(final.parent)

@@ -1,6 +1,8 @@
 """transfer with FLUX: a prompt or records to pictures, and one sentence where it cannot be."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,28 @@ def test_a_word_that_the_small_flux_does_not_know_is_refused_by_name(megastyle, 
     assert (fox["id"], fox["_error"]["kind"]) == ("2", "unknown_word")
 
 
+def test_a_lora_with_no_numbers_makes_a_failure_and_no_black_picture(megastyle, made, tmp_path):
+    lora = made_lora(targets(2, 2), 32)
+    next(iter(lora.values())).up.fill_(torch.nan)
+    save_lora(lora, tmp_path / "nan.safetensors")
+    how = ("--model", made / "tiny", "--lora", tmp_path / "nan.safetensors", *FAST)
+    listing = jsonl(
+        made / "nan.jsonl", [{"id": "fox", "content": "a fox", "style_file_name": "ref1.png"}]
+    )
+
+    alone = megastyle(
+        *("transfer", "--style", made / "ref1.png", "--prompt", "a fox", *how),
+        *("-o", tmp_path / "nan.png"),
+    )
+    many = megastyle("transfer", listing, *how, "-o", tmp_path / "out")
+
+    assert (alone.returncode, many.returncode) == (3, 3)
+    assert not (tmp_path / "nan.png").exists()
+    assert b"of the pixels are no numbers (NaN): try --dtype" in alone.stderr
+    (fox,) = lines(tmp_path / "out" / "errors.jsonl")
+    assert fox["_error"]["kind"] == "model_error"
+
+
 DOG = Path(__file__).parents[2] / "examples" / "pictures" / "contents" / "golden-retriever.jpg"
 
 
@@ -132,10 +156,32 @@ def test_a_described_photo_can_be_started_from(megastyle, made, tmp_path):
 
     ended = megastyle("transfer", *asked, "--content-strength", 0.5, "-o", tmp_path / "dog.png")
 
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.returncode == 0
+    (remark,) = ended.stderr.decode().splitlines()
+    assert remark.endswith("its style will hardly show: give --lora megastyle_flux.safetensors")
     with Image.open(tmp_path / "dog.png") as picture, Image.open(DOG) as photo:
         assert max(picture.size) == 48
         assert (picture.width > picture.height) == (photo.width > photo.height)
+
+
+def test_guidance_reaches_the_model_and_small_flux_which_reads_none_refuses_it(
+    megastyle, made, tmp_path
+):
+    how = ("--style", made / "ref1.png", "--lora", made / "lora.safetensors", *FAST)
+    asked = ("--prompt", "a fox", "--model", made / "tiny", *how)
+
+    guided, plain = (
+        megastyle("transfer", *asked, "--guidance", number, "-o", "-").stdout
+        for number in (60, 3.5)
+    )
+    small = megastyle(
+        *("transfer", "--style", made / "ref1.png", "--prompt", "star", "--guidance", 3.5),
+        *("--model", "builtin-flux", "--device", "cpu", "-o", tmp_path / "no.png"),
+    )
+
+    assert guided != plain == megastyle("transfer", *asked, "-o", "-").stdout != b""
+    assert small.returncode == 2
+    assert b"builtin-flux reads no guidance, and --guidance 3.5 is given" in small.stderr
 
 
 def test_what_changes_pixels_is_recorded_and_what_does_not_is_not(megastyle, made, tmp_path):
@@ -168,6 +214,44 @@ def test_a_lora_is_converted_with_its_counts(megastyle, made, tmp_path):
     assert all(torch.equal(load_file(back)[k], w) for k, w in load_file(given[1]).items())
 
 
+PAINTED = (*("--style", "ref1.png", "--prompt", "a fox", "--steps", 1), *FAST[:2], *FAST[4:])
+
+
+@pytest.mark.parametrize(
+    ("asked", "output"),
+    [(PAINTED, "big.png"), (("--lora", "lora.safetensors", "--to", "peft"), "big.safetensors")],
+)
+def test_a_disk_too_small_for_one_file_is_no_case_for_resume(made, tmp_path, asked, output):
+    command = ("transfer", "--model", "tiny", *asked, "-o", tmp_path / output)
+    words = " ".join(f"'{word}'" for word in command)
+
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1; '{sys.executable}' -m megastyle_cli {words}"],
+        capture_output=True,
+        cwd=made,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(f"{output}: file too large: make room\n".encode())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_converted_lora_makes_its_folder_and_is_for_whom_the_umask_says(
+    megastyle, made, tmp_path
+):
+    given = ("--lora", made / "lora.safetensors", "--model", made / "tiny")
+    out = tmp_path / "new" / "d.safetensors"
+
+    ended = megastyle("transfer", *given, "--to", "diffusers", "-o", out)
+
+    assert ended.returncode == 0
+    beside = tmp_path / "beside"
+    beside.touch()
+    assert out.stat().st_mode == beside.stat().st_mode
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
@@ -194,6 +278,7 @@ def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, ma
         "no_words": ("missing_key", "has neither content nor a content picture"),
         "number": ("missing_key", "has content 5, not words"),
         "unknown": ("missing_key", "ref2.png shows was not recognised"),
+        "two_styles": ("missing_key", "has style_file_name ['ref1.png'], not the name of one"),
     }
     records = [
         {"id": "gone", "content": "a fox", "style_file_name": "gone.png"},
@@ -202,6 +287,7 @@ def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, ma
         {"id": "no_words", "style_file_name": "ref1.png"},
         {"id": "number", "content": 5, "style_file_name": "ref1.png"},
         {"id": "unknown", "file_name": "ref2.png", "style_file_name": "ref1.png"},
+        {"id": "two_styles", "content": "a fox", "style_file_name": ["ref1.png"]},
         {"id": "fine", "content": "a fox", "style_file_name": "ref1.png"},
     ]
     listing = jsonl(made / "failing.jsonl", records)
@@ -228,6 +314,38 @@ def refused(megastyle, made, *flags, **env):
     return sentence
 
 
+@pytest.mark.parametrize("flags", [("--style", "ref1.png", "--prompt", "a fox"), ("--to", "peft")])
+def test_a_lora_that_is_not_there_says_what_to_fetch_and_where_to_put_it(megastyle, made, flags):
+    ended = megastyle(
+        *("transfer", *flags, "--lora", "none.safetensors", "--model", "tiny"),
+        *("-o", "never.safetensors" if "--to" in flags else "never.png"),
+        cwd=made,
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr.decode() == (
+        "error: there is no LoRA none.safetensors: fetch the official one with: hf download"
+        " Gaojunyao/MegaStyle megastyle_flux.safetensors --local-dir . ; and give --lora"
+        " megastyle_flux.safetensors\n"
+    )
+
+
+@pytest.mark.parametrize("words", ["a fox on a hill", "A fox. It runs", "a fox " * 100])
+def test_a_prompt_where_an_input_stands_is_sent_to_its_flag(megastyle, made, words):
+    ended = megastyle("transfer", "--style", made / "ref1.png", words, "-o", "never.png", cwd=made)
+
+    assert ended.returncode == 2 and not (made / "never.png").exists()
+    assert ended.stderr.decode().endswith(f'to paint words give --prompt "{words}" with --model\n')
+
+
+def test_a_mistyped_picture_is_no_prompt(megastyle, made):
+    for name in ("my fox.png", "my photos/fox", "fox"):
+        ended = megastyle("transfer", "--style", made / "ref1.png", name, "-o", "never.png")
+
+        assert ended.returncode == 2
+        assert ended.stderr.decode() == f"error: {name} does not exist: check the path\n"
+
+
 def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
     megastyle, made, tmp_path
 ):
@@ -245,7 +363,6 @@ def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
-        (("--lora", "none.safetensors", "--model", "tiny"), "there is no LoRA none.safetensors"),
         (("--steps", "4"), "--steps is for FLUX, not for backend 'builtin'"),
         (("--size", "768x512"), "--size 768x512 is for FLUX"),
         (("--size", "4"), "--size is '4', not PX or WIDTHxHEIGHT"),

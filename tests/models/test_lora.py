@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from megastyle_cli.errors import MegastyleError
@@ -300,6 +301,24 @@ def test_a_lora_that_fits_in_part_is_refused_with_the_counts(lora, tmp_path, dam
     assert counts in refused.value.sentence
 
 
+def in_two_prefixes(lora):
+    return {f"transformer.{key}": w * 2 for key, w in peft_weights(lora).items()}
+
+
+@pytest.mark.parametrize("second", [diffusers_weights, diffsynth_weights, in_two_prefixes])
+def test_a_module_under_two_names_is_refused_with_the_counts(lora, tmp_path, second):
+    one = next(iter(lora))
+    first = peft_weights if second is in_two_prefixes else official_weights
+    held = {**first(lora), **second({one: lora[one]})}
+    save_file({key: w.clone() for key, w in held.items()}, tmp_path / "two.safetensors")
+
+    with pytest.raises(MegastyleError) as refused:
+        read_lora(tmp_path / "two.safetensors", list(lora))
+
+    assert f"{len(held)} tensors, which give 1 of 26 modules twice" in refused.value.sentence
+    assert refused.value.sentence.endswith(f"such as {one.official}")
+
+
 def test_a_lora_of_another_width_is_refused_before_anything_is_changed(transformer):
     before = {name: w.clone() for name, w in transformer.state_dict().items()}
 
@@ -392,6 +411,34 @@ def test_at_full_width_diffusers_changes_the_halves_of_the_last_layer_as_we_do(t
     # without the prefix: an oversight of diffusers', whose transformer then never sees them
     prefixed = {f"transformer.{key.removeprefix('transformer.')}": w for key, w in theirs.items()}
     assert equal(prefixed, diffusers_weights(lora))
+
+
+@pytest.mark.parametrize(
+    ("facts", "num_remarks"),
+    [
+        (None, 0),
+        ({"megastyle.model": "there/FLUX@main@01234567"}, 0),
+        ({"megastyle.model": "here/FLUX@89abcdef"}, 1),
+    ],
+)
+def test_a_lora_is_of_a_model_by_its_fingerprint(lora, tmp_path, caplog, facts, num_remarks):
+    save_lora(lora, tmp_path / "lora.safetensors", facts=facts)
+
+    read_lora(tmp_path / "lora.safetensors", list(lora), "here/FLUX@01234567")
+
+    assert len(caplog.records) == num_remarks
+
+
+def test_converting_keeps_what_training_noted(lora, tmp_path):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    source, made = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    facts = {"megastyle.model": "FLUX@01234567", "megastyle.step": "5"}
+    save_lora(lora, source, facts={**facts, "format": "pt"})
+
+    convert_lora(source, made, "diffusers", model=str(folder), overwrite=False)
+
+    with safe_open(made, framework="pt") as opened:
+        assert opened.metadata() == facts
 
 
 def test_converting_tells_the_counts_and_never_overwrites_unasked(lora, tmp_path):

@@ -5,17 +5,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import load_file, save_file
 
 from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.models.backend import PictureRequest, load
-from megastyle_cli.models.flux_pictures import encode, pictures_of, pixels_of, resized, rounded_up
-from megastyle_cli.models.flux_schedule import LOWEST
+from megastyle_cli.models.flux import pack
+from megastyle_cli.models.flux_pictures import (
+    encode,
+    pictures_of,
+    pixels_of,
+    resized,
+    rounded_up,
+    whole_pictures_of,
+)
+from megastyle_cli.models.flux_schedule import LOWEST, painting_levels
 from megastyle_cli.models.lora import save_lora, targets
 from tests.conftest import draw
 from tests.models.test_lora import made_lora
-from tests.tiny_flux import save_tiny_flux
+from tests.tiny_flux import save_tiny_flux, tiny_transformer
 
 ASKED = PictureRequest(
     content="a fox on a hill",
@@ -159,6 +167,17 @@ def test_pictures_go_to_pixels_and_back():
     assert np.array_equal(array(back), array(picture))
 
 
+def test_pixels_that_are_no_numbers_make_no_picture_and_spare_the_others():
+    pixels = pixels_of([draw(3, 32, 48), draw(4, 32, 48)])
+    pixels[0, 0, :24] = torch.nan
+
+    lost, sound = whole_pictures_of(pixels)
+
+    assert isinstance(lost, BadRecord) and lost.kind == "model_error"
+    assert "17% of the pixels are no numbers" in lost.message
+    assert np.array_equal(array(sound), array(draw(4, 32, 48)))
+
+
 def test_references_are_squashed_or_cut_to_shape():
     wide = draw(4, 96, 48)
 
@@ -188,6 +207,24 @@ def test_content_strength_leads_from_noise_to_the_content_picture(folder):
     assert away[-1] < 1e-4
 
 
+def test_the_way_from_content_to_noise_is_straight(folder):
+    content = draw(5, 48, 48)
+    stylist = load("stylist", "flux", model=str(folder), steps=4, content_strength=0.5)
+    begun = []
+    transformer = stylist.pipeline.transformer
+    transformer.register_forward_pre_hook(
+        lambda _, inputs, named: begun.append(named["hidden_states"]), with_kwargs=True
+    )
+
+    stylist.restyle([replace(ASKED, content_picture=content, strength=0.0)])
+
+    level = float(painting_levels(4)[2])
+    with torch.inference_mode():
+        picture = encode(stylist.pipeline.vae, pixels_of([content]))
+    noise = torch.randn((1, 4, 6, 6), generator=torch.Generator().manual_seed(ASKED.seed))
+    assert torch.allclose(begun[0], pack(picture + level * (noise - picture)), atol=1e-5)
+
+
 def test_a_content_picture_gives_its_proportions(folder):
     stylist = load("stylist", "flux", model=str(folder), steps=2, content_strength=0.5)
 
@@ -210,6 +247,45 @@ def test_a_lora_changes_the_picture_by_its_strength(folder, stylist, tmp_path):
 
     assert not torch.equal(latents(with_it, ASKED), latents(stylist, ASKED))
     assert torch.equal(latents(without, ASKED), latents(stylist, ASKED))
+
+
+def test_a_model_that_was_never_taught_a_reference_is_remarked_on_once(folder, caplog):
+    stock = load("stylist", "flux", model=str(folder), steps=1, device="cpu")
+
+    stock.restyle([replace(ASKED, strength=0.0)])
+    unasked = list(caplog.records)
+    for seed in (1, 2):
+        stock.restyle([replace(ASKED, seed=seed)])
+
+    assert unasked == []
+    assert [r.getMessage().partition(" so ")[0] for r in caplog.records] == [
+        f"{folder} was never taught to look at a reference picture,"
+    ]
+
+
+def test_with_a_lora_or_trained_by_us_there_is_no_remark(folder, tmp_path, caplog):
+    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors")
+    taught = save_tiny_flux(tmp_path / "taught")
+    (file,) = (taught / "transformer").glob("*.safetensors")
+    save_file(load_file(file), file, metadata={"megastyle.size": "48"})
+
+    for how in ({"model": folder, "lora": tmp_path / "lora.safetensors"}, {"model": taught}):
+        options = {key: str(path) for key, path in how.items()}
+        load("stylist", "flux", **options, steps=1, device="cpu").restyle([ASKED])
+
+    assert caplog.records == []
+
+
+def test_a_lora_that_was_trained_on_another_model_of_the_same_shapes_is_remarked_on(
+    folder, tmp_path, caplog
+):
+    facts = {"megastyle.model": "FLUX.1-other@01234567"}
+    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors", facts=facts)
+
+    stylist = load("stylist", "flux", model=str(folder), lora=str(tmp_path / "lora.safetensors"))
+
+    (remark,) = caplog.records
+    assert f"trained on FLUX.1-other@01234567, not on {stylist.name}:" in remark.getMessage()
 
 
 def test_a_lora_of_another_model_is_refused_with_the_counts(folder, tmp_path):
@@ -280,6 +356,55 @@ def test_offload_on_a_cpu_is_refused(folder):
 
 def distance(one, other):
     return ((one - other).norm() / other.norm()).item()
+
+
+def test_guidance_changes_the_picture_with_and_without_modulation_computed_before(folder, stylist):
+    options = {"model": str(folder), "steps": 3, "device": "cpu", "guidance": 9.0}
+
+    guided, saving = (
+        latents(load("stylist", "flux", **options, offload=offload), ASKED)
+        for offload in (None, "modulation")
+    )
+
+    assert distance(guided, latents(stylist, ASKED)) > 1e-3
+    assert distance(saving, guided) < 1e-4
+
+
+def test_a_reference_that_keeps_its_aspect_is_its_middle(folder, stylist):
+    whole = draw(1, 96, 48)
+    wide, middle = (
+        replace(ASKED, references=(shown,), reference_keys=(name,))
+        for name, shown in (("wide", whole), ("cut", whole.crop((24, 0, 72, 48))))
+    )
+    cutting = load("stylist", "flux", model=str(folder), steps=3, device="cpu", keep_aspect=True)
+
+    cut = latents(cutting, wide)
+
+    assert torch.equal(cut, latents(stylist, middle))
+    assert not torch.equal(cut, latents(stylist, wide))
+
+
+def test_a_model_without_guidance_refuses_a_number_for_it(tmp_path):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    tiny_transformer(guidance_embeds=False).save_pretrained(folder / "transformer")
+
+    with pytest.raises(MegastyleError, match="reads no guidance, and --guidance 3.5 is given"):
+        load("stylist", "flux", model=str(folder), guidance=3.5, device="cpu")
+
+    assert load("stylist", "flux", model=str(folder), device="cpu").guidance == 3.5
+
+
+def test_the_blocks_are_compiled_where_that_is_asked_for(folder, monkeypatch):
+    compiled = []
+    monkeypatch.setattr("megastyle_cli.models.flux_setup.refuse_no_compiler", lambda _: None)
+    monkeypatch.setattr(
+        FluxTransformer2DModel, "compile_repeated_blocks", lambda *_, **how: compiled.append(how)
+    )
+
+    for asked in (False, True):
+        load("stylist", "flux", model=str(folder), device="cpu", compiled=asked)
+
+    assert compiled == [{"fullgraph": True}]
 
 
 def test_modulation_computed_before_gives_the_same_picture(folder, stylist):

@@ -160,6 +160,17 @@ def test_a_folder_still_works_where_it_is_moved_to(vision, folder, tmp_path):
     assert load_checkpoint(moved) is not None
 
 
+def test_weights_are_for_whom_the_umask_says(vision, folder):
+    made = save_checkpoint(folder, 5, partial(save_folder, vision), {})
+
+    (folder / "beside").touch()
+    modes = {path.name: path.stat().st_mode for path in made.iterdir()}
+    assert modes.keys() == {
+        *("config.json", "model.safetensors", "preprocessor_config.json", "training.pt")
+    }
+    assert set(modes.values()) == {(folder / "beside").stat().st_mode}
+
+
 def test_a_write_that_fails_leaves_what_stood_there(tmp_path):
     final = tmp_path / "file"
     final.write_text("before")

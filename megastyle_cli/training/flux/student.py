@@ -144,7 +144,7 @@ class Student:
         start = None
         rank, alpha = told.rank, told.alpha
         if told.lora is not None:
-            start = read_lora(Path(told.lora).expanduser(), self.targets)
+            start = read_lora(Path(told.lora).expanduser(), self.targets, self.model)
             held_rank, held_alpha = one_rank(start, told.lora)
             if told.rank not in (None, held_rank):
                 raise MegastyleError(

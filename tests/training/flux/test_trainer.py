@@ -13,11 +13,13 @@ from accelerate.state import AcceleratorState
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.flux import Words
+from megastyle_cli.models.lora import save_lora, targets
 from megastyle_cli.training.flux.conditions import Conditions
 from megastyle_cli.training.flux.objective import loss_weights
 from megastyle_cli.training.flux.settings import Layout, Settings
 from megastyle_cli.training.flux.trainer import Trainer
 from tests.models.test_flux import official
+from tests.models.test_lora import made_lora
 from tests.tiny_flux import TRANSFORMER, save_tiny_flux
 
 B, SIDE, TEXT = 3, 2, 5  # pairs, rows of tokens, words
@@ -321,3 +323,15 @@ def test_a_model_whose_parts_do_not_fit_is_refused(trainer_of, tmp_path):
         MegastyleError, match="in_channels is 32, the other parts of the model give 16"
     ):
         trainer_of(init=str(tmp_path / "size.json"), rank=None)
+
+
+def test_a_lora_of_another_model_of_the_same_shapes_is_remarked_on(trainer_of, tmp_path, caplog):
+    facts = {"megastyle.model": "FLUX.1-other@01234567"}
+    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors", facts=facts)
+
+    trainer = trainer_of(lora=str(tmp_path / "lora.safetensors"))
+
+    (remark,) = caplog.records
+    assert (
+        f"trained on FLUX.1-other@01234567, not on {trainer.student.model}" in remark.getMessage()
+    )
