@@ -439,6 +439,26 @@ def test_a_full_disk_leaves_no_half_checkpoint(arguments: list[str], tmp_path: P
     assert not list((run / "checkpoints").iterdir()) and not list(run.rglob("*.tmp"))
 
 
+def test_a_full_disk_leaves_the_finished_weights_of_before(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    arguments += ["--steps", "1", "--checkpoint-every", "9", "-o", str(run)]
+    assert train(*arguments).returncode == 0
+    before = {path.name: path.read_bytes() for path in (run / "lora").iterdir()}
+    words = " ".join(f"'{word}'" for word in [*arguments, "--resume"])
+
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -f 10; '{sys.executable}' -m megastyle_cli {words}"],
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    assert b"could not be written" in ended.stderr
+    assert {path.name: path.read_bytes() for path in (run / "lora").iterdir()} == before
+
+
 def test_a_disk_that_is_full_amid_the_metrics_names_them_and_what_to_do(
     arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
