@@ -25,7 +25,7 @@ from tests.commands.trainings import (
     two_ranks,
 )
 from tests.conftest import draw, jsonl, lines
-from tests.tiny_flux import TRANSFORMER, save_tiny_flux
+from tests.tiny_flux import LETTERS, TRANSFORMER, save_tiny_flux
 
 __all__ = ["train"]  # a fixture
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for n in range(4):
             name = f"{style}-{n}"
             draw(10 * style + n, 40, 40).save(folder / "imgs" / f"{name}.png")
-            known = {"id": name, "style_id": f"s{style}", "content": f"thing {n}"}
+            known = {"id": name, "style_id": f"s{style}", "content": f"thing {LETTERS[n]}"}
             records.append({**known, "file_name": f"{name}.png"})
     jsonl(folder / "imgs" / "metadata.jsonl", records)
     return folder
@@ -325,7 +325,7 @@ def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
                 "bytes": (folder / "imgs" / f"{style}-{n}.png").read_bytes(),
                 "path": "x.jpg",
             },
-            "content": f"thing {n}",
+            "content": f"thing {LETTERS[n]}",
             "style": "In the style of ink.",
         }
         for style in range(3)
@@ -350,14 +350,17 @@ def test_what_is_no_pair_is_counted_and_told(
     records[0]["style_id"] = "alone"
     records += [{"id": "words", "content": "no picture"}, {"id": "mute", "file_name": "0-1.png"}]
     records += [{"id": "half", "target_file_name": "0-1.png", "content": "a thing"}]
+    told = {"style_id": "s0", "file_name": "0-1.png"}
+    records += [{**told, "id": "torn", "content": "thing \ud800"}]
+    records += [{**told, "id": "strange", "content": "thing 7"}]  # the tiny model knows letters
     arguments[1] = str(jsonl(folder / "imgs" / "odd.jsonl", records))
 
-    ended = train(*arguments, "--steps", 1, "--max-errors", 3, "-o", tmp_path / "run")
+    ended = train(*arguments, "--steps", 1, "--max-errors", 5, "-o", tmp_path / "run")
 
     assert ended.returncode == 0, ended.stderr.decode()
-    assert b"1 styles left out as they have one picture, 3 records unusable" in ended.stderr
+    assert b"1 styles left out as they have one picture, 5 records unusable" in ended.stderr
     failed = lines(tmp_path / "run" / "errors.jsonl")
-    assert {record["id"] for record in failed} == {"words", "mute", "half"}
+    assert {record["id"] for record in failed} == {"words", "mute", "half", "torn", "strange"}
     assert {record["_error"]["step"] for record in failed} == {"train-flux"}
 
 

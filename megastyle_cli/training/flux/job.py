@@ -21,6 +21,7 @@ from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_sa
 from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
 from megastyle_cli.training.flux.settings import Settings
 from megastyle_cli.training.flux.trainer import SMALLER, WORDS, Trainer
+from megastyle_cli.training.flux.vocabulary import refusing
 from megastyle_cli.training.launch import refuse_shared_stdin
 from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
 from megastyle_cli.training.optimizer import learning_rate
@@ -75,11 +76,19 @@ def gather_pairs(
     holdout: float,
     split_key: str | None,
     seed: int,
+    model: str,
 ) -> Found:
-    """The pairs that can be drawn from what `names` hold."""
+    """The pairs that can be drawn from what `names` hold, in words that `model` knows."""
     refuse_shared_stdin(list(names))
     records = read_records(list(names), limit=limit)
-    return pairs_of(records, label=label, holdout=holdout, split_key=split_key, seed=seed)
+    return pairs_of(
+        records,
+        label=label,
+        holdout=holdout,
+        split_key=split_key,
+        seed=seed,
+        refuse=refusing(model),
+    )
 
 
 def run_training(job: Job, *, dry_run: bool) -> int:
