@@ -228,6 +228,13 @@ def main(
         dtype=dtype,
         layout=layout,
     )
+    told = {
+        "inputs": names,
+        "limit": limit,
+        "label": label,
+        "holdout": holdout,
+        "split_key": split_key,
+    }
     found = job.gather_pairs(
         names,
         limit=limit,
@@ -240,6 +247,7 @@ def main(
     return job.run_training(
         job.Job(
             settings=settings,
+            told={**told, "max_errors": max_errors},
             found=found,
             sampler=PairSampler(found.training, batch=global_batch, seed=seed),
             folder=Path(output),

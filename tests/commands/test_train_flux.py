@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -101,11 +102,17 @@ def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Pa
     assert stats["command"] == "train-flux" and stats["in"] == 24 and stats["step"] == STEPS
 
 
-def test_the_run_says_what_made_it(whole: Path) -> None:
+def test_the_run_says_what_made_it(folder: Path, whole: Path) -> None:
     told = json.loads((whole / "run.json").read_text())
 
     assert told["options"]["timesteps"] == "megastyle" and told["options"]["seed"] == 0
-    assert told["made_with"]["packages"].keys() >= {"torch", "diffusers", "peft"}
+    assert told["made_with"]["packages"].keys() >= {"python", "torch", "diffusers", "peft"}
+    assert told["made_with"]["dtype"] == "float32" and told["made_with"]["lora"] is None
+    asked = told["made_with"]["options"]
+    assert asked["inputs"] == [str(folder / "imgs")] and asked["limit"] is None
+    assert (asked["label"], asked["holdout"], asked["split_key"]) == ("style_id", 0.3, None)
+    assert asked["chunk"] == 2 and asked["samples"] == 2 and asked["max_errors"] == "1%"
+    assert asked["checkpoint_every"] == 1 and asked["export_dtype"] == "bfloat16"
     with safe_open(whole / "lora" / "megastyle_flux.safetensors", "pt") as opened:
         facts = opened.metadata()
     assert facts["megastyle.loss_weight"] == "bell" and facts["megastyle.step"] == str(STEPS)
@@ -254,6 +261,8 @@ def test_training_goes_on_from_a_lora_in_either_form(
         words = ["--lora", whole / "lora" / name, "--steps", 1, "-o", run]
         assert train(*arguments, *words).returncode == 0
         found.append(measured(run))
+        told = json.loads((run / "run.json").read_text())["made_with"]
+        assert told["lora"] == sha256((whole / "lora" / name).read_bytes()).hexdigest()
 
     assert found[0] == found[1]
     trained = [line["held_out"]["loss"] for line in measured(whole) if "held_out" in line]

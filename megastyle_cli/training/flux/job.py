@@ -1,12 +1,16 @@
 """What `train-flux` does around its steps: data, folder, plan, samples, the finished weights."""
 
+import hashlib
 import importlib.metadata
 import logging
+import platform
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -32,14 +36,21 @@ from megastyle_cli.training.trainer import DTYPES
 log = logging.getLogger(__name__)
 
 COMMAND = "train-flux"
-PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "pillow")
+PACKAGES = (
+    *("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "pillow"),
+    *("torchao", "bitsandbytes"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A training of FLUX in `folder`, on the pairs that were found."""
+    """A training of FLUX in `folder`, on the pairs that were found.
+
+    `told` are the options that are in neither settings nor flags: which records, how many may fail.
+    """
 
     settings: Settings
+    told: dict[str, Any]
     found: Found
     sampler: PairSampler
     folder: Path
@@ -121,7 +132,7 @@ def _follow(
     tell = _nothing if job.quiet else say
     with told_where_full(partial(_too_large, job.settings.model, accelerator)):
         trainer = Trainer(job.settings, accelerator, job.folder, sorted(prompts), tell)
-    _note_origin(trainer)
+    _note_origin(trainer, job)
     trainer.restore()
     journal.cut(trainer.at)
     if not job.quiet:
@@ -236,18 +247,39 @@ def _validate(trainer: Trainer, job: Job, journal: Journal) -> Measured:
     return measured
 
 
-def _note_origin(trainer: Trainer) -> None:
-    """Writes the model and the package versions into run.json.
+def _note_origin(trainer: Trainer, job: Job) -> None:
+    """Writes what a start was made with into run.json: model, LoRA, dtype, other options, versions.
 
     Raises MegastyleError if the run was begun with other frozen weights.
     """
     if not trainer.accelerator.is_main_process:
         return
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    model = trainer.student.model
-    before = note_facts(trainer.folder, {"model": model, "packages": versions})
+    model, lora = trainer.student.model, job.settings.lora
+    facts = {
+        "model": model,
+        "lora": lora and _digest(Path(lora).expanduser()),
+        "dtype": str(trainer.dtype).removeprefix("torch."),
+        "options": {**job.told, **asdict(job.settings.layout)},
+        "packages": _versions(),
+    }
+    before = note_facts(trainer.folder, facts)
     if before.get("model", model).rpartition("@")[2] != model.rpartition("@")[2]:
         raise MegastyleError(
             f"{trainer.folder} was begun with {before['model']}, and this is {model}",
             hint="give the same --model, or another -o",
         )
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    """The versions of Python and of those PACKAGES that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
