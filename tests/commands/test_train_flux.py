@@ -15,6 +15,7 @@ from diffusers import FluxPipeline
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from transformers import T5EncoderModel
 
 from megastyle_cli.models.lora import Factors, read_lora, save_lora, targets, targets_of
 from tests.commands.trainings import (
@@ -419,6 +420,33 @@ def test_a_memory_that_is_full_while_pictures_are_encoded_is_one_sentence(
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"out of memory at step 0 with 2 pairs at once" in ended.stderr
     assert b"give --chunk 1 and --resume" in ended.stderr
+
+
+@pytest.mark.parametrize("what", ["text encoder", "checkpoint"])
+def test_a_memory_that_is_full_while_weights_are_read_is_one_sentence(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise RuntimeError(
+            "unable to mmap 9 bytes from file <weights>: Cannot allocate memory (12)"
+        )
+
+    run = tmp_path / "run"
+    assert train(*arguments, "--steps", 1, "-o", run).returncode == 0
+    if what == "checkpoint":
+        monkeypatch.setattr("megastyle_cli.training.flux.student.read_lora", fill)
+    else:
+        monkeypatch.setattr(T5EncoderModel, "from_pretrained", fill)
+
+    ended = train(*arguments, "--steps", 1, "-o", run, "--resume")
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    words = ended.stderr.decode().splitlines()[-1]
+    assert "fit" in words and "a smaller" in words and "more memory" in words
 
 
 def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(

@@ -132,8 +132,8 @@ def _follow(
     tell = _nothing if job.quiet else say
     with told_where_full(partial(_too_large, job.settings.model, accelerator)):
         trainer = Trainer(job.settings, accelerator, job.folder, sorted(prompts), tell)
-    _note_origin(trainer, job)
-    trainer.restore()
+        _note_origin(trainer, job)
+        trainer.restore()
     journal.cut(trainer.at)
     if not job.quiet:
         for line in plan(trainer):
