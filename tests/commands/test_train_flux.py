@@ -374,6 +374,19 @@ def test_what_is_no_pair_is_counted_and_told(
     assert {record["_error"]["step"] for record in failed} == {"train-flux"}
 
 
+def test_contents_of_which_the_model_knows_none_are_exit_3_with_its_words(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    arguments[3] = "builtin-flux"
+
+    ended = train(*arguments, "-o", tmp_path / "run")
+
+    assert ended.returncode == 3, ended.stderr.decode()
+    assert b"24 of 24 records have words that builtin-flux does not know" in ended.stderr
+    assert b"does not know thing, " in ended.stderr and b"it knows bell" in ended.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_reference_that_does_not_open_is_replaced_counted_and_told(
     train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:

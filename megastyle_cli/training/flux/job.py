@@ -15,7 +15,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from megastyle_cli import __version__
-from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.errors import TOO_MANY_FAILURES, UNEXPECTED, MegastyleError
 from megastyle_cli.record import Run
 from megastyle_cli.stream.progress import say
 from megastyle_cli.stream.source import read_records
@@ -89,10 +89,13 @@ def gather_pairs(
     seed: int,
     model: str,
 ) -> Found:
-    """The pairs that can be drawn from what `names` hold, in words that `model` knows."""
+    """The pairs that can be drawn from what `names` hold, in words that `model` knows.
+
+    Raises MegastyleError (exit 3) if no pair is left for words it does not know.
+    """
     refuse_shared_stdin(list(names))
     records = read_records(list(names), limit=limit)
-    return pairs_of(
+    found = pairs_of(
         records,
         label=label,
         holdout=holdout,
@@ -100,6 +103,15 @@ def gather_pairs(
         seed=seed,
         refuse=refusing(model),
     )
+    unknown = [failure for failure in found.failures if failure.kind == "unknown_word"]
+    if unknown and not len(found.training):
+        raise MegastyleError(
+            f"{len(unknown):,} of {found.num_read:,} records have words that {model} does not know,"
+            f" and the others make no pair; the first: {unknown[0].message}",
+            hint="give contents of words it knows, or another --model",
+            exit_code=TOO_MANY_FAILURES,
+        )
+    return found
 
 
 def run_training(job: Job, *, dry_run: bool) -> int:

@@ -20,9 +20,10 @@ class Vocabulary:
 
     def refuse(self, prompt: str) -> None:
         """Raises BadRecord (unknown_word) if the model does not know all words of `prompt`."""
-        new = set(prompt.split()) - self._met  # a million prompts have some ten thousand words
-        refuse_unknown_words(self, " ".join(sorted(new)))
-        self._met |= new
+        # each word once: a million prompts have some ten thousand
+        new = [word for word in prompt.split() if word not in self._met]
+        refuse_unknown_words(self, " ".join(new))
+        self._met.update(new)
 
 
 def refusing(model: str) -> Callable[[str], None]:
