@@ -12,7 +12,8 @@ Reads style_id (or --label), content and file_name, and draws pairs of one style
 in turn: the words are the target's content alone, the style comes from the reference. Or records
 bring style_file_name, target_file_name and content. The reference's clean tokens stand to the right
 of the noisy target's; the loss is the target's velocity. The last step leaves lora/, in the
-official form and in that of diffusers, or flux/, a whole model (--full, --init), for transfer.
+official form and in that of diffusers, or flux/, a whole model (--full, --init), for transfer. A
+record with words that a model with a table of words, as builtin-flux, lacks counts as unusable.
 
 Free memory decides how many pairs are worked on at once, which blocks are computed twice, and
 whether T5 and CLIP stay; the plan is said first. None of it changes the weights but by rounding.
@@ -227,12 +228,26 @@ def main(
         dtype=dtype,
         layout=layout,
     )
+    told = {
+        "inputs": names,
+        "limit": limit,
+        "label": label,
+        "holdout": holdout,
+        "split_key": split_key,
+    }
     found = job.gather_pairs(
-        names, limit=limit, label=label, holdout=holdout, split_key=split_key, seed=seed
+        names,
+        limit=limit,
+        label=label,
+        holdout=holdout,
+        split_key=split_key,
+        seed=seed,
+        model=model,
     )
     return job.run_training(
         job.Job(
             settings=settings,
+            told={**told, "max_errors": max_errors},
             found=found,
             sampler=PairSampler(found.training, batch=global_batch, seed=seed),
             folder=Path(output),

@@ -38,6 +38,12 @@ def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
     return dtype
 
 
+def is_memory_full(fault: BaseException) -> bool:
+    """Whether torch found no memory of the machine's: for a tensor, or to map a file into."""
+    said = str(fault)  # "can't allocate memory" or "unable to mmap ...: Cannot allocate memory"
+    return isinstance(fault, RuntimeError | OSError) and "t allocate memory" in said
+
+
 def refuse_no_compiler(device: torch.device) -> None:
     """Raises MegastyleError if torch.compile would find no compiler for code that runs there."""
     known = {"cpu": ("CXX", "g++"), "cuda": ("CC", "gcc", "clang")}

@@ -17,7 +17,8 @@ from safetensors import safe_open
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.models.device import is_memory_full
 from megastyle_cli.models.quantized import Quantized, config_for_loading
 from megastyle_cli.models.weights import Weights, fingerprint
 
@@ -92,7 +93,7 @@ def find_model(model: str, how_to_fetch: str) -> Path:
 def read_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = None) -> Any:
     """One model of a pipeline, every weight of it read from the folder's safetensors.
 
-    Raises MegastyleError that names a weight that does not fit.
+    Raises MegastyleError that names a weight that does not fit, and (exit 1) if memory is full.
     """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -106,7 +107,9 @@ def read_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = N
             output_loading_info=True,
             **stored,
         )
-    except (OSError, ValueError, RuntimeError) as fault:
+    except (OSError, ValueError, RuntimeError, MemoryError) as fault:
+        if isinstance(fault, MemoryError) or is_memory_full(fault):
+            raise _too_large(folder) from fault
         raise MegastyleError(
             f"{folder} cannot be read: {short_reason(fault)}", hint="fetch the model again"
         ) from fault
@@ -121,6 +124,16 @@ def read_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = N
             hint="fetch the model again",
         )
     return part.eval()
+
+
+def _too_large(folder: Path) -> MegastyleError:
+    """The sentence for a part that found no memory of the machine's."""
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return MegastyleError(
+        f"{folder}, {size / 2**30:.2f} GiB, does not fit into the memory that is free here",
+        hint="end other programs, give a smaller model, or a machine with more memory",
+        exit_code=UNEXPECTED,
+    )
 
 
 def folder_fingerprint(folder: Path) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from megastyle_cli.models.device import is_memory_full
 from megastyle_cli.models.flux_folder import Pipeline
 from megastyle_cli.models.flux_numbers import BYTES_A_WEIGHT
 from megastyle_cli.models.flux_pictures import Size
@@ -98,10 +99,8 @@ def device_memory(device: torch.device) -> int | None:
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
-    """Whether that is what a GPU, or the CPU's allocator, had to say."""
-    if isinstance(fault, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(fault, RuntimeError) and "can't allocate memory" in str(fault)
+    """Whether that is what a GPU, or the machine, had to say."""
+    return isinstance(fault, torch.OutOfMemoryError | MemoryError) or is_memory_full(fault)
 
 
 def _bytes(parameter: nn.Parameter) -> int:

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.models.device import is_memory_full
 from megastyle_cli.training.free_memory import free_memory
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ def chunk_that_fits(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says that a device, or the machine, is full."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, Exception) and should_reduce_batch_size(error)
-    )
+    if isinstance(error, MemoryError) or is_memory_full(error):
+        return True
+    return isinstance(error, Exception) and should_reduce_batch_size(error)
 
 
 @contextmanager

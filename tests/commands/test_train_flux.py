@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from diffusers import FluxPipeline
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from transformers import T5EncoderModel
 
 from megastyle_cli.models.lora import Factors, read_lora, save_lora, targets, targets_of
 from tests.commands.trainings import (
@@ -25,7 +27,7 @@ from tests.commands.trainings import (
     two_ranks,
 )
 from tests.conftest import draw, jsonl, lines
-from tests.tiny_flux import TRANSFORMER, save_tiny_flux
+from tests.tiny_flux import LETTERS, TRANSFORMER, save_tiny_flux
 
 __all__ = ["train"]  # a fixture
 
@@ -43,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for n in range(4):
             name = f"{style}-{n}"
             draw(10 * style + n, 40, 40).save(folder / "imgs" / f"{name}.png")
-            known = {"id": name, "style_id": f"s{style}", "content": f"thing {n}"}
+            known = {"id": name, "style_id": f"s{style}", "content": f"thing {LETTERS[n]}"}
             records.append({**known, "file_name": f"{name}.png"})
     jsonl(folder / "imgs" / "metadata.jsonl", records)
     return folder
@@ -101,11 +103,17 @@ def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Pa
     assert stats["command"] == "train-flux" and stats["in"] == 24 and stats["step"] == STEPS
 
 
-def test_the_run_says_what_made_it(whole: Path) -> None:
+def test_the_run_says_what_made_it(folder: Path, whole: Path) -> None:
     told = json.loads((whole / "run.json").read_text())
 
     assert told["options"]["timesteps"] == "megastyle" and told["options"]["seed"] == 0
-    assert told["made_with"]["packages"].keys() >= {"torch", "diffusers", "peft"}
+    assert told["made_with"]["packages"].keys() >= {"python", "torch", "diffusers", "peft"}
+    assert told["made_with"]["dtype"] == "float32" and told["made_with"]["lora"] is None
+    asked = told["made_with"]["options"]
+    assert asked["inputs"] == [str(folder / "imgs")] and asked["limit"] is None
+    assert (asked["label"], asked["holdout"], asked["split_key"]) == ("style_id", 0.3, None)
+    assert asked["chunk"] == 2 and asked["samples"] == 2 and asked["max_errors"] == "1%"
+    assert asked["checkpoint_every"] == 1 and asked["export_dtype"] == "bfloat16"
     with safe_open(whole / "lora" / "megastyle_flux.safetensors", "pt") as opened:
         facts = opened.metadata()
     assert facts["megastyle.loss_weight"] == "bell" and facts["megastyle.step"] == str(STEPS)
@@ -254,6 +262,8 @@ def test_training_goes_on_from_a_lora_in_either_form(
         words = ["--lora", whole / "lora" / name, "--steps", 1, "-o", run]
         assert train(*arguments, *words).returncode == 0
         found.append(measured(run))
+        told = json.loads((run / "run.json").read_text())["made_with"]
+        assert told["lora"] == sha256((whole / "lora" / name).read_bytes()).hexdigest()
 
     assert found[0] == found[1]
     trained = [line["held_out"]["loss"] for line in measured(whole) if "held_out" in line]
@@ -325,7 +335,7 @@ def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
                 "bytes": (folder / "imgs" / f"{style}-{n}.png").read_bytes(),
                 "path": "x.jpg",
             },
-            "content": f"thing {n}",
+            "content": f"thing {LETTERS[n]}",
             "style": "In the style of ink.",
         }
         for style in range(3)
@@ -350,15 +360,31 @@ def test_what_is_no_pair_is_counted_and_told(
     records[0]["style_id"] = "alone"
     records += [{"id": "words", "content": "no picture"}, {"id": "mute", "file_name": "0-1.png"}]
     records += [{"id": "half", "target_file_name": "0-1.png", "content": "a thing"}]
+    told = {"style_id": "s0", "file_name": "0-1.png"}
+    records += [{**told, "id": "torn", "content": "thing \ud800"}]
+    records += [{**told, "id": "strange", "content": "thing 7"}]  # the tiny model knows letters
     arguments[1] = str(jsonl(folder / "imgs" / "odd.jsonl", records))
 
-    ended = train(*arguments, "--steps", 1, "--max-errors", 3, "-o", tmp_path / "run")
+    ended = train(*arguments, "--steps", 1, "--max-errors", 5, "-o", tmp_path / "run")
 
     assert ended.returncode == 0, ended.stderr.decode()
-    assert b"1 styles left out as they have one picture, 3 records unusable" in ended.stderr
+    assert b"1 styles left out as they have one picture, 5 records unusable" in ended.stderr
     failed = lines(tmp_path / "run" / "errors.jsonl")
-    assert {record["id"] for record in failed} == {"words", "mute", "half"}
+    assert {record["id"] for record in failed} == {"words", "mute", "half", "torn", "strange"}
     assert {record["_error"]["step"] for record in failed} == {"train-flux"}
+
+
+def test_contents_of_which_the_model_knows_none_are_exit_3_with_its_words(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    arguments[3] = "builtin-flux"
+
+    ended = train(*arguments, "-o", tmp_path / "run")
+
+    assert ended.returncode == 3, ended.stderr.decode()
+    assert b"24 of 24 records have words that builtin-flux does not know" in ended.stderr
+    assert b"does not know thing, " in ended.stderr and b"it knows bell" in ended.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_reference_that_does_not_open_is_replaced_counted_and_told(
@@ -409,6 +435,33 @@ def test_a_memory_that_is_full_while_pictures_are_encoded_is_one_sentence(
     assert b"give --chunk 1 and --resume" in ended.stderr
 
 
+@pytest.mark.parametrize("what", ["text encoder", "checkpoint"])
+def test_a_memory_that_is_full_while_weights_are_read_is_one_sentence(
+    train: Callable[..., Ended],
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise RuntimeError(
+            "unable to mmap 9 bytes from file <weights>: Cannot allocate memory (12)"
+        )
+
+    run = tmp_path / "run"
+    assert train(*arguments, "--steps", 1, "-o", run).returncode == 0
+    if what == "checkpoint":
+        monkeypatch.setattr("megastyle_cli.training.flux.student.read_lora", fill)
+    else:
+        monkeypatch.setattr(T5EncoderModel, "from_pretrained", fill)
+
+    ended = train(*arguments, "--steps", 1, "-o", run, "--resume")
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    words = ended.stderr.decode().splitlines()[-1]
+    assert "fit" in words and "a smaller" in words and "more memory" in words
+
+
 def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
     train: Callable[..., Ended], arguments: list[str], tmp_path: Path
 ) -> None:
@@ -437,6 +490,26 @@ def test_a_full_disk_leaves_no_half_checkpoint(arguments: list[str], tmp_path: P
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr
     assert not list((run / "checkpoints").iterdir()) and not list(run.rglob("*.tmp"))
+
+
+def test_a_full_disk_leaves_the_finished_weights_of_before(
+    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    arguments += ["--steps", "1", "--checkpoint-every", "9", "-o", str(run)]
+    assert train(*arguments).returncode == 0
+    before = {path.name: path.read_bytes() for path in (run / "lora").iterdir()}
+    words = " ".join(f"'{word}'" for word in [*arguments, "--resume"])
+
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -f 10; '{sys.executable}' -m megastyle_cli {words}"],
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr.decode()
+    assert b"could not be written" in ended.stderr
+    assert {path.name: path.read_bytes() for path in (run / "lora").iterdir()} == before
 
 
 def test_a_disk_that_is_full_amid_the_metrics_names_them_and_what_to_do(

@@ -84,6 +84,7 @@ def test_flags_are_told_as_they_are_given():
     [
         (torch.OutOfMemoryError("CUDA out of memory"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("unable to mmap 9 bytes from file <a>: Cannot allocate memory (12)"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
     ],
 )

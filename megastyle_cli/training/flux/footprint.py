@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from megastyle_cli.training.memory import FLOAT, Footprint
 
 COMPILED = 0.58  # of what eager blocks keep: an estimate from published figures
+NF4 = 1 / 2 + (1 + 4 / 256) / 64  # bytes a weight: a byte scales 64 of them, a float 256 bytes
 
 
 def footprint(
@@ -47,13 +48,19 @@ def footprint(
 
 
 def weight_bytes(*modules: nn.Module) -> int:
-    """Bytes of the weights of modules, trained or frozen, as they are stored."""
+    """Bytes of the weights of modules, trained or frozen, as they are stored on the device."""
     weights = {id(w): w for module in modules for w in module.parameters()}
     return sum(_stored(weight) for weight in weights.values())
 
 
 def _stored(weight: Tensor) -> int:
-    """Of one weight; a rounded one is made of several tensors and tells the size it stands for."""
+    """Of one weight; a rounded one is made of several tensors and tells the size it stands for.
+
+    bitsandbytes rounds on the way to the device, two weights to a byte: it counts as if it had.
+    """
+    is_packed = getattr(weight, "bnb_quantized", None)
+    if is_packed is not None:
+        return round(weight.numel() * (2 if is_packed else 1) * NF4)
     if not hasattr(weight, "__tensor_flatten__"):
         return weight.nbytes
     return sum(getattr(weight, name).nbytes for name in weight.__tensor_flatten__()[0])

@@ -1,17 +1,21 @@
 """What `train-flux` does around its steps: data, folder, plan, samples, the finished weights."""
 
+import hashlib
 import importlib.metadata
 import logging
+import platform
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
 from megastyle_cli import __version__
-from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.errors import TOO_MANY_FAILURES, UNEXPECTED, MegastyleError
 from megastyle_cli.record import Run
 from megastyle_cli.stream.progress import say
 from megastyle_cli.stream.source import read_records
@@ -21,6 +25,7 @@ from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_sa
 from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
 from megastyle_cli.training.flux.settings import Settings
 from megastyle_cli.training.flux.trainer import SMALLER, WORDS, Trainer
+from megastyle_cli.training.flux.vocabulary import refusing
 from megastyle_cli.training.launch import refuse_shared_stdin
 from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
 from megastyle_cli.training.optimizer import learning_rate
@@ -31,14 +36,21 @@ from megastyle_cli.training.trainer import DTYPES
 log = logging.getLogger(__name__)
 
 COMMAND = "train-flux"
-PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "pillow")
+PACKAGES = (
+    *("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "pillow"),
+    *("torchao", "bitsandbytes"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A training of FLUX in `folder`, on the pairs that were found."""
+    """A training of FLUX in `folder`, on the pairs that were found.
+
+    `told` are the options that are in neither settings nor flags: which records, how many may fail.
+    """
 
     settings: Settings
+    told: dict[str, Any]
     found: Found
     sampler: PairSampler
     folder: Path
@@ -75,11 +87,31 @@ def gather_pairs(
     holdout: float,
     split_key: str | None,
     seed: int,
+    model: str,
 ) -> Found:
-    """The pairs that can be drawn from what `names` hold."""
+    """The pairs that can be drawn from what `names` hold, in words that `model` knows.
+
+    Raises MegastyleError (exit 3) if no pair is left for words it does not know.
+    """
     refuse_shared_stdin(list(names))
     records = read_records(list(names), limit=limit)
-    return pairs_of(records, label=label, holdout=holdout, split_key=split_key, seed=seed)
+    found = pairs_of(
+        records,
+        label=label,
+        holdout=holdout,
+        split_key=split_key,
+        seed=seed,
+        refuse=refusing(model),
+    )
+    unknown = [failure for failure in found.failures if failure.kind == "unknown_word"]
+    if unknown and not len(found.training):
+        raise MegastyleError(
+            f"{len(unknown):,} of {found.num_read:,} records have words that {model} does not know,"
+            f" and the others make no pair; the first: {unknown[0].message}",
+            hint="give contents of words it knows, or another --model",
+            exit_code=TOO_MANY_FAILURES,
+        )
+    return found
 
 
 def run_training(job: Job, *, dry_run: bool) -> int:
@@ -112,8 +144,8 @@ def _follow(
     tell = _nothing if job.quiet else say
     with told_where_full(partial(_too_large, job.settings.model, accelerator)):
         trainer = Trainer(job.settings, accelerator, job.folder, sorted(prompts), tell)
-    _note_origin(trainer)
-    trainer.restore()
+        _note_origin(trainer, job)
+        trainer.restore()
     journal.cut(trainer.at)
     if not job.quiet:
         for line in plan(trainer):
@@ -227,18 +259,39 @@ def _validate(trainer: Trainer, job: Job, journal: Journal) -> Measured:
     return measured
 
 
-def _note_origin(trainer: Trainer) -> None:
-    """Writes the model and the package versions into run.json.
+def _note_origin(trainer: Trainer, job: Job) -> None:
+    """Writes what a start was made with into run.json: model, LoRA, dtype, other options, versions.
 
     Raises MegastyleError if the run was begun with other frozen weights.
     """
     if not trainer.accelerator.is_main_process:
         return
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    model = trainer.student.model
-    before = note_facts(trainer.folder, {"model": model, "packages": versions})
+    model, lora = trainer.student.model, job.settings.lora
+    facts = {
+        "model": model,
+        "lora": lora and _digest(Path(lora).expanduser()),
+        "dtype": str(trainer.dtype).removeprefix("torch."),
+        "options": {**job.told, **asdict(job.settings.layout)},
+        "packages": _versions(),
+    }
+    before = note_facts(trainer.folder, facts)
     if before.get("model", model).rpartition("@")[2] != model.rpartition("@")[2]:
         raise MegastyleError(
             f"{trainer.folder} was begun with {before['model']}, and this is {model}",
             hint="give the same --model, or another -o",
         )
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    """The versions of Python and of those PACKAGES that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

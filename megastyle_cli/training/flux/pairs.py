@@ -6,14 +6,14 @@ paper has it, an epoch draws one pair of every style, so that all styles weigh t
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.record import Failure, Record, canonical_json, record_seed
 from megastyle_cli.training.data import styles_aside
 from megastyle_cli.training.sampler import Array
@@ -67,6 +67,10 @@ class Found:
     num_read: int
 
 
+def take(_: str) -> None:
+    """Refuses no content."""
+
+
 def pairs_of(
     found: Iterable[Record | Failure],
     *,
@@ -74,19 +78,20 @@ def pairs_of(
     holdout: float,
     split_key: str | None,
     seed: int,
+    refuse: Callable[[str], None] = take,
 ) -> Found:
     """Pairs to train on and pairs of held-out styles; a style is never in both.
 
     A record is a picture (`file_name`, `content` and, under `label`, its style) or a pair
-    (`style_file_name`, `target_file_name`, `content`). Held-out styles are chosen as
-    `sort_records` chooses them.
+    (`style_file_name`, `target_file_name`, `content`); `refuse` raises BadRecord for a content that
+    the model cannot be told. Held-out styles are chosen as `sort_records` chooses them.
     """
     kept: list[Record] = []
     failures: list[Failure] = []
     num_read = 0
     for record in found:
         num_read += 1
-        one = record if isinstance(record, Failure) else checked(record, label)
+        one = record if isinstance(record, Failure) else checked(record, label, refuse)
         (failures if isinstance(one, Failure) else kept).append(one)  # type: ignore[arg-type]
     styles = [_style(record, label) for record in kept]
     counts = Counter(s for r, s in zip(kept, styles, strict=True) if not _is_told(r))
@@ -106,7 +111,7 @@ def pairs_of(
     )
 
 
-def checked(record: Record, label: str) -> Record | Failure:
+def checked(record: Record, label: str, refuse: Callable[[str], None]) -> Record | Failure:
     """The record, or why there is no pair in it."""
     name = record["id"]
     if _is_told(record):
@@ -120,7 +125,21 @@ def checked(record: Record, label: str) -> Record | Failure:
         return Failure(record, "missing_key", f"record {name} has no {label}")
     if not isinstance(record.get("content"), str) or not record["content"].strip():
         return Failure(record, "missing_key", f"record {name} has no content to paint from")
-    return record
+    return _unsaid(record, refuse) or record
+
+
+def _unsaid(record: Record, refuse: Callable[[str], None]) -> Failure | None:
+    """Why the content of a record cannot be told to the model, if it cannot."""
+    name, content = record["id"], record["content"]
+    try:
+        content.encode()
+        refuse(content)
+    except UnicodeEncodeError:
+        why = f"record {name} has half a character (a lone surrogate) in its content"
+        return Failure(record, "bad_json", why)
+    except BadRecord as bad:
+        return Failure(record, bad.kind, f"record {name}: {bad.message}")
+    return None
 
 
 def _is_told(record: Record) -> bool:

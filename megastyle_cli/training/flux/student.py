@@ -168,9 +168,20 @@ class Student:
 
 
 def _replace(final: Path, write: Callable[[Path], None]) -> None:
-    """As `write_whole`, for a folder that may be there from before."""
-    shutil.rmtree(final, ignore_errors=True)
-    write_whole(final, write)
+    """As `write_whole`, for a folder that may be there: it stands until the new one is whole.
+
+    Between two renames both lie beside, whole; killed there, the next call puts the old one back.
+    """
+    new, old = (final.with_name(f".{final.name}.{which}") for which in ("new", "old"))
+    if old.exists() and not final.exists():
+        old.rename(final)
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    write_whole(new, write)
+    if final.exists():
+        final.rename(old)
+    new.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_both(settings: Settings, is_whole: bool) -> None:

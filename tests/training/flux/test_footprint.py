@@ -6,6 +6,7 @@ from diffusers import FluxTransformer2DModel
 
 from megastyle_cli.models.flux import Words, joint_ids, velocity
 from megastyle_cli.models.flux_lora import attach, chosen_targets
+from megastyle_cli.models.quantized import quantize_blocks
 from megastyle_cli.training.flux.footprint import footprint, weight_bytes
 from megastyle_cli.training.memory import GIB, plan
 
@@ -116,3 +117,22 @@ def test_weights_are_counted_once_as_they_are_stored():
     one.again = one
 
     assert weight_bytes(one, one, other) == 110 * 4 + 110 * 2
+
+
+@pytest.mark.filterwarnings("ignore")  # what the package says of missing kernels
+def test_four_bits_count_before_they_are_rounded_what_they_take_after():
+    pytest.importorskip("bitsandbytes")
+    transformer = transformer_of(1, 1)
+    for blocks in (transformer.transformer_blocks, transformer.single_transformer_blocks):
+        quantize_blocks(blocks, "nf4")
+
+    before = weight_bytes(transformer)
+    transformer.to("cpu")  # where they are rounded
+
+    held = 0
+    for weight in transformer.parameters():
+        held += weight.nbytes
+        if hasattr(weight, "quant_state"):
+            state = weight.quant_state
+            held += state.absmax.nbytes + state.state2.absmax.nbytes
+    assert before == pytest.approx(held, rel=0.02) and weight_bytes(transformer) == before

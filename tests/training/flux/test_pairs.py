@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.errors import BadRecord, MegastyleError
 from megastyle_cli.training.flux.pairs import CROP, FLIP, PairSampler, pairs_of
 
 PLAIN = {"label": "style_id", "holdout": 0.0, "split_key": None, "seed": 0}
@@ -99,6 +99,28 @@ def test_what_is_no_pair_is_said_and_a_single_picture_is_counted():
         ("text", "mute", "nobody", "half"), "missing_key"
     )
     assert "neither file_name nor target_file_name" in found.failures[0].message
+
+
+def test_a_content_that_cannot_be_told_is_unusable_and_said_of_each_record():
+    def refuse(content):
+        if "dog" in content:
+            raise BadRecord("unknown_word", "the model does not know dog")
+
+    told = {"style_id": "s0", "file_name": "x.png"}
+    records = [
+        *records_of(2),
+        *({**told, "id": name, "content": "a dog"} for name in ("one", "two")),
+        {**told, "id": "half", "content": "thing \ud800"},
+    ]
+
+    found = pairs_of(records, **{**PLAIN, "refuse": refuse})
+
+    assert found.training.prompts == ["c0", "c1"]
+    assert {f.message: f.kind for f in found.failures} == {
+        "record one: the model does not know dog": "unknown_word",
+        "record two: the model does not know dog": "unknown_word",
+        "record half has half a character (a lone surrogate) in its content": "bad_json",
+    }
 
 
 def test_a_told_pair_keeps_its_reference_and_is_drawn_once_an_epoch():

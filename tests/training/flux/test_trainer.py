@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 
 from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.flux import Words
+from megastyle_cli.models.flux_schedule import levels, timestep_input
 from megastyle_cli.models.lora import save_lora, targets
 from megastyle_cli.training.flux.conditions import Conditions
 from megastyle_cli.training.flux.objective import loss_weights
@@ -193,6 +194,20 @@ def test_in_half_precision_what_the_lora_adds_is_in_half_precision(trainer_of):
 
     assert set(seen) == {torch.bfloat16}
     assert {weight.dtype for weight in trainer.trained} == {torch.float32}
+
+
+def test_in_half_precision_the_transformer_is_told_the_official_timestep(trainer_of):
+    every = levels(1000)
+    official = timestep_input(every, torch.bfloat16)
+    sigmas = every[official != every.bfloat16()][:B]  # where rounding sigma first is another
+    trainer, seen = trainer_of(dtype="bfloat16", chunk=B), []
+    trainer.transformer.register_forward_pre_hook(
+        lambda _, args, named: seen.append(named["timestep"]), with_kwargs=True
+    )
+
+    trainer.step(replace(batch(), sigmas=sigmas))
+
+    assert len(sigmas) == B and torch.equal(seen[0], timestep_input(sigmas, torch.bfloat16))
 
 
 def test_the_average_follows_the_weights_and_is_in_place_at_rest(trainer_of):
