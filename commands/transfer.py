@@ -24,7 +24,7 @@ not averaged, since the mean of two latents is a picture of neither: each keeps 
 Sizes are rounded up to multiples of 16.
 
 --model builtin-flux is a small FLUX of the same classes, trained from nothing by train-flux, for a
-CPU, a second or so a picture: icons of 64 px, of these words only: bell, bookmark, calendar,
+CPU, half a second a picture: icons of 64 px, of these words only: bell, bookmark, calendar,
 camera, clock, cloud, document, eye, folder, heart, home, keyboard, lock, mail, pencil, phone, pin,
 play, printer, search, settings, star, sun, user. Others are refused, as is --guidance: it reads
 no such number.

@@ -8,13 +8,13 @@
 #           "split", which says "heldout" for the styles to measure on; those are never trained on
 # FAMILIES  a folder that examples/builtin_encoder.sh drew (its OUT/families), to train on as well
 # WORDS     how many contents it learns (default: 24): the most frequent of PICTURES, then others
-# STEPS     of BATCH pairs (default: 12000 of 32); VAE_STEPS of 16 pictures (default: 1000)
+# STEPS     of BATCH pairs (default: 6000 of 32); VAE_STEPS of 16 pictures (default: 1000)
 # WIDTH     of the transformer, a multiple of 64 (default: 256, 6.8 million parameters); SINGLE blocks
 # LR        highest rate, falling to zero (default: 0.002)
 #
-# Sized for one core of a CPU: 16 px a token, 16 tokens a picture, products in bfloat16: 90 pairs/s of
-# an AVX-512 core that has nothing else to do, so some 70 minutes. Can be stopped and started again.
-# megastyle ships what 10,500 steps of it made, as --model builtin-flux (see its CARD.md).
+# Sized for a core or two of a CPU: 8 px a token, 64 tokens a picture, products in bfloat16: 44 pairs/s
+# of an AVX-512 core that has nothing else to do, 70 of two, so 45 to 75 minutes. Can be stopped and
+# started again. megastyle ships what 5,600 steps of it made, as --model builtin-flux (see its CARD.md).
 # Needs: pip install 'megastyle[builtin]'
 set -euo pipefail
 
@@ -41,7 +41,7 @@ EOF
 # measured and painted meanwhile are styles set aside to choose by, not the held-out ones.
 megastyle train-flux "$out/train.jsonl" --model "$out/parts" --init "$out/size.json" -o "$out/run" \
   --split-key split --size 64 --global-batch "$batch" --chunk "$batch" --recompute none \
-  --steps "${STEPS:-12000}" --lr "${LR:-0.002}" --warmup 0.02 --schedule linear --clip 1 \
+  --steps "${STEPS:-6000}" --lr "${LR:-0.002}" --warmup 0.02 --schedule linear --clip 1 \
   --ema 0.995 --timesteps megastyle --loss-weight none --no-augment --dtype bfloat16 \
   --export-dtype float16 --checkpoint-every 100 --validate-every 250 --sample-every 500 \
   --samples 12 --resume

@@ -233,7 +233,7 @@ def test_a_disk_too_small_for_one_file_is_no_case_for_resume(made, tmp_path, ask
     )
 
     assert ended.returncode == 1
-    assert ended.stderr.endswith(f"{output}: file too large: make room\n".encode())
+    assert ended.stderr.endswith(f"{output}: file too large: make room and run it again\n".encode())
     assert not list(tmp_path.iterdir())
 
 
