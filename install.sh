@@ -88,6 +88,8 @@ if ! has_torch "$venv/bin/python"; then
   [ ! -e "$venv" ] || [ -f "$venv/pyvenv.cfg" ] \
     || stop "$venv exists and is no virtual environment: name another folder with make VENV=FOLDER"
   python=${python:-$(find_python)}
+  # by its path: make puts $venv/bin on the PATH, where soon another python3 is found
+  python=$(command -v "$python") || stop "there is no $python: name another with make PYTHON=PATH"
   is_recent "$python" || stop "$python does not run or is older than Python 3.11"
   can_make_venv "$python" || needs_venv_package "$python"
   say "making $venv with $("$python" --version)"

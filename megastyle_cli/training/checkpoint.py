@@ -207,9 +207,25 @@ def export(folder: Path, vision: SiglipVisionModel, dtype: torch.dtype) -> Path:
         save_folder(vision, aside)
         save_official(vision, aside / "encoder.pth", dtype)
 
-    shutil.rmtree(folder / "encoder", ignore_errors=True)
-    write_whole(folder / "encoder", write)
+    replace_whole(folder / "encoder", write)
     return folder / "encoder"
+
+
+def replace_whole(final: Path, write: Callable[[Path], None]) -> None:
+    """As `write_whole`, for a folder that may be there: it stands until the new one is whole.
+
+    Between two renames both lie beside, whole; killed there, the next call puts the old one back.
+    """
+    new, old = (final.with_name(f".{final.name}.{which}") for which in ("new", "old"))
+    if old.exists() and not final.exists():
+        old.rename(final)
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    write_whole(new, write)
+    if final.exists():
+        final.rename(old)
+    new.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_whole(final: Path, write: Callable[[Path], None]) -> None:

@@ -1,7 +1,5 @@
 """What is trained of a FLUX, a LoRA or the whole transformer: made, saved, read back, finished."""
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from megastyle_cli.models.flux_schedule import SHIFT
 from megastyle_cli.models.lora import read_lora, save_lora
 from megastyle_cli.models.quantized import quantize_blocks
 from megastyle_cli.models.weights import fingerprint, first_values
-from megastyle_cli.training.checkpoint import write_whole
+from megastyle_cli.training.checkpoint import replace_whole
 from megastyle_cli.training.flux.settings import Settings
 
 RANK = 128  # the paper's
@@ -104,7 +102,7 @@ class Student:
             save_lora(lora, aside / OFFICIAL_FILE, "official", facts)
             save_lora(lora, aside / DIFFUSERS_FILE, "diffusers", facts)
 
-        _replace(folder / "lora", write)
+        replace_whole(folder / "lora", write)
         return folder / "lora"
 
     def _finish_whole(self, final: Path, facts: dict[str, str], dtype: torch.dtype) -> Path:
@@ -119,7 +117,7 @@ class Student:
             name = "diffusion_pytorch_model.safetensors"
             save_file(self._whole(dtype), aside / "transformer" / name, metadata=facts)
 
-        _replace(final, write)
+        replace_whole(final, write)
         return final
 
     def _read(self, transformer: Transformer | None) -> Pipeline:
@@ -165,23 +163,6 @@ class Student:
         )
         if start is not None:
             put(start, self.transformer)
-
-
-def _replace(final: Path, write: Callable[[Path], None]) -> None:
-    """As `write_whole`, for a folder that may be there: it stands until the new one is whole.
-
-    Between two renames both lie beside, whole; killed there, the next call puts the old one back.
-    """
-    new, old = (final.with_name(f".{final.name}.{which}") for which in ("new", "old"))
-    if old.exists() and not final.exists():
-        old.rename(final)
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    write_whole(new, write)
-    if final.exists():
-        final.rename(old)
-    new.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_both(settings: Settings, is_whole: bool) -> None:
