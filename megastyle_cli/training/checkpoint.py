@@ -15,21 +15,17 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.tracking import TensorBoardTracker
-from accelerate.utils import is_tensorboard_available
-from safetensors import SafetensorError
 from transformers import SiglipVisionModel
 
-from megastyle_cli.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.tensor_file import open_up
+from megastyle_cli.errors import MegastyleError
 from megastyle_cli.models.tower import read_weights, save_folder, save_official, save_tensors
-from megastyle_cli.record import ERROR, Failure, Record, Run, rename_pictures
-from megastyle_cli.stream.names import to_folder
+from megastyle_cli.record import Run
+from megastyle_cli.training.whole import remove, replace_whole, write_text, write_whole
 
 STOPPED = "stopped"
 BEFORE = ".before"  # what is overwritten, until a checkpoint takes its place
@@ -103,7 +99,7 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for path in list(folder.glob("**/.*.tmp")):  # left by a run that was killed
-        _remove(path)
+        remove(path)
     if (folder / MOVING).exists():
         _move_back(folder)
     begun, before = (_told(place).get("run") for place in (folder, folder / BEFORE))
@@ -129,7 +125,7 @@ def put_back(folder: Path) -> None:
         return
     for path in list(folder.iterdir()):
         if path.name != BEFORE:
-            _remove(path)
+            remove(path)
     if (folder / BEFORE).exists():
         (folder / BEFORE).rename(folder / MOVING)
         _move_back(folder)
@@ -211,144 +207,5 @@ def export(folder: Path, vision: SiglipVisionModel, dtype: torch.dtype) -> Path:
     return folder / "encoder"
 
 
-def replace_whole(final: Path, write: Callable[[Path], None]) -> None:
-    """As `write_whole`, for a folder that may be there: it stands until the new one is whole.
-
-    Between two renames both lie beside, whole; killed there, the next call puts the old one back.
-    """
-    new, old = (final.with_name(f".{final.name}.{which}") for which in ("new", "old"))
-    if old.exists() and not final.exists():
-        old.rename(final)
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    write_whole(new, write)
-    if final.exists():
-        final.rename(old)
-    new.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def write_whole(final: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` make a file, folder or link beside `final`, then renames it: whole or absent.
-
-    Raises MegastyleError with exit code 1 if the disk is full; what stood there before stands.
-    """
-    aside = final.with_name(f".{final.name}.tmp")
-    try:
-        write(aside)
-        if not aside.is_symlink():
-            for path in [*aside.rglob("*"), aside]:
-                if path.is_file():
-                    open_up(path)
-                _sync(path)
-        aside.replace(final)
-        _sync(final.parent)
-    except (OSError, SafetensorError) as fault:  # safetensors' own for a disk that is full
-        _remove(aside)
-        reason = getattr(fault, "strerror", None) or str(fault).partition("\n")[0]
-        raise MegastyleError(
-            f"{final} could not be written: {reason.lower()}",
-            hint="make room and go on with --resume",
-            exit_code=UNEXPECTED,
-        ) from fault
-    except BaseException:
-        _remove(aside)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """As `Path.write_text`, without its answer: what `write_whole` wants of a function."""
-    path.write_text(text)
-
-
-class Journal:
-    """Appends to metrics.jsonl and errors.jsonl of a run; nothing on ranks other than the first.
-
-    `told` holds the kind of every failure of the run by its message, of earlier starts too.
-    """
-
-    def __init__(self, folder: Path, command: str, *, is_writing: bool) -> None:
-        self.folder, self.command, self.is_writing = folder, command, is_writing
-        self.tracker: Any = None
-        path = folder / "errors.jsonl"
-        errors = [json.loads(line)[ERROR] for line in _whole_lines(path)]
-        self.told = {error["message"]: error["kind"] for error in errors}
-        if is_writing and path.exists():
-            _keep(path, _whole_lines(path))  # a kill may have torn the last one
-
-    def cut(self, step: int) -> None:
-        """Forgets what was measured after `step`, or for 0 all: it is measured again."""
-        path = self.folder / "metrics.jsonl"
-        if self.is_writing and path.exists():
-            whole = _whole_lines(path)
-            _keep(path, [line for line in whole if json.loads(line)["step"] <= step > 0])
-
-    def track(self, step: int) -> None:
-        """From `step` on, metrics go to RUN/tensorboard/ too, where TensorBoard is installed."""
-        if not self.is_writing or not is_tensorboard_available():
-            return
-        tracker = TensorBoardTracker("tensorboard", self.folder, purge_step=step + 1)
-        with suppress(ImportError):  # there, but without what it needs
-            tracker.start()
-            self.tracker = tracker
-
-    def measure(self, line: dict[str, Any]) -> None:
-        """One line of metrics."""
-        self._append("metrics.jsonl", line)
-        if self.tracker is not None:
-            told = {name: value for name, value in line.items() if name != "step"}
-            told |= {f"held_out/{k}": v for k, v in told.pop("held_out", {}).items()}
-            self.tracker.log({k: v for k, v in told.items() if v is not None}, step=line["step"])
-
-    def close(self) -> None:
-        """Writes out what TensorBoard holds back."""
-        if self.tracker is not None:
-            self.tracker.finish()
-
-    def fail(self, failure: Failure) -> bool:
-        """One line of errors, unless it is there; whether it was new."""
-        if failure.message in self.told:
-            return False
-        self.told[failure.message] = failure.kind
-        told = {"step": self.command, "kind": failure.kind, "message": failure.message}
-        record = rename_pictures(failure.record, to_folder(self.folder))
-        self._append("errors.jsonl", {**record, ERROR: {**record.get(ERROR, {}), **told}})
-        return True
-
-    def _append(self, name: str, line: Record) -> None:
-        if not self.is_writing:
-            return
-        try:
-            with (self.folder / name).open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as fault:
-            fault.filename = str(self.folder / name)  # a full disk names no file
-            raise
-
-
-def _whole_lines(path: Path) -> list[str]:
-    text = path.read_text() if path.exists() else ""
-    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _keep(path: Path, lines: list[str]) -> None:
-    write_whole(path, lambda aside: write_text(aside, "".join(lines)))
-
-
 def _write_json(path: Path, told: Any) -> None:
     write_text(path, json.dumps(told, indent=1) + "\n")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

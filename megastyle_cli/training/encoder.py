@@ -8,8 +8,9 @@ from typing import Any
 
 from megastyle_cli.errors import TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.models.tower import count_tensors
-from megastyle_cli.training.checkpoint import Journal, export
+from megastyle_cli.training.checkpoint import export
 from megastyle_cli.training.data import Batch, Loader, Pictures
+from megastyle_cli.training.journal import Journal
 from megastyle_cli.training.launch import any_rank
 from megastyle_cli.training.loop import Measured, Pace, Stop, refuse_too_many, train_steps
 from megastyle_cli.training.optimizer import learning_rate

@@ -12,9 +12,9 @@ from megastyle_cli.errors import MegastyleError
 from megastyle_cli.record import Failure, Record, Run
 from megastyle_cli.stream.progress import say
 from megastyle_cli.stream.source import read_records
-from megastyle_cli.training.checkpoint import Journal
 from megastyle_cli.training.data import Pictures, Sorted, sort_records
 from megastyle_cli.training.encoder import HeldOut, Score, plan, train
+from megastyle_cli.training.journal import Journal
 from megastyle_cli.training.launch import refuse_shared_stdin
 from megastyle_cli.training.loop import Stop
 from megastyle_cli.training.running import Allows, Ended, Existing, Place, carry_out, watched

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from megastyle_cli.errors import TOO_MANY_FAILURES, UNEXPECTED, MegastyleError
 from megastyle_cli.record import Failure
-from megastyle_cli.training.checkpoint import Journal, write_text, write_whole
+from megastyle_cli.training.journal import Journal
 from megastyle_cli.training.launch import any_rank
+from megastyle_cli.training.whole import write_text, write_whole
 
 log = logging.getLogger(__name__)
 

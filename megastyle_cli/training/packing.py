@@ -10,7 +10,7 @@ from megastyle_cli.record import Failure
 from megastyle_cli.stream.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.stream.run import stop_signals
 from megastyle_cli.stream.source import read_records
-from megastyle_cli.training.checkpoint import Journal
+from megastyle_cli.training.journal import Journal
 from megastyle_cli.training.shards import pack
 
 COMMAND = "train-encoder"

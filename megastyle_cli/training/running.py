@@ -17,13 +17,13 @@ from megastyle_cli.stream.jsonl import dump_line
 from megastyle_cli.stream.progress import Progress, Tally, duration, say
 from megastyle_cli.stream.run import stop_signals
 from megastyle_cli.training.checkpoint import (
-    Journal,
     mark_stopped,
     occupied,
     put_back,
     refuse_run,
     start_run,
 )
+from megastyle_cli.training.journal import Journal
 from megastyle_cli.training.launch import refuse_uneven, start_accelerator
 from megastyle_cli.training.loop import Measured, Stop, refuse_too_many
 

@@ -19,13 +19,14 @@ from megastyle_cli.errors import TOO_MANY_FAILURES, UNEXPECTED, MegastyleError
 from megastyle_cli.record import Run
 from megastyle_cli.stream.progress import say
 from megastyle_cli.stream.source import read_records
-from megastyle_cli.training.checkpoint import Journal, note_facts
+from megastyle_cli.training.checkpoint import note_facts
 from megastyle_cli.training.flux.conditions import PairLoader
 from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_samples
 from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
 from megastyle_cli.training.flux.settings import Settings
 from megastyle_cli.training.flux.trainer import SMALLER, WORDS, Trainer
 from megastyle_cli.training.flux.vocabulary import refusing
+from megastyle_cli.training.journal import Journal
 from megastyle_cli.training.launch import refuse_shared_stdin
 from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
 from megastyle_cli.training.optimizer import learning_rate

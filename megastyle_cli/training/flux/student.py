@@ -17,8 +17,8 @@ from megastyle_cli.models.flux_schedule import SHIFT
 from megastyle_cli.models.lora import read_lora, save_lora
 from megastyle_cli.models.quantized import quantize_blocks
 from megastyle_cli.models.weights import fingerprint, first_values
-from megastyle_cli.training.checkpoint import replace_whole
 from megastyle_cli.training.flux.settings import Settings
+from megastyle_cli.training.whole import replace_whole
 
 RANK = 128  # the paper's
 OFFICIAL_FILE = "megastyle_flux.safetensors"

@@ -20,8 +20,8 @@ from megastyle_cli.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.models.flux import Words
 from megastyle_cli.models.flux_folder import Pipeline, text_tokens, words_of
 from megastyle_cli.models.weights import fingerprint, first_values
-from megastyle_cli.training.checkpoint import write_whole
 from megastyle_cli.training.memory import said
+from megastyle_cli.training.whole import write_whole
 
 TOGETHER = 8  # prompts encoded at once before the first step
 REMEMBERED = 2**28  # bytes of words that are kept on a CPU

@@ -1,11 +1,11 @@
-"""Finished weights: the old ones stand until the new are whole."""
+"""Whole folders: the old one stands until the new is whole."""
 
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from megastyle_cli.training.flux.student import _replace
+from megastyle_cli.training.whole import replace_whole
 
 
 def of(word):
@@ -18,12 +18,12 @@ def of(word):
 
 @pytest.fixture
 def final(tmp_path):
-    _replace(tmp_path / "lora", of("old"))
+    replace_whole(tmp_path / "lora", of("old"))
     return tmp_path / "lora"
 
 
 def test_the_new_takes_the_place_of_the_old_and_nothing_lies_beside(final):
-    _replace(final, of("new"))
+    replace_whole(final, of("new"))
 
     assert (final / "weights").read_text() == "new"
     assert list(final.parent.iterdir()) == [final]
@@ -35,7 +35,7 @@ def test_what_cannot_be_written_leaves_the_old(final):
         raise KeyboardInterrupt
 
     with suppress(KeyboardInterrupt):
-        _replace(final, fail)
+        replace_whole(final, fail)
 
     assert (final / "weights").read_text() == "old"
     assert list(final.parent.iterdir()) == [final]
@@ -57,14 +57,14 @@ def test_a_kill_at_any_rename_leaves_one_that_is_whole(final, monkeypatch, renam
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         for name in plainly:
             patch.setattr(Path, name, killed(name))
-        _replace(final, of("new"))
+        replace_whole(final, of("new"))
 
     def full(_):
         raise OSError("no space left on device")
 
     with suppress(Exception):
-        _replace(final, full)  # as --resume would on a disk without room
+        replace_whole(final, full)  # as --resume would on a disk without room
     assert (final / "weights").read_text() == "old"
-    _replace(final, of("new"))
+    replace_whole(final, of("new"))
     assert (final / "weights").read_text() == "new"
     assert list(final.parent.iterdir()) == [final]
