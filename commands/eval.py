@@ -13,8 +13,9 @@ Pictures with a style reference (style_file_name, or --reference for all) get a 
 cosine of the style vectors; of several references the mean. It means little alone: beside it stand
 the same with references of other styles (random) and CSLS. Pictures that share a style_id are
 retrieved by one another: Recall@k, CSD's mAP@k (mean precision over ranks) and textbook mAP@k,
-beside a random ranking. Intervals are 95 %, over styles. --each passes on the scored records
-instead. Descriptors: builtin (colour, edges, texture, weighed), statistics (the same, unweighed),
+beside a random ranking. Intervals are 95 %, over styles, and a little narrow for few: of 14 styles
+they hold the truth in 91 % of cases, of 5 in 85 %. --each passes on the scored records instead.
+Descriptors: builtin (colour, edges, texture, weighed), statistics (the same, unweighed),
 edges (no colour), imagenet.
 """
 

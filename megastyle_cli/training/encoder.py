@@ -112,6 +112,12 @@ def plan(trainer: Trainer, sampler: GroupSampler) -> list[str]:
         f"{settings.steps:,} steps of {settings.optimizer}, {settings.schedule} schedule,"
         f" {sampler.steps_per_epoch:,} an epoch, from step {trainer.at:,}",
     ]
+    in_parquet = sum(".parquet#" in name for name in trainer.pictures.names)
+    if in_parquet:
+        lines.append(
+            f"{in_parquet:,} pictures lie in parquet, where a group of rows is read for each:"
+            " --pack DIR once, and training from DIR, feeds a GPU"
+        )
     text = trainer.objective.text
     if text is not None:
         lines.append(

@@ -263,6 +263,29 @@ def test_neither_chunk_nor_recompute_changes_the_run_that_is_resumed(
     assert ended.returncode == 0, ended.stderr.decode()
 
 
+def test_it_trains_from_parquet_and_says_what_is_faster(
+    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows = []
+    for record in lines(folder / "imgs" / "metadata.jsonl"):
+        data = (folder / "imgs" / record["file_name"]).read_bytes()
+        told = {"image": {"bytes": data, "path": "x.png"}, "style_id": record["style_id"]}
+        rows.append({**told, "style": record["style"]})
+    packed = tmp_path / "train-00000.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), packed, row_group_size=7)
+    where = arguments.index(str(folder / "imgs"))
+    arguments[where] = str(packed)
+
+    ended = train(*arguments, "--text-weight", "0", "-o", tmp_path / "run")
+
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert b"pictures lie in parquet" in ended.stderr and b"--pack DIR" in ended.stderr
+    losses = [line["loss"] for line in measured(tmp_path / "run") if "loss" in line]
+    assert len(losses) == STEPS
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
 def test_every_optimiser_and_schedule_lowers_the_loss(
