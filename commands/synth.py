@@ -62,10 +62,7 @@ def main(
             help="Longer side of the pictures; for a model width and height, or both.",
         ),
     ] = "512",
-    strength: Annotated[
-        float,
-        typer.Option(min=0, max=1, metavar="S", help="0: the content picture; 1: full style."),
-    ] = 1.0,
+    strength: options.Strength = 1.0,
     format_: options.Format = "folder",
     picture_format: options.PicturesAs = "png",
     quality: options.Quality = None,

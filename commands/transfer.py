@@ -98,15 +98,7 @@ def main(
             " picture's, for FLUX 512 or as trained.",
         ),
     ] = None,
-    strength: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="S",
-            help="1: full style; 0: the content picture, for FLUX the words without a reference.",
-        ),
-    ] = 1.0,
+    strength: options.Strength = 1.0,
     model: options.Model = None,
     lora: Annotated[
         str | None,

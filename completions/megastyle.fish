@@ -127,7 +127,7 @@ complete -c megastyle -n '__megastyle_command_is pair' -s v -l verbose -d 'More 
 complete -c megastyle -n '__megastyle_command_is pair' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is synth' -F
 complete -c megastyle -n '__megastyle_command_is synth' -l size -x -d 'Longer side of the pictures; for a model width and height, or both.'
-complete -c megastyle -n '__megastyle_command_is synth' -l strength -x -d '0: the content picture; 1: full style.'
+complete -c megastyle -n '__megastyle_command_is synth' -l strength -x -d '1: full style; 0: the content picture, or the words without a reference.'
 complete -c megastyle -n '__megastyle_command_is synth' -l format -x -a 'folder webdataset parquet' -d 'Keep pictures as files in a folder, or in WebDataset tars, or parquet.'
 complete -c megastyle -n '__megastyle_command_is synth' -l picture-format -x -a 'png jpg webp' -d 'Format of a picture.'
 complete -c megastyle -n '__megastyle_command_is synth' -l quality -x -d 'Of jpg and webp pictures; default 92.'
@@ -296,7 +296,7 @@ complete -c megastyle -n '__megastyle_command_is transfer' -l weight -x -d 'Shar
 complete -c megastyle -n '__megastyle_command_is transfer' -l content -r -F -d 'The one picture to restyle.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l prompt -x -d 'What to paint; needs a backend that paints from words.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l size -x -d 'Longer side of the result, or FLUX\'s width and height; default: the content picture\'s, for FLUX 512 or as trained.'
-complete -c megastyle -n '__megastyle_command_is transfer' -l strength -x -d '1: full style; 0: the content picture, for FLUX the words without a reference.'
+complete -c megastyle -n '__megastyle_command_is transfer' -l strength -x -d '1: full style; 0: the content picture, or the words without a reference.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l model -x -d 'By name or folder: sentence-transformers for texts, SigLIP\'s tower for pictures, Qwen-Image or FLUX to paint, Qwen3-VL and its like to caption.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l lora -r -F -d 'MegaStyle\'s adapter for FLUX, .safetensors.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l lora-strength -x -d 'How much of the LoRA is added.'

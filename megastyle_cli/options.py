@@ -112,6 +112,15 @@ Backend = Annotated[
         "--backend", metavar="NAME", help="Which implementation, or package.module:Class."
     ),
 ]
+Strength = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="S",
+        help="1: full style; 0: the content picture, or the words without a reference.",
+    ),
+]
 EncoderBackend = Annotated[
     str,
     typer.Option(
