@@ -16,7 +16,12 @@ from transformers import CLIPModel, CLIPVisionModelWithProjection
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from megastyle_cli.errors import MegastyleError
-from megastyle_cli.models.tower import folder_weights, model_folder, read_weights
+from megastyle_cli.models.tower import (
+    folder_weights,
+    model_folder,
+    read_weights,
+    refuse_lost_layers,
+)
 from megastyle_cli.models.weights import Weights, configured, fitted, told_config
 
 # d width of the tower, e width of the shared space
@@ -117,12 +122,14 @@ def _read_csd(path: Path) -> CLIPVisionModelWithProjection:
         )
     patch, places, style, _ = (held[name] for name in CSD_FRAME)
     width, _, _, patch_px = patch.shape
+    num_layers = len({name.split(".")[2] for name in visual if ".resblocks." in name})
+    refuse_lost_layers(path, width, num_layers)
     config = configured(
         CLIPVisionModelWithProjection,
         {
             "hidden_size": width,
             "intermediate_size": 4 * width,
-            "num_hidden_layers": len({n.split(".")[2] for n in visual if ".resblocks." in n}),
+            "num_hidden_layers": num_layers,
             "num_attention_heads": width // HEAD_WIDTH,
             "image_size": round((len(places) - 1) ** 0.5) * patch_px,
             "patch_size": patch_px,

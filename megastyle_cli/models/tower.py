@@ -26,8 +26,8 @@ PREFIX = "vision_model."
 WRAPPERS = ("model", "state_dict")
 SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
-# Of the released sizes by width: base, large, so400m. The weights do not tell the heads, and those
-# that lost their last layers do not tell the depth.
+# Of the released sizes by width: base, large (CLIP's, too), so400m. The weights do not tell the
+# heads, and those that lost their last layers do not tell the depth.
 HEADS = {768: 12, 1024: 16, 1152: 16}
 DEPTHS = {768: 12, 1024: 24, 1152: 27}
 # What the image processor of transformers is told: squash to the side, bicubic, to [-1, 1].
@@ -64,6 +64,16 @@ class StyleTower(nn.Module):
         with torch.autocast(pictures.device.type, self.dtype, enabled=halved):
             pooled = self.vision(pixel_values=pictures).pooler_output  # (b, d)
         return functional.normalize(pooled.to(torch.promote_types(pooled.dtype, torch.float32)))
+
+
+def refuse_lost_layers(path: Path, width: int, num_layers: int) -> None:
+    """Raises MegastyleError for a lone file of a released width without all the layers of it."""
+    if num_layers != DEPTHS.get(width, num_layers):
+        raise MegastyleError(
+            f"{path} has {num_layers} layers of width {width}, and the released size of that"
+            f" width has {DEPTHS[width]}",
+            hint="give the whole file, or for a SigLIP put its config.json beside it",
+        )
 
 
 def new_tower(config: SiglipVisionConfig, seed: int) -> SiglipVisionModel:
@@ -212,12 +222,7 @@ def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
             hint="put its config.json beside it",
         )
     layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layers.")}
-    if len(layers) != DEPTHS[width]:
-        raise MegastyleError(
-            f"{path} has {len(layers)} layers of width {width}, and the released size of that"
-            f" width has {DEPTHS[width]}",
-            hint="give the whole file, or put its config.json beside it",
-        )
+    refuse_lost_layers(path, width, len(layers))
     return SiglipVisionConfig(
         hidden_size=width,
         intermediate_size=inner.shape[0],

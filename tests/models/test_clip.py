@@ -216,3 +216,20 @@ def test_a_siglip_is_not_taken_for_a_clip(tmp_path):
 def test_without_a_model_it_says_what_to_give():
     with pytest.raises(MegastyleError, match="needs weights"):
         load("style_encoder", "clip")
+
+
+def test_a_csd_checkpoint_that_lost_its_last_layers_is_refused(tmp_path):
+    weights = {
+        "backbone.conv1.weight": torch.zeros(1024, 3, 14, 14),
+        "backbone.positional_embedding": torch.zeros(257, 1024),
+        "last_layer_style": torch.zeros(1024, 768),
+        "last_layer_content": torch.zeros(1024, 768),
+    }
+    weights |= {
+        f"backbone.transformer.resblocks.{layer}.ln_1.bias": torch.zeros(1024)
+        for layer in range(22)
+    }
+    torch.save(weights, tmp_path / "csd.pth")
+
+    with pytest.raises(MegastyleError, match="has 22 layers of width 1024, and .* has 24"):
+        encoder(tmp_path / "csd.pth")
