@@ -29,8 +29,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.caption import ROUNDS, best_s, decode_fully, make_pictures
-from megastyle_cli.models.backend import Question
-from megastyle_cli.models.chat_client import ServerAnswerer
+from megastyle_cli.models.registry import Question
+from megastyle_cli.models.vlm.openai_server import ServerAnswerer
 
 ANSWER = "Three flat shapes overlap near a corner"
 # a completion that also lists the model

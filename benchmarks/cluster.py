@@ -23,10 +23,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-from megastyle_cli.cores import usable_cores
-from megastyle_cli.engines.local import Local
-from megastyle_cli.steps.kmeans import kmeans
-from megastyle_cli.stream.vectors import MappedVectors, WholeVectors
+from megastyle_cli.cluster.kmeans import kmeans
+from megastyle_cli.compute.local import Local
+from megastyle_cli.core.parallel import usable_cores
+from megastyle_cli.io.npy import MappedVectors, WholeVectors
 
 BLOCK = 20_000
 ATTRIBUTES = ((300, 1.5), *[(50, 0.6)] * 3, *[(32, 0.65)] * 4, (24, 0.5), (20, 0.5), (10, 0.8))

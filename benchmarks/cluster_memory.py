@@ -18,7 +18,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from megastyle_cli.stream.vectors import WholeVectors
+from megastyle_cli.io.npy import WholeVectors
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.cluster import drawn  # noqa: E402

@@ -16,10 +16,10 @@ from importlib.resources import files
 
 import numpy as np
 
-from megastyle_cli.buffer import Buffer
-from megastyle_cli.choices import GramOf
-from megastyle_cli.steps.exact import normalized_buffer
-from megastyle_cli.steps.shingles import gram_sets
+from megastyle_cli.compute.string_array import Buffer
+from megastyle_cli.core.choices import GramOf
+from megastyle_cli.dedup.exact import normalized_buffer
+from megastyle_cli.dedup.ngrams import gram_sets
 
 Edit = Callable[[str, random.Random], str | None]
 

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from megastyle_cli.cores import usable_cores
-from megastyle_cli.record import Failure, Record
-from megastyle_cli.stream.source import read_records
-from megastyle_cli.training.data import Loader, sort_records
-from megastyle_cli.training.decode import decode_into
-from megastyle_cli.training.sampler import GroupSampler
-from megastyle_cli.training.shards import pack
+from megastyle_cli.core.parallel import usable_cores
+from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.training.encoder.data import Loader, sort_records
+from megastyle_cli.training.encoder.decode import decode_into
+from megastyle_cli.training.encoder.sampler import GroupSampler
+from megastyle_cli.training.encoder.shards import pack
 
 PICTURES = Path(__file__).parents[1] / "examples" / "pictures" / "contents"
 COUNT = 96

@@ -32,13 +32,13 @@ from accelerate import Accelerator
 from PIL import Image
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from megastyle_cli.models.style_encoder import scaled
-from megastyle_cli.models.tower import StyleTower, new_tower, read_config
-from megastyle_cli.stream.source import read_records
-from megastyle_cli.training.cached import backward_of_batch
-from megastyle_cli.training.data import Augmentation, Loader, augmented, sort_records
-from megastyle_cli.training.losses import style_contrast
-from megastyle_cli.training.sampler import GroupSampler
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.models.encoders.siglip_vision import StyleTower, new_tower, read_config
+from megastyle_cli.models.encoders.style_encoder import scaled
+from megastyle_cli.training.encoder.data import Augmentation, Loader, augmented, sort_records
+from megastyle_cli.training.encoder.gradient_cache import backward_of_batch
+from megastyle_cli.training.encoder.losses import style_contrast
+from megastyle_cli.training.encoder.sampler import GroupSampler
 
 SMALL = {
     "hidden_size": 192,

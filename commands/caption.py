@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megastyle_cli import backends, options
-from megastyle_cli.choices import Kind, Schema
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.cli import options
+from megastyle_cli.cli import resolve_backend as backends
+from megastyle_cli.core.choices import Kind, Schema
+from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
-    from megastyle_cli.models.backend import Answerer, Captioner
-    from megastyle_cli.record import Step
-    from megastyle_cli.stream.progress import Tally
+    from megastyle_cli.core.record import Step
+    from megastyle_cli.models.registry import Answerer, Captioner
+    from megastyle_cli.runner.progress import Tally
 
 MODELS = ("transformers", "openai", "vllm")  # the backends that answer questions
 DECODED_PX = 384  # pictures are decoded at this longer side; the builtin measures use less
@@ -45,7 +46,7 @@ LOCAL_ROUNDS = 4  # batches of a model here in a batch of records
 
 def _show_instructions(wanted: bool) -> None:
     if wanted:
-        from megastyle_cli.steps.instructions import instructions_text
+        from megastyle_cli.caption.prompts import instructions_text
 
         sys.stdout.write(instructions_text())
         raise typer.Exit()
@@ -119,11 +120,11 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load, locate
-    from megastyle_cli.record import Run
-    from megastyle_cli.steps.instructions import VERSION
-    from megastyle_cli.stream.job import Flow, run_job
-    from megastyle_cli.stream.progress import Tally
+    from megastyle_cli.caption.prompts import VERSION
+    from megastyle_cli.core.record import Run
+    from megastyle_cli.models.registry import load, locate
+    from megastyle_cli.runner.job import Flow, run_job
+    from megastyle_cli.runner.progress import Tally
 
     backend = backends.captioner(backend, model, base_url)
     locate("captioner", backend)
@@ -194,14 +195,14 @@ def _step(
     max_side: int,
 ) -> "Step":
     """What is done to a batch: described by what describes, asked of what answers."""
-    from megastyle_cli.models.backend import Answerer
-    from megastyle_cli.steps.asking import Asker
-    from megastyle_cli.steps.caption import caption
-    from megastyle_cli.steps.interview import Interviewer
-    from megastyle_cli.steps.judge import Verdicts
-    from megastyle_cli.steps.judge import judge as judge_step
-    from megastyle_cli.steps.lanes import few_at_a_time, in_lanes
-    from megastyle_cli.stream.images import read_pictures
+    from megastyle_cli.caption.caption import caption
+    from megastyle_cli.caption.concurrency import few_at_a_time, in_lanes
+    from megastyle_cli.caption.judge import Verdicts
+    from megastyle_cli.caption.judge import judge as judge_step
+    from megastyle_cli.caption.prompted_captioner import Interviewer
+    from megastyle_cli.caption.retry import Asker
+    from megastyle_cli.io.images import read_pictures
+    from megastyle_cli.models.registry import Answerer
 
     described = partial(caption, kind=kind, schema=schema, run=run)
     if not isinstance(model, Answerer):

@@ -30,12 +30,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import backends, options
+from megastyle_cli.cli import options
+from megastyle_cli.cli import resolve_backend as backends
 
 if TYPE_CHECKING:
-    from megastyle_cli.record import Failure, Record
-    from megastyle_cli.stream.progress import Tally
-    from megastyle_cli.stream.spool import Spool
+    from megastyle_cli.core.record import Failure, Record
+    from megastyle_cli.io.spool import Spool
+    from megastyle_cli.runner.progress import Tally
 
 
 def main(
@@ -106,8 +107,7 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.record import Run, check_text
-    from megastyle_cli.steps.grouping import (
+    from megastyle_cli.cluster.cluster import (
         Identities,
         check_row,
         embedded,
@@ -117,9 +117,10 @@ def main(
         rows_of,
         unfit,
     )
-    from megastyle_cli.stream.job import Flow, refuse_side_outputs, run_barrier
-    from megastyle_cli.stream.vectors import MappedVectors, WholeVectors, refuse_vectors
-    from megastyle_cli.view.show import check_views, write_views
+    from megastyle_cli.core.record import Run, check_text
+    from megastyle_cli.io.npy import MappedVectors, WholeVectors, refuse_vectors
+    from megastyle_cli.report.outputs import check_views, write_views
+    from megastyle_cli.runner.job import Flow, refuse_side_outputs, run_barrier
 
     check_views(sheet, page)
     refuse_vectors(vectors, vectors_from)

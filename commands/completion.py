@@ -11,14 +11,15 @@ from typing import Annotated
 
 import typer
 
-from megastyle_cli.choices import Shell
+from megastyle_cli.core.choices import Shell
 
 
-def main(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> int:
+def main(
+    context: typer.Context, shell: Annotated[Shell, typer.Argument(help="Which shell.")]
+) -> int:
     import sys
 
-    from megastyle_cli.app import app
-    from megastyle_cli.completion import command_tree, script
+    from megastyle_cli.cli.completion import command_tree, script
 
-    sys.stdout.write(script(shell, command_tree(app)))
+    sys.stdout.write(script(shell, command_tree(context.find_root().command)))
     return 0

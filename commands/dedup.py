@@ -39,13 +39,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megastyle_cli import backends, options
-from megastyle_cli.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
+from megastyle_cli.cli import options
+from megastyle_cli.cli import resolve_backend as backends
+from megastyle_cli.core.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
 
 if TYPE_CHECKING:
-    from megastyle_cli.buffer import Buffer
-    from megastyle_cli.stream.progress import Tally
-    from megastyle_cli.stream.spool import Spool
+    from megastyle_cli.compute.string_array import Buffer
+    from megastyle_cli.io.spool import Spool
+    from megastyle_cli.runner.progress import Tally
 
 
 def main(
@@ -159,13 +160,15 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.record import Run, check_text
-    from megastyle_cli.steps.akin import Texts
-    from megastyle_cli.steps.dedup import HOWS, Dedup, count_stages
-    from megastyle_cli.steps.measures import chosen
-    from megastyle_cli.steps.spread import spread_embed
-    from megastyle_cli.steps.verdicts import kept_facts, rejected_facts, told_report
-    from megastyle_cli.stream.job import (
+    from megastyle_cli.core.record import Run, check_text
+    from megastyle_cli.dedup.config import chosen
+    from megastyle_cli.dedup.deduplicate import HOWS, Dedup, count_stages
+    from megastyle_cli.dedup.parallel_embed import spread_embed
+    from megastyle_cli.dedup.report import kept_facts, rejected_facts, told_report
+    from megastyle_cli.dedup.semantic import Texts
+    from megastyle_cli.io.raw_jsonl.annotate import read_noted
+    from megastyle_cli.io.scratch_array import room_on_disk
+    from megastyle_cli.runner.job import (
         Flow,
         Look,
         refuse_side_outputs,
@@ -173,9 +176,7 @@ def main(
         write_all,
         write_report,
     )
-    from megastyle_cli.stream.noted import read_noted
-    from megastyle_cli.stream.progress import Stage
-    from megastyle_cli.stream.room import room_on_disk
+    from megastyle_cli.runner.progress import Stage
 
     named = options.inputs_or_stdin(inputs, context)
     opened = backends.open_engine(engine, workers, named)

@@ -28,15 +28,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megastyle_cli import backends, options
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.cli import options
+from megastyle_cli.cli import resolve_backend as backends
+from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
-    from megastyle_cli.steps.scorer import Scorer
-    from megastyle_cli.steps.summary import Asked
-    from megastyle_cli.stream.job import Done, Flow
-    from megastyle_cli.stream.progress import Tally
-    from megastyle_cli.stream.spool import Spool
+    from megastyle_cli.evaluate.config import Scorer
+    from megastyle_cli.evaluate.summary import Asked
+    from megastyle_cli.io.spool import Spool
+    from megastyle_cli.runner.job import Done, Flow
+    from megastyle_cli.runner.progress import Tally
 
 DECODED_PX = 384
 
@@ -111,11 +112,11 @@ def main(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> int:
-    from megastyle_cli.models.backend import locate
-    from megastyle_cli.steps.scorer import Scorer
-    from megastyle_cli.steps.summary import Asked
-    from megastyle_cli.stream.job import Flow, read_side_input
-    from megastyle_cli.view.show import check_views, write_views
+    from megastyle_cli.evaluate.config import Scorer
+    from megastyle_cli.evaluate.summary import Asked
+    from megastyle_cli.models.registry import locate
+    from megastyle_cli.report.outputs import check_views, write_views
+    from megastyle_cli.runner.job import Flow, read_side_input
 
     backend = backends.encoder(backend, model)
     locate("style_encoder", backend)
@@ -170,16 +171,16 @@ def main(
 
 
 def _readers() -> tuple[Any, Any]:
-    from megastyle_cli.stream.images import read_pictures
+    from megastyle_cli.io.images import read_pictures
 
     return partial(read_pictures, max_side_px=DECODED_PX), read_pictures
 
 
 def _score_each(flow: "Flow", scorer: "Scorer") -> "Done":
     from megastyle_cli import __version__
-    from megastyle_cli.record import Run, noted
-    from megastyle_cli.steps.scoring import MOST_REMEMBERED, only_scored, score_records
-    from megastyle_cli.stream.job import run_job
+    from megastyle_cli.core.record import Run, noted
+    from megastyle_cli.evaluate.score import MOST_REMEMBERED, only_scored, score_records
+    from megastyle_cli.runner.job import run_job
 
     run = Run("eval", {**scorer.told, "each": True}, __version__)
 
@@ -201,15 +202,15 @@ def _summarise(
     as_json: bool,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.record import Run, note
-    from megastyle_cli.steps.figures import figures
-    from megastyle_cli.steps.gathered import Gathered
-    from megastyle_cli.steps.lacking import lacking
-    from megastyle_cli.steps.summary import summarise
-    from megastyle_cli.steps.table import headline, table
-    from megastyle_cli.stream.job import run_barrier
-    from megastyle_cli.stream.jsonl import dump_line
-    from megastyle_cli.view.show import write_views
+    from megastyle_cli.core.record import Run, note
+    from megastyle_cli.evaluate.console import headline, table
+    from megastyle_cli.evaluate.hints import lacking
+    from megastyle_cli.evaluate.report_data import figures
+    from megastyle_cli.evaluate.scored_set import Gathered
+    from megastyle_cli.evaluate.summary import summarise
+    from megastyle_cli.io.readers.jsonl import dump_line
+    from megastyle_cli.report.outputs import write_views
+    from megastyle_cli.runner.job import run_barrier
 
     run = Run("eval", {**scorer.told, **asked.told}, __version__)
     is_seen = flow.output == "-" and sys.stdout.isatty() and not as_json
@@ -234,7 +235,7 @@ def _summarise(
         sheet, page = views
         write_views(gathered.records, sheet, None, title="Scored pictures")
         if page is not None:
-            from megastyle_cli.view.report import write_report
+            from megastyle_cli.report.eval_report import write_report
 
             drawn = vars(figures(gathered, asked.seed))
             write_report(page, title="Scored pictures", summary=summary, **drawn)
@@ -243,11 +244,11 @@ def _summarise(
 
 def _make_benchmark(flow: "Flow", folder: Path, size: dict[str, Any], split_key: str | None) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.record import Run
-    from megastyle_cli.steps.benchmark import choose, sealed
-    from megastyle_cli.stream.benchmark import check_folder, write_settings
-    from megastyle_cli.stream.job import run_barrier
-    from megastyle_cli.stream.source import picture_id
+    from megastyle_cli.core.record import Run
+    from megastyle_cli.evaluate.benchmark import choose, sealed
+    from megastyle_cli.evaluate.benchmark_file import check_folder, write_settings
+    from megastyle_cli.io.inputs import picture_id
+    from megastyle_cli.runner.job import run_barrier
 
     run = Run("eval", {"make_benchmark": True, **size, "split_key": split_key}, __version__)
     made: list[dict[str, Any]] = []
@@ -270,11 +271,11 @@ def _make_benchmark(flow: "Flow", folder: Path, size: dict[str, Any], split_key:
 
 def _benchmark(folder: Path, ranks: list[int], seed: int, *, diversity: bool) -> "Asked":
     """What a benchmark asks. Raises MegastyleError if it is not what it was made as."""
-    from megastyle_cli.steps.benchmark import SPLIT_KEY, as_settings, verify
-    from megastyle_cli.steps.summary import Asked
-    from megastyle_cli.stream.benchmark import read_settings
-    from megastyle_cli.stream.job import read_side_input
-    from megastyle_cli.stream.source import picture_id
+    from megastyle_cli.evaluate.benchmark import SPLIT_KEY, as_settings, verify
+    from megastyle_cli.evaluate.benchmark_file import read_settings
+    from megastyle_cli.evaluate.summary import Asked
+    from megastyle_cli.io.inputs import picture_id
+    from megastyle_cli.runner.job import read_side_input
 
     settings = as_settings(read_settings(folder), str(folder))
     verify(read_side_input([str(folder)], lambda _: None), settings, picture_id, str(folder))

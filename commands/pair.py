@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import options
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.cli import options
+from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
-    from megastyle_cli.stream.progress import Tally
-    from megastyle_cli.stream.spool import Spool
+    from megastyle_cli.io.spool import Spool
+    from megastyle_cli.runner.progress import Tally
 
 
 def main(
@@ -66,8 +66,8 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.record import Run
-    from megastyle_cli.steps.pair import (
+    from megastyle_cli.core.record import Run
+    from megastyle_cli.pair.pair import (
         check_content,
         check_style,
         coverage,
@@ -76,7 +76,7 @@ def main(
         pair_all,
         told,
     )
-    from megastyle_cli.stream.job import Flow, pack_side_input, run_barrier
+    from megastyle_cli.runner.job import Flow, pack_side_input, run_barrier
 
     if not contents:
         raise MegastyleError("pair needs contents", hint="give --contents contents.jsonl")

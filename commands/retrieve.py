@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import backends, options
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.cli import options
+from megastyle_cli.cli import resolve_backend as backends
+from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
-    from megastyle_cli.stream.progress import Tally
-    from megastyle_cli.stream.spool import Spool
+    from megastyle_cli.io.spool import Spool
+    from megastyle_cli.runner.progress import Tally
 
 DECODED_PX = 384
 
@@ -105,13 +106,13 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import locate
-    from megastyle_cli.record import Run, noted
-    from megastyle_cli.steps.retrieve import check_text_side, retrieve, retrieve_prototypes
-    from megastyle_cli.stream.images import read_pictures
-    from megastyle_cli.stream.job import Flow, run_barrier, run_job
-    from megastyle_cli.stream.progress import Tally
-    from megastyle_cli.view.show import check_views, write_views
+    from megastyle_cli.core.record import Run, noted
+    from megastyle_cli.io.images import read_pictures
+    from megastyle_cli.models.registry import locate
+    from megastyle_cli.report.outputs import check_views, write_views
+    from megastyle_cli.retrieve.retrieve import check_text_side, retrieve, retrieve_prototypes
+    from megastyle_cli.runner.job import Flow, run_barrier, run_job
+    from megastyle_cli.runner.progress import Tally
 
     if not index:
         raise MegastyleError("retrieve needs pictures to search", hint="give --index FOLDER")
@@ -203,11 +204,17 @@ def _grow(
     from dataclasses import replace
     from pathlib import Path
 
-    from megastyle_cli.steps.retrieve import check_same_encoder, index_rows, probe
-    from megastyle_cli.stream.failures import ErrorsFile
-    from megastyle_cli.stream.index import GrowingIndex, entry, index_places, probe_picture, row_key
-    from megastyle_cli.stream.job import run_job
-    from megastyle_cli.stream.sink import Sink
+    from megastyle_cli.io.writers.errors_file import ErrorsFile
+    from megastyle_cli.io.writers.sink import Sink
+    from megastyle_cli.retrieve.index_file import (
+        GrowingIndex,
+        entry,
+        index_places,
+        probe_picture,
+        row_key,
+    )
+    from megastyle_cli.retrieve.retrieve import check_same_encoder, index_rows, probe
+    from megastyle_cli.runner.job import run_job
 
     if len(index) > 1:
         raise MegastyleError(
@@ -256,11 +263,11 @@ def _loader(
     """What gives the index and its search once queries are there; a bad index is refused now."""
     from pathlib import Path
 
-    from megastyle_cli.steps.retrieve import Index, build_index, check_same_encoder, probe
-    from megastyle_cli.steps.search import prepare
-    from megastyle_cli.stream.index import is_saved_index, open_index, probe_picture
-    from megastyle_cli.stream.shelf import Shelf
-    from megastyle_cli.stream.source import read_records
+    from megastyle_cli.io.inputs import read_records
+    from megastyle_cli.retrieve.ann import prepare
+    from megastyle_cli.retrieve.artifact_cache import Shelf
+    from megastyle_cli.retrieve.index_file import is_saved_index, open_index, probe_picture
+    from megastyle_cli.retrieve.retrieve import Index, build_index, check_same_encoder, probe
 
     stay = [name for name in index if is_saved_index(name)]
     if stay and len(index) > 1:

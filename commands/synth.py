@@ -37,12 +37,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import backends, options
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.cli import options
+from megastyle_cli.cli import resolve_backend as backends
+from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
-    from megastyle_cli.steps.gates import Gate
-    from megastyle_cli.stream.sink import Sink
+    from megastyle_cli.generate.filters import Gate
+    from megastyle_cli.io.writers.sink import Sink
 
 STYLE_PX = 512  # style pictures are decoded at this longer side
 COMPARED_PX = 384  # what the builtin style encoder is shown, as by eval
@@ -182,14 +183,14 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load, locate
-    from megastyle_cli.record import Run
-    from megastyle_cli.steps.gates import style_of
-    from megastyle_cli.steps.synth import ROUNDS, pictures_at_once, synth
-    from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
-    from megastyle_cli.stream.job import Flow, run_job
-    from megastyle_cli.stream.pictures import Layout
-    from megastyle_cli.view.show import check_views, write_views
+    from megastyle_cli.core.record import Run
+    from megastyle_cli.generate.filters import style_of
+    from megastyle_cli.generate.synth import ROUNDS, pictures_at_once, synth
+    from megastyle_cli.io.images import read_pictures, remembering_reader, saver
+    from megastyle_cli.io.writers.image_dataset import Layout
+    from megastyle_cli.models.registry import load, locate
+    from megastyle_cli.report.outputs import check_views, write_views
+    from megastyle_cli.runner.job import Flow, run_job
 
     if output is None or output == "-":
         raise MegastyleError("synth makes a folder of pictures", hint="give -o DIRECTORY")
@@ -318,15 +319,15 @@ def _gates(
     style_model: str | None = None,
 ) -> "list[Gate]":
     """The gates asked for, cheap ones first; doubles last, to remember only what stays."""
-    from megastyle_cli.models.backend import load
-    from megastyle_cli.steps.gates import (
+    from megastyle_cli.generate.filters import (
         Doubles,
         blank_gate,
         consistency_gate,
         style_gate,
         unsafe_gate,
     )
-    from megastyle_cli.stream.rejects import HashFile
+    from megastyle_cli.io.writers.rejects_file import HashFile
+    from megastyle_cli.models.registry import load
 
     found: list[Gate] = [blank_gate] if reject_blank else []
     if nsfw is not None:

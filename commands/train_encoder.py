@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import options
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.cli import options
+from megastyle_cli.core.errors import MegastyleError
 
 Output = Annotated[
     str | None,
@@ -130,17 +130,17 @@ def main(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> int:
-    from megastyle_cli.steps.score import retrieval_scores
-    from megastyle_cli.stream.run import tolerance
-    from megastyle_cli.training import job
-    from megastyle_cli.training.data import Augmentation
-    from megastyle_cli.training.running import Existing
-    from megastyle_cli.training.settings import Layout, Settings, count_or_auto, every_nth
+    from megastyle_cli.evaluate.metrics import retrieval_scores
+    from megastyle_cli.runner.map_loop import tolerance
+    from megastyle_cli.training.common.run import Existing
+    from megastyle_cli.training.encoder import job
+    from megastyle_cli.training.encoder.config import Layout, Settings, count_or_auto, every_nth
+    from megastyle_cli.training.encoder.data import Augmentation
 
     names = options.inputs_or_stdin(inputs, context)
     allows = tolerance(max_errors)
     if pack is not None:
-        from megastyle_cli.training.packing import pack_pictures
+        from megastyle_cli.training.encoder.pack import pack_pictures
 
         return pack_pictures(
             names,

@@ -31,8 +31,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from megastyle_cli import options
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.cli import options
+from megastyle_cli.core.errors import MegastyleError
 
 
 def main(
@@ -173,13 +173,13 @@ def main(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> int:
-    from megastyle_cli.stream.run import tolerance
+    from megastyle_cli.report.contact_sheet import write_sheet
+    from megastyle_cli.runner.map_loop import tolerance
+    from megastyle_cli.training.common.run import Existing
+    from megastyle_cli.training.encoder.config import count_or_auto, every_nth
     from megastyle_cli.training.flux import job
+    from megastyle_cli.training.flux.config import Layout, Settings
     from megastyle_cli.training.flux.pairs import PairSampler
-    from megastyle_cli.training.flux.settings import Layout, Settings
-    from megastyle_cli.training.running import Existing
-    from megastyle_cli.training.settings import count_or_auto, every_nth
-    from megastyle_cli.view.sheet import write_sheet
 
     names = options.inputs_or_stdin(inputs, context)
     allows = tolerance(max_errors)

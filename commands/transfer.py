@@ -43,9 +43,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from megastyle_cli import backends, options
-from megastyle_cli.choices import HOW_TO_FETCH_LORA
-from megastyle_cli.errors import DONE, MegastyleError
+from megastyle_cli.cli import options
+from megastyle_cli.cli import resolve_backend as backends
+from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
+from megastyle_cli.core.errors import DONE, MegastyleError
 
 STYLE_PX = 512  # style pictures are decoded at this longer side, for FLUX as they are
 OF_CONVERSION = {"lora", "to", "output", "model", "overwrite", "quiet", "verbose"}
@@ -188,16 +189,16 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.models.backend import load, locate
-    from megastyle_cli.record import Run
-    from megastyle_cli.steps.transfer import mixed, transfer
-    from megastyle_cli.stream.images import read_pictures, remembering_reader, saver
-    from megastyle_cli.stream.job import Flow, run_job
-    from megastyle_cli.stream.pictures import Layout
-    from megastyle_cli.stream.progress import say
-    from megastyle_cli.stream.single import is_single, make_one, one_asked, picture_writer
-    from megastyle_cli.stream.source import picture_id
-    from megastyle_cli.view.show import check_views, write_views
+    from megastyle_cli.core.record import Run
+    from megastyle_cli.generate.transfer import mixed, transfer
+    from megastyle_cli.io.images import read_pictures, remembering_reader, saver
+    from megastyle_cli.io.inputs import picture_id
+    from megastyle_cli.io.writers.image_dataset import Layout
+    from megastyle_cli.io.writers.single_image import is_single, make_one, one_asked, picture_writer
+    from megastyle_cli.models.registry import load, locate
+    from megastyle_cli.report.outputs import check_views, write_views
+    from megastyle_cli.runner.job import Flow, run_job
+    from megastyle_cli.runner.progress import say
 
     if output is None:
         raise MegastyleError(
@@ -339,7 +340,7 @@ def _converted(
 ) -> str:
     from pathlib import Path
 
-    from megastyle_cli.models.lora_convert import convert_lora
+    from megastyle_cli.models.flux.lora_convert import convert_lora
 
     if lora is None:
         raise MegastyleError("--to converts a LoRA, and none is given", hint="give --lora FILE")

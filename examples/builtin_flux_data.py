@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from megastyle_cli.stream.progress import say
+from megastyle_cli.runner.progress import say
 
 Rows = list[dict[str, Any]]
 

@@ -19,8 +19,8 @@ import torch
 from builtin_flux_data import SIDE_PX, Rows, opened, read
 from PIL import Image, ImageDraw
 
-from megastyle_cli.models.backend import load
-from megastyle_cli.stream.progress import say
+from megastyle_cli.models.registry import load
+from megastyle_cli.runner.progress import say
 
 # n pictures, d numbers
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -32,9 +32,9 @@ from transformers import (
     T5EncoderModel,
 )
 
-from megastyle_cli.models.backend import load
-from megastyle_cli.models.patch_autoencoder import PatchAutoencoder
-from megastyle_cli.stream.progress import say
+from megastyle_cli.models.flux.patch_autoencoder import PatchAutoencoder
+from megastyle_cli.models.registry import load
+from megastyle_cli.runner.progress import say
 
 # v words
 

@@ -30,9 +30,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import SiglipVisionModel
 
-from megastyle_cli.models.style_encoder import scaled, squashed
-from megastyle_cli.models.tower import StyleTower, read_tower, save_folder
-from megastyle_cli.steps.score import query_scores
+from megastyle_cli.evaluate.metrics import query_scores
+from megastyle_cli.models.encoders.siglip_vision import StyleTower, read_tower, save_folder
+from megastyle_cli.models.encoders.style_encoder import scaled, squashed
 
 # n pictures, b of a batch, d width
 Array = np.ndarray[Any, np.dtype[Any]]

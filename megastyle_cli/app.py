@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from megastyle_cli import __version__
-from megastyle_cli.errors import (
+from megastyle_cli.core.errors import (
     DONE,
     INTERRUPTED,
     UNEXPECTED,
@@ -60,7 +60,7 @@ def _root(
 
 
 def build(asked: str | None = None) -> typer.Typer:
-    """The command line; with `asked`, only that command has its options.
+    """The command line; with `asked`, only that command has its options (completion needs all).
 
     typer makes the options of all commands before it looks at the first word, which would be a
     third of what help costs.
@@ -77,7 +77,7 @@ def build(asked: str | None = None) -> typer.Typer:
     built.callback()(_root)
     for name in (*COMMANDS, "completion"):
         module = _command_module(name)
-        main = module.main if asked in (None, name) else _unasked
+        main = module.main if asked in (None, name, "completion") else _unasked
         built.command(name, help=_unwrapped(module.__doc__))(_guarded(main))
     return built
 

@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 # Each starts clusters of two nodes.
-OF_RAY = ("tests/test_engines.py", "tests/engines/test_ray.py")
+OF_RAY = ("tests/contract/test_engines.py", "tests/compute/test_ray.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

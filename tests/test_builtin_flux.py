@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from megastyle_cli.errors import BadRecord
-from megastyle_cli.models.flux_folder import (
+from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.models.flux.loader import (
     read_flux,
     refuse_unknown_words,
     text_tokens,
     words_of,
 )
-from megastyle_cli.models.flux_pictures import pixels_of
+from megastyle_cli.models.flux.vae import pixels_of
 from tests.conftest import draw, jsonl
 from tests.tiny_flux import tiny_transformer
 

@@ -5,7 +5,7 @@ import shutil
 
 import torch
 
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.core.errors import MegastyleError
 
 
 def chosen_device(name: str | None) -> torch.device:

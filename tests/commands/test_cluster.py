@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import jsonl, kill_when, lines
-from tests.test_bad_luck import ODD_TEXTS
+from tests.contract.test_bad_luck import ODD_TEXTS
 
 WORDS = ["teal", "ochre", "amber", "impasto", "gouache", "woodcut", "hatched", "glazed", "neon"]
 

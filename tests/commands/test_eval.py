@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from tests.conftest import draw, jsonl, lines
-from tests.models.test_text_image import clip_folder
+from tests.models.encoders.test_dual_encoder import clip_folder
 
 
 @pytest.fixture

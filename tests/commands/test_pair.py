@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Runner, jsonl, kill_when, lines
-from tests.test_bad_luck import ODD_TEXTS
+from tests.contract.test_bad_luck import ODD_TEXTS
 
 
 def styles(folder: Path, count: int) -> Path:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.conftest import draw, jsonl, lines
-from tests.models.test_text_image import siglip_folder
+from tests.models.encoders.test_dual_encoder import siglip_folder
 
 LAME = """
 import numpy as np

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import T5EncoderModel
 
-from megastyle_cli.models.lora import Factors, read_lora, save_lora, targets, targets_of
+from megastyle_cli.models.flux.lora import Factors, read_lora, save_lora, targets, targets_of
 from tests.commands.trainings import (
     Ended,
     kill_after_a_step,
@@ -427,7 +427,7 @@ def test_a_memory_that_is_full_while_pictures_are_encoded_is_one_sentence(
     def fill(*_: object) -> None:
         torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr("megastyle_cli.training.flux.conditions.encode", fill)
+    monkeypatch.setattr("megastyle_cli.training.flux.batch.encode", fill)
     ended = train(*arguments, "-o", tmp_path / "run")
 
     assert ended.returncode == 1, ended.stderr.decode()
@@ -451,7 +451,7 @@ def test_a_memory_that_is_full_while_weights_are_read_is_one_sentence(
     run = tmp_path / "run"
     assert train(*arguments, "--steps", 1, "-o", run).returncode == 0
     if what == "checkpoint":
-        monkeypatch.setattr("megastyle_cli.training.flux.student.read_lora", fill)
+        monkeypatch.setattr("megastyle_cli.training.flux.trainable.read_lora", fill)
     else:
         monkeypatch.setattr(T5EncoderModel, "from_pretrained", fill)
 

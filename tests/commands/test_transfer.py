@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
-from megastyle_cli.models.lora import save_lora, targets
+from megastyle_cli.models.flux.lora import save_lora, targets
 from tests.conftest import draw, jsonl, lines
-from tests.models.test_lora import made_lora
+from tests.models.flux.test_lora import made_lora
 from tests.tiny_flux import save_tiny_flux
 
 FAST = ("--size", 48, "--steps", 2, "--device", "cpu")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
-from megastyle_cli.choices import Kind
-from megastyle_cli.errors import MegastyleError
-from megastyle_cli.models.backend import Description
+from megastyle_cli.core.choices import Kind
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.style import StyleAttributes
 from megastyle_cli.models.builtin.canvas import working_copy
 from megastyle_cli.models.builtin.light import describe_light
 from megastyle_cli.models.builtin.lines import describe_edges, measure_strokes
@@ -32,7 +32,7 @@ from megastyle_cli.models.builtin.words import (
     describe_outline,
     describe_tone,
 )
-from megastyle_cli.style import StyleAttributes
+from megastyle_cli.models.registry import Description
 
 if TYPE_CHECKING:
     from megastyle_cli.models.builtin.imagenet import ImagenetRecogniser

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-from megastyle_cli.errors import BadRecord
-from megastyle_cli.models.backend import PictureRequest
+from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.models.builtin.magenta import Array, style_vector, stylise
 from megastyle_cli.models.builtin.threads import over_cores
+from megastyle_cli.models.registry import PictureRequest
 
 
 class MagentaPainter:

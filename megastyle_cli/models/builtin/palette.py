@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from megastyle_cli.core.style import WORD_LIMITS, nearest_color
 from megastyle_cli.models.builtin.canvas import Array, Canvas, to_lab
-from megastyle_cli.style import WORD_LIMITS, nearest_color
 
 CLUSTERS = 10
 ROUNDS = 5

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from megastyle_cli.models.backend import PictureRequest
 from megastyle_cli.models.builtin.painter import StyleVectors, render
+from megastyle_cli.models.registry import PictureRequest
 
 
 class MagentaStylist:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from megastyle_cli.portions import portions
+from megastyle_cli.core.batching import portions
 
 Array = npt.NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from megastyle_cli import cores
+from megastyle_cli.core import parallel as cores
 
 In = TypeVar("In")
 Out = TypeVar("Out")

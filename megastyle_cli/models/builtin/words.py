@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from megastyle_cli.core.style import nearest_color
 from megastyle_cli.models.builtin.canvas import Canvas
 from megastyle_cli.models.builtin.lines import Outline, Strokes
 from megastyle_cli.models.builtin.looks import SURE, Impression
 from megastyle_cli.models.builtin.texture import Roughness, describe_scale
-from megastyle_cli.style import nearest_color
 
 # Up to which share of the long side a line is called so.
 _WEIGHTS = (

@@ -15,24 +15,24 @@ from typing import Any
 from accelerate import Accelerator
 
 from megastyle_cli import __version__
-from megastyle_cli.errors import TOO_MANY_FAILURES, UNEXPECTED, MegastyleError
-from megastyle_cli.record import Run
-from megastyle_cli.stream.progress import say
-from megastyle_cli.stream.source import read_records
-from megastyle_cli.training.checkpoint import note_facts
-from megastyle_cli.training.flux.conditions import PairLoader
-from megastyle_cli.training.flux.held_out import Draw, held_out_losses, paint_samples
+from megastyle_cli.core.errors import TOO_MANY_FAILURES, UNEXPECTED, MegastyleError
+from megastyle_cli.core.record import Run
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.runner.progress import say
+from megastyle_cli.training.common.checkpoint import note_facts
+from megastyle_cli.training.common.distributed import refuse_shared_stdin
+from megastyle_cli.training.common.loop import Measured, Pace, Stop, train_steps
+from megastyle_cli.training.common.memory_probe import told_where_full
+from megastyle_cli.training.common.metrics_log import Journal
+from megastyle_cli.training.common.run import Allows, Ended, Existing, Place, carry_out, watched
+from megastyle_cli.training.encoder.optimizer import learning_rate
+from megastyle_cli.training.encoder.trainer import DTYPES
+from megastyle_cli.training.flux.batch import PairLoader
+from megastyle_cli.training.flux.config import Settings
+from megastyle_cli.training.flux.known_words import refusing
 from megastyle_cli.training.flux.pairs import Found, PairSampler, pairs_of
-from megastyle_cli.training.flux.settings import Settings
 from megastyle_cli.training.flux.trainer import SMALLER, WORDS, Trainer
-from megastyle_cli.training.flux.vocabulary import refusing
-from megastyle_cli.training.journal import Journal
-from megastyle_cli.training.launch import refuse_shared_stdin
-from megastyle_cli.training.loop import Measured, Pace, Stop, train_steps
-from megastyle_cli.training.optimizer import learning_rate
-from megastyle_cli.training.rehearsal import told_where_full
-from megastyle_cli.training.running import Allows, Ended, Existing, Place, carry_out, watched
-from megastyle_cli.training.trainer import DTYPES
+from megastyle_cli.training.flux.validation import Draw, held_out_losses, paint_samples
 
 log = logging.getLogger(__name__)
 

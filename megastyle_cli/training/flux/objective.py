@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from megastyle_cli.models.flux_schedule import LOWEST, TRAINING_LEVELS, bell_weights, levels
+from megastyle_cli.models.flux.schedule import LOWEST, TRAINING_LEVELS, bell_weights, levels
 
 # b pairs, n target tokens, 4c numbers in a token
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from megastyle_cli.errors import MegastyleError
-from megastyle_cli.models.flux import Transformer
-from megastyle_cli.training.optimizer import parameter_groups
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.flux.model import Transformer
+from megastyle_cli.training.encoder.optimizer import parameter_groups
 
 Optimizer = Literal["adamw", "adamw8bit"]
 PACKAGE = "bitsandbytes"

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.errors import BadRecord, MegastyleError
-from megastyle_cli.record import Failure, Record, canonical_json, record_seed
-from megastyle_cli.training.data import styles_aside
-from megastyle_cli.training.sampler import Array
+from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.record import Failure, Record, canonical_json, record_seed
+from megastyle_cli.training.encoder.data import styles_aside
+from megastyle_cli.training.encoder.sampler import Array
 
 # u units, an epoch draws one pair of each; n rows
 

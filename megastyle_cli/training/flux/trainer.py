@@ -16,26 +16,26 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from megastyle_cli.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.models.device import refuse_no_compiler
-from megastyle_cli.models.flux import Transformer, Words, joint_ids, velocity
-from megastyle_cli.models.flux_folder import text_tokens
-from megastyle_cli.models.flux_pictures import token_pixels
-from megastyle_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from megastyle_cli.training.flux.conditions import Conditions, Encoders
-from megastyle_cli.training.flux.objective import mixed, squared_errors
-from megastyle_cli.training.flux.optimizer import moment_bytes, optimizer_of
-from megastyle_cli.training.flux.room import room_for
-from megastyle_cli.training.flux.settings import Settings
-from megastyle_cli.training.flux.student import Student
-from megastyle_cli.training.flux.words import ENCODERS, WordStore
-from megastyle_cli.training.loop import Measured, refuse_no_finite, refuse_no_number
-from megastyle_cli.training.optimizer import learning_rate
-from megastyle_cli.training.rehearsal import (
+from megastyle_cli.models.flux.loader import text_tokens
+from megastyle_cli.models.flux.model import Transformer, Words, joint_ids, velocity
+from megastyle_cli.models.flux.vae import token_pixels
+from megastyle_cli.training.common.checkpoint import load_checkpoint, save_checkpoint
+from megastyle_cli.training.common.loop import Measured, refuse_no_finite, refuse_no_number
+from megastyle_cli.training.common.memory_probe import (
     chunk_that_fits,
     least_free_bytes,
     told_where_full,
 )
+from megastyle_cli.training.encoder.optimizer import learning_rate
+from megastyle_cli.training.flux.batch import Conditions, Encoders
+from megastyle_cli.training.flux.config import Settings
+from megastyle_cli.training.flux.memory_plan import room_for
+from megastyle_cli.training.flux.objective import mixed, squared_errors
+from megastyle_cli.training.flux.optimizer import moment_bytes, optimizer_of
+from megastyle_cli.training.flux.text_cache import ENCODERS, WordStore
+from megastyle_cli.training.flux.trainable import Student
 
 # b pairs of a rank, n tokens of a picture, 4c numbers in a token
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from megastyle_cli.errors import MegastyleError
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.training.flux.optimizer import moment_bytes, optimizer_of
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from megastyle_cli.models.flux import pack
-from megastyle_cli.models.flux_folder import read_flux
-from megastyle_cli.models.flux_pictures import encode, pixels_of
-from megastyle_cli.models.flux_schedule import TRAINING_LEVELS, levels
-from megastyle_cli.training.flux.conditions import Encoders, conditions
+from megastyle_cli.models.flux.loader import read_flux
+from megastyle_cli.models.flux.model import pack
+from megastyle_cli.models.flux.schedule import TRAINING_LEVELS, levels
+from megastyle_cli.models.flux.vae import encode, pixels_of
+from megastyle_cli.training.flux.augment import Opened
+from megastyle_cli.training.flux.batch import Encoders, conditions
 from megastyle_cli.training.flux.objective import loss_weights
 from megastyle_cli.training.flux.pairs import LEVEL, Drawn
-from megastyle_cli.training.flux.pictures import Opened
 from tests.conftest import draw
 from tests.tiny_flux import save_tiny_flux
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from megastyle_cli.errors import BadRecord, MegastyleError
+from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.training.flux.pairs import CROP, FLIP, PairSampler, pairs_of
 
 PLAIN = {"label": "style_id", "holdout": 0.0, "split_key": None, "seed": 0}

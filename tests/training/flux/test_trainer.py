@@ -11,16 +11,16 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from megastyle_cli.errors import MegastyleError
-from megastyle_cli.models.flux import Words
-from megastyle_cli.models.flux_schedule import levels, timestep_input
-from megastyle_cli.models.lora import save_lora, targets
-from megastyle_cli.training.flux.conditions import Conditions
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.flux.lora import save_lora, targets
+from megastyle_cli.models.flux.model import Words
+from megastyle_cli.models.flux.schedule import levels, timestep_input
+from megastyle_cli.training.flux.batch import Conditions
+from megastyle_cli.training.flux.config import Layout, Settings
 from megastyle_cli.training.flux.objective import loss_weights
-from megastyle_cli.training.flux.settings import Layout, Settings
 from megastyle_cli.training.flux.trainer import Trainer
-from tests.models.test_flux import official
-from tests.models.test_lora import made_lora
+from tests.models.flux.test_lora import made_lora
+from tests.models.flux.test_model import official
 from tests.tiny_flux import TRANSFORMER, save_tiny_flux
 
 B, SIDE, TEXT = 3, 2, 5  # pairs, rows of tokens, words

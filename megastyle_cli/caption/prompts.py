@@ -1,0 +1,110 @@
+"""What a generative captioner is told and asked: every word of it, versioned. Source: ours.
+
+An instruction is the same for all pictures and stands before the picture; a request follows it.
+What is asked is checked in caption/validate.py: whoever changes a rule here changes it there.
+"""
+
+VERSION = "1"
+
+_RULES = """\
+Answer in English. Say only what can be seen, in plain and specific words: a reader who has never
+seen the picture must be able to picture your words. No praise and no mood words."""
+
+_STYLE_RULES = f"""\
+{_RULES}
+Describe how the picture is made, never what it shows: no persons, animals, things, places, events
+or signs. Every word must still hold if another subject were made in the same style."""
+
+STYLE_SENTENCE = f"""\
+You write style prompts: one sentence from which an image generator can make any other subject in
+the style of a picture.
+{_STYLE_RULES}
+The sentence has about 32 words (at least 16, at most 40) and this form:
+In the style of OVERALL STYLE, COLORS AND HOW THEY ARE SPREAD, LIGHT AND HOW IT IS SPREAD, MEDIUM,
+TEXTURE, BRUSHWORK.
+OVERALL STYLE is one phrase of at most five words. Leave out what the picture does not have."""
+
+STYLE_SENTENCE_REQUEST = "Write the style sentence of this picture, and nothing else."
+
+_IF_NONE = 'answer "N/A" if there is none'
+ATTRIBUTES = {
+    "identity": (
+        "the one distinctive phrase for the overall style, at most 3 words; not a word that fits"
+        ' half of all pictures, such as "painting" or "digital art"'
+    ),
+    "colors": "the dominant colors, at most 4 words, color names only, not where they are",
+    "accents": f"the accent colors, at most 4 words, color names only; {_IF_NONE}",
+    "light": (
+        "where the light comes from and how brightness changes over the picture, at most 8 words;"
+        ' no color of the light; not a word alone such as "diffused" or "natural"'
+    ),
+    "pattern": f"the pattern that repeats over surfaces, at most 4 words, no commas; {_IF_NONE}",
+    "surface": (
+        "the state of the surface, such as cracked, glossy or grainy, at most 4 words, no commas;"
+        f" {_IF_NONE}"
+    ),
+    "edges": f'how shapes end: "soft" or "sharp"; {_IF_NONE}',
+    "outline": f"the outlines' thickness and color, at most 4 words; {_IF_NONE}",
+    "brushwork": (
+        "scale and layering of the strokes and then their kind, such as broad heavy impasto, at"
+        f" most 4 words, no commas; {_IF_NONE}"
+    ),
+    "medium": (
+        "the medium, with the visible cue for it before it, such as long fur 3D rendering, at most"
+        ' 4 words; not "digital rendering"; answer "N/A" if it cannot be told'
+    ),
+}
+
+_LISTED = "\n".join(f"- {name}: {told}" for name, told in ATTRIBUTES.items())
+STYLE_ATTRIBUTES = f"""\
+You describe the style of a picture attribute by attribute, so that an image generator can make any
+other subject in the same style. Each value must be visible, dominant and transferable.
+{_STYLE_RULES}
+Answer with one JSON object with exactly these keys, each with a string:
+{_LISTED}"""
+
+STYLE_ATTRIBUTES_REQUEST = "Write the JSON object for this picture, and nothing else."
+
+ONE_ATTRIBUTE = f"""\
+You describe one attribute of the style of a picture, so that an image generator can make any other
+subject in the same style. The value must be visible, dominant and transferable.
+{_STYLE_RULES}"""
+
+ONE_ATTRIBUTE_REQUEST = "Give {name}: {told}. Write the value, and nothing else."
+
+CONTENT = f"""\
+You write content prompts: one short phrase that says what a picture shows, as if a different artist
+were to make it in an unknown style.
+{_RULES}
+Name the objects and how they relate or what they do, 5 to 10 words, no full stop. Leave out all of
+the style: medium, technique, colors, light, texture, and words such as "painting" or "photo of"."""
+
+CONTENT_REQUEST = "Write the content phrase of this picture, and nothing else."
+
+JUDGE = """\
+You check descriptions of a picture. For each description, decide two things.
+relevant: true if what it says can be seen in the picture, else false.
+vague: true if it would fit most pictures, or if two people would picture different things from it;
+else false.
+Answer with one JSON object: its keys are the names of the descriptions, its values objects of the
+form {"relevant": true, "vague": false}."""
+
+JUDGE_REQUEST = "The descriptions of this picture:\n{described}\nWrite the JSON object only."
+
+AGAIN = "An earlier answer was not used: {faults}. Mend that."
+
+
+def instructions_text() -> str:
+    """All of the above as `--show-instructions` prints it."""
+    parts = {
+        "style, schema v1": (STYLE_SENTENCE, STYLE_SENTENCE_REQUEST),
+        "style, schema v2": (STYLE_ATTRIBUTES, STYLE_ATTRIBUTES_REQUEST),
+        "style, schema v2 with --per-attribute": (ONE_ATTRIBUTE, ONE_ATTRIBUTE_REQUEST),
+        "content": (CONTENT, CONTENT_REQUEST),
+        "--judge": (JUDGE, JUDGE_REQUEST),
+    }
+    told = [
+        f"== {name}\n{instruction}\n[the picture]\n{request}\n"
+        for name, (instruction, request) in parts.items()
+    ]
+    return "\n".join([f"instructions, version {VERSION}\n", *told, f"== asked again\n{AGAIN}\n"])

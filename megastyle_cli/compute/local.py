@@ -1,0 +1,72 @@
+"""This process: one call after another, or one a thread.
+
+Threads and not processes, since what is worth spreading leaves Python for compiled code: every
+thread reads the same arrays, nothing is pickled, and no process is left behind.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from megastyle_cli.core.parallel import usable_cores
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+AHEAD = 2  # items drawn for each thread: one it works on, one it finds when it is done
+
+
+class Local:
+    """An engine of `workers` threads; None: one for each core the scheduler gave us."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = usable_cores() if workers is None else workers
+
+    def place(self, items: Iterable[In]) -> list[In]:
+        """The items: threads read them where they are."""
+        return list(items)
+
+    def map(
+        self, function: Callable[..., Out], items: Iterable[Any], *shared: Any
+    ) -> Iterator[Out]:
+        """See `Engine.map`."""
+        with threadpool_limits(1):
+            if self.workers == 1:
+                for item in items:
+                    yield function(item, *shared)
+            else:
+                yield from self._over_threads(function, iter(items), shared)
+
+    def _over_threads(
+        self, function: Callable[..., Out], items: Iterator[Any], shared: tuple[Any, ...]
+    ) -> Iterator[Out]:
+        # again in each thread, since OpenMP's limit is that of the thread it is set in
+        pool = ThreadPoolExecutor(self.workers, initializer=threadpool_limits, initargs=(1,))
+        running: deque[Future[Out]] = deque()
+        try:
+            for item in islice(items, AHEAD * self.workers):
+                running.append(pool.submit(function, item, *shared))
+            while running:
+                done = running.popleft().result()
+                for item in islice(items, 1):
+                    running.append(pool.submit(function, item, *shared))
+                yield done
+        finally:
+            # what has not begun never will; a signal or an error does not wait for what has
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Nothing to give back: a map that was left ends when its iterator goes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()

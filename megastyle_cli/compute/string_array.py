@@ -1,0 +1,82 @@
+"""Many texts in one piece of memory."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from megastyle_cli.compute.jit import compiled
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Texts as UTF-8 one after another; text i is `data[starts[i] : starts[i + 1]]`."""
+
+    data: Array  # (bytes,) uint8
+    starts: Array  # (n + 1,) int64
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        whole, starts = self.data.tobytes(), self.starts.tolist()
+        return (whole[start:end] for start, end in zip(starts[:-1], starts[1:], strict=True))
+
+    def part(self, first: int, end: int) -> "Buffer":
+        """Texts `first` to `end`."""
+        low, high = self.starts[first], self.starts[end]
+        return Buffer(self.data[low:high], self.starts[first : end + 1] - low)
+
+    def rows(self, chosen: Array) -> "Buffer":
+        """The texts `chosen` (n,), in that order."""
+        starts = _starts(np.diff(self.starts)[chosen])
+        data = np.empty(starts[-1], np.uint8)
+        _gather(self.data, self.starts, chosen, data)
+        return Buffer(data, starts)
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "Buffer":
+        """The texts, one after another; a lone surrogate as the three bytes it would have."""
+        return cls.of_bytes(text.encode("utf-8", "surrogatepass") for text in texts)
+
+    @classmethod
+    def of_bytes(cls, texts: Iterable[bytes]) -> "Buffer":
+        """Texts that are UTF-8 already."""
+        listed = list(texts)
+        lengths = np.fromiter(map(len, listed), np.int64, len(listed))
+        return cls(np.frombuffer(b"".join(listed), np.uint8), _starts(lengths))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Buffer"]) -> "Buffer":
+        """The texts of all `parts`."""
+        lengths = [np.diff(part.starts) for part in parts]
+        return cls(
+            np.concatenate([np.empty(0, np.uint8), *(part.data for part in parts)]),
+            _starts(np.concatenate([np.empty(0, np.int64), *lengths])),
+        )
+
+
+@compiled
+def append(out: Array, used: int, part: Array) -> int:
+    """Copies `part` to `out` behind the `used` bytes of it; how many are used then."""
+    place = out[used : used + len(part)]
+    for at in range(len(part)):  # views, so that it becomes one move
+        place[at] = part[at]
+    return used + len(part)
+
+
+@compiled
+def _gather(data: Array, starts: Array, chosen: Array, out: Array) -> None:
+    used = 0
+    for row in chosen:
+        used = append(out, used, data[starts[row] : starts[row + 1]])
+
+
+def _starts(lengths: Array) -> Array:
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts

@@ -1,0 +1,84 @@
+"""One process's share of the records: by hash of the id, so that adding pictures moves none."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+
+from megastyle_cli.core.errors import MegastyleError
+
+PART = re.compile(r"part-(\d{5})-of-(\d{5})")
+MAX_COUNT = 99_999  # what the five digits of a part's name can say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Those records whose id hashes to `index` modulo `count`; 0 of 1 is all of them."""
+
+    index: int = 0
+    count: int = 1
+
+    def owns(self, record_id: str) -> bool:
+        """Whether the record with this id is ours; each id has exactly one owner among `count`."""
+        return self.count == 1 or _number(record_id) % self.count == self.index
+
+    @property
+    def part_name(self) -> str:
+        """The name of this shard's part of a directory of parts."""
+        return f"part-{self.index:05}-of-{self.count:05}"
+
+
+def parse_shard(text: str | None) -> Shard:
+    """`I/N` or `auto` (the Slurm array, if it is contiguous from 0) as a Shard; None is everything.
+
+    Raises MegastyleError if it reads otherwise or I is not below N.
+    """
+    if text is None:
+        return Shard()
+    if text == "auto":
+        return _slurm_array()
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not int(match[1]) < int(match[2]) <= MAX_COUNT:
+        raise MegastyleError(
+            f"--shard is {text!r}, not I/N with 0 <= I < N <= {MAX_COUNT}",
+            hint="for example --shard 0/4",
+        )
+    return Shard(index=int(match[1]), count=int(match[2]))
+
+
+def refine_by_rank(shard: Shard) -> Shard:
+    """This rank's part of `shard` under accelerate or torchrun; alone, `shard` itself.
+
+    Rank r of w takes shard i + n*r of n*w: together the ranks hold exactly the shard's records.
+    """
+    rank, world = _number_in("RANK", "0"), _number_in("WORLD_SIZE", "1")
+    if not 0 <= rank < world:
+        raise MegastyleError(f"RANK is {rank}, WORLD_SIZE is {world}", hint="unset both")
+    return Shard(index=shard.index + shard.count * rank, count=shard.count * world)
+
+
+def _number_in(name: str, default: str) -> int:
+    """The whole number that the environment variable `name` holds."""
+    text = os.environ.get(name, default)
+    if not text.isdecimal():
+        raise MegastyleError(f"{name} is {text!r}, not a number", hint=f"unset {name}")
+    return int(text)
+
+
+def _number(record_id: str) -> int:
+    encoded = record_id.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(encoded).digest()[:8], "big")
+
+
+def _slurm_array() -> Shard:
+    names = [f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "MAX", "COUNT")]
+    if not all(name in os.environ for name in names):
+        raise MegastyleError("--shard auto needs a Slurm array job", hint="write --shard I/N")
+    task, first, last, count = (_number_in(name, "") for name in names)
+    if last - first + 1 != count:
+        # A partial resubmission (--array=3,17) changes the count, and with it every owner.
+        raise MegastyleError(
+            f"the Slurm array has {count} tasks between {first} and {last}: it has gaps",
+            hint='write the count down: --shard "$SLURM_ARRAY_TASK_ID/64"',
+        )
+    return Shard(index=task - first, count=count)

@@ -1,0 +1,277 @@
+"""Style attributes, the sentence they make, and the attributes a sentence holds.
+
+Two templates: `v1` is the released prompts' form, `v2` that of the successor's with optional slots.
+A slot whose attribute is None vanishes. Word limits stand in WORD_LIMITS; values over them are the
+captioner's fault, so `style_sentence` never cuts a value.
+"""
+
+import math
+import re
+from dataclasses import dataclass, fields
+
+from megastyle_cli.core.choices import Schema
+
+WORD_LIMITS = {
+    "identity": 3,
+    "colors": 4,
+    "accents": 4,
+    "light": 8,
+    "pattern": 4,
+    "surface": 4,
+    "edges": 1,
+    "outline": 4,
+    "brushwork": 4,
+    "medium": 4,
+}
+V1_WORDS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleAttributes:
+    """What can be seen of a picture's style; every field is absent (None) if it was not seen."""
+
+    identity: str | None = None
+    colors: str | None = None
+    accents: str | None = None
+    light: str | None = None
+    pattern: str | None = None
+    surface: str | None = None
+    edges: str | None = None
+    outline: str | None = None
+    brushwork: str | None = None
+    medium: str | None = None
+
+
+ATTRIBUTE_KEYS = tuple(f"style_{field.name}" for field in fields(StyleAttributes))
+
+
+def attribute_keys(attributes: StyleAttributes) -> dict[str, str]:
+    """The attributes that were seen, as record keys: `style_identity`, `style_colors`, ..."""
+    named = {f"style_{f.name}": getattr(attributes, f.name) for f in fields(attributes)}
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def style_sentence(attributes: StyleAttributes, schema: Schema = "v2") -> str:
+    """The style prompt that `attributes` make; empty if none was seen.
+
+    v1: "In the style of <identity>, <colors> with <accents> accents, <light> lighting, <medium>,
+    <pattern> pattern, <brushwork>." (the surface stands where there is no pattern), kept within 32
+    words by leaving out the accents, then the texture, then the brushwork.
+    v2: "With <outline>. In the style of <identity>, <colors> with <accents> accents, <light>
+    lighting, <pattern> as repeating visual patterns, <surface> surface, <soft|sharp> edges,
+    <brushwork>, in <medium>." Without an identity both begin "In a style of" what comes next.
+    Source: the v2 template of MegaStyle++ (arXiv 2609.01423); v1 rebuilt from released prompts.
+    """
+    return _first_sentence(attributes) if schema == "v1" else _second_sentence(attributes)
+
+
+def _first_sentence(seen: StyleAttributes) -> str:
+    texture = _slot(seen.pattern, "pattern") or _slot(seen.surface, "surface")
+    colors, light, medium = _palette(seen), _slot(seen.light, "lighting"), seen.medium
+    plain = _palette(StyleAttributes(colors=seen.colors))
+    attempts = [
+        [colors, light, medium, texture, seen.brushwork],
+        [plain, light, medium, texture, seen.brushwork],
+        [plain, light, medium, None, seen.brushwork],
+    ]
+    for slots in attempts:
+        sentence = _listed(seen.identity, slots)
+        if len(sentence.split()) <= V1_WORDS:
+            return sentence
+    return _listed(seen.identity, [plain, light, medium])
+
+
+def _second_sentence(seen: StyleAttributes) -> str:
+    slots = [
+        _palette(seen),
+        _slot(seen.light, "lighting"),
+        _slot(seen.pattern, "as repeating visual patterns"),
+        _slot(seen.surface, "surface"),
+        _slot(seen.edges, "edges"),
+        seen.brushwork,
+        f"in {seen.medium}" if seen.medium else None,
+    ]
+    outline = f"With {seen.outline}." if seen.outline else ""
+    return f"{outline} {_listed(seen.identity, slots)}".strip()
+
+
+def _palette(seen: StyleAttributes) -> str | None:
+    """The colour slot; the word "palette" marks colours that have no accents beside them."""
+    accents = _slot(seen.accents, "accents")
+    if seen.colors and accents:
+        return f"{seen.colors} with {accents}"
+    return accents or _slot(seen.colors, "palette")
+
+
+def _slot(value: str | None, noun: str) -> str | None:
+    """`value` with its noun behind it, once even if the value ends with that noun."""
+    if not value or value.endswith(f" {noun}"):
+        return value
+    return f"{value} {noun}"
+
+
+def _listed(identity: str | None, slots: list[str | None]) -> str:
+    said = ", ".join(slot for slot in slots if slot)
+    if identity:
+        return f"In the style of {identity}{', ' if said else ''}{said}."
+    return f"In a style of {said}." if said else ""
+
+
+_MARKS = (
+    ("light", " lighting"),
+    ("pattern", " as repeating visual patterns"),
+    ("surface", " surface"),
+    ("edges", " edges"),
+)
+
+
+def parse_style(sentence: str) -> StyleAttributes:
+    """The attributes of a v2 sentence that `style_sentence` made; text of other makers gives fewer.
+
+    Inverse of `style_sentence(..., "v2")` for values free of commas, full stops and of the
+    template's own words. A sentence that is not of the template gives no attributes.
+    """
+    found = re.fullmatch(r"(?:With ([^.]+)\.)? ?(?:In (the|a) style of (.+)\.)?", sentence.strip())
+    if found is None:
+        return StyleAttributes()
+    outline, article, listed = found.groups()
+    told: dict[str, str | None] = {"outline": outline}
+    parts = listed.split(", ") if listed else []
+    if article == "the":
+        told["identity"] = parts.pop(0)
+    for part in parts:
+        told.update(_parsed(part))
+    return StyleAttributes(**told)
+
+
+def _parsed(part: str) -> dict[str, str]:
+    """The attribute or two that one comma-separated part of a v2 sentence holds."""
+    if part.endswith(" accents"):
+        colors, _, accents = part.removesuffix(" accents").rpartition(" with ")
+        return {"colors": colors, "accents": accents} if colors else {"accents": accents}
+    if part.endswith(" palette"):
+        return {"colors": part.removesuffix(" palette")}
+    for name, mark in _MARKS:
+        if part.endswith(mark):
+            return {name: part.removesuffix(mark)}
+    if part.startswith("in "):
+        return {"medium": part.removeprefix("in ")}
+    return {"brushwork": part}
+
+
+def nearest_color(lab: tuple[float, float, float]) -> str:
+    """The ordinary name nearest to a CIELAB colour (L in [0, 100]; a, b about -110 to 110; D65).
+
+    Chroma and hue differences weigh less where both colours are strong, as in CIE94 with the
+    geometric mean of both chromas; ties go to the name first in COLORS.
+    """
+    lightness, a, b = lab
+    chroma = math.hypot(a, b)
+    root = math.sqrt(chroma)
+    best, shortest = "", math.inf
+    for name, (its_lightness, its_a, its_b), its_chroma, its_root in _TABLE:
+        strength = root * its_root
+        chroma_gap = chroma - its_chroma
+        hue_gap = (a - its_a) ** 2 + (b - its_b) ** 2 - chroma_gap**2
+        distance = (
+            (lightness - its_lightness) ** 2
+            + chroma_gap**2 / (1 + 0.045 * strength) ** 2
+            + hue_gap / (1 + 0.015 * strength) ** 2
+        )
+        if distance < shortest:
+            best, shortest = name, distance
+    return best
+
+
+# CIELAB of typical samples, chosen by us.
+COLORS: dict[str, tuple[int, int, int]] = {
+    "black": (0, 0, 0),
+    "charcoal": (24, 0, -3),
+    "slate": (43, -2, -9),
+    "gray": (54, 0, 0),
+    "silver": (75, 0, -1),
+    "white": (100, 0, 0),
+    "ivory": (97, -1, 10),
+    "cream": (92, -1, 19),
+    "beige": (84, 1, 19),
+    "tan": (73, 5, 27),
+    "khaki": (69, -3, 27),
+    "taupe": (51, 3, 10),
+    "umber": (32, 7, 13),
+    "brown": (36, 17, 29),
+    "dark brown": (17, 9, 15),
+    "chocolate": (25, 17, 23),
+    "sienna": (44, 29, 36),
+    "rust": (44, 44, 46),
+    "terracotta": (56, 35, 36),
+    "copper": (55, 22, 45),
+    "bronze": (47, 7, 38),
+    "ochre": (62, 16, 57),
+    "mustard": (71, 4, 66),
+    "gold": (77, 4, 74),
+    "amber": (77, 18, 81),
+    "orange": (67, 43, 72),
+    "dark orange": (55, 44, 61),
+    "peach": (85, 13, 26),
+    "apricot": (76, 20, 40),
+    "salmon": (68, 39, 30),
+    "coral": (64, 53, 43),
+    "red": (50, 76, 60),
+    "scarlet": (57, 70, 62),
+    "crimson": (39, 62, 31),
+    "maroon": (23, 40, 17),
+    "burgundy": (17, 29, 4),
+    "brick red": (37, 43, 31),
+    "pink": (77, 32, 1),
+    "pale pink": (90, 11, 2),
+    "rose": (56, 58, 6),
+    "hot pink": (59, 78, -11),
+    "magenta": (49, 76, -22),
+    "fuchsia": (60, 98, -61),
+    "mauve": (61, 21, -11),
+    "plum": (33, 37, -16),
+    "purple": (36, 55, -52),
+    "violet": (47, 57, -65),
+    "lavender": (79, 14, -24),
+    "lilac": (70, 23, -22),
+    "indigo": (25, 35, -52),
+    "navy": (14, 13, -31),
+    "midnight": (5, 5, -15),
+    "royal blue": (39, 35, -70),
+    "blue": (33, 64, -94),
+    "azure": (56, 12, -61),
+    "cobalt": (33, 17, -50),
+    "steel blue": (50, -4, -28),
+    "sky blue": (77, -10, -27),
+    "pale blue": (87, -3, -10),
+    "powder blue": (74, -3, -12),
+    "denim": (35, -2, -24),
+    "petrol": (28, -10, -16),
+    "teal": (48, -28, -9),
+    "dark teal": (28, -18, -5),
+    "turquoise": (76, -42, -5),
+    "cyan": (83, -40, -21),
+    "aqua": (87, -24, -6),
+    "mint": (89, -25, 12),
+    "sea green": (57, -37, 13),
+    "emerald": (60, -53, 30),
+    "green": (51, -49, 41),
+    "bright green": (76, -73, 66),
+    "forest green": (29, -26, 18),
+    "dark green": (17, -17, 11),
+    "lime": (82, -45, 77),
+    "chartreuse": (88, -32, 81),
+    "olive": (48, -10, 41),
+    "dark olive": (27, -6, 22),
+    "moss": (48, -22, 34),
+    "sage": (70, -14, 17),
+    "pale green": (88, -14, 19),
+    "lemon": (94, -11, 58),
+    "yellow": (90, -10, 87),
+    "sand": (80, 2, 25),
+    "mahogany": (22, 28, 21),
+}
+_TABLE = [
+    (name, lab, math.hypot(*lab[1:]), math.sqrt(math.hypot(*lab[1:])))
+    for name, lab in COLORS.items()
+]

@@ -1,0 +1,87 @@
+"""Render pairs: the content of each in the style of each, one picture a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.record import Failure, Record, record_seed
+from megastyle_cli.generate.filters import Gate
+from megastyle_cli.generate.render import Save, render
+from megastyle_cli.io.record_images import Read, pictures_of
+from megastyle_cli.models.registry import Painter, PictureRequest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PIXELS_AT_ONCE = 1024 * 1024  # what a large GPU paints at a time, where nobody says
+ROUNDS = 4  # batches whose prompts are encoded and sorted by length together
+
+
+def pictures_at_once(size_px: tuple[int, int]) -> int:
+    """How many pictures of a width and height make a batch: a megapixel of them."""
+    return max(1, PIXELS_AT_ONCE // (size_px[0] * size_px[1]))
+
+
+def synth(
+    records: Iterable[Record],
+    *,
+    painter: Painter,
+    read_content: Read | None,
+    read_style: Read | None,
+    save: Save,
+    long_side_px: int | None,
+    size_px: tuple[int, int] | None = None,
+    strength: float = 1.0,
+    seed: int,
+    run: str,
+    settings: Mapping[str, Any],
+    needs_style: bool = False,
+    gates: Sequence[Gate] = (),
+) -> Iterator[Record | Failure]:
+    """Adds `file_name`, `width`, `height` and `seed`, in order; pictures are saved by `save`.
+
+    A pair's words go to the painter with its pictures, of those kinds that there is a reader for;
+    which it needs is the painter's to say, and a gate's, for which `needs_style` asks for the style
+    picture. `settings` are noted with each record; what the gates turn away is marked so.
+    """
+    batch = list(records)
+    contents = _opened(batch, "content_file_name", read_content)
+    styles = _opened(batch, "style_file_name", read_style)
+    requests: list[PictureRequest | BadRecord] = []
+    for record, content, style in zip(batch, contents, styles, strict=True):
+        wrong = _unreadable(content, needed=False) or _unreadable(style, needed=needs_style)
+        has_style = not isinstance(style, BadRecord) and style is not None
+        requests.append(
+            wrong
+            or PictureRequest(
+                content=record.get("content"),
+                style=record.get("style"),
+                content_picture=None if isinstance(content, BadRecord) else content,
+                references=(style,) if not isinstance(style, BadRecord) and style else (),
+                reference_keys=(record["style_file_name"],) if has_style else (),
+                weights=(1.0,) if has_style else (),
+                strength=strength,
+                long_side=long_side_px,
+                size_px=size_px,
+                seed=record_seed(seed, record["id"]),
+            )
+        )
+    facts: dict[str, Any] = {"model": painter.name, "run": run, **settings}
+    return render(
+        batch, requests, command="synth", paint=painter.paint, save=save, facts=facts, gates=gates
+    )
+
+
+def _opened(
+    records: Sequence[Record], key: str, read: Read | None
+) -> Sequence[Image | BadRecord | None]:
+    return [None] * len(records) if read is None else pictures_of(records, key, read)
+
+
+def _unreadable(picture: Image | BadRecord | None, *, needed: bool) -> BadRecord | None:
+    """Why a record cannot be painted: a picture that is there must open."""
+    if isinstance(picture, BadRecord) and (needed or picture.kind != "missing_key"):
+        return picture
+    return None

@@ -1,0 +1,56 @@
+"""The bytes of a picture: a file's, or those of a row or member, as in x.parquet#416, x.tar#1.png.
+
+A name that is a file is that file, whatever signs it is made of.
+"""
+
+import re
+from pathlib import Path
+
+from megastyle_cli.core.errors import BadRecord, MegastyleError
+
+CONTAINER = re.compile(r"\.(parquet|tar)(?=#.)", re.IGNORECASE)
+
+
+def place_inside(name: str) -> tuple[str, str] | None:
+    """The container and the row or member that `name` means; None if it means a file."""
+    if "#" not in name or Path(name).exists():
+        return None
+    ends = [match.end() for match in CONTAINER.finditer(name)]
+    end = next((end for end in ends if Path(name[:end]).is_file()), ends[0] if ends else None)
+    return None if end is None else (name[:end], name[end + 1 :])
+
+
+def picture_bytes(name: object) -> bytes:
+    """The bytes of the picture at `name`, as they are stored.
+
+    Raises BadRecord("bad_image", ...) if there is no such file, row or member, or it is unreadable.
+    """
+    if not isinstance(name, str):
+        raise BadRecord("bad_image", f"file_name is {name!r}, not a string")
+    try:
+        place = place_inside(name)
+        return _file_bytes(name) if place is None else _inner_bytes(*place)
+    except MegastyleError as error:
+        raise BadRecord("bad_image", error.sentence) from error
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise BadRecord("bad_image", f"{name} cannot be read: {words}") from error
+    except ValueError as error:  # a NUL inside the name
+        raise BadRecord("bad_image", f"{name!r} is no file name: {error}") from error
+
+
+def _file_bytes(name: str) -> bytes:
+    path = Path(name)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO or device has no end
+        raise BadRecord("bad_image", f"{name} is not a regular file")
+    return path.read_bytes()
+
+
+def _inner_bytes(container: str, place: str) -> bytes:
+    if container.lower().endswith(".tar"):
+        from megastyle_cli.io.readers.webdataset import member_bytes
+
+        return member_bytes(container, place)
+    from megastyle_cli.io.readers.parquet import row_bytes
+
+    return row_bytes(container, place)

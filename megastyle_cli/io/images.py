@@ -1,0 +1,186 @@
+"""Pictures in and out: any file to RGB, turned by its EXIF, within a size limit; saved atomically.
+
+Everything a person's folder holds is expected here: alpha (laid on white), palettes, CMYK, 16 bits
+a channel, animations (first frame), wrong suffixes (the content decides), files cut off. JPEGs are
+decoded at the smallest DCT scale that covers the size asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.parallel import over_cores
+from megastyle_cli.io.archive_member import picture_bytes, place_inside
+from megastyle_cli.io.writers.image_dataset import QUALITY
+
+MAX_PIXELS = 180_000_000  # a decoded picture of this size takes 540 MB; larger ones are refused
+DRAFT_MARGIN = 1.3  # JPEGs are decoded so much larger than asked for, and the rest is resampled
+Image.MAX_IMAGE_PIXELS = None  # our own limit answers with a sentence; Pillow's warns first
+# Not all that Pillow knows: for PostScript it would start another program.
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO"]
+
+
+def open_picture(
+    name: str, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
+) -> Image.Image:
+    """The picture at `name`, RGB, upright, its longer side at most `max_side_px`.
+
+    A JPEG is decoded at `margin` times that size at least: 1 is fastest, and halves 1024 exactly.
+    `name` is a file's, or that of a row or member of a container (containers.py). Raises
+    BadRecord("bad_image", ...) if it is missing, empty, cut off, too large or no picture.
+    """
+    if place_inside(name) is not None:
+        return decoded(name, picture_bytes(name), max_side_px, margin)
+    return _opened(name, name, max_side_px, margin)
+
+
+def decoded(
+    name: str, content: bytes, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
+) -> Image.Image:
+    """As `open_picture`, of bytes that are there already; `name` is for the words."""
+    return _opened(name, BytesIO(content), max_side_px, margin)
+
+
+def _opened(
+    name: str, source: str | BytesIO, max_side_px: int | None, margin: float
+) -> Image.Image:
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            return _upright_rgb(name, image, max_side_px, margin)
+    except UnidentifiedImageError:
+        what = "is not a picture in a format we know" if _size(source) else "is empty"
+        raise BadRecord("bad_image", f"{name} {what}") from None
+    except OSError as error:
+        raise BadRecord("bad_image", _why_unreadable(name, source, error)) from error
+    except BadRecord:
+        raise
+    except Exception as error:
+        # Pillow's plugins let these escape on damaged headers.
+        raise BadRecord("bad_image", f"{name} is damaged: {error}") from error
+
+
+def read_pictures(
+    names: Sequence[str], max_side_px: int | None = None, margin: float = DRAFT_MARGIN
+) -> "list[Image.Image | BadRecord]":
+    """`open_picture` of many names on all cores, in order; a bad one gives its BadRecord."""
+    return over_cores(lambda name: _opened_or_why(name, max_side_px, margin), names)
+
+
+def remembering_reader(
+    max_side_px: int | None, remembered: int
+) -> "Callable[[Sequence[str]], list[Image.Image | BadRecord]]":
+    """As `read_pictures`, keeping the last `remembered` pictures, for references that return."""
+    attempt = lru_cache(remembered)(lambda name: _opened_or_why(name, max_side_px))
+    return lambda names: over_cores(attempt, names)
+
+
+def _opened_or_why(
+    name: str, max_side_px: int | None, margin: float = DRAFT_MARGIN
+) -> "Image.Image | BadRecord":
+    try:
+        return open_picture(name, max_side_px, margin)
+    except BadRecord as bad:
+        return bad
+
+
+def saver(
+    path_of: "Callable[[str, str], Path]", suffix: str, quality: int | None = None
+) -> "Callable[[str, Image.Image], str]":
+    """A function that saves the picture of a record at `path_of(id, suffix)` and gives its name."""
+
+    def save(record_id: str, picture: Image.Image) -> str:
+        path = path_of(record_id, suffix)
+        save_picture(picture, path, quality)
+        return str(path)
+
+    return save
+
+
+def save_picture(image: Image.Image, path: Path, quality: int | None = None) -> None:
+    """Write `image` so that `path` never holds half a picture; the suffix decides the format.
+
+    `quality` is of JPEG and WebP, 1 to 100; None is QUALITY.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        # Level 1: 512 px in a fifth of the time for a tenth more bytes.
+        is_png = path.suffix == ".png"
+        options = {"compress_level": 1} if is_png else {"quality": quality or QUALITY}
+        image.save(unfinished, format=_format(path.suffix), **options)
+        unfinished.replace(path)
+    except BaseException as fault:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(fault, OSError) and fault.filename is None:
+            fault.filename = str(path)  # a full disk names no file
+        raise
+
+
+def _format(suffix: str) -> str:
+    return {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(suffix.lower(), "PNG")
+
+
+def _upright_rgb(
+    name: str, image: Image.Image, max_side_px: int | None, margin: float
+) -> Image.Image:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadRecord(
+            "bad_image",
+            f"{name} has {width:,} x {height:,} pixels, more than {MAX_PIXELS:,} in all",
+        )
+    if max_side_px is not None:
+        scale = margin * max_side_px / max(width, height)
+        image.draft("RGB", (round(width * scale), round(height * scale)))
+    image.load()
+    upright = _rgb(ImageOps.exif_transpose(image))
+    if max_side_px is not None and max(upright.size) > max_side_px:
+        upright.thumbnail((max_side_px, max_side_px), Image.Resampling.BICUBIC)
+    return upright
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image if type(image) is Image.Image else image.copy()
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        seen = image.convert("RGBA")
+        white = Image.new("RGBA", seen.size, "white")
+        return Image.alpha_composite(white, seen).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(
+    gray: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]",
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """Gray of any depth to 0..255: 16-bit values by their range, floats in 0..1 or by their own."""
+    values = np.nan_to_num(gray.astype(np.float64))
+    top = 65535.0 if values.max(initial=0) > 255 else 255.0
+    if gray.dtype.kind == "f" and values.max(initial=0) <= 1:
+        top = 1.0
+    if gray.dtype.kind in "ui" and gray.dtype.itemsize == 2:
+        top = 65535.0
+    return np.clip(values * 255.0 / top, 0, 255).round().astype(np.uint8)
+
+
+def _size(source: str | BytesIO) -> int:
+    return source.getbuffer().nbytes if isinstance(source, BytesIO) else Path(source).stat().st_size
+
+
+def _why_unreadable(name: str, source: str | BytesIO, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{name} does not exist"
+    if isinstance(error, IsADirectoryError):
+        return f"{name} is a directory, not a picture"
+    if isinstance(error, PermissionError):
+        return f"{name} may not be read: permission denied"
+    words = str(error).lower()
+    if "truncated" in words or "broken data stream" in words or "cut" in words:
+        return f"{name} is cut off after {_size(source)} bytes"
+    return f"{name} cannot be decoded: {error}"

@@ -1,0 +1,83 @@
+"""Which files an output of a given name has: the records, the failures, the note on the run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.shard import PART, Shard
+from megastyle_cli.io.readers.jsonl import OPENERS, SUFFIXES
+from megastyle_cli.io.relative_paths import LISTING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """The files of one output. `final` None is standard output; names are relative to `base`."""
+
+    final: Path | None
+    errors: Path | None
+    run: Path | None
+    base: Path
+
+
+def places(output: str, shard: Shard, *, folder: bool, errors: str | None = None) -> Places:
+    """Where an output of this name goes.
+
+    `folder` is true for image makers. A sharded output is a directory of parts: files for record
+    filters, folders for image makers. Raises MegastyleError if the name does not fit.
+    """
+    named = Path(errors) if errors else None
+    if output == "-":
+        if shard.count > 1:
+            raise MegastyleError(
+                "one of several shards cannot write to standard output", hint="give -o DIRECTORY"
+            )
+        return Places(final=None, errors=named, run=None, base=Path())
+    path = Path(output)
+    if path.suffix in OPENERS:
+        raise MegastyleError(
+            f"{path} names a packed file, and outputs are written plain",
+            hint=f"give -o {path.with_suffix('')} or pipe into the packer",
+        )
+    if named == path:
+        raise MegastyleError(f"{path} is output and errors file", hint="give two names")
+    if shard.count > 1:
+        if named:
+            raise MegastyleError(
+                "shards cannot share --errors", hint="each has one beside its part"
+            )
+        if path.is_dir():
+            _refuse_other_count(path, shard)
+        path = path / (shard.part_name if folder else f"{shard.part_name}.jsonl")
+    return _folder(path, named) if folder else _file(path, named)
+
+
+def _folder(path: Path, errors: Path | None) -> Places:
+    return Places(
+        final=path / LISTING,
+        errors=errors or path / "errors.jsonl",
+        run=path / "run.json",
+        base=path,
+    )
+
+
+def _file(path: Path, errors: Path | None) -> Places:
+    if path.is_dir():
+        raise MegastyleError(f"{path} is a directory", hint="give a file name such as out.jsonl")
+    suffix = next((s for s in (*SUFFIXES, ".json") if path.name.endswith(s)), "")
+    stem = str(path).removesuffix(suffix)
+    return Places(
+        final=path,
+        errors=errors or Path(f"{stem}.errors.jsonl"),
+        run=Path(f"{stem}.run.json"),
+        base=path.parent,
+    )
+
+
+def _refuse_other_count(folder: Path, shard: Shard) -> None:
+    for path in folder.iterdir():
+        match = PART.match(path.name)
+        if match and int(match[2]) != shard.count:
+            raise MegastyleError(
+                f"{folder} holds parts of {int(match[2])}, not of {shard.count}",
+                hint="use the same count, or another directory",
+            )

@@ -1,0 +1,184 @@
+"""WebDataset tars: neighbouring members that share a key, such as 01.jpg and 01.json, are a sample.
+
+A tar has no directory, so its headers are walked once; after that a member is one read at its
+offset, from any thread. Nothing is unpacked.
+"""
+
+import logging
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from threading import Lock
+
+from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.io.readers.jsonl import read_lines
+from megastyle_cli.io.relative_paths import PICTURE_SUFFIXES
+
+log = logging.getLogger(__name__)
+ARCHIVES = (".tar", ".tgz", ".gz", ".zip", ".zst", ".xz", ".bz2")
+BLOCK = 512  # bytes: what a tar is made of
+_walking = Lock()
+
+
+@dataclass
+class Members:
+    """Where the members of one tar are, in its order, and what is wrong with some of them."""
+
+    where: dict[str, tuple[int, int]] = field(default_factory=dict)  # offset and size
+    problems: list[tuple[str, str]] = field(default_factory=list)  # name and why
+    damage: str = ""  # to the tar itself, behind the last member found
+
+
+def check_tar(path: Path) -> None:
+    """Raises MegastyleError if `path` does not begin as an uncompressed tar."""
+    try:
+        tarfile.open(path, "r:").close()
+    except tarfile.TarError as error:
+        what = "is empty" if path.stat().st_size == 0 else "is no uncompressed tar, or is damaged"
+        raise MegastyleError(f"{path} {what}", hint="make it again") from error
+
+
+def read_tar(path: Path) -> Iterator[Record | Failure]:
+    """The samples in order: the keys of a .json, a .txt as `text`, the tar's key as `key`.
+
+    `file_name` is relative to the tar's folder. Of several pictures in a sample the first by suffix
+    is taken, in the order of PICTURE_SUFFIXES, doubled suffixes last; it is said once. Raises
+    MegastyleError at once if this is no tar; damage behind its first member is a last Failure.
+    """
+    check_tar(path)
+    return _samples(path)
+
+
+def member_bytes(container: str, name: str) -> bytes:
+    """The bytes of one member. Raises BadRecord if there is none or it is cut off."""
+    members = _members(container)
+    if name not in members.where:
+        problems = {**dict(members.problems), "": members.damage}
+        why = problems.get(name) or "is not there"
+        raise BadRecord("bad_image", f"{container}#{name} {why}")
+    offset, size = members.where[name]
+    handle = os.open(container, os.O_RDONLY)
+    try:
+        content = os.pread(handle, size, offset)
+    finally:
+        os.close(handle)
+    if len(content) < size:
+        cut = f"{container}#{name} is cut off after {len(content)} bytes"
+        raise BadRecord("bad_image", cut)
+    return content
+
+
+def _samples(path: Path) -> Iterator[Record | Failure]:
+    members = _members(str(path))
+    unused: set[str] = set()  # suffixes of second pictures
+    for key, names in groupby(members.where, _key):
+        if key:
+            yield _sample(path, key, {_suffix(name): name for name in names}, unused)
+    for name, why in members.problems:
+        yield _failure(f"{path}#{name}", why)
+    if members.damage:
+        yield _failure(str(path), members.damage)
+
+
+def _sample(path: Path, key: str, names: dict[str, str], unused: set[str]) -> Record | Failure:
+    """One record of the members of a sample, by suffix."""
+    ranks = {suffix: _rank(suffix) for suffix in names}
+    pictures = sorted((suffix for suffix in names if ranks[suffix]), key=lambda s: ranks[s] or ())
+    if not (pictures or names.keys() & {"json", "txt"}):
+        return _failure(f"{path}#{next(iter(names.values()))}", "has no picture, .json or .txt")
+    if not unused.issuperset(pictures[1:]):
+        unused.update(pictures[1:])
+        log.warning("%s: of several pictures a sample, .%s is taken", path, pictures[0])
+    try:
+        told = _object(str(path), names["json"]) if "json" in names else {}
+        if "txt" in names:
+            text = member_bytes(str(path), names["txt"]).decode()
+            told = {**told, "text": text.rstrip("\r\n")}
+    except UnicodeDecodeError:
+        return _failure(f"{path}#{names['txt']}", "is not UTF-8", "bad_json")
+    except BadRecord as bad:
+        return Failure({"file_name": f"{path}#{key}"}, bad.kind, bad.message)
+    if pictures:
+        told = {**told, "file_name": f"{path.name}#{names[pictures[0]]}"}
+    return {**told, "key": key}
+
+
+def _object(container: str, name: str) -> Record:
+    """The object of a .json member. Raises BadRecord."""
+    content = member_bytes(container, name)
+    for found in read_lines([content], f"{container}#{name}"):
+        if isinstance(found, Failure):
+            raise BadRecord(found.kind, found.message)
+        return found
+    return {}
+
+
+def _failure(name: str, why: str, kind: str = "bad_image") -> Failure:
+    return Failure({"file_name": name}, kind, f"{name} {why}")
+
+
+def _key(name: str) -> str:
+    """The member's path up to the first dot of its last part; "" if it belongs to no sample."""
+    last = name.rpartition("/")[2]
+    stem, dot, _ = last.partition(".")
+    return name[: len(name) - len(last)] + stem if stem and dot else ""
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition("/")[2].partition(".")[2].lower()
+
+
+def _rank(suffix: str) -> tuple[int, int] | None:
+    """Where a picture stands among those of its sample; None for what is no picture."""
+    *before, last = suffix.split(".")
+    known = list(PICTURE_SUFFIXES)
+    return (len(before), known.index(f".{last}")) if f".{last}" in known else None
+
+
+def _members(container: str) -> Members:
+    state = os.stat(container)  # noqa: PTH116  a tar that was written anew is walked anew
+    with _walking:
+        return _walked(container, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(4096)
+def _walked(container: str, mtime_ns: int, size: int) -> Members:
+    members = Members()
+    end = 0
+    with Path(container).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        try:
+            while (member := tar.next()) is not None:
+                _place(members, member)
+                end = member.offset_data + -(-member.size // BLOCK) * BLOCK
+        except tarfile.TarError:
+            members.damage = f"is cut off: its {size:,} bytes end inside a member"
+            return members
+        file.seek(end)
+        rest = file.read(1 << 20)
+    if len(rest) < BLOCK:
+        members.damage = f"is cut off after {size:,} bytes: it has no end mark"
+    elif rest.strip(b"\0"):
+        members.damage = f"is damaged at byte {end:,}, or another archive follows there"
+    return members
+
+
+def _place(members: Members, member: tarfile.TarInfo) -> None:
+    if member.isdir():
+        return
+    path = PurePosixPath(member.name)
+    name = path.as_posix()
+    if path.is_absolute() or ".." in path.parts:
+        members.problems.append((name, "leads out of its tar"))
+    elif not member.isfile() or member.issparse():
+        members.problems.append((name, "is a link or a device, not a file"))
+    elif path.suffix.lower() in ARCHIVES:
+        members.problems.append((name, "is an archive in a tar: unpack it"))
+    elif name in members.where:
+        members.problems.append((name, "is there twice: the first is taken"))
+    else:
+        members.where[name] = (member.offset_data, member.size)

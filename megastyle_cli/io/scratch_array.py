@@ -1,0 +1,47 @@
+"""Room for vectors on disk: the system keeps in memory what it has room for."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+
+Array = npt.NDArray[Any]
+
+
+def room_on_disk(n: int, d: int) -> Array:
+    """(n, d) float32, a file without a name in the folder for temporary files.
+
+    It is given back with the array, however the process ends. Raises MegastyleError if there is
+    too little.
+    """
+    if n * d == 0:
+        return np.empty((n, d), np.float32)
+    with tempfile.TemporaryFile(prefix="megastyle-") as file:
+        take_room(file.fileno(), Path(tempfile.gettempdir()), n, d)
+        return np.asarray(np.memmap(file, np.float32, "r+", shape=(n, d)))
+
+
+def take_room(file: int, folder: Path, n: int, d: int) -> None:
+    """Makes a file in `folder` large enough for vectors (n, d) float32.
+
+    The disk space is taken now, not when a page without room would end the process. Raises
+    MegastyleError, with exit code 1, if there is too little.
+    """
+    size = max(4 * n * d, os.fstat(file).st_size)  # of a .npy file with its head
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, size)
+        else:
+            os.ftruncate(file, size)
+    except OSError as fault:
+        raise MegastyleError(
+            f"{folder} has no room for {n:,} vectors of {d} numbers, {size / 1e9:.1f} GB:"
+            f" {fault.strerror}",
+            hint="set TMPDIR to a folder on a larger disk",
+            exit_code=UNEXPECTED,
+        ) from fault

@@ -1,0 +1,83 @@
+"""What a barrier command read, kept on disk between its two passes: memory holds only keys."""
+
+import os
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from megastyle_cli.core.atomic_file import naming
+from megastyle_cli.core.record import Record
+from megastyle_cli.io.readers.jsonl import dump_line, load_line
+
+if TYPE_CHECKING:
+    from megastyle_cli.io.raw_jsonl.batches import Block
+
+_WINDOW = 1 << 18  # bytes read at once; rows are mostly asked for in order
+
+
+class Spool:
+    """Records written once and read as often as needed; gone when closed.
+
+    Record i is `starts[i]` to `starts[i + 1]` of the file's bytes; `is_plain` is as in `Block`.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.gettempdir())
+        self._file = tempfile.TemporaryFile(prefix="megastyle-")  # noqa: SIM115
+        self.starts = array("Q", [0])
+        self.is_plain = bytearray()
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        with naming(self.folder):
+            self._file.close()
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def add(self, record: Record) -> None:
+        """Appends one record."""
+        line = dump_line(record)
+        with naming(self.folder):
+            self._file.write(line)
+        self.starts.append(self.starts[-1] + len(line))
+        self.is_plain.append(False)
+
+    def extend(self, block: "Block") -> None:
+        """Appends all of them."""
+        with naming(self.folder):
+            self._file.write(block.lines.data.data)
+        self.starts.frombytes((block.lines.starts[1:] + self.starts[-1]).tobytes())
+        self.is_plain += block.is_plain.tobytes()
+
+    def read(self, rows: Iterable[int] | None = None) -> Iterator[Record]:
+        """The records at `rows`, in that order; all of them if None."""
+        return map(load_line, self._lines(range(len(self)) if rows is None else rows))
+
+    def _lines(self, rows: Iterable[int]) -> Iterator[bytes]:
+        window, first = b"", 0
+        for row in rows:
+            start, end = self.starts[row], self.starts[row + 1]
+            if start < first:  # back, and most likely forth again
+                yield self.read_bytes(start, end - start)
+                continue
+            if end > first + len(window):
+                window, first = self.read_bytes(start, max(end - start, _WINDOW)), start
+            yield window[start - first : end - first]
+
+    def read_bytes(self, start: int, size: int) -> bytes:
+        """So many bytes of the file from `start` on, fewer at its end."""
+        with naming(self.folder):
+            self._file.flush()
+        parts: list[bytes] = []
+        while size > 0 and (part := os.pread(self._file.fileno(), size, start)):
+            parts.append(part)
+            start, size = start + len(part), size - len(part)
+        return b"".join(parts)

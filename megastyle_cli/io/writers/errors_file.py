@@ -1,0 +1,102 @@
+"""The errors file: failed records with their reason, in a form that is itself an input."""
+
+import json
+import logging
+from pathlib import Path
+
+from megastyle_cli.core.atomic_file import WholeFile
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
+from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.io.relative_paths import from_folder, to_folder
+
+log = logging.getLogger(__name__)
+
+
+class ErrorsFile:
+    """Says every failure, and writes it where `path` is given.
+
+    With `resume`, a failure from before stays until its record is tried again.
+    """
+
+    def __init__(self, path: Path | None, command: str, *, resume: bool, overwrite: bool) -> None:
+        self.path, self.command = path, command
+        self.resume, self.overwrite = resume, overwrite
+        self._file = WholeFile(path, overwrite=True) if path else None
+        self._earlier: dict[str, bytes] = {}
+        self._is_needed = False
+
+    def open(self) -> None:
+        """Refuses an existing file unless it is to be resumed or overwritten."""
+        if self.path is None or self._file is None:
+            return
+        if self.path.exists() and not (self.resume or self.overwrite):
+            raise MegastyleError(
+                f"{self.path} exists", hint="move it, or add --overwrite to replace it"
+            )
+        self._file.open()
+        if self.path.exists() and self.resume:
+            self._earlier = earlier_failures(self.path)
+
+    def tried(self, found: Record | Failure) -> None:
+        """This was tried again: what failed before under any of its names no longer counts."""
+        for key in (key_of(found), _name_of(found)):
+            self._earlier.pop(key, None)
+
+    def write(self, failure: Failure) -> None:
+        """One line: the record as it was read, with `_error`."""
+        log.warning("%s", failure.message)
+        if self.path is None or self._file is None:
+            return
+        told = {"step": self.command, "kind": failure.kind, "message": failure.message}
+        line = {**failure.record, ERROR: {**failure.record.get(ERROR, {}), **told}}
+        self._file.write(dump_line(rename_pictures(line, to_folder(self.path.parent))))
+        self._is_needed = True
+
+    def flush(self) -> None:
+        """Makes what was written readable by others."""
+        if self._file is not None:
+            self._file.flush()
+
+    def commit(self) -> None:
+        """Gives the file its final name, or removes it if nothing failed."""
+        if self.path is None or self._file is None:
+            return
+        for line in self._earlier.values():
+            self._file.write(line)
+        if self._is_needed or self._earlier:
+            self._file.commit()
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Without a commit before: what stood there still stands."""
+        if self._file is not None:
+            self._file.close()
+
+
+def key_of(result: Record | Failure) -> str:
+    """What tells a record from others, before and after it failed: its id, picture, or line."""
+    record = result.record if isinstance(result, Failure) else result
+    if record.get("id") or record.get("file_name"):
+        return str(record.get("id") or record["file_name"])
+    error = record.get(ERROR)
+    return str(error.get("line") if isinstance(error, dict) else record)
+
+
+def _name_of(result: Record | Failure) -> str:
+    # a picture that could not be read had no id; now that it can, it has one
+    record = result.record if isinstance(result, Failure) else result
+    return str(record.get("file_name"))
+
+
+def earlier_failures(path: Path) -> dict[str, bytes]:
+    """The lines of an errors file by `key_of` their record; a line that is none of ours is lost."""
+    here = from_folder(str(path.parent))
+    found = {}
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            found[key_of(rename_pictures(json.loads(line), here))] = line
+        except (ValueError, AttributeError):
+            log.warning("%s holds a line that is no record", path)
+    return found

@@ -1,0 +1,62 @@
+"""One parquet file with the columns of the official releases: id, image, content, style.
+
+What else a record says stands in metadata.jsonl beside it. Row groups are of bounded size, so that
+neither writing nor reading holds more than one.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, BinaryIO
+
+from megastyle_cli.core.record import Record
+from megastyle_cli.io.pyarrow import pa, pq
+from megastyle_cli.io.relative_paths import safe_name
+
+GROUP_ROWS = 100  # as in the releases
+GROUP_BYTES = 64 << 20
+TEXT = pa.string()
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])
+# by this the package `datasets` shows the column as pictures
+FEATURES = {
+    "id": {"dtype": "string", "_type": "Value"},
+    "image": {"_type": "Image"},
+    "content": {"dtype": "string", "_type": "Value"},
+    "style": {"dtype": "string", "_type": "Value"},
+}
+SCHEMA = pa.schema(
+    [("id", TEXT), ("image", IMAGE), ("content", TEXT), ("style", TEXT)],
+    metadata={"huggingface": json.dumps({"info": {"features": FEATURES}})},
+)
+MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
+
+
+def write_parquet(file: BinaryIO, rows: Iterable[tuple[Record, bytes]]) -> None:
+    """Writes the rows in order, in groups of at most GROUP_ROWS rows or some GROUP_BYTES."""
+    group: list[dict[str, Any]] = []
+    held = 0
+    # pictures are packed already, and no two are alike
+    how = {"use_dictionary": ["style"], "write_statistics": ["id"], "compression": "snappy"}
+    with pq.ParquetWriter(file, SCHEMA, **how) as writer:
+        for record, picture in rows:
+            group.append(_row(record, picture))
+            held += len(picture)
+            if len(group) == GROUP_ROWS or held >= GROUP_BYTES:
+                writer.write_table(pa.Table.from_pylist(group, SCHEMA))
+                group, held = [], 0
+        if group:
+            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
+
+
+def _row(record: Record, picture: bytes) -> dict[str, Any]:
+    record_id = str(record["id"])
+    suffix = next((s for magic, s in MAGIC.items() if picture.startswith(magic)), "")
+    path = f"{safe_name(record_id, 0, signs='._-')}{suffix}"
+    texts = {key: _text(record.get(key)) for key in ("content", "style")}
+    return {"id": _text(record_id), "image": {"bytes": picture, "path": path}, **texts}
+
+
+def _text(value: object) -> str | None:
+    """A text as UTF-8 can hold it; None for what is no text."""
+    if not isinstance(value, str):
+        return None
+    return value.encode("utf-8", "backslashreplace").decode()

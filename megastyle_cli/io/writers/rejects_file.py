@@ -1,0 +1,80 @@
+"""Records whose result a gate turned away: no failures, not in the output, and not tried again."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+
+from megastyle_cli.core.atomic_file import GrowingFile
+from megastyle_cli.core.record import PROVENANCE, Failure, Record, rename_pictures
+from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.io.relative_paths import to_folder
+
+
+class RejectsFile:
+    """Takes what a step marked as rejected, in a file that grows and is resumed like the output.
+
+    A line is the record with `rejected`, the reason, and `score` among what the command notes; the
+    file is itself an input.
+    """
+
+    def __init__(self, path: Path, command: str, *, resume: bool, overwrite: bool) -> None:
+        self.path, self.command = path, command
+        self._file = GrowingFile(path, resume=resume, overwrite=overwrite)
+        self._rename = to_folder(path.parent)
+
+    def __enter__(self) -> "RejectsFile":
+        self._file.open()
+        return self
+
+    @property
+    def done(self) -> Counter[str]:
+        """How often each id stands there from before."""
+        return self._file.done
+
+    def reason(self, result: Record | Failure) -> str | None:
+        """Why the result was turned away; None if it was not."""
+        if isinstance(result, Failure):
+            return None
+        told = result.get(PROVENANCE, {}).get(self.command, {}).get("rejected")
+        return None if told is None else str(told)
+
+    def write(self, record: Record) -> None:
+        """Adds a line."""
+        self._file.write(dump_line(rename_pictures(record, self._rename)))
+
+    def flush(self) -> None:
+        """Makes what was written readable by others."""
+        self._file.flush()
+
+    def commit(self) -> None:
+        """Gives the file its final name."""
+        self._file.commit()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class HashFile:
+    """Hashes of an output's pictures beside it, so that a resumed run knows what was painted.
+
+    `known` are those of records that stand in the output (`done`): what a killed run painted but
+    did not write is painted again, and must not be its own double.
+    """
+
+    def __init__(self, path: Path, done: Counter[str], *, resume: bool) -> None:
+        lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
+        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        hashes = {told["id"]: told["hash"] for told in whole if done[told["id"]]}
+        self.known: list[str] = list(hashes.values())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("wb")
+        for record_id, told in hashes.items():
+            self.add(record_id, told)
+
+    def add(self, record_id: str, told: str) -> None:
+        """Adds the hash of one picture, before its record is written."""
+        self._file.write(dump_line({"id": record_id, "hash": told}))
+        self._file.flush()

@@ -1,0 +1,100 @@
+"""One record to one picture file, or to a PNG on standard output: no folder, no metadata."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL.Image import Image
+
+from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
+from megastyle_cli.core.record import Failure, Record, Step
+from megastyle_cli.io.images import save_picture
+from megastyle_cli.io.inputs import read_records, with_id
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+LONGEST_NAME = 255  # of a file, in bytes: asking whether a longer one exists is an error
+
+
+def is_single(output: str) -> bool:
+    """Whether `output` names one picture rather than a folder of them."""
+    return output == "-" or Path(output).suffix.lower() in SUFFIXES
+
+
+def one_record(inputs: list[str]) -> Record:
+    """The only record of `inputs`. Raises MegastyleError if there are more or it is unreadable."""
+    found = list(read_records(inputs, limit=2))
+    if len(found) != 1:
+        number = "no" if not found else "more than one"
+        raise MegastyleError(f"{number} input for one picture", hint="give -o DIRECTORY for many")
+    return whole(found[0])
+
+
+def one_asked(inputs: list[str], content: str | None, prompt: str | None) -> Record:
+    """The record of one picture to restyle: the only one of `inputs`, or of flags.
+
+    `prompt` becomes its content. Raises MegastyleError if nothing is asked for.
+    """
+    if content is None and prompt is None and not inputs:
+        raise MegastyleError(
+            "there is nothing to restyle", hint="give --content PICTURE, or --prompt with --model"
+        )
+    for name in inputs:
+        if _is_words(name):
+            raise MegastyleError(
+                f"there is no picture {name!r}",
+                hint=f'to paint words give --prompt "{name}" with --model',
+            )
+    record = one_record([content] if content else inputs) if content or inputs else {}
+    return {**record, **({"content": prompt} if prompt else {})}
+
+
+def _is_words(name: str) -> bool:
+    """Whether an input that does not exist reads like a prompt, not like a mistyped path."""
+    path = Path(name)
+    reads_so = " " in name and path.name == name and (" " in path.suffix or not path.suffix)
+    return reads_so and (len(os.fsencode(name)) > LONGEST_NAME or not path.exists())
+
+
+def whole(found: Record | Failure) -> Record:
+    """The record. Raises MegastyleError (exit 3) with the sentence of a Failure."""
+    if isinstance(found, Failure):
+        raise MegastyleError(found.message, exit_code=TOO_MANY_FAILURES)
+    return found
+
+
+def picture_writer(output: str, *, overwrite: bool) -> Callable[[str, Image], str]:
+    """A function that puts the one picture where `output` says.
+
+    Raises MegastyleError at once if the file exists or standard output is a terminal.
+    """
+    if output == "-":
+        if sys.stdout.isatty():
+            raise MegastyleError(
+                "a PNG would spoil the terminal", hint="redirect it: -o - > out.png, or -o out.png"
+            )
+        return _to_stdout
+    path = Path(output)
+    if path.exists() and not overwrite:
+        raise MegastyleError(f"{path} exists", hint="add --overwrite to replace it")
+
+    def to_file(_: str, picture: Image) -> str:
+        save_picture(picture, path)
+        return str(path)
+
+    return to_file
+
+
+def make_one(step: Step, record: Record) -> None:
+    """Runs `step` on one record. Raises MegastyleError (exit 3) with its sentence if it fails."""
+    try:
+        for found in step([whole(with_id(record))]):
+            whole(found)
+    except BadRecord as bad:
+        raise MegastyleError(bad.message, exit_code=TOO_MANY_FAILURES) from bad
+
+
+def _to_stdout(_: str, picture: Image) -> str:
+    picture.save(sys.stdout.buffer, format="PNG")
+    sys.stdout.buffer.flush()
+    return "-"

@@ -1,0 +1,41 @@
+"""The by-products of a command: its contact sheet and its page, if they were asked for."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.record import Record
+
+
+def check_views(sheet: Path | None, page: Path | None) -> None:
+    """Raises MegastyleError now if a by-product could not be written after the work."""
+    for path, suffixes in ((sheet, (".png", ".jpg", ".webp")), (page, (".html", ".htm"))):
+        if path is None:
+            continue
+        if path.suffix not in suffixes:
+            raise MegastyleError(f"{path} does not end in {suffixes[0]}", hint="rename it")
+        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+            raise MegastyleError(f"{path.parent} is not writable", hint="choose another folder")
+
+
+def write_views(
+    records: Sequence[Record] | None,
+    sheet: Path | None,
+    page: Path | None,
+    *,
+    title: str,
+    summary: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes what was asked for; nothing if the run was stopped and `records` is None."""
+    if records is None:
+        return
+    if sheet is not None:
+        from megastyle_cli.report.contact_sheet import write_sheet
+
+        write_sheet(records, sheet, title=title)
+    if page is not None:
+        from megastyle_cli.report.gallery import write_page
+
+        write_page(records, page, title=title, summary=summary or {})

@@ -1,0 +1,264 @@
+"""Records arranged for looking: a row a style, a query or a cluster, with a tile a picture."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any, Literal
+
+from megastyle_cli.core.record import PROVENANCE, Record
+
+Kind = Literal["query", "style", "cluster", "all"]
+
+MAX_CHARACTERS = 1200  # a longer prompt would fill the page by itself
+NUM_TYPICAL = 2
+FACTS = {
+    "score": "score",
+    "style_score": "style score",
+    "text_score": "text score",
+    "cluster": "cluster",
+    "seed": "seed",
+    "width": "pixels",
+    "id": "id",
+    "file_name": "picture",
+    "content_file_name": "content picture",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One record to look at; `picture` is a path or "", `facts` are labelled figures in order."""
+
+    picture: str
+    title: str
+    words: str
+    badge: str
+    alt: str
+    id: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Tiles that belong together; `head` is what they answer to: a style reference or a query.
+
+    `size` counts all members, shown or not; `key` names the row among those of its kind. The row
+    of all has no title.
+    """
+
+    kind: Kind
+    key: str
+    title: str
+    words: str
+    head: Tile | None
+    tiles: tuple[Tile, ...]
+    size: int
+
+    @property
+    def num_more(self) -> int:
+        """How many members have no tile."""
+        return self.size - len(self.tiles)
+
+
+def rows_of(records: Iterable[Record], *, max_tiles: int = 200) -> list[Row]:
+    """The rows that the keys of the records call for, each with its first `max_tiles` tiles.
+
+    With `neighbors`: a row a query. With `style_file_name`: a row a style. With `cluster`: a row
+    a cluster, largest first. Otherwise one row of all. A record that was clustered last counts
+    as clustered, though it may carry its style's picture. Rows keep the order of the records.
+    """
+    members: dict[tuple[Kind, str], list[Record]] = {}
+    sizes: Counter[tuple[Kind, str]] = Counter()
+    for position, record in enumerate(records):
+        kind = _kind(record)
+        group = (kind, str(position) if kind == "query" else _group(kind, record))
+        sizes[group] += 1
+        if len(members.setdefault(group, [])) < max_tiles:
+            members[group].append(record)
+    order = sorted(members, key=lambda group: -sizes[group] if group[0] == "cluster" else 0)
+    return [_row(kind, key, members[kind, key], sizes[kind, key]) for kind, key in order]
+
+
+def fit(rows: Sequence[Row], *, columns: int, max_lines: int) -> list[Row]:
+    """The first rows, their tiles cut so that all fit on `max_lines` lines of `columns` tiles.
+
+    Every row gets an equal number of lines, at least one. A cut row leaves one place free, for
+    the words that say how many more there are.
+    """
+    room = columns * max(1, max_lines // max(1, len(rows)))
+    shown = rows[:max_lines]
+    return [row if row.size <= room else replace(row, tiles=row.tiles[: room - 1]) for row in shown]
+
+
+def contents(rows: Sequence[Row]) -> str:
+    """What the rows hold, in words: "6 styles, 48 records"."""
+    kinds = {row.kind for row in rows}
+    num_tiles = sum(row.size for row in rows)
+    members = count(num_tiles, "neighbor" if kinds == {"query"} else "record")
+    return members if kinds <= {"all"} else f"{count(len(rows), row_noun(rows))}, {members}"
+
+
+def row_noun(rows: Sequence[Row]) -> str:
+    """What a row is called: "style", "query", "cluster", or "row" if there are several kinds."""
+    kinds = {row.kind for row in rows}
+    kind = kinds.pop() if len(kinds) == 1 else "all"
+    return "row" if kind == "all" else kind
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 record", "1,200 records"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {_plural(noun)}"
+
+
+def figure(value: Any) -> str:
+    """A figure as people read it: 1,200, 0.702 or 48.6; "" for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def one_line(words: str) -> str:
+    """`words` as one line of printable characters, cut if it is very long.
+
+    Half a surrogate pair, which JSON and file names may hold, is not printable: UTF-8 refuses it.
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}..."
+
+
+def _plural(noun: str) -> str:
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def _kind(record: Record) -> Kind:
+    if isinstance(record.get("neighbors"), list):
+        return "query"
+    notes = record.get(PROVENANCE)
+    last_command = next(reversed(notes), "") if isinstance(notes, dict) else ""
+    is_clustered = isinstance(record.get("cluster"), int)
+    # A picture rendered from a clustered style carries both keys: the last command decides.
+    if is_clustered and last_command == "cluster":
+        return "cluster"
+    if _picture(record, "style_file_name"):
+        return "style"
+    return "cluster" if is_clustered else "all"
+
+
+def _group(kind: Kind, record: Record) -> str:
+    if kind == "style":
+        return _words(record, "style_id") or one_line(_picture(record, "style_file_name"))
+    return str(record["cluster"]) if kind == "cluster" else ""
+
+
+def _row(kind: Kind, key: str, members: list[Record], size: int) -> Row:
+    if kind == "query":
+        return _query_row(members[0])
+    tiles = tuple(tile_of(record) for record in members)
+    if kind == "style":
+        return _style_row(key, members[0], tiles, size)
+    if kind == "cluster":
+        title = f"cluster {key} - {count(size, 'record')}"
+        words = " / ".join(typical([tile.words or tile.title for tile in tiles]))
+        return Row(kind=kind, key=key, title=title, words=words, head=None, tiles=tiles, size=size)
+    return Row(kind=kind, key=key, title="", words="", head=None, tiles=tiles, size=size)
+
+
+def _query_row(query: Record) -> Row:
+    neighbors = [each for each in query["neighbors"] if isinstance(each, dict)]
+    return Row(
+        kind="query",
+        key=_words(query, "id") or _title(query),
+        title=_title(query),
+        words=_words(query, "style"),
+        head=tile_of(query),
+        tiles=tuple(tile_of(neighbor) for neighbor in neighbors),
+        size=len(neighbors),
+    )
+
+
+def _style_row(key: str, first: Record, tiles: tuple[Tile, ...], size: int) -> Row:
+    picture = _picture(first, "style_file_name")
+    title = _words(first, "style_identity") or _stem(picture)
+    words = _words(first, "style")
+    alt = f"Style reference: {words or title}"
+    facts = (("style id", _words(first, "style_id")), ("picture", one_line(picture)))
+    head = Tile(
+        picture=picture,
+        title=title,
+        words=words,
+        badge="",
+        alt=alt,
+        id=key,
+        facts=tuple(fact for fact in facts if fact[1]),
+    )
+    return Row(kind="style", key=key, title=title, words=words, head=head, tiles=tiles, size=size)
+
+
+def tile_of(record: Record) -> Tile:
+    """The record as a tile, whatever row it is in."""
+    title, words = _title(record), _words(record, "style")
+    facts = [(name, _fact(record, key)) for key, name in FACTS.items()]
+    return Tile(
+        picture=_picture(record),
+        title=title,
+        words="" if words == title else words,
+        badge=_score(record.get("score", record.get("style_score"))),
+        alt=f"{title}: {words}" if words and words != title else title,
+        id=_words(record, "id"),
+        facts=tuple((name, value) for name, value in facts if value),
+    )
+
+
+def _fact(record: Record, key: str) -> str:
+    value = record.get(key)
+    if key == "width":
+        sides = [_words(record, side) for side in ("width", "height")]
+        return " x ".join(sides) if all(sides) else ""
+    # Only a float is rounded: a seed or a cluster is a name that happens to be a number.
+    return figure(value) if isinstance(value, float) else _words(record, key)
+
+
+def _title(record: Record) -> str:
+    """What to call a record: what it shows, else its words, its picture's name or its id."""
+    for key in ("content", "text", "style"):
+        if words := _words(record, key):
+            return words
+    return _stem(_picture(record)) or _words(record, "id") or "untitled"
+
+
+def _picture(record: Record, key: str = "file_name") -> str:
+    """The picture's path, untouched, since it will be opened; "" if there is none."""
+    name = record.get(key)
+    return name if isinstance(name, str) else ""
+
+
+def _stem(picture: str) -> str:
+    return one_line(PurePath(picture).stem)
+
+
+def _words(record: Record, key: str) -> str:
+    """A key's value as one line to read, cut if it is very long; "" if absent or no scalar."""
+    value = record.get(key)
+    return one_line(str(value)) if isinstance(value, str | int | float) else ""
+
+
+def _score(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.2f}" if is_number else ""
+
+
+def typical(sentences: Sequence[str]) -> list[str]:
+    """The sentences whose words most of the others share; ties go to the earlier one.
+
+    Source: ours, the mean share of sentences that a word of the sentence occurs in.
+    """
+    distinct = list(dict.fromkeys(sentences))
+    words = {sentence: set(sentence.lower().split()) for sentence in distinct}
+    spread = Counter(word for sentence in sentences for word in words[sentence])
+
+    def shared(sentence: str) -> float:
+        return sum(spread[word] for word in words[sentence]) / max(1, len(words[sentence]))
+
+    return sorted(distinct, key=shared, reverse=True)[:NUM_TYPICAL]

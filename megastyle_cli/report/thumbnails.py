@@ -1,0 +1,85 @@
+"""Pictures inside a page: made small, each in it once however often it is shown."""
+
+import base64
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.parallel import over_cores
+from megastyle_cli.io.images import open_picture
+from megastyle_cli.report.html import breakable
+from megastyle_cli.report.rows import Tile
+
+THUMBNAIL_PX = 400
+WEBP_QUALITY = 76  # 100 photographs then take some 2.3 MB, base64 included
+# What an <img> shows whose picture stands in the style sheet, since several show the same one.
+EMPTY = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A picture made small, as a data address; shared if several tiles show it."""
+
+    address: str
+    width: int
+    height: int
+    is_shared: bool
+
+    @property
+    def name(self) -> str:
+        """Its class in the style sheet, if it is shared."""
+        return "p" + hashlib.sha256(self.address.encode()).hexdigest()[:12]
+
+
+def thumbnails(tiles: Iterable[Tile]) -> dict[str, Thumbnail]:
+    """The thumbnail of every picture of the tiles that can be read, by its path."""
+    names = [tile.picture for tile in tiles if tile.picture]
+    distinct = list(dict.fromkeys(names))
+    drawn = dict(zip(distinct, over_cores(_encoded, distinct), strict=True))
+    # Two files may hold the same picture: what counts is how often the address is needed.
+    uses = Counter(encoded for name in names if (encoded := drawn[name]))
+    return {
+        name: Thumbnail(address=each[0], width=each[1], height=each[2], is_shared=uses[each] > 1)
+        for name, each in drawn.items()
+        if each
+    }
+
+
+def shared_pictures(drawn: Mapping[str, Thumbnail]) -> str:
+    """The style rules that show the shared ones."""
+    shared: Sequence[Thumbnail] = sorted(
+        {each for each in drawn.values() if each.is_shared}, key=lambda each: each.name
+    )
+    return "\n".join(f".{each.name}{{background-image:url({each.address})}}" for each in shared)
+
+
+def picture(tile: Tile, drawn: Mapping[str, Thumbnail]) -> str:
+    """The tile's <img>, or its words if it has no picture that can be read."""
+    thumbnail = drawn.get(tile.picture)
+    if not thumbnail:
+        why = "<i>unreadable picture</i>" if tile.picture else ""
+        words = f"<small>{escape(tile.words)}</small>" if tile.words else ""
+        return f'<span class="text">{why}{breakable(tile.title)}{words}</span>'
+    name, address = ("", thumbnail.address)
+    if thumbnail.is_shared:
+        name, address = (f" {thumbnail.name}", EMPTY)
+    return (
+        f'<img class="picture{name}" src="{address}" alt="{escape(tile.alt)}"'
+        f' width="{thumbnail.width}" height="{thumbnail.height}" decoding="async">'
+    )
+
+
+def _encoded(picture: str) -> tuple[str, int, int] | None:
+    """A picture's data address, width and height in pixels; None if it cannot be read."""
+    try:
+        image = open_picture(picture, THUMBNAIL_PX)
+    except BadRecord:
+        return None
+    with io.BytesIO() as webp:
+        image.save(webp, format="WEBP", quality=WEBP_QUALITY, method=4)
+        encoded = base64.b64encode(webp.getvalue()).decode()
+    return f"data:image/webp;base64,{encoded}", image.width, image.height

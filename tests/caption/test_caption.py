@@ -1,0 +1,208 @@
+"""Captions by a model that answers: asked again with the reason, kept in order, or failed."""
+
+import json
+import threading
+
+import pytest
+
+from megastyle_cli.caption.caption import caption
+from megastyle_cli.caption.concurrency import few_at_a_time, in_lanes
+from megastyle_cli.caption.prompted_captioner import Interviewer
+from megastyle_cli.caption.retry import Asker
+from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.record import Failure
+from megastyle_cli.core.style import parse_style
+from tests.chat_server import ATTRIBUTES, CONTENT, SENTENCE
+from tests.conftest import draw
+
+
+class Told:
+    """Answers what `behave` makes of a question, and remembers what it was asked."""
+
+    name, lanes, at_once = "told", 2, 3
+
+    def __init__(self, behave):
+        self.behave, self.asked = behave, []
+
+    def answer(self, questions):
+        self.asked += questions
+        return [self.behave(question) for question in questions]
+
+
+def well(question):
+    if "content phrase" in question.request:
+        return CONTENT
+    if "style sentence" in question.request:
+        return SENTENCE
+    if "Write the value" in question.request:
+        return ATTRIBUTES[question.request[len("Give ") :].partition(":")[0]]
+    return json.dumps(ATTRIBUTES)
+
+
+def captioned(model, records, kind="both", schema="v2", attempts=3, per_attribute=False):
+    asker = Asker(model, attempts)
+    interviewer = Interviewer(asker, schema, per_attribute=per_attribute)
+    read = lambda names: [draw(int(name)) for name in names]  # noqa: E731
+    settings = {"read": read, "kind": kind, "schema": schema, "run": "ab"}
+    return list(caption(records, captioner=interviewer, **settings)), asker
+
+
+RECORDS = [{"id": str(n), "file_name": str(n), "kept": n} for n in range(5)]
+
+
+def test_v2_gives_the_sentence_the_template_makes_and_the_attributes_beside_it():
+    (told, *_), _ = captioned(Told(well), RECORDS)
+
+    seen = {name: value for name, value in ATTRIBUTES.items() if value != "N/A"}
+    assert {f"style_{name}": value for name, value in seen.items()}.items() <= told.items()
+    assert parse_style(told["style"]).medium == "layered paper"
+    assert told["content"] == CONTENT and told["kept"] == 0
+    assert told["_megastyle"]["caption"] == {
+        "model": "told",
+        "run": "ab",
+        "instructions": "1",
+        "attempts": 1,
+    }
+
+
+def test_one_request_per_attribute_gives_the_same_record_as_one_for_all():
+    together, _ = captioned(Told(well), RECORDS)
+    alone, _ = captioned(Told(well), RECORDS, per_attribute=True)
+
+    assert alone == together
+
+
+def test_v1_gives_the_sentence_as_answered_and_no_attributes():
+    before = [{**record, "style_light": "of an earlier captioner"} for record in RECORDS]
+
+    (told, *_), _ = captioned(Told(well), before, schema="v1", kind="style")
+
+    assert told["style"] == SENTENCE
+    assert "style_light" not in told and "content" not in told
+
+
+def test_a_content_that_the_record_brings_is_not_asked_for():
+    model = Told(well)
+
+    (told,), _ = captioned(model, [{**RECORDS[0], "content": "mine"}])
+
+    assert told["content"] == "mine" and len(model.asked) == 1
+
+
+def test_a_refused_answer_is_asked_again_with_the_reason():
+    def vague_at_first(question):
+        if "content phrase" in question.request or "not used" in question.request:
+            return well(question)
+        return json.dumps({**ATTRIBUTES, "light": "diffused"})
+
+    model = Told(vague_at_first)
+    (told,), asker = captioned(model, RECORDS[:1])
+
+    assert 'light: "diffused" would fit half' in model.asked[-1].request
+    assert told["_megastyle"]["caption"]["attempts"] == 2
+    assert asker.refused == {"vague": 1}
+
+
+def test_only_refused_answers_are_asked_again():
+    def garbage_for_one(question):
+        again = "not used" in question.request
+        return well(question) if question.picture != draw(2) or again else "!!!!!!!!!!!!"
+
+    model = Told(garbage_for_one)
+    told, asker = captioned(model, RECORDS, kind="content")
+
+    assert len(model.asked) == len(RECORDS) + 1
+    assert [record["_megastyle"]["caption"]["attempts"] for record in told] == [1, 1, 2, 1, 1]
+    assert asker.refused == {"garbage": 1}
+
+
+def test_after_the_last_attempt_the_record_fails_and_says_why():
+    def garbage_for_one(question):
+        return "!!!!!!!!!!!!" if question.picture == draw(2) else well(question)
+
+    model = Told(garbage_for_one)
+    results, _ = captioned(model, RECORDS, attempts=2)
+
+    assert isinstance(results[2], Failure) and results[2].record == RECORDS[2]
+    assert results[2].kind == "bad_answer"
+    assert results[2].message == (
+        "2: no usable answer in 2 attempts; the last: it is not made of words"
+    )
+    assert [r["id"] for r in results if not isinstance(r, Failure)] == ["0", "1", "3", "4"]
+    # its style is not asked for: the record is lost already
+    assert len(model.asked) == 5 + 1 + 4
+
+
+def test_a_style_that_names_the_picture_s_own_content_is_asked_again():
+    def named(question):
+        if "content phrase" in question.request:
+            return "Lighthouse stands near a rocky shore"
+        return (
+            SENTENCE if "not used" in question.request else SENTENCE.replace("wide", "lighthouse")
+        )
+
+    (told,), asker = captioned(Told(named), RECORDS[:1], schema="v1")
+
+    assert told["style"] == SENTENCE and asker.refused == {"content_in_style": 1}
+
+
+def test_a_question_that_got_no_answer_is_not_asked_again():
+    model = Told(lambda question: BadRecord("model_error", "no answer"))
+
+    results, _ = captioned(model, RECORDS[:1])
+
+    assert results[0].kind == "model_error" and len(model.asked) == 1
+
+
+@pytest.mark.parametrize("lanes, at_once", [(1, 1), (1, 9), (3, 2), (8, 1)])
+def test_lanes_change_nothing_but_the_speed(lanes, at_once):
+    alone, _ = captioned(Told(well), RECORDS)
+
+    def step(records):
+        return iter(captioned(Told(well), records)[0])
+
+    assert list(in_lanes(step, lanes=lanes, at_once=at_once)(RECORDS)) == alone
+
+
+def test_lanes_work_side_by_side():
+    meeting = threading.Barrier(4, timeout=10)
+
+    def step(records):
+        meeting.wait()  # breaks unless four are here at once
+        yield from records
+
+    assert list(in_lanes(step, lanes=4, at_once=1)(RECORDS[:4])) == RECORDS[:4]
+
+
+def test_what_a_lane_raises_rises():
+    def step(records):
+        raise KeyError(records[0]["id"])
+        yield
+
+    with pytest.raises(KeyError, match="0"):
+        list(in_lanes(step, lanes=2, at_once=1)(RECORDS))
+
+
+def test_no_more_threads_are_inside_than_may_be():
+    inside, most, lock = [0], [0], threading.Lock()
+    all_came = threading.Event()
+
+    def work(items):
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            if inside[0] == 2:
+                all_came.set()
+        all_came.wait(10)
+        with lock:
+            inside[0] -= 1
+        return items
+
+    limited = few_at_a_time(work, 2)
+    threads = [threading.Thread(target=limited, args=([n],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == [2]

@@ -1,0 +1,229 @@
+"""The same promises as `local`, on two nodes; and what only a cluster can do wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from megastyle_cli.compute.engine import Engine, load
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.dedup import ivf_search as cells
+from tests.conftest import needs_ray
+
+Array = npt.NDArray[np.float32]
+
+
+def scaled(item: int, factor: int = 1) -> int:
+    return item * factor
+
+
+def only_even(item: int) -> int:
+    if item % 2:
+        raise MegastyleError(f"{item} is odd", hint="give even ones")
+    return item
+
+
+def product(block: Array, other: Array) -> bytes:
+    return (block @ other).tobytes()
+
+
+def node_of(item: int) -> str:
+    import ray
+
+    time.sleep(0.05)  # as block work does: short calls all go to a worker that is free again
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def is_same_memory(item: int, shared: Array) -> int:
+    return int(shared.ctypes.data)
+
+
+def dies_once(item: int, folder: str) -> int:
+    """Kills its own process, as a node's out-of-memory killer would, the first time it gets 5."""
+    mark = Path(folder, "died")
+    if item == 5 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item * item
+
+
+def dies(item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def imports_what_is_not_there(item: int) -> int:
+    import no_such_module
+
+    return int(no_such_module.number)
+
+
+@pytest.fixture(scope="module")
+def engine(ray_cluster: dict[str, str]) -> Iterator[Engine]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ray_cluster.items():
+            patch.setenv(name, value)
+        with load("ray") as engine:
+            yield engine
+
+
+def test_all_cores_of_the_cluster_are_used(engine: Engine) -> None:
+    assert engine.workers == 2
+
+
+def test_results_come_in_the_order_of_items(engine: Engine) -> None:
+    assert list(engine.map(scaled, iter(range(50)), 3)) == list(range(0, 150, 3))
+
+
+def test_both_nodes_work(engine: Engine) -> None:
+    seen = set()
+    for node in engine.map(node_of, range(1200)):  # a busy machine starts its workers late
+        seen.add(node)
+        if len(seen) == 2:
+            break
+
+    assert len(seen) == 2
+
+
+def test_results_equal_those_of_local_bit_for_bit(engine: Engine) -> None:
+    rng = np.random.default_rng(0)
+    blocks = [rng.normal(size=(50, 128)).astype(np.float32) for _ in range(9)]
+    other = rng.normal(size=(128, 300)).astype(np.float32)
+
+    spread = list(engine.map(product, engine.place(blocks), other))
+
+    with load("local", 1) as local:
+        assert spread == list(local.map(product, local.place(blocks), other))
+
+
+def test_close_pairs_found_in_cells_are_those_of_local(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "EXACT", 0)
+    rows = np.random.default_rng(1).normal(size=(3000, 7)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+
+    found, how = cells.search(rows, 0, 0.9, 0.99, engine)
+
+    with load("local", 1) as local:
+        alone, told = cells.search(rows, 0, 0.9, 0.99, local)
+    assert how == told and how.probes and len(alone.one) > 1000
+    for part in ("one", "two", "score", "is_cut"):
+        assert np.array_equal(getattr(found, part), getattr(alone, part))
+
+
+def test_items_are_drawn_only_a_little_ahead(engine: Engine) -> None:
+    drawn = 0
+
+    def items() -> Iterator[int]:
+        nonlocal drawn
+        for item in range(1000):
+            drawn += 1
+            yield item
+
+    results = engine.map(scaled, items())
+    for _ in range(10):
+        next(results)
+
+    assert drawn <= 10 + 2 * engine.workers
+
+
+def test_what_is_shared_again_is_not_sent_again(engine: Engine) -> None:
+    shared = np.zeros(1_000_000, np.float32)
+
+    places = [set(engine.map(is_same_memory, range(20), shared)) for _ in range(3)]
+
+    assert len(set().union(*places)) <= 2 * engine.workers  # once a process, that is
+
+
+def test_an_error_rises_after_the_results_before_it(engine: Engine) -> None:
+    results = engine.map(only_even, [0, 2, 4, 5, 6])
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+
+    with pytest.raises(MegastyleError, match="5 is odd") as raised:
+        next(results)
+
+    assert raised.value.hint == "give even ones"
+
+
+def test_a_worker_killed_changes_nothing(engine: Engine, tmp_path: Path) -> None:
+    results = list(engine.map(dies_once, range(12), str(tmp_path)))
+
+    assert (tmp_path / "died").exists()
+    assert results == [item * item for item in range(12)]
+
+
+def test_a_call_that_kills_every_worker_ends_in_a_sentence(engine: Engine) -> None:
+    with pytest.raises(MegastyleError, match="could not do its work") as raised:
+        list(engine.map(dies, [1]))
+
+    assert raised.value.exit_code == 1
+
+
+def test_a_module_that_a_worker_lacks_is_named(engine: Engine) -> None:
+    with pytest.raises(MegastyleError, match="no module 'no_such_module'"):
+        list(engine.map(imports_what_is_not_there, [1]))
+
+
+STOPPED = """
+import os, signal, sys, threading, time
+from megastyle_cli.compute.engine import load
+from tests.compute.test_ray import dies_once
+signal.signal(signal.SIGTERM, lambda *signal: sys.exit(75))
+with load("ray", 2) as engine:
+    sys.stderr.write(f"{sum(engine.map(dies_once, range(10), sys.argv[1]))} by {engine.workers}")
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    list(engine.map(time.sleep, [600]))
+"""
+
+
+@needs_ray
+def test_a_cluster_of_its_own_is_quiet_and_a_signal_leaves_nothing_of_it(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env |= {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    before = set(Path("/tmp").glob("megastyle-ray-*"))
+
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, tmp_path], capture_output=True, env=env, timeout=120
+    )
+
+    assert (tmp_path / "died").exists()
+    assert (done.returncode, done.stdout, done.stderr) == (75, b"", b"285 by 2")
+    assert not (tmp_path / "home").exists()
+    assert set(Path("/tmp").glob("megastyle-ray-*")) <= before
+    assert not [name for name in _running() if "megastyle-ray-" in name]
+
+
+def _running() -> Iterator[str]:
+    """The command lines of all processes."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            yield path.read_text()
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("ray://head:10001", "not as its client"),
+        ("127.0.0.1:9", "no Ray cluster answers"),
+        ("head", "no Ray cluster answers"),
+    ],
+)
+def test_an_address_that_does_not_work_is_named(
+    address: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+
+    with pytest.raises(MegastyleError, match=words) as raised:
+        load("ray")
+
+    assert address in raised.value.sentence

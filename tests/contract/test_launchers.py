@@ -1,0 +1,167 @@
+"""caption and synth under real launchers: a stop, a killed rank, a resume that gives the rest."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.core.errors import TRY_AGAIN
+from megastyle_cli.core.shard import Shard
+from tests.chat_server import CONTENT, Asked, Fault, completion, serving
+from tests.conftest import Runner, draw, jsonl, lines
+from tests.tiny_pipelines import save_tiny_qwen
+
+LAUNCHERS = {
+    "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+    "accelerate": (
+        *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--main_process_port", "0"),
+    ),
+}
+# what `-m megastyle_cli` starts, that also tells the process and, at the end, the exit code
+RANK = """\
+import os, pathlib, sys
+from megastyle_cli.app import main
+told = pathlib.Path(sys.argv.pop(1), os.environ["RANK"])
+told.with_suffix(".pid").write_text(str(os.getpid()))
+try:
+    main()
+except SystemExit as ended:
+    told.with_suffix(".code").write_text(str(ended.code))
+    raise
+"""
+
+
+COUNT = 400
+LANES = 20  # more than what one rank has under way: when it had so many answers, some are written
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """A folder where each rank tells its process and how it ended."""
+    folder = tmp_path / "told"
+    folder.mkdir()
+    (folder / "rank.py").write_text(RANK)
+    return folder
+
+
+def launch(launcher: str, told: Path, *args: object) -> "subprocess.Popen[bytes]":
+    script = (str(told / "rank.py"), str(told))
+    with (told / "words").open("wb") as words:
+        return subprocess.Popen(
+            [sys.executable, "-m", *LAUNCHERS[launcher], *script, *map(str, args)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+        )
+
+
+def wait_for_lines(parts: Path, launched: "subprocess.Popen[bytes]", words: Path) -> None:
+    """Until both ranks have written some records."""
+    deadline = time.monotonic() + 240
+    while len([path for path in parts.rglob("*.partial") if b"\n" in path.read_bytes()]) < 2:
+        assert launched.poll() is None, words.read_text()
+        assert time.monotonic() < deadline, words.read_text()
+        time.sleep(0.01)
+
+
+def written(parts: Path) -> "Counter[str]":
+    """How often each id stands in the parts, every line of which must be readable."""
+    named = ("metadata.jsonl", "metadata.jsonl.partial", "part-*.jsonl", "part-*.jsonl.partial")
+    found = {path for name in named for path in parts.rglob(name) if "errors" not in path.name}
+    return Counter(record["id"] for path in found for record in lines(path))
+
+
+def codes(told: Path) -> dict[str, str]:
+    return {path.stem: path.read_text() for path in told.glob("*.code")}
+
+
+def interrupt(how: str, launched: "subprocess.Popen[bytes]", told: Path) -> None:
+    """SIGTERM to the launcher, or SIGKILL to a rank."""
+    if how == "stopped":
+        launched.send_signal(signal.SIGTERM)
+    else:
+        os.kill(int((told / "1.pid").read_text()), signal.SIGKILL)
+    assert launched.wait(120) != 0
+
+
+def expected_codes(how: str) -> dict[str, str]:
+    ranks = ("0", "1") if how == "stopped" else ("0",)
+    return dict.fromkeys(ranks, str(TRY_AGAIN))
+
+
+@pytest.mark.parametrize(
+    ("launcher", "how"),
+    [("torchrun", "stopped"), ("torchrun", "killed"), ("accelerate", "stopped")],
+)
+def test_captions_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
+    tmp_path: Path, told: Path, launcher: str, how: str
+) -> None:
+    for seed in range(COUNT):
+        draw(seed, 64 + seed).save(tmp_path / f"{seed}.png")
+    asked = [{"id": f"r{n}", "file_name": f"{n}.png"} for n in range(COUNT)]
+    records, out = jsonl(tmp_path / "in.jsonl", asked), tmp_path / "out"
+
+    had: Counter[int] = Counter()  # answers by rank
+    over = threading.Event()
+
+    def slowly(question: Asked) -> Fault:
+        rank = 1 - Shard(index=0, count=2).owns(f"r{question.picture.size[0] - 64}")
+        while had[rank] >= LANES and had[1 - rank] < LANES and not over.wait(0.02):
+            pass  # neither is done before the other has begun
+        had[rank] += 1
+        return Fault(body=completion(CONTENT).body, wait_s=0.1)
+
+    flags = ("caption", records, "--kind", "content", "--concurrency", 1)
+    with serving(slowly) as server:
+        launched = launch(launcher, told, *flags, "--base-url", server.url, "-o", out)
+        wait_for_lines(out, launched, told / "words")
+        over.set()
+        interrupt(how, launched, told)
+    before = written(out)
+    assert codes(told) == expected_codes(how), (told / "words").read_text()
+    assert 2 <= before.total() < COUNT
+
+    with serving() as server:
+        flags = (*flags, "--base-url", server.url, "-o", out, "--resume")
+        assert launch(launcher, told, *flags).wait(240) == 0, (told / "words").read_text()
+
+    assert len(server.asked) == COUNT - before.total()
+    assert written(out) == Counter(record["id"] for record in asked)
+    assert not list(out.glob("*.partial"))
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_pictures_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
+    megastyle: Runner, tmp_path: Path, told: Path, how: str
+) -> None:
+    model = save_tiny_qwen(tmp_path / "tiny")
+    asked = [
+        {"id": f"s1_c{n}", "content": f"A fox {'very ' * (n % 9)}red", "style": "In woodcut."}
+        for n in range(28)
+    ]
+    records = jsonl(tmp_path / "pairs.jsonl", asked)
+    flags = ("synth", records, "--model", model, "--size", 48, "--steps", 30, "--device", "cpu")
+    flags += ("--batch-size", 1)
+    assert megastyle(*flags, "-o", tmp_path / "whole").returncode == 0
+    out = tmp_path / "out"
+
+    launched = launch("torchrun", told, *flags, "-o", out)
+    wait_for_lines(out, launched, told / "words")
+    interrupt(how, launched, told)
+    assert codes(told) == expected_codes(how), (told / "words").read_text()
+    assert 2 <= written(out).total() < 28
+
+    flags += ("-o", out, "--resume")
+    assert launch("torchrun", told, *flags).wait(240) == 0, (told / "words").read_text()
+
+    assert written(out) == written(tmp_path / "whole")
+    pictures = {path.name: path.read_bytes() for path in out.rglob("*.png")}
+    assert pictures == {p.name: p.read_bytes() for p in (tmp_path / "whole").rglob("*.png")}

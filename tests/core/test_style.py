@@ -1,0 +1,128 @@
+"""Sentences and attributes: templates, slots that vanish, and the way back."""
+
+import random
+from dataclasses import fields, replace
+
+import pytest
+
+from megastyle_cli.core.style import (
+    COLORS,
+    V1_WORDS,
+    WORD_LIMITS,
+    StyleAttributes,
+    attribute_keys,
+    nearest_color,
+    parse_style,
+    style_sentence,
+)
+
+NAMES = [field.name for field in fields(StyleAttributes)]
+WORDS = ["thin", "black", "sky", "blue", "high-contrast", "wave", "broad", "flat", "ink", "and"]
+FULL = StyleAttributes(
+    identity="muted outlined print",
+    colors="navy and ivory",
+    accents="coral",
+    light="bright gradual left-to-right",
+    pattern="horizontal stripes",
+    surface="fine-grained",
+    edges="sharp",
+    outline="thin black outlines",
+    brushwork="broad horizontal strokes",
+    medium="outlined color print",
+)
+
+
+def drawn_attributes(rng: random.Random) -> StyleAttributes:
+    """Attributes of random words within the limits, each slot empty one time in three."""
+    values = {
+        name: " ".join(rng.choices(WORDS, k=rng.randint(1, WORD_LIMITS[name])))
+        for name in NAMES
+        if rng.random() > 1 / 3
+    }
+    return StyleAttributes(**values)
+
+
+def test_v2_sentence_holds_every_slot_in_the_template_s_order() -> None:
+    assert style_sentence(FULL, "v2") == (
+        "With thin black outlines. In the style of muted outlined print, navy and ivory with "
+        "coral accents, bright gradual left-to-right lighting, horizontal stripes as repeating "
+        "visual patterns, fine-grained surface, sharp edges, broad horizontal strokes, in "
+        "outlined color print."
+    )
+
+
+def test_v1_sentence_holds_its_slots_in_the_template_s_order() -> None:
+    assert style_sentence(FULL, "v1") == (
+        "In the style of muted outlined print, navy and ivory with coral accents, bright gradual "
+        "left-to-right lighting, outlined color print, horizontal stripes pattern, broad "
+        "horizontal strokes."
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("schema", ["v1", "v2"])
+def test_an_absent_slot_vanishes_and_leaves_clean_punctuation(name: str, schema: str) -> None:
+    sentence = style_sentence(replace(FULL, **{name: None}), schema)  # type: ignore[arg-type]
+
+    assert getattr(FULL, name) not in sentence
+    assert sentence.endswith(".") and not sentence.endswith("..")
+    assert ", ," not in sentence and "  " not in sentence and "of ," not in sentence
+
+
+def test_nothing_seen_says_nothing() -> None:
+    assert style_sentence(StyleAttributes(), "v1") == ""
+    assert style_sentence(StyleAttributes(), "v2") == ""
+    assert parse_style("") == StyleAttributes()
+
+
+def test_a_value_that_ends_with_its_noun_is_not_doubled() -> None:
+    seen = StyleAttributes(light="soft lighting", surface="rough surface", edges="soft edges")
+
+    for schema in ("v1", "v2"):
+        words = style_sentence(seen, schema).replace(",", "").rstrip(".").split()  # type: ignore[arg-type]
+        assert all(one != other for one, other in zip(words, words[1:], strict=False))
+
+
+def test_parsing_undoes_the_v2_template() -> None:
+    rng = random.Random(0)
+
+    for _ in range(2000):
+        seen = drawn_attributes(rng)
+        assert parse_style(style_sentence(seen, "v2")) == seen
+
+
+def test_a_sentence_of_another_maker_gives_no_attributes() -> None:
+    assert parse_style("A cat on a mat") == StyleAttributes()
+
+
+def test_v1_keeps_its_word_limit_at_the_longest_values() -> None:
+    longest = {name: " ".join(["word"] * limit) for name, limit in WORD_LIMITS.items()}
+
+    sentence = style_sentence(StyleAttributes(**longest), "v1")
+
+    assert len(sentence.split()) <= V1_WORDS
+    assert "lighting" in sentence
+
+
+def test_attribute_keys_name_only_what_was_seen() -> None:
+    seen = StyleAttributes(colors="teal", medium="ink")
+
+    assert attribute_keys(seen) == {"style_colors": "teal", "style_medium": "ink"}
+
+
+def test_every_color_is_nearest_to_itself() -> None:
+    for name, (lightness, a, b) in COLORS.items():
+        assert nearest_color((lightness, a, b)) == name
+
+
+@pytest.mark.parametrize(
+    ("lab", "name"),
+    [
+        ((53, 80, 67), "red"),
+        ((97, 0, 0), "white"),
+        ((15, 1, 0), "charcoal"),
+        ((30, 1, -1), "charcoal"),
+    ],
+)
+def test_colors_get_the_name_a_person_gives(lab: tuple[float, float, float], name: str) -> None:
+    assert nearest_color(lab) == name

@@ -1,0 +1,40 @@
+"""What strangers score and CSLS against loops over all pairs."""
+
+import numpy as np
+import pytest
+
+from megastyle_cli.evaluate.calibration import Bank, calibrate
+from megastyle_cli.retrieve.csls import csls, mean_similarity
+
+
+def unit_rows(n, d, seed):
+    rows = np.random.default_rng(seed).standard_normal((n, d))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_calibration_equals_the_means_over_pairs():
+    vectors, rows = unit_rows(12, 5, 0), unit_rows(9, 5, 1)
+    keys = [f"s{i % 3}" for i in range(12)]
+    bank_keys = [*(f"s{j % 3}" for j in range(7)), None, None]
+    bank = Bank(vectors=rows, keys=bank_keys, styles=bank_keys)
+    cosines = vectors.astype(np.float64) @ rows.T.astype(np.float64)
+    own = [np.mean([cosines[i, j] for j in range(9) if bank_keys[j] == keys[i]]) for i in range(12)]
+
+    found = calibrate(vectors, np.array(own), keys, keys, bank)
+
+    scaled = csls(cosines, mean_similarity(vectors, rows), mean_similarity(rows, vectors))
+    for i in range(12):
+        mine = [j for j in range(9) if bank_keys[j] == keys[i]]
+        strange = [j for j in range(9) if bank_keys[j] != keys[i]]
+        assert found.random[i] == pytest.approx(np.mean(cosines[i, strange]), abs=1e-7)
+        assert found.csls[i] == pytest.approx(np.mean(scaled[i, mine]), abs=1e-7)
+        assert found.random_csls[i] == pytest.approx(np.mean(scaled[i, strange]), abs=1e-7)
+
+
+def test_a_picture_without_strangers_has_no_calibration():
+    vectors = unit_rows(3, 4, 0)
+    bank = Bank(vectors=vectors, keys=["a"] * 3, styles=["a"] * 3)
+
+    found = calibrate(vectors, np.ones(3), ["a"] * 3, ["a"] * 3, bank)
+
+    assert np.isnan(found.random).all() and np.isnan(found.csls).all()

@@ -1,0 +1,118 @@
+"""Kept embeddings: the same bits, made once, whatever was killed or runs beside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.io import embedding_cache as embeddings
+from megastyle_cli.io.embedding_cache import EmbeddingCache
+
+TEXTS = ["", "teal", "\ud800", "\0", "a" * 100_000, *(f"text {n}" for n in range(2000))]
+
+
+class Embedder:
+    """Rows drawn from the text; counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        self.asked += texts
+        seeds = [[len(text), *text[:9].encode("utf-8", "surrogatepass")] for text in texts]
+        rows = [np.random.default_rng(seed).standard_normal(8, np.float32) for seed in seeds]
+        return np.array(rows, np.float32).reshape(-1, 8)
+
+
+def test_a_later_run_reads_the_same_bits_and_makes_nothing(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        first = cache(TEXTS)
+    later = Embedder()
+
+    with EmbeddingCache(tmp_path, "m", later) as cache:
+        rows = cache(TEXTS[::-1])
+
+    assert later.asked == [] and cache.num_found == len(TEXTS)
+    assert np.array_equal(rows[::-1], first) and np.array_equal(first, Embedder()(TEXTS))
+
+
+def test_only_what_is_missing_is_made_and_stands_in_its_place(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS[::2])
+    later = Embedder()
+
+    with EmbeddingCache(tmp_path, "m", later) as cache:
+        rows = cache(TEXTS)
+
+    assert later.asked == TEXTS[1::2]
+    assert np.array_equal(rows, Embedder()(TEXTS))
+
+
+def test_models_do_not_share_rows(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS)
+    other = Embedder()
+
+    with EmbeddingCache(tmp_path, "n", other) as cache:
+        cache(TEXTS)
+
+    assert other.asked == TEXTS
+
+
+def test_a_segment_without_its_keys_does_not_count(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS)
+    for keys in cache.folder.glob("*.keys.npy"):
+        keys.unlink()  # what a kill between the two renames leaves
+    later = Embedder()
+
+    with EmbeddingCache(tmp_path, "m", later) as cache:
+        cache(TEXTS)
+
+    assert later.asked == TEXTS
+
+
+def test_full_segments_are_kept_without_a_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "SEGMENT", 100)
+    cache = EmbeddingCache(tmp_path, "m", Embedder())
+    for start in range(0, 250, 50):
+        cache(TEXTS[start : start + 50])
+    later = Embedder()
+
+    with EmbeddingCache(tmp_path, "m", later) as again:
+        again(TEXTS[:250])
+
+    assert later.asked == TEXTS[200:250]
+
+
+def test_no_texts_have_no_rows(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        assert cache([]).shape == (0, 8)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS)
+    next(cache.folder.glob("*.keys.npy")).write_bytes(b"no array")
+
+    with pytest.raises(MegastyleError, match="is damaged"):
+        EmbeddingCache(tmp_path, "m", Embedder())
+
+
+def test_what_a_slow_embedder_made_is_kept_every_minute_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "SAVE_S", 0.0)
+    told: list[int] = []
+    killed = EmbeddingCache(tmp_path, "m", Embedder())
+    killed(["a", "b"])  # never closed, as after SIGKILL
+    (tmp_path / killed.folder.name / "half.vectors.tmp").write_bytes(b"torn")
+
+    with EmbeddingCache(tmp_path, "m", Embedder(), told.append) as cache:
+        cache(["a", "b", "c"])
+
+    assert cache.num_found == 2 and cache.num_made == 1 and told == [2]

@@ -1,0 +1,149 @@
+"""A stranger's folder, tar or parquet file opens nothing outside of itself; our own outputs do."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.io.relative_paths import leads_out
+from tests.chat_server import serving
+from tests.conftest import Runner, draw, jsonl, lines
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A picture beside the folder `theirs`."""
+    (tmp_path / "theirs").mkdir()
+    draw(1).save(tmp_path / "secret.png")
+    draw(2).save(tmp_path / "theirs" / "fine.png")
+    return tmp_path / "secret.png"
+
+
+def found(*inputs: object) -> list[Record | Failure]:
+    return list(read_records([str(name) for name in inputs]))
+
+
+def write_tar(path: Path, told: Record) -> None:
+    content = json.dumps(told).encode()
+    with tarfile.open(path, "w") as tar:
+        member = tarfile.TarInfo("0.json")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+
+
+def foreign(kind: str, folder: Path, told: Record) -> Path:
+    """An input of this kind in `folder` with one record; what is to be named."""
+    if kind == "metadata.jsonl":
+        jsonl(folder / "metadata.jsonl", [told])
+        return folder
+    if kind == "metadata.csv":
+        rows = ",".join(told), ",".join(map(str, told.values()))
+        (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+        return folder
+    if kind == "parts":
+        jsonl(folder / "part-00000-of-00001.jsonl", [told])
+        (folder / "fine.png").unlink()
+        return folder
+    if kind == "tar":
+        write_tar(folder / "x.tar", told)
+        return folder / "x.tar"
+    pq.write_table(pa.Table.from_pylist([told]), folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+KINDS = ("metadata.jsonl", "metadata.csv", "parts", "tar", "parquet")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("key", ["file_name", "style_file_name"])
+@pytest.mark.parametrize("name", ["absolute", "../secret.png", "a/../../secret.png"])
+def test_a_name_that_leads_out_of_a_stranger_s_folder_is_a_failure_and_is_not_opened(
+    secret: Path, kind: str, key: str, name: str
+) -> None:
+    name = str(secret) if name == "absolute" else name
+    given = foreign(kind, secret.parent / "theirs", {"content": "a frog", key: name})
+
+    (one,) = found(given)
+
+    assert isinstance(one, Failure) and one.kind == "bad_image", one
+    assert f"{key} {name!r} leads out of the folder" in one.message
+    assert "id" not in one.record  # which would be that of the picture's bytes
+
+
+def test_a_stranger_s_neighbours_stay_in_the_folder_too(secret: Path) -> None:
+    told = {"file_name": "fine.png", "neighbors": [{"id": "n", "file_name": "../secret.png"}]}
+    (found,) = read_records([str(foreign("metadata.jsonl", secret.parent / "theirs", told))])
+    assert isinstance(found, Failure) and "leads out of the folder" in found.message
+
+
+def test_a_stranger_s_folder_sends_no_picture_from_outside_to_a_server(
+    megastyle: Runner, secret: Path, tmp_path: Path
+) -> None:
+    theirs = secret.parent / "theirs"
+    jsonl(theirs / "metadata.jsonl", [{"file_name": n} for n in ("../secret.png", "fine.png")])
+
+    with serving() as server:
+        flags = ("--kind", "content", "--base-url", server.url, "-o", tmp_path / "out.jsonl")
+        ended = megastyle("caption", theirs, *flags)
+
+    assert ended.returncode == 3 and len(server.asked) == 1
+    assert [record["file_name"] for record in lines(tmp_path / "out.jsonl")] == ["theirs/fine.png"]
+    (failed,) = lines(tmp_path / "out.errors.jsonl")
+    assert "leads out of the folder" in failed["_error"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["metadata.jsonl", "metadata.csv"])
+def test_a_listing_that_is_named_itself_leads_wherever_it_says(secret: Path, kind: str) -> None:
+    theirs = foreign(kind, secret.parent / "theirs", {"file_name": "../secret.png"})
+
+    (one,) = found(theirs / kind)
+
+    assert not isinstance(one, Failure) and Path(one["file_name"]).samefile(secret)
+
+
+def test_outputs_of_ours_are_read_as_folders_whatever_they_refer_to(
+    megastyle: Runner, pictures: Path, tmp_path: Path
+) -> None:
+    for n in range(2):
+        megastyle("caption", pictures, "--shard", f"{n}/2", "-o", tmp_path / "captions")
+    asked = [{"id": "a", "style_file_name": "imgs/1.png", "content_file_name": "imgs/2.png"}]
+    pairs = jsonl(tmp_path / "pairs.jsonl", asked)
+    for container in ("folder", "webdataset"):
+        flags = ("--size", 32, "--format", container, "-o", tmp_path / container)
+        assert megastyle("synth", pairs, *flags).returncode == 0
+
+    captions, made = found(tmp_path / "captions"), found(tmp_path / "folder")
+    packed = found(tmp_path / "webdataset" / "train-00000.tar")
+
+    assert len(captions) == 6
+    for one in (*captions, *made, *packed):
+        assert not isinstance(one, Failure) and Path(one["file_name"].partition("#")[0]).is_file()
+    for one in (*made, *packed):
+        assert Path(one["style_file_name"]).samefile(pictures / "1.png")  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("name", "does"),
+    [
+        ("a.png", False),
+        ("a/../b.png", False),
+        ("..a.png", False),
+        ("a..b/c.png", False),
+        ("x.tar#a/1.png", False),
+        ("https://example.org/../a.png", False),
+        ("../a.png", True),
+        ("a/../../b.png", True),
+        ("./../b.png", True),
+        ("/etc/passwd", True),
+        ("../x.tar#1.png", True),
+        ("..", True),
+    ],
+)
+def test_what_leads_out(name: str, does: bool) -> None:
+    assert leads_out(name) == does

@@ -1,0 +1,228 @@
+"""The hand-made descriptors: unit rows, what they see and what they do not."""
+
+import hashlib
+import subprocess
+import sys
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageOps
+
+from megastyle_cli.models.builtin import statistics
+from megastyle_cli.models.builtin.style_encoder import (
+    EdgeDescriptor,
+    StyleDescriptor,
+    WhitenedDescriptor,
+)
+from megastyle_cli.models.registry import load
+from tests.conftest import draw
+
+ENCODERS = [WhitenedDescriptor(), StyleDescriptor(), EdgeDescriptor()]
+SHAPES = ("circle", "box", "cross", "stairs")
+
+
+def drawing(shape, ink, stroke_px, side_px=128):
+    """One of four outlines in one ink and one line width of a 128 px picture, smooth, on white."""
+    image = Image.new("RGB", (512, 512), "white")
+    pen = ImageDraw.Draw(image)
+    line = {"fill": ink, "width": 4 * stroke_px}
+    match shape:
+        case "circle":
+            pen.ellipse((80, 80, 432, 432), outline=ink, width=4 * stroke_px)
+        case "box":
+            pen.rectangle((64, 120, 448, 392), outline=ink, width=4 * stroke_px)
+        case "cross":
+            pen.line((80, 80, 432, 432), **line)
+            pen.line((80, 432, 432, 80), **line)
+        case "stairs":
+            pen.line([(40, 440), (180, 440), (180, 300), (320, 300), (320, 160)], **line)
+    return image.resize((side_px, side_px), Image.Resampling.BOX)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda e: e.name)
+def test_rows_are_unit_vectors_in_the_order_of_pictures(encoder):
+    pictures = [draw(seed, 40 + 30 * seed, 90) for seed in range(5)]
+
+    vectors = encoder.embed(pictures)
+
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
+    assert np.array_equal(vectors[::-1], encoder.embed(pictures[::-1]))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda e: e.name)
+def test_a_row_does_not_depend_on_its_batch(encoder):
+    pictures = [draw(seed, 200, 150) for seed in range(8)]
+
+    together = encoder.embed(pictures)
+    alone = np.concatenate([encoder.embed([picture]) for picture in pictures])
+
+    assert np.array_equal(together, alone)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda e: e.name)
+@pytest.mark.parametrize("size", [(1, 1), (3, 700), (900, 2), (17, 31)])
+def test_pictures_of_any_size_have_a_unit_vector(encoder, size):
+    flat, noisy = Image.new("RGB", size, "teal"), draw(1, 700, 700).resize(size)
+
+    vectors = encoder.embed([flat, noisy])
+
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1], abs=1e-6)
+
+
+def nearest_style(vectors):
+    """For each drawing, the style whose drawings of the other shapes are nearest on average.
+
+    Rows are styles x SHAPES.
+    """
+    count = len(vectors) // len(SHAPES)
+    cosines = (vectors @ vectors.T).reshape(len(vectors), count, len(SHAPES))
+    for row, cosine in enumerate(cosines):
+        cosine[:, row % len(SHAPES)] = 0
+    return cosines.sum(axis=2).argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("encoder", ENCODERS[:2], ids=lambda e: e.name)
+def test_ink_and_line_width_are_recognised_in_other_shapes(encoder):
+    styles = [("#103070", 3), ("#b03020", 3), ("#103070", 12), ("#b03020", 12)]
+    pictures = [drawing(shape, ink, px) for ink, px in styles for shape in SHAPES]
+
+    found = nearest_style(encoder.embed(pictures))
+
+    assert found == [row // len(SHAPES) for row in range(len(pictures))]
+
+
+def test_whitening_keeps_styles_further_apart_than_contents():
+    pictures = [drawing(shape, "black", px) for px in (3, 12) for shape in SHAPES]
+    is_alike = np.kron(np.eye(2), np.ones((len(SHAPES), len(SHAPES)))).astype(bool)
+
+    def gap(encoder):
+        cosines = (vectors := encoder.embed(pictures)) @ vectors.T
+        return cosines[is_alike].mean() - cosines[~is_alike].mean()
+
+    assert gap(WhitenedDescriptor()) > gap(StyleDescriptor())
+
+
+def test_the_card_names_the_very_weights_that_are_shipped():
+    folder = files("megastyle_cli.models.builtin") / "weights"
+
+    digest = hashlib.sha256((folder / "style_whitening.safetensors").read_bytes()).hexdigest()
+
+    assert digest in (folder / "CARD.md").read_text()
+    assert WhitenedDescriptor().name == f"whitened-statistics@{digest[:8]}"
+
+
+def test_line_width_is_recognised_in_other_shapes_without_colour():
+    pictures = [drawing(shape, "black", px) for px in (2, 5, 14) for shape in SHAPES]
+
+    found = nearest_style(EdgeDescriptor().embed(pictures))
+
+    assert found == [row // len(SHAPES) for row in range(len(pictures))]
+
+
+def test_edges_do_not_see_colour_and_the_style_descriptor_does():
+    teal, rust = (ink_of(45, a, b) for a, b in ((-25, -10), (40, 40)))
+    pictures = [drawing("circle", ink, 6) for ink in (teal, rust)]
+
+    edges, style = (encoder.embed(pictures) for encoder in (EdgeDescriptor(), StyleDescriptor()))
+
+    assert edges[0] @ edges[1] > 0.98
+    assert style[0] @ style[1] < 0.9
+
+
+def ink_of(lightness, a, b):
+    """The sRGB bytes nearest to a CIELAB colour."""
+    levels = np.arange(0, 256, 3, dtype=np.uint8)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
+    distance = np.linalg.norm(statistics.lab(grid) - [lightness, a, b], axis=-1)
+    return tuple(int(v) for v in grid[np.unravel_index(distance.argmin(), distance.shape)])
+
+
+@pytest.mark.parametrize("side_px", [200, 384, 512])
+def test_a_bigger_copy_is_the_same_style(side_px):
+    bigger = drawing("circle", "#103070", 5, side_px)
+    pictures = [drawing("circle", "#103070", 5), bigger, drawing("circle", "#103070", 12)]
+
+    same, large, thick = StyleDescriptor().embed(pictures)
+
+    assert same @ large > 0.9
+    assert same @ large > same @ thick
+
+
+def test_mirrored_and_turned_pictures_keep_their_texture_and_strokes():
+    lightness = statistics.working_copy(draw(3, 128, 128))[..., 0]
+
+    for turned in (lightness[:, ::-1], lightness[::-1], lightness.T):
+        for count in (
+            statistics.stroke_widths,
+            statistics.edge_strengths,
+            lambda v: statistics.texture(v, radius_px=2),
+        ):
+            assert np.array_equal(count(lightness), count(turned))
+
+
+def test_lab_of_known_colours():
+    pixels = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 0, 255]]], np.uint8)
+
+    lab = statistics.lab(pixels)
+
+    # sRGB under D65, as printed in colour references
+    known = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]]
+    assert lab[0] == pytest.approx(np.array(known), abs=0.05)
+
+
+def test_stroke_widths_count_runs_by_hand():
+    lightness = np.full((16, 16), 99.0, np.float32)
+    lightness[:, 4:8] = 1.0  # a dark bar, 4 px wide and as high as the picture
+
+    widths = statistics.stroke_widths(lightness).reshape(
+        statistics.RUN_SHADES, statistics.RUN_STEPS
+    )
+
+    found = {(int(shade), int(step)): widths[shade, step] for shade, step in np.argwhere(widths)}
+    light = statistics.RUN_SHADES - 1
+    # rows: 4 light, 4 dark, 8 light; the columns are one run each and count as ground
+    assert found == {(0, 6): 16, (light, 6): 16, (light, 9): 16}
+
+
+def test_slanted_stroke_widths_count_runs_of_the_diagonals_that_end_inside():
+    lightness = np.full((16, 16), 100.0, np.float32)
+    lightness[6:9, 7:10] = 0  # its diagonals: of 3, twice 2 and twice 1 pixels, each way
+
+    widths = statistics.slanted_stroke_widths(lightness).reshape(statistics.RUN_SHADES, -1)
+
+    black = {int(3 * np.log2(n * np.sqrt(2))): count for n, count in ((1, 4), (2, 4), (3, 2))}
+    assert {i: int(c) for i, c in enumerate(widths[0]) if c} == black
+    assert widths[-1].sum() == 2 * 2 * 5  # white on both sides of the black, and no whole diagonal
+
+
+def test_colors_count_the_marked_pixels():
+    lab = statistics.lab(np.asarray(draw(1)))
+    marked = np.zeros(lab.shape[:2], bool)
+    marked[:5, :7] = True
+
+    histogram = statistics.colors(lab, marked)
+
+    assert histogram.reshape(3, -1).sum(axis=1).tolist() == [35, 35, 35]
+
+
+def test_all_are_found_by_name_and_bring_no_torch():
+    assert load("style_encoder", "builtin").name.startswith("whitened-statistics@")
+    assert load("style_encoder", "statistics").name == "style-statistics"
+    assert load("style_encoder", "edges").name == "edge-texture"
+
+    code = (
+        "import sys, megastyle_cli.models.builtin.style_encoder;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'onnxruntime', 'scipy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_picture_given_is_left_as_it_was():
+    picture = draw(4, 300, 200)
+    before = picture.tobytes()
+
+    StyleDescriptor().embed([picture, ImageOps.mirror(picture)])
+
+    assert picture.tobytes() == before

@@ -1,0 +1,302 @@
+"""Pictures and texts of one space: embedded as transformers does, from weights that fit."""
+
+import json
+import re
+import string
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTokenizer,
+    PreTrainedTokenizerFast,
+    SiglipConfig,
+    SiglipModel,
+)
+from transformers import CLIPImageProcessorPil as ClipProcessor
+from transformers import SiglipImageProcessorPil as SiglipProcessor
+
+from megastyle_cli.cli import options
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.registry import BACKENDS, TextSide, load
+from tests.conftest import draw
+
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+VISION = {**SMALL, "image_size": 32, "patch_size": 8}
+TEXTS = ["Teal INK on paper", "ochre", "an oil painting of a boat, a frog and a bench at sea"]
+
+
+def clip_folder(folder, seed=3):
+    """A whole CLIP of random weights, its tokenizer with it."""
+    letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, "oi", "in", "oil</w>", "ink</w>"]
+    merges = [("o", "i"), ("i", "n"), ("oi", "l</w>"), ("in", "k</w>")]
+    CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges).save_pretrained(folder)
+    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 20, "pad_token_id": 1}
+    torch.manual_seed(seed)
+    model = CLIPModel(
+        CLIPConfig(
+            text_config={**text, "bos_token_id": 0, "eos_token_id": 1},
+            vision_config=VISION,
+            projection_dim=24,
+        )
+    )
+    model.save_pretrained(folder)
+    return folder
+
+
+def siglip_folder(folder, seed=3):
+    """A whole SigLIP of random weights, its tokenizer with it."""
+    words = ["<pad>", "<unk>", "teal", "ink", "on", "paper", "ochre", "oil", "boat", "a"]
+    split = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    split.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=split, pad_token="<pad>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 8, "projection_size": 32}
+    torch.manual_seed(seed)
+    SiglipModel(SiglipConfig(text_config=text, vision_config=VISION)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=[clip_folder, siglip_folder], ids=["clip", "siglip"])
+def folder(request, tmp_path):
+    return request.param(tmp_path / "model")
+
+
+def opened(folder):
+    return load("text_image", "auto", model=str(folder), device="cpu")
+
+
+def changed(folder, change):
+    """The weights of the folder after `change` of the state dict."""
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def unit(features):
+    return torch.nn.functional.normalize(features.pooler_output).numpy()
+
+
+def test_clip_embeds_as_transformers_does(tmp_path):
+    folder = clip_folder(tmp_path)
+    pictures = [draw(seed, 30 + 29 * seed, 90) for seed in range(4)]
+    model = opened(folder)
+
+    rows, words = model.embed(pictures), model.embed_texts(TEXTS)
+
+    reference, split = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
+    side = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    seen = ClipProcessor(**side)(pictures, return_tensors="pt")
+    tokens = split(TEXTS, padding=True, truncation=True, max_length=20, return_tensors="pt")
+    with torch.no_grad():
+        assert np.allclose(rows, unit(reference.get_image_features(**seen)), atol=1e-6)
+        assert np.allclose(words, unit(reference.get_text_features(**tokens)), atol=1e-6)
+    assert rows.dtype == words.dtype == np.float32 and rows.shape == (4, 24)
+
+
+def test_siglip_embeds_as_transformers_does(tmp_path):
+    folder = siglip_folder(tmp_path)
+    pictures = [draw(seed, 30 + 29 * seed, 90) for seed in range(4)]
+    model = opened(folder)
+
+    rows, words = model.embed(pictures), model.embed_texts(TEXTS)
+
+    reference = SiglipModel.from_pretrained(folder)
+    split = PreTrainedTokenizerFast.from_pretrained(folder)
+    seen = SiglipProcessor(size={"height": 32, "width": 32})(pictures, return_tensors="pt")
+    lower = [text.lower() for text in TEXTS]
+    tokens = split(lower, padding="max_length", truncation=True, max_length=8, return_tensors="pt")
+    with torch.no_grad():
+        assert np.allclose(rows, unit(reference.get_image_features(**seen)), atol=1e-6)
+        told = reference.get_text_features(input_ids=tokens["input_ids"])
+        assert np.allclose(words, unit(told), atol=1e-6)
+    assert rows.dtype == words.dtype == np.float32 and rows.shape == (4, 32)
+
+
+def test_a_row_does_not_depend_on_its_batch(folder):
+    model = opened(folder)
+    pictures = [draw(seed, 60, 40) for seed in range(4)]
+
+    assert np.array_equal(model.embed(pictures)[2:3], model.embed(pictures[2:3]))
+    assert np.array_equal(model.embed_texts(TEXTS)[1:2], model.embed_texts(TEXTS[1:2]))
+
+
+def test_nothing_gives_no_rows_of_the_same_width(folder):
+    model = opened(folder)
+
+    assert (
+        model.embed([]).shape == model.embed_texts([]).shape == (0, len(model.embed([draw(1)]).T))
+    )
+
+
+def test_a_text_longer_than_the_model_has_places_is_cut(folder):
+    model = opened(folder)
+
+    cut, whole = model.embed_texts(["oil " * 40, "oil " * 41])
+
+    assert np.array_equal(cut, whole)
+
+
+@pytest.mark.parametrize("make", [clip_folder, siglip_folder])
+def test_the_name_tells_the_weights_of_either_tower_apart(make, tmp_path):
+    folder = make(tmp_path)
+    first = opened(folder).name
+
+    changed(folder, lambda weights: weights["text_model.final_layer_norm.bias"].add_(1))
+    other_text = opened(folder).name
+    changed(folder, lambda weights: weights["vision_model.post_layernorm.bias"].add_(1))
+    other_picture = opened(folder).name
+
+    assert len({first, other_text, other_picture}) == 3
+    assert opened(folder).name == other_picture and first.startswith(f"{folder}@")
+
+
+def test_the_counters_of_places_of_old_clips_are_no_weights(tmp_path):
+    folder = clip_folder(tmp_path)
+    before = opened(folder)
+
+    def old(weights):
+        weights["text_model.embeddings.position_ids"] = torch.arange(20)[None]
+        weights["vision_model.embeddings.position_ids"] = torch.arange(17)[None]
+
+    changed(folder, old)
+    after = opened(folder)
+
+    assert np.array_equal(after.embed([draw(1)]), before.embed([draw(1)]))
+    assert np.array_equal(after.embed_texts(TEXTS), before.embed_texts(TEXTS))
+
+
+def test_half_an_image_tower_is_refused_with_the_counts(folder):
+    changed(folder, lambda weights: weights.pop("vision_model.post_layernorm.bias"))
+
+    with pytest.raises(MegastyleError, match=r"fits (\d+) of (\d+) tensors .*1 missing"):
+        opened(folder)
+
+
+def test_half_a_text_tower_is_refused_with_the_counts_at_the_first_text(folder):
+    changed(folder, lambda weights: weights.pop("text_model.final_layer_norm.bias"))
+    model = opened(folder)
+
+    with pytest.raises(MegastyleError, match=r"fits \d+ of \d+ tensors of its text tower"):
+        model.embed_texts(TEXTS)
+
+
+def test_a_tensor_of_neither_tower_is_refused(folder):
+    changed(folder, lambda weights: weights.update(classifier=torch.zeros(3)))
+
+    with pytest.raises(MegastyleError, match="1 tensors of neither tower, such as classifier"):
+        opened(folder)
+
+
+def test_weights_of_another_size_are_refused(folder):
+    told = json.loads((folder / "config.json").read_text())
+    told["vision_config"]["hidden_size"] = 16
+    (folder / "config.json").write_text(json.dumps(told))
+
+    with pytest.raises(MegastyleError, match="missing or of another shape"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    "config, word",
+    [
+        (None, "has no config.json"),
+        ("{", "has no config.json that can be read"),
+        ("[]", "has no config.json that can be read"),
+        ('{"model_type": "bert"}', "holds a bert"),
+        ('{"model_type": "clip", "vision_config": {"hidden_size": 33}}', "makes no CLIPModel"),
+        ('{"model_type": "siglip", "vision_config": {"hidden_size": 33}}', "makes no SigLIP"),
+    ],
+)
+def test_a_config_that_makes_no_such_model_is_one_sentence(folder, config, word):
+    (folder / "config.json").unlink()
+    if config is not None:
+        (folder / "config.json").write_text(config)
+
+    with pytest.raises(MegastyleError, match=word):
+        opened(folder)
+
+
+def test_pictures_need_no_tokenizer_and_texts_say_that_it_is_missing(folder):
+    (folder / "tokenizer.json").unlink()
+    model = opened(folder)
+
+    assert len(model.embed([draw(1)])) == 1
+    with pytest.raises(MegastyleError, match="has no tokenizer"):
+        model.embed_texts(TEXTS)
+
+
+def test_a_damaged_tokenizer_is_one_sentence(folder):
+    (folder / "tokenizer.json").write_text("{")
+
+    with pytest.raises(MegastyleError, match="the tokenizer of .* cannot be read"):
+        opened(folder).embed_texts(TEXTS)
+
+
+def test_code_that_comes_with_a_tokenizer_is_never_run(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (folder / "evil.py").write_text("from pathlib import Path; Path('went-off').touch()")
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told |= {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "tokenizer_class": "Evil"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+
+    opened(folder).embed_texts(TEXTS)
+
+    assert not (tmp_path / "went-off").exists()
+
+
+@pytest.mark.parametrize(
+    "make, backend", [(clip_folder, "clip"), (siglip_folder, "siglip")], ids=["clip", "siglip"]
+)
+def test_a_style_encoder_of_a_whole_model_has_a_text_side(make, backend, tmp_path):
+    folder = make(tmp_path)
+
+    encoder = load("style_encoder", backend, model=str(folder), device="cpu")
+
+    assert isinstance(encoder, TextSide)
+    assert np.array_equal(encoder.embed_texts(TEXTS), opened(folder).embed_texts(TEXTS))
+
+
+def test_a_style_encoder_of_an_image_tower_alone_has_no_text_side(tmp_path):
+    SiglipModel.from_pretrained(siglip_folder(tmp_path / "whole")).vision_model.save_pretrained(
+        tmp_path / "tower"
+    )
+
+    tower = load("style_encoder", "siglip", model=str(tmp_path / "tower"), device="cpu")
+
+    assert not isinstance(tower, TextSide)
+    assert not isinstance(load("style_encoder", "builtin"), TextSide)
+
+
+@pytest.mark.parametrize("kind", ["clip", "clip_vision_model"])
+def test_a_clip_where_a_siglip_is_meant_is_refused_with_its_backend(kind, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+
+    with pytest.raises(MegastyleError, match=f"holds a {kind}, not a SigLIP") as refused:
+        load("style_encoder", "siglip", model=str(tmp_path))
+
+    assert refused.value.hint == "add --backend clip"
+
+
+def test_the_help_of_backend_names_every_style_encoder():
+    help_text = options.EncoderBackend.__metadata__[0].help
+
+    assert set(BACKENDS["style_encoder"]) <= set(re.findall(r"\w+", help_text))
+
+
+def test_without_a_model_it_says_what_to_give():
+    with pytest.raises(MegastyleError, match="needs weights"):
+        load("text_image", "auto")

@@ -1,0 +1,337 @@
+"""Weights of an image tower are read to the last tensor or refused, and written both ways."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
+from transformers import SiglipImageProcessorPil as Processor
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.encoders.siglip_vision import (
+    StyleTower,
+    count_tensors,
+    new_tower,
+    read_tower,
+    save_folder,
+    save_official,
+    save_tensors,
+)
+from megastyle_cli.models.encoders.style_encoder import scaled, squashed
+from megastyle_cli.models.registry import load
+from tests.conftest import draw
+
+SIZE = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+
+
+@pytest.fixture
+def tower():
+    return new_tower(SiglipVisionConfig(**SIZE), seed=1)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(SIZE))
+    return path
+
+
+def same(one, other):
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_the_same_seed_draws_the_same_tower_and_leaves_the_global_generator_alone(config):
+    before = torch.get_rng_state()
+
+    one, other, third = (read_tower(str(config), seed) for seed in (5, 5, 6))
+
+    assert same(one, other) and not same(one, third)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_released_size_has_448_tensors():
+    with torch.device("meta"):
+        so400m = SiglipVisionModel(
+            SiglipVisionConfig(
+                hidden_size=1152,
+                intermediate_size=4304,
+                num_hidden_layers=27,
+                num_attention_heads=16,
+                image_size=384,
+                patch_size=14,
+            )
+        )
+
+    assert count_tensors(so400m) == 448
+    assert sum(w.numel() for w in so400m.parameters()) == 428_225_600
+
+
+def test_a_saved_folder_is_what_from_pretrained_and_we_read(tower, tmp_path):
+    save_folder(tower, tmp_path)
+
+    theirs, told = SiglipVisionModel.from_pretrained(tmp_path, output_loading_info=True)
+
+    assert same(theirs, tower) and same(read_tower(str(tmp_path)), tower)
+    assert not any(told.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_the_official_layout_goes_out_and_in(tower, config, tmp_path, dtype):
+    save_official(tower, tmp_path / "encoder.pth", dtype)
+
+    held = torch.load(tmp_path / "encoder.pth", weights_only=True)
+    back = read_tower(str(tmp_path / "encoder.pth"))
+
+    assert all(name.startswith("vision_model.") and w.dtype == dtype for name, w in held.items())
+    expected = {name: w.to(dtype).float() for name, w in tower.state_dict().items()}
+    assert all(torch.equal(w, expected[name]) for name, w in back.state_dict().items())
+
+
+def test_a_full_disk_is_an_error_of_the_disk():
+    with pytest.raises(OSError, match="No space left"):
+        save_tensors({"weight": torch.zeros(100_000)}, Path("/dev/full"))
+
+
+@pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module.", "vision_model.", "module.vision_model."])
+def test_every_wrapping_of_a_checkpoint_is_read(tower, config, tmp_path, wrapper, prefix):
+    held = {prefix + name: w for name, w in tower.state_dict().items()}
+    torch.save({wrapper: held, "epoch": 3} if wrapper else held, tmp_path / "encoder.pth")
+
+    assert same(read_tower(str(tmp_path / "encoder.pth")), tower)
+
+
+def broken_missing(weights):
+    del weights["head.probe"]
+
+
+def broken_extra(weights):
+    weights["classifier.weight"] = torch.zeros(3)
+
+
+def broken_shape(weights):
+    weights["head.probe"] = torch.zeros(1, 1, 31)
+
+
+def broken_unit(weights):
+    weights["head.probe"] = 3
+
+
+@pytest.mark.parametrize(
+    "harm, counts",
+    [
+        (broken_missing, "47 of 48"),
+        (broken_extra, "48 of 48 tensors (0 missing or of another shape; 1 too many, such as clas"),
+        (broken_shape, "47 of 48"),
+        (broken_unit, "47 of 48"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_the_counts(tower, config, tmp_path, harm, counts):
+    weights = dict(tower.state_dict())
+    harm(weights)
+    torch.save(weights, tmp_path / "encoder.pth")
+
+    with pytest.raises(MegastyleError) as error:
+        read_tower(str(tmp_path / "encoder.pth"))
+
+    assert counts in error.value.sentence and "encoder.pth" in error.value.sentence
+
+
+def test_a_checkpoint_of_another_size_is_refused(config, tmp_path):
+    other = new_tower(SiglipVisionConfig(**{**SIZE, "hidden_size": 16}), seed=1)
+    save_official(other, tmp_path / "encoder.pth", torch.float32)
+
+    with pytest.raises(MegastyleError, match="fits 3 of 48"):  # the biases of 48 in three MLPs
+        read_tower(str(tmp_path / "encoder.pth"))
+
+
+def test_a_size_that_was_not_released_needs_its_config(tower, tmp_path):
+    save_official(tower, tmp_path / "encoder.pth", torch.float32)
+
+    with pytest.raises(MegastyleError, match="width 32, not one of the released") as error:
+        read_tower(str(tmp_path / "encoder.pth"))
+
+    assert "config.json" in error.value.hint
+
+
+def released_base(num_layers):
+    """Zeros in the names and shapes of the released width 768; they take no room in a file."""
+    size = {"hidden_size": 768, "intermediate_size": 64, "num_attention_heads": 12}
+    with torch.device("meta"):
+        told = SiglipVisionConfig(**{**SIZE, **size, "num_hidden_layers": num_layers})
+        shapes = {name: w.shape for name, w in SiglipVisionModel(told).state_dict().items()}
+    return {f"vision_model.{name}": torch.zeros(()).expand(s) for name, s in shapes.items()}
+
+
+def test_a_released_size_is_known_by_its_shapes(tmp_path):
+    torch.save(released_base(12), tmp_path / "encoder.pth")
+
+    config = read_tower(str(tmp_path / "encoder.pth")).config
+
+    assert (config.num_attention_heads, config.num_hidden_layers) == (12, 12)
+    assert (config.intermediate_size, config.image_size, config.patch_size) == (64, 32, 8)
+
+
+@pytest.mark.parametrize("num_layers", [1, 11, 13])
+def test_a_released_width_with_another_number_of_layers_is_refused(tmp_path, num_layers):
+    torch.save(released_base(num_layers), tmp_path / "encoder.pth")
+
+    with pytest.raises(MegastyleError) as error:
+        read_tower(str(tmp_path / "encoder.pth"))
+
+    assert f"encoder.pth has {num_layers} layers of width 768" in error.value.sentence
+    assert "has 12" in error.value.sentence and "config.json" in error.value.hint
+
+
+def test_a_released_width_of_another_depth_goes_by_the_config_beside_it(tmp_path):
+    told = {**SIZE, "hidden_size": 768, "intermediate_size": 64, "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps({**told, "num_attention_heads": 12}))
+    torch.save(released_base(1), tmp_path / "encoder.pth")
+
+    assert read_tower(str(tmp_path / "encoder.pth")).config.num_hidden_layers == 1
+
+
+def test_a_tensor_under_two_names_is_refused(tower, config, tmp_path):
+    held = {f"vision_model.{name}": w for name, w in tower.state_dict().items()}
+    torch.save({**held, "head.probe": torch.ones(1, 1, 32)}, tmp_path / "encoder.pth")
+
+    with pytest.raises(MegastyleError, match="encoder.pth holds 1 of 48 tensors twice.*head.probe"):
+        read_tower(str(tmp_path / "encoder.pth"))
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("from pathlib import Path; Path('went-off').touch()",)
+
+
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda bomb, path: path.write_bytes(pickle.dumps(bomb, 2))]
+)
+def test_a_pickle_with_code_is_never_executed(tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    write({"head.probe": Bomb()}, tmp_path / "encoder.pth")
+
+    with pytest.raises(MegastyleError, match="nothing in it was run"):
+        read_tower("encoder.pth")
+
+    assert not (tmp_path / "went-off").exists()
+
+
+@pytest.mark.parametrize("name", ["encoder.pth", "encoder.safetensors"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not weights", b"junk\n", b"\x80", b"PK\x03\x04 cut off"]
+)
+def test_a_damaged_file_is_one_sentence(config, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(MegastyleError, match="damaged"):
+        read_tower(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.98])
+def test_a_file_that_is_cut_off_is_one_sentence(tower, config, tmp_path, share):
+    path = tmp_path / "encoder.pth"
+    save_official(tower, path, torch.float32)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+    with pytest.raises(MegastyleError, match="encoder.pth is damaged") as error:
+        read_tower(str(path))
+
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "told, word",
+    [
+        ('{"hidden_size": 33}', "makes no SigLIP tower"),
+        ('{"model_type": "clip"}', "config of a clip"),
+        ("{", "no JSON"),
+        ("[]", "no JSON object"),
+    ],
+)
+def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, told, word):
+    (tmp_path / "size.json").write_text(told)
+
+    with pytest.raises(MegastyleError, match=word):
+        read_tower(str(tmp_path / "size.json"))
+
+
+@pytest.mark.parametrize(
+    "name", ["missing", "missing/", "./a/b", "/a/b", "a/b/c", "a/b.pth", "../a"]
+)
+def test_what_is_no_hub_name_reaches_no_network(name):
+    with pytest.raises(MegastyleError, match="there is no model"):
+        read_tower(name)
+
+
+def test_a_whole_siglip_gives_its_image_tower(tmp_path):
+    text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "vocab_size": 20}
+    whole = SiglipModel(
+        SiglipConfig(text_config={**text, "num_attention_heads": 2}, vision_config=SIZE)
+    )
+    whole.save_pretrained(tmp_path)
+
+    assert same(read_tower(str(tmp_path)), whole.vision_model)
+
+
+def test_rows_are_unit_float32_whatever_the_precision_of_the_tower(tower):
+    pictures = torch.rand(3, 3, 32, 32) * 2 - 1
+
+    exact, halved = (
+        StyleTower(tower, dtype)(pictures) for dtype in (torch.float32, torch.bfloat16)
+    )
+
+    assert exact.dtype == halved.dtype == torch.float32
+    assert torch.allclose(exact.norm(dim=1), torch.ones(3))
+    assert torch.allclose(exact, halved, atol=0.02) and not torch.equal(exact, halved)
+
+
+def test_the_processing_is_that_of_transformers(tower, tmp_path):
+    save_folder(tower, tmp_path)
+    picture = draw(3, 70, 45)
+
+    theirs = Processor.from_pretrained(tmp_path)(picture, return_tensors="pt")["pixel_values"][0]
+
+    assert torch.allclose(scaled(squashed(picture, 32)), theirs, atol=1e-6)
+
+
+def test_the_backend_embeds_as_from_pretrained_does(tower, tmp_path):
+    save_folder(tower, tmp_path)
+    pictures = [draw(seed, 50 + seed, 40) for seed in range(5)]
+    encoder = load("style_encoder", "siglip", model=str(tmp_path), device="cpu")
+
+    rows = encoder.embed(pictures)
+
+    reference = SiglipVisionModel.from_pretrained(tmp_path)
+    inputs = Processor.from_pretrained(tmp_path)(pictures, return_tensors="pt")
+    with torch.no_grad():
+        pooled = reference(**inputs).pooler_output
+    expected = torch.nn.functional.normalize(pooled).numpy()
+    assert rows.dtype == np.float32 and np.allclose(rows, expected, atol=1e-6)
+    assert np.array_equal(rows[2:3], encoder.embed(pictures[2:3]))
+    assert encoder.embed([]).shape == (0, 32)
+
+
+def test_the_name_of_the_backend_tells_weights_apart(tower, tmp_path):
+    names = set()
+    for seed in (1, 1, 2):
+        save_folder(new_tower(tower.config, seed), tmp_path)
+        names.add(load("style_encoder", "siglip", model=str(tmp_path), device="cpu").name)
+
+    assert len(names) == 2
+
+
+def test_the_backend_without_a_model_says_what_to_give():
+    with pytest.raises(MegastyleError, match="needs weights"):
+        load("style_encoder", "siglip")

@@ -1,0 +1,149 @@
+"""A LoRA in training is the official one: tied inputs, all modules, one function when saved."""
+
+import copy
+
+import pytest
+import torch
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.flux.lora import fuse, targets_of
+from megastyle_cli.models.flux.lora_training import attach, chosen_targets, one_rank, put, taken
+from megastyle_cli.models.flux.model import Words, joint_ids, velocity
+from tests.models.flux.test_lora import RANK, made_lora
+from tests.tiny_flux import tiny_transformer
+
+
+@pytest.fixture
+def adapted():
+    transformer = tiny_transformer()
+    wanted = chosen_targets(transformer, "all")
+    attach(transformer, wanted, rank=RANK, alpha=RANK, seed=3)
+    return transformer
+
+
+def answer(transformer):
+    rng = torch.Generator().manual_seed(0)
+    tokens = torch.randn(2, 6, 16, generator=rng)
+    reference = torch.randn(2, 6, 16, generator=rng)
+    words = Words(
+        states=torch.randn(2, 5, 24, generator=rng), pooled=torch.randn(2, 20, generator=rng)
+    )
+    sigmas, ids = torch.tensor([0.8, 0.3]), joint_ids(2, 3, 1)
+    return velocity(transformer, tokens, reference, words, sigmas, ids, guidance=1.0)
+
+
+def test_a_new_lora_changes_nothing_and_has_one_input_for_q_k_and_v(adapted):
+    assert torch.equal(answer(adapted), answer(tiny_transformer()))
+
+    downs = {
+        id(w)
+        for n, w in adapted.named_modules()
+        if n.endswith("lora_A.default")
+        for w in [w.weight]
+    }
+    assert len(downs) == len(targets_of(adapted)) == 26
+    double = adapted.transformer_blocks[1].attn
+    assert double.to_q.lora_A.default.weight is double.to_v.lora_A.default.weight
+    assert double.add_k_proj.lora_A.default.weight is double.add_v_proj.lora_A.default.weight
+    assert double.to_q.lora_A.default.weight is not double.add_q_proj.lora_A.default.weight
+    single = adapted.single_transformer_blocks[0]
+    assert single.attn.to_q.lora_A.default.weight is single.proj_mlp.lora_A.default.weight
+
+
+def test_only_the_lora_is_trained_with_the_official_number_of_weights(adapted):
+    trained = {n: w for n, w in adapted.named_parameters() if w.requires_grad}
+    lora = taken(adapted, targets_of(adapted))
+
+    assert all("lora_" in name for name in trained)
+    official = sum(f.down.numel() + f.up.numel() for f in lora.values())
+    assert sum(w.numel() for w in trained.values()) == official
+
+
+def test_the_gradient_of_a_tied_input_is_that_of_one_linear(adapted):
+    # q, k and v as one linear with one LoRA, which is what the official code trains
+    put(made_lora(targets_of(adapted), 32), adapted)
+    attention = adapted.transformer_blocks[0].attn
+    layers = (attention.to_q, attention.to_k, attention.to_v)
+    x, pull = torch.randn(7, 32), torch.randn(7, 96)
+    torch.cat([layer(x) for layer in layers], 1).backward(pull)
+
+    down = layers[0].lora_A.default.weight.detach().clone().requires_grad_()
+    up = torch.cat([layer.lora_B.default.weight.detach() for layer in layers]).requires_grad_()
+    ((x @ down.T) @ up.T).backward(pull)
+
+    assert torch.allclose(layers[0].lora_A.default.weight.grad, down.grad, rtol=1e-5, atol=1e-6)
+    ups = torch.cat([layer.lora_B.default.weight.grad for layer in layers])
+    assert torch.allclose(ups, up.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [RANK, 2 * RANK])
+def test_what_is_taken_out_and_fused_computes_the_same(alpha):
+    transformer = tiny_transformer()
+    wanted = targets_of(transformer)
+    fused = copy.deepcopy(transformer)
+    lora = made_lora(wanted, 32, alpha=alpha)
+    attach(transformer, wanted, rank=RANK, alpha=alpha, seed=0)
+    put(lora, transformer)
+
+    fuse(taken(transformer, wanted), fused)
+
+    ours, theirs = answer(transformer), answer(fused)
+    assert not torch.allclose(ours, answer(tiny_transformer()), rtol=1e-2)
+    assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_put_in_is_taken_out_to_the_bit(adapted):
+    lora = made_lora(targets_of(adapted), 32)
+
+    put(lora, adapted)
+
+    found = taken(adapted, targets_of(adapted))
+    assert found.keys() == lora.keys()
+    for target, factors in lora.items():
+        assert torch.equal(found[target].down, factors.down)
+        assert torch.equal(found[target].up, factors.up) and found[target].alpha == factors.alpha
+
+
+def test_targets_are_chosen_by_official_stem():
+    transformer = tiny_transformer()
+
+    chosen = chosen_targets(transformer, "img_attn_qkv,linear1")
+
+    assert sorted({t.official.split("_", 5)[-1] for t in chosen}) == ["img_attn_qkv", "linear1"]
+    attach(transformer, chosen, rank=2, alpha=2, seed=0)
+    assert len(taken(transformer, chosen)) == 4
+    with pytest.raises(MegastyleError, match="--targets has 'proj_out'"):
+        chosen_targets(transformer, "proj_out")
+
+
+def test_the_seed_decides_the_first_weights_and_the_global_generator_stays():
+    found = []
+    for seed in (1, 1, 2):
+        transformer = tiny_transformer()
+        before = torch.random.get_rng_state()
+        attach(transformer, targets_of(transformer), rank=2, alpha=2, seed=seed)
+        assert torch.equal(torch.random.get_rng_state(), before)
+        found.append(next(iter(taken(transformer, targets_of(transformer)).values())).down)
+
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_a_lora_whose_q_k_and_v_were_trained_apart_has_no_one_rank(adapted):
+    lora = made_lora(targets_of(adapted), 32)
+    assert one_rank(lora, "x") == (RANK, RANK)
+    target = next(iter(lora))
+    wider = type(lora[target])(torch.zeros(12, 32), torch.zeros(192, 12), 12)
+
+    with pytest.raises(MegastyleError, match="x has modules of ranks 4 .* and 12"):
+        one_rank({**lora, target: wider}, "x")
+
+
+def test_another_width_is_refused_before_any_weight_is_changed(adapted):
+    before = taken(adapted, targets_of(adapted))
+    kept = {t: f.down.clone() for t, f in before.items()}
+
+    with pytest.raises(MegastyleError, match="the LoRA has 4 x 48 weights for"):
+        put(made_lora(targets_of(adapted), 48), adapted)
+
+    now = taken(adapted, targets_of(adapted))
+    assert all(torch.equal(now[t].down, down) for t, down in kept.items())

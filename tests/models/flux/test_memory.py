@@ -1,0 +1,92 @@
+"""Out of memory says the flags with which it would fit, in numbers that come from the model."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from diffusers import FluxTransformer2DModel
+
+from megastyle_cli.models.flux.memory import (
+    GIB,
+    flags,
+    is_out_of_memory,
+    plan_that_fits,
+    plans,
+    weights_of,
+    work_bytes,
+)
+from megastyle_cli.models.flux.setup import Flux, running
+from tests.tiny_flux import save_tiny_flux
+
+WORK = work_bytes((512, 512), 2560, 3072, 2)  # one picture with one reference
+
+
+OTHERS = {"text_encoder_2": 4_762_310_656, "text_encoder": 123_060_480, "vae": 83_819_683}
+
+
+@pytest.fixture(scope="module")
+def flux_1():
+    """The plans of FLUX.1-dev in bfloat16: its transformer without memory, the others' sizes."""
+    with torch.device("meta"):
+        parts = {name: torch.nn.Linear(size, 1, bias=False) for name, size in OTHERS.items()}
+        parts["transformer"] = FluxTransformer2DModel(guidance_embeds=True)
+    parts = {name: part.bfloat16() for name, part in parts.items()}
+    return plans(weights_of(SimpleNamespace(components=parts)), 2)
+
+
+def test_the_plans_of_flux_1_are_those_that_people_use(flux_1):
+    gib = {plan: round(size / GIB, 1) for plan, size in flux_1.items()}
+
+    assert gib[""] == 31.4
+    assert gib["--offload modulation"] == 25.4
+    assert gib["--offload model"] == 16.2
+    assert gib["--offload model --quantize int8"] == 8.9  # T5, which is whole
+    assert list(gib)[-1] == "--offload layers"
+
+
+@pytest.mark.parametrize(
+    ("memory", "now", "plan"),
+    [
+        (32, "", "--offload modulation --batch-size 1 takes about 26"),
+        (24, "", "--offload model --batch-size 1 takes about 17"),
+        (16, "", "--offload model --quantize int8 --batch-size 1 takes about 10"),
+        (16, "--offload model", "--offload model --quantize int8 --batch-size 1"),
+        (8, "", "--offload layers --batch-size 1 takes about 1."),
+        (1, "", "give a smaller --size"),
+        (8, "--offload layers", "give a smaller --size"),
+    ],
+)
+def test_the_first_plan_that_is_smaller_and_fits_is_told(flux_1, memory, now, plan):
+    assert plan in plan_that_fits(flux_1, now, WORK, memory * GIB)
+
+
+def test_the_weights_of_a_real_pipeline_are_all_counted(tmp_path):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    how = running("cpu", None, None, None, None, compiled=False)
+    flux = Flux(str(folder), None, 1.0, how)
+
+    found = flux.weights
+
+    parts = flux.pipeline.components.values()
+    modules = [part for part in parts if isinstance(part, torch.nn.Module)]
+    whole = sum(p.numel() * p.element_size() for part in modules for p in part.parameters())
+    assert found.linears + found.modulation + found.ends + sum(found.others) == whole
+    assert found.modulation > 0 and len(found.others) == 3
+
+
+def test_flags_are_told_as_they_are_given():
+    assert flags(None, None) == ""
+    assert flags("model", "fp8") == "--offload model --quantize int8"  # of one size
+
+
+@pytest.mark.parametrize(
+    ("fault", "full"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("unable to mmap 9 bytes from file <a>: Cannot allocate memory (12)"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_only_a_full_memory_is_taken_for_one(fault, full):
+    assert is_out_of_memory(fault) is full

@@ -1,0 +1,46 @@
+"""A base in fewer bits still answers much the same, and passes gradients to a LoRA on it."""
+
+import pytest
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.flux.lora_training import attach, chosen_targets
+from megastyle_cli.models.quantization import PACKAGES, quantize_blocks
+from megastyle_cli.training.flux.memory_cost import weight_bytes
+from tests.models.flux.test_lora_training import answer
+from tests.tiny_flux import tiny_transformer
+
+
+@pytest.mark.filterwarnings("ignore")  # what the packages say of missing kernels
+@pytest.mark.parametrize(
+    ("kind", "error", "smaller"), [("int8", 0.02, 3), ("fp8", 0.06, 3), ("nf4", 0.2, 5)]
+)
+def test_rounded_blocks_answer_alike_and_train_a_lora(kind, error, smaller):
+    pytest.importorskip(PACKAGES[kind])
+    transformer = tiny_transformer()
+    before, size = answer(transformer), weight_bytes(transformer.transformer_blocks)
+
+    for blocks in (transformer.transformer_blocks, transformer.single_transformer_blocks):
+        quantize_blocks(blocks, kind)
+    transformer.to("cpu")
+    attach(transformer, chosen_targets(transformer, "all"), rank=2, alpha=2, seed=0)
+    after = answer(transformer)
+    after.square().mean().backward()
+
+    assert 0 < float((after - before).norm() / before.norm()) < error
+    held = weight_bytes(transformer.transformer_blocks) - sum(
+        w.nbytes for w in transformer.transformer_blocks.parameters() if w.requires_grad
+    )
+    assert held < size / smaller * 1.5
+    ups = [w.grad for n, w in transformer.named_parameters() if "lora_B" in n]
+    assert all(grad is not None and bool(grad.any()) for grad in ups)
+
+
+@pytest.mark.parametrize("kind", PACKAGES)
+def test_a_missing_package_is_one_sentence(kind, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, PACKAGES[kind], None)
+    monkeypatch.setitem(__import__("sys").modules, "torchao.quantization", None)
+
+    with pytest.raises(MegastyleError, match=f"--quantize {kind} needs the package") as told:
+        quantize_blocks(tiny_transformer().transformer_blocks, kind)
+
+    assert "megastyle[quantize]" in told.value.hint

@@ -1,0 +1,31 @@
+"""Tensors in a file: for whom the umask says, and the system's own word where it cannot be."""
+
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from megastyle_cli.models.safetensors_file import write_tensors
+
+WEIGHTS = {"weight": torch.ones(3)}
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_the_mode_is_that_of_any_new_file(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_tensors(WEIGHTS, tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+    assert torch.equal(load_file(tmp_path / "a.safetensors")["weight"], WEIGHTS["weight"])
+
+
+def test_a_folder_that_is_not_there_is_the_systems_word(tmp_path):
+    with pytest.raises(FileNotFoundError) as absent:
+        write_tensors(WEIGHTS, tmp_path / "none" / "a.safetensors")
+
+    assert absent.value.filename == str(tmp_path / "none" / "a.safetensors")

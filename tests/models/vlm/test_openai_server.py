@@ -1,0 +1,239 @@
+"""The client of a chat server over real HTTP: what it sends, and what it does with faults."""
+
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+
+import pytest
+
+from megastyle_cli.core.errors import UNEXPECTED, BadRecord, MegastyleError
+from megastyle_cli.models.registry import Question, load
+from megastyle_cli.models.vlm.openai_server import KEY, LONGEST_WAIT_S, wait_s
+from tests.chat_server import CONTENT, MODEL, Fault, completion, serving
+from tests.conftest import draw
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv(KEY, raising=False)
+
+
+def question(seed=0, width=64):
+    return Question(
+        picture=draw(seed, width), instruction="Be brief.", request="content phrase", max_tokens=9
+    )
+
+
+def client(server, **options):
+    return load("captioner", "openai", base_url=server.url, **{"timeout_s": 10, **options})
+
+
+def ask_one(server, **options):
+    answerer = client(server, **options)
+    try:
+        (answer,) = answerer.answer([question()])
+        return answer
+    finally:
+        answerer.close()
+
+
+def test_a_request_is_a_greedy_chat_completion_with_the_picture_between_the_words():
+    with serving() as server:
+        assert ask_one(server) == CONTENT
+
+    (asked,) = server.asked
+    parts = asked.body["messages"][0]["content"]
+    assert [part["type"] for part in parts] == ["text", "image_url", "text"]
+    assert asked.body["model"] == MODEL
+    assert asked.body["temperature"] == 0 and asked.body["max_tokens"] == 9
+    assert asked.picture.size == (64, 48) and asked.picture.format == "JPEG"
+    assert "Authorization" not in asked.headers
+
+
+@pytest.mark.parametrize(
+    ("owned_by", "told"),
+    [
+        ("vllm", {"enable_thinking": False}),
+        ("sglang", {"enable_thinking": False}),
+        ("system", None),  # hosted ones refuse what they do not know
+        (None, None),
+    ],
+)
+def test_a_model_is_told_not_to_think_where_the_server_would_understand(owned_by, told):
+    with serving(owned_by=owned_by) as server:
+        assert ask_one(server) == CONTENT
+
+    assert server.asked[0].body.get("chat_template_kwargs") == told
+
+
+def test_the_key_comes_from_the_environment_without_its_line_end(monkeypatch):
+    monkeypatch.setenv(KEY, "secret\n")
+    with serving() as server:
+        ask_one(server)
+
+    assert server.asked[0].headers["Authorization"] == "Bearer secret"
+
+
+def test_many_requests_are_in_flight_and_each_gets_its_own_answer():
+    def by_width(asked):
+        time.sleep(0.05)
+        return f"width {asked.picture.size[0]}"
+
+    widths = list(range(32, 64))
+    with serving(by_width) as server:
+        answerer = client(server, concurrency=8)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda w: answerer.answer([question(0, w)]), widths))
+        answerer.close()
+
+    assert answers == [[f"width {width}"] for width in widths]
+    assert server.most_at_once == 8
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=429, headers={"Retry-After": "0"}),
+        Fault(status=500, body=b"<html>oops</html>"),
+        Fault(status=503, body=b'{"error": {"message": "loading"}}'),
+        Fault(drop=True),
+        Fault(body=b'{"choices": [{"mess'),
+        Fault(body=b'{"choices": []}'),
+        Fault(body=b"[]"),
+        Fault(body=b'{"choices": [{"message": {"content": 7}}]}'),
+        Fault(body=b"\xff\xfe"),
+        Fault(body=b"{}", headers={"Content-Length": "900"}, drop=False),
+        Fault(wait_s=1.0, body=completion("late").body),
+    ],
+    ids=lambda fault: f"{fault.status}-{(fault.body or b'drop')[:12]!r}-{fault.wait_s}",
+)
+def test_a_passing_fault_costs_another_attempt_and_no_answer(fault):
+    def faulty_at_first(asked):
+        return fault if asked.number == 0 else CONTENT
+
+    with serving(faulty_at_first) as server:
+        assert ask_one(server, timeout_s=0.4) == CONTENT
+
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "fault, said",
+    [
+        (Fault(status=500, body=b'{"error": {"message": "no memory"}}'), "status 500: no memory"),
+        (Fault(drop=True), "closed connection without response"),
+        (Fault(body=b"{"), "JSONDecodeError"),
+    ],
+)
+def test_a_fault_that_stays_is_told_with_its_reason(fault, said):
+    with serving(lambda asked: fault) as server:
+        answer = ask_one(server, retries=1)
+
+    assert isinstance(answer, BadRecord) and answer.kind == "model_error"
+    assert "2 attempts" in answer.message and said in answer.message
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_that_the_server_will_never_take_is_not_sent_again(status):
+    fault = Fault(status=status, body=b'{"message": "picture too large"}')
+    with serving(lambda asked: fault) as server:
+        answer = ask_one(server)
+
+    assert isinstance(answer, BadRecord) and "picture too large" in answer.message
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "status, word, hint", [(401, "refuses the key", KEY), (404, "has no model", "--model")]
+)
+def test_what_no_record_can_mend_ends_the_run(status, word, hint):
+    with (
+        serving(lambda asked: Fault(status=status)) as server,
+        pytest.raises(MegastyleError, match=word) as error,
+    ):
+        ask_one(server)
+
+    assert hint in error.value.hint
+
+
+def test_an_empty_or_refused_message_is_an_answer_like_others():
+    def refuses(asked):
+        return Fault(body=b'{"choices":[{"message":{"content":null,"refusal":"I cannot"}}]}')
+
+    with serving(refuses) as server:
+        assert ask_one(server) == "I cannot"
+
+
+def test_an_unreachable_server_is_one_sentence():
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        with pytest.raises(MegastyleError, match="cannot be reached: ConnectionRefused"):
+            load("captioner", "openai", base_url=url)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[", ""])
+def test_what_is_no_address_is_one_sentence(url):
+    with pytest.raises(MegastyleError, match="not the address of a server"):
+        load("captioner", "openai", base_url=url)
+
+
+def test_the_only_model_of_a_server_is_asked_unless_another_is_named():
+    with serving() as server:
+        found = client(server)
+        found.close()
+        assert found.name == MODEL
+        with pytest.raises(MegastyleError, match=f"has {MODEL}, not 'other'"):
+            client(server, model="other")
+
+
+def test_a_server_that_lists_no_models_needs_one_named():
+    with serving(models=None) as server:
+        named = client(server, model="any")
+        named.close()
+        assert named.name == "any"
+        with pytest.raises(MegastyleError, match="tells no models"):
+            client(server)
+
+
+def test_a_server_that_falls_silent_ends_the_run_instead_of_failing_every_record():
+    def silent_at_last(asked):
+        return CONTENT if asked.number == 0 else Fault(drop=True)
+
+    with serving(silent_at_last) as server:
+        answerer = client(server, concurrency=1, retries=0)
+        assert answerer.answer([question()]) == [CONTENT]
+        with pytest.raises(MegastyleError, match="fallen silent") as error:
+            for _ in range(100):
+                answerer.answer([question()])
+
+    assert error.value.exit_code == UNEXPECTED and "--resume" in error.value.hint
+
+
+def test_waits_double_with_jitter_and_are_the_same_in_every_run():
+    bodies = [os.urandom(8) for _ in range(50)]
+    for attempt in range(5):
+        waits = [wait_s(attempt, body) for body in bodies]
+        longest = 0.5 * 2**attempt
+        assert all(longest / 2 <= wait <= longest for wait in waits)
+        assert len(set(waits)) > 40
+        assert waits == [wait_s(attempt, body) for body in bodies]
+
+
+def test_the_server_s_own_wait_is_kept_as_a_number_or_a_date():
+    in_a_while = formatdate(time.time() + 30, usegmt=True)
+
+    assert wait_s(0, b"", "7") == 7
+    assert 20 <= wait_s(0, b"", in_a_while) <= 30
+
+
+@pytest.mark.parametrize("said", ["", "soon", "nan", "-3", "Tue, 99 Foo 2020"])
+def test_a_wait_that_cannot_be_read_is_our_own(said):
+    assert wait_s(0, b"", said) == wait_s(0, b"")
+
+
+def test_no_wait_is_longer_than_the_longest():
+    assert wait_s(30, b"") == wait_s(0, b"", "86400") == LONGEST_WAIT_S

@@ -1,0 +1,102 @@
+"""A real, tiny, random Qwen3-VL through the code that loads the big ones."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer, GPT2Config, SiglipVisionConfig, SiglipVisionModel
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.registry import Answerer, Question, load
+from tests.conftest import draw
+from tests.models.tiny_vlm import save_tiny_vlm
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_vlm(tmp_path_factory.mktemp("vlm"))
+
+
+@pytest.fixture(scope="module")
+def answerer(folder):
+    return load("captioner", "transformers", model=str(folder), device="cpu")
+
+
+QUESTIONS = [
+    Question(
+        picture=draw(seed, 40 + 17 * seed, 60),
+        instruction="Say what you see.",
+        request="Now." + " Please." * (seed % 3),
+        max_tokens=4 + 3 * (seed % 4),
+    )
+    for seed in range(6)
+]
+
+
+def test_answers_come_in_order_and_differ_with_the_picture(answerer):
+    answers = answerer.answer(QUESTIONS)
+
+    assert isinstance(answerer, Answerer) and len(answers) == len(QUESTIONS)
+    assert answers[2] == answerer.answer(QUESTIONS[2:3])[0]
+    assert len(set(answers)) > 3
+
+
+def test_a_padded_batch_answers_as_each_question_alone(folder, answerer):
+    batched = load("captioner", "transformers", model=str(folder), device="cpu")
+    batched.at_once = len(QUESTIONS)
+
+    assert batched.answer(QUESTIONS) == answerer.answer(QUESTIONS)
+
+
+def test_an_answer_is_no_longer_than_its_question_allows(answerer):
+    short, long = (answerer.answer([_allowing(n)])[0] for n in (3, 12))
+
+    assert long.startswith(short.rstrip("\ufffd")) and len(long) > len(short)
+
+
+def _allowing(tokens):
+    return Question(picture=draw(1), instruction="a", request="b", max_tokens=tokens)
+
+
+def test_what_is_asked_and_shown_reaches_the_model(answerer):
+    prompts = answerer._prompts(QUESTIONS[:2])
+
+    texts = answerer.processor.batch_decode(prompts["input_ids"])
+    assert all("Say what you see." in text and "<|image_pad|>" in text for text in texts)
+    assert texts[0].startswith("<|endoftext|>") or texts[1].startswith("<|endoftext|>")  # left
+    patches = prompts["image_grid_thw"].prod(dim=1).sum()
+    assert prompts["pixel_values"].shape[0] == patches
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_model_runs_in_the_numbers_asked_for(folder, dtype):
+    answerer = load("captioner", "transformers", model=str(folder), device="cpu", dtype=dtype)
+
+    assert answerer.model.dtype == getattr(torch, dtype)
+    assert len(answerer.answer(QUESTIONS[:1])) == 1
+
+
+def test_nothing_is_downloaded_unless_named():
+    with pytest.raises(MegastyleError, match="needs a model"):
+        load("captioner", "transformers")
+
+
+@pytest.mark.parametrize("name", ["./missing", "/no/such/folder", "~/nothing-here", "a/b/c"])
+def test_a_missing_folder_reaches_no_network(name):
+    with pytest.raises(MegastyleError, match="there is no model folder"):
+        load("captioner", "transformers", model=name, device="cpu")
+
+
+def test_a_folder_of_another_kind_of_model_is_one_sentence(tmp_path):
+    SiglipVisionModel(
+        SiglipVisionConfig(hidden_size=12, intermediate_size=16, num_hidden_layers=1)
+    ).save_pretrained(tmp_path)
+
+    with pytest.raises(MegastyleError, match="cannot be had|no processor for pictures"):
+        load("captioner", "transformers", model=str(tmp_path), device="cpu")
+
+
+def test_a_model_of_words_alone_is_one_sentence(folder, tmp_path):
+    AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    GPT2Config(vocab_size=300, n_embd=8, n_layer=1, n_head=1).save_pretrained(tmp_path)
+
+    with pytest.raises(MegastyleError, match="gpt2. has no processor for pictures"):
+        load("captioner", "transformers", model=str(tmp_path), device="cpu")

@@ -1,0 +1,222 @@
+"""Draws depend on the style alone and are uniform; a pair says what its parents said."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.pair.pair import (
+    check_content,
+    check_style,
+    coverage,
+    distinct_rows,
+    draw_all,
+    draw_contents,
+    pair_all,
+    pair_record,
+    told,
+)
+
+STYLE = {
+    "id": "a1",
+    "file_name": "imgs/1.jpg",
+    "license": "cc0",
+    "style": "In the style of collage, teal.",
+    "content": "what the style picture shows",
+    "style_colors": "teal",
+    "cluster": 4,
+    "cluster_2": 1,
+    "_megastyle": {"caption": {"run": "8f3c2a1d"}},
+}
+CONTENT = {
+    "id": "b2",
+    "file_name": "imgs/2.jpg",
+    "license": "cc-by",
+    "style": "In the style of photography.",
+    "content": "Frog on a leaf",
+    "style_colors": "green",
+    "cluster": 9,
+    "row": 3,
+    "_megastyle": {"caption": {"run": "11111111"}},
+}
+
+
+def test_a_pair_has_the_style_of_one_parent_and_the_content_of_the_other():
+    pair = pair_record(STYLE, CONTENT, draw=5, run="0b7d44e9")
+
+    assert pair == {
+        "id": "sa1_cb2",
+        "style_id": "a1",
+        "content_id": "b2",
+        "style": "In the style of collage, teal.",
+        "content": "Frog on a leaf",
+        "style_colors": "teal",
+        "style_file_name": "imgs/1.jpg",
+        "content_file_name": "imgs/2.jpg",
+        "license": "cc0",
+        "cluster": 4,
+        "cluster_2": 1,
+        "content_license": "cc-by",
+        "content_cluster": 9,
+        "content_row": 3,
+        "_megastyle": {
+            "style": {"caption": {"run": "8f3c2a1d"}},
+            "content": {"caption": {"run": "11111111"}},
+            "pair": {"run": "0b7d44e9", "draw": 5},
+        },
+    }
+    assert list(pair)[:5] == ["id", "style_id", "content_id", "style", "content"]
+
+
+def test_parents_are_left_as_they_were():
+    before = json.dumps([STYLE, CONTENT])
+
+    pair_record(STYLE, CONTENT, draw=0)["_megastyle"]["pair"]["draw"] = 9
+
+    assert json.dumps([STYLE, CONTENT]) == before
+
+
+def test_what_a_parent_does_not_have_is_absent_and_never_taken_from_the_other():
+    pair = pair_record({"id": "a", "file_name": "a.png", "content": "stale"}, {"id": "b"}, draw=0)
+
+    assert pair == {
+        "id": "sa_cb",
+        "style_id": "a",
+        "content_id": "b",
+        "style_file_name": "a.png",
+        "_megastyle": {"pair": {"draw": 0}},
+    }
+
+
+def test_a_pair_made_of_pairs_names_its_own_parents_and_pictures():
+    first = pair_record(STYLE, CONTENT, draw=0)
+
+    second = pair_record(first, first, draw=1)
+
+    assert (second["style_id"], second["content_id"]) == ("sa1_cb2", "sa1_cb2")
+    assert second["style_file_name"] == "imgs/1.jpg"
+    assert second["content_file_name"] == "imgs/2.jpg"
+    assert second["style_colors"] == "teal"
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (check_style, [{"style": "x"}, {"file_name": "x"}], [{}, {"style": " "}, {"style": 3}]),
+        (check_content, [{"content": "x"}, {"file_name": "x"}], [{}, {"content": None}]),
+    ],
+)
+def test_a_parent_needs_words_or_a_picture(check, good, bad):
+    for record in good:
+        check(record)
+    for record in bad:
+        with pytest.raises(BadRecord) as caught:
+            check(record)
+        assert caught.value.kind == "missing_key"
+
+
+def test_a_draw_is_of_different_contents_and_of_all_if_they_are_few():
+    rows = draw_contents("style", 1000, 8, seed=0)
+
+    assert len(set(rows)) == 8
+    assert all(0 <= row < 1000 for row in rows)
+    assert sorted(draw_contents("style", 5, 8, seed=0)) == [0, 1, 2, 3, 4]
+    assert draw_contents("style", 0, 8, seed=0) == []
+
+
+def test_a_draw_is_set_by_seed_and_style_alone():
+    draws = {style: draw_contents(style, 400, 8, seed=0) for style in ("a", "b", "\ud800")}
+
+    assert draws["a"] == draw_contents("a", 400, 8, seed=0)
+    assert draws["a"] != draws["b"]
+    assert draws["a"] != draw_contents("a", 400, 8, seed=1)
+    assert draw_contents("12", 400, 8, seed=1) != draw_contents("2", 400, 8, seed=11)
+
+
+def test_contents_are_drawn_uniformly_at_every_place():
+    drawn = [draw_contents(f"style {i}", 20, 4, seed=3) for i in range(5000)]
+
+    for place in range(4):
+        uses = Counter(rows[place] for rows in drawn)
+        # chi-square of 20 cells: 19 on average, above 50 once in 8,000 times
+        assert sum((uses[row] - 250) ** 2 / 250 for row in range(20)) < 50
+
+
+def test_ids_that_come_again_count_once_and_the_first_stands():
+    assert distinct_rows(["a", "b", "a", "c", "b"]) == [0, 1, 3]
+    assert distinct_rows([]) == []
+
+
+def test_every_style_gets_its_own_contents_whatever_other_styles_there_are():
+    styles = [{"id": f"s{i}", "style": "x"} for i in range(6)]
+    contents = [{"id": f"c{i}", "content": "y"} for i in range(30)]
+    facts = {"run": "0b7d44e9"}
+    draws = draw_all([style["id"] for style in styles], 30, 4, seed=0)
+    fewer = draw_all([style["id"] for style in styles[::-2]], 30, 4, seed=0)
+
+    pairs = list(pair_all(styles, contents, draws, facts=facts))
+    some = list(pair_all(styles[::-2], contents, fewer, facts=facts))
+
+    assert [pair["style_id"] for pair in pairs] == [f"s{i}" for i in range(6) for _ in range(4)]
+    assert len({pair["id"] for pair in pairs}) == 24
+    assert all(pair in pairs for pair in some)
+
+
+def test_official_ids_are_places_from_one_and_the_parents_ids_are_kept():
+    styles = [{"id": "a", "style": "x"}, {"id": "b", "style": "x"}]
+    contents = [{"id": "p", "content": "y"}, {"id": "q", "content": "y"}]
+
+    pairs = list(pair_all(styles, contents, np.array([[1], [0]]), ids="official", facts={}))
+
+    assert [pair["id"] for pair in pairs] == ["s1_c2", "s2_c1"]
+    assert (pairs[0]["style_id"], pairs[0]["content_id"]) == ("1", "2")
+    assert pairs[0]["_megastyle"]["pair"] == {"draw": 0, "style_id": "a", "content_id": "q"}
+
+
+def test_too_few_contents_are_all_used_and_said():
+    draws = draw_all(["a"], 1, 8, seed=0)
+
+    assert draws.tolist() == [[0]]
+    assert "only 1 contents for 8 a style" in told(draws, 1, 8)[0]
+
+
+@pytest.mark.parametrize(
+    ("styles", "contents", "each", "most"), [(50, 100, 8, 4), (30, 40, 8, 6), (12, 8, 8, 12)]
+)
+def test_no_content_is_used_more_often_than_allowed_even_with_no_room_to_spare(
+    styles, contents, each, most
+):
+    names = [f"s{i}" for i in range(styles)]
+
+    draws = draw_all(names, contents, each, seed=0, max_uses=most)
+
+    assert np.bincount(draws.ravel()).max() <= most
+    assert all(len(set(rows)) == each for rows in draws.tolist())
+    assert np.array_equal(draws, draw_all(names, contents, each, seed=0, max_uses=most))
+
+
+def test_a_cap_that_nobody_meets_changes_no_draw():
+    names = [f"s{i}" for i in range(40)]
+
+    assert np.array_equal(
+        draw_all(names, 60, 4, seed=0, max_uses=40), draw_all(names, 60, 4, seed=0)
+    )
+
+
+def test_a_cap_that_cannot_be_kept_is_refused_with_the_least_that_can():
+    with pytest.raises(MegastyleError, match="need 80 uses") as caught:
+        draw_all([f"s{i}" for i in range(10)], 20, 8, seed=0, max_uses=3)
+
+    assert "--max-uses 4" in str(caught.value.hint)
+
+
+def test_coverage_counts_contents_used_and_how_evenly():
+    found = coverage(np.array([[1, 2], [1, 3]]), 4)
+
+    assert (found.pairs, found.contents, found.contents_used) == (4, 4, 3)
+    assert (found.least_uses, found.most_uses) == (0, 2)
+    assert found.evenness == pytest.approx(1.5 / 2)
+    assert coverage(np.zeros((0, 8), np.int32), 5).contents_used == 0
+    assert coverage(np.array([[0, 1], [2, 3]]), 4).evenness == pytest.approx(1.0)
