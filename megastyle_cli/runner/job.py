@@ -33,8 +33,9 @@ from megastyle_cli.io.writers.image_dataset import Layout
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, growing_sink, whole_sink
 from megastyle_cli.runner.key_batches import Key
-from megastyle_cli.runner.map_loop import batches, is_done, owned, run_map, stop_signals, tolerance
+from megastyle_cli.runner.map_loop import batches, is_done, owned, run_map, tolerance
 from megastyle_cli.runner.progress import Progress, Tally, last_sentence, say
+from megastyle_cli.runner.signals import stop_signals
 
 if TYPE_CHECKING:
     from megastyle_cli.compute.string_array import Buffer

@@ -1,15 +1,10 @@
 """The one loop of every map command: source -> step -> sink, batch by batch."""
 
 import logging
-import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from types import FrameType
-from typing import Any
 
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, Step, is_company
@@ -19,32 +14,14 @@ from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.runner.key_batches import Key, batches_together, group_key, groups
 from megastyle_cli.runner.progress import Progress, Tally
+from megastyle_cli.runner.signals import StopSignal, stop_signals
 
 log = logging.getLogger(__name__)
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 ROUNDS = 8  # batches a lane may be ahead of the oldest that is not done: results, not pictures
 
 
 Batch = list[Record | Failure]
 Try = Callable[[list[Record]], list[Record | Failure]]  # a step whose faults are failures
-
-
-@dataclass
-class Stop:
-    """Whether someone asked us to stop after the batch in hand; at once while we wait for one."""
-
-    requested: bool = False
-    at_once: bool = False
-
-    def waiting_for(self, source: Iterator[Batch]) -> Batch | None:
-        """The next batch; None if there is none, or if a signal says to stop before it is here."""
-        self.at_once = True
-        try:
-            return None if self.requested else next(source, None)
-        except _Stopped:
-            return None
-        finally:
-            self.at_once = False
 
 
 def run_map(
@@ -104,12 +81,12 @@ def run_map(
 Stepped = Iterator[tuple[Batch, Iterable[Record | Failure]]]
 
 
-def _in_turn(ours: Iterator[Batch], tried: Try, stop: Stop) -> Stepped:
-    while batch := stop.waiting_for(ours):
+def _in_turn(ours: Iterator[Batch], tried: Try, stop: StopSignal) -> Stepped:
+    while batch := stop.next_of(ours):
         yield batch, _results(batch, tried)
 
 
-def _in_lanes(ours: Iterator[Batch], tried: Try, stop: Stop, lanes: int) -> Stepped:
+def _in_lanes(ours: Iterator[Batch], tried: Try, stop: StopSignal, lanes: int) -> Stepped:
     """Each batch with its results, in order, while later ones are worked on.
 
     So no lane waits for the others at a batch's end. A slow batch holds back at most ROUNDS for
@@ -118,7 +95,7 @@ def _in_lanes(ours: Iterator[Batch], tried: Try, stop: Stop, lanes: int) -> Step
     waiting: deque[tuple[Batch, Future[list[Record | Failure]]]] = deque()
     with ThreadPoolExecutor(lanes) as pool:
         try:
-            while batch := stop.waiting_for(ours):
+            while batch := stop.next_of(ours):
                 waiting.append((batch, pool.submit(_all_results, batch, tried)))
                 while waiting and (waiting[0][1].done() or len(waiting) >= ROUNDS * lanes):
                     first, results = waiting.popleft()
@@ -136,32 +113,6 @@ def _in_lanes(ours: Iterator[Batch], tried: Try, stop: Stop, lanes: int) -> Step
 
 def _all_results(batch: Batch, tried: Try) -> list[Record | Failure]:
     return list(_results(batch, tried))
-
-
-class _Stopped(BaseException):
-    """Raised wherever the signal finds us: as an Exception, logging for one would swallow it."""
-
-
-@contextmanager
-def stop_signals(*, at_once: bool = False) -> Iterator[Stop]:
-    """Inside, SIGTERM and SIGUSR1 set `requested`, or `at_once` raise MegastyleError (exit 75)."""
-    stop = Stop(at_once=at_once)
-
-    def request(number: int, frame: FrameType | None) -> None:
-        stop.requested = True
-        if stop.at_once:
-            raise _Stopped(signal.Signals(number).name)
-
-    before: dict[int, Any] = {number: signal.signal(number, request) for number in STOP_SIGNALS}
-    try:
-        yield stop
-    except _Stopped as stopped:
-        raise MegastyleError(
-            f"stopped by {stopped}: nothing was written", hint="run it again", exit_code=TRY_AGAIN
-        ) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def batches(results: Iterable[Record | Failure], size: int) -> Iterator[Batch]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from megastyle_cli.core.errors import TRY_AGAIN, MegastyleError
-from megastyle_cli.runner.map_loop import stop_signals
+from megastyle_cli.runner.signals import stop_signals
 from tests.conftest import Runner, jsonl, lines
 
 MEGASTYLE = f"'{sys.executable}' -m megastyle_cli"

@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from megastyle_cli.core.errors import DONE, TRY_AGAIN, USAGE, MegastyleError
 from megastyle_cli.core.record import Failure, Run, note
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.runner.map_loop import stop_signals
 from megastyle_cli.runner.progress import Progress, Tally, duration, say
+from megastyle_cli.runner.signals import stop_signals
 from megastyle_cli.training.common.checkpoint import (
     mark_stopped,
     occupied,

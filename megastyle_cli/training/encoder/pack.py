@@ -8,8 +8,8 @@ from pathlib import Path
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, MegastyleError
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.runner.map_loop import stop_signals
 from megastyle_cli.runner.progress import Progress, Tally, last_sentence, say
+from megastyle_cli.runner.signals import stop_signals
 from megastyle_cli.training.common.metrics_log import Journal
 from megastyle_cli.training.encoder.shards import pack
 

@@ -1,0 +1,57 @@
+"""Command-line options declared once: as fields of frozen dataclasses, with their help text.
+
+A group of options is a frozen keyword-only dataclass whose fields come from `option`. Its fields
+become the flags of a command (`cli/grouped.py`), the object is what the code works with, and what
+identifies a run is derived from it (`result_options`). Standard library only, so that a stage can
+declare its own options.
+"""
+
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Literal
+
+# When an option takes part in what identifies a run: never, always, or only if it is not at its
+# default. The last is for options added later: runs made before keep their key.
+ChangesResults = Literal["no", "yes", "if set"]
+
+_KEY = "megastyle_option"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """How one field appears on the command line, and whether it changes results."""
+
+    help: str = ""
+    flags: tuple[str, ...] = ()  # default: --name-of-the-field
+    metavar: str | None = None
+    min: float | None = None
+    max: float | None = None
+    show_default: bool = True
+    is_argument: bool = False
+    is_counter: bool = False
+    changes_results: ChangesResults = "no"
+    recorded_as: str = ""  # its name in run.json; default: the field's
+
+
+def option(default: Any = MISSING, *flags: str, **how: Any) -> Any:
+    """A dataclass field that is a command-line option; `how` are the fields of `Option`."""
+    return field(default=default, metadata={_KEY: Option(flags=flags, **how)})
+
+
+def declared_options(group: Any) -> Iterator[tuple[Field[Any], Option]]:
+    """The fields of a group of options, or of its class, in order, each with its declaration."""
+    for declared in fields(group):
+        if _KEY in declared.metadata:
+            yield declared, declared.metadata[_KEY]
+
+
+def result_options(*groups: Any) -> dict[str, Any]:
+    """The options of `groups` that can change a result, by the name a run records them under."""
+    found: dict[str, Any] = {}
+    for group in groups:
+        for declared, how in declared_options(group):
+            value = getattr(group, declared.name)
+            is_set = value != declared.default
+            if how.changes_results == "yes" or (how.changes_results == "if set" and is_set):
+                found[how.recorded_as or declared.name] = value
+    return found
