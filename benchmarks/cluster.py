@@ -24,9 +24,9 @@ import faiss
 import numpy as np
 
 from megastyle_cli.cluster.kmeans import kmeans
-from megastyle_cli.compute.local import Local
+from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.core.parallel import usable_cores
-from megastyle_cli.io.npy import MappedVectors, WholeVectors
+from megastyle_cli.io.npy import MappedVectors, VectorWriter
 
 BLOCK = 20_000
 ATTRIBUTES = ((300, 1.5), *[(50, 0.6)] * 3, *[(32, 0.65)] * 4, (24, 0.5), (20, 0.5), (10, 0.8))
@@ -77,7 +77,7 @@ def main() -> None:
         f"Python {platform.python_version()}, numpy {version('numpy')}, faiss"
         f" {version('faiss-cpu')}, {cores} cores, load {os.getloadavg()[0]:.1f}\n"
     )
-    with tempfile.TemporaryDirectory() as scratch, WholeVectors(Path(scratch, "v.npy")) as whole:
+    with tempfile.TemporaryDirectory() as scratch, VectorWriter(Path(scratch, "v.npy")) as whole:
         vectors = (
             MappedVectors(options.vectors)
             if options.vectors
@@ -106,7 +106,7 @@ def main() -> None:
                 out(f", objective {theirs:.5f}\n")
                 del held, full
             started, worked = time.perf_counter(), time.process_time()
-            ours = kmeans(points, level, seed=options.seed, engine=Local())
+            ours = kmeans(points, level, seed=options.seed, engine=LocalEngine())
             ours_s, ours_cpu = time.perf_counter() - started, time.process_time() - worked
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             some = np.ascontiguousarray(points[: min(n, CHECKED)], np.float32)

@@ -18,7 +18,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from megastyle_cli.io.npy import WholeVectors
+from megastyle_cli.io.npy import VectorWriter
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.cluster import drawn  # noqa: E402
@@ -48,7 +48,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        with WholeVectors(folder / "v.npy") as whole:
+        with VectorWriter(folder / "v.npy") as whole:
             whole.write(options.count, drawn(options.count, options.width, options.seed))
             whole.commit()
         with (folder / "in.jsonl").open("w") as file:

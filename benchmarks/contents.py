@@ -16,8 +16,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from megastyle_cli.compute.string_array import Buffer
-from megastyle_cli.core.choices import GramOf
+from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.core.choices import NgramUnit
 from megastyle_cli.dedup.exact import normalized_buffer
 from megastyle_cli.dedup.ngrams import gram_sets
 
@@ -79,7 +79,7 @@ FORMS = (
     "{thing}",
     "two {thing}s {does} {by} the {place}",
 )
-MEASURES: tuple[tuple[GramOf, int, tuple[float, ...]], ...] = (
+MEASURES: tuple[tuple[NgramUnit, int, tuple[float, ...]], ...] = (
     ("words", 1, (0.6, 0.75)),
     ("words", 2, (0.5, 0.75)),
     ("characters", 3, (0.78, 0.8, 0.82, 0.84)),
@@ -173,10 +173,10 @@ EDITS: dict[str, Edit] = {
 }
 
 
-def similarities(pairs: list[tuple[str, str]], ngram: int, of: GramOf) -> np.ndarray:
+def similarities(pairs: list[tuple[str, str]], ngram: int, of: NgramUnit) -> np.ndarray:
     """(n,) the Jaccard similarity of each pair."""
     texts = [text for pair in pairs for text in pair]
-    grams, starts = gram_sets(normalized_buffer(Buffer.of(texts)), ngram, of)
+    grams, starts = gram_sets(normalized_buffer(StringArray.from_strings(texts)), ngram, of)
     sets = [set(grams[low:high].tolist()) for low, high in zip(starts, starts[1:], strict=False)]
     both = zip(sets[::2], sets[1::2], strict=True)
     return np.array([len(one & two) / len(one | two) for one, two in both])

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.compute.local import Local
+from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.dedup import ivf_search as cells
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.io.scratch_array import room_on_disk
+from megastyle_cli.io.scratch_array import scratch_array
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         if len(texts) == given.count:
             break
     listed, embedder = list(texts), StaticEmbedder()
-    vectors = room_on_disk(len(listed), 256)
+    vectors = scratch_array(len(listed), 256)
     for low in range(0, len(listed), 4096):
         vectors[low : low + 4096] = embedder.embed(listed[low : low + 4096])
     cells.EXACT = 0
@@ -49,7 +49,7 @@ def main() -> None:
 def measured(name: str, vectors: Any, threshold: float, recall: float) -> set[tuple[int, int]]:
     """The pairs; prints what finding them took."""
     started, cpu = time.perf_counter(), time.process_time()
-    with Local() as engine:
+    with LocalEngine() as engine:
         pairs, how = cells.search(vectors, 0, threshold, recall, engine)
     sys.stdout.write(
         f"{name}: {len(vectors):,} texts at {threshold}: {len(pairs.one):,} pairs,"

@@ -29,7 +29,7 @@ import typer
 
 from megastyle_cli.cli import options
 from megastyle_cli.cli import resolve_backend as backends
-from megastyle_cli.core.choices import Kind, Schema
+from megastyle_cli.core.choices import CaptionKind, StyleSchema
 from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def _show_instructions(wanted: bool) -> None:
 def main(
     context: typer.Context,
     inputs: options.Inputs = None,
-    kind: Annotated[Kind, typer.Option(help="What to describe.")] = "both",
+    kind: Annotated[CaptionKind, typer.Option(help="What to describe.")] = "both",
     schema: Annotated[
-        Schema, typer.Option(help="Sentence template: v1 (MegaStyle) or v2 (MegaStyle++).")
+        StyleSchema, typer.Option(help="Sentence template: v1 (MegaStyle) or v2 (MegaStyle++).")
     ] = "v2",
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, metavar="P", help="Least probability to name a content.")
@@ -186,8 +186,8 @@ def _step(
     tally: "Tally",
     *,
     in_lanes_already: bool,
-    kind: Kind,
-    schema: Schema,
+    kind: CaptionKind,
+    schema: StyleSchema,
     judge: bool,
     run: str,
     attempts: int,

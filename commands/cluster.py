@@ -118,12 +118,12 @@ def main(
         unfit,
     )
     from megastyle_cli.core.record import Run, check_text
-    from megastyle_cli.io.npy import MappedVectors, WholeVectors, refuse_vectors
+    from megastyle_cli.io.npy import MappedVectors, VectorWriter, check_vector_options
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.job import Flow, refuse_side_outputs, run_barrier
 
     check_views(sheet, page)
-    refuse_vectors(vectors, vectors_from)
+    check_vector_options(vectors, vectors_from)
     refuse_levels(levels)
     given = MappedVectors(vectors_from) if vectors_from else None
     sources = options.inputs_or_stdin(inputs, context)
@@ -153,7 +153,7 @@ def main(
         shared = Path() if output == "-" else Path(output).parent
         scratch = shared if engine == "ray" else None
         with (
-            WholeVectors(vectors, scratch) as whole,
+            VectorWriter(vectors, scratch) as whole,
             open_engine() as opened,
             ExitStack() as closing,
         ):

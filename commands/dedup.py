@@ -41,10 +41,10 @@ import typer
 
 from megastyle_cli.cli import options
 from megastyle_cli.cli import resolve_backend as backends
-from megastyle_cli.core.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
+from megastyle_cli.core.choices import DedupPreset, EmbedderName, ExactText, KeepPolicy, NgramUnit
 
 if TYPE_CHECKING:
-    from megastyle_cli.compute.string_array import Buffer
+    from megastyle_cli.compute.string_array import StringArray
     from megastyle_cli.io.spool import Spool
     from megastyle_cli.runner.progress import Tally
 
@@ -91,7 +91,7 @@ def main(
         ),
     ] = None,
     ngram_of: Annotated[
-        GramOf | None,
+        NgramUnit | None,
         typer.Option(
             metavar="words|characters",
             help="What n-grams are made of; default: preset's.",
@@ -119,7 +119,7 @@ def main(
         ),
     ] = 0.99,
     embedder: Annotated[
-        EmbedderRung | None,
+        EmbedderName | None,
         typer.Option(
             metavar="static|verified|sentence",
             help="Token vectors, those checked by a sentence model, or that alone;"
@@ -128,7 +128,7 @@ def main(
         ),
     ] = None,
     keep: Annotated[
-        Keep,
+        KeepPolicy,
         typer.Option(
             metavar="first|longest|hard|easy",
             help="Which of the like stays: hard is farthest from its cluster's centroid.",
@@ -166,8 +166,8 @@ def main(
     from megastyle_cli.dedup.parallel_embed import spread_embed
     from megastyle_cli.dedup.report import kept_facts, rejected_facts, told_report
     from megastyle_cli.dedup.semantic import Texts
-    from megastyle_cli.io.raw_jsonl.annotate import read_noted
-    from megastyle_cli.io.scratch_array import room_on_disk
+    from megastyle_cli.io.raw_jsonl.annotate import read_annotated
+    from megastyle_cli.io.scratch_array import scratch_array
     from megastyle_cli.runner.job import (
         Flow,
         Look,
@@ -202,7 +202,7 @@ def main(
     closing = ExitStack()
     running = lru_cache(lambda: closing.enter_context(opened()))  # once, when it is needed
 
-    def look(texts: "Iterator[Buffer]") -> None:
+    def look(texts: "Iterator[StringArray]") -> None:
         dedup.digest(texts, running())
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any] | bytes]:
@@ -218,7 +218,7 @@ def main(
                 read=lambda rows: (record[on] for record in spool.read(rows)),
                 ids=lambda: (record["id"] for record in spool.read()),
                 embeds=embeds,
-                room=room_on_disk,
+                room=scratch_array,
                 watch=watch,
             ),
         )
@@ -234,12 +234,14 @@ def main(
         removed = " \u00b7 ".join(f"{s.how} {s.removed:,}" for s in stages)
         tally.remarks.append(f"removed: {removed or 'nothing, no measure was asked for'}")
         tally.remarks += dedup.looked.sentences()
-        yield from read_noted(spool, verdicts.staying(), "dedup", *kept_facts(verdicts, **facts))
+        yield from read_annotated(
+            spool, verdicts.staying(), "dedup", *kept_facts(verdicts, **facts)
+        )
         # last, so that none of these has its name while the output can still come to nothing
         if rejected is not None:
             keepers = (record["id"] for record in spool.read(verdicts.keepers()))
             why = rejected_facts(verdicts, keepers, **facts)
-            gone = read_noted(spool, verdicts.gone(), "dedup", why)
+            gone = read_annotated(spool, verdicts.gone(), "dedup", why)
             write_all(gone, rejected, run, overwrite=overwrite)
         if report is not None:
             write_report(

@@ -178,7 +178,7 @@ def _readers() -> tuple[Any, Any]:
 
 def _score_each(flow: "Flow", scorer: "Scorer") -> "Done":
     from megastyle_cli import __version__
-    from megastyle_cli.core.record import Run, noted
+    from megastyle_cli.core.record import Run, annotate_all
     from megastyle_cli.evaluate.score import MOST_REMEMBERED, only_scored, score_records
     from megastyle_cli.runner.job import run_job
 
@@ -188,7 +188,9 @@ def _score_each(flow: "Flow", scorer: "Scorer") -> "Done":
         loaded = scorer.load(*_readers(), MOST_REMEMBERED)
         score = partial(score_records, models=loaded.models, references=loaded.references)
         facts = {**loaded.models.facts, **loaded.references.facts, "run": run.key}
-        return lambda records: noted(only_scored(score(records), loaded.models), "eval", **facts)
+        return lambda records: annotate_all(
+            only_scored(score(records), loaded.models), "eval", **facts
+        )
 
     return run_job(run, flow, load_step)
 
@@ -202,7 +204,7 @@ def _summarise(
     as_json: bool,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.core.record import Run, note
+    from megastyle_cli.core.record import Run, annotate
     from megastyle_cli.evaluate.console import headline, table
     from megastyle_cli.evaluate.hints import lacking
     from megastyle_cli.evaluate.report_data import figures
@@ -222,7 +224,7 @@ def _summarise(
         yield from gathered.gather(spool.read())
         prompts = loaded.prompt_vectors(gathered.style_prompts) if asked.diversity else None
         summary = {**summarise(gathered, asked, prompts), "failed": tally.num_failed}
-        summary = note(summary, "eval", **gathered.facts, run=run.key)
+        summary = annotate(summary, "eval", **gathered.facts, run=run.key)
         made.append((gathered, summary))
         if not is_seen:
             tally.remarks.append(f"{gathered.facts['model']}: {headline(summary)}")

@@ -106,7 +106,7 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli import __version__
-    from megastyle_cli.core.record import Run, noted
+    from megastyle_cli.core.record import Run, annotate_all
     from megastyle_cli.io.images import read_pictures
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
@@ -175,7 +175,7 @@ def main(
             search=search,
             text_key=text_key,
         )
-        return lambda records: noted(bound(records), "retrieve", **facts)
+        return lambda records: annotate_all(bound(records), "retrieve", **facts)
 
     def fold(queries: "Spool", tally: "Tally") -> Iterator[Any]:
         if len(queries):  # no query needs no model

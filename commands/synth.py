@@ -186,15 +186,15 @@ def main(
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.filters import style_of
     from megastyle_cli.generate.synth import ROUNDS, pictures_at_once, synth
-    from megastyle_cli.io.images import read_pictures, remembering_reader, saver
-    from megastyle_cli.io.writers.image_dataset import Layout
+    from megastyle_cli.io.images import cached_picture_reader, picture_saver, read_pictures
+    from megastyle_cli.io.writers.image_dataset import ImageFormat
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.job import Flow, run_job
 
     if output is None or output == "-":
         raise MegastyleError("synth makes a folder of pictures", hint="give -o DIRECTORY")
-    layout = Layout(
+    layout = ImageFormat(
         container=format_,
         picture_format=picture_format,
         quality=quality,
@@ -238,7 +238,7 @@ def main(
             )
         how = {"model": model} if model else {}
         told["strength"] = strength
-    told |= layout.told()
+    told |= layout.as_options()
     gates: dict[str, Any] = {
         "reject_blank": reject_blank,
         "reject_duplicates": reject_duplicates,
@@ -289,8 +289,8 @@ def main(
             read_content=None if from_words else partial(read_pictures, max_side_px=long_side_px),
             read_style=None
             if from_words and not compares
-            else remembering_reader(STYLE_PX, remembered=64),
-            save=saver(sink.picture_path, layout.suffix, quality),
+            else cached_picture_reader(STYLE_PX, remembered=64),
+            save=picture_saver(sink.picture_path, layout.suffix, quality),
             long_side_px=long_side_px,
             size_px=size_px,
             strength=strength,
@@ -326,7 +326,7 @@ def _gates(
         style_gate,
         unsafe_gate,
     )
-    from megastyle_cli.io.writers.rejects_file import HashFile
+    from megastyle_cli.io.writers.rejects_file import ImageHashFile
     from megastyle_cli.models.registry import load
 
     found: list[Gate] = [blank_gate] if reject_blank else []
@@ -340,6 +340,6 @@ def _gates(
         gate = style_gate if style_against == "reference" else consistency_gate
         found.append(gate(encoder, min_style_score, side_px))
     if reject_duplicates:
-        hashes = HashFile(sink.where.base / "hashes.jsonl", sink.done, resume=resume)
-        found.append(Doubles(hashes.known, hashes.add))
+        hashes = ImageHashFile(sink.paths.base / "hashes.jsonl", sink.done, resume=resume)
+        found.append(Doubles(hashes.hashes, hashes.add))
     return found

@@ -191,10 +191,15 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.transfer import mixed, transfer
-    from megastyle_cli.io.images import read_pictures, remembering_reader, saver
+    from megastyle_cli.io.images import cached_picture_reader, picture_saver, read_pictures
     from megastyle_cli.io.inputs import picture_id
-    from megastyle_cli.io.writers.image_dataset import Layout
-    from megastyle_cli.io.writers.single_image import is_single, make_one, one_asked, picture_writer
+    from megastyle_cli.io.writers.image_dataset import ImageFormat
+    from megastyle_cli.io.writers.single_image import (
+        is_single_image,
+        read_transfer_request,
+        run_once,
+        single_image_saver,
+    )
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.job import Flow, run_job
@@ -231,7 +236,7 @@ def main(
     if is_flux:
         settings = {"lora": lora and backends.lora_name(lora, HOW_TO_FETCH_LORA), **painting}
     references = mixed(style or [], weight or [])
-    layout = Layout(
+    layout = ImageFormat(
         container=format_,
         picture_format=picture_format,
         quality=quality,
@@ -245,7 +250,7 @@ def main(
         "strength": strength,
         "seed": seed,
         **settings,
-        **layout.told(),
+        **layout.as_options(),
     }
     run = Run("transfer", told, __version__)
     step = partial(
@@ -253,7 +258,7 @@ def main(
         references=references,
         read_content=partial(read_pictures, max_side_px=long_side_px),
         # FLUX squashes references itself, once; few are kept, since they are not made smaller here
-        read_style=remembering_reader(*((None, 8) if is_flux else (STYLE_PX, 64))),
+        read_style=cached_picture_reader(*((None, 8) if is_flux else (STYLE_PX, 64))),
         starts_from_picture=not is_flux or content_strength > 0,
         captioner=cache(partial(load, "captioner", "builtin")) if is_flux else None,
         long_side_px=long_side_px,
@@ -276,15 +281,15 @@ def main(
 
     if content is not None and inputs:
         raise MegastyleError("--content and inputs are given", hint="give one of the two")
-    if is_single(output):
+    if is_single_image(output):
         if flag := options.given(context, OF_MANY):
             raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
-        record = one_asked(inputs or [], content, prompt)
+        record = read_transfer_request(inputs or [], content, prompt)
         if dry_run:
             say(f"transfer (dry run): one picture to {output} with {told}")
             return DONE
-        save = picture_writer(output, overwrite=overwrite)
-        make_one(partial(step, stylist=stylist(), save=save), record)
+        save = single_image_saver(output, overwrite=overwrite)
+        run_once(partial(step, stylist=stylist(), save=save), record)
         return DONE
     if prompt is not None:
         raise MegastyleError(
@@ -311,7 +316,7 @@ def main(
         run,
         flow,
         lambda sink: partial(
-            step, stylist=stylist(), save=saver(sink.picture_path, layout.suffix, quality)
+            step, stylist=stylist(), save=picture_saver(sink.picture_path, layout.suffix, quality)
         ),
         folder=True,
     )

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from megastyle_cli.core.choices import Kind, Schema
+from megastyle_cli.core.choices import CaptionKind, StyleSchema
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.record import Failure, Record, note
+from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.core.style import (
     ATTRIBUTE_KEYS,
     StyleAttributes,
     attribute_keys,
     style_sentence,
 )
-from megastyle_cli.io.record_images import Read, pictures_of
+from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
 from megastyle_cli.models.registry import Captioner, Description
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ def caption(
     records: Iterable[Record],
     *,
     captioner: Captioner,
-    read: Read,
-    kind: Kind,
-    schema: Schema,
+    read: ReadPictures,
+    kind: CaptionKind,
+    schema: StyleSchema,
     run: str,
 ) -> Iterator[Record | Failure]:
     """Adds `style`, the `style_*` attributes that were seen and `content`, in order.
@@ -36,7 +36,7 @@ def caption(
     is absent, also where an earlier captioner had seen it.
     """
     batch = list(records)
-    pictures = pictures_of(batch, "file_name", read)
+    pictures = open_record_pictures(batch, "file_name", read)
     questions = [_open_question(record, kind) for record in batch]
     seen = _described(captioner, pictures, questions)
     for record, picture, description in zip(batch, pictures, seen, strict=True):
@@ -49,7 +49,7 @@ def caption(
             yield with_description(record, description, schema, captioner.name, run)
 
 
-def _open_question(record: Record, kind: Kind) -> Kind | None:
+def _open_question(record: Record, kind: CaptionKind) -> CaptionKind | None:
     """What is left to ask of the picture, given what the record already says."""
     if kind == "style" or not record.get("content"):
         return kind
@@ -59,7 +59,7 @@ def _open_question(record: Record, kind: Kind) -> Kind | None:
 def _described(
     captioner: Captioner,
     pictures: Sequence[Image | BadRecord],
-    questions: Sequence[Kind | None],
+    questions: Sequence[CaptionKind | None],
 ) -> list[Description | BadRecord]:
     """A description for each picture, in order; an empty one where there is nothing to ask."""
     descriptions: list[Description | BadRecord] = [Description()] * len(pictures)
@@ -75,7 +75,7 @@ def _described(
 
 
 def with_description(
-    record: Record, seen: Description, schema: Schema, model: str, run: str
+    record: Record, seen: Description, schema: StyleSchema, model: str, run: str
 ) -> Record:
     """The record with what was seen, and a note of who saw it and how surely."""
     told = dict(record)
@@ -89,4 +89,4 @@ def with_description(
     facts: dict[str, Any] = {"model": model, "run": run, **seen.notes}
     if seen.confidence:
         facts["confidence"] = {name: round(sure, 2) for name, sure in seen.confidence.items()}
-    return note(told, "caption", **facts)
+    return annotate(told, "caption", **facts)

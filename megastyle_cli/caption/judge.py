@@ -14,9 +14,9 @@ from megastyle_cli.caption import prompts as instructions
 from megastyle_cli.caption.retry import Asker, asked
 from megastyle_cli.caption.validate import verdicts
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.record import Failure, Record, note
+from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.core.style import ATTRIBUTE_KEYS
-from megastyle_cli.io.record_images import Read, pictures_of
+from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
 
 VERDICT_TOKENS = 320
 
@@ -59,14 +59,14 @@ class Verdicts:
 
 
 def judge(
-    records: Iterable[Record], *, asker: Asker, read: Read, counts: Verdicts, run: str
+    records: Iterable[Record], *, asker: Asker, read: ReadPictures, counts: Verdicts, run: str
 ) -> Iterator[Record | Failure]:
     """Adds the verdicts on each attribute (else on the style) and the content to the provenance.
 
     A record without style and content fails as missing_key. In order.
     """
     batch = list(records)
-    pictures = pictures_of(batch, "file_name", read)
+    pictures = open_record_pictures(batch, "file_name", read)
     asks = [
         asked(
             picture,
@@ -102,7 +102,7 @@ def _judged(
     relevant = {name: verdict[0] for name, verdict in told.items()}
     vague = {name: verdict[1] for name, verdict in told.items()}
     version = instructions.VERSION
-    return note(
+    return annotate(
         record, "judge", model=model, run=run, instructions=version, relevant=relevant, vague=vague
     )
 

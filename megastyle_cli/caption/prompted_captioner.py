@@ -14,7 +14,7 @@ from megastyle_cli.caption.validate import (
     style_attributes,
     style_sentence_of,
 )
-from megastyle_cli.core.choices import Kind, Schema
+from megastyle_cli.core.choices import CaptionKind, StyleSchema
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.style import StyleAttributes
 from megastyle_cli.models.registry import Description
@@ -34,7 +34,7 @@ class _Style(NamedTuple):
     max_tokens: int
 
 
-STYLES: dict[Schema, _Style] = {
+STYLES: dict[StyleSchema, _Style] = {
     "v1": _Style(
         instructions.STYLE_SENTENCE,
         instructions.STYLE_SENTENCE_REQUEST,
@@ -56,11 +56,13 @@ class Interviewer:
     `per_attribute` asks for each attribute of v2 alone: slower, and what MegaStyle++ did.
     """
 
-    def __init__(self, asker: Asker, schema: Schema, *, per_attribute: bool = False) -> None:
+    def __init__(self, asker: Asker, schema: StyleSchema, *, per_attribute: bool = False) -> None:
         self.asker, self.name = asker, asker.model.name
         self.schema, self.per_attribute = schema, per_attribute
 
-    def describe(self, pictures: Sequence[Image], kind: Kind) -> list[Description | BadRecord]:
+    def describe(
+        self, pictures: Sequence[Image], kind: CaptionKind
+    ) -> list[Description | BadRecord]:
         """One Description a picture, in order; BadRecord where no answer could be used.
 
         The content is asked first, since the style must name nothing of it.

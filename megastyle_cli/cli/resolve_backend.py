@@ -4,20 +4,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from megastyle_cli.core.choices import EmbedderRung
+from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from megastyle_cli.compute import engine as engines
-    from megastyle_cli.io.embedding_cache import Embed
+    from megastyle_cli.io.embedding_cache import EmbedTexts
     from megastyle_cli.models.registry import Assigner
 
 
 def rung(
-    embedder: EmbedderRung | None, backend: str, model: str | None, *, is_nemo: bool
-) -> tuple[EmbedderRung, list[tuple[str, str | None]]]:
+    embedder: EmbedderName | None, backend: str, model: str | None, *, is_nemo: bool
+) -> tuple[EmbedderName, list[tuple[str, str | None]]]:
     """The rung meant of the ladder of text embedders, and backend and model of each step of it.
 
     Raises MegastyleError if a model is named that the rung does not run.
@@ -142,19 +142,19 @@ def kept_embedder(
     cache: Path | None,
     closing: "ExitStack",
     device: str | None = None,
-    spread: "Callable[[Any, str, str | None], Embed] | None" = None,
+    spread: "Callable[[Any, str, str | None], EmbedTexts] | None" = None,
     advance: "Callable[[int], None]" = lambda count: None,
-) -> "Embed":
+) -> "EmbedTexts":
     """What embeds texts, its vectors kept in `cache` if one is named until `closing` ends.
 
     `spread` makes an `Embed` of the embedder and its names; without it this thread embeds.
     `advance` is told how many vectors were in the cache.
     """
-    from megastyle_cli.io.embedding_cache import kept
+    from megastyle_cli.io.embedding_cache import cached_embedder
 
     loaded = load_embedder(backend, model, device)
     embed = loaded.embed if spread is None else spread(loaded, backend, model)
-    return kept(embed, f"{backend} {loaded.name}", cache, closing, advance)
+    return cached_embedder(embed, f"{backend} {loaded.name}", cache, closing, advance)
 
 
 def open_engine(
@@ -164,7 +164,7 @@ def open_engine(
     from functools import partial
     from importlib.util import find_spec
 
-    from megastyle_cli.compute.engine import load
+    from megastyle_cli.compute.engine import load_engine as load
 
     if engine == "ray" and "-" in inputs:
         raise MegastyleError(

@@ -20,9 +20,9 @@ from megastyle_cli.cluster.hierarchy import (
 from megastyle_cli.cluster.points import Rows, Vectors, all_squared_lengths
 from megastyle_cli.cluster.projection import plane
 from megastyle_cli.compute.engine import Engine
-from megastyle_cli.core.batching import portions
+from megastyle_cli.core.batching import text_batches
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.record import Failure, Record, note
+from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.models.registry import Assigner
 
 Array = npt.NDArray[Any]
@@ -169,7 +169,7 @@ def labelled(
     if grouping.xy is not None:
         x, y = grouping.xy[row].tolist()
         keys_too = {**keys_too, "x": round(x, 5), "y": round(y, 5)}
-    return note({**record, **told, **keys_too}, "cluster", **facts)
+    return annotate({**record, **told, **keys_too}, "cluster", **facts)
 
 
 def unfit(record: Record) -> Failure:
@@ -203,7 +203,7 @@ def embedded(
     texts: Iterable[str], embed: Callable[[Sequence[str]], Array], size: int = 4096
 ) -> Iterator[Array]:
     """The vectors (m, d) of `texts`, at most `size` at a time."""
-    return map(embed, portions(texts, size))
+    return map(embed, text_batches(texts, size))
 
 
 def rows_of(vectors: Vectors, records: Iterable[Record]) -> Vectors:

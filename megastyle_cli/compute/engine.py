@@ -23,7 +23,7 @@ class Engine(Protocol):
 
     workers: int  # how many calls run at once, at most
 
-    def place(self, items: Iterable[In]) -> Sequence[In]:
+    def put(self, items: Iterable[In]) -> Sequence[In]:
         """Items that several maps will read, brought to the workers once.
 
         What comes back stands for `items` in `map` and may be read by nothing else.
@@ -51,18 +51,18 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-def load(name: str, workers: int | None = None) -> Engine:
+def load_engine(name: str, workers: int | None = None) -> Engine:
     """The engine called `name` with at most `workers` calls at once (None: every core it has).
 
     Raises MegastyleError if there is no such engine, if its package is missing, or if its machines
     cannot be reached.
     """
     if name == "local":
-        from megastyle_cli.compute.local import Local
+        from megastyle_cli.compute.local import LocalEngine
 
-        return Local(workers)
+        return LocalEngine(workers)
     if name == "ray":
-        from megastyle_cli.compute.ray import Ray
+        from megastyle_cli.compute.ray import RayEngine
 
-        return Ray(workers)
+        return RayEngine(workers)
     raise MegastyleError(f"there is no engine {name!r}", hint="choose local or ray")

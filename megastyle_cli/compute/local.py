@@ -21,13 +21,13 @@ Out = TypeVar("Out")
 AHEAD = 2  # items drawn for each thread: one it works on, one it finds when it is done
 
 
-class Local:
+class LocalEngine:
     """An engine of `workers` threads; None: one for each core the scheduler gave us."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = usable_cores() if workers is None else workers
 
-    def place(self, items: Iterable[In]) -> list[In]:
+    def put(self, items: Iterable[In]) -> list[In]:
         """The items: threads read them where they are."""
         return list(items)
 

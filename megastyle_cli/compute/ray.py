@@ -36,7 +36,7 @@ AHEAD = 2  # calls handed out for each worker: one it works on, one whose argume
 ALIKE = ("megastyle", "numpy")  # what must be the same everywhere for results to be
 
 
-class Ray:
+class RayEngine:
     """An engine of the cluster at RAY_ADDRESS, or of one started here if that is not set."""
 
     def __init__(self, workers: int | None = None) -> None:
@@ -57,8 +57,8 @@ class Ray:
         self._call = self._ray.remote(_call_alone)
         self._stdout.__enter__()
 
-    def place(self, items: Iterable[In]) -> Sequence[In]:
-        """See `Engine.place`: Ray holds the items and brings each to where it is called for."""
+    def put(self, items: Iterable[In]) -> Sequence[In]:
+        """See `Engine.put`: Ray holds the items and brings each to where it is called for."""
         return [self._ray.put(item) for item in items]
 
     def map(
@@ -135,12 +135,12 @@ class Ray:
                 hint="check the address, or unset it to use the cores of this machine",
             ) from error
         try:
-            self._refuse_unlike_nodes()
+            self._check_node_versions()
         except BaseException:
             self._ray.shutdown()
             raise
 
-    def _refuse_unlike_nodes(self) -> None:
+    def _check_node_versions(self) -> None:
         """Raises MegastyleError if a node lacks this package, or has another version of it."""
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         ask = self._ray.remote(_versions)

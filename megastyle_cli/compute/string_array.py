@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Buffer:
+class StringArray:
     """Texts as UTF-8 one after another; text i is `data[starts[i] : starts[i + 1]]`."""
 
     data: Array  # (bytes,) uint8
@@ -26,32 +26,32 @@ class Buffer:
         whole, starts = self.data.tobytes(), self.starts.tolist()
         return (whole[start:end] for start, end in zip(starts[:-1], starts[1:], strict=True))
 
-    def part(self, first: int, end: int) -> "Buffer":
+    def slice(self, first: int, end: int) -> "StringArray":
         """Texts `first` to `end`."""
         low, high = self.starts[first], self.starts[end]
-        return Buffer(self.data[low:high], self.starts[first : end + 1] - low)
+        return StringArray(self.data[low:high], self.starts[first : end + 1] - low)
 
-    def rows(self, chosen: Array) -> "Buffer":
+    def take(self, chosen: Array) -> "StringArray":
         """The texts `chosen` (n,), in that order."""
         starts = _starts(np.diff(self.starts)[chosen])
         data = np.empty(starts[-1], np.uint8)
         _gather(self.data, self.starts, chosen, data)
-        return Buffer(data, starts)
+        return StringArray(data, starts)
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> "Buffer":
+    def from_strings(cls, texts: Iterable[str]) -> "StringArray":
         """The texts, one after another; a lone surrogate as the three bytes it would have."""
-        return cls.of_bytes(text.encode("utf-8", "surrogatepass") for text in texts)
+        return cls.from_bytes(text.encode("utf-8", "surrogatepass") for text in texts)
 
     @classmethod
-    def of_bytes(cls, texts: Iterable[bytes]) -> "Buffer":
+    def from_bytes(cls, texts: Iterable[bytes]) -> "StringArray":
         """Texts that are UTF-8 already."""
         listed = list(texts)
         lengths = np.fromiter(map(len, listed), np.int64, len(listed))
         return cls(np.frombuffer(b"".join(listed), np.uint8), _starts(lengths))
 
     @classmethod
-    def joined(cls, parts: Sequence["Buffer"]) -> "Buffer":
+    def concatenate(cls, parts: Sequence["StringArray"]) -> "StringArray":
         """The texts of all `parts`."""
         lengths = [np.diff(part.starts) for part in parts]
         return cls(

@@ -14,12 +14,12 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Record
 
 
-def partial(final: Path) -> Path:
+def partial_path(final: Path) -> Path:
     """What `final` is called while it is written."""
     return final.with_name(f"{final.name}.partial")
 
 
-class WholeFile:
+class AtomicFile:
     """All or nothing: until `commit`, what stood there before still stands."""
 
     def __init__(self, final: Path, *, overwrite: bool) -> None:
@@ -31,38 +31,38 @@ class WholeFile:
         """Refuses an existing file, and a folder nobody may write in, before any work is done."""
         if self.final.exists() and not self.overwrite:
             raise MegastyleError(f"{self.final} exists", hint="add --overwrite to replace it")
-        make_writable(self.final.parent)
+        ensure_writable(self.final.parent)
 
     def write(self, line: bytes) -> None:
         """Adds a line."""
         if self._file is None:
-            self._file = open_alone(partial(self.final))
+            self._file = open_locked(partial_path(self.final))
             self._file.truncate(0)  # what a killed run left is of no use
-        with naming(self.final):
+        with with_path(self.final):
             self._file.write(line)
 
     def flush(self) -> None:
         """Makes what was written readable by others."""
         if self._file is not None:
-            with naming(self.final):
+            with with_path(self.final):
                 self._file.flush()
 
     def commit(self) -> None:
         """Gives it the final name."""
         self.write(b"")
         assert self._file is not None
-        finish(self._file, self.final)
+        commit_partial(self._file, self.final)
         self._file = None
 
     def close(self) -> None:
         """Without a commit before: leaves no trace."""
         if self._file is not None:
-            partial(self.final).unlink(missing_ok=True)
-            with naming(self.final):
+            partial_path(self.final).unlink(missing_ok=True)
+            with with_path(self.final):
                 self._file.close()
 
 
-class GrowingFile:
+class ResumableFile:
     """Grows batch by batch and can be continued; `done` counts the ids it holds from before."""
 
     def __init__(self, final: Path, *, resume: bool, overwrite: bool) -> None:
@@ -70,26 +70,26 @@ class GrowingFile:
         self.done: Counter[str] = Counter()
         self._file: BinaryIO | None = None
 
-    def standing(self) -> Path | None:
+    def existing(self) -> Path | None:
         """What an earlier run left: the finished file or the partial one."""
-        return next((p for p in (self.final, partial(self.final)) if p.exists()), None)
+        return next((p for p in (self.final, partial_path(self.final)) if p.exists()), None)
 
     def open(self) -> None:
         """Refuses an existing output, or goes on with it, or starts again."""
-        before = self.standing()
+        before = self.existing()
         if before and not (self.resume or self.overwrite):
             raise MegastyleError(
                 f"{before} exists",
                 hint="add --resume to continue it or --overwrite to start again",
             )
-        make_writable(self.final.parent)
+        ensure_writable(self.final.parent)
         if before and self.resume:
-            self.done = done_ids(before)
+            self.done = count_ids(before)
             if before == self.final:
                 return  # extended when there is something to add
-        self._file = open_alone(partial(self.final))
+        self._file = open_locked(partial_path(self.final))
         if before and self.resume:
-            cut_torn_line(self._file)
+            drop_incomplete_line(self._file)
         else:
             self.final.unlink(missing_ok=True)
             self._file.truncate(0)
@@ -97,32 +97,32 @@ class GrowingFile:
     def write(self, line: bytes) -> None:
         """Adds a line; a finished file is called partial again from its first new line on."""
         if self._file is None:
-            self.final.rename(partial(self.final))
-            self._file = open_alone(partial(self.final))
-            cut_torn_line(self._file)
-        with naming(self.final):
+            self.final.rename(partial_path(self.final))
+            self._file = open_locked(partial_path(self.final))
+            drop_incomplete_line(self._file)
+        with with_path(self.final):
             self._file.write(line)
 
     def flush(self) -> None:
         """Makes what was written readable by others."""
         if self._file is not None:
-            with naming(self.final):
+            with with_path(self.final):
                 self._file.flush()
 
     def commit(self) -> None:
         """Gives it the final name."""
         if self._file is not None:
-            finish(self._file, self.final)
+            commit_partial(self._file, self.final)
             self._file = None
 
     def close(self) -> None:
         """Without a commit before: leaves the partial file, to be resumed."""
         if self._file is not None:
-            with naming(self.final):
+            with with_path(self.final):
                 self._file.close()
 
 
-def open_alone(path: Path) -> BinaryIO:
+def open_locked(path: Path) -> BinaryIO:
     """The file at `path` for appending. Raises MegastyleError if another process is writing it.
 
     The lock ends with the process, however it ends, and nothing waits for it.
@@ -143,17 +143,17 @@ def open_alone(path: Path) -> BinaryIO:
     return file
 
 
-def finish(file: BinaryIO, final: Path) -> None:
+def commit_partial(file: BinaryIO, final: Path) -> None:
     """Gives a partial file, once it is safe on disk, its final name."""
-    with naming(final):
+    with with_path(final):
         file.flush()
         os.fsync(file.fileno())
-    partial(final).replace(final)
+    partial_path(final).replace(final)
     file.close()
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def with_path(path: Path) -> Iterator[None]:
     """What fails inside is told of `path`: a full disk names no file."""
     try:
         yield
@@ -162,14 +162,14 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def make_writable(folder: Path) -> None:
+def ensure_writable(folder: Path) -> None:
     """Makes the folder. Raises PermissionError now, not after hours of work."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(EACCES, "permission denied", str(folder))
 
 
-def done_ids(
+def count_ids(
     path: Path, key: Callable[[Record], str] = lambda record: str(record["id"])
 ) -> Counter[str]:
     """How often each id, or what `key` gives, stands in the whole lines of the output at `path`.
@@ -191,7 +191,7 @@ def done_ids(
     return ids
 
 
-def cut_torn_line(file: BinaryIO) -> None:
+def drop_incomplete_line(file: BinaryIO) -> None:
     """Cuts off a last line that has no end."""
     file.seek(0)
     file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
@@ -217,7 +217,7 @@ def write_atomically(path: Path, text: str) -> None:
     """`text` under `path`, whole or not at all."""
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
-        with naming(path):
+        with with_path(path):
             unfinished.write_text(text)
         unfinished.replace(path)
     except BaseException:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-LETTERS = 1 << 22
+MAX_CHARACTERS = 1 << 22
 
 
-def portions(texts: Iterable[str], most: int, letters: int = LETTERS) -> Iterator[list[str]]:
+def text_batches(
+    texts: Iterable[str], most: int, letters: int = MAX_CHARACTERS
+) -> Iterator[list[str]]:
     """The texts in order, at most `most` at a time; a portion ends with its `letters`-th letter."""
     portion: list[str] = []
     held = 0

@@ -5,12 +5,12 @@ Nothing is imported but typing.
 
 from typing import Literal
 
-Kind = Literal["style", "content", "both"]
-Schema = Literal["v1", "v2"]
+CaptionKind = Literal["style", "content", "both"]
+StyleSchema = Literal["v1", "v2"]
 DedupPreset = Literal["styles", "contents", "nemo"]
-GramOf = Literal["words", "characters"]
-Keep = Literal["first", "longest", "hard", "easy"]
-EmbedderRung = Literal["static", "verified", "sentence"]
+NgramUnit = Literal["words", "characters"]
+KeepPolicy = Literal["first", "longest", "hard", "easy"]
+EmbedderName = Literal["static", "verified", "sentence"]
 ExactText = Literal["normalized", "raw"]
 Shell = Literal["bash", "zsh", "fish"]
 Container = Literal["folder", "webdataset", "parquet"]

@@ -16,7 +16,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def over_cores(function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
+def parallel_map(function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
     """`function` of every item, in order; what it raises for one item rises here."""
     threads = min(len(items), usable_cores())
     if threads < 2:

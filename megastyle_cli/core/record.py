@@ -94,19 +94,19 @@ class Run:
         return hashlib.sha256(canonical_json([self.command, self.options]).encode()).hexdigest()[:8]
 
 
-def note(record: Record, command: str, **facts: Any) -> Record:
+def annotate(record: Record, command: str, **facts: Any) -> Record:
     """`record` with `facts` under `_megastyle.<command>`, provenance of earlier commands kept."""
     notes = {**record.get(PROVENANCE, {}), command: facts}
     told = {key: value for key, value in record.items() if key != PROVENANCE}
     return {**told, PROVENANCE: notes}
 
 
-def as_company(record: Record) -> Record:
+def as_context_only(record: Record) -> Record:
     """A record that is done, for a step to compare others with: no result of it is wanted."""
     return {**record, _COMPANY: _OURS}
 
 
-def is_company(record: Record) -> bool:
+def is_context_only(record: Record) -> bool:
     """Whether it is only there for others to be compared with: nothing of it is to be saved."""
     return record.get(_COMPANY) is _OURS
 
@@ -136,9 +136,9 @@ def check_text(record: Record, key: str) -> None:
         raise BadRecord("missing_key", f"record {record['id']} has no text under {key!r}")
 
 
-def noted(
+def annotate_all(
     results: Iterable[Record | Failure], command: str, **facts: Any
 ) -> Iterator[Record | Failure]:
     """`results` with `facts` under `_megastyle.<command>`; failures as they are."""
     for result in results:
-        yield result if isinstance(result, Failure) else note(result, command, **facts)
+        yield result if isinstance(result, Failure) else annotate(result, command, **facts)

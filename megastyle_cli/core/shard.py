@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from megastyle_cli.core.errors import MegastyleError
 
-PART = re.compile(r"part-(\d{5})-of-(\d{5})")
+PART_NAME = re.compile(r"part-(\d{5})-of-(\d{5})")
 MAX_COUNT = 99_999  # what the five digits of a part's name can say
 
 

@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import dataclass, fields
 
-from megastyle_cli.core.choices import Schema
+from megastyle_cli.core.choices import StyleSchema
 
 WORD_LIMITS = {
     "identity": 3,
@@ -51,7 +51,7 @@ def attribute_keys(attributes: StyleAttributes) -> dict[str, str]:
     return {key: value for key, value in named.items() if value is not None}
 
 
-def style_sentence(attributes: StyleAttributes, schema: Schema = "v2") -> str:
+def style_sentence(attributes: StyleAttributes, schema: StyleSchema = "v2") -> str:
     """The style prompt that `attributes` make; empty if none was seen.
 
     v1: "In the style of <identity>, <colors> with <accents> accents, <light> lighting, <medium>,

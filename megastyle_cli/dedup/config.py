@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from megastyle_cli.core.choices import DedupPreset, EmbedderRung, ExactText, GramOf, Keep
+from megastyle_cli.core.choices import DedupPreset, EmbedderName, ExactText, KeepPolicy, NgramUnit
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.dedup.semantic import SemanticOptions
 
@@ -20,7 +20,7 @@ class NearOptions:
 
     threshold: float = 0.72
     ngram: int = 1
-    of: GramOf = "words"
+    of: NgramUnit = "words"
     bands: int = 32
     band_rows: int = 8
     seed: int = 0
@@ -34,7 +34,7 @@ class Options:
     exact: ExactText | None = "normalized"
     near: NearOptions | None = None
     semantic: SemanticOptions | None = None
-    keep: Keep = "first"
+    keep: KeepPolicy = "first"
 
     def told(self) -> dict[str, Any]:
         """All that can change a verdict, as options of a run."""
@@ -51,7 +51,7 @@ PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions]] = {
     ),
 }
 # least cosine of each rung of the ladder of embedders
-THRESHOLDS: dict[EmbedderRung, float] = {"static": 0.99, "verified": 0.95, "sentence": 0.95}
+THRESHOLDS: dict[EmbedderName, float] = {"static": 0.99, "verified": 0.95, "sentence": 0.95}
 
 
 def chosen(
@@ -62,12 +62,12 @@ def chosen(
     near: bool,
     near_threshold: float | None,
     ngram: int | None,
-    ngram_of: GramOf | None,
+    ngram_of: NgramUnit | None,
     semantic: bool,
     semantic_threshold: float | None,
     semantic_recall: float = 0.99,
-    embedder: EmbedderRung,
-    keep: Keep,
+    embedder: EmbedderName,
+    keep: KeepPolicy,
 ) -> Options:
     """The preset's values, but for those that are given.
 

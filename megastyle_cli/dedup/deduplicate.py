@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.engine import Engine
-from megastyle_cli.compute.string_array import Buffer
-from megastyle_cli.core.choices import Keep
+from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.core.choices import KeepPolicy
 from megastyle_cli.dedup.common_ngrams import WORDS, mark_template
 from megastyle_cli.dedup.config import Options
 from megastyle_cli.dedup.exact import keys_of, normalized_buffer, num_characters
@@ -108,7 +108,7 @@ class Dedup:
         self.looked = Looked()
         self.seconds = dict.fromkeys(HOWS, 0.0)  # near's n-grams are made while exact's keys are
 
-    def digest(self, blocks: Iterable[Buffer], engine: Engine) -> None:
+    def digest(self, blocks: Iterable[StringArray], engine: Engine) -> None:
         """Draws all texts and keeps what the measures need of them."""
         started = time.perf_counter()
         near = self.options.near
@@ -116,7 +116,7 @@ class Dedup:
             self.digested.add(block)
         self.seconds["exact"] = time.perf_counter() - started
 
-    def _new_texts(self, blocks: Iterable[Buffer]) -> Iterator[Buffer]:
+    def _new_texts(self, blocks: Iterable[StringArray]) -> Iterator[StringArray]:
         """Of each block those that did not come before, normalized."""
         exact, known = self.options.exact, KeySet()
         for texts in blocks:
@@ -127,7 +127,7 @@ class Dedup:
                 start = self.digested.num_texts
                 numbers = np.arange(start, start + len(texts), dtype=np.int32)
             first = self.digested.number(numbers, num_characters(texts))
-            yield tidy.rows(first)
+            yield tidy.take(first)
 
     def judge(self, engine: Engine, texts: Texts) -> Verdicts:
         """What becomes of every record."""
@@ -145,7 +145,7 @@ def find_duplicates(
     """What becomes of `texts` in memory; without `ids` their numbers are."""
     dedup = Dedup(options)
     blocks = (texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK))
-    dedup.digest(map(Buffer.of, blocks), engine)
+    dedup.digest(map(StringArray.from_strings, blocks), engine)
     names = ids or [f"{row:012}" for row in range(len(texts))]
     read = Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: names, embeds)
     return dedup.judge(engine, read)
@@ -184,7 +184,7 @@ def judge(
             return _of_records(number, rows, order, how, of, score)
 
 
-def _representatives(digested: Digested, number: Array, keep: Keep, texts: Texts) -> Array:
+def _representatives(digested: Digested, number: Array, keep: KeepPolicy, texts: Texts) -> Array:
     """(u,) the record that stands for each text: its first, its longest, or that of least id."""
     if keep == "first":
         return digested.rows.rows()
@@ -195,7 +195,7 @@ def _representatives(digested: Digested, number: Array, keep: Keep, texts: Texts
     return order[first]
 
 
-def _order(digested: Digested, rows: Array, keep: Keep, texts: Texts, akin: Akin) -> Array:
+def _order(digested: Digested, rows: Array, keep: KeepPolicy, texts: Texts, akin: Akin) -> Array:
     """(u,) texts in the order they are tried."""
     if keep == "first":
         return np.arange(len(rows), dtype=np.int32)

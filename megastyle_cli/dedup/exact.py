@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
-from megastyle_cli.compute.string_array import Buffer
+from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup.hashing import load, mix
 
 Array = npt.NDArray[Any]
@@ -24,33 +24,33 @@ def normalized(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def normalized_buffer(texts: Buffer) -> Buffer:
+def normalized_buffer(texts: StringArray) -> StringArray:
     """The texts `normalized`."""
     whole = _folded(texts)
     data, starts = np.empty_like(whole.data), np.empty_like(whole.starts)
     used = _tidy(whole.data, whole.starts, data, starts)
-    return Buffer(data[:used], starts)
+    return StringArray(data[:used], starts)
 
 
-def num_characters(texts: Buffer) -> Array:
+def num_characters(texts: StringArray) -> Array:
     """(n,) int32: characters of each text."""
     counts = np.empty(len(texts), np.int32)
     _count_characters(texts.data, texts.starts, counts)
     return counts
 
 
-def keys_of(buffer: Buffer) -> Array:
+def keys_of(buffer: StringArray) -> Array:
     """(n, 2) uint64: a 128-bit key of each text; equal keys are taken for equal texts."""
     keys = np.empty((len(buffer), 2), np.uint64)
     _hash_texts(buffer.data, buffer.starts, keys)
     return keys
 
 
-def _folded(texts: Buffer) -> Buffer:
+def _folded(texts: StringArray) -> StringArray:
     """The texts, those beyond ASCII normalized."""
     if not texts.data.size or texts.data.max() < 128:
         return texts
-    return Buffer.of_bytes(text if text.isascii() else _normalized(text) for text in texts)
+    return StringArray.from_bytes(text if text.isascii() else _normalized(text) for text in texts)
 
 
 def _normalized(text: bytes) -> bytes:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
-from megastyle_cli.compute.string_array import Buffer
-from megastyle_cli.core.choices import GramOf
+from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.core.choices import NgramUnit
 from megastyle_cli.dedup.hashing import load, mix
 
 Array = npt.NDArray[Any]
@@ -27,7 +27,7 @@ _FEW = 64  # grams that are sorted by comparing all with all
 _S32, _ALL = np.uint64(32), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-def gram_sets(buffer: Buffer, ngram: int, of: GramOf = "words") -> tuple[Array, Array]:
+def gram_sets(buffer: StringArray, ngram: int, of: NgramUnit = "words") -> tuple[Array, Array]:
     """The distinct n-grams of every text as flat sorted 32-bit hashes, and (n + 1,) their starts.
 
     A text of fewer words (characters) is one gram, and a text without words counts itself as a

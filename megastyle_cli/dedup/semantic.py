@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.engine import Engine
-from megastyle_cli.core.batching import portions
+from megastyle_cli.core.batching import text_batches
 from megastyle_cli.dedup.ivf_search import Search, search
 from megastyle_cli.dedup.pairwise import AT_MOST, Pairs, cosines_of
 from megastyle_cli.dedup.selection import Links, no_links
@@ -211,7 +211,7 @@ class Akin:
 
     def _embedded(self, texts: Array, embed: Embed) -> Iterator[Array]:
         self.texts.watch.begin("texts embedded", len(texts))
-        for some in portions(self.texts.read(self.rows[texts]), _BLOCK):
+        for some in text_batches(self.texts.read(self.rows[texts]), _BLOCK):
             yield embed(some)
 
     def _verified(self, found: Pairs) -> Pairs:

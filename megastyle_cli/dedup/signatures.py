@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.string_array import Buffer
+from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup.config import NearOptions
 from megastyle_cli.dedup.growable_array import Growing
 from megastyle_cli.dedup.minhash import SKETCH, band_keys, hash_functions, sketches
@@ -78,7 +78,7 @@ class Digested:
         return Sets(self.grams.rows(), starts, self.sketches.rows())
 
 
-def digest(texts: Buffer, near: NearOptions | None) -> Digest:
+def digest(texts: StringArray, near: NearOptions | None) -> Digest:
     """Block work: grams, bands and sketches of normalized texts, each depending on its text alone.
 
     Nothing but room for them without `near`.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.record import PROVENANCE, Record, canonical_json, note, record_seed
+from megastyle_cli.core.record import PROVENANCE, Record, annotate, canonical_json, record_seed
 
 SPLIT_KEY = "benchmark"
 QUERY, GALLERY = "query", "gallery"
@@ -98,7 +98,7 @@ def sealed(
     except BadRecord as bad:
         raise MegastyleError(bad.message, hint="mend it, or leave its record out") from bad
     rows = [
-        note(record, "eval", run=run, picture=picture)
+        annotate(record, "eval", run=run, picture=picture)
         for record, picture in zip(chosen, pictures, strict=True)
     ]
     asking = sum(record[SPLIT_KEY] == QUERY for record in rows)

@@ -11,7 +11,7 @@ from megastyle_cli.evaluate.references import (
     reference_set,
 )
 from megastyle_cli.evaluate.score import Models
-from megastyle_cli.io.record_images import Read
+from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.registry import load
 from megastyle_cli.retrieve.nearest import Array
 
@@ -48,7 +48,9 @@ class Scorer:
             told["reference_set"] = reference_set(self.given, self.pair_by)
         return told | ({"leakage": True} if self.leakage else {})
 
-    def load(self, read: Read, read_whole: Read, most: int | None = None) -> "Loaded":
+    def load(
+        self, read: ReadPictures, read_whole: ReadPictures, most: int | None = None
+    ) -> "Loaded":
         """The models, and the references as they see them; at most so many own ones are kept.
 
         `read_whole` opens pictures as models that were trained elsewhere want them, `read` as the

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.io.record_images import Read
+from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.registry import StyleEncoder
 from megastyle_cli.retrieve.nearest import Array, embed_pictures
 
 # role of a model ("style", "text", "content") -> its unit vector (d,) of a picture
 Looks = dict[str, Array]
 Eyes = Mapping[str, StyleEncoder]
-Sights = Sequence[tuple[Read, Eyes]]  # eyes, and what opens pictures as they want them
+Sights = Sequence[tuple[ReadPictures, Eyes]]  # eyes, and what opens pictures as they want them
 
 
 def look(names: Sequence[str], sights: Sights) -> list[Looks | BadRecord]:

@@ -8,7 +8,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import PROVENANCE, Failure, Record
 from megastyle_cli.evaluate.features import Looks, Remembered, Sights, look, only
 from megastyle_cli.evaluate.references import Matched, References
-from megastyle_cli.io.record_images import Read
+from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.registry import StyleEncoder, TextImageModel
 from megastyle_cli.retrieve.nearest import BATCH, Array, batched, finite, rounded
 
@@ -28,8 +28,8 @@ class Models:
     """
 
     style: StyleEncoder
-    read: Read
-    read_whole: Read
+    read: ReadPictures
+    read_whole: ReadPictures
     text: TextImageModel | None = None
     content: StyleEncoder | None = None
     text_key: str = "content"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from megastyle_cli.core.record import Record, is_company
+from megastyle_cli.core.record import Record, is_context_only
 from megastyle_cli.models.registry import Classifier, PictureRequest, StyleEncoder
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Doubles:
 
     def __call__(self, painted: Sequence[Painted]) -> list[Verdict | None]:
         """A verdict on each, in order; of two that are alike the first stays."""
-        return [None if is_company(one.record) else self._judged(one) for one in painted]
+        return [None if is_context_only(one.record) else self._judged(one) for one in painted]
 
     def _judged(self, one: Painted) -> Verdict | None:
         bits = difference_hash(one.picture)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.record import Failure, Record, is_company, note
+from megastyle_cli.core.record import Failure, Record, annotate, is_context_only
 from megastyle_cli.generate.filters import Gate, Painted, judged
 from megastyle_cli.models.registry import PictureRequest
 
@@ -50,13 +50,13 @@ def render(
             yield Failure(record, asked.kind, asked.message)
         elif isinstance(picture, BadRecord):
             yield Failure(record, picture.kind, f"record {record['id']}: {picture.message}")
-        elif (verdict := next(verdicts)) is None and is_company(record):
+        elif (verdict := next(verdicts)) is None and is_context_only(record):
             yield record
         elif verdict:
             told = {"rejected": verdict.reason, "score": verdict.score, "seed": asked.seed}
-            yield note(record, command, **facts, **told)
+            yield annotate(record, command, **facts, **told)
         else:
-            yield note(
+            yield annotate(
                 {
                     **record,
                     "file_name": save(record["id"], picture),

@@ -9,7 +9,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, record_seed
 from megastyle_cli.generate.filters import Gate
 from megastyle_cli.generate.render import Save, render
-from megastyle_cli.io.record_images import Read, pictures_of
+from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
 from megastyle_cli.models.registry import Painter, PictureRequest
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def synth(
     records: Iterable[Record],
     *,
     painter: Painter,
-    read_content: Read | None,
-    read_style: Read | None,
+    read_content: ReadPictures | None,
+    read_style: ReadPictures | None,
     save: Save,
     long_side_px: int | None,
     size_px: tuple[int, int] | None = None,
@@ -75,9 +75,9 @@ def synth(
 
 
 def _opened(
-    records: Sequence[Record], key: str, read: Read | None
+    records: Sequence[Record], key: str, read: ReadPictures | None
 ) -> Sequence[Image | BadRecord | None]:
-    return [None] * len(records) if read is None else pictures_of(records, key, read)
+    return [None] * len(records) if read is None else open_record_pictures(records, key, read)
 
 
 def _unreadable(picture: Image | BadRecord | None, *, needed: bool) -> BadRecord | None:

@@ -16,7 +16,7 @@ from megastyle_cli.caption.caption import with_description
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, record_seed
 from megastyle_cli.generate.render import Save, render
-from megastyle_cli.io.record_images import Read, pictures_of
+from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
 from megastyle_cli.models.registry import Captioner, PictureRequest, Stylist
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def transfer(
     *,
     stylist: Stylist,
     references: References,
-    read_content: Read,
-    read_style: Read,
+    read_content: ReadPictures,
+    read_style: ReadPictures,
     save: Save,
     starts_from_picture: bool,
     captioner: Callable[[], Captioner] | None,
@@ -78,7 +78,9 @@ def transfer(
         starts_from_picture or (captioner is not None and not record.get("content"))
         for record in named
     ]
-    opened = iter(pictures_of([*compress(named, is_opened)], "content_file_name", read_content))
+    opened = iter(
+        open_record_pictures([*compress(named, is_opened)], "content_file_name", read_content)
+    )
     contents = [next(opened) if wanted else None for wanted in is_opened]
     batch = named if captioner is None else _with_words(named, contents, captioner, run)
     ask = partial(PictureRequest, long_side=long_side_px, size_px=size_px, strength=strength)
@@ -140,7 +142,7 @@ def _request(
     record: Record,
     content: Image | BadRecord | None,
     references: References,
-    read_style: Read,
+    read_style: ReadPictures,
     ask: Callable[..., PictureRequest],
     seed: int,
     needs_words: bool,

@@ -11,7 +11,7 @@ from megastyle_cli.core.errors import BadRecord, MegastyleError
 CONTAINER = re.compile(r"\.(parquet|tar)(?=#.)", re.IGNORECASE)
 
 
-def place_inside(name: str) -> tuple[str, str] | None:
+def split_member_name(name: str) -> tuple[str, str] | None:
     """The container and the row or member that `name` means; None if it means a file."""
     if "#" not in name or Path(name).exists():
         return None
@@ -28,7 +28,7 @@ def picture_bytes(name: object) -> bytes:
     if not isinstance(name, str):
         raise BadRecord("bad_image", f"file_name is {name!r}, not a string")
     try:
-        place = place_inside(name)
+        place = split_member_name(name)
         return _file_bytes(name) if place is None else _inner_bytes(*place)
     except MegastyleError as error:
         raise BadRecord("bad_image", error.sentence) from error

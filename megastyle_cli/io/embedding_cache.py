@@ -21,7 +21,7 @@ import numpy.typing as npt
 from megastyle_cli.core.errors import MegastyleError
 
 Array = npt.NDArray[Any]
-Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+EmbedTexts = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
 SEGMENT = 65_536  # texts a segment at most
 SAVE_S = 60.0  # so much of a killed run's work, and a call more, is made again
@@ -39,7 +39,7 @@ class EmbeddingCache:
         self,
         folder: Path,
         model: str,
-        embed: Embed,
+        embed: EmbedTexts,
         advance: Callable[[int], None] = lambda count: None,
     ) -> None:
         name = sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -153,13 +153,13 @@ class EmbeddingCache:
         self._saved_s = time.monotonic()
 
 
-def kept(
-    embed: Embed,
+def cached_embedder(
+    embed: EmbedTexts,
     model: str,
     folder: Path | None,
     closing: ExitStack,
     advance: Callable[[int], None] = lambda count: None,
-) -> Embed:
+) -> EmbedTexts:
     """`embed`, its rows kept in `folder` if one is named; the last ones when `closing` ends.
 
     `advance` is told how many rows came from the folder.

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.parallel import over_cores
-from megastyle_cli.io.archive_member import picture_bytes, place_inside
+from megastyle_cli.core.parallel import parallel_map
+from megastyle_cli.io.archive_member import picture_bytes, split_member_name
 from megastyle_cli.io.writers.image_dataset import QUALITY
 
 MAX_PIXELS = 180_000_000  # a decoded picture of this size takes 540 MB; larger ones are refused
@@ -34,12 +34,12 @@ def open_picture(
     `name` is a file's, or that of a row or member of a container (containers.py). Raises
     BadRecord("bad_image", ...) if it is missing, empty, cut off, too large or no picture.
     """
-    if place_inside(name) is not None:
-        return decoded(name, picture_bytes(name), max_side_px, margin)
+    if split_member_name(name) is not None:
+        return decode_picture(name, picture_bytes(name), max_side_px, margin)
     return _opened(name, name, max_side_px, margin)
 
 
-def decoded(
+def decode_picture(
     name: str, content: bytes, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
 ) -> Image.Image:
     """As `open_picture`, of bytes that are there already; `name` is for the words."""
@@ -68,15 +68,15 @@ def read_pictures(
     names: Sequence[str], max_side_px: int | None = None, margin: float = DRAFT_MARGIN
 ) -> "list[Image.Image | BadRecord]":
     """`open_picture` of many names on all cores, in order; a bad one gives its BadRecord."""
-    return over_cores(lambda name: _opened_or_why(name, max_side_px, margin), names)
+    return parallel_map(lambda name: _opened_or_why(name, max_side_px, margin), names)
 
 
-def remembering_reader(
+def cached_picture_reader(
     max_side_px: int | None, remembered: int
 ) -> "Callable[[Sequence[str]], list[Image.Image | BadRecord]]":
     """As `read_pictures`, keeping the last `remembered` pictures, for references that return."""
     attempt = lru_cache(remembered)(lambda name: _opened_or_why(name, max_side_px))
-    return lambda names: over_cores(attempt, names)
+    return lambda names: parallel_map(attempt, names)
 
 
 def _opened_or_why(
@@ -88,7 +88,7 @@ def _opened_or_why(
         return bad
 
 
-def saver(
+def picture_saver(
     path_of: "Callable[[str, str], Path]", suffix: str, quality: int | None = None
 ) -> "Callable[[str, Image.Image], str]":
     """A function that saves the picture of a record at `path_of(id, suffix)` and gives its name."""

@@ -24,16 +24,16 @@ from megastyle_cli.core.record import (
     rename_pictures,
     text_id,
 )
-from megastyle_cli.core.shard import PART
-from megastyle_cli.io.archive_member import picture_bytes, place_inside
-from megastyle_cli.io.readers.csv import is_table, read_table
-from megastyle_cli.io.readers.jsonl import is_jsonl, read_file, read_lines
+from megastyle_cli.core.shard import PART_NAME
+from megastyle_cli.io.archive_member import picture_bytes, split_member_name
+from megastyle_cli.io.readers.csv import is_csv, read_csv
+from megastyle_cli.io.readers.jsonl import is_jsonl, read_jsonl, read_lines
 from megastyle_cli.io.relative_paths import (
     LISTING,
     PICTURE_SUFFIXES,
-    as_read,
+    escapes_folder,
     from_folder,
-    leads_out,
+    from_listing_keys,
 )
 
 TABLE = "metadata.csv"
@@ -58,13 +58,13 @@ def read_records(
     return islice((with_id(found) for reader in readers for found in reader), limit)
 
 
-def holds_lines(name: str) -> bool:
+def is_jsonl_input(name: str) -> bool:
     """Whether the input is JSON lines, in a file or on standard input."""
     path = Path(name)
     return name == "-" or (is_jsonl(name) and path.exists() and not path.is_dir())
 
 
-def records_of_lines(name: str, lines: Iterable[bytes], first: int) -> Iterator[Record | Failure]:
+def records_from_lines(name: str, lines: Iterable[bytes], first: int) -> Iterator[Record | Failure]:
     """What `read_records` gives for some lines of an input; `first` is the number of the first."""
     origin, base = ("stdin", "") if name == "-" else (str(Path(name)), str(Path(name).parent))
     return map(with_id, _rebased(read_lines(lines, origin, first), base))
@@ -92,7 +92,7 @@ def _count(path: Path) -> int | None:
         rows = [_count(shard) for shard in shards]
         return None if None in rows else len(pictures) + sum(filter(None, rows))
     # a tar or a table would have to be read through
-    if not path.is_file() or path.suffix.lower() == ".tar" or is_table(path.name):
+    if not path.is_file() or path.suffix.lower() == ".tar" or is_csv(path.name):
         return None
     if path.suffix.lower() == ".parquet":
         from megastyle_cli.io.readers.parquet import count_rows
@@ -142,16 +142,16 @@ def _reader(name: str, paths: str | None) -> Iterable[Record | Failure]:
     try:
         if path.is_dir():
             return _directory(path)
-        place = place_inside(name)
+        place = split_member_name(name)
         if not Path(name if place is None else place[0]).exists():
             raise MegastyleError(f"{name} does not exist", hint="check the path")
         if place is not None:
             return iter([{"file_name": name}])
         if is_jsonl(name):
             path.open("rb").close()
-            return _rebased(read_file(path), str(path.parent))
-        if is_table(name):
-            return _rebased(read_table(path), str(path.parent))
+            return _rebased(read_jsonl(path), str(path.parent))
+        if is_csv(name):
+            return _rebased(read_csv(path), str(path.parent))
         if path.suffix.lower() in SHARD_SUFFIXES:
             return _shard(path)
     except PermissionError as error:
@@ -188,9 +188,11 @@ def _shard(path: Path) -> Iterable[Record | Failure]:
 def _directory(folder: Path) -> Iterable[Record | Failure]:
     listing = folder / LISTING
     if listing.exists():
-        return _inside(read_file(listing), listing)
+        return _inside(read_jsonl(listing), listing)
     unfinished = sorted(path.name for path in folder.glob("*.jsonl.partial"))
-    unfinished = [name for name in unfinished if name.startswith("metadata.") or PART.match(name)]
+    unfinished = [
+        name for name in unfinished if name.startswith("metadata.") or PART_NAME.match(name)
+    ]
     if unfinished:
         raise MegastyleError(
             f"{folder} is not complete: it holds {unfinished[0]}",
@@ -203,7 +205,7 @@ def _directory(folder: Path) -> Iterable[Record | Failure]:
     pictures, shards = _found_below(folder)
     table = folder / TABLE
     if pictures and not shards and table.exists():  # an ImageFolder's other listing
-        return _inside(read_table(table), table)
+        return _inside(read_csv(table), table)
     if not pictures and not shards:
         raise MegastyleError(
             f"{folder} holds no pictures, no metadata.jsonl, no parts, no parquet files or tars",
@@ -235,8 +237,10 @@ def _described(shards: list[Path], table: Path) -> Iterable[Record | Failure]:
 
 
 def _parts(folder: Path) -> list[Path]:
-    found = [path for path in folder.iterdir() if PART.fullmatch(path.name.removesuffix(".jsonl"))]
-    counts = {int(PART.match(path.name)[2]) for path in found}  # type: ignore[index]
+    found = [
+        path for path in folder.iterdir() if PART_NAME.fullmatch(path.name.removesuffix(".jsonl"))
+    ]
+    counts = {int(PART_NAME.match(path.name)[2]) for path in found}  # type: ignore[index]
     if len(counts) > 1:
         raise MegastyleError(f"{folder} holds parts of {sorted(counts)}", hint="keep one set")
     if counts and len(found) != (count := counts.pop()):
@@ -251,7 +255,7 @@ def _part(path: Path) -> Iterable[Record | Failure]:
         raise MegastyleError(
             f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
         )
-    return _directory(path) if path.is_dir() else _inside(read_file(path), path)
+    return _directory(path) if path.is_dir() else _inside(read_jsonl(path), path)
 
 
 def _found_below(folder: Path) -> tuple[list[str], list[Path]]:
@@ -297,14 +301,14 @@ def _inside(found: Iterable[Record | Failure], listing: Path) -> Iterator[Record
 def _kept_inside(told: Record | Failure, listing: Path) -> Record | Failure:
     if isinstance(told, Failure):
         return told
-    record = as_read(told)
+    record = from_listing_keys(told)
     listed = record.get("neighbors")
     near = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     for key, name in [
         *((key, record.get(key)) for key in PICTURE_KEYS),
         *(("neighbors", one.get("file_name")) for one in near),
     ]:
-        if isinstance(name, str) and leads_out(name):
+        if isinstance(name, str) and escapes_folder(name):
             why = f"{listing}: {key} {name!r} leads out of the folder, which only a listing may do"
             return Failure(record, "bad_image", f"{why} that is named itself, or was made by us")
     return told
@@ -314,7 +318,7 @@ def _rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | 
     """Records whose picture names were relative to `base`, now to the working directory."""
     here = from_folder(base)
     for told in found:
-        record = told if isinstance(told, Failure) else as_read(told)
+        record = told if isinstance(told, Failure) else from_listing_keys(told)
         if base in ("", ".") or isinstance(record, Failure):
             yield record
             continue

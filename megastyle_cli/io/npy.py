@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.core.atomic_file import partial
+from megastyle_cli.core.atomic_file import partial_path
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.io.scratch_array import take_room
+from megastyle_cli.io.scratch_array import reserve_space
 
 Array = npt.NDArray[Any]
 
 
-def refuse_vectors(written: Path | None, given: Path | None) -> None:
+def check_vector_options(written: Path | None, given: Path | None) -> None:
     """Raises MegastyleError if vectors would be both written and given, or not called .npy."""
     if written is not None and given is not None:
         raise MegastyleError(
@@ -67,7 +67,7 @@ class MappedVectors:
         return (MappedVectors, (self.path,))
 
 
-class WholeVectors:
+class VectorWriter:
     """Vectors written once: under `final` when kept, else in a scratch file that goes with us.
 
     That lies in the folder `scratch`, or in the one for temporary files.
@@ -78,7 +78,7 @@ class WholeVectors:
         self.scratch = scratch
         self._unfinished: Path | None = None
 
-    def __enter__(self) -> "WholeVectors":
+    def __enter__(self) -> "VectorWriter":
         return self
 
     def write(self, count: int, blocks: Iterable[Array]) -> MappedVectors:
@@ -95,7 +95,7 @@ class WholeVectors:
                     self._unfinished, mode="w+", dtype=np.float32, shape=(count, block.shape[1])
                 )
                 with self._unfinished.open("r+b") as file:
-                    take_room(file.fileno(), self._unfinished.parent, count, block.shape[1])
+                    reserve_space(file.fileno(), self._unfinished.parent, count, block.shape[1])
             mapped[start : start + len(block)] = block
             start += len(block)
         assert start == count
@@ -121,7 +121,7 @@ class WholeVectors:
 
     def _place(self) -> Path:
         if self.final is not None:
-            return partial(self.final)
+            return partial_path(self.final)
         handle, name = tempfile.mkstemp(".npy", "megastyle-", self.scratch)
         os.close(handle)
         return Path(name)

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.shard import PART, Shard
+from megastyle_cli.core.shard import PART_NAME, Shard
 from megastyle_cli.io.readers.jsonl import OPENERS, SUFFIXES
 from megastyle_cli.io.relative_paths import LISTING
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
+class OutputPaths:
     """The files of one output. `final` None is standard output; names are relative to `base`."""
 
     final: Path | None
@@ -19,7 +19,9 @@ class Places:
     base: Path
 
 
-def places(output: str, shard: Shard, *, folder: bool, errors: str | None = None) -> Places:
+def output_paths(
+    output: str, shard: Shard, *, folder: bool, errors: str | None = None
+) -> OutputPaths:
     """Where an output of this name goes.
 
     `folder` is true for image makers. A sharded output is a directory of parts: files for record
@@ -31,7 +33,7 @@ def places(output: str, shard: Shard, *, folder: bool, errors: str | None = None
             raise MegastyleError(
                 "one of several shards cannot write to standard output", hint="give -o DIRECTORY"
             )
-        return Places(final=None, errors=named, run=None, base=Path())
+        return OutputPaths(final=None, errors=named, run=None, base=Path())
     path = Path(output)
     if path.suffix in OPENERS:
         raise MegastyleError(
@@ -46,13 +48,13 @@ def places(output: str, shard: Shard, *, folder: bool, errors: str | None = None
                 "shards cannot share --errors", hint="each has one beside its part"
             )
         if path.is_dir():
-            _refuse_other_count(path, shard)
+            _check_shard_count(path, shard)
         path = path / (shard.part_name if folder else f"{shard.part_name}.jsonl")
     return _folder(path, named) if folder else _file(path, named)
 
 
-def _folder(path: Path, errors: Path | None) -> Places:
-    return Places(
+def _folder(path: Path, errors: Path | None) -> OutputPaths:
+    return OutputPaths(
         final=path / LISTING,
         errors=errors or path / "errors.jsonl",
         run=path / "run.json",
@@ -60,12 +62,12 @@ def _folder(path: Path, errors: Path | None) -> Places:
     )
 
 
-def _file(path: Path, errors: Path | None) -> Places:
+def _file(path: Path, errors: Path | None) -> OutputPaths:
     if path.is_dir():
         raise MegastyleError(f"{path} is a directory", hint="give a file name such as out.jsonl")
     suffix = next((s for s in (*SUFFIXES, ".json") if path.name.endswith(s)), "")
     stem = str(path).removesuffix(suffix)
-    return Places(
+    return OutputPaths(
         final=path,
         errors=errors or Path(f"{stem}.errors.jsonl"),
         run=Path(f"{stem}.run.json"),
@@ -73,9 +75,9 @@ def _file(path: Path, errors: Path | None) -> Places:
     )
 
 
-def _refuse_other_count(folder: Path, shard: Shard) -> None:
+def _check_shard_count(folder: Path, shard: Shard) -> None:
     for path in folder.iterdir():
-        match = PART.match(path.name)
+        match = PART_NAME.match(path.name)
         if match and int(match[2]) != shard.count:
             raise MegastyleError(
                 f"{folder} holds parts of {int(match[2])}, not of {shard.count}",

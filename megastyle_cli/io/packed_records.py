@@ -8,7 +8,7 @@ from megastyle_cli.core.record import Record
 from megastyle_cli.io.readers.jsonl import dump_line, load_line
 
 
-class Packed(Sequence[Record]):
+class PackedRecords(Sequence[Record]):
     """A list of records that grows at its end; each is made anew whenever it is asked for."""
 
     def __init__(self) -> None:

@@ -11,12 +11,14 @@ from megastyle_cli.core.record import Record
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Read = Callable[[Sequence[str]], "list[Image | BadRecord]"]
+ReadPictures = Callable[[Sequence[str]], "list[Image | BadRecord]"]
 
 WHY = {"file_name": ": it brings no picture"}  # in parquet a column, in a tar a member
 
 
-def pictures_of(records: Sequence[Record], key: str, read: Read) -> list[Image | BadRecord]:
+def open_record_pictures(
+    records: Sequence[Record], key: str, read: ReadPictures
+) -> list[Image | BadRecord]:
     """The picture each record names under `key`, in order; BadRecord where none can be opened."""
     names = [record.get(key) for record in records]
     opened = iter(read([name for name in names if isinstance(name, str)]))

@@ -19,18 +19,18 @@ PICTURE_SUFFIXES = (
 )
 # In a LISTING the package `datasets` takes every *_file_name for a picture inside the folder, which
 # a style or content picture seldom is, and its column for `style`: it would not open the folder.
-LISTED_AS = {
+LISTING_KEYS = {
     key: f"{key.removesuffix('_file_name')}_picture" for key in PICTURE_KEYS if key != "file_name"
 }
-_READ_AS = {listed: key for key, listed in LISTED_AS.items()}
+_READ_AS = {listed: key for key, listed in LISTING_KEYS.items()}
 
 
-def as_listed(record: Record) -> Record:
+def to_listing_keys(record: Record) -> Record:
     """A record as an ImageFolder's listing spells it: `style_picture` for `style_file_name`."""
-    return {LISTED_AS.get(key, key): value for key, value in record.items()}
+    return {LISTING_KEYS.get(key, key): value for key, value in record.items()}
 
 
-def as_read(record: Record) -> Record:
+def from_listing_keys(record: Record) -> Record:
     """A record with its picture keys spelled as commands know them; the other way of as_listed."""
     if not any(listed in record for listed in _READ_AS):
         return record
@@ -40,7 +40,7 @@ def as_read(record: Record) -> Record:
     }
 
 
-def leads_out(name: str) -> bool:
+def escapes_folder(name: str) -> bool:
     """Whether a name, as a folder's listing tells it, means something outside of the folder."""
     if "://" in name or not (".." in name or name.startswith("/")):
         return False

@@ -13,7 +13,7 @@ from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 Array = npt.NDArray[Any]
 
 
-def room_on_disk(n: int, d: int) -> Array:
+def scratch_array(n: int, d: int) -> Array:
     """(n, d) float32, a file without a name in the folder for temporary files.
 
     It is given back with the array, however the process ends. Raises MegastyleError if there is
@@ -22,11 +22,11 @@ def room_on_disk(n: int, d: int) -> Array:
     if n * d == 0:
         return np.empty((n, d), np.float32)
     with tempfile.TemporaryFile(prefix="megastyle-") as file:
-        take_room(file.fileno(), Path(tempfile.gettempdir()), n, d)
+        reserve_space(file.fileno(), Path(tempfile.gettempdir()), n, d)
         return np.asarray(np.memmap(file, np.float32, "r+", shape=(n, d)))
 
 
-def take_room(file: int, folder: Path, n: int, d: int) -> None:
+def reserve_space(file: int, folder: Path, n: int, d: int) -> None:
     """Makes a file in `folder` large enough for vectors (n, d) float32.
 
     The disk space is taken now, not when a page without room would end the process. Raises

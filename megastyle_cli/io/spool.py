@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from megastyle_cli.core.atomic_file import naming
+from megastyle_cli.core.atomic_file import with_path
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.readers.jsonl import dump_line, load_line
 
 if TYPE_CHECKING:
-    from megastyle_cli.io.raw_jsonl.batches import Block
+    from megastyle_cli.io.raw_jsonl.batches import LineBatch
 
 _WINDOW = 1 << 18  # bytes read at once; rows are mostly asked for in order
 
@@ -36,7 +36,7 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        with naming(self.folder):
+        with with_path(self.folder):
             self._file.close()
 
     def __len__(self) -> int:
@@ -45,14 +45,14 @@ class Spool:
     def add(self, record: Record) -> None:
         """Appends one record."""
         line = dump_line(record)
-        with naming(self.folder):
+        with with_path(self.folder):
             self._file.write(line)
         self.starts.append(self.starts[-1] + len(line))
         self.is_plain.append(False)
 
-    def extend(self, block: "Block") -> None:
+    def extend(self, block: "LineBatch") -> None:
         """Appends all of them."""
-        with naming(self.folder):
+        with with_path(self.folder):
             self._file.write(block.lines.data.data)
         self.starts.frombytes((block.lines.starts[1:] + self.starts[-1]).tobytes())
         self.is_plain += block.is_plain.tobytes()
@@ -74,7 +74,7 @@ class Spool:
 
     def read_bytes(self, start: int, size: int) -> bytes:
         """So many bytes of the file from `start` on, fewer at its end."""
-        with naming(self.folder):
+        with with_path(self.folder):
             self._file.flush()
         parts: list[bytes] = []
         while size > 0 and (part := os.pread(self._file.fileno(), size, start)):

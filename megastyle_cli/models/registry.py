@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from megastyle_cli.core.choices import Kind
+from megastyle_cli.core.choices import CaptionKind
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.style import StyleAttributes
 
@@ -93,7 +93,7 @@ class Captioner(Protocol):
     name: str
 
     def describe(
-        self, pictures: Sequence[Image], kind: Kind
+        self, pictures: Sequence[Image], kind: CaptionKind
     ) -> Sequence[Description | BadRecord]: ...
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.parallel import over_cores
+from megastyle_cli.core.parallel import parallel_map
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.report.html import breakable
 from megastyle_cli.report.rows import Tile
@@ -39,7 +39,7 @@ def thumbnails(tiles: Iterable[Tile]) -> dict[str, Thumbnail]:
     """The thumbnail of every picture of the tiles that can be read, by its path."""
     names = [tile.picture for tile in tiles if tile.picture]
     distinct = list(dict.fromkeys(names))
-    drawn = dict(zip(distinct, over_cores(_encoded, distinct), strict=True))
+    drawn = dict(zip(distinct, parallel_map(_encoded, distinct), strict=True))
     # Two files may hold the same picture: what counts is how often the address is needed.
     uses = Counter(encoded for name in names if (encoded := drawn[name]))
     return {

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from megastyle_cli.core.atomic_file import finish, open_alone, partial, write_atomically
+from megastyle_cli.core.atomic_file import (
+    commit_partial,
+    open_locked,
+    partial_path,
+    write_atomically,
+)
 from megastyle_cli.core.errors import MegastyleError
 
 log = logging.getLogger(__name__)
@@ -47,13 +52,13 @@ class Shelf:
         if not os.access(self.folder, os.W_OK):
             log.warning("%s is not kept: the folder is not writable", path)
             return
-        file = open_alone(partial(path))
+        file = open_locked(partial_path(path))
         file.truncate(0)
         write(file)
         file.seek(0)
         digest = _sha256(file)
         note.unlink(missing_ok=True)  # never facts beside a file that is not theirs
-        finish(file, path)
+        commit_partial(file, path)
         write_atomically(note, json.dumps({"facts": facts, "sha256": digest}, indent=1) + "\n")
 
 

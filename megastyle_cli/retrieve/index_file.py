@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from megastyle_cli.core.atomic_file import make_writable, naming, open_alone, partial
+from megastyle_cli.core.atomic_file import ensure_writable, open_locked, partial_path, with_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Record
-from megastyle_cli.io.output_paths import Places
+from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import from_folder, to_folder
 
@@ -92,7 +92,7 @@ def open_index(folder: Path) -> SavedIndex:
     """The index saved in `folder`. Raises MegastyleError if it is not whole."""
     header = read_header(folder / HEADER)
     if header is None:
-        if partial(folder / HEADER).exists():
+        if partial_path(folder / HEADER).exists():
             raise MegastyleError(
                 f"{folder} is not complete: it holds {HEADER}.partial",
                 hint="finish it with the same --add",
@@ -145,9 +145,9 @@ def probe_picture() -> "Image":
     return Image.fromarray(np.stack([slope, stripes, discs], axis=2).astype(np.uint8))
 
 
-def index_places(folder: Path, errors: str | None) -> Places:
+def index_places(folder: Path, errors: str | None) -> OutputPaths:
     """Where the parts of an index are, as the sink wants to know them."""
-    return Places(
+    return OutputPaths(
         final=folder / RECORDS,
         errors=Path(errors) if errors else folder / ERRORS,
         run=None,
@@ -188,9 +188,9 @@ class GrowingIndex:
 
     def open(self) -> None:
         """Goes on with what stands there. Raises MegastyleError if the folder is something else."""
-        make_writable(self.folder)
+        ensure_writable(self.folder)
         self._refuse_other_folder()
-        vectors = open_alone(self.folder / VECTORS)
+        vectors = open_locked(self.folder / VECTORS)
         self._files = vectors, (self.folder / RECORDS).open("a+b")
         try:
             self._go_on(*self._files)
@@ -211,7 +211,7 @@ class GrowingIndex:
         assert self._files is not None and self.header is not None
         row_bytes = self.header.width * FLOAT_BYTES
         vectors, records = self._files
-        with naming(self.folder):
+        with with_path(self.folder):
             vectors.write(line[:row_bytes])
             records.write(line[row_bytes:])
         self.header = replace(
@@ -232,7 +232,7 @@ class GrowingIndex:
         """All was tried: readers see it from now on."""
         if self.header is not None:
             self._save()
-            partial(self.folder / HEADER).replace(self.folder / HEADER)
+            partial_path(self.folder / HEADER).replace(self.folder / HEADER)
 
     def close(self) -> None:
         """Without a commit before: counts what is whole, for the next run to go on from."""
@@ -258,12 +258,12 @@ class GrowingIndex:
 
     def _standing(self) -> Header | None:
         final = self.folder / HEADER
-        return read_header(partial(final)) or read_header(final)
+        return read_header(partial_path(final)) or read_header(final)
 
     def _save(self) -> None:
         assert self._files is not None and self.header is not None
         for grown in self._files:
-            with naming(self.folder):
+            with with_path(self.folder):
                 grown.flush()
                 os.fsync(grown.fileno())
         unfinished = self.folder / f".{HEADER}.tmp"
@@ -271,7 +271,7 @@ class GrowingIndex:
             file.write(json.dumps(asdict(self.header), indent=1) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(partial(self.folder / HEADER))
+        unfinished.replace(partial_path(self.folder / HEADER))
         self._saved_rows, self._saved_s = self.header.count, time.monotonic()
 
     def _refuse_other_folder(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.record_images import Read, pictures_of
+from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
 from megastyle_cli.models.registry import StyleEncoder
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ EXACT_CELLS = 2**20  # float64 numbers multiplied at a time: 8 MiB
 
 
 def embed_records(
-    records: Iterable[Record], encoder: StyleEncoder, read: Read, key: str = "file_name"
+    records: Iterable[Record], encoder: StyleEncoder, read: ReadPictures, key: str = "file_name"
 ) -> Iterator[tuple[Record, Array] | Failure]:
     """Each record with the unit vector (d,) of the picture its `key` names, or a Failure, in order.
 
@@ -36,7 +36,7 @@ def embed_records(
     """
     for batch in batched(records, BATCH):
         names = [record.get(key) for record in batch]
-        vectors = embed_pictures(pictures_of(batch, key, read), names, encoder)
+        vectors = embed_pictures(open_record_pictures(batch, key, read), names, encoder)
         for record, vector in zip(batch, vectors, strict=True):
             if isinstance(vector, BadRecord):
                 yield Failure(record, vector.kind, vector.message)

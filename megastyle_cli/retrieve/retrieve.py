@@ -12,7 +12,7 @@ import numpy as np
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
-from megastyle_cli.io.record_images import Read
+from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.registry import StyleEncoder, TextSide
 from megastyle_cli.retrieve.ann import Search, exact
 from megastyle_cli.retrieve.nearest import Array, batched, embed_records, finite
@@ -78,7 +78,9 @@ class Index:
         return rows
 
 
-def build_index(records: Iterable[Record | Failure], encoder: StyleEncoder, read: Read) -> Index:
+def build_index(
+    records: Iterable[Record | Failure], encoder: StyleEncoder, read: ReadPictures
+) -> Index:
     """The index of the records' pictures; those that cannot be read are said and left out.
 
     Raises MegastyleError if none can be read.
@@ -98,7 +100,7 @@ def build_index(records: Iterable[Record | Failure], encoder: StyleEncoder, read
 
 
 def index_rows(
-    records: Iterable[Record], encoder: StyleEncoder, read: Read
+    records: Iterable[Record], encoder: StyleEncoder, read: ReadPictures
 ) -> Iterator[Record | Failure]:
     """What a saved index keeps of each record: `id`, `file_name` and `vector` (d,), in order."""
     for result in embed_records(records, encoder, read):
@@ -148,7 +150,7 @@ def retrieve(
     *,
     index: Index,
     encoder: StyleEncoder,
-    read: Read,
+    read: ReadPictures,
     k: int,
     keep_self: bool = False,
     search: Search | None = None,
@@ -175,7 +177,7 @@ def retrieve_prototypes(
     *,
     index: Index,
     encoder: StyleEncoder,
-    read: Read,
+    read: ReadPictures,
     k: int,
     keep_self: bool = False,
     search: Search | None = None,
@@ -220,7 +222,7 @@ def _prototype(seen: list[Seen], told: Record) -> Seen:
 
 
 def _embedded(
-    records: Iterable[Record], encoder: StyleEncoder, read: Read, text_key: str | None
+    records: Iterable[Record], encoder: StyleEncoder, read: ReadPictures, text_key: str | None
 ) -> Iterator[Seen | Failure]:
     """Each record with the unit vector (d,) of its picture or words, or a Failure, in order."""
     for batch in batched(records, QUERIES):

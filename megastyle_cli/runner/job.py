@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from megastyle_cli.core.atomic_file import done_ids, partial, write_atomically
+from megastyle_cli.core.atomic_file import count_ids, partial_path, write_atomically
 from megastyle_cli.core.errors import (
     DONE,
     TOO_MANY_FAILURES,
@@ -24,22 +24,22 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.record import Failure, Record, Run, Step, rename_pictures
 from megastyle_cli.core.shard import Shard, parse_shard, refine_by_rank
 from megastyle_cli.io.inputs import count_records, read_records, with_id
-from megastyle_cli.io.output_paths import Places, places
-from megastyle_cli.io.packed_records import Packed
+from megastyle_cli.io.output_paths import OutputPaths, output_paths
+from megastyle_cli.io.packed_records import PackedRecords
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import from_folder
 from megastyle_cli.io.spool import Spool
-from megastyle_cli.io.writers.image_dataset import Layout
+from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
-from megastyle_cli.io.writers.sink import Sink, growing_sink, whole_sink
+from megastyle_cli.io.writers.sink import Sink, atomic_sink, resumable_sink
 from megastyle_cli.runner.key_batches import Key
 from megastyle_cli.runner.map_loop import batches, is_done, owned, run_map, tolerance
 from megastyle_cli.runner.progress import Progress, Tally, last_sentence, say
 from megastyle_cli.runner.signals import stop_signals
 
 if TYPE_CHECKING:
-    from megastyle_cli.compute.string_array import Buffer
-    from megastyle_cli.io.raw_jsonl.batches import Block
+    from megastyle_cli.compute.string_array import StringArray
+    from megastyle_cli.io.raw_jsonl.batches import LineBatch
 
 Check = Callable[[Record], None]
 
@@ -68,7 +68,7 @@ class Flow:
     stats: Path | None = None
     dry_run: bool = False
     quiet: bool = False
-    layout: Layout | None = None  # of an image maker's pictures
+    layout: ImageFormat | None = None  # of an image maker's pictures
     together: Key | None = None  # neighbours of one key are judged by each other
 
 
@@ -77,7 +77,7 @@ class Look:
     """What a barrier command does with the text under `key` of every record as they are read."""
 
     key: str
-    at: Callable[[Iterator["Buffer"]], None]
+    at: Callable[[Iterator["StringArray"]], None]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ def run_job(
     """
     shard = refine_by_rank(parse_shard(flow.shard))
     where = (
-        instead.where if instead else places(flow.output, shard, folder=folder, errors=flow.errors)
+        instead.paths
+        if instead
+        else output_paths(flow.output, shard, folder=folder, errors=flow.errors)
     )
     may_fail = tolerance(flow.max_errors)
     tally = tally or Tally(run.command)
@@ -119,7 +121,7 @@ def run_job(
         return _tell_plan(run, flow, where, shard, tally, instead.once if instead else None)
     with (
         instead
-        or growing_sink(
+        or resumable_sink(
             where,
             run,
             resume=flow.resume,
@@ -130,7 +132,7 @@ def run_job(
         _rejects_file(run, flow, where, shard) if gated else nullcontext() as rejects,
         _shown(flow, tally, shard) as progress,
     ):
-        sink.kept = [] if flow.keep and where.final is None else None
+        sink.written = [] if flow.keep and where.final is None else None
         code = run_map(
             found,
             _at_first_record(lambda: load_step(sink)),
@@ -166,7 +168,7 @@ def run_barrier(
         raise MegastyleError(
             f"{run.command} needs all records in one process", hint="start it without accelerate"
         )
-    where = places(flow.output, Shard(), folder=False, errors=flow.errors)
+    where = output_paths(flow.output, Shard(), folder=False, errors=flow.errors)
     may_fail = tolerance(flow.max_errors)
     tally = Tally(run.command)
     found = _records(flow)
@@ -175,18 +177,18 @@ def run_barrier(
         return _tell_plan(run, flow, where, Shard(), tally)
     with (
         stop_signals(at_once=True),
-        whole_sink(where, run, overwrite=flow.overwrite, line=line) as sink,
+        atomic_sink(where, run, overwrite=flow.overwrite, line=line) as sink,
         Spool() as spool,
         _shown(flow, tally, Shard()) as progress,
     ):
-        sink.kept = [] if flow.keep and where.final is None else None
+        sink.written = [] if flow.keep and where.final is None else None
         log.info("%s reads its input", run.command)
         if look is None:
             _spool(found, check, spool, sink, tally, progress)
         else:
-            from megastyle_cli.io.raw_jsonl.batches import read_blocks  # brings a compiler
+            from megastyle_cli.io.raw_jsonl.batches import read_batches  # brings a compiler
 
-            blocks = read_blocks(flow.inputs, look.key, check, flow.limit)
+            blocks = read_batches(flow.inputs, look.key, check, flow.limit)
             look.at(_spooled(blocks, spool, sink, tally, progress))
         tally.written = 0
         for result in work(spool, tally):
@@ -202,7 +204,7 @@ def run_barrier(
     return _concluded(flow, tally, sink, code)
 
 
-def _rejects_file(run: Run, flow: Flow, where: Places, shard: Shard) -> RejectsFile:
+def _rejects_file(run: Run, flow: Flow, where: OutputPaths, shard: Shard) -> RejectsFile:
     """Where rejected records go: the file named, else rejects.jsonl beside the output."""
     if flow.rejects and shard.count > 1:
         raise MegastyleError("shards cannot share --rejects", hint="each has one beside its part")
@@ -230,8 +232,8 @@ def _spool(
 
 
 def _spooled(
-    blocks: "Iterable[Block]", spool: Spool, sink: Sink, tally: Tally, progress: Progress
-) -> "Iterator[Buffer]":
+    blocks: "Iterable[LineBatch]", spool: Spool, sink: Sink, tally: Tally, progress: Progress
+) -> "Iterator[StringArray]":
     """The texts of the good records, once those are kept; failures go to the errors file."""
     for block in blocks:
         for failure in block.failures:
@@ -250,8 +252,8 @@ def _records(flow: Flow) -> Iterator[Record | Failure]:
 
 def write_all(records: Iterable[Record | bytes], output: str, run: Run, *, overwrite: bool) -> None:
     """A second output of a barrier command: all of `records`, or no file."""
-    where = replace(places(output, Shard(), folder=False), errors=None, run=None)
-    with whole_sink(where, run, overwrite=overwrite) as sink:
+    where = replace(output_paths(output, Shard(), folder=False), errors=None, run=None)
+    with atomic_sink(where, run, overwrite=overwrite) as sink:
         for record in records:
             sink.write(record)
         sink.commit()
@@ -264,7 +266,7 @@ def write_report(path: Path, facts: dict[str, Any]) -> None:
 
 def refuse_side_outputs(flow: Flow, *names: str | Path | None) -> None:
     """Raises MegastyleError now if other outputs cannot be written under these names later."""
-    where = places(flow.output, Shard(), folder=False, errors=flow.errors)
+    where = output_paths(flow.output, Shard(), folder=False, errors=flow.errors)
     taken = {path.absolute() for path in (*_files(where), flow.stats) if path}
     for path in (Path(name) for name in names if name):
         if str(path) == "-" or path.absolute() in taken:
@@ -275,17 +277,17 @@ def refuse_side_outputs(flow: Flow, *names: str | Path | None) -> None:
         taken.add(path.absolute())
 
 
-def _files(where: Places) -> list[Path]:
+def _files(where: OutputPaths) -> list[Path]:
     return [path for path in (where.final, where.errors, where.run) if path]
 
 
-def _refuse_stats(stats: Path | None, where: Places) -> None:
+def _refuse_stats(stats: Path | None, where: OutputPaths) -> None:
     _refuse_unwritable(stats)
     if stats is not None and stats.absolute() in {path.absolute() for path in _files(where)}:
         raise MegastyleError(f"{stats} is an output already", hint="give --stats another name")
 
 
-def _refuse_input_as_output(flow: Flow, where: Places) -> None:
+def _refuse_input_as_output(flow: Flow, where: OutputPaths) -> None:
     """A map writes while it reads: raises MegastyleError if that would be the same file."""
     if where.final is None or not where.final.exists():
         return
@@ -317,9 +319,9 @@ def read_side_input(inputs: list[str], check: Check) -> list[Record]:
     return list(_side_input(inputs, check))
 
 
-def pack_side_input(inputs: list[str], check: Check) -> Packed:
+def pack_side_input(inputs: list[str], check: Check) -> PackedRecords:
     """As `read_side_input`, where there may be millions; of records of one id only the first."""
-    records, seen = Packed(), set[str]()
+    records, seen = PackedRecords(), set[str]()
     for record in _side_input(inputs, check):
         if record["id"] not in seen:
             seen.add(record["id"])
@@ -359,7 +361,7 @@ def _concluded(flow: Flow, tally: Tally, sink: Sink, code: int) -> Done:
     if not flow.quiet:
         for remark in tally.remarks:
             say(f"{tally.command}: {remark}")
-        say(last_sentence(tally, sink.where.errors))
+        say(last_sentence(tally, sink.paths.errors))
         if code == TRY_AGAIN:
             say(f"{tally.command}: stopped by a signal; the same command with --resume goes on")
     return Done(code, tally, _written(sink) if flow.keep and code != TRY_AGAIN else None)
@@ -367,9 +369,9 @@ def _concluded(flow: Flow, tally: Tally, sink: Sink, code: int) -> Done:
 
 def _written(sink: Sink) -> list[Record]:
     """All records of a finished output: with --resume more than this run wrote."""
-    if sink.where.final is None:
-        return sink.kept or []
-    found = read_records([str(sink.where.final)])
+    if sink.paths.final is None:
+        return sink.written or []
+    found = read_records([str(sink.paths.final)])
     return [record for record in found if not isinstance(record, Failure)]
 
 
@@ -400,14 +402,16 @@ def _at_first_record(load: Callable[[], Step]) -> Step:
 def _tell_plan(
     run: Run,
     flow: Flow,
-    where: Places,
+    where: OutputPaths,
     shard: Shard,
     tally: Tally,
     once: Key | None = None,
 ) -> Done:
     """Says what would be done, without loading a model or writing a byte."""
     ours = done = 0
-    standing = [p for p in (where.final, where.final and partial(where.final)) if p and p.exists()]
+    standing = [
+        p for p in (where.final, where.final and partial_path(where.final)) if p and p.exists()
+    ]
     left = _standing_keys(standing[0], once) if standing and flow.resume else Counter[str]()
     for result in _records(flow):
         tally.add(result)
@@ -429,6 +433,6 @@ def _tell_plan(
 
 def _standing_keys(path: Path, once: Key | None) -> Counter[str]:
     if once is None:
-        return done_ids(path)
+        return count_ids(path)
     here = from_folder(str(path.parent))
-    return done_ids(path, lambda record: once(rename_pictures(record, here)))
+    return count_ids(path, lambda record: once(rename_pictures(record, here)))

@@ -6,9 +6,9 @@ So what is said of one follows from the input alone, whatever the batch size, sh
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from megastyle_cli.core.record import Failure, Record, as_company, is_company
+from megastyle_cli.core.record import Failure, Record, as_context_only, is_context_only
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.writers.errors_file import key_of
+from megastyle_cli.io.writers.errors_file import record_key
 from megastyle_cli.runner.progress import Tally
 
 Key = Callable[[Record], str]
@@ -59,16 +59,16 @@ def batches_together(
 
 
 def _is_done(result: Found) -> bool:
-    return not isinstance(result, Failure) and is_company(result)
+    return not isinstance(result, Failure) and is_context_only(result)
 
 
 def _marked(result: Found, left: Counter[str]) -> Found:
     if isinstance(result, Failure) or left[result["id"]] <= 0:
         return result
     left[result["id"]] -= 1
-    return as_company(result)
+    return as_context_only(result)
 
 
 def group_key(result: Found, key: Key) -> str:
     """By what a result belongs to a group, and the group to a shard."""
-    return key_of(result) if isinstance(result, Failure) else key(result)
+    return record_key(result) if isinstance(result, Failure) else key(result)

@@ -7,9 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
-from megastyle_cli.core.record import Failure, Record, Step, is_company
+from megastyle_cli.core.record import Failure, Record, Step, is_context_only
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.writers.errors_file import key_of
+from megastyle_cli.io.writers.errors_file import record_key
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.runner.key_batches import Key, batches_together, group_key, groups
@@ -56,9 +56,9 @@ def run_map(
         stepped = _in_turn(ours, tried, stop) if lanes == 1 else _in_lanes(ours, tried, stop, lanes)
         for batch, results in stepped:
             for given, result in zip(batch, results, strict=True):
-                if not isinstance(given, Failure) and is_company(given):
+                if not isinstance(given, Failure) and is_context_only(given):
                     continue
-                sink.errors.tried(given)
+                sink.errors.mark_retried(given)
                 reason = rejects.reason(result) if rejects else None
                 if rejects and reason and not isinstance(result, Failure):
                     rejects.write(result)
@@ -147,7 +147,7 @@ def owned(
     found: Iterable[Record | Failure], shard: Shard, together: Key | None = None
 ) -> Iterator[Record | Failure]:
     """What belongs to `shard`; a failure without an id goes by its name or line."""
-    of = key_of if together is None else partial(group_key, key=together)
+    of = record_key if together is None else partial(group_key, key=together)
     return (result for result in found if shard.count == 1 or shard.owns(of(result)))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from megastyle_cli.cluster.cluster import Identities, coverage_of, group
 from megastyle_cli.cluster.hierarchy import entropy_bits
-from megastyle_cli.compute.local import Local
+from megastyle_cli.compute.local import LocalEngine
 
 
 def skewed(n: int = 3000, d: int = 16, styles: int = 24, seed: int = 0):
@@ -27,7 +27,7 @@ def test_a_balanced_sample_covers_styles_more_evenly_than_chance(seed, members):
         levels="150,30",
         sample=300,
         seed=seed,
-        engine=Local(1),
+        engine=LocalEngine(1),
         members=members,
         identities=styles,
     )
@@ -54,7 +54,9 @@ def test_a_random_sample_is_told_by_what_it_draws():
 def test_all_records_are_no_choice_and_none_is_told():
     vectors, styles = skewed(200)
 
-    found = group(vectors, levels="10", sample=None, seed=0, engine=Local(1), identities=styles)
+    found = group(
+        vectors, levels="10", sample=None, seed=0, engine=LocalEngine(1), identities=styles
+    )
 
     assert found.coverage == {}
     assert list(found.rows) == list(range(200))

@@ -11,7 +11,7 @@ from megastyle_cli.cluster.hierarchy import (
     share_evenly,
 )
 from megastyle_cli.cluster.hierarchy import hierarchical_kmeans as hierarchy_of
-from megastyle_cli.compute.local import Local
+from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.core.errors import MegastyleError
 
 
@@ -31,7 +31,7 @@ def random_units(n: int, d: int = 8, seed: int = 0) -> np.ndarray:
 def hierarchical_kmeans(
     vectors: np.ndarray, levels: list[int], seed: int, workers: int = 1
 ) -> list[np.ndarray]:
-    return hierarchy_of(vectors, levels, seed=seed, engine=Local(workers)).assignments
+    return hierarchy_of(vectors, levels, seed=seed, engine=LocalEngine(workers)).assignments
 
 
 def nested(n: int, seed: int = 0) -> list[np.ndarray]:
@@ -165,7 +165,7 @@ def test_at_every_level_no_cluster_gives_more_than_it_has_and_the_sum_is_exact(
 ):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(60, 700))
-    found = hierarchy_of(random_units(n, seed=seed), levels, seed=seed, engine=Local(1))
+    found = hierarchy_of(random_units(n, seed=seed), levels, seed=seed, engine=LocalEngine(1))
     distances = found.distances if is_nearest else None
 
     for target in (1, len(levels), int(rng.integers(n)), n - 1, n, n + 1, 10 * n):
@@ -180,7 +180,7 @@ def test_at_every_level_no_cluster_gives_more_than_it_has_and_the_sum_is_exact(
 
 
 def test_the_nearest_members_are_those_at_the_least_distances():
-    found = hierarchy_of(random_units(400), [20, 4], seed=0, engine=Local(1))
+    found = hierarchy_of(random_units(400), [20, 4], seed=0, engine=LocalEngine(1))
     fine = found.assignments[0]
 
     rows = balanced_sample(found.assignments, 100, np.random.default_rng(0), found.distances)

@@ -7,7 +7,7 @@ import pytest
 from megastyle_cli.cluster import points as module
 from megastyle_cli.cluster.kmeans import assign, kmeans
 from megastyle_cli.cluster.points import Rows
-from megastyle_cli.compute.local import Local
+from megastyle_cli.compute.local import LocalEngine
 
 
 def attribute_vectors(n: int, d: int = 32, seed: int = 0) -> np.ndarray:
@@ -38,7 +38,7 @@ def lloyd_objective(points: np.ndarray, count: int, seed: int) -> float:
 def test_the_objective_is_no_worse_than_ten_full_iterations(n, count, seed):
     points = attribute_vectors(n, seed=seed)
 
-    found = kmeans(points, count, seed=seed, engine=Local(1))
+    found = kmeans(points, count, seed=seed, engine=LocalEngine(1))
 
     assert found.objective <= lloyd_objective(points, count, seed) * (1.01 if count < 10 else 1.0)
 
@@ -46,7 +46,7 @@ def test_the_objective_is_no_worse_than_ten_full_iterations(n, count, seed):
 def test_distances_are_those_to_the_centroids_named():
     points = attribute_vectors(2000)
 
-    found = kmeans(points, 100, seed=0, engine=Local(1))
+    found = kmeans(points, 100, seed=0, engine=LocalEngine(1))
 
     apart = ((points - found.centroids[found.labels]) ** 2).sum(axis=1)
     assert np.allclose(found.distances, apart, atol=1e-5)
@@ -56,7 +56,7 @@ def test_distances_are_those_to_the_centroids_named():
 def test_almost_every_point_is_at_the_nearest_of_all_centroids():
     points = attribute_vectors(6000)
 
-    found = kmeans(points, 400, seed=0, engine=Local(1))
+    found = kmeans(points, 400, seed=0, engine=LocalEngine(1))
 
     apart = (found.centroids**2).sum(1) - 2 * points @ found.centroids.T
     assert (apart.argmin(axis=1) == found.labels).mean() > 0.97
@@ -68,10 +68,10 @@ def test_neither_threads_nor_what_holds_the_vectors_change_a_bit(block_rows, mon
     points = attribute_vectors(3000)
     behind = Rows(np.concatenate([points[::-1], points]), np.arange(3000, 6000))
 
-    first = kmeans(points, 150, seed=3, engine=Local(1))
+    first = kmeans(points, 150, seed=3, engine=LocalEngine(1))
 
     for vectors, workers in ((points, 3), (behind, 2)):
-        other = kmeans(vectors, 150, seed=3, engine=Local(workers))
+        other = kmeans(vectors, 150, seed=3, engine=LocalEngine(workers))
         assert np.array_equal(first.labels, other.labels)
         assert first.centroids.tobytes() == other.centroids.tobytes()
 
@@ -80,7 +80,7 @@ def test_a_cluster_of_many_blocks_is_one_cluster(monkeypatch):
     monkeypatch.setattr(module, "BLOCK_ROWS", 64)
     points = np.repeat(np.eye(4, dtype=np.float32), [900, 5, 1, 1], axis=0)
 
-    found = kmeans(points, 4, seed=0, engine=Local(1))
+    found = kmeans(points, 4, seed=0, engine=LocalEngine(1))
 
     assert sorted(np.bincount(found.labels).tolist()) == [1, 1, 5, 900]
 
@@ -89,7 +89,7 @@ def test_a_cluster_of_many_blocks_is_one_cluster(monkeypatch):
 def test_no_more_clusters_than_points(n, count):
     points = attribute_vectors(10)[:n]
 
-    found = kmeans(points, count, seed=0, engine=Local(1))
+    found = kmeans(points, count, seed=0, engine=LocalEngine(1))
 
     assert len(found.labels) == n
     assert len(found.centroids) <= min(n, count)
@@ -97,7 +97,7 @@ def test_no_more_clusters_than_points(n, count):
 
 @pytest.mark.parametrize("points", [np.zeros((300, 8), np.float32), np.ones((300, 8), np.float16)])
 def test_points_that_are_all_the_same_are_one_cluster(points):
-    found = kmeans(points, 20, seed=0, engine=Local(1))
+    found = kmeans(points, 20, seed=0, engine=LocalEngine(1))
 
     assert found.labels.tolist() == [0] * 300
     assert found.objective == 0.0
@@ -106,7 +106,7 @@ def test_points_that_are_all_the_same_are_one_cluster(points):
 def test_points_go_to_the_nearest_of_given_centroids():
     points, means = attribute_vectors(3000), attribute_vectors(40, seed=9)
 
-    found = assign(points, means, seed=0, engine=Local(1))
+    found = assign(points, means, seed=0, engine=LocalEngine(1))
 
     nearest = ((means**2).sum(1) - 2 * points @ means.T).argmin(axis=1)
     assert (np.unique(nearest, return_inverse=True)[1] == found.labels).all()

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from megastyle_cli.compute.engine import load
+from megastyle_cli.compute.engine import load_engine
 from megastyle_cli.core.errors import MegastyleError
 
 Array = npt.NDArray[np.float32]
@@ -39,13 +39,13 @@ def product(block: Array, other: Array) -> bytes:
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_results_come_in_the_order_of_items(workers: int) -> None:
-    with load("local", workers) as engine:
+    with load_engine("local", workers) as engine:
         assert list(engine.map(slow_first, range(20))) == list(range(20))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_shared_values_reach_every_call(workers: int) -> None:
-    with load("local", workers) as engine:
+    with load_engine("local", workers) as engine:
         assert list(engine.map(scaled, range(7), 3)) == [0, 3, 6, 9, 12, 15, 18]
 
 
@@ -59,7 +59,7 @@ def test_items_are_drawn_only_a_little_ahead(workers: int) -> None:
             drawn += 1
             yield item
 
-    with load("local", workers) as engine:
+    with load_engine("local", workers) as engine:
         results = engine.map(scaled, items())
         for _ in range(10):
             next(results)
@@ -69,7 +69,7 @@ def test_items_are_drawn_only_a_little_ahead(workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_an_error_rises_after_the_results_before_it(workers: int) -> None:
-    with load("local", workers) as engine:
+    with load_engine("local", workers) as engine:
         results = engine.map(only_even, [0, 2, 4, 5, 6])
         assert [next(results) for _ in range(3)] == [0, 2, 4]
         with pytest.raises(MegastyleError, match="5 is odd") as raised:
@@ -80,7 +80,7 @@ def test_an_error_rises_after_the_results_before_it(workers: int) -> None:
 
 def test_a_map_that_is_left_leaves_no_thread() -> None:
     before = set(threading.enumerate())
-    with load("local", 3) as engine:
+    with load_engine("local", 3) as engine:
         results = engine.map(scaled, range(1000))
         next(results)
         del results
@@ -92,7 +92,7 @@ def test_a_map_that_is_left_leaves_no_thread() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_call_runs_on_one_thread(workers: int) -> None:
-    with threadpool_limits(2), load("local", workers) as engine:
+    with threadpool_limits(2), load_engine("local", workers) as engine:
         assert threads_in_use(0) == {2}
         assert set().union(*engine.map(threads_in_use, range(8))) == {1}
 
@@ -104,12 +104,12 @@ def test_the_number_of_workers_changes_no_bit() -> None:
 
     results = []
     for workers in (1, 2, 4):
-        with load("local", workers) as engine:
-            results.append(list(engine.map(product, engine.place(blocks), other)))
+        with load_engine("local", workers) as engine:
+            results.append(list(engine.map(product, engine.put(blocks), other)))
 
     assert results[0] == results[1] == results[2]
 
 
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(MegastyleError, match="'dask'"):
-        load("dask")
+        load_engine("dask")

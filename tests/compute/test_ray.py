@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from megastyle_cli.compute.engine import Engine, load
+from megastyle_cli.compute.engine import Engine, load_engine
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.dedup import ivf_search as cells
 from tests.conftest import needs_ray
@@ -71,7 +71,7 @@ def engine(ray_cluster: dict[str, str]) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ray_cluster.items():
             patch.setenv(name, value)
-        with load("ray") as engine:
+        with load_engine("ray") as engine:
             yield engine
 
 
@@ -98,10 +98,10 @@ def test_results_equal_those_of_local_bit_for_bit(engine: Engine) -> None:
     blocks = [rng.normal(size=(50, 128)).astype(np.float32) for _ in range(9)]
     other = rng.normal(size=(128, 300)).astype(np.float32)
 
-    spread = list(engine.map(product, engine.place(blocks), other))
+    spread = list(engine.map(product, engine.put(blocks), other))
 
-    with load("local", 1) as local:
-        assert spread == list(local.map(product, local.place(blocks), other))
+    with load_engine("local", 1) as local:
+        assert spread == list(local.map(product, local.put(blocks), other))
 
 
 def test_close_pairs_found_in_cells_are_those_of_local(
@@ -113,7 +113,7 @@ def test_close_pairs_found_in_cells_are_those_of_local(
 
     found, how = cells.search(rows, 0, 0.9, 0.99, engine)
 
-    with load("local", 1) as local:
+    with load_engine("local", 1) as local:
         alone, told = cells.search(rows, 0, 0.9, 0.99, local)
     assert how == told and how.probes and len(alone.one) > 1000
     for part in ("one", "two", "score", "is_cut"):
@@ -224,6 +224,6 @@ def test_an_address_that_does_not_work_is_named(
     monkeypatch.setenv("RAY_ADDRESS", address)
 
     with pytest.raises(MegastyleError, match=words) as raised:
-        load("ray")
+        load_engine("ray")
 
     assert address in raised.value.sentence

@@ -1,12 +1,12 @@
 """Portions hold every text once, in order, and end by number or by letters."""
 
-from megastyle_cli.core.batching import portions
+from megastyle_cli.core.batching import text_batches
 
 
 def test_portions_end_by_number_or_by_letters() -> None:
     texts = ["a", "bb", "ccc", "d" * 9, "", "e", "f"]
 
-    found = list(portions(texts, 3, letters=5))
+    found = list(text_batches(texts, 3, letters=5))
 
     assert found == [["a", "bb", "ccc"], ["d" * 9], ["", "e", "f"]]
-    assert list(portions([], 3)) == []
+    assert list(text_batches([], 3)) == []

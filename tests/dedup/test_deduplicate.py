@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from megastyle_cli.compute.local import Local
-from megastyle_cli.compute.string_array import Buffer
+from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup import deduplicate as dedup
 from megastyle_cli.dedup import ivf_search as cells
 from megastyle_cli.dedup import pairwise as neighbors
@@ -51,7 +51,7 @@ def find_duplicates(
 ) -> list[Duplicate]:
     asked = Options(**options)
     embeds = [embed] if embed else []
-    return list(dedup.find_duplicates(texts, Local(workers), asked, ids=ids, embeds=embeds))
+    return list(dedup.find_duplicates(texts, LocalEngine(workers), asked, ids=ids, embeds=embeds))
 
 
 def prompts(count: int, seed: int) -> list[str]:
@@ -255,8 +255,8 @@ def test_no_texts_have_no_duplicates():
 
 
 def test_every_text_has_a_gram_and_its_hashes_do_not_depend_on_the_others():
-    hashes, starts = gram_sets(normalized_buffer(Buffer.of(ODD)), 3)
-    alone = [gram_sets(normalized_buffer(Buffer.of([text])), 3)[0] for text in ODD]
+    hashes, starts = gram_sets(normalized_buffer(StringArray.from_strings(ODD)), 3)
+    alone = [gram_sets(normalized_buffer(StringArray.from_strings([text])), 3)[0] for text in ODD]
 
     assert (np.diff(starts) > 0).all()
     for row, own in enumerate(alone):
@@ -379,7 +379,7 @@ def test_verified_pairs_are_close_to_both_embedders():
 
     found = dedup.find_duplicates(
         [f"text {row}" for row in range(4)],
-        Local(1),
+        LocalEngine(1),
         Options(semantic=semantic),
         embeds=[of(first), of(second)],
     )
@@ -402,7 +402,7 @@ def test_a_verified_search_does_not_claim_to_have_compared_all():
 def test_what_is_kept_of_a_block_holds_no_more_of_it():
     near = NearOptions()
     digested = Digested(near)
-    block = digest(Buffer.of(["one two three", "four five"]), near)
+    block = digest(StringArray.from_strings(["one two three", "four five"]), near)
     bands = np.frombuffer(block.bands.tobytes(), np.uint32).reshape(block.bands.shape)
 
     digested.add(replace(block, bands=bands))  # as Ray gives it: a view of its store
@@ -503,7 +503,7 @@ def test_which_words_are_template_does_not_depend_on_the_order_of_texts():
     shuffled = random.Random(0).sample(texts, len(texts))
     grams_of = {}
     for some in (texts, shuffled):
-        grams, starts = gram_sets(normalized_buffer(Buffer.of(some)), 1)
+        grams, starts = gram_sets(normalized_buffer(StringArray.from_strings(some)), 1)
         mark_template(grams, len(some), 0.2)
         sets = [grams[starts[row] : starts[row + 1]].tolist() for row in range(len(some))]
         assert all(one == sorted(set(one)) for one in sets)
@@ -556,11 +556,11 @@ def test_one_meaning_thousands_of_times_leaves_one_and_holds_few_pairs(monkeypat
 def test_an_embedder_that_gives_nan_is_said_and_loses_nothing():
     asked = dedup.Dedup(Options(exact=None, semantic=SemanticOptions()))
     texts = ["a", "b", "c"]
-    asked.digest([Buffer.of(texts)], Local(1))
+    asked.digest([StringArray.from_strings(texts)], LocalEngine(1))
     embed = lambda some: np.full((len(some), 4), np.nan, np.float32)  # noqa: E731
     read = akin.Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: texts, [embed])
 
-    verdicts = asked.judge(Local(1), read)
+    verdicts = asked.judge(LocalEngine(1), read)
 
     assert list(verdicts) == []
     assert "3 texts got a vector that is no number (NaN)" in asked.looked.sentences()[0]

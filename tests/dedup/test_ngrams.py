@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megastyle_cli.compute.string_array import Buffer
+from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup import ngrams as shingles
 from megastyle_cli.dedup.exact import keys_of, normalized, normalized_buffer
 from megastyle_cli.dedup.hash_index import KeySet
@@ -63,7 +63,7 @@ def random_sets(count: int, seed: int) -> tuple[list[set[int]], np.ndarray, np.n
 def test_a_buffer_of_normalized_texts_holds_them() -> None:
     texts = odd_texts(2000, seed=0) + ["", " ", "A  b\t", "plain ascii ONLY", "\x1c x \x1f"]
 
-    buffer = normalized_buffer(Buffer.of(texts))
+    buffer = normalized_buffer(StringArray.from_strings(texts))
 
     held = [
         bytes(buffer.data[buffer.starts[row] : buffer.starts[row + 1]]) for row in range(len(texts))
@@ -78,7 +78,7 @@ def test_gram_sets_are_those_of_plain_python(ngram: int, of: Any) -> None:
     texts += ["one two three", "one two", "!!!", "a_b c-d", "", "é one two", "ends in a \0word"]
     plain = [grams_of(text, ngram, of) for text in texts]
 
-    grams, starts = gram_sets(normalized_buffer(Buffer.of(texts)), ngram, of)
+    grams, starts = gram_sets(normalized_buffer(StringArray.from_strings(texts)), ngram, of)
 
     ours = [set(grams[starts[row] : starts[row + 1]].tolist()) for row in range(len(texts))]
     assert [len(one) for one in ours] == [len(one) for one in plain]
@@ -90,12 +90,15 @@ def test_gram_sets_are_those_of_plain_python(ngram: int, of: Any) -> None:
 def test_keys_tell_texts_apart_and_depend_on_the_text_alone() -> None:
     texts = odd_texts(3000, seed=4) + ["", "a", "a\0", "\0", "\0\0"]
 
-    keys = keys_of(Buffer.of(texts))
+    keys = keys_of(StringArray.from_strings(texts))
 
     by_text = dict(zip(texts, map(tuple, keys.tolist()), strict=True))
     assert len(set(by_text.values())) == len(by_text)
     for row in range(0, len(texts), 50):
-        assert tuple(keys_of(Buffer.of([texts[row]]))[0].tolist()) == by_text[texts[row]]
+        assert (
+            tuple(keys_of(StringArray.from_strings([texts[row]]))[0].tolist())
+            == by_text[texts[row]]
+        )
 
 
 def test_a_key_set_numbers_keys_as_a_dictionary_does() -> None:
@@ -179,10 +182,10 @@ def test_rows_of_a_buffer_are_its_texts_at_those_places() -> None:
     texts = [*odd_texts(50, seed=7), "", "last"]
     chosen = [3, 3, 51, 0, 50]
 
-    picked = Buffer.of(texts).rows(np.array(chosen))
+    picked = StringArray.from_strings(texts).take(np.array(chosen))
 
     assert list(picked) == [texts[row].encode("utf-8", "surrogatepass") for row in chosen]
-    assert list(Buffer.of(texts).rows(np.empty(0, np.int64))) == []
+    assert list(StringArray.from_strings(texts).take(np.empty(0, np.int64))) == []
 
 
 def test_characters_are_classed_as_the_pattern_classes_them() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.record import Failure, note
+from megastyle_cli.core.record import Failure, annotate
 from megastyle_cli.evaluate.references import OwnReferences, given_references
 from megastyle_cli.evaluate.score import Models, only_scored, score_records
 from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
@@ -173,8 +173,8 @@ def test_content_similarity_compares_with_the_reference(clip):
 
 def test_a_score_by_the_same_model_is_kept_and_one_by_another_is_not():
     record = {"id": "a", "file_name": "1", "style_file_name": "2", "style_score": 0.1234}
-    ours = note(record, "eval", model=StyleDescriptor().name)
-    theirs = note(record, "eval", model="other")
+    ours = annotate(record, "eval", model=StyleDescriptor().name)
+    theirs = annotate(record, "eval", model="other")
 
     kept, again = scored([ours, theirs])
 

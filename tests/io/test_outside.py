@@ -11,7 +11,7 @@ import pytest
 
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.io.relative_paths import leads_out
+from megastyle_cli.io.relative_paths import escapes_folder
 from tests.chat_server import serving
 from tests.conftest import Runner, draw, jsonl, lines
 
@@ -146,4 +146,4 @@ def test_outputs_of_ours_are_read_as_folders_whatever_they_refer_to(
     ],
 )
 def test_what_leads_out(name: str, does: bool) -> None:
-    assert leads_out(name) == does
+    assert escapes_folder(name) == does

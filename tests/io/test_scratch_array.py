@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.io.npy import WholeVectors
-from megastyle_cli.io.scratch_array import room_on_disk
+from megastyle_cli.io.npy import VectorWriter
+from megastyle_cli.io.scratch_array import scratch_array
 
 
 def test_what_is_written_is_read_and_no_file_is_left(
@@ -19,12 +19,12 @@ def test_what_is_written_is_read_and_no_file_is_left(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     rows = np.arange(12, dtype=np.float32).reshape(3, 4)
 
-    made = room_on_disk(5, 4)
+    made = scratch_array(5, 4)
     made[1:4] = rows
 
     assert np.array_equal(made[1:4], rows) and not made[0].any() and made.dtype == np.float32
     assert list(tmp_path.iterdir()) == []
-    assert room_on_disk(0, 4).shape == (0, 4)
+    assert scratch_array(0, 4).shape == (0, 4)
 
 
 def test_a_full_disk_is_named_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,15 +34,15 @@ def test_a_full_disk_is_named_before_anything_is_written(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
 
     with pytest.raises(MegastyleError, match=r"no room for 1,000 vectors of 256 numbers") as error:
-        room_on_disk(1000, 256)
+        scratch_array(1000, 256)
     assert error.value.exit_code == 1
     blocks = iter([np.ones((2, 8), np.float32)])
-    with WholeVectors(None) as whole, pytest.raises(MegastyleError, match="no room for 2 vectors"):
+    with VectorWriter(None) as whole, pytest.raises(MegastyleError, match="no room for 2 vectors"):
         whole.write(2, blocks)
 
 
 def test_scratch_vectors_lie_where_they_are_asked_for_and_go_with_the_block(tmp_path: Path) -> None:
-    with WholeVectors(None, tmp_path) as whole:
+    with VectorWriter(None, tmp_path) as whole:
         rows = whole.write(3, iter([np.ones((2, 4), np.float32), np.zeros((1, 4), np.float32)]))
         assert rows.path.parent == tmp_path and rows[:].sum() == 8
 

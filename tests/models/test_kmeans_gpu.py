@@ -8,7 +8,7 @@ import pytest
 
 from megastyle_cli.cluster.kmeans import assign, kmeans
 from megastyle_cli.cluster.kmeans_assign import weighed
-from megastyle_cli.compute.local import Local
+from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.models.kmeans_gpu import TorchAssigner
 from megastyle_cli.models.registry import load
 from tests.cluster.test_kmeans import attribute_vectors
@@ -58,9 +58,9 @@ def test_sums_are_those_of_each_cluster() -> None:
 @pytest.mark.parametrize(("n", "count"), [(3000, 300), (2000, 1000), (3000, 8), (5, 50)])
 def test_the_objective_is_that_of_the_cores(n: int, count: int) -> None:
     points = attribute_vectors(n)
-    ours = kmeans(points, count, seed=1, engine=Local(1))
+    ours = kmeans(points, count, seed=1, engine=LocalEngine(1))
 
-    found = kmeans(points, count, seed=1, engine=Local(1), assigner=load("assigner", "torch"))
+    found = kmeans(points, count, seed=1, engine=LocalEngine(1), assigner=load("assigner", "torch"))
 
     assert found.objective <= ours.objective * 1.01 + 1e-9
     assert np.array_equal(np.unique(found.labels), np.arange(len(found.centroids)))
@@ -70,10 +70,10 @@ def test_the_objective_is_that_of_the_cores(n: int, count: int) -> None:
 
 def test_a_device_gives_the_same_bits_again_however_many_points_it_takes_at_once() -> None:
     points, assigner = attribute_vectors(3000), TorchAssigner("cpu")
-    first = kmeans(points, 150, seed=3, engine=Local(1), assigner=assigner)
+    first = kmeans(points, 150, seed=3, engine=LocalEngine(1), assigner=assigner)
     assigner.scores = 2**30
 
-    again = kmeans(points, 150, seed=3, engine=Local(1), assigner=assigner)
+    again = kmeans(points, 150, seed=3, engine=LocalEngine(1), assigner=assigner)
 
     assert np.array_equal(first.labels, again.labels)
     assert first.centroids.tobytes() == again.centroids.tobytes()
@@ -82,8 +82,8 @@ def test_a_device_gives_the_same_bits_again_however_many_points_it_takes_at_once
 def test_points_go_to_the_nearest_of_given_centroids_as_on_the_cores() -> None:
     points, means = attribute_vectors(2000), attribute_vectors(40, seed=9)
 
-    ours = assign(points, means, seed=0, engine=Local(1))
-    found = assign(points, means, seed=0, engine=Local(1), assigner=TorchAssigner("cpu"))
+    ours = assign(points, means, seed=0, engine=LocalEngine(1))
+    found = assign(points, means, seed=0, engine=LocalEngine(1), assigner=TorchAssigner("cpu"))
 
     assert np.array_equal(found.labels, ours.labels)
     assert np.allclose(found.distances, ours.distances, atol=1e-5)
@@ -94,7 +94,7 @@ def test_what_comes_in_pieces_is_one_cluster() -> None:
     assigner = TorchAssigner("cpu")
     assigner.block_rows = 64
 
-    found = kmeans(points, 4, seed=0, engine=Local(1), assigner=assigner)
+    found = kmeans(points, 4, seed=0, engine=LocalEngine(1), assigner=assigner)
 
     assert sorted(np.bincount(found.labels).tolist()) == [1, 1, 5, 900]
     assert found.objective < 1e-12

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from megastyle_cli.core.record import is_company
+from megastyle_cli.core.record import is_context_only
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.runner.key_batches import batches_together
 from megastyle_cli.runner.progress import Tally
@@ -15,5 +15,5 @@ def test_a_record_that_calls_itself_company_is_worked_on_like_any_other() -> Non
         records, lambda one: one["style_id"], Shard(), Counter({"1": 1}), tally, 16
     )
     assert [one["id"] for one in batch] == ["0", "1", "2"]
-    assert [is_company(one) for one in batch] == [False, True, False]
+    assert [is_context_only(one) for one in batch] == [False, True, False]
     assert tally.done_before == 1

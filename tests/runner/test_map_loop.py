@@ -12,8 +12,8 @@ import pytest
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.output_paths import places
-from megastyle_cli.io.writers.sink import growing_sink
+from megastyle_cli.io.output_paths import output_paths
+from megastyle_cli.io.writers.sink import resumable_sink
 from megastyle_cli.runner.job import Flow, run_job
 from megastyle_cli.runner.map_loop import run_map, tolerance
 from megastyle_cli.runner.progress import Progress, Tally
@@ -218,13 +218,13 @@ def test_a_picture_that_can_be_read_at_last_leaves_the_errors_file(
 
 
 def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
-    where = places(str(tmp_path / "out.jsonl"), Shard(), folder=False)
+    where = output_paths(str(tmp_path / "out.jsonl"), Shard(), folder=False)
     flags = {"resume": True, "overwrite": False, "force": False}
 
     with (
-        growing_sink(where, RUN, **flags),
+        resumable_sink(where, RUN, **flags),
         pytest.raises(MegastyleError, match="another process is writing"),
-        growing_sink(where, RUN, **flags),
+        resumable_sink(where, RUN, **flags),
     ):
         pass
 
@@ -238,9 +238,9 @@ def test_a_signal_while_waiting_for_input_stops_at_once(
         os.kill(os.getpid(), number)
         raise AssertionError("the signal must end the wait")
 
-    where = places(str(tmp_path / "out.jsonl"), Shard(), folder=False)
+    where = output_paths(str(tmp_path / "out.jsonl"), Shard(), folder=False)
     tally = Tally("caption")
-    with growing_sink(where, RUN, resume=False, overwrite=False, force=False) as sink:
+    with resumable_sink(where, RUN, resume=False, overwrite=False, force=False) as sink:
         code = run_map(
             waiting(),
             upper,

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
-from megastyle_cli.compute.string_array import Buffer, append
-from megastyle_cli.core.record import PROVENANCE, Record, note
+from megastyle_cli.compute.string_array import StringArray, append
+from megastyle_cli.core.record import PROVENANCE, Record, annotate
 from megastyle_cli.io.readers.jsonl import dump_line, load_line
 from megastyle_cli.io.spool import Spool
 
@@ -20,7 +20,7 @@ _AT_ONCE = 1024  # lines
 _WINDOW = 1 << 18  # bytes read at once
 
 
-def read_noted(
+def read_annotated(
     spool: Spool, rows: Array, command: str, facts: Iterable[Facts], which: Array | None = None
 ) -> Iterator[Record | bytes]:
     """The records at `rows` (n,), each with its facts as the `note` of `command`.
@@ -45,7 +45,7 @@ def _noted(
 ) -> Iterator[Record | bytes]:
     if len(which) != len(rows):
         raise ValueError(f"{len(which)} facts for {len(rows)} records")
-    notes = Buffer.of_bytes(_ending(command, one) for one in facts)
+    notes = StringArray.from_bytes(_ending(command, one) for one in facts)
     longest = int(np.diff(notes.starts).max(initial=0))
     starts = np.frombuffer(spool.starts, np.int64)
     begins, ends = starts[rows], starts[rows + 1]
@@ -74,7 +74,7 @@ def _noted(
             yield out[:used].tobytes()
         else:
             line = data[begin - first : end - first].tobytes()
-            yield note(load_line(line), command, **facts[which[at]])
+            yield annotate(load_line(line), command, **facts[which[at]])
             at += 1
 
 

@@ -15,11 +15,11 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.string_array import Buffer
+from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.inputs import holds_lines, read_records, records_of_lines
-from megastyle_cli.io.raw_jsonl.parser import Lines, read_plain
+from megastyle_cli.io.inputs import is_jsonl_input, read_records, records_from_lines
+from megastyle_cli.io.raw_jsonl.parser import PlainLines, parse_plain_lines
 from megastyle_cli.io.readers.jsonl import dump_line, open_lines
 
 Array = npt.NDArray[Any]
@@ -30,11 +30,11 @@ _RECORDS = 1024  # taken together where they come one by one
 
 
 @dataclass(frozen=True)
-class Block:
+class LineBatch:
     """Records one after another, and what could not be made one."""
 
-    lines: Buffer  # as `dump_line` writes them
-    texts: Buffer  # what is looked at
+    lines: StringArray  # as `dump_line` writes them
+    texts: StringArray  # what is looked at
     is_plain: Array  # (n,) bool: whether the line is as plain as `stream.plain` says
     failures: Sequence[Failure] = ()
 
@@ -42,31 +42,31 @@ class Block:
         return len(self.is_plain)
 
 
-def read_blocks(
+def read_batches(
     inputs: Sequence[str], key: str, check: Check, limit: int | None = None
-) -> Iterator[Block]:
+) -> Iterator[LineBatch]:
     """The records that `read_records` gives, with the text that each has under `key`.
 
     `check` raises BadRecord for a record that cannot be used; one that passes has that text. Raises
     MegastyleError at once if an input does not exist or says nothing.
     """
     found = read_records(inputs, limit=limit)  # opens them all now
-    if limit is None and all(map(holds_lines, inputs)):
+    if limit is None and all(map(is_jsonl_input, inputs)):
         return (block for name in inputs for block in _of_lines(name, key, check))
     return _of_records(found, key, check)
 
 
-def _of_records(found: Iterator[Record | Failure], key: str, check: Check) -> Iterator[Block]:
+def _of_records(found: Iterator[Record | Failure], key: str, check: Check) -> Iterator[LineBatch]:
     while some := list(islice(found, _RECORDS)):
         yield _parsed(some, key, check)
 
 
-def _of_lines(name: str, key: str, check: Check) -> Iterator[Block]:
+def _of_lines(name: str, key: str, check: Check) -> Iterator[LineBatch]:
     number = 1
     opened = nullcontext(sys.stdin.buffer) if name == "-" else open_lines(Path(name))
     with opened as file:
         for data in _whole_lines(file):
-            lines = read_plain(data, key)
+            lines = parse_plain_lines(data, key)
             yield _block(lines, name, number, key, check)
             number += len(lines.is_plain)
 
@@ -83,28 +83,28 @@ def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
         yield b"".join((*begun, b"\n"))
 
 
-def _block(lines: Lines, name: str, number: int, key: str, check: Check) -> Block:
+def _block(lines: PlainLines, name: str, number: int, key: str, check: Check) -> LineBatch:
     """Plain lines as they are, the others, by their numbers from `number` on, parsed."""
     if lines.is_plain.all():
-        return Block(lines.lines, lines.texts, lines.is_plain)
+        return LineBatch(lines.lines, lines.texts, lines.is_plain)
     edges = [0, *(np.flatnonzero(np.diff(lines.is_plain)) + 1).tolist(), len(lines.is_plain)]
     blocks = []
     for first, end in pairwise(edges):
         if lines.is_plain[first]:
-            copied, texts = lines.lines.part(first, end), lines.texts.part(first, end)
-            blocks.append(Block(copied, texts, lines.is_plain[first:end]))
+            copied, texts = lines.lines.slice(first, end), lines.texts.slice(first, end)
+            blocks.append(LineBatch(copied, texts, lines.is_plain[first:end]))
         else:
-            odd = records_of_lines(name, lines.came.part(first, end), number + first)
+            odd = records_from_lines(name, lines.came.slice(first, end), number + first)
             blocks.append(_parsed(odd, key, check))
-    return Block(
-        Buffer.joined([block.lines for block in blocks]),
-        Buffer.joined([block.texts for block in blocks]),
+    return LineBatch(
+        StringArray.concatenate([block.lines for block in blocks]),
+        StringArray.concatenate([block.texts for block in blocks]),
         np.concatenate([block.is_plain for block in blocks]),
         [failure for block in blocks for failure in block.failures],
     )
 
 
-def _parsed(found: Iterable[Record | Failure], key: str, check: Check) -> Block:
+def _parsed(found: Iterable[Record | Failure], key: str, check: Check) -> LineBatch:
     records, failures = [], []
     for one in found:
         if isinstance(one, Failure):
@@ -115,9 +115,9 @@ def _parsed(found: Iterable[Record | Failure], key: str, check: Check) -> Block:
             records.append(one)
         except BadRecord as bad:
             failures.append(Failure(one, bad.kind, bad.message))
-    return Block(
-        Buffer.of_bytes(map(dump_line, records)),
-        Buffer.of(record[key] for record in records),
+    return LineBatch(
+        StringArray.from_bytes(map(dump_line, records)),
+        StringArray.from_strings(record[key] for record in records),
         np.zeros(len(records), np.bool_),
         failures,
     )

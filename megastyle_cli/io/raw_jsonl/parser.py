@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
-from megastyle_cli.compute.string_array import Buffer, append
+from megastyle_cli.compute.string_array import StringArray, append
 from megastyle_cli.core.record import ERROR, PICTURE_KEYS, PROVENANCE
-from megastyle_cli.io.relative_paths import LISTED_AS
+from megastyle_cli.io.relative_paths import LISTING_KEYS
 
 Array = npt.NDArray[Any]
 
-_ODD_KEYS = (*PICTURE_KEYS, *LISTED_AS.values(), "neighbors", PROVENANCE, ERROR)
+_ODD_KEYS = (*PICTURE_KEYS, *LISTING_KEYS.values(), "neighbors", PROVENANCE, ERROR)
 _MOST_KEYS = 64  # of a plain line
 _AT_ONCE = 32  # bytes
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = b'":,{}\\'
@@ -33,16 +33,16 @@ _PRIME, _BASIS = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
 
 
 @dataclass(frozen=True)
-class Lines:
+class PlainLines:
     """Lines of JSON, and of the plain ones what was read; the others are empty in both buffers."""
 
-    came: Buffer  # as they stood there, with their newlines
+    came: StringArray  # as they stood there, with their newlines
     is_plain: Array  # (n,) bool
-    lines: Buffer  # as `dump_line` writes them
-    texts: Buffer  # under the key that was asked for
+    lines: StringArray  # as `dump_line` writes them
+    texts: StringArray  # under the key that was asked for
 
 
-def read_plain(data: bytes, key: str) -> Lines:
+def parse_plain_lines(data: bytes, key: str) -> PlainLines:
     """The lines of `data`, each with its newline, and their texts under `key`."""
     came = np.frombuffer(data, np.uint8)
     marks = np.empty(len(came), np.int64)
@@ -57,11 +57,11 @@ def read_plain(data: bytes, key: str) -> Lines:
     if _is_utf8(data):
         asked = np.frombuffer(key.encode("utf-8", "surrogatepass"), np.uint8)
         _copy(came, marks, last, asked, _odd(), is_plain, lines, line_starts, texts, text_starts)
-    return Lines(
-        Buffer(came, starts),
+    return PlainLines(
+        StringArray(came, starts),
         is_plain,
-        Buffer(lines[: line_starts[-1]], line_starts),
-        Buffer(texts[: text_starts[-1]], text_starts),
+        StringArray(lines[: line_starts[-1]], line_starts),
+        StringArray(texts[: text_starts[-1]], text_starts),
     )
 
 

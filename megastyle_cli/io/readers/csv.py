@@ -16,28 +16,28 @@ PATH_COLUMNS = (
 NOT_TEXT = (PROVENANCE, ERROR, "neighbors")  # keys of objects, which a cell is not
 
 
-def is_table(name: str) -> bool:
+def is_csv(name: str) -> bool:
     """Whether `name` says that it holds a table."""
     return Path(name).suffix.lower() in SEPARATORS
 
 
-def read_table(path: Path) -> Iterator[Record | Failure]:
+def read_csv(path: Path) -> Iterator[Record | Failure]:
     """The rows as records, empty cells left out; a row of another length than the head fails.
 
     Raises MegastyleError if there is no head, or if the file is no text.
     """
-    return records_of(path, rows_of(path))
+    return csv_records(path, read_rows(path))
 
 
-def records_of(path: Path, rows: Iterator[list[str]]) -> Iterator[Record | Failure]:
+def csv_records(path: Path, rows: Iterator[list[str]]) -> Iterator[Record | Failure]:
     """As `read_table`, of rows that are there already, the head first."""
-    head = head_of(path, rows)
+    head = read_header(path, rows)
     pictures = next((name for name in PATH_COLUMNS if name in head), None)
     names = ["file_name" if name == pictures else name for name in head]
     return _records(path, names, rows)
 
 
-def rows_of(path: Path) -> Iterator[list[str]]:
+def read_rows(path: Path) -> Iterator[list[str]]:
     """The rows of cells, the head first. Raises MegastyleError where the file is no table."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -47,7 +47,7 @@ def rows_of(path: Path) -> Iterator[list[str]]:
         raise MegastyleError(f"{path} {what}: {error}", hint="save it as UTF-8 CSV") from error
 
 
-def head_of(path: Path, rows: Iterator[list[str]]) -> list[str]:
+def read_header(path: Path, rows: Iterator[list[str]]) -> list[str]:
     """The names of the columns. Raises MegastyleError if there are none or two are alike."""
     head = [name.strip() for name in next(rows, [])]
     if not any(head):

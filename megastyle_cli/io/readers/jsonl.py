@@ -61,7 +61,7 @@ def dump_line(record: Record) -> bytes:
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def read_file(path: Path) -> Iterator[Record | Failure]:
+def read_jsonl(path: Path) -> Iterator[Record | Failure]:
     """The records of one file, opened by its suffix. Raises MegastyleError if it cannot be read."""
     with open_lines(path) as lines:
         yield from read_lines(lines, str(path))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.readers.csv import head_of, rows_of
+from megastyle_cli.io.readers.csv import read_header, read_rows
 
 log = logging.getLogger(__name__)
 TABLE = "metadata.csv"
@@ -40,7 +40,7 @@ def with_attributes(
     """
     keys = _keys(table)
     counts = [count(shard) for shard in shards]
-    styles = sum(1 for row in rows_of(table) if row) - 1
+    styles = sum(1 for row in read_rows(table) if row) - 1
     if styles < 1 or sum(counts) % styles:
         raise MegastyleError(
             f"{table} describes {styles:,} styles, and {len(shards)} parquet files hold"
@@ -74,7 +74,7 @@ class _Rows:
     """The attributes by row, asked for in rising order."""
 
     def __init__(self, table: Path, keys: list[str | None]) -> None:
-        self._keys, self._rows = keys, (row for row in rows_of(table) if row)
+        self._keys, self._rows = keys, (row for row in read_rows(table) if row)
         next(self._rows)
         self._number, self._told = -1, dict[str, str]()
 
@@ -90,7 +90,7 @@ class _Rows:
 
 def _keys(table: Path) -> list[str | None]:
     """For each column the attribute it tells, None for one that is not known."""
-    head = head_of(table, rows_of(table))
+    head = read_header(table, read_rows(table))
     keys = [KEYS.get(name.lower().replace("_", " ")) for name in head]
     unknown = [name for name, key in zip(head, keys, strict=True) if key is None]
     if len(unknown) == len(head):

@@ -4,7 +4,7 @@ import json
 import logging
 from pathlib import Path
 
-from megastyle_cli.core.atomic_file import WholeFile
+from megastyle_cli.core.atomic_file import AtomicFile
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.jsonl import dump_line
@@ -22,7 +22,7 @@ class ErrorsFile:
     def __init__(self, path: Path | None, command: str, *, resume: bool, overwrite: bool) -> None:
         self.path, self.command = path, command
         self.resume, self.overwrite = resume, overwrite
-        self._file = WholeFile(path, overwrite=True) if path else None
+        self._file = AtomicFile(path, overwrite=True) if path else None
         self._earlier: dict[str, bytes] = {}
         self._is_needed = False
 
@@ -36,11 +36,11 @@ class ErrorsFile:
             )
         self._file.open()
         if self.path.exists() and self.resume:
-            self._earlier = earlier_failures(self.path)
+            self._earlier = read_failures(self.path)
 
-    def tried(self, found: Record | Failure) -> None:
+    def mark_retried(self, found: Record | Failure) -> None:
         """This was tried again: what failed before under any of its names no longer counts."""
-        for key in (key_of(found), _name_of(found)):
+        for key in (record_key(found), _name_of(found)):
             self._earlier.pop(key, None)
 
     def write(self, failure: Failure) -> None:
@@ -75,7 +75,7 @@ class ErrorsFile:
             self._file.close()
 
 
-def key_of(result: Record | Failure) -> str:
+def record_key(result: Record | Failure) -> str:
     """What tells a record from others, before and after it failed: its id, picture, or line."""
     record = result.record if isinstance(result, Failure) else result
     if record.get("id") or record.get("file_name"):
@@ -90,13 +90,13 @@ def _name_of(result: Record | Failure) -> str:
     return str(record.get("file_name"))
 
 
-def earlier_failures(path: Path) -> dict[str, bytes]:
+def read_failures(path: Path) -> dict[str, bytes]:
     """The lines of an errors file by `key_of` their record; a line that is none of ours is lost."""
     here = from_folder(str(path.parent))
     found = {}
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            found[key_of(rename_pictures(json.loads(line), here))] = line
+            found[record_key(rename_pictures(json.loads(line), here))] = line
         except (ValueError, AttributeError):
             log.warning("%s holds a line that is no record", path)
     return found

@@ -27,7 +27,7 @@ OUR_SHARD = re.compile(r"train-\d{5,}\.(tar|parquet)")  # as the releases name t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ImageFormat:
     """How made pictures are kept: the container, the format in it, the records of a shard.
 
     `quality` is of JPEG and WebP, 1 to 100; None is QUALITY.
@@ -50,20 +50,20 @@ class Layout:
         """The suffix of a picture's name."""
         return f".{self.picture_format}"
 
-    def told(self) -> dict[str, Any]:
+    def as_options(self) -> dict[str, Any]:
         """What of it decides the bytes of an output, as options of a run."""
-        told: dict[str, Any] = {
+        options: dict[str, Any] = {
             "format": self.container,
             "picture_format": self.picture_format,
         }
         if self.picture_format != "png":
-            told["quality"] = self.quality or QUALITY
+            options["quality"] = self.quality or QUALITY
         if self.container != "folder":
-            told["shard_size"] = self.num_per_shard
-        return told
+            options["shard_size"] = self.num_per_shard
+        return options
 
 
-class Pictures(Protocol):
+class ImageWriter(Protocol):
     """What takes made pictures: `path` says where to save one, `placed` where a record finds it.
 
     Records are placed in output order. Once `is_full`, and their lines are safe in the listing,
@@ -72,7 +72,7 @@ class Pictures(Protocol):
 
     @property
     def is_full(self) -> bool: ...
-    def open(self, *, goes_on: bool) -> None: ...
+    def open(self, *, resume: bool) -> None: ...
     def path(self, record_id: str, earlier: int, suffix: str) -> Path: ...
     def placed(self, record: Record) -> Record: ...
     def pack(self) -> None: ...
@@ -83,7 +83,7 @@ class Pictures(Protocol):
 WriteShard = Callable[[BinaryIO, Iterable[tuple[Record, bytes]]], None]
 
 
-class PictureFolder:
+class ImageFolderWriter:
     """Each picture a file, in one of 256 folders by a hash of the id."""
 
     is_full = False
@@ -91,7 +91,7 @@ class PictureFolder:
     def __init__(self, base: Path) -> None:
         self.base = base
 
-    def open(self, *, goes_on: bool) -> None: ...
+    def open(self, *, resume: bool) -> None: ...
 
     def path(self, record_id: str, earlier: int, suffix: str) -> Path:
         """Where the picture of this id belongs, of which there are `earlier` ones."""
@@ -107,7 +107,7 @@ class PictureFolder:
     def commit(self) -> None: ...
 
 
-class PictureShards:
+class ImageShardWriter:
     """BASE/train-00000.tar and so on, or .parquet, each of `num_per_shard` records, the last fewer.
 
     Line n of the listing is record n: its shard and its row follow from that, so what stands there
@@ -115,18 +115,20 @@ class PictureShards:
     Raises MegastyleError if the folder holds shards that it does not name.
     """
 
-    def __init__(self, base: Path, layout: Layout, write: WriteShard, before: Path | None) -> None:
+    def __init__(
+        self, base: Path, layout: ImageFormat, write: WriteShard, before: Path | None
+    ) -> None:
         self.base, self.layout, self.write, self.before = base, layout, write, before
-        self._ours = _foreign_refused(base, before)
+        self._ours = _check_own_shards(base, before)
         self.unpacked = base / UNPACKED
         self._waiting: list[Record] = []  # of the shard that is not full
         self._number = 0  # of that shard
 
-    def open(self, *, goes_on: bool) -> None:
+    def open(self, *, resume: bool) -> None:
         """Goes on where the listing ends, or starts again, with the shards from before removed."""
-        if goes_on:
+        if resume:
             assert self.before is not None
-            self._take_up(self.before)
+            self._continue_from(self.before)
             return
         for path in self._ours:
             path.unlink()
@@ -164,7 +166,7 @@ class PictureShards:
             self._pack()
         shutil.rmtree(self.unpacked, ignore_errors=True)
 
-    def _take_up(self, listing: Path) -> None:
+    def _continue_from(self, listing: Path) -> None:
         for record in _listed(listing):
             if _shard_of(record) != self._shard().name:
                 kind, count = self.layout.container, self.layout.num_per_shard
@@ -212,20 +214,20 @@ class PictureShards:
         return self.unpacked / f"#{self._number * self.layout.num_per_shard + row}"
 
 
-def pictures_for(base: Path, layout: Layout, before: Path | None) -> Pictures:
+def image_writer_for(base: Path, layout: ImageFormat, before: Path | None) -> ImageWriter:
     """Where pictures of this layout go. Raises MegastyleError if a package is missing."""
     if layout.container == "folder":
-        return PictureFolder(base)
+        return ImageFolderWriter(base)
     if layout.container == "webdataset":
         from megastyle_cli.io.writers.webdataset import write_tar
 
-        return PictureShards(base, layout, write_tar, before)
+        return ImageShardWriter(base, layout, write_tar, before)
     from megastyle_cli.io.writers.parquet import write_parquet
 
-    return PictureShards(base, layout, write_parquet, before)
+    return ImageShardWriter(base, layout, write_parquet, before)
 
 
-def _foreign_refused(base: Path, listing: Path | None) -> list[Path]:
+def _check_own_shards(base: Path, listing: Path | None) -> list[Path]:
     """The shards in `base`, all of which `listing` names. Raises MegastyleError if it does not."""
     standing = sorted(base.glob("train-*"))
     ours = [path for path in standing if OUR_SHARD.fullmatch(path.name)]

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
-from megastyle_cli.core.atomic_file import GrowingFile
+from megastyle_cli.core.atomic_file import ResumableFile
 from megastyle_cli.core.record import PROVENANCE, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import to_folder
@@ -20,7 +20,7 @@ class RejectsFile:
 
     def __init__(self, path: Path, command: str, *, resume: bool, overwrite: bool) -> None:
         self.path, self.command = path, command
-        self._file = GrowingFile(path, resume=resume, overwrite=overwrite)
+        self._file = ResumableFile(path, resume=resume, overwrite=overwrite)
         self._rename = to_folder(path.parent)
 
     def __enter__(self) -> "RejectsFile":
@@ -57,10 +57,10 @@ class RejectsFile:
         self._file.close()
 
 
-class HashFile:
+class ImageHashFile:
     """Hashes of an output's pictures beside it, so that a resumed run knows what was painted.
 
-    `known` are those of records that stand in the output (`done`): what a killed run painted but
+    `hashes` are those of records that stand in the output (`done`): what a killed run painted but
     did not write is painted again, and must not be its own double.
     """
 
@@ -68,7 +68,7 @@ class HashFile:
         lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
         whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
         hashes = {told["id"]: told["hash"] for told in whole if done[told["id"]]}
-        self.known: list[str] = list(hashes.values())
+        self.hashes: list[str] = list(hashes.values())
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("wb")
         for record_id, told in hashes.items():

@@ -16,21 +16,21 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LONGEST_NAME = 255  # of a file, in bytes: asking whether a longer one exists is an error
 
 
-def is_single(output: str) -> bool:
+def is_single_image(output: str) -> bool:
     """Whether `output` names one picture rather than a folder of them."""
     return output == "-" or Path(output).suffix.lower() in SUFFIXES
 
 
-def one_record(inputs: list[str]) -> Record:
+def read_single_record(inputs: list[str]) -> Record:
     """The only record of `inputs`. Raises MegastyleError if there are more or it is unreadable."""
     found = list(read_records(inputs, limit=2))
     if len(found) != 1:
         number = "no" if not found else "more than one"
         raise MegastyleError(f"{number} input for one picture", hint="give -o DIRECTORY for many")
-    return whole(found[0])
+    return record_or_raise(found[0])
 
 
-def one_asked(inputs: list[str], content: str | None, prompt: str | None) -> Record:
+def read_transfer_request(inputs: list[str], content: str | None, prompt: str | None) -> Record:
     """The record of one picture to restyle: the only one of `inputs`, or of flags.
 
     `prompt` becomes its content. Raises MegastyleError if nothing is asked for.
@@ -45,7 +45,7 @@ def one_asked(inputs: list[str], content: str | None, prompt: str | None) -> Rec
                 f"there is no picture {name!r}",
                 hint=f'to paint words give --prompt "{name}" with --model',
             )
-    record = one_record([content] if content else inputs) if content or inputs else {}
+    record = read_single_record([content] if content else inputs) if content or inputs else {}
     return {**record, **({"content": prompt} if prompt else {})}
 
 
@@ -56,14 +56,14 @@ def _is_words(name: str) -> bool:
     return reads_so and (len(os.fsencode(name)) > LONGEST_NAME or not path.exists())
 
 
-def whole(found: Record | Failure) -> Record:
+def record_or_raise(found: Record | Failure) -> Record:
     """The record. Raises MegastyleError (exit 3) with the sentence of a Failure."""
     if isinstance(found, Failure):
         raise MegastyleError(found.message, exit_code=TOO_MANY_FAILURES)
     return found
 
 
-def picture_writer(output: str, *, overwrite: bool) -> Callable[[str, Image], str]:
+def single_image_saver(output: str, *, overwrite: bool) -> Callable[[str, Image], str]:
     """A function that puts the one picture where `output` says.
 
     Raises MegastyleError at once if the file exists or standard output is a terminal.
@@ -85,11 +85,11 @@ def picture_writer(output: str, *, overwrite: bool) -> Callable[[str, Image], st
     return to_file
 
 
-def make_one(step: Step, record: Record) -> None:
+def run_once(step: Step, record: Record) -> None:
     """Runs `step` on one record. Raises MegastyleError (exit 3) with its sentence if it fails."""
     try:
-        for found in step([whole(with_id(record))]):
-            whole(found)
+        for found in step([record_or_raise(with_id(record))]):
+            record_or_raise(found)
     except BadRecord as bad:
         raise MegastyleError(bad.message, exit_code=TOO_MANY_FAILURES) from bad
 

@@ -8,14 +8,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from megastyle_cli.core.atomic_file import GrowingFile, WholeFile, write_atomically
+from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, write_atomically
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
-from megastyle_cli.io.output_paths import Places
+from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.relative_paths import LISTING, as_listed, to_folder
+from megastyle_cli.io.relative_paths import LISTING, to_folder, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
-from megastyle_cli.io.writers.image_dataset import Layout, PictureFolder, Pictures, pictures_for
+from megastyle_cli.io.writers.image_dataset import (
+    ImageFolderWriter,
+    ImageFormat,
+    ImageWriter,
+    image_writer_for,
+)
 
 
 class Output(Protocol):
@@ -61,8 +66,8 @@ class Stdout:
 class Sink:
     """Writes results in the order given; `commit` is the only way to the final name.
 
-    Picture names, relative to the working directory until here, become relative to `places.base`.
-    `kept`, if it is set to a list, also collects the records written. `once` gives the key under
+    Picture names, relative to the working directory until here, become relative to `paths.base`.
+    `written`, if it is set to a list, also collects the records written. `once` gives the key under
     which `done` counts a record, if not its id, and of which there is never more than one. The note
     on the run is there from the start where a run may be resumed (`notes_first`), else from the
     commit on.
@@ -70,29 +75,29 @@ class Sink:
 
     def __init__(
         self,
-        where: Places,
+        paths: OutputPaths,
         run: Run,
         output: Output,
         errors: ErrorsFile,
         *,
         notes_first: bool,
         line: Callable[[Record], bytes] = dump_line,
-        pictures: Pictures | None = None,
+        pictures: ImageWriter | None = None,
         once: Callable[[Record], str] | None = None,
     ) -> None:
-        self.where, self.run, self.output, self.errors = where, run, output, errors
+        self.paths, self.run, self.output, self.errors = paths, run, output, errors
         self.notes_first, self.once = notes_first, once
-        self.pictures = pictures or PictureFolder(where.base)
-        self.kept: list[Record] | None = None
+        self.pictures = pictures or ImageFolderWriter(paths.base)
+        self.written: list[Record] | None = None
         self._pictured: Counter[str] = Counter()
         self._line = line
         # to standard output names go as they came: they open from here
-        self._rename = to_folder(where.base) if where.final else None
+        self._rename = to_folder(paths.base) if paths.final else None
 
     def __enter__(self) -> "Sink":
         self.errors.open()
         self.output.open()
-        self.pictures.open(goes_on=bool(self.output.done))
+        self.pictures.open(resume=bool(self.output.done))
         if self.notes_first:
             self._note_run()
         return self
@@ -114,14 +119,14 @@ class Sink:
             self.errors.write(result)
             return
         named = rename_pictures(result, self._rename) if self._rename else result
-        if self.where.final and self.where.final.name == LISTING:
-            named = as_listed(named)
+        if self.paths.final and self.paths.final.name == LISTING:
+            named = to_listing_keys(named)
         self.output.write(self._line(self.pictures.placed(named)))
         if self.pictures.is_full:
             self.output.flush()
             self.pictures.pack()
-        if self.kept is not None:
-            self.kept.append(result)
+        if self.written is not None:
+            self.written.append(result)
 
     def flush(self) -> None:
         """Makes all written lines readable by others."""
@@ -149,7 +154,7 @@ class Sink:
         return self.pictures.path(record_id, earlier, suffix)
 
     def _note_run(self) -> None:
-        if self.where.run is None:
+        if self.paths.run is None:
             return
         facts = {
             "command": self.run.command,
@@ -157,48 +162,48 @@ class Sink:
             "version": self.run.version,
             "options": self.run.options,
         }
-        write_atomically(self.where.run, json.dumps(facts, indent=1) + "\n")
+        write_atomically(self.paths.run, json.dumps(facts, indent=1) + "\n")
 
 
-def growing_sink(
-    where: Places,
+def resumable_sink(
+    paths: OutputPaths,
     run: Run,
     *,
     resume: bool,
     overwrite: bool,
     force: bool,
-    layout: Layout | None = None,
+    layout: ImageFormat | None = None,
 ) -> Sink:
     """For maps: what is done is readable at once, under the partial name, and can be resumed.
 
     `layout` says how an image maker's pictures are kept. Raises MegastyleError if what is to be
     resumed was made with other options, unless `force`.
     """
-    errors = ErrorsFile(where.errors, run.command, resume=resume, overwrite=overwrite)
-    if where.final is None:
+    errors = ErrorsFile(paths.errors, run.command, resume=resume, overwrite=overwrite)
+    if paths.final is None:
         if resume:
             raise MegastyleError("standard output cannot be resumed", hint="give -o FILE")
-        return Sink(where, run, Stdout(), errors, notes_first=True)
-    output = GrowingFile(where.final, resume=resume, overwrite=overwrite)
-    if resume and not force and output.standing():
-        _refuse_other_run(where, run)
-    pictures = pictures_for(where.base, layout or Layout(), output.standing())
-    return Sink(where, run, output, errors, notes_first=True, pictures=pictures)
+        return Sink(paths, run, Stdout(), errors, notes_first=True)
+    output = ResumableFile(paths.final, resume=resume, overwrite=overwrite)
+    if resume and not force and output.existing():
+        _check_same_run(paths, run)
+    pictures = image_writer_for(paths.base, layout or ImageFormat(), output.existing())
+    return Sink(paths, run, output, errors, notes_first=True, pictures=pictures)
 
 
-def whole_sink(
-    where: Places, run: Run, *, overwrite: bool, line: Callable[[Record], bytes] = dump_line
+def atomic_sink(
+    paths: OutputPaths, run: Run, *, overwrite: bool, line: Callable[[Record], bytes] = dump_line
 ) -> Sink:
     """For commands that read all before they write: the whole output, or what was there before."""
-    errors = ErrorsFile(where.errors, run.command, resume=False, overwrite=overwrite)
-    output = WholeFile(where.final, overwrite=overwrite) if where.final else Stdout()
-    return Sink(where, run, output, errors, notes_first=False, line=line)
+    errors = ErrorsFile(paths.errors, run.command, resume=False, overwrite=overwrite)
+    output = AtomicFile(paths.final, overwrite=overwrite) if paths.final else Stdout()
+    return Sink(paths, run, output, errors, notes_first=False, line=line)
 
 
-def _refuse_other_run(where: Places, run: Run) -> None:
-    if where.run is None or not where.run.exists():
+def _check_same_run(paths: OutputPaths, run: Run) -> None:
+    if paths.run is None or not paths.run.exists():
         return
-    before = json.loads(where.run.read_text())
+    before = json.loads(paths.run.read_text())
     if before.get("run") == run.key:
         return
     was: Mapping[str, Any] = before.get("options", {})
@@ -209,6 +214,6 @@ def _refuse_other_run(where: Places, run: Run) -> None:
         if was.get(name) != run.options.get(name)
     ]
     raise MegastyleError(
-        f"{where.final} was made with other options: {'; '.join(changed)}",
+        f"{paths.final} was made with other options: {'; '.join(changed)}",
         hint="repeat the options, or --overwrite to start again, or --force to mix the two",
     )

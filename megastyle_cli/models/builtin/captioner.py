@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
-from megastyle_cli.core.choices import Kind
+from megastyle_cli.core.choices import CaptionKind
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.style import StyleAttributes
 from megastyle_cli.models.builtin.canvas import working_copy
@@ -54,7 +54,7 @@ class PixelCaptioner:
             )
         self.min_confidence = min_confidence
 
-    def describe(self, pictures: Sequence[Image], kind: Kind) -> list[Description]:
+    def describe(self, pictures: Sequence[Image], kind: CaptionKind) -> list[Description]:
         """One Description a picture, in order, each independent of its neighbours.
 
         Content needs two packages; if one is missing this raises MegastyleError.
@@ -62,7 +62,9 @@ class PixelCaptioner:
         recognise = None if kind == "style" else _recogniser().recognise_one
         return over_cores(partial(self._describe_one, kind, recognise), pictures)
 
-    def _describe_one(self, kind: Kind, recognise: Recognise | None, picture: Image) -> Description:
+    def _describe_one(
+        self, kind: CaptionKind, recognise: Recognise | None, picture: Image
+    ) -> Description:
         style, content = None, None
         confidence: dict[str, float] = {}
         if kind != "content":

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from megastyle_cli.core.batching import portions
+from megastyle_cli.core.batching import text_batches
 
 Array = npt.NDArray[np.float32]
 
@@ -65,7 +65,7 @@ class StaticEmbedder:
         """
         rows = np.empty((len(texts), self.table.shape[1]), np.float32)
         row = 0
-        for batch in portions(map(well_formed, texts), BATCH, LETTERS):
+        for batch in text_batches(map(well_formed, texts), BATCH, LETTERS):
             for tokens in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False):
                 rows[row] = self._unit(tokens.ids)
                 row += 1

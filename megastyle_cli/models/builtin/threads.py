@@ -18,4 +18,4 @@ def over_cores(function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
     other: the measures of the captioner took two and a half times the CPU.
     """
     with threadpool_limits(limits=1, user_api="blas"):
-        return cores.over_cores(function, items)
+        return cores.parallel_map(function, items)

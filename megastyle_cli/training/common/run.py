@@ -12,7 +12,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from megastyle_cli.core.errors import DONE, TRY_AGAIN, USAGE, MegastyleError
-from megastyle_cli.core.record import Failure, Run, note
+from megastyle_cli.core.record import Failure, Run, annotate
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.runner.progress import Progress, Tally, duration, say
 from megastyle_cli.runner.signals import stop_signals
@@ -171,5 +171,5 @@ def _conclude(place: Place, ended: Ended, tally: Tally) -> int:
         if ended.held_out:
             told["held_out"] = ended.held_out
         told["checkpoint"] = str(ended.finished)
-        sys.stdout.buffer.write(dump_line(note(told, command, run=place.run.key)))
+        sys.stdout.buffer.write(dump_line(annotate(told, command, run=place.run.key)))
     return code

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.parallel import over_cores, usable_cores
+from megastyle_cli.core.parallel import parallel_map, usable_cores
 from megastyle_cli.core.record import Failure, Record, canonical_json, record_seed
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.models.encoders.style_encoder import scaled, squashed
@@ -285,7 +285,7 @@ def whole_pictures(
         except BadRecord as bad:
             return failure_of(pictures, row, bad)
 
-    found = list(zip(rows, over_cores(opened, rows), strict=True))
+    found = list(zip(rows, parallel_map(opened, rows), strict=True))
     return (
         [row for row, pixels in found if isinstance(pixels, Tensor)],
         [pixels for _, pixels in found if isinstance(pixels, Tensor)],

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from megastyle_cli.io.archive_member import picture_bytes
-from megastyle_cli.io.images import MAX_PIXELS, decoded
+from megastyle_cli.io.images import MAX_PIXELS, decode_picture
 
 JPEG = b"\xff\xd8\xff"  # how one begins
 ORIENTATION = 0x0112  # the EXIF tag
@@ -40,7 +40,7 @@ def decode_into(pixels: Tensor, name: str) -> None:
     """
     content = picture_bytes(name)
     if not (content.startswith(JPEG) and _is_filled(pixels, content)):
-        pixels.copy_(_squashed(np.array(decoded(name, content)), len(pixels)))
+        pixels.copy_(_squashed(np.array(decode_picture(name, content)), len(pixels)))
 
 
 def _is_filled(pixels: Tensor, jpeg: bytes) -> bool:

@@ -19,10 +19,10 @@ from pathlib import Path
 from PIL import Image
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.parallel import over_cores
+from megastyle_cli.core.parallel import parallel_map
 from megastyle_cli.core.record import PICTURE_KEYS, Failure, Record
 from megastyle_cli.io.archive_member import picture_bytes
-from megastyle_cli.io.images import decoded
+from megastyle_cli.io.images import decode_picture
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.training.encoder.data import checked
 
@@ -171,7 +171,7 @@ def _write_shard(
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 for start in range(0, len(records), AT_ONCE):
                     some = records[start : start + AT_ONCE]
-                    for packed in over_cores(lambda record: _packed(record, packing), some):
+                    for packed in parallel_map(lambda record: _packed(record, packing), some):
                         key = f"{number * packing.num_per_shard + len(results):09}"
                         results.append(_added(tar, path.name, key, packed))
             file.flush()
@@ -204,7 +204,7 @@ def _packed(record: Record | Failure, packing: Packing) -> tuple[Record, bytes] 
     name = usable["file_name"]
     try:
         content = picture_bytes(name)
-        picture = decoded(name, content)
+        picture = decode_picture(name, content)
     except BadRecord as bad:
         return Failure(usable, bad.kind, bad.message)
     told = {

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from megastyle_cli.core.record import Failure
-from megastyle_cli.io.inputs import records_of_lines
-from megastyle_cli.io.raw_jsonl.parser import read_plain
+from megastyle_cli.io.inputs import records_from_lines
+from megastyle_cli.io.raw_jsonl.parser import parse_plain_lines
 from megastyle_cli.io.readers.jsonl import dump_line
 
 PLAIN = [
@@ -62,12 +62,12 @@ CHARACTERS = ' {}[]":,\\019-.einulltrsa\u00e9\U0001f3a8\t'
 
 def parsed(line: bytes) -> Any:
     """The one result of the parser's way; None for a blank line."""
-    return next(records_of_lines("-", [line], 1), None)
+    return next(records_from_lines("-", [line], 1), None)
 
 
 def copied(line: bytes) -> tuple[bytes, str]:
     """What is written of a line, and its text."""
-    lines = read_plain(line + b"\n", "style")
+    lines = parse_plain_lines(line + b"\n", "style")
     assert lines.is_plain.tolist() == [True]
     return lines.lines.data.tobytes(), lines.texts.data.tobytes().decode()
 
@@ -80,7 +80,7 @@ def test_a_plain_line_is_written_as_the_parser_would_have_it(line: bytes) -> Non
 
 @pytest.mark.parametrize("line", ODD)
 def test_an_odd_line_is_left_to_the_parser(line: bytes) -> None:
-    lines = read_plain(line + b"\n", "style")
+    lines = parse_plain_lines(line + b"\n", "style")
     assert not lines.is_plain.any()
     assert len(lines.lines.data) == len(lines.texts.data) == 0
 
@@ -88,7 +88,7 @@ def test_an_odd_line_is_left_to_the_parser(line: bytes) -> None:
 def test_lines_keep_their_places_among_others() -> None:
     every = [line for pair in zip(PLAIN, ODD, strict=False) for line in pair]
     every = [line for line in every if b"\xff" not in line and b"\xed" not in line]
-    lines = read_plain(b"".join(line + b"\n" for line in every), "style")
+    lines = parse_plain_lines(b"".join(line + b"\n" for line in every), "style")
     assert list(lines.came) == [line + b"\n" for line in every]
     expected = [dump_line(parsed(line)) if line in PLAIN else b"" for line in every]
     assert list(lines.lines) == expected
@@ -110,7 +110,7 @@ def test_whatever_comes_is_copied_right_or_left_alone() -> None:
             at = draw.randrange(len(text))
             text = text[:at] + draw.choice(["", draw.choice(CHARACTERS)]) + text[at + 1 :]
         line = text.encode()
-        lines = read_plain(line + b"\n", "style")
+        lines = parse_plain_lines(line + b"\n", "style")
         if lines.is_plain[0]:
             num_plain += 1
             read = parsed(line)

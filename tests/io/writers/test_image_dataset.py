@@ -15,10 +15,10 @@ from PIL import Image
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, Step
 from megastyle_cli.io.archive_member import picture_bytes
-from megastyle_cli.io.images import saver
+from megastyle_cli.io.images import picture_saver
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.writers import parquet as parquet_writer
-from megastyle_cli.io.writers.image_dataset import Layout
+from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.runner.job import Flow, run_job
 from tests.conftest import Runner, draw, jsonl, lines
@@ -41,14 +41,14 @@ def pairs(count: int) -> list[Record]:
 def make(
     out: Path,
     records: list[Record],
-    layout: Layout,
+    layout: ImageFormat,
     stop_at: int | None = None,
     **flags: Any,
 ) -> int:
     """Draws a picture a record; killed when it has drawn number `stop_at`."""
 
     def load(sink: Sink) -> Step:
-        save = saver(sink.picture_path, layout.suffix, layout.quality)
+        save = picture_saver(sink.picture_path, layout.suffix, layout.quality)
 
         def step(batch: Iterable[Record]) -> Iterator[Record | Failure]:
             for record in batch:
@@ -63,7 +63,7 @@ def make(
     flow = Flow(
         inputs=[str(source)], output=str(out), batch_size=2, quiet=True, layout=layout, **flags
     )
-    return run_job(Run("synth", layout.told()), flow, load, folder=True).code
+    return run_job(Run("synth", layout.as_options()), flow, load, folder=True).code
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -80,8 +80,8 @@ def read(*inputs: object) -> list[Record]:
     return found  # type: ignore[return-value]
 
 
-def layout(container: Any, **how: Any) -> Layout:
-    return Layout(container=container, num_per_shard=4, **how)
+def layout(container: Any, **how: Any) -> ImageFormat:
+    return ImageFormat(container=container, num_per_shard=4, **how)
 
 
 @pytest.mark.parametrize("container", PACKED)
@@ -191,8 +191,8 @@ def test_shards_that_are_not_ours_are_left_alone(tmp_path: Path, container: str,
     assert (tmp_path / "out" / "train-00000.parquet").read_text() == "precious"
 
 
-@pytest.mark.parametrize("other", [Layout(container="webdataset"), layout("parquet")])
-def test_force_does_not_mix_layouts(tmp_path: Path, other: Layout) -> None:
+@pytest.mark.parametrize("other", [ImageFormat(container="webdataset"), layout("parquet")])
+def test_force_does_not_mix_layouts(tmp_path: Path, other: ImageFormat) -> None:
     make(tmp_path / "out", pairs(5), layout("webdataset"))
     before = files(tmp_path / "out")
 
@@ -208,7 +208,7 @@ ODD = ["a.b", "a.b", "a", "a", "../../x", "#1", "~", "L" * 300, "\ud800", "a b",
 
 def test_samples_are_named_as_webdataset_wants(tmp_path: Path) -> None:
     records = [{**pairs(1)[0], "id": odd, "n": n} for n, odd in enumerate(ODD)]
-    make(tmp_path / "out", records, Layout(container="webdataset", picture_format="webp"))
+    make(tmp_path / "out", records, ImageFormat(container="webdataset", picture_format="webp"))
 
     with tarfile.open(tmp_path / "out" / "train-00000.tar") as tar:
         names = tar.getnames()
@@ -227,7 +227,7 @@ def test_parquet_has_the_columns_of_the_releases_in_groups_of_bounded_size(
 ) -> None:
     monkeypatch.setattr(parquet_writer, "GROUP_ROWS", 3)
     records = [*pairs(7), {"id": "s9_c9", "n": 7}]
-    make(tmp_path / "out", records, Layout(container="parquet", picture_format="jpg"))
+    make(tmp_path / "out", records, ImageFormat(container="parquet", picture_format="jpg"))
 
     with pq.ParquetFile(tmp_path / "out" / "train-00000.parquet") as file:
         groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
@@ -243,7 +243,7 @@ def test_parquet_has_the_columns_of_the_releases_in_groups_of_bounded_size(
 def test_quality_is_of_pictures_that_lose(tmp_path: Path) -> None:
     sizes = []
     for quality in (20, 95):
-        how = Layout(picture_format="jpg", quality=quality)
+        how = ImageFormat(picture_format="jpg", quality=quality)
         make(tmp_path / str(quality), pairs(1), how)
         (record,) = read(tmp_path / str(quality))
         content = picture_bytes(record["file_name"])
@@ -253,7 +253,7 @@ def test_quality_is_of_pictures_that_lose(tmp_path: Path) -> None:
 
     assert sizes[0] < sizes[1]
     with pytest.raises(MegastyleError, match="--quality 50 is for jpg and webp"):
-        Layout(quality=50)
+        ImageFormat(quality=50)
 
 
 @pytest.mark.parametrize("container", PACKED)

