@@ -29,8 +29,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.caption import ROUNDS, best_s, decode_fully, make_pictures
-from megastyle_cli.models.registry import Question
-from megastyle_cli.models.vlm.openai_server import ServerAnswerer
+from megastyle_cli.models.protocols import VisionPrompt
+from megastyle_cli.models.vlm.openai_server import ChatClient
 
 ANSWER = "Three flat shapes overlap near a corner"
 # a completion that also lists the model
@@ -125,18 +125,18 @@ def server(latency_s: float, num_slots: int) -> Iterator[Serving]:
 def requests_alone(latency_s: float, num_slots: int, rounds: int) -> tuple[float, float, float]:
     """Requests a second without pictures to decode; CPU seconds of client and server for each."""
     with server(latency_s, num_slots) as served:
-        answerer = ServerAnswerer(base_url=served.url, concurrency=num_slots)
+        chat = ChatClient(base_url=served.url, concurrency=num_slots)
         picture = Image.new("RGB", (16, 16))
         words = "a" * BODY_BYTES
-        question = Question(picture=picture, instruction=words, request="", max_tokens=8)
+        prompt = VisionPrompt(image=picture, instruction=words, prompt="", max_tokens=8)
         count = rounds * num_slots
         with ThreadPoolExecutor(num_slots) as pool:
-            list(pool.map(answerer.answer, [[question]] * num_slots))  # connects
+            list(pool.map(chat.generate, [[prompt]] * num_slots))  # connects
             started, ours, theirs = time.perf_counter(), time.process_time(), served.cpu_s()
-            answers = list(pool.map(answerer.answer, [[question]] * count))
+            answers = list(pool.map(chat.generate, [[prompt]] * count))
             took = time.perf_counter() - started
             ours, theirs = time.process_time() - ours, served.cpu_s() - theirs
-        answerer.close()
+        chat.close()
     assert answers == [[ANSWER]] * count
     return count / took, ours / count, theirs / count
 

@@ -45,7 +45,7 @@ from megastyle_cli.io.inputs import read_records  # noqa: E402
 from megastyle_cli.models.flux.loader import text_tokens  # noqa: E402
 from megastyle_cli.models.flux.memory import is_out_of_memory  # noqa: E402
 from megastyle_cli.models.flux.stylist import FluxStylist  # noqa: E402
-from megastyle_cli.models.registry import PictureRequest  # noqa: E402
+from megastyle_cli.models.protocols import PictureRequest  # noqa: E402
 from megastyle_cli.training.flux.augment import opened  # noqa: E402
 from megastyle_cli.training.flux.batch import Conditions, PairLoader, conditions  # noqa: E402
 from megastyle_cli.training.flux.config import Layout, Settings  # noqa: E402

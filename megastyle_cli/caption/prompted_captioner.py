@@ -17,7 +17,7 @@ from megastyle_cli.caption.validate import (
 from megastyle_cli.core.choices import CaptionKind, StyleSchema
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.style import StyleAttributes
-from megastyle_cli.models.registry import Description
+from megastyle_cli.models.protocols import Description
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from megastyle_cli.caption.prompts import AGAIN
 from megastyle_cli.caption.validate import Fault, Refused
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.models.registry import Answerer, Question
+from megastyle_cli.models.protocols import VisionLanguageModel, VisionPrompt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Ask(Generic[T]):
-    """A question, and `accept`, which makes of an answer what is wanted or raises Refused."""
+    """A prompt, and `accept`, which makes of an answer what is wanted or raises Refused."""
 
-    question: Question
+    prompt: VisionPrompt
     accept: Callable[[str], T]
 
 
@@ -41,7 +41,7 @@ class Asker:
     `refused` counts the answers that were not used, by kind of fault. Usable from many threads.
     """
 
-    def __init__(self, model: Answerer, attempts: int) -> None:
+    def __init__(self, model: VisionLanguageModel, attempts: int) -> None:
         self.model, self.attempts = model, attempts
         self.refused: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -54,8 +54,8 @@ class Asker:
             waiting = [row for row, reply in enumerate(replies) if reply is None]
             if not waiting:
                 break
-            questions = [_with_reason(asks[row].question, faults[row]) for row in waiting]
-            for row, answer in zip(waiting, self.model.answer(questions), strict=True):
+            prompts = [_with_reason(asks[row].prompt, faults[row]) for row in waiting]
+            for row, answer in zip(waiting, self.model.generate(prompts), strict=True):
                 try:
                     told = answer if isinstance(answer, BadRecord) else asks[row].accept(answer)
                     replies[row] = Reply(told=told, attempts=attempt)
@@ -86,18 +86,18 @@ def asked(
     max_tokens: int,
 ) -> Ask[T]:
     """The Ask for `picture` of these words."""
-    question = Question(
-        picture=picture, instruction=instruction, request=request, max_tokens=max_tokens
+    prompt = VisionPrompt(
+        image=picture, instruction=instruction, question=request, max_tokens=max_tokens
     )
-    return Ask(question=question, accept=accept)
+    return Ask(prompt=prompt, accept=accept)
 
 
-def _with_reason(question: Question, faults: Sequence[Fault]) -> Question:
-    """`question`, which says what was wrong with the answer before, if there was one."""
+def _with_reason(prompt: VisionPrompt, faults: Sequence[Fault]) -> VisionPrompt:
+    """`prompt`, which says what was wrong with the answer before, if there was one."""
     if not faults:
-        return question
+        return prompt
     again = AGAIN.format(faults=_listed(faults))
-    return replace(question, request=f"{question.request}\n{again}")
+    return replace(prompt, question=f"{prompt.question}\n{again}")
 
 
 def _given_up(faults: Sequence[Fault], attempts: int) -> BadRecord:

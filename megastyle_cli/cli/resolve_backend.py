@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from megastyle_cli.compute import engine as engines
     from megastyle_cli.io.embedding_cache import EmbedTexts
-    from megastyle_cli.models.registry import Assigner
+    from megastyle_cli.models.protocols import Assigner
 
 
 def rung(

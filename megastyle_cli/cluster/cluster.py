@@ -23,7 +23,7 @@ from megastyle_cli.compute.engine import Engine
 from megastyle_cli.core.batching import text_batches
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, annotate
-from megastyle_cli.models.registry import Assigner
+from megastyle_cli.models.protocols import Assigner
 
 Array = npt.NDArray[Any]
 

@@ -19,7 +19,7 @@ from megastyle_cli.cluster.kmeans import Clusters, assign, kmeans
 from megastyle_cli.cluster.points import Rows, Vectors
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.registry import Assigner
+from megastyle_cli.models.protocols import Assigner
 
 log = logging.getLogger(__name__)
 

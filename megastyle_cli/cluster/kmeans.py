@@ -31,7 +31,7 @@ from megastyle_cli.cluster.kmeans_init import cells_of, first_means
 from megastyle_cli.cluster.kmeans_update import fill_empty, move_means
 from megastyle_cli.cluster.points import Vectors, all_squared_lengths
 from megastyle_cli.compute.engine import Engine
-from megastyle_cli.models.registry import Assigner
+from megastyle_cli.models.protocols import Assigner
 
 log = logging.getLogger(__name__)
 

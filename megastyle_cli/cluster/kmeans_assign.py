@@ -20,7 +20,7 @@ from megastyle_cli.cluster.kmeans_init import halves, nearest_cells, scores_of
 from megastyle_cli.cluster.kmeans_update import block_sums
 from megastyle_cli.cluster.points import Block, Vectors, cluster_blocks, row_blocks, take
 from megastyle_cli.compute.engine import Engine
-from megastyle_cli.models.registry import Assigner
+from megastyle_cli.models.protocols import Assigner
 
 Array = npt.NDArray[Any]
 
@@ -166,17 +166,19 @@ class WholeSearch:
         self._assign(points, centroids, np.arange(len(points.labels)))
 
     def _assign(self, points: Assignment, centroids: Centroids, moving: Array) -> None:
-        kept = self.assigner.keep(
+        kept = self.assigner.upload(
             centroids.means, centroids.halves, centroids.leave, centroids.join
         )
         for block in row_blocks(len(moving), self.block_rows):
             rows = moving[block]
-            found = self.assigner.best(take(points.vectors, rows), points.labels[rows], kept)
+            found = self.assigner.assign(take(points.vectors, rows), points.labels[rows], kept)
             points.labels[rows], points.distances[rows] = found
 
     def sums(self, blocks: Sequence[Block], vectors: Vectors) -> Iterable[Array]:
         """See `Search.sums`."""
-        return (self.assigner.sums(take(vectors, block.rows), block.edges) for block in blocks)
+        return (
+            self.assigner.cluster_sums(take(vectors, block.rows), block.edges) for block in blocks
+        )
 
 
 def assign_widely(points: Assignment, centroids: Centroids, cells: Array, engine: Engine) -> None:

@@ -11,7 +11,7 @@ from megastyle_cli.models.registry import load
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
-AT_ONCE = 1024  # texts a call, of an embedder that does not say
+BATCH_SIZE = 1024  # texts a call, of an embedder without a batch_size
 _held: dict[tuple[str, str | None], Any] = {}  # the embedders of this process
 _loading = Lock()
 
@@ -30,12 +30,14 @@ def spread_embed(
     works here.
     """
     _held[backend, model] = embedder
-    at_once = getattr(embedder, "at_once", AT_ONCE)
+    batch_size = getattr(embedder, "batch_size", BATCH_SIZE)
 
     def embed(texts: Sequence[str]) -> Array:
-        parts = [texts[low : low + at_once] for low in range(0, len(texts), at_once)] or [texts]
+        parts = [texts[low : low + batch_size] for low in range(0, len(texts), batch_size)] or [
+            texts
+        ]
         made: Iterable[Array]
-        if getattr(embedder, "is_spread", False):
+        if getattr(embedder, "is_parallel", False):
             made = engine.map(_embed_part, parts, backend, model)
         else:
             made = map(embedder.embed, parts)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.record_images import ReadPictures
-from megastyle_cli.models.registry import StyleEncoder
+from megastyle_cli.models.protocols import StyleEncoder
 from megastyle_cli.retrieve.nearest import Array, embed_pictures
 
 # role of a model ("style", "text", "content") -> its unit vector (d,) of a picture

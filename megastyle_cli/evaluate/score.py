@@ -9,7 +9,7 @@ from megastyle_cli.core.record import PROVENANCE, Failure, Record
 from megastyle_cli.evaluate.features import Looks, Remembered, Sights, look, only
 from megastyle_cli.evaluate.references import Matched, References
 from megastyle_cli.io.record_images import ReadPictures
-from megastyle_cli.models.registry import StyleEncoder, TextImageModel
+from megastyle_cli.models.protocols import StyleEncoder, TextImageModel
 from megastyle_cli.retrieve.nearest import BATCH, Array, batched, finite, rounded
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from megastyle_cli.core.record import Record, is_context_only
-from megastyle_cli.models.registry import Classifier, PictureRequest, StyleEncoder
+from megastyle_cli.models.protocols import PictureRequest, SafetyClassifier, StyleEncoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,7 +66,7 @@ def contrast(picture: Image) -> float:
     return float(np.asarray(picture).std(axis=(0, 1)).max())
 
 
-def unsafe_gate(classifier: Classifier, most: float) -> Gate:
+def unsafe_gate(classifier: SafetyClassifier, most: float) -> Gate:
     """Turns away pictures whose probability of being unsafe is above `most`."""
 
     def gate(painted: Sequence[Painted]) -> list[Verdict | None]:

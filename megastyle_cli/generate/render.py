@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, annotate, is_context_only
 from megastyle_cli.generate.filters import Gate, Painted, judged
-from megastyle_cli.models.registry import PictureRequest
+from megastyle_cli.models.protocols import PictureRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image

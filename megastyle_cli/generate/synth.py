@@ -10,7 +10,7 @@ from megastyle_cli.core.record import Failure, Record, record_seed
 from megastyle_cli.generate.filters import Gate
 from megastyle_cli.generate.render import Save, render
 from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
-from megastyle_cli.models.registry import Painter, PictureRequest
+from megastyle_cli.models.protocols import Painter, PictureRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image

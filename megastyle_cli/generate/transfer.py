@@ -17,7 +17,7 @@ from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, record_seed
 from megastyle_cli.generate.render import Save, render
 from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
-from megastyle_cli.models.registry import Captioner, PictureRequest, Stylist
+from megastyle_cli.models.protocols import Captioner, PictureRequest, Stylist
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -29,7 +29,7 @@ CPU_SCORES = 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class DeviceCentroids:
     """The centroids (k, d) of a round on the device, and the vectors (k,) that weigh them."""
 
     means: torch.Tensor
@@ -51,17 +51,17 @@ class TorchAssigner:
         self.block_rows = BLOCK_ROWS
         self.scores = CPU_SCORES if self.device.type == "cpu" else SCORES
 
-    def keep(self, means: Array, halves: Array, leave: Array, join: Array) -> Kept:
+    def upload(self, means: Array, halves: Array, leave: Array, join: Array) -> DeviceCentroids:
         """The centroids on the device."""
-        return Kept(
+        return DeviceCentroids(
             means=self._there(means),
             halves=self._there(halves),
             leave=self._there(leave),
             join=self._there(join),
         )
 
-    def best(self, points: Array, own: Array, kept: Kept) -> tuple[Array, Array]:
-        """See `Assigner.best`; the own cluster wins a tie."""
+    def assign(self, points: Array, own: Array, kept: DeviceCentroids) -> tuple[Array, Array]:
+        """See `Assigner.assign`; the own cluster wins a tie."""
         size = max(1, self.scores // len(kept.means))
         labels, distances = [], []
         with _tf32():
@@ -75,8 +75,8 @@ class TorchAssigner:
                 distances.append(found[1].cpu().numpy())
         return np.concatenate(labels), np.concatenate(distances)
 
-    def sums(self, points: Array, edges: Array) -> Array:
-        """See `Assigner.sums`."""
+    def cluster_sums(self, points: Array, edges: Array) -> Array:
+        """See `Assigner.cluster_sums`."""
         lengths = torch.from_numpy(np.diff(edges)).to(self.device)
         # not index_add_: on a GPU its order of adding, so its last bits, differ from run to run
         added = torch.segment_reduce(self._there(points), "sum", lengths=lengths, axis=0)
@@ -84,7 +84,7 @@ class TorchAssigner:
         return summed
 
     def _best(
-        self, points: torch.Tensor, own: torch.Tensor, kept: Kept
+        self, points: torch.Tensor, own: torch.Tensor, kept: DeviceCentroids
     ) -> tuple[torch.Tensor, torch.Tensor]:
         squares = (points**2).sum(dim=1)
         costs = points @ kept.means.T  # (m, k)

@@ -11,7 +11,7 @@ import numpy as np
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
-from megastyle_cli.models.registry import StyleEncoder
+from megastyle_cli.models.protocols import StyleEncoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,7 +13,7 @@ import numpy as np
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
 from megastyle_cli.io.record_images import ReadPictures
-from megastyle_cli.models.registry import StyleEncoder, TextSide
+from megastyle_cli.models.protocols import StyleEncoder, TextEncoder
 from megastyle_cli.retrieve.ann import Search, exact
 from megastyle_cli.retrieve.nearest import Array, batched, embed_records, finite
 
@@ -138,7 +138,7 @@ def check_same_encoder(
 
 def check_text_side(encoder: StyleEncoder) -> None:
     """Raises MegastyleError unless `encoder` can compare pictures with texts."""
-    if not isinstance(encoder, TextSide):
+    if not isinstance(encoder, TextEncoder):
         raise MegastyleError(
             f"the encoder {encoder.name} has no text side, and a query is a text",
             hint="give --model of a whole SigLIP or CLIP, or query by picture",
@@ -162,7 +162,7 @@ def retrieve(
     Rows with the record's own id are left out unless `keep_self`. A record is asked for by the
     picture its `file_name` names, opened by `read`; by its text under `text_key` if that is given;
     by `text` if it names no picture. What is asked for in words fails if the encoder has no
-    TextSide.
+    TextEncoder.
     """
     for batch in batched(_embedded(records, encoder, read, text_key), QUERIES):
         seen = [result for result in batch if not isinstance(result, Failure)]
@@ -255,7 +255,7 @@ def _words(record: Record, text_key: str | None) -> str | BadRecord | None:
 
 def _text_vectors(texts: Sequence[str], encoder: StyleEncoder) -> list[Array | BadRecord]:
     """The unit vector (d,) of each text in the space of the pictures, or why there is none."""
-    if not isinstance(encoder, TextSide):
+    if not isinstance(encoder, TextEncoder):
         needs = f"{encoder.name} has no text side: give --model of a whole SigLIP or CLIP"
         return [BadRecord("model_error", f"{text!r} is a text, and {needs}") for text in texts]
     rows = encoder.embed_texts(texts) if texts else ()

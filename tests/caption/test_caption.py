@@ -19,23 +19,23 @@ from tests.conftest import draw
 class Told:
     """Answers what `behave` makes of a question, and remembers what it was asked."""
 
-    name, lanes, at_once = "told", 2, 3
+    name, num_threads, batch_size = "told", 2, 3
 
     def __init__(self, behave):
         self.behave, self.asked = behave, []
 
-    def answer(self, questions):
-        self.asked += questions
-        return [self.behave(question) for question in questions]
+    def generate(self, prompts):
+        self.asked += prompts
+        return [self.behave(prompt) for prompt in prompts]
 
 
-def well(question):
-    if "content phrase" in question.request:
+def well(prompt):
+    if "content phrase" in prompt.question:
         return CONTENT
-    if "style sentence" in question.request:
+    if "style sentence" in prompt.question:
         return SENTENCE
-    if "Write the value" in question.request:
-        return ATTRIBUTES[question.request[len("Give ") :].partition(":")[0]]
+    if "Write the value" in prompt.question:
+        return ATTRIBUTES[prompt.question[len("Give ") :].partition(":")[0]]
     return json.dumps(ATTRIBUTES)
 
 
@@ -90,23 +90,23 @@ def test_a_content_that_the_record_brings_is_not_asked_for():
 
 
 def test_a_refused_answer_is_asked_again_with_the_reason():
-    def vague_at_first(question):
-        if "content phrase" in question.request or "not used" in question.request:
-            return well(question)
+    def vague_at_first(prompt):
+        if "content phrase" in prompt.question or "not used" in prompt.question:
+            return well(prompt)
         return json.dumps({**ATTRIBUTES, "light": "diffused"})
 
     model = Told(vague_at_first)
     (told,), asker = captioned(model, RECORDS[:1])
 
-    assert 'light: "diffused" would fit half' in model.asked[-1].request
+    assert 'light: "diffused" would fit half' in model.asked[-1].question
     assert told["_megastyle"]["caption"]["attempts"] == 2
     assert asker.refused == {"vague": 1}
 
 
 def test_only_refused_answers_are_asked_again():
-    def garbage_for_one(question):
-        again = "not used" in question.request
-        return well(question) if question.picture != draw(2) or again else "!!!!!!!!!!!!"
+    def garbage_for_one(prompt):
+        again = "not used" in prompt.question
+        return well(prompt) if prompt.image != draw(2) or again else "!!!!!!!!!!!!"
 
     model = Told(garbage_for_one)
     told, asker = captioned(model, RECORDS, kind="content")
@@ -117,8 +117,8 @@ def test_only_refused_answers_are_asked_again():
 
 
 def test_after_the_last_attempt_the_record_fails_and_says_why():
-    def garbage_for_one(question):
-        return "!!!!!!!!!!!!" if question.picture == draw(2) else well(question)
+    def garbage_for_one(prompt):
+        return "!!!!!!!!!!!!" if prompt.image == draw(2) else well(prompt)
 
     model = Told(garbage_for_one)
     results, _ = captioned(model, RECORDS, attempts=2)
@@ -134,12 +134,10 @@ def test_after_the_last_attempt_the_record_fails_and_says_why():
 
 
 def test_a_style_that_names_the_picture_s_own_content_is_asked_again():
-    def named(question):
-        if "content phrase" in question.request:
+    def named(prompt):
+        if "content phrase" in prompt.question:
             return "Lighthouse stands near a rocky shore"
-        return (
-            SENTENCE if "not used" in question.request else SENTENCE.replace("wide", "lighthouse")
-        )
+        return SENTENCE if "not used" in prompt.question else SENTENCE.replace("wide", "lighthouse")
 
     (told,), asker = captioned(Told(named), RECORDS[:1], schema="v1")
 
@@ -147,7 +145,7 @@ def test_a_style_that_names_the_picture_s_own_content_is_asked_again():
 
 
 def test_a_question_that_got_no_answer_is_not_asked_again():
-    model = Told(lambda question: BadRecord("model_error", "no answer"))
+    model = Told(lambda prompt: BadRecord("model_error", "no answer"))
 
     results, _ = captioned(model, RECORDS[:1])
 

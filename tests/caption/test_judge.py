@@ -13,12 +13,12 @@ from tests.conftest import draw
 class Judge:
     """Calls everything relevant, and vague what it is told to call so."""
 
-    name, lanes, at_once = "judge", 1, 8
+    name, num_threads, batch_size = "judge", 1, 8
 
     def __init__(self, vague):
         self.vague = vague
 
-    def answer(self, questions):
+    def generate(self, prompts):
         return [
             json.dumps(
                 {
@@ -26,11 +26,11 @@ class Judge:
                         "relevant": True,
                         "vague": line.partition(": ")[2] in self.vague,
                     }
-                    for line in question.request.splitlines()
+                    for line in prompt.question.splitlines()
                     if line.startswith("- ")
                 }
             )
-            for question in questions
+            for prompt in prompts
         ]
 
 

@@ -20,7 +20,7 @@ from megastyle_cli.generate.filters import (
     style_gate,
     unsafe_gate,
 )
-from megastyle_cli.models.registry import PictureRequest
+from megastyle_cli.models.protocols import PictureRequest
 from tests.conftest import draw
 
 

@@ -37,8 +37,8 @@ def test_the_best_of_all_centroids_is_found_by_the_rule(scores: int) -> None:
     assigner = TorchAssigner("cpu")
     assigner.scores = scores
 
-    kept = assigner.keep(means, centroids.halves, centroids.leave, centroids.join)
-    labels, distances = assigner.best(points, own, kept)
+    kept = assigner.upload(means, centroids.halves, centroids.leave, centroids.join)
+    labels, distances = assigner.assign(points, own, kept)
 
     wanted, apart = brute_force(points, own, means, sizes)
     assert np.array_equal(labels, wanted)
@@ -49,7 +49,7 @@ def test_sums_are_those_of_each_cluster() -> None:
     points = attribute_vectors(100)
     edges = np.array([0, 3, 3, 60, 100])
 
-    sums = TorchAssigner("cpu").sums(points, edges)
+    sums = TorchAssigner("cpu").cluster_sums(points, edges)
 
     wanted = [points[a:b].sum(axis=0) for a, b in ((0, 3), (3, 3), (3, 60), (60, 100))]
     assert np.allclose(sums, wanted, atol=1e-5)

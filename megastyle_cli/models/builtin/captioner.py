@@ -32,7 +32,7 @@ from megastyle_cli.models.builtin.words import (
     describe_outline,
     describe_tone,
 )
-from megastyle_cli.models.registry import Description
+from megastyle_cli.models.protocols import Description
 
 if TYPE_CHECKING:
     from megastyle_cli.models.builtin.imagenet import ImagenetRecogniser

@@ -12,7 +12,7 @@ from PIL.Image import Resampling
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.models.builtin.magenta import Array, style_vector, stylise
 from megastyle_cli.models.builtin.threads import over_cores
-from megastyle_cli.models.registry import PictureRequest
+from megastyle_cli.models.protocols import PictureRequest
 
 
 class MagentaPainter:

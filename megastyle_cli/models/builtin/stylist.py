@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from megastyle_cli.models.builtin.painter import StyleVectors, render
-from megastyle_cli.models.registry import PictureRequest
+from megastyle_cli.models.protocols import PictureRequest
 
 
 class MagentaStylist:

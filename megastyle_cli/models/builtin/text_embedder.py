@@ -48,8 +48,8 @@ class StaticEmbedder:
     """
 
     name = "wordllama-256"
-    at_once = BATCH
-    is_spread = False  # the tokenizer, which takes most of the time, has threads of its own
+    batch_size = BATCH
+    is_parallel = False  # the tokenizer, which takes most of the time, has threads of its own
 
     def __init__(self) -> None:
         self.tokenizer = Tokenizer.from_file(str(_FOLDER / TOKENIZER))

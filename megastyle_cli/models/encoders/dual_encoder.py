@@ -11,7 +11,7 @@ from megastyle_cli.models.encoders.batching import Array
 from megastyle_cli.models.encoders.siglip_vision import folder_weights, model_folder
 from megastyle_cli.models.encoders.style_encoder import ClipEncoder, SiglipEncoder, named
 from megastyle_cli.models.encoders.text_tower import ClipTextEmbedder, SiglipTextEmbedder
-from megastyle_cli.models.registry import StyleEncoder, TextEmbedder
+from megastyle_cli.models.protocols import StyleEncoder, TextEmbedder
 from megastyle_cli.models.strict_weights import fingerprint, told_config
 
 Towers = tuple[
@@ -67,7 +67,7 @@ class TextImage:
 
 
 def siglip_encoder(model: str | None = None, device: str | None = None) -> StyleEncoder:
-    """The style encoder of a SigLIP; it has a TextSide if `model` is a whole one.
+    """The style encoder of a SigLIP; it has a TextEncoder if `model` is a whole one.
 
     Raises MegastyleError if the folder `model` is a CLIP's.
     """
@@ -78,7 +78,7 @@ def siglip_encoder(model: str | None = None, device: str | None = None) -> Style
 
 
 def clip_encoder(model: str | None = None, device: str | None = None) -> StyleEncoder:
-    """The style encoder of a CLIP or CSD; it has a TextSide if `model` is a whole CLIP."""
+    """The style encoder of a CLIP or CSD; it has a TextEncoder if `model` is a whole CLIP."""
     return TextImage(model, device) if _kind(model) == "clip" else ClipEncoder(model, device)
 
 

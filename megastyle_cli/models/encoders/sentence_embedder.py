@@ -34,8 +34,8 @@ class SentenceEmbedder:
         self.name = model
         where = chosen_device(device)
         self.batch_tokens = batch_tokens or (1 if where.type == "cpu" else BATCH_TOKENS)
-        self.at_once = 32 if where.type == "cpu" else 1024
-        self.is_spread = where.type == "cpu"
+        self.batch_size = 32 if where.type == "cpu" else 1024
+        self.is_parallel = where.type == "cpu"
         self.model = _load(model, str(where))
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:

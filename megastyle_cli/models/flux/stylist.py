@@ -37,8 +37,8 @@ from megastyle_cli.models.flux.vae import (
     token_pixels,
     whole_pictures_of,
 )
+from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.quantization import Quantized
-from megastyle_cli.models.registry import PictureRequest
 
 log = logging.getLogger(__name__)
 BATCH = 8

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.models.device import chosen_device, chosen_dtype
+from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.quantization import Quantized
-from megastyle_cli.models.registry import PictureRequest
 from megastyle_cli.models.text_to_image.guidance import chosen_guidance, recipe_of
 from megastyle_cli.models.text_to_image.lora import add_lora
 from megastyle_cli.models.text_to_image.pipeline_loader import (

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from PIL.Image import Image
 
 from megastyle_cli.core.errors import UNEXPECTED, BadRecord, MegastyleError
-from megastyle_cli.models.registry import Question
+from megastyle_cli.models.protocols import VisionPrompt
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Response(NamedTuple):
     body: bytes
 
 
-class ServerAnswerer:
+class ChatClient:
     """Answers by a server under `base_url` (with its /v1), one picture a request, greedily.
 
     `concurrency` requests are in flight at most; AHEAD more lanes prepare the next ones, so that no
@@ -56,7 +56,7 @@ class ServerAnswerer:
     or falls silent for good.
     """
 
-    at_once = 1
+    batch_size = 1
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class ServerAnswerer:
         timeout_s: float = 120.0,
         retries: int = 6,
     ) -> None:
-        self.base_url, self.lanes = base_url, concurrency + AHEAD
+        self.base_url, self.num_threads = base_url, concurrency + AHEAD
         self._places = BoundedSemaphore(concurrency)
         self.timeout_s, self.retries = timeout_s, retries
         self._scheme, self._host, self._port, self._path = _parts(base_url)
@@ -77,21 +77,21 @@ class ServerAnswerer:
         self._idle: list[HTTPConnection] = []
         self._unheard = 0
         self._counting = Lock()
-        self._more: dict[str, Any] = {}  # what this server is told beside the question
+        self._more: dict[str, Any] = {}  # what this server is told beside the prompt
         try:
             self.name = self._served(model)
         except MegastyleError:
             self.close()
             raise
 
-    def answer(self, questions: Sequence[Question]) -> list[str | BadRecord]:
-        """What the server answers to each question, in order; usable from many threads."""
+    def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | BadRecord]:
+        """What the server answers to each prompt, in order; usable from many threads."""
         shown: dict[int, str] = {}  # a picture that is asked about several times is encoded once
         answers: list[str | BadRecord] = []
-        for question in questions:
-            key = id(question.picture)
-            shown.setdefault(key, _data_url(question.picture))
-            body = _body(self.name, question, shown[key], self._more)
+        for prompt in prompts:
+            key = id(prompt.image)
+            shown.setdefault(key, _data_url(prompt.image))
+            body = _body(self.name, prompt, shown[key], self._more)
             answers.append(self._answered(body))
         return answers
 
@@ -140,7 +140,7 @@ class ServerAnswerer:
     def _count_unheard(self, heard: bool, fault: str) -> None:
         with self._counting:
             self._unheard = 0 if heard else self._unheard + 1
-            is_gone = self._unheard >= max(FEWEST_UNHEARD, self.lanes)
+            is_gone = self._unheard >= max(FEWEST_UNHEARD, self.num_threads)
         if is_gone:
             raise MegastyleError(
                 f"{self.base_url} has fallen silent: {self._unheard} requests in a row got no"
@@ -236,16 +236,16 @@ def _data_url(picture: Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
-def _body(model: str, question: Question, data_url: str, more: Mapping[str, Any]) -> bytes:
+def _body(model: str, prompt: VisionPrompt, data_url: str, more: Mapping[str, Any]) -> bytes:
     parts = [
-        {"type": "text", "text": question.instruction},
+        {"type": "text", "text": prompt.instruction},
         {"type": "image_url", "image_url": {"url": data_url}},
-        {"type": "text", "text": question.request},
+        {"type": "text", "text": prompt.question},
     ]
     request = {
         "model": model,
         "messages": [{"role": "user", "content": parts}],
-        "max_tokens": question.max_tokens,
+        "max_tokens": prompt.max_tokens,
         "temperature": 0,
         **more,
     }

@@ -23,22 +23,22 @@ from transformers.utils.logging import disable_progress_bar
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.models.device import chosen_device, chosen_dtype
-from megastyle_cli.models.registry import Question
+from megastyle_cli.models.protocols import VisionPrompt
 
-# b questions, t tokens of the longest prompt, a tokens of the longest answer
+# b prompts, t tokens of the longest prompt, a tokens of the longest answer
 
 
-class LocalAnswerer:
+class TransformersVlm:
     """Greedy answers by `model`: a folder or a hub NAME[@REVISION]. Nothing else is downloaded.
 
     Without `device`, several GPUs share one model, layer by layer; under accelerate each rank has
-    its own. A batch that does not fit the memory is halved. On a CPU questions are answered one at
-    a time, so that an answer depends on its question alone, bit for bit: padding moves last bits.
+    its own. A batch that does not fit the memory is halved. On a CPU prompts are answered one at
+    a time, so that an answer depends on its prompt alone, bit for bit: padding moves last bits.
     Elsewhere batches agree up to kernel rounding. Two lanes: while one batch is answered, the
     pictures of the next are decoded and cut into patches.
     """
 
-    lanes = 2
+    num_threads = 2
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class LocalAnswerer:
                 hint="name one, such as --model Qwen/Qwen3-VL-8B-Instruct",
             )
         place = chosen_device(device or _rank_device())
-        self.at_once = 1 if place.type == "cpu" else batch_size
+        self.batch_size = 1 if place.type == "cpu" else batch_size
         self.processor = _load_processor(model)
         thinks = "enable_thinking" in str(self.processor.chat_template)
         self._quietly = {"enable_thinking": False} if thinks else {}  # we want no thoughts aloud
@@ -66,29 +66,29 @@ class LocalAnswerer:
         self.name = f"{model}@{commit[:7]}" if commit and "@" not in model else model
         self._turn = Lock()
 
-    def answer(self, questions: Sequence[Question]) -> list[str | BadRecord]:
-        """What the model answers to each question, in order."""
+    def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | BadRecord]:
+        """What the model answers to each prompt, in order."""
         answers: list[str | BadRecord] = []
-        for start in range(0, len(questions), self.at_once):
-            answers += self._answered(questions[start : start + self.at_once])
+        for start in range(0, len(prompts), self.batch_size):
+            answers += self._generate(prompts[start : start + self.batch_size])
         return answers
 
-    def _answered(self, questions: Sequence[Question]) -> list[str]:
-        inputs = self._prompts(questions)
+    def _generate(self, prompts: Sequence[VisionPrompt]) -> list[str]:
+        inputs = self._tokenize(prompts)
         try:
             with self._turn:
-                return self._generated(questions, inputs)
+                return self._generate_tokens(prompts, inputs)
         except torch.OutOfMemoryError:
-            if len(questions) == 1:
+            if len(prompts) == 1:
                 raise
         torch.cuda.empty_cache()
-        half = len(questions) // 2
-        return self._answered(questions[:half]) + self._answered(questions[half:])
+        half = len(prompts) // 2
+        return self._generate(prompts[:half]) + self._generate(prompts[half:])
 
-    def _prompts(self, questions: Sequence[Question]) -> Any:
+    def _tokenize(self, prompts: Sequence[VisionPrompt]) -> Any:
         """What the model reads, padded on the left: `input_ids` (b, t) and the patches."""
         return self.processor.apply_chat_template(
-            [_conversation(question) for question in questions],
+            [_conversation(prompt) for prompt in prompts],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -98,8 +98,8 @@ class LocalAnswerer:
         )
 
     @torch.inference_mode()
-    def _generated(self, questions: Sequence[Question], inputs: Any) -> list[str]:
-        longest = max(question.max_tokens for question in questions)
+    def _generate_tokens(self, prompts: Sequence[VisionPrompt], inputs: Any) -> list[str]:
+        longest = max(prompt.max_tokens for prompt in prompts)
         moved = inputs.to(self.model.device, self.model.dtype)
         tokens: Tensor = self.model.generate(
             **moved,
@@ -112,8 +112,8 @@ class LocalAnswerer:
         answered = tokens[:, inputs["input_ids"].shape[1] :].tolist()  # (b, a)
         # Each by its own limit: what else is in the batch must not lengthen an answer.
         return [
-            self.processor.decode(row[: question.max_tokens], skip_special_tokens=True)
-            for row, question in zip(answered, questions, strict=True)
+            self.processor.decode(row[: prompt.max_tokens], skip_special_tokens=True)
+            for row, prompt in zip(answered, prompts, strict=True)
         ]
 
 
@@ -145,11 +145,11 @@ class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
         )
 
 
-def _conversation(question: Question) -> list[dict[str, Any]]:
+def _conversation(prompt: VisionPrompt) -> list[dict[str, Any]]:
     parts = [
-        {"type": "text", "text": question.instruction},
-        {"type": "image", "image": question.picture},
-        {"type": "text", "text": question.request},
+        {"type": "text", "text": prompt.instruction},
+        {"type": "image", "image": prompt.image},
+        {"type": "text", "text": prompt.question},
     ]
     return [{"role": "user", "content": parts}]
 

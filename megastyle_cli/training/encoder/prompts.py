@@ -10,7 +10,8 @@ import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.encoders.siglip_vision import SUFFIXES, is_whole_siglip, model_folder
-from megastyle_cli.models.registry import TextEmbedder, load
+from megastyle_cli.models.protocols import TextEmbedder
+from megastyle_cli.models.registry import load
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]

@@ -12,7 +12,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.models.builtin.magenta import style_vector, stylise
 from megastyle_cli.models.builtin.painter import MagentaPainter, StyleVectors
 from megastyle_cli.models.builtin.stylist import MagentaStylist
-from megastyle_cli.models.registry import PictureRequest
+from megastyle_cli.models.protocols import PictureRequest
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ from transformers import SiglipImageProcessorPil as SiglipProcessor
 
 from megastyle_cli.cli import options
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.registry import BACKENDS, TextSide, load
+from megastyle_cli.models.protocols import TextEncoder
+from megastyle_cli.models.registry import BACKENDS, load
 from tests.conftest import draw
 
 SMALL = {
@@ -266,7 +267,7 @@ def test_a_style_encoder_of_a_whole_model_has_a_text_side(make, backend, tmp_pat
 
     encoder = load("style_encoder", backend, model=str(folder), device="cpu")
 
-    assert isinstance(encoder, TextSide)
+    assert isinstance(encoder, TextEncoder)
     assert np.array_equal(encoder.embed_texts(TEXTS), opened(folder).embed_texts(TEXTS))
 
 
@@ -277,8 +278,8 @@ def test_a_style_encoder_of_an_image_tower_alone_has_no_text_side(tmp_path):
 
     tower = load("style_encoder", "siglip", model=str(tmp_path / "tower"), device="cpu")
 
-    assert not isinstance(tower, TextSide)
-    assert not isinstance(load("style_encoder", "builtin"), TextSide)
+    assert not isinstance(tower, TextEncoder)
+    assert not isinstance(load("style_encoder", "builtin"), TextEncoder)
 
 
 @pytest.mark.parametrize("kind", ["clip", "clip_vision_model"])

@@ -73,7 +73,7 @@ def test_the_static_embedder_takes_order_for_nothing():
     assert np.array_equal(first, second)
 
 
-def test_a_missing_model_folder_is_named_at_once():
+def test_a_missing_model_folder_is_named_batch_size():
     with pytest.raises(MegastyleError, match="no model folder ./nowhere"):
         load("text_embedder", "sentence-transformers", model="./nowhere")
 
@@ -116,8 +116,8 @@ def test_workers_and_the_length_of_calls_change_no_bit_and_all_texts_are_told(ba
     texts = TEXTS[:9]
     alone = np.concatenate([embedder.embed([text]) for text in texts])
 
-    for workers, at_once in ((1, 4), (3, 2)):
-        monkeypatch.setattr(embedder, "at_once", at_once)
+    for workers, batch_size in ((1, 4), (3, 2)):
+        monkeypatch.setattr(embedder, "batch_size", batch_size)
         told: list[int] = []
         with LocalEngine(workers) as engine:
             embed = spread_embed(embedder, backend, None, engine=engine, advance=told.append)

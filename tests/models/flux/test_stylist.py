@@ -20,7 +20,8 @@ from megastyle_cli.models.flux.vae import (
     rounded_up,
     whole_pictures_of,
 )
-from megastyle_cli.models.registry import PictureRequest, load
+from megastyle_cli.models.protocols import PictureRequest
+from megastyle_cli.models.registry import load
 from tests.conftest import draw
 from tests.models.flux.test_lora import made_lora
 from tests.tiny_flux import save_tiny_flux, tiny_transformer

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.models.registry import PictureRequest, load
+from megastyle_cli.models.protocols import PictureRequest
+from megastyle_cli.models.registry import load
 from megastyle_cli.models.text_to_image.painter import prompt_of
 from megastyle_cli.models.text_to_image.pipeline_loader import denoiser_of
 from tests.tiny_flux import save_tiny_flux

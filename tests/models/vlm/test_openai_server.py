@@ -9,7 +9,8 @@ from email.utils import formatdate
 import pytest
 
 from megastyle_cli.core.errors import UNEXPECTED, BadRecord, MegastyleError
-from megastyle_cli.models.registry import Question, load
+from megastyle_cli.models.protocols import VisionPrompt
+from megastyle_cli.models.registry import load
 from megastyle_cli.models.vlm.openai_server import KEY, LONGEST_WAIT_S, wait_s
 from tests.chat_server import CONTENT, MODEL, Fault, completion, serving
 from tests.conftest import draw
@@ -20,9 +21,9 @@ def no_key(monkeypatch):
     monkeypatch.delenv(KEY, raising=False)
 
 
-def question(seed=0, width=64):
-    return Question(
-        picture=draw(seed, width), instruction="Be brief.", request="content phrase", max_tokens=9
+def prompt(seed=0, width=64):
+    return VisionPrompt(
+        image=draw(seed, width), instruction="Be brief.", question="content phrase", max_tokens=9
     )
 
 
@@ -31,12 +32,12 @@ def client(server, **options):
 
 
 def ask_one(server, **options):
-    answerer = client(server, **options)
+    vlm = client(server, **options)
     try:
-        (answer,) = answerer.answer([question()])
+        (answer,) = vlm.generate([prompt()])
         return answer
     finally:
-        answerer.close()
+        vlm.close()
 
 
 def test_a_request_is_a_greedy_chat_completion_with_the_picture_between_the_words():
@@ -83,10 +84,10 @@ def test_many_requests_are_in_flight_and_each_gets_its_own_answer():
 
     widths = list(range(32, 64))
     with serving(by_width) as server:
-        answerer = client(server, concurrency=8)
+        vlm = client(server, concurrency=8)
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda w: answerer.answer([question(0, w)]), widths))
-        answerer.close()
+            answers = list(pool.map(lambda w: vlm.generate([prompt(0, w)]), widths))
+        vlm.close()
 
     assert answers == [[f"width {width}"] for width in widths]
     assert server.most_at_once == 8
@@ -204,11 +205,11 @@ def test_a_server_that_falls_silent_ends_the_run_instead_of_failing_every_record
         return CONTENT if asked.number == 0 else Fault(drop=True)
 
     with serving(silent_at_last) as server:
-        answerer = client(server, concurrency=1, retries=0)
-        assert answerer.answer([question()]) == [CONTENT]
+        vlm = client(server, concurrency=1, retries=0)
+        assert vlm.generate([prompt()]) == [CONTENT]
         with pytest.raises(MegastyleError, match="fallen silent") as error:
             for _ in range(100):
-                answerer.answer([question()])
+                vlm.generate([prompt()])
 
     assert error.value.exit_code == UNEXPECTED and "--resume" in error.value.hint
 

@@ -5,7 +5,8 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, SiglipVisionConfig, SiglipVisionModel
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.registry import Answerer, Question, load
+from megastyle_cli.models.protocols import VisionLanguageModel, VisionPrompt
+from megastyle_cli.models.registry import load
 from tests.conftest import draw
 from tests.models.tiny_vlm import save_tiny_vlm
 
@@ -16,50 +17,50 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answerer(folder):
+def vlm(folder):
     return load("captioner", "transformers", model=str(folder), device="cpu")
 
 
-QUESTIONS = [
-    Question(
-        picture=draw(seed, 40 + 17 * seed, 60),
+PROMPTS = [
+    VisionPrompt(
+        image=draw(seed, 40 + 17 * seed, 60),
         instruction="Say what you see.",
-        request="Now." + " Please." * (seed % 3),
+        question="Now." + " Please." * (seed % 3),
         max_tokens=4 + 3 * (seed % 4),
     )
     for seed in range(6)
 ]
 
 
-def test_answers_come_in_order_and_differ_with_the_picture(answerer):
-    answers = answerer.answer(QUESTIONS)
+def test_answers_come_in_order_and_differ_with_the_picture(vlm):
+    answers = vlm.generate(PROMPTS)
 
-    assert isinstance(answerer, Answerer) and len(answers) == len(QUESTIONS)
-    assert answers[2] == answerer.answer(QUESTIONS[2:3])[0]
+    assert isinstance(vlm, VisionLanguageModel) and len(answers) == len(PROMPTS)
+    assert answers[2] == vlm.generate(PROMPTS[2:3])[0]
     assert len(set(answers)) > 3
 
 
-def test_a_padded_batch_answers_as_each_question_alone(folder, answerer):
+def test_a_padded_batch_answers_as_each_question_alone(folder, vlm):
     batched = load("captioner", "transformers", model=str(folder), device="cpu")
-    batched.at_once = len(QUESTIONS)
+    batched.batch_size = len(PROMPTS)
 
-    assert batched.answer(QUESTIONS) == answerer.answer(QUESTIONS)
+    assert batched.generate(PROMPTS) == vlm.generate(PROMPTS)
 
 
-def test_an_answer_is_no_longer_than_its_question_allows(answerer):
-    short, long = (answerer.answer([_allowing(n)])[0] for n in (3, 12))
+def test_an_answer_is_no_longer_than_its_question_allows(vlm):
+    short, long = (vlm.generate([_allowing(n)])[0] for n in (3, 12))
 
     assert long.startswith(short.rstrip("\ufffd")) and len(long) > len(short)
 
 
 def _allowing(tokens):
-    return Question(picture=draw(1), instruction="a", request="b", max_tokens=tokens)
+    return VisionPrompt(image=draw(1), instruction="a", question="b", max_tokens=tokens)
 
 
-def test_what_is_asked_and_shown_reaches_the_model(answerer):
-    prompts = answerer._prompts(QUESTIONS[:2])
+def test_what_is_asked_and_shown_reaches_the_model(vlm):
+    prompts = vlm._tokenize(PROMPTS[:2])
 
-    texts = answerer.processor.batch_decode(prompts["input_ids"])
+    texts = vlm.processor.batch_decode(prompts["input_ids"])
     assert all("Say what you see." in text and "<|image_pad|>" in text for text in texts)
     assert texts[0].startswith("<|endoftext|>") or texts[1].startswith("<|endoftext|>")  # left
     patches = prompts["image_grid_thw"].prod(dim=1).sum()
@@ -68,10 +69,10 @@ def test_what_is_asked_and_shown_reaches_the_model(answerer):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_model_runs_in_the_numbers_asked_for(folder, dtype):
-    answerer = load("captioner", "transformers", model=str(folder), device="cpu", dtype=dtype)
+    vlm = load("captioner", "transformers", model=str(folder), device="cpu", dtype=dtype)
 
-    assert answerer.model.dtype == getattr(torch, dtype)
-    assert len(answerer.answer(QUESTIONS[:1])) == 1
+    assert vlm.model.dtype == getattr(torch, dtype)
+    assert len(vlm.generate(PROMPTS[:1])) == 1
 
 
 def test_nothing_is_downloaded_unless_named():
