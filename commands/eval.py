@@ -33,8 +33,7 @@ from megastyle_cli.cli import resolve_backend as backends
 from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
-    from megastyle_cli.evaluate.config import Scorer
-    from megastyle_cli.evaluate.summary import Asked
+    from megastyle_cli.evaluate.config import ScoringConfig, SummaryConfig
     from megastyle_cli.io.spool import Spool
     from megastyle_cli.runner.job import Done, Flow
     from megastyle_cli.runner.progress import Tally
@@ -112,8 +111,7 @@ def main(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> int:
-    from megastyle_cli.evaluate.config import Scorer
-    from megastyle_cli.evaluate.summary import Asked
+    from megastyle_cli.evaluate.config import ScoringConfig, SummaryConfig
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.job import Flow, read_side_input
@@ -147,27 +145,27 @@ def main(
         size = {"styles": styles, "per_style": per_style, "seed": seed}
         keys = {"label": label, "content_label": content_label}
         return _make_benchmark(flow, make_benchmark, size | keys, split_key)
-    scorer = Scorer(
+    scoring = ScoringConfig(
         backend=backend,
         model=model,
         text_model=text_model,
         text_key=prompt_key,
         leakage=leakage,
-        given=read_side_input(reference or [], lambda _: None),
+        references=read_side_input(reference or [], lambda _: None),
         others=read_side_input(others or [], lambda _: None),
         pair_by=pair_by,
     )
     if each:
-        done = _score_each(flow, scorer)
+        done = _score_each(flow, scoring)
         write_views(done.records, sheet, page, title="Scored pictures")
         return done.code
     ks = _ranks(ranks)
     if benchmark is not None:
-        asked = _benchmark(benchmark, ks, seed, diversity=diversity)
+        summary_config = _benchmark(benchmark, ks, seed, diversity=diversity)
     else:
         keys = {"label": label, "content_label": content_label}
-        asked = Asked(**keys, ks=ks, seed=seed, diversity=diversity)
-    return _summarise(flow, scorer, asked, (sheet, page), as_json=as_json)
+        summary_config = SummaryConfig(**keys, ks=ks, seed=seed, diversity=diversity)
+    return _summarize(flow, scoring, summary_config, (sheet, page), as_json=as_json)
 
 
 def _readers() -> tuple[Any, Any]:
@@ -176,70 +174,71 @@ def _readers() -> tuple[Any, Any]:
     return partial(read_pictures, max_side_px=DECODED_PX), read_pictures
 
 
-def _score_each(flow: "Flow", scorer: "Scorer") -> "Done":
+def _score_each(flow: "Flow", scoring: "ScoringConfig") -> "Done":
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run, annotate_all
-    from megastyle_cli.evaluate.score import MOST_REMEMBERED, only_scored, score_records
+    from megastyle_cli.evaluate.score import FEATURE_CACHE_SIZE, only_scored, score_records
     from megastyle_cli.runner.job import run_job
 
-    run = Run("eval", {**scorer.told, "each": True}, __version__)
+    run = Run("eval", {**scoring.options, "each": True}, __version__)
 
     def load_step(_: Any) -> Any:
-        loaded = scorer.load(*_readers(), MOST_REMEMBERED)
-        score = partial(score_records, models=loaded.models, references=loaded.references)
-        facts = {**loaded.models.facts, **loaded.references.facts, "run": run.key}
+        scorer = scoring.load(*_readers(), FEATURE_CACHE_SIZE)
+        score = partial(score_records, models=scorer.models, references=scorer.references)
+        provenance = {**scorer.models.provenance, **scorer.references.provenance, "run": run.key}
         return lambda records: annotate_all(
-            only_scored(score(records), loaded.models), "eval", **facts
+            only_scored(score(records), scorer.models), "eval", **provenance
         )
 
     return run_job(run, flow, load_step)
 
 
-def _summarise(
+def _summarize(
     flow: "Flow",
-    scorer: "Scorer",
-    asked: "Asked",
+    scoring: "ScoringConfig",
+    summary_config: "SummaryConfig",
     views: tuple[Path | None, Path | None],
     *,
     as_json: bool,
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run, annotate
-    from megastyle_cli.evaluate.console import headline, table
-    from megastyle_cli.evaluate.hints import lacking
-    from megastyle_cli.evaluate.report_data import figures
-    from megastyle_cli.evaluate.scored_set import Gathered
-    from megastyle_cli.evaluate.summary import summarise
+    from megastyle_cli.evaluate.console import headline, missing_metric_hints, table
+    from megastyle_cli.evaluate.report_data import build_report_data
+    from megastyle_cli.evaluate.scored_set import ScoredSet
+    from megastyle_cli.evaluate.summary import summarize
     from megastyle_cli.io.readers.jsonl import dump_line
     from megastyle_cli.report.outputs import write_views
     from megastyle_cli.runner.job import run_barrier
 
-    run = Run("eval", {**scorer.told, **asked.told}, __version__)
+    run = Run("eval", {**scoring.options, **summary_config.options}, __version__)
     is_seen = flow.output == "-" and sys.stdout.isatty() and not as_json
-    made: list[tuple[Gathered, dict[str, Any]]] = []
+    made: list[tuple[ScoredSet, dict[str, Any]]] = []
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[Any]:
-        loaded = scorer.load(*_readers())
-        gathered = Gathered(asked.label, loaded.models, loaded.references)
-        yield from gathered.gather(spool.read())
-        prompts = loaded.prompt_vectors(gathered.style_prompts) if asked.diversity else None
-        summary = {**summarise(gathered, asked, prompts), "failed": tally.num_failed}
-        summary = annotate(summary, "eval", **gathered.facts, run=run.key)
-        made.append((gathered, summary))
+        scorer = scoring.load(*_readers())
+        scored_set = ScoredSet(summary_config.label, scorer.models, scorer.references)
+        yield from scored_set.add(spool.read())
+        prompts = (
+            scorer.embed_prompts(scored_set.style_prompts) if summary_config.diversity else None
+        )
+        summary = {**summarize(scored_set, summary_config, prompts), "failed": tally.num_failed}
+        summary = annotate(summary, "eval", **scored_set.provenance, run=run.key)
+        made.append((scored_set, summary))
         if not is_seen:
-            tally.remarks.append(f"{gathered.facts['model']}: {headline(summary)}")
-        tally.remarks += lacking(summary, gathered, leakage=scorer.leakage)
+            tally.remarks.append(f"{scored_set.provenance['model']}: {headline(summary)}")
+        tally.remarks += missing_metric_hints(summary, scored_set, leakage=scoring.leakage)
         yield summary
 
     line = (lambda record: table(record).encode()) if is_seen else dump_line
     done = run_barrier(run, flow, work, line=line)
-    for gathered, summary in made:
+    for scored_set, summary in made:
         sheet, page = views
-        write_views(gathered.records, sheet, None, title="Scored pictures")
+        write_views(scored_set.records, sheet, None, title="Scored pictures")
         if page is not None:
             from megastyle_cli.report.eval_report import write_report
 
-            drawn = vars(figures(gathered, asked.seed))
+            drawn = vars(build_report_data(scored_set, summary_config.seed))
             write_report(page, title="Scored pictures", summary=summary, **drawn)
     return done.code
 
@@ -247,19 +246,23 @@ def _summarise(
 def _make_benchmark(flow: "Flow", folder: Path, size: dict[str, Any], split_key: str | None) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
-    from megastyle_cli.evaluate.benchmark import choose, sealed
-    from megastyle_cli.evaluate.benchmark_file import check_folder, write_settings
-    from megastyle_cli.io.inputs import picture_id
+    from megastyle_cli.evaluate.benchmark import (
+        BenchmarkSettings,
+        build_benchmark,
+        check_folder,
+        select_records,
+        write_settings,
+    )
     from megastyle_cli.runner.job import run_barrier
 
     run = Run("eval", {"make_benchmark": True, **size, "split_key": split_key}, __version__)
-    made: list[dict[str, Any]] = []
+    made: list[BenchmarkSettings] = []
 
     def work(spool: "Spool", tally: "Tally") -> Iterator[Any]:
         found = spool.read()
         held_out = [r for r in found if split_key is None or r.get(split_key) == "heldout"]
-        rows, settings = sealed(choose(held_out, **size), picture_id, size, run.key)
-        made.append(vars(settings))
+        rows, settings = build_benchmark(select_records(held_out, **size), size, run.key)
+        made.append(settings)
         tally.remarks.append(f"{settings.queries} queries, {settings.gallery} in the gallery")
         tally.remarks.append(f"hash {settings.hash}; run it: megastyle eval --benchmark {folder}")
         yield from rows
@@ -271,17 +274,15 @@ def _make_benchmark(flow: "Flow", folder: Path, size: dict[str, Any], split_key:
     return done.code
 
 
-def _benchmark(folder: Path, ranks: list[int], seed: int, *, diversity: bool) -> "Asked":
+def _benchmark(folder: Path, ranks: list[int], seed: int, *, diversity: bool) -> "SummaryConfig":
     """What a benchmark asks. Raises MegastyleError if it is not what it was made as."""
-    from megastyle_cli.evaluate.benchmark import SPLIT_KEY, as_settings, verify
-    from megastyle_cli.evaluate.benchmark_file import read_settings
-    from megastyle_cli.evaluate.summary import Asked
-    from megastyle_cli.io.inputs import picture_id
+    from megastyle_cli.evaluate.benchmark import SPLIT_KEY, read_settings, verify_benchmark
+    from megastyle_cli.evaluate.config import SummaryConfig
     from megastyle_cli.runner.job import read_side_input
 
-    settings = as_settings(read_settings(folder), str(folder))
-    verify(read_side_input([str(folder)], lambda _: None), settings, picture_id, str(folder))
-    return Asked(
+    settings = read_settings(folder)
+    verify_benchmark(read_side_input([str(folder)], lambda _: None), settings, str(folder))
+    return SummaryConfig(
         label=settings.label,
         content_label=settings.content_label,
         ks=ranks,

@@ -1,20 +1,28 @@
-"""A retrieval benchmark out of a data set: styles x contents, split once, sealed by a hash.
+"""Retrieval benchmarks made from a data set: styles x contents, split once, identified by a hash.
 
-After StyleRetrieval of MegaStyle (2,400 held-out styles of 32 contents each), whose own choice and
-split are not published; rule and split here are ours. All draws are by hashes of seed and names, so
-neither the order of the records nor further styles change them.
+Modelled on StyleRetrieval of MegaStyle (2,400 held-out styles of 32 contents each), whose selection
+and split are not published; the rules here are ours. Every draw is a hash of the seed and of names,
+so neither the order of the records nor additional styles change it.
+
+  metadata.jsonl   the records, each marked "query" or "gallery" under `benchmark`
+  benchmark.json   the settings and the hash, written last: with it the benchmark is complete
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from megastyle_cli.core.atomic_file import write_atomically
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import PROVENANCE, Record, annotate, canonical_json, record_seed
+from megastyle_cli.io.inputs import picture_id
 
+FILE = "benchmark.json"
 SPLIT_KEY = "benchmark"
 QUERY, GALLERY = "query", "gallery"
-QUERY_SHARE = 4  # one content in so many asks, at least one a style
+CONTENTS_PER_QUERY = 4  # one content in this many is a query, at least one per style
 RULE = (
     "Of each style, one content in four (at least one), drawn by a hash of seed, style and content,"
     " is a query; the others are the gallery. So a query's style answers in other contents only,"
@@ -23,8 +31,8 @@ RULE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a benchmark was made with, and the hash of what was made."""
+class BenchmarkSettings:
+    """How a benchmark was made, and the hash of its records."""
 
     styles: int
     per_style: int
@@ -37,17 +45,7 @@ class Settings:
     rule: str = RULE
 
 
-def as_settings(told: Record, name: str) -> Settings:
-    """What benchmark.json of `name` holds. Raises MegastyleError if it is not all there."""
-    try:
-        return Settings(**told)
-    except TypeError as error:
-        raise MegastyleError(
-            f"{name} holds other settings than a benchmark has: {error}", hint="make it again"
-        ) from error
-
-
-def choose(
+def select_records(
     records: Sequence[Record],
     *,
     label: str,
@@ -56,79 +54,81 @@ def choose(
     per_style: int,
     seed: int,
 ) -> list[Record]:
-    """`styles` styles with `per_style` contents each, a picture for each, marked query or gallery.
+    """`styles` styles with `per_style` contents each, one record for each, marked query or gallery.
 
-    A record counts if it has a picture, a `label` and a `content_label`. Styles prefer the same
-    contents. Style by style, in the order of the draw. Raises MegastyleError if there are not so
-    many styles with so many contents.
+    A record is eligible if it has an image, a `label` and a `content_label`; of several with the
+    same two the lowest id counts. Styles share contents where they can. Ordered by style, as
+    drawn. Raises MegastyleError if too few styles have enough contents.
     """
-    found: dict[str, dict[str, Record]] = {}
+    by_style: dict[str, dict[str, Record]] = {}
     for record in records:
         if all(record.get(key) is not None for key in (label, content_label, "file_name")):
-            pictures = found.setdefault(str(record[label]), {})
-            known = pictures.setdefault(str(record[content_label]), record)
-            if record["id"] < known["id"]:
-                pictures[str(record[content_label])] = record
-    enough = [style for style, pictures in found.items() if len(pictures) >= per_style]
-    if len(enough) < styles:
+            by_content = by_style.setdefault(str(record[label]), {})
+            content = str(record[content_label])
+            if content not in by_content or record["id"] < by_content[content]["id"]:
+                by_content[content] = record
+    eligible = [style for style, contents in by_style.items() if len(contents) >= per_style]
+    if len(eligible) < styles:
         raise MegastyleError(
-            f"{len(enough)} of {len(found)} styles ({label}) have {per_style} contents"
+            f"{len(eligible)} of {len(by_style)} styles ({label}) have {per_style} contents"
             f" ({content_label}) or more, and {styles} are asked for",
             hint="give smaller --styles or --per-style, or see --label and --content-label",
         )
-    chosen: list[Record] = []
-    for style in _drawn(enough, styles, seed, "style"):
-        contents = _drawn(list(found[style]), per_style, seed, "content")
-        asking = _drawn(contents, max(1, per_style // QUERY_SHARE), seed, f"query {style}")
+    selected: list[Record] = []
+    for style in _draw(eligible, styles, seed, "style"):
+        contents = _draw(list(by_style[style]), per_style, seed, "content")
+        queries = _draw(contents, max(1, per_style // CONTENTS_PER_QUERY), seed, f"query {style}")
         for content in contents:
-            part = QUERY if content in asking else GALLERY
-            chosen.append({**found[style][content], SPLIT_KEY: part})
-    return chosen
+            part = QUERY if content in queries else GALLERY
+            selected.append({**by_style[style][content], SPLIT_KEY: part})
+    return selected
 
 
-def sealed(
-    chosen: Sequence[Record], picture_id: Callable[[str], str], settings: Record, run: str
-) -> tuple[list[Record], Settings]:
-    """The chosen records, each noting the id of its picture's bytes, and the benchmark's settings.
+def build_benchmark(
+    selected: Sequence[Record], settings: Record, run: str
+) -> tuple[list[Record], BenchmarkSettings]:
+    """The selected records, each noting the id of its image's bytes, and the settings.
 
-    `settings` are those `choose` had. Raises MegastyleError if a picture cannot be read.
+    `settings` are the keyword arguments of `select_records`. Raises MegastyleError if an image
+    cannot be read.
     """
     try:
-        pictures = [picture_id(record["file_name"]) for record in chosen]
+        image_ids = [picture_id(record["file_name"]) for record in selected]
     except BadRecord as bad:
         raise MegastyleError(bad.message, hint="mend it, or leave its record out") from bad
     rows = [
-        annotate(record, "eval", run=run, picture=picture)
-        for record, picture in zip(chosen, pictures, strict=True)
+        annotate(record, "eval", run=run, picture=image_id)
+        for record, image_id in zip(selected, image_ids, strict=True)
     ]
-    asking = sum(record[SPLIT_KEY] == QUERY for record in rows)
-    digest = fingerprint(rows, settings["label"], settings["content_label"])
-    made = Settings(**settings, queries=asking, gallery=len(rows) - asking, hash=digest)
-    return rows, made
+    num_queries = sum(record[SPLIT_KEY] == QUERY for record in rows)
+    return rows, BenchmarkSettings(
+        **settings,
+        queries=num_queries,
+        gallery=len(rows) - num_queries,
+        hash=fingerprint(rows, settings["label"], settings["content_label"]),
+    )
 
 
-def verify(
-    records: Sequence[Record], settings: Settings, picture_id: Callable[[str], str], name: str
-) -> None:
-    """Raises MegastyleError if the benchmark `name` is not what it was made as."""
-    made = settings.queries + settings.gallery
-    again = "make it again, or get it back as it was: its figures would compare with no others"
-    if len(records) != made:
-        raise MegastyleError(f"{name} has {len(records)} records and was made of {made}", again)
+def verify_benchmark(records: Sequence[Record], settings: BenchmarkSettings, name: str) -> None:
+    """Raises MegastyleError if the records or images of the benchmark `name` have changed."""
+    expected = settings.queries + settings.gallery
+    hint = "make it again, or get it back as it was: its figures would compare with no others"
+    if len(records) != expected:
+        raise MegastyleError(f"{name} has {len(records)} records and was made of {expected}", hint)
     if fingerprint(records, settings.label, settings.content_label) != settings.hash:
-        raise MegastyleError(f"{name} has other rows than those it was made of", again)
+        raise MegastyleError(f"{name} has other rows than those it was made of", hint)
     for record in records:
         try:
             is_same = picture_id(record["file_name"]) == record[PROVENANCE]["eval"]["picture"]
         except BadRecord as bad:
-            raise MegastyleError(bad.message, again) from bad
+            raise MegastyleError(bad.message, hint) from bad
         if not is_same:
-            raise MegastyleError(f"{record['file_name']} has changed since {name} was made", again)
+            raise MegastyleError(f"{record['file_name']} has changed since {name} was made", hint)
 
 
 def fingerprint(records: Sequence[Record], label: str, content_label: str) -> str:
-    """16 hex digits over id, style, content, split and picture of all records, in any order."""
-    told = sorted(
+    """16 hex digits over id, style, content, split and image of all records, in any order."""
+    rows = sorted(
         [
             str(record["id"]),
             str(record.get(label)),
@@ -138,9 +138,43 @@ def fingerprint(records: Sequence[Record], label: str, content_label: str) -> st
         ]
         for record in records
     )
-    return hashlib.sha256(canonical_json(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(rows).encode()).hexdigest()[:16]
 
 
-def _drawn(names: Sequence[str], count: int, seed: int, what: str) -> list[str]:
-    """`count` of the names, drawn by a hash of each."""
-    return sorted(names, key=lambda name: (record_seed(seed, f"{what} {name}"), name))[:count]
+def check_folder(folder: Path) -> None:
+    """Raises MegastyleError if `folder` holds a data set that a benchmark would overwrite."""
+    if (folder / "metadata.jsonl").exists() and not (folder / FILE).exists():
+        raise MegastyleError(
+            f"{folder} holds pictures of its own", hint="give --make-benchmark a new folder"
+        )
+
+
+def write_settings(folder: Path, settings: BenchmarkSettings) -> None:
+    """Writes benchmark.json; call it last, since with it the benchmark is complete."""
+    write_atomically(folder / FILE, json.dumps(asdict(settings), indent=1) + "\n")
+
+
+def read_settings(folder: Path) -> BenchmarkSettings:
+    """What `write_settings` wrote. Raises MegastyleError if it is missing or incomplete."""
+    path = folder / FILE
+    try:
+        settings = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise MegastyleError(
+            f"{folder} is no benchmark: it holds no {FILE}", hint="make one with --make-benchmark"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise MegastyleError(f"{path} cannot be read: {error}", hint="make it again") from error
+    if not isinstance(settings, dict):
+        raise MegastyleError(f"{path} holds no settings", hint="make it again")
+    try:
+        return BenchmarkSettings(**settings)
+    except TypeError as error:
+        raise MegastyleError(
+            f"{folder} holds other settings than a benchmark has: {error}", hint="make it again"
+        ) from error
+
+
+def _draw(names: Sequence[str], count: int, seed: int, purpose: str) -> list[str]:
+    """The `count` names with the lowest hashes of seed, purpose and name."""
+    return sorted(names, key=lambda name: (record_seed(seed, f"{purpose} {name}"), name))[:count]

@@ -1,4 +1,4 @@
-"""The flags that say how one picture is scored, as options of a run and as loaded models."""
+"""Settings of `eval`: how images are scored, and what a summary reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from megastyle_cli.core.record import Record
 from megastyle_cli.evaluate.references import (
     OwnReferences,
     References,
-    given_references,
-    reference_set,
+    load_references,
+    reference_fingerprint,
 )
-from megastyle_cli.evaluate.score import Models
+from megastyle_cli.evaluate.score import ScoringModels
 from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.registry import load
 from megastyle_cli.retrieve.nearest import Array
@@ -19,12 +19,13 @@ CONTENT_MODEL = "megastyle_cli.models.builtin.content:ContentDescriptor"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scorer:
-    """How pictures are scored: by which models, against which references.
+class ScoringConfig:
+    """How images are scored: the models, and the references to compare with.
 
-    `given` are reference records for all, by `pair_by`, and `others` strangers to all; without
-    them each record has its own reference. `leakage` asks how much content came along, by the
-    text model or else by a builtin network.
+    `references` are records that all images are compared with (those of equal `pair_by`, if it is
+    set), and `others` are images of other styles; without `references` each record is compared
+    with its own `style_file_name`. `leakage` adds content similarity, by the text model if there is
+    one, otherwise by a builtin network.
     """
 
     backend: str
@@ -32,60 +33,97 @@ class Scorer:
     text_model: str | None = None
     text_key: str = "content"
     leakage: bool = False
-    given: Sequence[Record] = ()
+    references: Sequence[Record] = ()
     others: Sequence[Record] = ()
     pair_by: str | None = None
 
     @property
-    def told(self) -> Record:
-        """What of it can change a record; what is not asked for is not mentioned."""
-        told: Record = {"backend": self.backend}
+    def options(self) -> Record:
+        """The options that change a scored record, for the run key; options not used are left
+        out."""
+        options: Record = {"backend": self.backend}
         if self.model:
-            told["model"] = self.model
+            options["model"] = self.model
         if self.text_model:
-            told |= {"text_model": self.text_model, "text_key": self.text_key}
-        if self.given:
-            told["reference_set"] = reference_set(self.given, self.pair_by)
-        return told | ({"leakage": True} if self.leakage else {})
+            options |= {"text_model": self.text_model, "text_key": self.text_key}
+        if self.references:
+            options["reference_set"] = reference_fingerprint(self.references, self.pair_by)
+        return options | ({"leakage": True} if self.leakage else {})
 
     def load(
-        self, read: ReadPictures, read_whole: ReadPictures, most: int | None = None
-    ) -> "Loaded":
-        """The models, and the references as they see them; at most so many own ones are kept.
+        self, read: ReadPictures, read_full_size: ReadPictures, cache_size: int | None = None
+    ) -> "Scorer":
+        """The loaded models and references.
 
-        `read_whole` opens pictures as models that were trained elsewhere want them, `read` as the
-        builtin ones do.
+        `read` opens images for the builtin encoders, `read_full_size` for the text model and for a
+        `model` that was trained elsewhere. `cache_size` limits how many references of single
+        records are cached; None caches all.
         """
         text = load("text_image", "auto", model=self.text_model) if self.text_model else None
         content = text or (load("style_encoder", CONTENT_MODEL) if self.leakage else None)
-        named = {"model": self.model} if self.model else {}
-        models = Models(
-            style=load("style_encoder", self.backend, **named),
-            read=read_whole if self.model else read,
-            read_whole=read_whole,
+        model_option = {"model": self.model} if self.model else {}
+        models = ScoringModels(
+            style=load("style_encoder", self.backend, **model_option),
+            read=read_full_size if self.model else read,
+            read_full_size=read_full_size,
             text=text,
             content=content if self.leakage else None,
             text_key=self.text_key,
         )
-        sights = models.reference_sights
-        if not self.given:
-            return Loaded(models, OwnReferences(sights, most))
-        found = given_references(self.given, sights, pair_by=self.pair_by, others=self.others)
-        return Loaded(models, found)
+        extractors = models.reference_extractors
+        if not self.references:
+            return Scorer(models, OwnReferences(extractors, cache_size))
+        references = load_references(
+            self.references, extractors, pair_by=self.pair_by, others=self.others
+        )
+        return Scorer(models, references)
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """Models and references, ready to score."""
+class Scorer:
+    """Loaded models and references."""
 
-    models: Models
+    models: ScoringModels
     references: References
 
-    def prompt_vectors(self, prompts: Sequence[str]) -> Array | None:
-        """The prompts (p, d) by the text model, else by the builtin embedder; None if none."""
+    def embed_prompts(self, prompts: Sequence[str]) -> Array | None:
+        """Unit vectors (p, d) of the prompts, by the text model or else by the builtin text
+        embedder; None if there are no prompts."""
         if not prompts:
             return None
         text = self.models.text
         embed = text.embed_texts if text else load("text_embedder", "builtin").embed
-        rows: Array = embed(prompts)
-        return rows
+        vectors: Array = embed(prompts)
+        return vectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryConfig:
+    """What a summary reports besides the scores.
+
+    `label` and `content_label` are the keys of an image's style and content, `ks` the ranks of the
+    retrieval measures. `split_key` is a key whose value "query" marks the queries, all other images
+    being the gallery; with None every image is a query and all others are its gallery. `benchmark`
+    is the hash of a benchmark.
+    """
+
+    label: str = "style_id"
+    content_label: str = "content_id"
+    ks: Sequence[int] = (1, 10)
+    seed: int = 0
+    diversity: bool = False
+    split_key: str | None = None
+    benchmark: str | None = None
+
+    @property
+    def options(self) -> Record:
+        """The options that change a summary, for the run key; options not used are left out."""
+        options: Record = {
+            "label": self.label,
+            "content_label": self.content_label,
+            "ks": list(self.ks),
+            "seed": self.seed,
+        }
+        if self.diversity:
+            options["diversity"] = True
+        return options | ({"benchmark": self.benchmark} if self.benchmark else {})

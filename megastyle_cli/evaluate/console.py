@@ -1,6 +1,9 @@
-"""A summary for people: one line of it, the part for the top of a page, a table for a terminal."""
+"""A summary as text for a terminal: one line, a table, and hints about measures it lacks."""
+
+from collections.abc import Iterator
 
 from megastyle_cli.core.record import PROVENANCE, Record
+from megastyle_cli.evaluate.scored_set import ScoredSet
 
 HEADLINE = {
     "style_score": "style score",
@@ -9,36 +12,67 @@ HEADLINE = {
     "map_10": "mAP@10",
 }
 WIDTH = 26
+NO_REFERENCES = "no picture has a reference to take content from"
 
 
 def headline(summary: Record) -> str:
-    """The figures people ask for first, in one line, with intervals and what chance gives."""
-    told = []
-    for name, words in HEADLINE.items():
+    """The main measures in one line, with intervals and random baselines."""
+    parts = []
+    for name, label in HEADLINE.items():
         if name not in summary:
             continue
-        chance = summary.get(f"random_{name}")
-        beside = "" if chance is None else f", random {chance:.3f}"
-        told.append(f"{words} {summary[name]:.3f} {_interval(name, summary)}".rstrip() + beside)
-    return " \u00b7 ".join(told) or f"{summary['n']:,} pictures, none with a style to compare"
+        random = summary.get(f"random_{name}")
+        baseline = "" if random is None else f", random {random:.3f}"
+        parts.append(f"{label} {summary[name]:.3f} {_interval(name, summary)}".rstrip() + baseline)
+    return " \u00b7 ".join(parts) or f"{summary['n']:,} pictures, none with a style to compare"
 
 
 def table(summary: Record) -> str:
-    """The summary as lines for a terminal: a measure, its value and interval, what chance gives.
-
-    First which models made it.
-    """
+    """The models, then one line per measure: its value, interval and random baseline."""
     notes = summary.get(PROVENANCE, {}).get("eval", {})
     lines = [f"{name:{WIDTH}s} {value}" for name, value in notes.items() if name != "run"]
     lines.append(f"{'':{WIDTH}s} {'value':>9s}  {'95 % interval':16s} random")
     for name, value in summary.items():
         if name.startswith(("random_", "_")) or name.endswith(("_low", "_high")):
             continue
-        chance = summary.get(f"random_{name}")
-        beside = f"{chance:.3f}" if chance is not None else ""
-        between = _interval(name, summary)
-        lines.append(f"{name:{WIDTH}s} {_shown(value):>9s}  {between:16s} {beside}".rstrip())
+        random = summary.get(f"random_{name}")
+        baseline = f"{random:.3f}" if random is not None else ""
+        interval = _interval(name, summary)
+        lines.append(f"{name:{WIDTH}s} {_format(value):>9s}  {interval:16s} {baseline}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def missing_metric_hints(summary: Record, scored_set: ScoredSet, *, leakage: bool) -> Iterator[str]:
+    """For each baseline or measure that the summary lacks, one sentence on what would add it.
+
+    `leakage` says whether content leakage was requested.
+    """
+    if "style_score" in summary and "random_style_score" not in summary:
+        yield f"no random style score and no CSLS: {_negatives_hint(scored_set)}"
+    if "text_score" in summary and "random_text_score" not in summary:
+        yield f"no random text score: {_prompts_hint(scored_set)}"
+    if "content_leakage" in summary:
+        return
+    if leakage:
+        has_references = "content_similarity" in summary
+        reason = _negatives_hint(scored_set) if has_references else NO_REFERENCES
+        yield f"no content leakage: {reason}"
+    elif "content_similarity" in summary:
+        yield "no content leakage: --leakage, and the --text-model there was, give it again"
+
+
+def _negatives_hint(scored_set: ScoredSet) -> str:
+    if scored_set.references.provenance:
+        return "--others, pictures of other styles, gives them"
+    if scored_set.provenance.get("reference_set"):
+        return "--reference and --others, as they were, give them"
+    return "there are no references of other styles"
+
+
+def _prompts_hint(scored_set: ScoredSet) -> str:
+    if scored_set.models.text is None:
+        return "--text-model, as it was, gives it"
+    return "there are no prompts of other pictures"
 
 
 def _interval(name: str, summary: Record) -> str:
@@ -46,7 +80,7 @@ def _interval(name: str, summary: Record) -> str:
     return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return "yes" if value else "no" if value is False else "-"
     if isinstance(value, float):

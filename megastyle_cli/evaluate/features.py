@@ -1,4 +1,4 @@
-"""What several models see in one picture: it is opened once for all that want it of one size."""
+"""Feature extraction: one vector per model for each image, which is opened once per image size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,47 +7,51 @@ from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.protocols import StyleEncoder
 from megastyle_cli.retrieve.nearest import Array, embed_pictures
 
-# role of a model ("style", "text", "content") -> its unit vector (d,) of a picture
-Looks = dict[str, Array]
-Eyes = Mapping[str, StyleEncoder]
-Sights = Sequence[tuple[ReadPictures, Eyes]]  # eyes, and what opens pictures as they want them
+# role of a model ("style", "text", "content") -> its unit vector (d,) of an image
+Features = dict[str, Array]
+# a reader, and by role the encoders that take images at the size it returns
+FeatureExtractors = Sequence[tuple[ReadPictures, Mapping[str, StyleEncoder]]]
 
 
-def look(names: Sequence[str], sights: Sights) -> list[Looks | BadRecord]:
-    """What all eyes see in each named picture, in order; why not, where it cannot be told."""
-    found: list[Looks | BadRecord] = [{} for _ in names]
-    for read, eyes in sights:
-        pictures = read(names)
-        for role, eye in eyes.items():
-            for place, vector in enumerate(embed_pictures(pictures, names, eye)):
-                seen = found[place]
-                if isinstance(seen, BadRecord):
+def extract_features(
+    names: Sequence[str], extractors: FeatureExtractors
+) -> list[Features | BadRecord]:
+    """The features of each named image, in order; BadRecord where one model has none."""
+    results: list[Features | BadRecord] = [{} for _ in names]
+    for read, encoders in extractors:
+        images = read(names)
+        for role, encoder in encoders.items():
+            for i, vector in enumerate(embed_pictures(images, names, encoder)):
+                features = results[i]
+                if isinstance(features, BadRecord):
                     continue
                 if isinstance(vector, BadRecord):
-                    found[place] = vector
+                    results[i] = vector
                 else:
-                    seen[role] = vector
-    return found
+                    features[role] = vector
+    return results
 
 
-class Remembered:
-    """The looks of pictures by name, each opened once; the last `most` names are kept."""
+class FeatureCache:
+    """The features of images by name. Keeps the last `max_size` names; None keeps all."""
 
-    def __init__(self, sights: Sights, most: int | None = None) -> None:
-        self.sights, self.most = sights, most
-        self.known: dict[str, Looks | BadRecord] = {}
+    def __init__(self, extractors: FeatureExtractors, max_size: int | None = None) -> None:
+        self.extractors, self.max_size = extractors, max_size
+        self._features: dict[str, Features | BadRecord] = {}
 
-    def of(self, names: Sequence[str]) -> list[Looks | BadRecord]:
-        """The looks of each name, in order."""
-        new = [name for name in dict.fromkeys(names) if name not in self.known]
-        self.known.update(zip(new, look(new, self.sights), strict=True))
-        looks = [self.known[name] for name in names]
-        while self.most is not None and len(self.known) > self.most:
-            del self.known[next(iter(self.known))]
-        return looks
+    def get(self, names: Sequence[str]) -> list[Features | BadRecord]:
+        """The features of each name, in order; only names that are not cached are opened."""
+        new = [name for name in dict.fromkeys(names) if name not in self._features]
+        self._features.update(zip(new, extract_features(new, self.extractors), strict=True))
+        results = [self._features[name] for name in names]
+        while self.max_size is not None and len(self._features) > self.max_size:
+            del self._features[next(iter(self._features))]
+        return results
 
 
-def only(sights: Sights, roles: Sequence[str]) -> Sights:
-    """The sights with the eyes of these roles alone."""
-    kept = [(read, {r: eye for r, eye in eyes.items() if r in roles}) for read, eyes in sights]
-    return [(read, eyes) for read, eyes in kept if eyes]
+def select_roles(extractors: FeatureExtractors, roles: Sequence[str]) -> FeatureExtractors:
+    """The extractors with only the encoders of these roles."""
+    selected = [
+        (read, {r: e for r, e in encoders.items() if r in roles}) for read, encoders in extractors
+    ]
+    return [(read, encoders) for read, encoders in selected if encoders]

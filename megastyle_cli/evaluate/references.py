@@ -1,7 +1,4 @@
-"""Which reference pictures a record is scored against: its own one, or the same many for all.
-
-d width of a model's vectors, m reference pictures.
-"""
+"""The reference images a record is scored against: its own one, or a set shared by all records."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,26 +9,34 @@ import numpy as np
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Record, canonical_json
-from megastyle_cli.evaluate.calibration import Bank
-from megastyle_cli.evaluate.features import Looks, Remembered, Sights, look
+from megastyle_cli.evaluate.calibration import ReferenceBank
+from megastyle_cli.evaluate.features import (
+    FeatureCache,
+    FeatureExtractors,
+    Features,
+    extract_features,
+)
 from megastyle_cli.retrieve.nearest import BATCH, Array, batched
 
+# d width of a model's vectors
 STEM = "stem"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matched:
-    """The references of one record: their key, how many, and by model the sum (d,) of vectors."""
+class ReferenceMatch:
+    """The references of one record: their key, their number, and by role the sum (d,) of their
+    unit vectors, float64."""
 
     key: str
     count: int
-    sums: Looks
+    sums: Features
 
     def cosines(self, role: str, vector: Array) -> tuple[float, float]:
-        """The mean cosine of a unit `vector` (d,) with the references, and that with their mean.
+        """The mean cosine of a unit `vector` (d,) with the references, and its cosine with their
+        mean (the prototype).
 
-        The mean of cosines is that of one reference on average, however many there are; the cosine
-        with the mean picture (prototype) grows with their number, as what they do not share fades.
+        The mean cosine does not depend on how many references there are; the cosine with the
+        prototype grows with their number, because what they do not share averages out.
         """
         dot = float((vector.astype(np.float64) * self.sums[role]).sum())
         length = float(np.sqrt((self.sums[role] ** 2).sum()))
@@ -39,149 +44,165 @@ class Matched:
 
 
 class References(Protocol):
-    """What finds the references of records: None for a record that has none, BadRecord for one
-    whose references cannot be had."""
+    """Finds the references of records."""
 
     @property
-    def facts(self) -> Record: ...
+    def provenance(self) -> Record:
+        """What a scored record notes about the references."""
+        ...
 
-    def of(self, records: Sequence[Record]) -> list[Matched | BadRecord | None]: ...
+    def match(self, records: Sequence[Record]) -> list[ReferenceMatch | BadRecord | None]:
+        """The references of each record, in order: None if it has none, BadRecord if they cannot
+        be used."""
+        ...
 
-    def bank(self, role: str, keys: Sequence[str], styles: Sequence[str]) -> tuple[Bank, list[str]]:
-        """All references of pictures with these keys and styles, by the model of that role, and
-        which style of theirs each picture is of."""
+    def bank(
+        self, role: str, keys: Sequence[str], styles: Sequence[str]
+    ) -> tuple[ReferenceBank, list[str]]:
+        """All references of images with these keys and styles, by the model of that role, and the
+        style of each image as the bank names it."""
         ...
 
 
 class OwnReferences:
-    """Each record against the picture that its `style_file_name` names."""
+    """Compares each record with the image that its `style_file_name` names."""
 
-    facts: Record = {}
+    provenance: Record = {}
 
-    def __init__(self, sights: Sights, most: int | None = None) -> None:
-        self.remembered = Remembered(sights, most)
+    def __init__(self, extractors: FeatureExtractors, cache_size: int | None = None) -> None:
+        self._cache = FeatureCache(extractors, cache_size)
 
-    def of(self, records: Sequence[Record]) -> list[Matched | BadRecord | None]:
-        """The one reference of each record, in order; its key is the picture's name."""
+    def match(self, records: Sequence[Record]) -> list[ReferenceMatch | BadRecord | None]:
+        """The one reference of each record; its key is the name of the image."""
         names = [record.get("style_file_name") for record in records]
-        told = [name for name in names if isinstance(name, str)]
-        looks = dict(zip(told, self.remembered.of(told), strict=True))
-        return [_single(name, looks[name]) if isinstance(name, str) else None for name in names]
+        found = [name for name in names if isinstance(name, str)]
+        features = dict(zip(found, self._cache.get(found), strict=True))
+        return [
+            _single_match(name, features[name]) if isinstance(name, str) else None for name in names
+        ]
 
-    def bank(self, role: str, keys: Sequence[str], styles: Sequence[str]) -> tuple[Bank, list[str]]:
-        """Each reference once for every style it stands for."""
+    def bank(
+        self, role: str, keys: Sequence[str], styles: Sequence[str]
+    ) -> tuple[ReferenceBank, list[str]]:
+        """Each reference once per style it is the reference of."""
         distinct = list(dict.fromkeys(zip(keys, styles, strict=True)))
-        looks = self.remembered.of([key for key, _ in distinct])
-        rows = [seen[role] for seen in looks if not isinstance(seen, BadRecord)]
-        named, of_styles = zip(*distinct, strict=True)
-        return Bank(vectors=np.stack(rows), keys=named, styles=of_styles), list(styles)
+        cached = self._cache.get([key for key, _ in distinct])
+        rows = [features[role] for features in cached if not isinstance(features, BadRecord)]
+        bank_keys, bank_styles = zip(*distinct, strict=True)
+        bank = ReferenceBank(vectors=np.stack(rows), keys=bank_keys, styles=bank_styles)
+        return bank, list(styles)
 
 
 class GivenReferences:
-    """Every record against the same pictures, or against those that share its value of `pair_by`.
+    """Compares every record with the same images, or with those that share its value of `pair_by`.
 
-    A record is never its own reference: rows of its id are left out. `facts` is what a scored
-    record notes of them.
+    A record is never its own reference: references with its id are left out.
     """
 
     def __init__(
         self,
         records: Sequence[Record],
-        looks: Sequence[Looks],
+        features: Sequence[Features],
         pair_by: str | None,
-        others: Sequence[Looks] = (),
+        others: Sequence[Features] = (),
     ) -> None:
-        self.pair_by, self.others = pair_by, others
-        self.ids = [record["id"] for record in records]
-        self.facts: Record = {
+        self.provenance: Record = {
             "references": len(records),
-            "reference_set": reference_set(records, pair_by),
+            "reference_set": reference_fingerprint(records, pair_by),
         }
-        self.keys = [_key(record, pair_by) or "" for record in records]
-        self.looks = looks
+        self._pair_by, self._features, self._others = pair_by, features, others
+        self._ids = [record["id"] for record in records]
+        self._keys = [_pairing_key(record, pair_by) or "" for record in records]
         self._rows: dict[str, list[int]] = {}
-        for row, key in enumerate(self.keys):
+        for row, key in enumerate(self._keys):
             self._rows.setdefault(key, []).append(row)
-        self._whole = {key: self._matched(key, rows) for key, rows in self._rows.items()}
+        self._complete = {key: self._match_rows(key, rows) for key, rows in self._rows.items()}
 
-    def of(self, records: Sequence[Record]) -> list[Matched | BadRecord | None]:
-        """The references of each record, in order."""
-        return [self._of(record) for record in records]
+    def match(self, records: Sequence[Record]) -> list[ReferenceMatch | BadRecord | None]:
+        """The references of each record, in order; never None."""
+        return [self._match(record) for record in records]
 
-    def bank(self, role: str, keys: Sequence[str], styles: Sequence[str]) -> tuple[Bank, list[str]]:
-        """All of them, whoever is scored, and the `others`; a style is what they are paired by."""
-        rows = np.stack([seen[role] for seen in (*self.looks, *self.others)])
-        named = [*self.keys, *[None] * len(self.others)]
-        return Bank(vectors=rows, keys=named, styles=named), list(keys)
+    def bank(
+        self, role: str, keys: Sequence[str], styles: Sequence[str]
+    ) -> tuple[ReferenceBank, list[str]]:
+        """All references and `others`; the style of a row is its pairing key."""
+        vectors = np.stack([features[role] for features in (*self._features, *self._others)])
+        bank_keys = [*self._keys, *[None] * len(self._others)]
+        return ReferenceBank(vectors=vectors, keys=bank_keys, styles=bank_keys), list(keys)
 
-    def _of(self, record: Record) -> Matched | BadRecord:
-        key = _key(record, self.pair_by)
+    def _match(self, record: Record) -> ReferenceMatch | BadRecord:
+        key = _pairing_key(record, self._pair_by)
         if key is None or key not in self._rows:
-            told = f"no {self.pair_by}" if key is None else f"{self.pair_by} {key!r}"
-            words = f"record {record['id']} has {told}, and no reference has that"
-            return BadRecord("missing_key", words)
-        others = [row for row in self._rows[key] if self.ids[row] != record["id"]]
-        if not others:
+            value = f"no {self._pair_by}" if key is None else f"{self._pair_by} {key!r}"
+            message = f"record {record['id']} has {value}, and no reference has that"
+            return BadRecord("missing_key", message)
+        rows = [row for row in self._rows[key] if self._ids[row] != record["id"]]
+        if not rows:
             return BadRecord("missing_key", f"record {record['id']} is its own only reference")
-        is_whole = len(others) == len(self._rows[key])
-        return self._whole[key] if is_whole else self._matched(key, others)
+        is_complete = len(rows) == len(self._rows[key])
+        return self._complete[key] if is_complete else self._match_rows(key, rows)
 
-    def _matched(self, key: str, rows: Sequence[int]) -> Matched:
-        roles = self.looks[rows[0]].keys()
+    def _match_rows(self, key: str, rows: Sequence[int]) -> ReferenceMatch:
         sums = {
-            role: np.stack([self.looks[row][role] for row in rows]).sum(axis=0, dtype=np.float64)
-            for role in roles
+            role: np.stack([self._features[row][role] for row in rows]).sum(
+                axis=0, dtype=np.float64
+            )
+            for role in self._features[rows[0]]
         }
-        return Matched(key=key, count=len(rows), sums=sums)
+        return ReferenceMatch(key=key, count=len(rows), sums=sums)
 
 
-def given_references(
+def load_references(
     records: Sequence[Record],
-    sights: Sights,
+    extractors: FeatureExtractors,
     *,
     pair_by: str | None = None,
     others: Sequence[Record] = (),
 ) -> GivenReferences:
-    """The pictures of `records` as references, looked at. `pair_by` is "stem", of the picture's
-    name, or a key of records; None puts all together. `others` are strangers to every picture.
+    """The images of `records` as references of all, with their features.
 
-    Raises MegastyleError if one cannot be read: with one reference less all scores would change.
+    `pair_by` is "stem" (the file name without its ending) or a key of records; with None all
+    references belong together. `others` are images of other styles than any scored image.
+    Raises MegastyleError if an image cannot be read (a missing reference would change every score)
+    or a reference lacks the `pair_by` key.
     """
-    lacking = [record for record in records if _key(record, pair_by) is None]
-    if lacking:
-        raise MegastyleError(
-            f"reference {lacking[0].get('file_name', lacking[0]['id'])} has no {pair_by}",
-            hint="--pair-by names a key that pictures and references have, or stem",
-        )
-    looks = _looked_at(records, sights)
-    return GivenReferences(records, looks, pair_by, _looked_at(others, sights))
+    for record in records:
+        if _pairing_key(record, pair_by) is None:
+            raise MegastyleError(
+                f"reference {record.get('file_name', record['id'])} has no {pair_by}",
+                hint="--pair-by names a key that pictures and references have, or stem",
+            )
+    features = _extract_all(records, extractors)
+    return GivenReferences(records, features, pair_by, _extract_all(others, extractors))
 
 
-def reference_set(records: Sequence[Record], pair_by: str | None) -> str:
-    """8 hex digits over which pictures the references are and what they are paired by."""
-    told = sorted([record["id"], _key(record, pair_by) or ""] for record in records)
-    return hashlib.sha256(canonical_json([told, pair_by]).encode()).hexdigest()[:8]
+def reference_fingerprint(records: Sequence[Record], pair_by: str | None) -> str:
+    """8 hex digits that identify a set of references and how they are paired, in any order."""
+    rows = sorted([record["id"], _pairing_key(record, pair_by) or ""] for record in records)
+    return hashlib.sha256(canonical_json([rows, pair_by]).encode()).hexdigest()[:8]
 
 
-def _looked_at(records: Sequence[Record], sights: Sights) -> list[Looks]:
-    looks: list[Looks] = []
+def _extract_all(records: Sequence[Record], extractors: FeatureExtractors) -> list[Features]:
+    results: list[Features] = []
     for batch in batched(records, BATCH):
-        for seen in look([str(record.get("file_name")) for record in batch], sights):
-            if isinstance(seen, BadRecord):
-                raise MegastyleError(f"reference: {seen.message}", hint="mend it or leave it out")
-            looks.append(seen)
-    return looks
+        names = [str(record.get("file_name")) for record in batch]
+        for features in extract_features(names, extractors):
+            if isinstance(features, BadRecord):
+                message = f"reference: {features.message}"
+                raise MegastyleError(message, hint="mend it or leave it out")
+            results.append(features)
+    return results
 
 
-def _single(name: str, looks: Looks | BadRecord) -> Matched | BadRecord:
-    if isinstance(looks, BadRecord):
-        return looks
-    sums = {role: vector.astype(np.float64) for role, vector in looks.items()}
-    return Matched(key=name, count=1, sums=sums)
+def _single_match(name: str, features: Features | BadRecord) -> ReferenceMatch | BadRecord:
+    if isinstance(features, BadRecord):
+        return features
+    sums = {role: vector.astype(np.float64) for role, vector in features.items()}
+    return ReferenceMatch(key=name, count=1, sums=sums)
 
 
-def _key(record: Record, pair_by: str | None) -> str | None:
-    """What pairs a record with references: "" if nothing does, None if it lacks the key."""
+def _pairing_key(record: Record, pair_by: str | None) -> str | None:
+    """What a record shares with its references: "" without `pair_by`, None if it lacks the key."""
     if pair_by is None:
         return ""
     if pair_by != STEM:

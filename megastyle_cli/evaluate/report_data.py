@@ -1,4 +1,4 @@
-"""What a report draws: the cosines of a set, the score of each style, the pictures that miss."""
+"""Data for the report of a scored set: histograms of cosines, scores by style, worst images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,86 +6,90 @@ from dataclasses import dataclass
 import numpy as np
 
 from megastyle_cli.core.record import Record
-from megastyle_cli.evaluate.calibration import Bank, with_strangers
+from megastyle_cli.evaluate.calibration import ReferenceBank, similarity_to_negatives
 from megastyle_cli.evaluate.score import STYLE
-from megastyle_cli.evaluate.scored_set import Compared, Gathered
+from megastyle_cli.evaluate.scored_set import Comparison, ScoredSet
 from megastyle_cli.retrieve.nearest import Array, nearest
 
-PICTURES, DRAWS = 1000, 4  # a histogram is drawn of so many pictures, each in so many pairs
-WORST = 24
+MAX_HISTOGRAM_IMAGES, PAIRS_PER_IMAGE = 1000, 4
+NUM_WORST = 24
 SAME, DIFFERENT = "same style", "different styles"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """Cosines by the name of their histogram; (style, mean score, pictures), best first; records
-    with `why` and, where there is a picture to compare with, `neighbor_file_name`, worst first."""
+class ReportData:
+    """Histograms: cosines by name. Bars: (style, mean score, number of images), best first.
+    Worst: records with a `why` in words and, where there is an image to compare with, its
+    `neighbor_file_name`, worst first."""
 
     histograms: dict[str, list[float]]
     bars: list[tuple[str, float, int]]
     worst: list[Record]
 
 
-def figures(gathered: Gathered, seed: int = 0) -> Figures:
-    """The figures of a set: each picture against its references, else against its own style.
+def build_report_data(scored_set: ScoredSet, seed: int = 0) -> ReportData:
+    """The figures of a set: each image against its references, or else against its own style.
 
-    Empty where pictures have neither.
+    Empty if images have neither.
     """
-    compared = gathered.against(STYLE)
-    if compared is not None:
-        own = gathered.numbers("style_score")[compared.rows]
-    elif gathered.has_groups:
-        compared, own = _by_group(gathered)
+    comparison = scored_set.compare(STYLE)
+    if comparison is not None:
+        own = scored_set.values("style_score")[comparison.rows]
+    elif scored_set.has_groups:
+        comparison, own = _compare_groups(scored_set)
     else:
-        return Figures(histograms={}, bars=[], worst=[])
-    bank = compared.bank
-    random = with_strangers(compared.vectors, compared.styles, bank.vectors, bank.styles)
-    return Figures(
-        histograms=_histograms(compared, np.random.default_rng(seed)),
-        bars=_bars([gathered.styles[row] for row in compared.rows], own),
-        worst=_worst(gathered, compared, own, random),
+        return ReportData(histograms={}, bars=[], worst=[])
+    bank = comparison.bank
+    random = similarity_to_negatives(
+        comparison.vectors, comparison.styles, bank.vectors, bank.styles
+    )
+    return ReportData(
+        histograms=_histograms(comparison, np.random.default_rng(seed)),
+        bars=_bars([scored_set.styles[row] for row in comparison.rows], own),
+        worst=_worst(scored_set, comparison, own, random),
     )
 
 
-def _by_group(gathered: Gathered) -> tuple[Compared, Array]:
-    """All pictures as references of one another, and the mean cosine with the rest of the style."""
-    vectors, groups = gathered.vectors(STYLE), gathered.groups
-    numbers = np.unique(groups, return_inverse=True)[1]
-    sums = np.zeros((numbers.max() + 1, vectors.shape[1]))
-    np.add.at(sums, numbers, vectors)
-    others = np.bincount(numbers)[numbers] - 1
-    rows = np.flatnonzero(others > 0)  # (p,)
-    rest = sums[numbers[rows]] - vectors[rows]
-    own = np.einsum("pd,pd->p", rest, vectors[rows], dtype=np.float64) / others[rows]
-    bank = Bank(vectors=vectors, keys=groups, styles=groups)
-    of_rows = [groups[row] for row in rows]
-    compared = Compared(rows=rows, vectors=vectors[rows], keys=of_rows, styles=of_rows, bank=bank)
-    return compared, own
+def _compare_groups(scored_set: ScoredSet) -> tuple[Comparison, Array]:
+    """All images as references of one another, and each image's mean cosine with the others of its
+    style."""
+    vectors, groups = scored_set.vectors(STYLE), scored_set.groups
+    codes = np.unique(groups, return_inverse=True)[1]
+    sums = np.zeros((codes.max() + 1, vectors.shape[1]))
+    np.add.at(sums, codes, vectors)
+    num_others = np.bincount(codes)[codes] - 1
+    rows = np.flatnonzero(num_others > 0)  # (p,)
+    others = sums[codes[rows]] - vectors[rows]
+    own = np.einsum("pd,pd->p", others, vectors[rows], dtype=np.float64) / num_others[rows]
+    bank = ReferenceBank(vectors=vectors, keys=groups, styles=groups)
+    keys = [groups[row] for row in rows]
+    comparison = Comparison(rows=rows, vectors=vectors[rows], keys=keys, styles=keys, bank=bank)
+    return comparison, own
 
 
-def _histograms(compared: Compared, rng: np.random.Generator) -> dict[str, list[float]]:
-    """The cosines of drawn pairs of a picture and a reference, of its own and of other styles."""
-    bank = compared.bank
-    drawn = rng.permutation(len(compared.rows))[:PICTURES].repeat(DRAWS)
-    number = {key: i for i, key in enumerate(dict.fromkeys([*compared.keys, *bank.keys]))}
-    keys = np.array([number[key] for key in compared.keys])[drawn]
-    bank_keys = np.array([number[key] for key in bank.keys])
+def _histograms(comparison: Comparison, rng: np.random.Generator) -> dict[str, list[float]]:
+    """Cosines of sampled pairs of an image and a reference, of its own style and of others."""
+    bank = comparison.bank
+    sampled = rng.permutation(len(comparison.rows))[:MAX_HISTOGRAM_IMAGES].repeat(PAIRS_PER_IMAGE)
+    code = {key: i for i, key in enumerate(dict.fromkeys([*comparison.keys, *bank.keys]))}
+    keys = np.array([code[key] for key in comparison.keys])[sampled]
+    bank_keys = np.array([code[key] for key in bank.keys])
     order, counts = np.argsort(bank_keys, kind="stable"), np.bincount(bank_keys)
     own = order[counts.cumsum()[keys] - 1 - (rng.random(len(keys)) * counts[keys]).astype(int)]
-    same = _cosines(compared, drawn, own)
-    other = rng.integers(len(bank.keys), size=len(drawn))
-    styles = np.array([str(style) for style in compared.styles])
-    is_stranger = styles[drawn] != np.array([str(style) for style in bank.styles])[other]
-    different = _cosines(compared, drawn[is_stranger], other[is_stranger])
+    same = _pair_cosines(comparison, sampled, own)
+    other = rng.integers(len(bank.keys), size=len(sampled))
+    styles = np.array([str(style) for style in comparison.styles])
+    is_negative = styles[sampled] != np.array([str(style) for style in bank.styles])[other]
+    different = _pair_cosines(comparison, sampled[is_negative], other[is_negative])
     return {name: found for name, found in {SAME: same, DIFFERENT: different}.items() if found}
 
 
-def _cosines(compared: Compared, pictures: Array, references: Array) -> list[float]:
-    """The cosine of each distinct pair; a picture and itself are none."""
-    pairs = np.unique(np.stack([pictures, references], axis=1), axis=0)
-    one, other = compared.vectors[pairs[:, 0]], compared.bank.vectors[pairs[:, 1]]
-    is_pair = (one != other).any(axis=1)
-    cosines = np.einsum("pd,pd->p", one[is_pair], other[is_pair], dtype=np.float64)
+def _pair_cosines(comparison: Comparison, images: Array, references: Array) -> list[float]:
+    """The cosine of each distinct pair, except pairs of an image with itself."""
+    pairs = np.unique(np.stack([images, references], axis=1), axis=0)
+    one, other = comparison.vectors[pairs[:, 0]], comparison.bank.vectors[pairs[:, 1]]
+    is_different = (one != other).any(axis=1)
+    cosines = np.einsum("pd,pd->p", one[is_different], other[is_different], dtype=np.float64)
     return [round(float(cosine), 4) for cosine in cosines]
 
 
@@ -97,22 +101,25 @@ def _bars(styles: Sequence[str], scores: Array) -> list[tuple[str, float, int]]:
     return sorted(bars, key=lambda bar: -bar[1])
 
 
-def _worst(gathered: Gathered, compared: Compared, own: Array, random: Array) -> list[Record]:
-    """The records least above what they score with strangers, and what each looks like instead."""
+def _worst(
+    scored_set: ScoredSet, comparison: Comparison, own: Array, random: Array
+) -> list[Record]:
+    """The records with the smallest margin over their random baseline, each beside the image it is
+    closest to."""
     margin = own - np.nan_to_num(random)
-    order = np.argsort(margin, kind="stable")[:WORST]
-    vectors, rows = gathered.vectors(STYLE), compared.rows[order]
+    order = np.argsort(margin, kind="stable")[:NUM_WORST]
+    vectors, rows = scored_set.vectors(STYLE), comparison.rows[order]
     _, found = nearest(vectors[rows], vectors, 1, rows[:, None])
     worst = []
-    for place, row, near in zip(order, rows, found[:, 0], strict=True):
-        record = gathered.records[row]
-        named = f" ({gathered.styles[row]})" if gathered.label in record else ""
-        words = f"cosine {own[place]:.2f} with its style{named}"
-        if not np.isnan(random[place]):
-            words += f", {random[place]:.2f} with others"
-        beside = gathered.records[near] if near >= 0 else {}
-        if near >= 0 and gathered.groups[near] != gathered.groups[row]:
-            words += f"; nearest picture: {gathered.styles[near]}"
-        picture = record.get("style_file_name", beside.get("file_name"))
-        worst.append({**record, "why": words, "neighbor_file_name": picture})
+    for position, row, neighbor in zip(order, rows, found[:, 0], strict=True):
+        record = scored_set.records[row]
+        name = f" ({scored_set.styles[row]})" if scored_set.label in record else ""
+        why = f"cosine {own[position]:.2f} with its style{name}"
+        if not np.isnan(random[position]):
+            why += f", {random[position]:.2f} with others"
+        neighbor_record = scored_set.records[neighbor] if neighbor >= 0 else {}
+        if neighbor >= 0 and scored_set.groups[neighbor] != scored_set.groups[row]:
+            why += f"; nearest picture: {scored_set.styles[neighbor]}"
+        file_name = record.get("style_file_name", neighbor_record.get("file_name"))
+        worst.append({**record, "why": why, "neighbor_file_name": file_name})
     return worst

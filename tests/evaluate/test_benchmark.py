@@ -1,93 +1,169 @@
-"""The benchmark: what is chosen, that the draw is fixed, and that a changed one is refused."""
+"""Benchmarks: what is selected, that the draw is fixed, and that a changed one is refused."""
 
 from collections import Counter
 
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.record import bytes_id
-from megastyle_cli.evaluate.benchmark import SPLIT_KEY, choose, fingerprint, sealed, verify
+from megastyle_cli.evaluate.benchmark import (
+    SPLIT_KEY,
+    build_benchmark,
+    check_folder,
+    fingerprint,
+    read_settings,
+    select_records,
+    verify_benchmark,
+    write_settings,
+)
+from tests.conftest import draw
 
-SIZE = {"styles": 3, "per_style": 8, "seed": 1, "label": "style_id", "content_label": "content_id"}
+SETTINGS = {
+    "styles": 3,
+    "per_style": 8,
+    "seed": 1,
+    "label": "style_id",
+    "content_label": "content_id",
+}
 
 
-def grid(styles=5, contents=10):
+def grid(styles=5, contents=10, folder="."):
     return [
-        {"id": f"{s}-{c}", "style_id": f"s{s}", "content_id": f"c{c}", "file_name": f"{s}/{c}"}
+        {
+            "id": f"{s}-{c}",
+            "style_id": f"s{s}",
+            "content_id": f"c{c}",
+            "file_name": f"{folder}/{s}-{c}.png",
+        }
         for s in range(styles)
         for c in range(contents)
     ]
 
 
-def picture_id(name):
-    return bytes_id(name.encode())
+def test_each_style_has_its_contents_and_a_quarter_are_queries():
+    selected = select_records(grid(), **SETTINGS)
+
+    assert set(Counter(r["style_id"] for r in selected).values()) == {8}
+    assert len({(r["style_id"], r["content_id"]) for r in selected}) == 24
+    queries = Counter(r["style_id"] for r in selected if r[SPLIT_KEY] == "query")
+    assert len(queries) == 3 and set(queries.values()) == {2}
 
 
-def test_the_choice_is_styles_by_contents_with_a_quarter_asking():
-    chosen = choose(grid(), **SIZE)
+def test_a_style_of_few_contents_still_has_a_query():
+    selected = select_records(grid(), **{**SETTINGS, "per_style": 3})
 
-    assert set(Counter(r["style_id"] for r in chosen).values()) == {8}
-    assert len({(r["style_id"], r["content_id"]) for r in chosen}) == 24
-    asking = Counter(r["style_id"] for r in chosen if r[SPLIT_KEY] == "query")
-    assert len(asking) == 3 and set(asking.values()) == {2}
+    queries = Counter(r["style_id"] for r in selected if r[SPLIT_KEY] == "query")
+    assert set(queries.values()) == {1} and len(queries) == 3
 
 
 def test_all_styles_have_the_same_contents_where_they_can():
-    assert len({record["content_id"] for record in choose(grid(), **SIZE)}) == 8
+    assert len({record["content_id"] for record in select_records(grid(), **SETTINGS)}) == 8
 
 
-def test_neither_order_nor_a_second_picture_changes_the_choice():
+def test_neither_order_nor_a_second_image_changes_the_selection():
     more = [{**record, "id": f"z{record['id']}"} for record in grid()]
 
-    assert choose([*more, *reversed(grid())], **SIZE) == choose(grid(), **SIZE)
+    selected = select_records([*more, *reversed(grid())], **SETTINGS)
+
+    assert selected == select_records(grid(), **SETTINGS)
 
 
-def test_another_seed_chooses_otherwise():
-    assert choose(grid(), **{**SIZE, "seed": 2}) != choose(grid(), **SIZE)
+@pytest.mark.parametrize("key", ["style_id", "content_id", "file_name"])
+def test_records_without_style_content_or_image_are_not_selected(key):
+    incomplete = [{**record, key: None} for record in grid(5, 20)[10:]]
+
+    with pytest.raises(MegastyleError, match="1 of"):
+        select_records([*grid(1), *incomplete], **SETTINGS)
 
 
-def test_too_few_styles_are_said_with_the_numbers():
+def test_another_seed_selects_other_records():
+    assert select_records(grid(), **{**SETTINGS, "seed": 2}) != select_records(grid(), **SETTINGS)
+
+
+def test_too_few_styles_are_reported_with_the_numbers():
     with pytest.raises(MegastyleError, match=r"2 of 5 styles .* have 8 contents .* 3 are asked"):
-        choose([*grid(2), *grid(5, 7)], **SIZE)
+        select_records([*grid(2), *grid(5, 7)], **SETTINGS)
 
 
-@pytest.fixture
-def made():
-    return sealed(choose(grid(), **SIZE), picture_id, SIZE, "run")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    records = grid(folder=folder)
+    for number, record in enumerate(records):
+        draw(number, 16, 16).save(record["file_name"])
+    return build_benchmark(select_records(records, **SETTINGS), SETTINGS, "run")
 
 
-def test_a_benchmark_as_it_was_made_is_accepted_in_any_order(made):
-    rows, settings = made
+def test_an_unchanged_benchmark_is_accepted_in_any_order(built):
+    rows, settings = built
 
-    verify(list(reversed(rows)), settings, picture_id, "bench")
+    verify_benchmark(list(reversed(rows)), settings, "bench")
     assert (settings.queries, settings.gallery) == (6, 18)
 
 
 @pytest.mark.parametrize("key", ["id", "style_id", "content_id", SPLIT_KEY])
-def test_a_changed_row_is_refused(made, key):
-    rows, settings = made
+def test_a_changed_row_is_refused(built, key):
+    rows, settings = built
 
     with pytest.raises(MegastyleError, match="other rows"):
-        verify([{**rows[0], key: "x"}, *rows[1:]], settings, picture_id, "bench")
+        verify_benchmark([{**rows[0], key: "x"}, *rows[1:]], settings, "bench")
 
 
-def test_a_missing_row_is_refused_with_both_numbers(made):
-    rows, settings = made
+def test_a_missing_row_is_refused_with_both_numbers(built):
+    rows, settings = built
 
     with pytest.raises(MegastyleError, match="23 records and was made of 24"):
-        verify(rows[1:], settings, picture_id, "bench")
+        verify_benchmark(rows[1:], settings, "bench")
 
 
-def test_a_changed_picture_is_refused_by_name(made):
-    rows, settings = made
-    changed = rows[3]["file_name"]
+def test_a_changed_image_is_refused_by_name(built, tmp_path):
+    rows, settings = built
+    changed = tmp_path / "changed.png"
+    draw(99, 16, 16).save(changed)
 
-    with pytest.raises(MegastyleError, match=f"{changed} has changed"):
-        verify(rows, settings, lambda n: "0" if n == changed else picture_id(n), "bench")
+    with pytest.raises(MegastyleError, match=f"{changed} has changed since bench was made"):
+        verify_benchmark(
+            [*rows[:3], {**rows[3], "file_name": str(changed)}, *rows[4:]], settings, "bench"
+        )
 
 
-def test_keys_that_are_no_part_of_it_do_not_change_the_hash(made):
-    rows, settings = made
+def test_an_image_that_is_gone_is_refused(built, tmp_path):
+    rows, settings = built
+    gone = {**rows[0], "file_name": str(tmp_path / "gone.png")}
+
+    with pytest.raises(MegastyleError, match=r"gone\.png"):
+        verify_benchmark([gone, *rows[1:]], settings, "bench")
+    with pytest.raises(MegastyleError, match=r"gone\.png"):
+        build_benchmark([gone], SETTINGS, "run")
+
+
+def test_other_keys_do_not_change_the_hash(built):
+    rows, settings = built
     more = [{**row, "license": "cc0"} for row in rows]
 
     assert fingerprint(more, "style_id", "content_id") == settings.hash
+
+
+def test_settings_are_read_as_they_were_written(built, tmp_path):
+    write_settings(tmp_path, built[1])
+
+    assert read_settings(tmp_path) == built[1]
+
+
+def test_settings_that_are_missing_or_damaged_are_refused(built, tmp_path):
+    with pytest.raises(MegastyleError, match="is no benchmark"):
+        read_settings(tmp_path)
+    for text, message in (("{", "cannot be read"), ("[]", "no settings"), ("{}", "other settings")):
+        (tmp_path / "benchmark.json").write_text(text)
+        with pytest.raises(MegastyleError, match=message):
+            read_settings(tmp_path)
+
+
+def test_a_data_set_is_not_overwritten_by_a_benchmark(built, tmp_path):
+    check_folder(tmp_path)
+    (tmp_path / "metadata.jsonl").touch()
+    with pytest.raises(MegastyleError, match="pictures of its own"):
+        check_folder(tmp_path)
+
+    write_settings(tmp_path, built[1])
+
+    check_folder(tmp_path)

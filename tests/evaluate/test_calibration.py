@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from megastyle_cli.evaluate.calibration import Bank, calibrate
+from megastyle_cli.evaluate.calibration import ReferenceBank, calibrate
 from megastyle_cli.retrieve.csls import csls, mean_similarity
 
 
@@ -16,7 +16,7 @@ def test_calibration_equals_the_means_over_pairs():
     vectors, rows = unit_rows(12, 5, 0), unit_rows(9, 5, 1)
     keys = [f"s{i % 3}" for i in range(12)]
     bank_keys = [*(f"s{j % 3}" for j in range(7)), None, None]
-    bank = Bank(vectors=rows, keys=bank_keys, styles=bank_keys)
+    bank = ReferenceBank(vectors=rows, keys=bank_keys, styles=bank_keys)
     cosines = vectors.astype(np.float64) @ rows.T.astype(np.float64)
     own = [np.mean([cosines[i, j] for j in range(9) if bank_keys[j] == keys[i]]) for i in range(12)]
 
@@ -33,7 +33,7 @@ def test_calibration_equals_the_means_over_pairs():
 
 def test_a_picture_without_strangers_has_no_calibration():
     vectors = unit_rows(3, 4, 0)
-    bank = Bank(vectors=vectors, keys=["a"] * 3, styles=["a"] * 3)
+    bank = ReferenceBank(vectors=vectors, keys=["a"] * 3, styles=["a"] * 3)
 
     found = calibrate(vectors, np.ones(3), ["a"] * 3, ["a"] * 3, bank)
 

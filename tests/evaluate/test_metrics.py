@@ -9,8 +9,7 @@ from megastyle_cli.evaluate.metrics import (
     query_scores,
     random_scores,
     retrieval_scores,
-    spread,
-    style_score,
+    within_between_similarity,
 )
 
 
@@ -29,17 +28,17 @@ def on_a_circle(*degrees):
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def brute_force(vectors, labels, contents, k, exclude_same_content, asks=None):
+def brute_force(vectors, labels, contents, k, exclude_same_content, is_query=None):
     """The same measures, one query at a time, written from their definitions."""
     recall, csd, textbook, leaks = [], [], [], []
     for i, vector in enumerate(vectors.astype(np.float64)):
-        if asks is not None and not asks[i]:
+        if is_query is not None and not is_query[i]:
             continue
         gallery = [
             j
             for j in range(len(vectors))
             if (contents[j] != contents[i] if exclude_same_content else j != i)
-            and (asks is None or not asks[j])
+            and (is_query is None or not is_query[j])
         ]
         relevant = sum(labels[j] == labels[i] for j in gallery)
         if not relevant:
@@ -59,12 +58,12 @@ def brute_force(vectors, labels, contents, k, exclude_same_content, asks=None):
 SPLITS = [None, np.arange(50) % 4 == 0]
 
 
-@pytest.mark.parametrize("asks", SPLITS, ids=["leave-one-out", "split"])
+@pytest.mark.parametrize("is_query", SPLITS, ids=["leave-one-out", "split"])
 @pytest.mark.parametrize("exclude_same_content", [True, False])
 @pytest.mark.parametrize("k", [1, 3, 10, 60])
-def test_measures_equal_their_definitions(exclude_same_content, k, asks):
+def test_measures_equal_their_definitions(exclude_same_content, k, is_query):
     vectors, (labels, contents) = unit_rows(50, 6), labelled(50)
-    options = {"exclude_same_content": exclude_same_content, "asks": asks}
+    options = {"exclude_same_content": exclude_same_content, "is_query": is_query}
 
     found = retrieval_scores(vectors, labels, contents, ks=(k,), **options)
 
@@ -155,12 +154,12 @@ def test_contents_are_needed_to_leave_them_out():
         retrieval_scores(on_a_circle(0, 10), ["a", "a"], exclude_same_content=True)
 
 
-@pytest.mark.parametrize("asks", [None, np.arange(30) % 3 == 0], ids=["leave-one-out", "split"])
+@pytest.mark.parametrize("is_query", [None, np.arange(30) % 3 == 0], ids=["leave-one-out", "split"])
 @pytest.mark.parametrize("exclude_same_content", [True, False])
 @pytest.mark.parametrize("k", [1, 5, 40])
-def test_random_scores_are_the_mean_over_random_rankings(exclude_same_content, k, asks):
+def test_random_scores_are_the_mean_over_random_rankings(exclude_same_content, k, is_query):
     labels, contents = labelled(30)
-    options = {"ks": (k,), "exclude_same_content": exclude_same_content, "asks": asks}
+    options = {"ks": (k,), "exclude_same_content": exclude_same_content, "is_query": is_query}
 
     expected = random_scores(labels, contents, **options)
     drawn = [
@@ -206,18 +205,10 @@ def test_interval_of_nothing_is_refused():
         bootstrap_interval([[], []])
 
 
-def test_style_score_is_the_cosine():
-    right, up, left = on_a_circle(0, 60, 180)
-
-    assert style_score(right, up) == pytest.approx(0.5)
-    assert style_score(right, left) == pytest.approx(-1.0)
-    assert style_score(3 * up, up) == pytest.approx(1.0)
-
-
 def test_spread_equals_the_mean_over_pairs():
     vectors, (labels, _) = unit_rows(20, 5), labelled(20)
 
-    within, between = spread(vectors, labels)
+    within, between = within_between_similarity(vectors, labels)
 
     cosines = vectors.astype(float) @ vectors.T.astype(float)
     pairs = [(i, j) for i in range(20) for j in range(i)]
@@ -228,7 +219,7 @@ def test_spread_equals_the_mean_over_pairs():
 
 
 def test_spread_of_one_style_has_no_other_to_compare_with():
-    within, between = spread(on_a_circle(0, 60), ["a", "a"])
+    within, between = within_between_similarity(on_a_circle(0, 60), ["a", "a"])
 
     assert within == pytest.approx(0.5)
     assert between is None

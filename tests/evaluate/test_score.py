@@ -5,8 +5,8 @@ import pytest
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, annotate
-from megastyle_cli.evaluate.references import OwnReferences, given_references
-from megastyle_cli.evaluate.score import Models, only_scored, score_records
+from megastyle_cli.evaluate.references import OwnReferences, load_references
+from megastyle_cli.evaluate.score import ScoringModels, only_scored, score_records
 from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
@@ -22,18 +22,18 @@ def read(names):
 
 
 def models(**more):
-    return Models(style=StyleDescriptor(), read=read, read_whole=read, **more)
+    return ScoringModels(style=StyleDescriptor(), read=read, read_full_size=read, **more)
 
 
 def scored(records, having=None, references=None):
     having = having or models()
-    references = references or OwnReferences(having.reference_sights)
+    references = references or OwnReferences(having.reference_extractors)
     results = score_records(records, models=having, references=references)
     return list(only_scored(results, having))
 
 
 def given(records, **options):
-    return given_references(records, models().reference_sights, **options)
+    return load_references(records, models().reference_extractors, **options)
 
 
 def pictures(*numbers):
@@ -83,7 +83,9 @@ def test_a_reference_is_opened_once():
         opened.extend(names)
         return read(names)
 
-    having = Models(style=StyleDescriptor(), read=counting_read, read_whole=counting_read)
+    having = ScoringModels(
+        style=StyleDescriptor(), read=counting_read, read_full_size=counting_read
+    )
     records = [{"id": str(i), "file_name": str(i), "style_file_name": "99"} for i in range(70)]
     scored(records, having)
 
@@ -138,9 +140,9 @@ def test_a_reference_that_cannot_be_read_ends_us():
 def test_other_references_are_another_set_and_their_order_is_none():
     one, turned = given(pictures(1, 2)), given(pictures(2, 1))
 
-    assert one.facts == turned.facts
-    assert one.facts != given(pictures(1, 3)).facts
-    assert one.facts != given(pictures(1, 2), pair_by="stem").facts
+    assert one.provenance == turned.provenance
+    assert one.provenance != given(pictures(1, 3)).provenance
+    assert one.provenance != given(pictures(1, 2), pair_by="stem").provenance
 
 
 def test_text_score_and_prompt_loss_are_cosines_of_picture_and_prompt(clip):
