@@ -34,7 +34,7 @@ from megastyle_cli.core.errors import MegastyleError
 if TYPE_CHECKING:
     from megastyle_cli.core.record import Step
     from megastyle_cli.models.protocols import Captioner, VisionLanguageModel
-    from megastyle_cli.runner.progress import Tally
+    from megastyle_cli.runner.progress import Stats
 
 MODELS = ("transformers", "openai")  # the backends that answer questions
 DECODED_PX = 384  # pictures are decoded at this longer side; the builtin measures use less
@@ -122,8 +122,8 @@ def main(
     from megastyle_cli.caption.prompts import VERSION
     from megastyle_cli.core.record import Run
     from megastyle_cli.models.registry import load, locate
-    from megastyle_cli.runner.job import Flow, run_job
-    from megastyle_cli.runner.progress import Tally
+    from megastyle_cli.runner.callbacks import Flow, run_job
+    from megastyle_cli.runner.progress import Stats
 
     backend = backends.captioner(backend, model, base_url)
     locate("captioner", backend)
@@ -166,7 +166,7 @@ def main(
         quiet=quiet,
     )
     run = Run("caption", told, __version__)
-    tally = Tally(run.command)
+    tally = Stats(run.command)
 
     def load_step(_: object) -> "Step":
         given = {name: value for name, value in how.items() if value is not None}
@@ -179,7 +179,7 @@ def main(
 
 def _step(
     model: "Captioner | VisionLanguageModel",
-    tally: "Tally",
+    tally: "Stats",
     *,
     in_lanes_already: bool,
     kind: CaptionKind,

@@ -36,7 +36,7 @@ from megastyle_cli.cli import resolve_backend as backends
 if TYPE_CHECKING:
     from megastyle_cli.core.record import Failure, Record
     from megastyle_cli.io.spool import Spool
-    from megastyle_cli.runner.progress import Tally
+    from megastyle_cli.runner.progress import Stats
 
 
 def main(
@@ -120,7 +120,7 @@ def main(
     from megastyle_cli.core.record import Run, check_text
     from megastyle_cli.io.npy import MappedVectors, VectorWriter, check_vector_options
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.runner.job import Flow, refuse_side_outputs, run_barrier
+    from megastyle_cli.runner.callbacks import Flow, refuse_side_outputs, run_barrier
 
     check_views(sheet, page)
     check_vector_options(vectors, vectors_from)
@@ -144,7 +144,7 @@ def main(
     }
     run = Run("cluster", told, __version__)
 
-    def work(spool: "Spool", tally: "Tally") -> "Iterator[Record | Failure]":
+    def work(spool: "Spool", tally: "Stats") -> "Iterator[Record | Failure]":
         identities = Identities()
         assigner = backends.open_assigner(device, engine)
         facts = {"arithmetic": assigner.name} if assigner else {}

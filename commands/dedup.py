@@ -46,7 +46,7 @@ from megastyle_cli.core.choices import DedupPreset, EmbedderName, ExactText, Kee
 if TYPE_CHECKING:
     from megastyle_cli.compute.string_array import StringArray
     from megastyle_cli.io.spool import Spool
-    from megastyle_cli.runner.progress import Tally
+    from megastyle_cli.runner.progress import Stats
 
 
 def main(
@@ -168,7 +168,7 @@ def main(
     from megastyle_cli.dedup.semantic import Texts
     from megastyle_cli.io.raw_jsonl.annotate import read_annotated
     from megastyle_cli.io.scratch_array import scratch_array
-    from megastyle_cli.runner.job import (
+    from megastyle_cli.runner.callbacks import (
         Flow,
         Look,
         refuse_side_outputs,
@@ -205,7 +205,7 @@ def main(
     def look(texts: "Iterator[StringArray]") -> None:
         dedup.digest(texts, running())
 
-    def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any] | bytes]:
+    def work(spool: "Spool", tally: "Stats") -> Iterator[dict[str, Any] | bytes]:
         watch = closing.enter_context(Stage("dedup", quiet=quiet, to_stdout=output == "-"))
         spread = partial(spread_embed, engine=running(), advance=watch.advance)
         embeds = [

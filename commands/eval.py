@@ -35,8 +35,8 @@ from megastyle_cli.core.errors import MegastyleError
 if TYPE_CHECKING:
     from megastyle_cli.evaluate.config import ScoringConfig, SummaryConfig
     from megastyle_cli.io.spool import Spool
-    from megastyle_cli.runner.job import Done, Flow
-    from megastyle_cli.runner.progress import Tally
+    from megastyle_cli.runner.callbacks import Done, Flow
+    from megastyle_cli.runner.progress import Stats
 
 DECODED_PX = 384
 
@@ -114,7 +114,7 @@ def main(
     from megastyle_cli.evaluate.config import ScoringConfig, SummaryConfig
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.runner.job import Flow, read_side_input
+    from megastyle_cli.runner.callbacks import Flow, read_side_input
 
     backend = backends.encoder(backend, model)
     locate("style_encoder", backend)
@@ -178,7 +178,7 @@ def _score_each(flow: "Flow", scoring: "ScoringConfig") -> "Done":
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run, annotate_all
     from megastyle_cli.evaluate.score import FEATURE_CACHE_SIZE, only_scored, score_records
-    from megastyle_cli.runner.job import run_job
+    from megastyle_cli.runner.callbacks import run_job
 
     run = Run("eval", {**scoring.options, "each": True}, __version__)
 
@@ -209,13 +209,13 @@ def _summarize(
     from megastyle_cli.evaluate.summary import summarize
     from megastyle_cli.io.readers.jsonl import dump_line
     from megastyle_cli.report.outputs import write_views
-    from megastyle_cli.runner.job import run_barrier
+    from megastyle_cli.runner.callbacks import run_barrier
 
     run = Run("eval", {**scoring.options, **summary_config.options}, __version__)
     is_seen = flow.output == "-" and sys.stdout.isatty() and not as_json
     made: list[tuple[ScoredSet, dict[str, Any]]] = []
 
-    def work(spool: "Spool", tally: "Tally") -> Iterator[Any]:
+    def work(spool: "Spool", tally: "Stats") -> Iterator[Any]:
         scorer = scoring.load(*_readers())
         scored_set = ScoredSet(summary_config.label, scorer.models, scorer.references)
         yield from scored_set.add(spool.read())
@@ -253,12 +253,12 @@ def _make_benchmark(flow: "Flow", folder: Path, size: dict[str, Any], split_key:
         select_records,
         write_settings,
     )
-    from megastyle_cli.runner.job import run_barrier
+    from megastyle_cli.runner.callbacks import run_barrier
 
     run = Run("eval", {"make_benchmark": True, **size, "split_key": split_key}, __version__)
     made: list[BenchmarkSettings] = []
 
-    def work(spool: "Spool", tally: "Tally") -> Iterator[Any]:
+    def work(spool: "Spool", tally: "Stats") -> Iterator[Any]:
         found = spool.read()
         held_out = [r for r in found if split_key is None or r.get(split_key) == "heldout"]
         rows, settings = build_benchmark(select_records(held_out, **size), size, run.key)
@@ -278,7 +278,7 @@ def _benchmark(folder: Path, ranks: list[int], seed: int, *, diversity: bool) ->
     """What a benchmark asks. Raises MegastyleError if it is not what it was made as."""
     from megastyle_cli.evaluate.benchmark import SPLIT_KEY, read_settings, verify_benchmark
     from megastyle_cli.evaluate.config import SummaryConfig
-    from megastyle_cli.runner.job import read_side_input
+    from megastyle_cli.runner.callbacks import read_side_input
 
     settings = read_settings(folder)
     verify_benchmark(read_side_input([str(folder)], lambda _: None), settings, str(folder))

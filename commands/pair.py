@@ -21,7 +21,7 @@ from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
     from megastyle_cli.io.spool import Spool
-    from megastyle_cli.runner.progress import Tally
+    from megastyle_cli.runner.progress import Stats
 
 
 def main(
@@ -76,7 +76,7 @@ def main(
         pair_all,
         told,
     )
-    from megastyle_cli.runner.job import Flow, pack_side_input, run_barrier
+    from megastyle_cli.runner.callbacks import Flow, pack_side_input, run_barrier
 
     if not contents:
         raise MegastyleError("pair needs contents", hint="give --contents contents.jsonl")
@@ -90,7 +90,7 @@ def main(
         asked["ids"] = ids
     run = Run("pair", asked, __version__)
 
-    def work(spool: "Spool", tally: "Tally") -> Iterator[dict[str, Any]]:
+    def work(spool: "Spool", tally: "Stats") -> Iterator[dict[str, Any]]:
         names = [record["id"] for record in spool.read()]
         rows = distinct_rows(names)
         draws = draw_all([names[row] for row in rows], len(bank), per_style, seed, max_uses)

@@ -32,7 +32,7 @@ from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
     from megastyle_cli.io.spool import Spool
-    from megastyle_cli.runner.progress import Tally
+    from megastyle_cli.runner.progress import Stats
 
 DECODED_PX = 384
 
@@ -111,8 +111,8 @@ def main(
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.retrieve.retrieve import check_text_side, retrieve, retrieve_prototypes
-    from megastyle_cli.runner.job import Flow, run_barrier, run_job
-    from megastyle_cli.runner.progress import Tally
+    from megastyle_cli.runner.callbacks import Flow, run_barrier, run_job
+    from megastyle_cli.runner.progress import Stats
 
     if not index:
         raise MegastyleError("retrieve needs pictures to search", hint="give --index FOLDER")
@@ -159,7 +159,7 @@ def main(
         flow.inputs.extend(options.inputs_or_stdin(inputs, context))
     load = _loader(index, load_encoder, read, method, is_calibrated=score == "csls")
 
-    def step(tally: Tally, step_of: Any) -> Any:
+    def step(tally: Stats, step_of: Any) -> Any:
         encoder = load_encoder()
         if text and not inputs:
             check_text_side(encoder)
@@ -177,14 +177,14 @@ def main(
         )
         return lambda records: annotate_all(bound(records), "retrieve", **facts)
 
-    def fold(queries: "Spool", tally: "Tally") -> Iterator[Any]:
+    def fold(queries: "Spool", tally: "Stats") -> Iterator[Any]:
         if len(queries):  # no query needs no model
             yield from step(tally, partial(retrieve_prototypes, by=prototype_by))(queries.read())
 
     if is_prototype:
         done = run_barrier(run, flow, fold)
     else:
-        tally = Tally("retrieve")
+        tally = Stats("retrieve")
         done = run_job(run, flow, lambda _: step(tally, retrieve), tally=tally)
     write_views(done.records, sheet, page, title="Found by style")
     return done.code
@@ -214,7 +214,7 @@ def _grow(
         row_key,
     )
     from megastyle_cli.retrieve.retrieve import check_same_encoder, index_rows, probe
-    from megastyle_cli.runner.job import run_job
+    from megastyle_cli.runner.callbacks import run_job
 
     if len(index) > 1:
         raise MegastyleError(

@@ -190,7 +190,7 @@ def main(
     from megastyle_cli.io.writers.image_dataset import ImageFormat
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.runner.job import Flow, run_job
+    from megastyle_cli.runner.callbacks import Flow, run_job
 
     if output is None or output == "-":
         raise MegastyleError("synth makes a folder of pictures", hint="give -o DIRECTORY")

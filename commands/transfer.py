@@ -202,7 +202,7 @@ def main(
     )
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.runner.job import Flow, run_job
+    from megastyle_cli.runner.callbacks import Flow, run_job
     from megastyle_cli.runner.progress import say
 
     if output is None:

@@ -1,6 +1,7 @@
-"""Records that are judged by each other: neighbours of one key stay in one batch and one shard.
+"""Records in batches: those of this shard that are not done, neighbours of one key kept together.
 
-So what is said of one follows from the input alone, whatever the batch size, shards or stops.
+A result that depends on other records of its key follows from the input alone, whatever the batch
+size, the number of shards, or interruptions.
 """
 
 from collections import Counter
@@ -9,51 +10,87 @@ from collections.abc import Callable, Iterable, Iterator
 from megastyle_cli.core.record import Failure, Record, as_context_only, is_context_only
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.writers.errors_file import record_key
-from megastyle_cli.runner.progress import Tally
+from megastyle_cli.runner.progress import Stats
 
 Key = Callable[[Record], str]
 Found = Record | Failure
+Batch = list[Found]
 
-MOST = 64  # records that are judged by each other: what a batch may grow to
+MAX_GROUP = 64  # records of one key that are judged together: what a batch may grow to
 
 
-def groups(found: Iterable[Found] | list[Record], key: Key) -> Iterator[tuple[str, list[Found]]]:
-    """Neighbours of equal `key`, at most MOST together; a failure goes with those before it."""
-    group: list[Found] = []
-    of = ""
+def batches(results: Iterable[Found], size: int) -> Iterator[Batch]:
+    """`results` in lists of `size`, the last one shorter."""
+    batch: Batch = []
+    for result in results:
+        batch.append(result)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def owned(found: Iterable[Found], shard: Shard, group_key: Key | None = None) -> Iterator[Found]:
+    """What belongs to `shard`; a failure without an id goes by its file name or line."""
     for result in found:
-        its = of if group and isinstance(result, Failure) else group_key(result, key)
-        if group and (its != of or len(group) == MOST):
-            yield of, group
+        name = record_key(result) if group_key is None else _name_of_group(result, group_key)
+        if shard.owns(name):
+            yield result
+
+
+def is_done(record: Record, left: Counter[str], sink_key: Key | None) -> bool:
+    """Whether a record is in the output; `left` counts the keys there that were not met yet.
+
+    An id counts as often as it is there, since equal images have equal ids. With `sink_key` its
+    key tells records apart, and of one key only the first is new.
+    """
+    key = record["id"] if sink_key is None else sink_key(record)
+    was_there = left[key] > 0
+    if sink_key is None:
+        left[key] -= was_there
+    else:
+        left[key] = 1
+    return was_there
+
+
+def groups(found: Iterable[Found], key: Key) -> Iterator[tuple[str, Batch]]:
+    """Neighbours of equal `key`, at most MAX_GROUP together; a failure joins those before it."""
+    group: Batch = []
+    name = ""
+    for result in found:
+        its = name if group and isinstance(result, Failure) else _name_of_group(result, key)
+        if group and (its != name or len(group) == MAX_GROUP):
+            yield name, group
             group = []
         group.append(result)
-        of = its
+        name = its
     if group:
-        yield of, group
+        yield name, group
 
 
-def batches_together(
-    found: Iterable[Found], key: Key, shard: Shard, done: Counter[str], tally: Tally, size: int
-) -> Iterator[list[Found]]:
-    """The groups that are ours in lists of at least `size` records, no two of one key in a list.
+def batches_by_key(
+    found: Iterable[Found], key: Key, shard: Shard, done: Counter[str], stats: Stats, size: int
+) -> Iterator[Batch]:
+    """The groups of this shard in lists of at least `size` records, no key twice in a list.
 
-    Of a group that is done in part those done come again, as company of the others.
+    Of a group that is done in part the finished records come again, as context for the others.
     """
     left = Counter(done)
-    batch: list[Found] = []
-    keys: set[str] = set()
-    for of, group in groups(found, key):
-        if not shard.owns(of):
+    batch: Batch = []
+    names: set[str] = set()
+    for name, group in groups(found, key):
+        if not shard.owns(name):
             continue
         marked = [_marked(result, left) for result in group]
-        tally.done_before += sum(map(_is_done, marked))
+        stats.done_before += sum(map(_is_done, marked))
         if all(map(_is_done, marked)):
             continue
-        if batch and (of in keys or len(batch) >= size):
+        if batch and (name in names or len(batch) >= size):
             yield batch
-            batch, keys = [], set()
+            batch, names = [], set()
         batch += marked
-        keys.add(of)
+        names.add(name)
     if batch:
         yield batch
 
@@ -69,6 +106,5 @@ def _marked(result: Found, left: Counter[str]) -> Found:
     return as_context_only(result)
 
 
-def group_key(result: Found, key: Key) -> str:
-    """By what a result belongs to a group, and the group to a shard."""
+def _name_of_group(result: Found, key: Key) -> str:
     return record_key(result) if isinstance(result, Failure) else key(result)

@@ -9,11 +9,10 @@ from functools import partial
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, Step, is_context_only
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.writers.errors_file import record_key
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink
-from megastyle_cli.runner.key_batches import Key, batches_together, group_key, groups
-from megastyle_cli.runner.progress import Progress, Tally
+from megastyle_cli.runner.key_batches import Key, batches, batches_by_key, groups, is_done, owned
+from megastyle_cli.runner.progress import Progress, Stats
 from megastyle_cli.runner.signals import StopSignal, stop_signals
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ def run_map(
     sink: Sink,
     *,
     shard: Shard,
-    tally: Tally,
+    tally: Stats,
     progress: Progress,
     batch_size: int,
     lanes: int = 1,
@@ -50,7 +49,7 @@ def run_map(
     if together is None:
         ours = batches(_ours(found, shard, done, tally, sink.once), batch_size)
     else:
-        ours = batches_together(found, together, shard, done, tally, batch_size)
+        ours = batches_by_key(found, together, shard, done, tally, batch_size)
     tried: Try = partial(_tried, step=step, together=together)
     with stop_signals() as stop:
         stepped = _in_turn(ours, tried, stop) if lanes == 1 else _in_lanes(ours, tried, stop, lanes)
@@ -115,18 +114,6 @@ def _all_results(batch: Batch, tried: Try) -> list[Record | Failure]:
     return list(_results(batch, tried))
 
 
-def batches(results: Iterable[Record | Failure], size: int) -> Iterator[Batch]:
-    """`results` in lists of `size`, the last one shorter."""
-    batch: Batch = []
-    for result in results:
-        batch.append(result)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def tolerance(text: str) -> Callable[[int, int], bool]:
     """`--max-errors N` or `N%` as a question: are `failed` of `read` tolerated?"""
     number = text.removesuffix("%")
@@ -143,19 +130,11 @@ def tolerance(text: str) -> Callable[[int, int], bool]:
     return lambda failed, read: failed <= allowed
 
 
-def owned(
-    found: Iterable[Record | Failure], shard: Shard, together: Key | None = None
-) -> Iterator[Record | Failure]:
-    """What belongs to `shard`; a failure without an id goes by its name or line."""
-    of = record_key if together is None else partial(group_key, key=together)
-    return (result for result in found if shard.count == 1 or shard.owns(of(result)))
-
-
 def _ours(
     found: Iterable[Record | Failure],
     shard: Shard,
     done: Counter[str],
-    tally: Tally,
+    tally: Stats,
     once: Key | None = None,
 ) -> Iterator[Record | Failure]:
     left = Counter(done)
@@ -164,21 +143,6 @@ def _ours(
             tally.done_before += 1
             continue
         yield result
-
-
-def is_done(record: Record, left: Counter[str], once: Key | None) -> bool:
-    """Whether a record stands in the output, of whose keys those in `left` were not met yet.
-
-    An id counts as often as it is there: equal pictures have equal ids. With `once`, its key tells
-    records apart, and of one key only the first is new.
-    """
-    key = record["id"] if once is None else once(record)
-    was_there = left[key] > 0
-    if once is None:
-        left[key] -= was_there
-    else:
-        left[key] = 1
-    return was_there
 
 
 def _results(batch: Batch, tried: Try) -> Iterator[Record | Failure]:

@@ -20,7 +20,7 @@ HEARTBEAT_S = 30.0
 
 
 @dataclass
-class Tally:
+class Stats:
     """Counts of one run: records read, done before, written, failed and rejected; seconds."""
 
     command: str
@@ -57,7 +57,7 @@ class Tally:
         """Wall-clock seconds since the start."""
         return time.monotonic() - self.started_s
 
-    def write_stats(self, path: Path) -> None:
+    def write(self, path: Path) -> None:
         """Counts, seconds, records a second, memory, error kinds, the step's measures; as JSON."""
         facts = {
             "command": self.command,
@@ -89,7 +89,7 @@ class Progress:
     """Draws a tally: a bar if a person watches this command, else a plain line every 30 s."""
 
     def __init__(
-        self, tally: Tally, *, quiet: bool, to_stdout: bool, total: int | None = None
+        self, tally: Stats, *, quiet: bool, to_stdout: bool, total: int | None = None
     ) -> None:
         self.tally, self.quiet, self.total = tally, quiet, total
         self._bar = self._new_bar() if not quiet and _is_watched(to_stdout) else None
@@ -179,7 +179,7 @@ class Stage:
         self.close()
 
 
-def last_sentence(tally: Tally, errors: Path | None) -> str:
+def last_sentence(tally: Stats, errors: Path | None) -> str:
     """What the run did in one line: `caption: 12 in . 11 out . 1 failed -> x.errors.jsonl . 3s`."""
     before = f" ({tally.done_before:,} done before)" if tally.done_before else ""
     where = f" \u2192 {errors}" if tally.num_failed and errors else ""

@@ -14,9 +14,9 @@ from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import output_paths
 from megastyle_cli.io.writers.sink import resumable_sink
-from megastyle_cli.runner.job import Flow, run_job
+from megastyle_cli.runner.callbacks import Flow, run_job
 from megastyle_cli.runner.map_loop import run_map, tolerance
-from megastyle_cli.runner.progress import Progress, Tally
+from megastyle_cli.runner.progress import Progress, Stats
 from tests.conftest import draw, jsonl, lines
 
 RUN = Run("caption", {"a": 1})
@@ -239,7 +239,7 @@ def test_a_signal_while_waiting_for_input_stops_at_once(
         raise AssertionError("the signal must end the wait")
 
     where = output_paths(str(tmp_path / "out.jsonl"), Shard(), folder=False)
-    tally = Tally("caption")
+    tally = Stats("caption")
     with resumable_sink(where, RUN, resume=False, overwrite=False, force=False) as sink:
         code = run_map(
             waiting(),

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from megastyle_cli.core.errors import DONE, TRY_AGAIN, USAGE, MegastyleError
 from megastyle_cli.core.record import Failure, Run, annotate
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.runner.progress import Progress, Tally, duration, say
+from megastyle_cli.runner.progress import Progress, Stats, duration, say
 from megastyle_cli.runner.signals import stop_signals
 from megastyle_cli.training.common.checkpoint import (
     mark_stopped,
@@ -87,7 +87,7 @@ def carry_out(place: Place, follow: Follow, *, material: str, work: str, dry_run
         return DONE
     accelerator = start_accelerator(place.run.command)
     refuse_uneven(place.batch, accelerator)
-    tally = Tally(place.run.command, read=place.num_read)
+    tally = Stats(place.run.command, read=place.num_read)
     return _conclude(place, _train(place, accelerator, follow, tally), tally)
 
 
@@ -97,7 +97,7 @@ def watched(place: Place, journal: Journal, accelerator: Accelerator, at: int) -
 
     Measures go to trackers meanwhile.
     """
-    steps = Tally(place.run.command, done_before=at)
+    steps = Stats(place.run.command, done_before=at)
     is_silent = place.quiet or not accelerator.is_main_process
     progress = Progress(steps, quiet=is_silent, to_stdout=False, total=place.steps - at)
 
@@ -114,7 +114,7 @@ def watched(place: Place, journal: Journal, accelerator: Accelerator, at: int) -
         progress.close()
 
 
-def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Tally) -> Ended:
+def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Stats) -> Ended:
     """Trains in the folder, and counts what failed in `tally`."""
     is_first, existing = accelerator.is_main_process, place.existing
     is_new = not place.folder.exists() or not any(place.folder.iterdir())
@@ -147,7 +147,7 @@ def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Tally)
         return ended
 
 
-def _conclude(place: Place, ended: Ended, tally: Tally) -> int:
+def _conclude(place: Place, ended: Ended, tally: Stats) -> int:
     """The last sentence, the counts, and on stdout the finished weights as one JSON line."""
     code = DONE if ended.step == place.steps else TRY_AGAIN
     if int(os.environ.get("RANK", 0)) > 0:
@@ -156,7 +156,7 @@ def _conclude(place: Place, ended: Ended, tally: Tally) -> int:
     tally.written = place.num_used
     if place.stats is not None:
         tally.measured = {"step": ended.step, **ended.losses, "held_out": ended.held_out}
-        tally.write_stats(place.stats)
+        tally.write(place.stats)
     if not place.quiet:
         loss = f" \u00b7 loss {ended.losses['loss']:.4f}" if ended.losses else ""
         where = f" \u2192 {place.folder / 'errors.jsonl'}" if tally.num_failed else ""

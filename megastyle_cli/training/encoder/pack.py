@@ -8,7 +8,7 @@ from pathlib import Path
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, MegastyleError
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.runner.progress import Progress, Tally, last_sentence, say
+from megastyle_cli.runner.progress import Progress, Stats, last_sentence, say
 from megastyle_cli.runner.signals import stop_signals
 from megastyle_cli.training.common.metrics_log import Journal
 from megastyle_cli.training.encoder.shards import pack
@@ -33,7 +33,7 @@ def pack_pictures(
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise MegastyleError("one process packs", hint="start --pack without accelerate")
-    tally = Tally(COMMAND)
+    tally = Stats(COMMAND)
     packed = pack(
         read_records(list(names), limit=limit),
         folder,

@@ -20,7 +20,7 @@ from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.writers import parquet as parquet_writer
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.sink import Sink
-from megastyle_cli.runner.job import Flow, run_job
+from megastyle_cli.runner.callbacks import Flow, run_job
 from tests.conftest import Runner, draw, jsonl, lines
 from tests.contract.test_contract import kill_after_a_line
 

@@ -1,0 +1,126 @@
+"""Commands that read everything before they write: the whole output, or what was there before."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, MegastyleError
+from megastyle_cli.core.record import Failure, Record, Run
+from megastyle_cli.core.shard import Shard, refine_by_rank
+from megastyle_cli.io.output_paths import output_paths
+from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.writers.sink import atomic_sink
+from megastyle_cli.runner.job import Check, Job, Source, checked
+from megastyle_cli.runner.key_batches import batches
+from megastyle_cli.runner.options import (
+    OutputOptions,
+    ReplaceOptions,
+    ReportOptions,
+    ResumeOptions,
+)
+from megastyle_cli.runner.signals import stop_signals
+
+if TYPE_CHECKING:
+    from megastyle_cli.compute.string_array import StringArray
+
+log = logging.getLogger(__name__)
+
+
+class CollectJob(Job):
+    """All records are collected on disk, then the results are written.
+
+        with CollectJob(run, source, ...) as job:
+            records = job.collect()
+            job.write(pairs(records))
+        return job.exit_code
+
+    A signal or an error leaves the earlier output in place.
+    """
+
+    spool: Spool
+
+    def __init__(
+        self,
+        run: Run,
+        source: Source,
+        *,
+        output: OutputOptions,
+        existing: ReplaceOptions | ResumeOptions,
+        report: ReportOptions,
+        keeps_records: bool = False,
+        line: Callable[[Record], bytes] = dump_line,
+    ) -> None:
+        """`line` is how a record is written."""
+        if refine_by_rank(Shard()) != Shard():
+            raise MegastyleError(
+                f"{run.command} needs all records in one process",
+                hint="start it without accelerate",
+            )
+        super().__init__(
+            run,
+            source,
+            output_paths(output.output, Shard(), folder=False, errors=output.errors),
+            Shard(),
+            output=output,
+            existing=existing,
+            report=report,
+            keeps_records=keeps_records,
+        )
+        self._line = line
+
+    def collect(self, check: Check | None = None) -> Spool:
+        """All records for which `check` does not raise BadRecord; the others become failures."""
+        for batch in batches(self._found, 1024):
+            for result in (checked(found, check) for found in batch):
+                self.stats.add(result)
+                if isinstance(result, Failure):
+                    self.sink.write(result)
+                else:
+                    self.spool.add(result)
+            self.progress.show()
+        self.stats.written = 0
+        return self.spool
+
+    def collect_texts(self, key: str, check: Check) -> "Iterator[StringArray]":
+        """As `collect`, and yields the texts under `key` of the records, thousands at a time.
+
+        The records are in `spool` afterwards.
+        """
+        from megastyle_cli.io.raw_jsonl.batches import read_batches  # brings a compiler
+
+        for block in read_batches(self.source.inputs, key, check, self.existing.limit):
+            for failure in block.failures:
+                self.stats.add(failure)
+                self.sink.write(failure)
+            self.stats.read += len(block)
+            self.spool.extend(block)
+            yield block.texts
+            self.progress.show()
+
+    def write(self, results: Iterable[Record | bytes | Failure]) -> None:
+        """Writes records, lines of records, and records that failed after all."""
+        for result in results:
+            self.sink.write(result)
+            if isinstance(result, Failure):
+                self.stats.failed[result.kind] += 1
+            else:
+                self.stats.written += result.count(b"\n") if isinstance(result, bytes) else 1
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        with (
+            stop_signals(at_once=True),
+            atomic_sink(
+                self.paths, self.run, overwrite=self.existing.overwrite, line=self._line
+            ) as self.sink,
+            Spool() as self.spool,
+            self._shown_progress(),
+        ):
+            self._keep_records_of_a_stream()
+            log.info("%s reads its input", self.run.command)
+            yield
+            self.sink.commit()
+        is_tolerated = self.tolerance.allows(self.stats.num_failed, self.stats.read)
+        self.exit_code = DONE if is_tolerated else TOO_MANY_FAILURES

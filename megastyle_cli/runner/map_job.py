@@ -1,0 +1,259 @@
+"""Commands that turn each record into one result: batch by batch, resumable, in input order."""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
+from megastyle_cli.core.record import Failure, Record, Run, is_context_only
+from megastyle_cli.core.shard import parse_shard, refine_by_rank
+from megastyle_cli.io.output_paths import output_paths
+from megastyle_cli.io.writers.image_dataset import ImageFormat
+from megastyle_cli.io.writers.rejects_file import RejectsFile
+from megastyle_cli.io.writers.sink import Sink, resumable_sink
+from megastyle_cli.runner.job import Job, Source
+from megastyle_cli.runner.key_batches import (
+    Batch,
+    Key,
+    batches,
+    batches_by_key,
+    groups,
+    is_done,
+    owned,
+)
+from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
+from megastyle_cli.runner.signals import StopSignal, stop_signals
+
+log = logging.getLogger(__name__)
+
+
+class MapJob(Job):
+    """One result for each record that this shard owns and that is not in the output yet.
+
+        with MapJob(run, source, ...) as job:
+            if job.has_records():
+                model = load(...)
+                for batch in job.batches():
+                    job.write(describe(batch, model))
+        return job.exit_code
+
+    A batch whose results raise is handed out again record by record, so that one bad record does
+    not cost its batch; a record that raises alone becomes a Failure. A signal ends the batches.
+    """
+
+    stop: StopSignal
+
+    def __init__(
+        self,
+        run: Run,
+        source: Source,
+        *,
+        output: OutputOptions,
+        existing: ResumeOptions,
+        report: ReportOptions,
+        batch_size: int,
+        makes_images: bool = False,
+        image_format: ImageFormat | None = None,
+        rejects: str | None = None,
+        may_reject: bool = False,
+        group_key: Key | None = None,
+        keeps_records: bool = False,
+        sink: Sink | None = None,
+    ) -> None:
+        """`rejects` names the file for results that a filter rejected, which `may_reject` says
+        can happen; `sink` replaces the one that the options describe."""
+        shard = refine_by_rank(parse_shard(existing.shard))
+        paths = (
+            sink.paths
+            if sink
+            else output_paths(output.output, shard, folder=makes_images, errors=output.errors)
+        )
+        super().__init__(
+            run,
+            source,
+            paths,
+            shard,
+            output=output,
+            existing=existing,
+            report=report,
+            keeps_records=keeps_records,
+        )
+        self._check_input_is_not_output()
+        self.batch_size, self.group_key = batch_size, group_key
+        self.sink_key = sink.once if sink else None
+        self._own_sink, self._resume = sink, existing
+        self._image_format = image_format
+        self._rejects_path = self._path_of_rejects(rejects) if may_reject else None
+        self._rejects: RejectsFile | None = None
+        self._source_batches: Iterator[Batch]
+        self._ready: deque[Batch] = deque()  # to be handed out before the next of the source
+        self._begun: deque[Batch] = deque()  # handed out, without results so far
+        self._is_exhausted = False
+
+    def has_records(self) -> bool:
+        """Whether any record is left to do. Until then no model needs to be loaded."""
+        while not self._ready:
+            batch = self._next_of_source()
+            if batch is None:
+                return False
+            if _records_of(batch):
+                self._ready.append(batch)
+            else:
+                self._save(batch, [])
+        return True
+
+    def batches(self) -> Iterator[list[Record]]:
+        """The records to process, a batch at a time; results are written in the same order."""
+        while batch := self._ready.popleft() if self._ready else self._next_of_source():
+            self._begun.append(batch)
+            if records := _records_of(batch):
+                yield records
+            else:
+                self._save_batches_without_records()
+
+    def write(self, results: Iterable[Record | Failure]) -> None:
+        """One result for each record of the oldest batch that has none, in order."""
+        batch = self._begun.popleft()
+        records = _records_of(batch)
+        try:
+            made = list(results)
+        except (MegastyleError, OSError):
+            raise  # images that cannot be read are BadRecord: this is a full disk or our mistake
+        except Exception as error:
+            self._divide(batch, records, error)
+        else:
+            assert len(made) == len(records), "one result for each record"
+            self._save(batch, made)
+        self._save_batches_without_records()
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        with (
+            self._own_sink or self._new_sink() as self.sink,
+            self._rejects_file() as self._rejects,
+            self._shown_progress(),
+            stop_signals() as self.stop,
+        ):
+            self._keep_records_of_a_stream()
+            self._source_batches = self._batches_to_do()
+            yield
+            if self.stop.requested:
+                self.exit_code = TRY_AGAIN
+                return
+            assert self._is_exhausted, "all records are processed before the output is finished"
+            if self._rejects:
+                self._rejects.commit()
+            self.sink.commit()
+        is_tolerated = self.tolerance.allows(self.stats.num_failed, self.stats.read)
+        self.exit_code = DONE if is_tolerated else TOO_MANY_FAILURES
+
+    def _new_sink(self) -> Sink:
+        return resumable_sink(
+            self.paths,
+            self.run,
+            resume=self._resume.resume,
+            overwrite=self._resume.overwrite,
+            force=self._resume.force,
+            layout=self._image_format,
+        )
+
+    def _path_of_rejects(self, named: str | None) -> Path:
+        if named and self.shard.count > 1:
+            raise MegastyleError(
+                "shards cannot share --rejects", hint="each has one beside its part"
+            )
+        return Path(named) if named else self.paths.base / "rejects.jsonl"
+
+    def _rejects_file(self) -> RejectsFile | nullcontext[None]:
+        if self._rejects_path is None:
+            return nullcontext()
+        return RejectsFile(
+            self._rejects_path,
+            self.run.command,
+            resume=self._resume.resume,
+            overwrite=self._resume.overwrite,
+        )
+
+    def _batches_to_do(self) -> Iterator[Batch]:
+        done = self.sink.done + self._rejects.done if self._rejects else self.sink.done
+        if self.group_key is None:
+            left = self._not_done(Counter(done))
+            return batches(left, self.batch_size)
+        return batches_by_key(
+            self._found, self.group_key, self.shard, done, self.stats, self.batch_size
+        )
+
+    def _not_done(self, left: Counter[str]) -> Iterator[Record | Failure]:
+        for result in owned(self._found, self.shard):
+            if not isinstance(result, Failure) and is_done(result, left, self.sink_key):
+                self.stats.done_before += 1
+            else:
+                yield result
+
+    def _next_of_source(self) -> Batch | None:
+        batch = self.stop.next_of(self._source_batches)
+        self._is_exhausted = batch is None
+        return batch
+
+    def _divide(self, batch: Batch, records: list[Record], error: Exception) -> None:
+        """Hands out the parts of a failed batch; what is one part already becomes failures."""
+        parts = [[each] for each in batch]
+        if self.group_key is not None:  # a record is judged by its group, so that stays together
+            parts = [list(group) for _, group in groups(batch, self.group_key)]
+        if len(parts) > 1:
+            log.debug("a batch of %d failed, trying one by one", len(records), exc_info=True)
+            self._ready.extendleft(reversed(parts))
+        else:
+            log.debug("%s failed alone", records[0].get("id"), exc_info=True)
+            self._save(batch, [_failure(record, error) for record in records])
+
+    def _save_batches_without_records(self) -> None:
+        while self._begun and not _records_of(self._begun[0]):
+            self._save(self._begun.popleft(), [])
+
+    def _save(self, batch: Batch, made: list[Record | Failure]) -> None:
+        """Writes the results of a batch, failures of its reading in their output_paths."""
+        of_records = iter(made)
+        for given in batch:
+            result = given if isinstance(given, Failure) else next(of_records)
+            if not isinstance(given, Failure) and is_context_only(given):
+                continue
+            self.sink.errors.mark_retried(given)
+            reason = self._rejects.reason(result) if self._rejects else None
+            if self._rejects and reason and not isinstance(result, Failure):
+                self._rejects.write(result)
+                self.stats.reject(reason)
+            else:
+                self.sink.write(result)
+                self.stats.add(result)
+        if self._rejects:
+            self._rejects.flush()
+        self.sink.flush()
+        self.progress.show()
+
+    def _check_input_is_not_output(self) -> None:
+        """A map writes while it reads: raises MegastyleError if that would be the same file."""
+        final = self.paths.final
+        if final is None or not final.exists():
+            return
+        for name in self.source.inputs:
+            listing = Path(name, "metadata.jsonl")
+            path = listing if listing.exists() else Path(name)
+            if path.exists() and path.samefile(final):
+                raise MegastyleError(f"{path} is input and output", hint="give -o another name")
+
+
+def _records_of(batch: Batch) -> list[Record]:
+    return [each for each in batch if not isinstance(each, Failure)]
+
+
+def _failure(record: Record, error: Exception) -> Failure:
+    if isinstance(error, BadRecord):
+        return Failure(record, error.kind, error.message)
+    # torch's out-of-memory errors are known by name: nothing here imports torch
+    is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    kind = "out_of_memory" if is_memory else "model_error"
+    name = record.get("file_name", record.get("id"))
+    return Failure(record, kind, f"{name}: {error or type(error).__name__}")
