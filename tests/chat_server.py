@@ -96,6 +96,7 @@ class ChatServer:
         behave: Callable[[Asked], str | Fault],
         models: Sequence[str] | None,
         owned_by: str | None,
+        port: int,
     ) -> None:
         self.behave, self.models, self.owned_by = behave, models, owned_by
         self.asked: list[Asked] = []
@@ -140,7 +141,7 @@ class ChatServer:
 
             def handle_error(self, *args: object) -> None: ...  # clients that went away
 
-        self.http = Server(("127.0.0.1", 0), Handler)
+        self.http = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
 
     def handle(self, body: dict[str, Any], headers: dict[str, str]) -> Fault:
@@ -173,9 +174,10 @@ def serving(
     behave: Callable[[Asked], str | Fault] = well,
     models: Sequence[str] | None = (MODEL,),
     owned_by: str | None = None,
+    port: int = 0,
 ) -> Iterator[ChatServer]:
-    """A server that behaves so, for as long as the block lasts; `models` None: it lists none."""
-    server = ChatServer(behave, models, owned_by)
+    """A running chat server; `models` None: it lists none, `port` 0: any that is free."""
+    server = ChatServer(behave, models, owned_by, port)
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -128,7 +129,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def executable(path: Path, line: str) -> None:
     """Writes a shell script of one line."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{line}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
@@ -283,6 +284,44 @@ def test_make_does_nothing_the_second_time(folder: Path) -> None:
     assert start([*command, "--question"], folder, **DEMO).returncode == 0
     (folder / "twice" / "contents.jsonl").touch()
     assert start([*command, "--question"], folder, **DEMO).returncode == 1
+
+
+FAKE_VLLM = """
+import sys, threading
+from tests.chat_server import serving
+
+model, port = sys.argv[2], int(sys.argv[sys.argv.index("--port") + 1])
+with serving(models=[model], port=port):
+    threading.Event().wait()
+"""
+
+
+def test_the_vllm_example_captions_and_stops_its_server(folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "fake_vllm.py").write_text(FAKE_VLLM)
+    line = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" fake_vllm.py "$@"'
+    executable(folder / ".vllm" / "bin" / "vllm", line)
+
+    command = ["examples/vllm_server.sh", "examples/pictures/styles", "by-vllm.jsonl"]
+    ended = start([*command, "--limit", "3"], folder, PORT=str(port), MODEL="tiny")
+
+    assert ended.returncode == 0, ended.stderr
+    records = [json.loads(line) for line in (folder / "by-vllm.jsonl").read_text().splitlines()]
+    assert [record["_megastyle"]["caption"]["model"] for record in records] == ["tiny"] * 3
+    with socket.socket() as refused, pytest.raises(ConnectionRefusedError):
+        refused.connect(("127.0.0.1", port))
+
+
+def test_the_vllm_example_ends_with_the_log_of_a_server_that_does_not_start(folder: Path) -> None:
+    executable(folder / "broken" / "bin" / "vllm", "echo no GPU here; exit 3")
+
+    command = ["examples/vllm_server.sh", "examples/pictures/styles", "none.jsonl"]
+    ended = start(command, folder, PORT="9", VLLM_ENV="broken")
+
+    assert ended.returncode == 1 and "no GPU here" in ended.stderr
+    assert not (folder / "none.jsonl").exists()
 
 
 # the arrays; tests/training/common/test_distributed.py runs the training's job on two nodes
