@@ -42,8 +42,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the tiny FLUX is that of the tests
 
 from megastyle_cli.io.inputs import read_records  # noqa: E402
-from megastyle_cli.models.flux.loader import text_tokens  # noqa: E402
-from megastyle_cli.models.flux.memory import is_out_of_memory  # noqa: E402
+from megastyle_cli.models.device import is_out_of_memory  # noqa: E402
+from megastyle_cli.models.flux.prompt_embeddings import max_text_tokens  # noqa: E402
 from megastyle_cli.models.flux.stylist import FluxStylist  # noqa: E402
 from megastyle_cli.models.protocols import PictureRequest  # noqa: E402
 from megastyle_cli.training.flux.augment import opened  # noqa: E402
@@ -209,7 +209,7 @@ class Bench:
 
     def _row(self, what: str, trainer: Trainer, batch: int, seconds: float) -> Row:
         plan, config = trainer.plan, trainer.transformer.config
-        tokens = text_tokens(trainer.pipeline) + 2 * trainer.rows**2
+        tokens = max_text_tokens(trainer.pipeline) + 2 * trainer.rows**2
         share = plan.num_twice / plan.layers
         flops = step_flops(config, tokens, self.settings.rank or 0, share) * batch
         told: Row = {"what": what, "batch": batch, "twice": f"{plan.num_twice}/{plan.layers}"}

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.models.flux.loader import (
-    read_flux,
-    refuse_unknown_words,
-    text_tokens,
-    words_of,
+from megastyle_cli.models.flux.loader import load_flux
+from megastyle_cli.models.flux.prompt_embeddings import (
+    check_known_words,
+    encode_prompts,
+    max_text_tokens,
 )
-from megastyle_cli.models.flux.vae import pixels_of
+from megastyle_cli.models.flux.vae import images_to_pixels
 from tests.conftest import draw, jsonl
 from tests.tiny_flux import tiny_transformer
 
@@ -71,33 +71,35 @@ def test_held_out_styles_and_unfree_ones_are_never_trained_on(script, out):
 
 
 def test_the_words_of_a_prompt_arrive_whole(out):
-    pipeline = read_flux(str(out / "parts"), torch.float32, tiny_transformer())
+    pipeline = load_flux(str(out / "parts"), torch.float32, tiny_transformer())
 
-    left, right, bell = (words_of(pipeline, [text], CPU) for text in ("arrow left", "left", "bell"))
+    left, right, bell = (
+        encode_prompts(pipeline, [text], CPU) for text in ("arrow left", "left", "bell")
+    )
 
-    assert text_tokens(pipeline) == left.states.shape[1] == 4
+    assert max_text_tokens(pipeline) == left.states.shape[1] == 4
     assert torch.allclose(left.states[0, 1], right.states[0, 0], atol=1e-5)  # one word, one vector
     assert not torch.allclose(bell.states[0, 0], right.states[0, 0], atol=0.1)
     assert not torch.allclose(bell.pooled, right.pooled, atol=0.1)
 
 
 def test_words_count_in_any_case_and_unknown_ones_are_refused_by_name(out):
-    pipeline = read_flux(str(out / "parts"), torch.float32, tiny_transformer())
+    pipeline = load_flux(str(out / "parts"), torch.float32, tiny_transformer())
 
-    small, big = (words_of(pipeline, [text], CPU) for text in ("arrow left", "ARROW Left"))
-    refuse_unknown_words(pipeline, "ARROW Left")
+    small, big = (encode_prompts(pipeline, [text], CPU) for text in ("arrow left", "ARROW Left"))
+    check_known_words(pipeline, "ARROW Left")
 
     assert torch.equal(small.states, big.states) and torch.equal(small.pooled, big.pooled)
     with pytest.raises(BadRecord, match="does not know a, dog: it knows arrow, bell, book, cat"):
-        refuse_unknown_words(pipeline, "a cat dog")
+        check_known_words(pipeline, "a cat dog")
 
 
 def test_latents_have_unit_spread(script, out):
-    pipeline = read_flux(str(out / "parts"), torch.float32, tiny_transformer())
+    pipeline = load_flux(str(out / "parts"), torch.float32, tiny_transformer())
     rows = script.data.read(out / "train.jsonl")
 
     with torch.inference_mode():
-        pixels = pixels_of(script.data.opened([row["file_name"] for row in rows]))
+        pixels = images_to_pixels(script.data.opened([row["file_name"] for row in rows]))
         raw = pipeline.vae.encode(pixels).latent_dist.mode()
     latents = (raw - pipeline.vae.config.shift_factor) * pipeline.vae.config.scaling_factor
 

@@ -7,6 +7,10 @@ import torch
 
 from megastyle_cli.core.errors import MegastyleError
 
+# "can't allocate memory" on a CPU, "unable to mmap ...: Cannot allocate memory" for a file, "CUDA
+# error: out of memory" outside of torch's allocator; cuDNN's also means too little workspace.
+FULL = ("t allocate memory", "error: out of memory", "CUDNN_STATUS_NOT_SUPPORTED")
+
 
 def chosen_device(name: str | None) -> torch.device:
     """The device of that name, such as cuda:1; without one the GPU if there is one, else the CPU.
@@ -38,10 +42,12 @@ def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def is_memory_full(fault: BaseException) -> bool:
-    """Whether torch found no memory of the machine's: for a tensor, or to map a file into."""
-    said = str(fault)  # "can't allocate memory" or "unable to mmap ...: Cannot allocate memory"
-    return isinstance(fault, RuntimeError | OSError) and "t allocate memory" in said
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on the GPU or on the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    message = str(error)
+    return isinstance(error, RuntimeError | OSError) and any(words in message for words in FULL)
 
 
 def refuse_no_compiler(device: torch.device) -> None:

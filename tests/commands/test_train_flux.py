@@ -17,7 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import T5EncoderModel
 
-from megastyle_cli.models.flux.lora import Factors, read_lora, save_lora, targets, targets_of
+from megastyle_cli.models.flux.lora import (
+    LoraFactors,
+    read_lora,
+    save_lora,
+    target_modules,
+    target_modules_of,
+)
 from tests.commands.trainings import (
     Ended,
     kill_after_a_step,
@@ -158,7 +164,7 @@ def test_samples_are_painted_beside_their_references(whole: Path) -> None:
 
 def test_both_forms_are_one_lora_and_diffusers_loads_it(folder: Path, whole: Path) -> None:
     pipeline = FluxPipeline.from_pretrained(folder / "model")
-    wanted = targets_of(pipeline.transformer)
+    wanted = target_modules_of(pipeline.transformer)
     official = read_lora(whole / "lora" / "megastyle_flux.safetensors", wanted)
     diffusers = read_lora(whole / "lora" / "pytorch_lora_weights.safetensors", wanted)
 
@@ -570,10 +576,10 @@ def lora_of(path: Path, *, width: int = 32, rank: int = 4, blocks: int = 2) -> P
     sizes |= {"img_attn_qkv": 3, "txt_attn_qkv": 3, "img_mlp_0": 4, "txt_mlp_0": 4}
     inputs = {"img_mlp_2": 4, "txt_mlp_2": 4, "linear2": 5}
     lora = {}
-    for target in targets(blocks, blocks):
+    for target in target_modules(blocks, blocks):
         stem = next(s for s in (*sizes, *inputs, "") if target.official.endswith(s))
         down = torch.zeros(rank, width * inputs.get(stem, 1))
-        lora[target] = Factors(down, torch.zeros(width * sizes.get(stem, 1), rank), rank)
+        lora[target] = LoraFactors(down, torch.zeros(width * sizes.get(stem, 1), rank), rank)
     save_lora(lora, path)
     return path
 

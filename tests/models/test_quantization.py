@@ -3,7 +3,7 @@
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.flux.lora_training import attach, chosen_targets
+from megastyle_cli.models.flux.lora_training import attach_lora, select_target_modules
 from megastyle_cli.models.quantization import PACKAGES, quantize_blocks
 from megastyle_cli.training.flux.memory_cost import weight_bytes
 from tests.models.flux.test_lora_training import answer
@@ -22,7 +22,7 @@ def test_rounded_blocks_answer_alike_and_train_a_lora(kind, error, smaller):
     for blocks in (transformer.transformer_blocks, transformer.single_transformer_blocks):
         quantize_blocks(blocks, kind)
     transformer.to("cpu")
-    attach(transformer, chosen_targets(transformer, "all"), rank=2, alpha=2, seed=0)
+    attach_lora(transformer, select_target_modules(transformer, "all"), rank=2, alpha=2, seed=0)
     after = answer(transformer)
     after.square().mean().backward()
 

@@ -9,20 +9,17 @@ from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, T5EncoderModel
 
-from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.models.flux.model import Words
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.patch_autoencoder import PatchAutoencoder
-from megastyle_cli.models.text_to_image.pipeline_loader import find_model, read_part, short_reason
+from megastyle_cli.models.text_to_image.pipeline_loader import find_model, load_part, short_reason
 
 Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
 PIPELINE: Any = FluxPipeline
 
-TEXT_TOKENS = 512
 SIDE_PX = 512  # the method's size: nothing else was trained
-_NAMED = 40  # words that a model knows, where it knows few
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
-SHIPPED = "builtin-flux"  # a small one, trained by examples/builtin_flux.sh
-SHIPPED_IN = Path(__file__).parents[1] / "builtin" / "weights" / "flux"
+BUILTIN_FLUX = "builtin-flux"  # a small one, trained by examples/builtin_flux.sh
+BUILTIN_FOLDER = Path(__file__).parents[1] / "builtin" / "weights" / "flux"
 HOW_TO_FETCH = (
     f"accept the licence of {OFFICIAL} on its page, log in with: hf auth login, then fetch it with:"
     f" hf download {OFFICIAL} --exclude 'flux1-dev.safetensors' --local-dir FLUX.1-dev;"
@@ -36,7 +33,7 @@ PARTS: dict[str, Any] = {
 }
 
 
-def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeline:
+def load_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeline:
     """The FluxPipeline of a folder or hub NAME[@REVISION], on the CPU, in `dtype`.
 
     A `transformer` that is given takes the place of the folder's, which may then lack one. Only a
@@ -53,7 +50,7 @@ def read_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeli
         )
     if _class_of(folder / "vae") == PatchAutoencoder.__name__:
         wanted["vae"] = PatchAutoencoder
-    parts = {name: read_part(kind, folder / name, dtype) for name, kind in wanted.items()}
+    parts = {name: load_part(kind, folder / name, dtype) for name, kind in wanted.items()}
     if transformer is not None:
         parts["transformer"] = transformer
     try:
@@ -73,16 +70,19 @@ def _class_of(part: Path) -> str:
 
 
 def find_flux(model: str) -> Path:
-    """As `find_model`, saying how FLUX.1 is fetched; `SHIPPED` is the small one of this package."""
-    return SHIPPED_IN if model == SHIPPED else find_model(model, HOW_TO_FETCH)
+    """The folder of a FLUX model; `BUILTIN_FLUX` names the small one of this package.
+
+    Raises MegastyleError that says how to download FLUX.1 if there is none.
+    """
+    return BUILTIN_FOLDER if model == BUILTIN_FLUX else find_model(model, HOW_TO_FETCH)
 
 
-def trained_px(model: str) -> int:
+def training_size_px(model: str) -> int:
     """The side of the pictures that a model was trained on, as `train-flux` notes it; else 512."""
     return int(_noted(model).get("megastyle.size", SIDE_PX))
 
 
-def is_taught(model: str) -> bool:
+def is_reference_trained(model: str) -> bool:
     """Whether `train-flux` taught the model itself to look at a reference, without a LoRA."""
     return "megastyle.size" in _noted(model)
 
@@ -111,37 +111,3 @@ def block_counts(model: str) -> tuple[int, int]:
             f"{config} does not tell how many blocks the model has",
             hint="give a FLUX model's whole folder",
         ) from fault
-
-
-def text_tokens(pipeline: Pipeline) -> int:
-    """How many T5 tokens a prompt is: 512 for FLUX.1, fewer if the tokenizer's folder says so."""
-    return min(TEXT_TOKENS, int(pipeline.tokenizer_2.model_max_length))
-
-
-def refuse_unknown_words(pipeline: Pipeline, prompt: str) -> None:
-    """Raises BadRecord (unknown_word) for words the model has no tokens for, which it would mush.
-
-    FLUX.1 spells every word; a model with a table of words, such as `SHIPPED`, knows those only.
-    """
-    table = pipeline.tokenizer
-    unknown = [
-        word
-        for word in prompt.split()
-        if table.unk_token_id in table(word, add_special_tokens=False).input_ids
-    ]
-    if unknown:
-        known = sorted(set(table.get_vocab()) - set(table.all_special_tokens))
-        more = ", ..." if len(known) > _NAMED else ""
-        raise BadRecord(
-            "unknown_word",
-            f"the model does not know {', '.join(unknown)}: it knows"
-            f" {', '.join(known[:_NAMED])}{more}",
-        )
-
-
-def words_of(pipeline: Pipeline, prompts: list[str], device: torch.device) -> Words:
-    """What the pipeline's text encoders make of `prompts`."""
-    states, pooled, _ = pipeline.encode_prompt(
-        prompts, device=device, max_sequence_length=text_tokens(pipeline)
-    )
-    return Words(states=states, pooled=pooled)

@@ -30,7 +30,7 @@ from megastyle_cli.models.safetensors_file import write_tensors
 # r rank, i width in, o width out
 Weights = dict[str, Tensor]
 log = logging.getLogger(__name__)
-Form = Literal["official", "diffsynth", "diffusers", "peft"]
+KeyFormat = Literal["official", "diffsynth", "diffusers", "peft"]
 
 # Black Forest Labs' module, DiffSynth's, those of diffusers in the order of the former's rows
 DOUBLE = (
@@ -59,7 +59,7 @@ KEY = re.compile(
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetModule:
     """One adapted linear: its name at Black Forest Labs, in DiffSynth, and in diffusers.
 
     `swapped` tells that the halves of its rows change places between the first and the other two.
@@ -79,13 +79,15 @@ class Target:
 # Not adapted by MegaStyle, but by LoRAs of others. The modulation of the last layer is shift, scale
 # at Black Forest Labs and scale, shift elsewhere.
 LAST_LAYER = (
-    Target("final_layer.adaLN_modulation.1", "final_norm_out.linear", ("norm_out.linear",), True),
-    Target("final_layer.linear", "final_proj_out", ("proj_out",)),
+    TargetModule(
+        "final_layer.adaLN_modulation.1", "final_norm_out.linear", ("norm_out.linear",), True
+    ),
+    TargetModule("final_layer.linear", "final_proj_out", ("proj_out",)),
 )
 
 
 @dataclass(frozen=True)
-class Factors:
+class LoraFactors:
     """The change of one linear's weight: alpha / r * up @ down, (o, i).
 
     `down` is (r, i) and `up` (o, r).
@@ -101,15 +103,15 @@ class Factors:
         return self.alpha / len(self.down)
 
 
-Lora = dict[Target, Factors]
+Lora = dict[TargetModule, LoraFactors]
 
 
-def targets(num_double: int = 19, num_single: int = 38) -> list[Target]:
+def target_modules(num_double: int = 19, num_single: int = 38) -> list[TargetModule]:
     """The linears the official LoRA adapts: 10 in a double block, 3 in a single; 304 in FLUX.1."""
     double, single = (range(num_double), range(num_single))
     return [
         *(
-            Target(
+            TargetModule(
                 f"double_blocks.{block}.{native}",
                 f"blocks.{block}.{diffsynth}",
                 tuple(f"transformer_blocks.{block}.{name}" for name in names),
@@ -118,7 +120,7 @@ def targets(num_double: int = 19, num_single: int = 38) -> list[Target]:
             for native, diffsynth, names in DOUBLE
         ),
         *(
-            Target(
+            TargetModule(
                 f"single_blocks.{block}.{native}",
                 f"single_blocks.{block}.{diffsynth}",
                 tuple(f"single_transformer_blocks.{block}.{name}" for name in names),
@@ -129,12 +131,12 @@ def targets(num_double: int = 19, num_single: int = 38) -> list[Target]:
     ]
 
 
-def targets_of(transformer: Transformer) -> list[Target]:
+def target_modules_of(transformer: Transformer) -> list[TargetModule]:
     """The targets of a transformer with so many blocks."""
-    return targets(transformer.config.num_layers, transformer.config.num_single_layers)
+    return target_modules(transformer.config.num_layers, transformer.config.num_single_layers)
 
 
-def read_lora(path: Path, wanted: Sequence[Target], model: str | None = None) -> Lora:
+def read_lora(path: Path, wanted: Sequence[TargetModule], model: str | None = None) -> Lora:
     """The LoRA of a .safetensors file in any of the four forms, for exactly the `wanted` targets.
 
     A remark is logged if the file says that it was trained on another model than `model`, a name
@@ -163,7 +165,7 @@ def read_lora(path: Path, wanted: Sequence[Target], model: str | None = None) ->
     return lora
 
 
-def fuse(
+def fuse_lora(
     lora: Lora,
     transformer: Transformer,
     strength: float = 1.0,
@@ -194,7 +196,7 @@ def fuse(
             weight += (strength * scale * product).to(weight.device)
 
 
-def official_weights(lora: Lora) -> Weights:
+def official_state_dict(lora: Lora) -> Weights:
     """The tensors of the official form: three a module, 912 for FLUX.1; alpha as int64."""
     found: Weights = {}
     for target, factors in lora.items():
@@ -207,7 +209,7 @@ def official_weights(lora: Lora) -> Weights:
     return found
 
 
-def diffusers_weights(lora: Lora) -> Weights:
+def diffusers_state_dict(lora: Lora) -> Weights:
     """The tensors that `FluxPipeline.load_lora_weights` reads: 988 for FLUX.1.
 
     The form has no alpha: a scale other than 1 is multiplied into the down matrices.
@@ -220,7 +222,7 @@ def diffusers_weights(lora: Lora) -> Weights:
     return found
 
 
-def peft_weights(lora: Lora) -> Weights:
+def peft_state_dict(lora: Lora) -> Weights:
     """The tensors that ComfyUI reads as its generic form: two a module, 608 for FLUX.1; no alpha.
 
     ComfyUI knows diffusers' modules only behind `transformer.`, hence Black Forest Labs' here.
@@ -228,7 +230,7 @@ def peft_weights(lora: Lora) -> Weights:
     return _two_a_module(lora, "diffusion_model.{0.native}.lora_{1}.weight")
 
 
-def diffsynth_weights(lora: Lora) -> Weights:
+def diffsynth_state_dict(lora: Lora) -> Weights:
     """The tensors that DiffSynth's trainer writes: two a module, 608 for FLUX.1; no alpha."""
     found = _two_a_module(lora, "{0.diffsynth}.lora_{1}.default.weight")
     for target in (target for target in lora if target.swapped):
@@ -237,27 +239,27 @@ def diffsynth_weights(lora: Lora) -> Weights:
     return found
 
 
-FORMS: dict[Form, Callable[[Lora], Weights]] = {
-    "official": official_weights,
-    "diffsynth": diffsynth_weights,
-    "diffusers": diffusers_weights,
-    "peft": peft_weights,
+KEY_FORMATS: dict[KeyFormat, Callable[[Lora], Weights]] = {
+    "official": official_state_dict,
+    "diffsynth": diffsynth_state_dict,
+    "diffusers": diffusers_state_dict,
+    "peft": peft_state_dict,
 }
 
 
 def save_lora(
-    lora: Lora, path: Path, form: Form = "official", facts: dict[str, str] | None = None
+    lora: Lora, path: Path, form: KeyFormat = "official", metadata: dict[str, str] | None = None
 ) -> None:
-    """Writes the LoRA in that form, `facts` in its header; `path` never holds half a file.
+    """Writes the LoRA in that form, `metadata` in its header; `path` never holds half a file.
 
     Raises OSError with its name if the file cannot be written.
     """
-    made = FORMS[form](lora)
+    made = KEY_FORMATS[form](lora)
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         # cloned: a file may not hold one memory twice, and q, k and v share theirs
         whole = {key: w.detach().cpu().clone() for key, w in made.items()}
-        write_tensors(whole, unfinished, facts)
+        write_tensors(whole, unfinished, metadata)
         unfinished.replace(path)
     except OSError as fault:
         fault.filename = str(path)  # the name a person gave
@@ -266,7 +268,7 @@ def save_lora(
         unfinished.unlink(missing_ok=True)
 
 
-def facts_of(header: dict[str, str]) -> dict[str, str]:
+def training_metadata(header: dict[str, str]) -> dict[str, str]:
     """What `train-flux` noted in a file's header."""
     return {key: value for key, value in header.items() if key.startswith("megastyle.")}
 
@@ -315,19 +317,19 @@ def _remark_on_another_model(path: Path, header: dict[str, str], model: str) -> 
         )
 
 
-def _forms(target: Target) -> tuple[tuple[str, ...], ...]:
+def _forms(target: TargetModule) -> tuple[tuple[str, ...], ...]:
     """What a target is called in each form, without the prefixes that KEY takes away."""
     return ((target.official,), (target.native,), (target.diffsynth,), target.diffusers)
 
 
-def _names(target: Target) -> tuple[str, ...]:
+def _names(target: TargetModule) -> tuple[str, ...]:
     """All that a target is called in files."""
     return tuple(chain.from_iterable(_forms(target)))
 
 
 def _found(
-    target: Target, named: dict[str, Weights], default_alpha: float | None
-) -> Factors | None:
+    target: TargetModule, named: dict[str, Weights], default_alpha: float | None
+) -> LoraFactors | None:
     """The target's factors, if the file has all their tensors under one of its names."""
     native = named.get(target.official) or named.get(target.native)
     whole = native or named.get(target.diffsynth)
@@ -371,7 +373,7 @@ def _refuse_doubles(
     num_tensors: int,
     named: dict[str, Weights],
     again: set[str],
-    wanted: Sequence[Target],
+    wanted: Sequence[TargetModule],
 ) -> None:
     """Raises MegastyleError if a target has tensors under two names, of which one would be lost."""
     doubled = [
@@ -388,27 +390,27 @@ def _refuse_doubles(
         )
 
 
-def _factors(part: Weights, default_alpha: float | None) -> Factors:
+def _factors(part: Weights, default_alpha: float | None) -> LoraFactors:
     alpha = float(part["alpha"]) if "alpha" in part else default_alpha
     rank = len(part["down"])
-    return Factors(part["down"], part["up"], rank if alpha is None else alpha)
+    return LoraFactors(part["down"], part["up"], rank if alpha is None else alpha)
 
 
-def _joined(parts: Sequence[Factors]) -> Factors:
+def _joined(parts: Sequence[LoraFactors]) -> LoraFactors:
     """The parts of one official linear as one, rows below each other, exactly.
 
     Parts that share their down matrix keep its rank; others are stacked, and the ranks add up.
     """
     first = parts[0]
     if all(p.alpha == first.alpha and torch.equal(p.down, first.down) for p in parts):
-        return Factors(first.down, torch.cat([part.up for part in parts]), first.alpha)
+        return LoraFactors(first.down, torch.cat([part.up for part in parts]), first.alpha)
     down = torch.cat([part.down * part.scale for part in parts])
     ups = [part.up for part in parts]
     up: Tensor = torch.block_diag(*ups)  # type: ignore[no-untyped-call]
-    return Factors(down, up, len(down))
+    return LoraFactors(down, up, len(down))
 
 
-def rows_by_linear(target: Target, factors: Factors) -> dict[str, Tensor]:
+def rows_by_linear(target: TargetModule, factors: LoraFactors) -> dict[str, Tensor]:
     """The rows of `up` of each diffusers linear: q, k and v are square, the mlp has the rest."""
     names = target.diffusers
     if len(names) == 1:
@@ -422,7 +424,7 @@ def _halves_swapped(rows: Tensor) -> Tensor:
     return torch.cat(rows.chunk(2)[::-1])
 
 
-def _scaled_down(factors: Factors) -> Tensor:
+def _scaled_down(factors: LoraFactors) -> Tensor:
     """The down matrix for a form without alpha."""
     return factors.down if factors.scale == 1 else factors.down * factors.scale
 

@@ -6,11 +6,17 @@ from safetensors import safe_open
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.loader import block_counts
-from megastyle_cli.models.flux.lora import Form, facts_of, read_lora, save_lora, targets
+from megastyle_cli.models.flux.lora import (
+    KeyFormat,
+    read_lora,
+    save_lora,
+    target_modules,
+    training_metadata,
+)
 
 
 def convert_lora(
-    source: Path, made: Path, form: Form, *, model: str | None, overwrite: bool
+    source: Path, made: Path, form: KeyFormat, *, model: str | None, overwrite: bool
 ) -> str:
     """Writes the LoRA `source` to `made` in another form and tells the counts of both.
 
@@ -25,9 +31,9 @@ def convert_lora(
         )
     if made.exists() and not overwrite:
         raise MegastyleError(f"{made} exists", hint="add --overwrite to replace it")
-    lora = read_lora(source, targets(*(block_counts(model) if model else ())))
+    lora = read_lora(source, target_modules(*(block_counts(model) if model else ())))
     made.parent.mkdir(parents=True, exist_ok=True)
-    save_lora(lora, made, form, facts_of(_header(source)) or None)
+    save_lora(lora, made, form, training_metadata(_header(source)) or None)
     ranks = sorted({len(factors.down) for factors in lora.values()})
     told = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
     return (

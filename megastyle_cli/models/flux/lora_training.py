@@ -16,11 +16,11 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.lora import (
     DOUBLE,
     SINGLE,
-    Factors,
     Lora,
-    Target,
+    LoraFactors,
+    TargetModule,
     rows_by_linear,
-    targets_of,
+    target_modules_of,
 )
 from megastyle_cli.models.flux.model import Transformer
 
@@ -28,7 +28,7 @@ ADAPTER = "default"
 KINDS = tuple(native.replace(".", "_") for native, _, _ in (*DOUBLE, *SINGLE))
 
 
-def chosen_targets(transformer: Transformer, asked: str) -> list[Target]:
+def select_target_modules(transformer: Transformer, asked: str) -> list[TargetModule]:
     """The modules to adapt: `all` 304 of FLUX.1, or those of the kinds asked for by official stem.
 
     Kinds are separated by commas, such as img_attn_qkv,txt_attn_qkv,linear1. Raises MegastyleError
@@ -42,12 +42,14 @@ def chosen_targets(transformer: Transformer, asked: str) -> list[Target]:
             hint=f"give all, or some of {','.join(KINDS)}",
         )
     return [
-        t for t in targets_of(transformer) if t.official.endswith(tuple(f"_{k}" for k in wanted))
+        t
+        for t in target_modules_of(transformer)
+        if t.official.endswith(tuple(f"_{k}" for k in wanted))
     ]
 
 
-def attach(
-    transformer: Transformer, wanted: Sequence[Target], *, rank: int, alpha: float, seed: int
+def attach_lora(
+    transformer: Transformer, wanted: Sequence[TargetModule], *, rank: int, alpha: float, seed: int
 ) -> None:
     """Freezes the transformer and puts a tied LoRA of float32 weights on the `wanted` modules.
 
@@ -73,7 +75,7 @@ def attach(
             layer.cast_input_dtype_enabled = False
 
 
-def put(lora: Lora, transformer: Transformer) -> None:
+def load_lora(lora: Lora, transformer: Transformer) -> None:
     """Gives the transformer's LoRA the weights of `lora`, which has the same modules and rank.
 
     Raises MegastyleError, before any weight is changed, if a shape differs.
@@ -96,7 +98,7 @@ def put(lora: Lora, transformer: Transformer) -> None:
             weight.copy_(new)
 
 
-def taken(transformer: Transformer, wanted: Sequence[Target]) -> Lora:
+def extract_lora(transformer: Transformer, wanted: Sequence[TargetModule]) -> Lora:
     """The transformer's LoRA in the official shape; its tensors are those that are trained."""
     lora: Lora = {}
     for target in wanted:
@@ -104,11 +106,11 @@ def taken(transformer: Transformer, wanted: Sequence[Target]) -> Lora:
         ups = [layer.lora_B[ADAPTER].weight.detach() for layer in layers]
         down = layers[0].lora_A[ADAPTER].weight.detach()
         alpha = layers[0].scaling[ADAPTER] * len(down)
-        lora[target] = Factors(down, torch.cat(ups), alpha)
+        lora[target] = LoraFactors(down, torch.cat(ups), alpha)
     return lora
 
 
-def one_rank(lora: Lora, origin: str) -> tuple[int, float]:
+def common_rank(lora: Lora, origin: str) -> tuple[int, float]:
     """The rank and alpha of all modules. Raises MegastyleError if they differ.
 
     They do in a LoRA whose q, k and v were trained apart: as one linear it has three times the
@@ -124,5 +126,5 @@ def one_rank(lora: Lora, origin: str) -> tuple[int, float]:
     return found[0]
 
 
-def _layers(transformer: Transformer, target: Target) -> list[Any]:
+def _layers(transformer: Transformer, target: TargetModule) -> list[Any]:
     return [transformer.get_submodule(name) for name in target.diffusers]

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from megastyle_cli.models.device import is_memory_full
 from megastyle_cli.models.flux.loader import Pipeline
-from megastyle_cli.models.flux.quantize import BYTES_A_WEIGHT
+from megastyle_cli.models.flux.quantize import BYTES_PER_WEIGHT
 from megastyle_cli.models.flux.vae import Size
 
 GIB = 2**30
-SPARE = GIB  # the driver's, and what the allocator cannot give back
+RESERVED_BYTES = GIB  # the driver's, and what the allocator cannot give back
 # A block at work holds some 14 rows of the model's width for each token (q, k, v, mlp, their join);
 # the autoencoder some 500 numbers for each pixel. Estimates.
-ROWS_A_TOKEN, NUMBERS_A_PIXEL = 14, 500
+ROWS_PER_TOKEN, VALUES_PER_PIXEL = 14, 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class ComponentBytes:
     """Bytes of the parts of a model: the transformer's blocks are `linears` and `modulation`."""
 
     linears: int
@@ -27,7 +26,7 @@ class Weights:
     others: tuple[int, ...]  # text encoders and autoencoder
 
 
-def weights_of(pipeline: Pipeline) -> Weights:
+def component_bytes(pipeline: Pipeline) -> ComponentBytes:
     """The bytes of a pipeline's parts, as they are before anything is quantised or taken out."""
     held = pipeline.components.items()
     parts = {name: part for name, part in held if isinstance(part, nn.Module)}
@@ -40,7 +39,7 @@ def weights_of(pipeline: Pipeline) -> Weights:
     modulation = sum(size for name, size in in_blocks if ".linear." in name and ".norm" in name)
     whole = sum(_bytes(p) for p in transformer.parameters())
     linears = sum(size for _, size in in_blocks) - modulation
-    return Weights(
+    return ComponentBytes(
         linears=linears,
         modulation=modulation,
         ends=whole - linears - modulation,
@@ -48,17 +47,17 @@ def weights_of(pipeline: Pipeline) -> Weights:
     )
 
 
-def work_bytes(size: Size, num_tokens: int, width: int, number_bytes: int) -> int:
+def activation_bytes(size: Size, num_tokens: int, width: int, number_bytes: int) -> int:
     """About what painting one picture takes beside the weights; `num_tokens` counts all."""
     pixels = size[0] * size[1]
-    return number_bytes * max(ROWS_A_TOKEN * num_tokens * width, NUMBERS_A_PIXEL * pixels)
+    return number_bytes * max(ROWS_PER_TOKEN * num_tokens * width, VALUES_PER_PIXEL * pixels)
 
 
-def plans(weights: Weights, number_bytes: int) -> dict[str, int]:
+def memory_plans(weights: ComponentBytes, number_bytes: int) -> dict[str, int]:
     """Flags, and about the bytes of weights they leave on the device; the exact and fast first."""
     found: dict[str, int] = {}
     for how in (None, "int8", "nf4"):
-        share = BYTES_A_WEIGHT[how] / number_bytes if how else 1.0
+        share = BYTES_PER_WEIGHT[how] / number_bytes if how else 1.0
         linears, modulation = (round(share * w) for w in (weights.linears, weights.modulation))
         blocks = linears + weights.ends
         held = {
@@ -67,27 +66,27 @@ def plans(weights: Weights, number_bytes: int) -> dict[str, int]:
             "--offload model": max(blocks, *weights.others),
         }
         for offload, size in held.items():
-            found[flags(offload.rpartition(" ")[2] or None, how)] = size
+            found[memory_flags(offload.rpartition(" ")[2] or None, how)] = size
     return {**found, "--offload layers": 0}
 
 
-def flags(offload: str | None, quantize: str | None) -> str:
+def memory_flags(offload: str | None, quantize: str | None) -> str:
     """Those two options as they are given, or nothing."""
     given = (("--offload", offload), ("--quantize", "int8" if quantize == "fp8" else quantize))
     return " ".join(f"{flag} {value}" for flag, value in given if value)
 
 
-def plan_that_fits(known: dict[str, int], now: str, work: int, memory: int) -> str:
+def suggest_plan(known: dict[str, int], now: str, work: int, memory: int) -> str:
     """What to try next, as the end of a sentence.
 
-    `known` are the `plans`, `now` the flags that did not fit into `memory` bytes, `work` what one
-    picture takes.
+    `known` are the `memory_plans`, `now` the flags that did not fit into `memory` bytes, `work` the
+    activations of one image in bytes.
     """
     for plan, held in known.items():
-        needed = held + work + SPARE
+        needed = held + work + RESERVED_BYTES
         if needed <= memory and held < known.get(now, memory):
             return f"{plan} --batch-size 1 takes about {needed / GIB:.1f} GiB"
-    least = (min(known.values()) + work + SPARE) / GIB
+    least = (min(known.values()) + work + RESERVED_BYTES) / GIB
     return f"one takes about {least:.1f} GiB in the smallest plan: give a smaller --size"
 
 
@@ -96,11 +95,6 @@ def device_memory(device: torch.device) -> int | None:
     if device.type != "cuda":
         return None
     return int(torch.cuda.get_device_properties(device).total_memory)
-
-
-def is_out_of_memory(fault: BaseException) -> bool:
-    """Whether that is what a GPU, or the machine, had to say."""
-    return isinstance(fault, torch.OutOfMemoryError | MemoryError) or is_memory_full(fault)
 
 
 def _bytes(parameter: nn.Parameter) -> int:

@@ -6,15 +6,13 @@ the target's timestep; only the target's velocity is kept. Training and painting
 `velocity`. Source: the official shifted-position path.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
 from megastyle_cli.models.flux.schedule import timestep_input
 
 # b pictures, c latent channels (16), h w latent rows and columns (pixels / 8), n target tokens
@@ -22,32 +20,22 @@ from megastyle_cli.models.flux.schedule import timestep_input
 
 Transformer = Any  # a diffusers FluxTransformer2DModel: diffusers has no types to check
 
-INFERENCE_GUIDANCE = 3.5  # in training the official model is told 1.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """What the text encoders make of prompts: T5's states (b, t, d), CLIP's pooled row (b, 768)."""
-
-    states: Tensor
-    pooled: Tensor
-
-
-def pack(latents: Tensor) -> Tensor:
+def pack_latents(latents: Tensor) -> Tensor:
     """Latents (b, c, h, w) as tokens (b, n, 4c): each token is a patch of 2 x 2, row by row."""
     b, c, h, w = latents.shape
     patches = latents.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
     return patches.reshape(b, (h // 2) * (w // 2), 4 * c)
 
 
-def unpack(tokens: Tensor, rows: int, columns: int) -> Tensor:
-    """The latents (b, c, h, w) of tokens (b, n, 4c) in `rows` x `columns`; undoes `pack`."""
+def unpack_latents(tokens: Tensor, rows: int, columns: int) -> Tensor:
+    """Latents (b, c, h, w) of tokens (b, n, 4c) in `rows` x `columns`: undoes `pack_latents`."""
     b, _, width = tokens.shape
     patches = tokens.reshape(b, rows, columns, width // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return patches.reshape(b, width // 4, 2 * rows, 2 * columns)
 
 
-def joint_ids(rows: int, columns: int, num_references: int) -> Tensor:
+def position_ids(rows: int, columns: int, num_references: int) -> Tensor:
     """The position (0, row, column) of every target and reference token, (n + m, 3) float32.
 
     The k-th reference's columns begin at k * columns. The official model knows one reference;
@@ -82,7 +70,7 @@ def velocity(
     transformer: Transformer,
     target: Tensor,
     references: Tensor,
-    words: Words,
+    words: PromptEmbeddings,
     sigmas: Tensor,
     ids: Tensor,
     *,
@@ -92,7 +80,7 @@ def velocity(
     """The predicted velocity (noise - picture) of the target tokens, (b, n, 4c).
 
     `target` (b, n, 4c) is noisy at `sigmas` (b,), `references` (b, m, 4c) are clean; m may be 0.
-    `ids` are those of `joint_ids`, `bias` that of `reference_bias`.
+    `ids` are those of `position_ids`, `bias` that of `reference_bias`.
     """
     told = torch.full_like(sigmas, guidance) if transformer.config.guidance_embeds else None
     predicted: Tensor = transformer(
@@ -107,41 +95,3 @@ def velocity(
         return_dict=False,
     )[0]
     return predicted[:, : target.shape[1]]  # (b, n, 4c)
-
-
-def denoise(
-    transformer: Transformer,
-    noisy: Tensor,
-    references: Tensor,
-    words: Words,
-    levels: Tensor,
-    ids: Tensor,
-    *,
-    guidance: float = INFERENCE_GUIDANCE,
-    bias: Tensor | None = None,
-    before_step: Callable[[int], None] | None = None,
-) -> Tensor:
-    """Target tokens (b, n, 4c) taken from noise level levels[0] down to levels[-1], by Euler steps.
-
-    They stay in the dtype of `noisy` between steps, as the official code has it. `before_step` is
-    told the number of each step, from 0.
-    """
-    tokens = noisy
-    for step, (level, next_level) in enumerate(pairwise(levels.tolist())):
-        if before_step is not None:
-            before_step(step)
-        sigmas = torch.full((len(tokens),), level, device=tokens.device)
-        with _cache(transformer):
-            flow = velocity(
-                transformer, tokens, references, words, sigmas, ids, guidance=guidance, bias=bias
-            )
-        tokens = tokens + flow * (next_level - level)
-    return tokens
-
-
-def _cache(transformer: Transformer) -> AbstractContextManager[None]:
-    """What a cache of diffusers' wants around a call, if there is one."""
-    found: AbstractContextManager[None] = nullcontext()
-    if transformer.is_cache_enabled:
-        found = transformer.cache_context("cond")
-    return found

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from megastyle_cli.models.flux.model import Transformer, Words
+from megastyle_cli.models.flux.model import Transformer
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
 from megastyle_cli.models.flux.schedule import timestep_input
 
 # s steps, b pictures, d model width (3072), o outputs of a layer (6d or 3d)
@@ -18,7 +19,7 @@ from megastyle_cli.models.flux.schedule import timestep_input
 NORMS = ("norm1", "norm1_context", "norm")  # two in a double block, the last in a single
 
 
-class Modulation:
+class PrecomputedModulation:
     """Takes the modulation layers out of a transformer, which then needs `compute` and `at`.
 
     Their weights stay where they are, on the CPU if taken out there, and visit the pictures'
@@ -36,7 +37,7 @@ class Modulation:
         for norm, told in zip(norms, self._told, strict=True):
             norm.linear = told
 
-    def compute(self, sigmas: Tensor, words: Words, guidance: float) -> None:
+    def compute(self, sigmas: Tensor, words: PromptEmbeddings, guidance: float) -> None:
         """All rows of all layers, (s, b, o) each, for the noise levels (s,) of a painting."""
         device = words.pooled.device
         silu = functional.silu(self._conditions(sigmas, words, guidance)).to(device)  # (s * b, d)
@@ -46,12 +47,12 @@ class Modulation:
             rows = functional.linear(silu, weight, bias)
             self._rows.append(rows.view(len(sigmas), -1, rows.shape[1]))
 
-    def at(self, step: int) -> None:
+    def use_step(self, step: int) -> None:
         """Has the transformer see the rows of that step."""
         for told, rows in zip(self._told, self._rows, strict=True):
             told.rows = rows[step]
 
-    def _conditions(self, sigmas: Tensor, words: Words, guidance: float) -> Tensor:
+    def _conditions(self, sigmas: Tensor, words: PromptEmbeddings, guidance: float) -> Tensor:
         """What the transformer is told of level, guidance and words, (s * b, d), step by step."""
         b, dtype = len(words.pooled), words.pooled.dtype
         home = next(self._embed.parameters()).device  # offloaded parts may be on the CPU

@@ -14,11 +14,11 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.model import Transformer
 from megastyle_cli.models.quantization import Quantized, quantize_blocks
 
-BYTES_A_WEIGHT = {"int8": 1.0, "fp8": 1.0, "nf4": 0.5625}  # nf4: a float32 scale for 64 weights
+BYTES_PER_WEIGHT = {"int8": 1.0, "fp8": 1.0, "nf4": 0.5625}  # nf4: a float32 scale for 64 weights
 DYNAMIC_FP8_NEEDS = (8, 9)  # compute capability: Ada, Hopper and later
 
 
-def quantise(transformer: Transformer, how: Quantized) -> None:
+def quantize_flux(transformer: Transformer, how: Quantized) -> None:
     """Rounds the weights of all linears of the blocks in place; they compute as before.
 
     Raises MegastyleError if the package that does it is not installed.

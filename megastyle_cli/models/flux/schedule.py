@@ -8,28 +8,28 @@ import torch
 from torch import Tensor
 
 SHIFT = 3.0
-LOWEST = 0.003 / 1.002  # the last level before the shift, for any number of steps
-TRAINING_LEVELS = 1000
+SIGMA_MIN = 0.003 / 1.002  # the last level before the shift, for any number of steps
+NUM_TRAINING_SIGMAS = 1000
 
 
-def levels(count: int) -> Tensor:
+def shifted_sigmas(count: int) -> Tensor:
     """`count` noise levels, from 1 down to 0.0089, float32."""
-    evenly = torch.linspace(1, LOWEST, count, dtype=torch.float64)
+    evenly = torch.linspace(1, SIGMA_MIN, count, dtype=torch.float64)
     return (SHIFT * evenly / (1 + (SHIFT - 1) * evenly)).float()
 
 
-def painting_levels(steps: int) -> Tensor:
+def sampling_sigmas(steps: int) -> Tensor:
     """The levels (steps + 1,) that painting passes, from pure noise at 1 to the picture at 0."""
-    return torch.cat([levels(steps), torch.zeros(1)])
+    return torch.cat([shifted_sigmas(steps), torch.zeros(1)])
 
 
-def bell_weights(sigmas: Tensor) -> Tensor:
+def bell_loss_weights(sigmas: Tensor) -> Tensor:
     """The weight of the training loss at each of `sigmas`: most at 0.5, nothing at 1.
 
     exp(-2 (sigma - 0.5)^2), less its least value on the training grid, scaled so that the grid's
     mean is 1. Source: the official trainer.
     """
-    grid = _bell(levels(TRAINING_LEVELS))
+    grid = _bell(shifted_sigmas(NUM_TRAINING_SIGMAS))
     return (_bell(sigmas) - grid.min()) / (grid - grid.min()).mean()
 
 

@@ -9,20 +9,24 @@ import torch
 from diffusers import FirstBlockCacheConfig
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.device import chosen_device, chosen_dtype, refuse_no_compiler
-from megastyle_cli.models.flux.loader import Pipeline, read_flux
-from megastyle_cli.models.flux.lora import fuse, read_lora, targets_of
-from megastyle_cli.models.flux.memory import (
-    Weights,
-    device_memory,
-    flags,
+from megastyle_cli.models.device import (
+    chosen_device,
+    chosen_dtype,
     is_out_of_memory,
-    plan_that_fits,
-    plans,
-    weights_of,
+    refuse_no_compiler,
 )
-from megastyle_cli.models.flux.modulation import Modulation
-from megastyle_cli.models.flux.quantize import compute_in_fp8, quantise
+from megastyle_cli.models.flux.loader import Pipeline, load_flux
+from megastyle_cli.models.flux.lora import fuse_lora, read_lora, target_modules_of
+from megastyle_cli.models.flux.memory import (
+    ComponentBytes,
+    component_bytes,
+    device_memory,
+    memory_flags,
+    memory_plans,
+    suggest_plan,
+)
+from megastyle_cli.models.flux.modulation import PrecomputedModulation
+from megastyle_cli.models.flux.quantize import compute_in_fp8, quantize_flux
 from megastyle_cli.models.quantization import Quantized
 from megastyle_cli.models.strict_weights import fingerprint, first_values
 
@@ -35,11 +39,12 @@ CACHE: Any = partial(FirstBlockCacheConfig, threshold=0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
-    """How a FLUX runs.
+class RuntimeConfig:
+    """How a FLUX model runs.
 
-    `offload` keeps off the device the modulation layers (see `Modulation`), also whole parts that
-    are not at work (model), or each layer (layers). `quantize` and `preset` change pixels.
+    `offload` keeps parts off the device while they are idle: the modulation layers (see
+    `PrecomputedModulation`), those and whole components (model), or each layer (layers).
+    `quantize` and `preset` change pixels.
     """
 
     device: torch.device
@@ -52,10 +57,10 @@ class Running:
     @property
     def flags(self) -> str:
         """Those that say what is kept where."""
-        return flags(self.offload, self.quantize)
+        return memory_flags(self.offload, self.quantize)
 
 
-def running(
+def resolve_runtime(
     device: str | None,
     dtype: str | None,
     offload: Offload | None,
@@ -63,7 +68,7 @@ def running(
     preset: Preset | None,
     *,
     compiled: bool,
-) -> Running:
+) -> RuntimeConfig:
     """The options as a Running. Raises MegastyleError if they do not go together."""
     chosen = chosen_device(device)
     if offload in ("model", "layers") and chosen.type == "cpu":
@@ -88,7 +93,7 @@ def running(
             f"--offload layers moves plain weights only, not those of --quantize {quantize}",
             hint=f"give --offload model --quantize {quantize}, or leave --quantize out",
         )
-    return Running(
+    return RuntimeConfig(
         device=chosen,
         dtype=chosen_dtype(dtype, chosen),
         offload=offload,
@@ -98,27 +103,29 @@ def running(
     )
 
 
-class Flux:
+class PreparedFlux:
     """A pipeline made ready, its name with a fingerprint, and its modulation where that was taken.
 
     `lora` is a file in any form that `read_lora` knows, fused at `lora_strength`. Raises
     MegastyleError if the model or the LoRA is not whole, or if the device is too small.
     """
 
-    def __init__(self, model: str, lora: str | None, lora_strength: float, how: Running) -> None:
+    def __init__(
+        self, model: str, lora: str | None, lora_strength: float, how: RuntimeConfig
+    ) -> None:
         self.how = how
-        self.pipeline: Pipeline = read_flux(model, how.dtype)
-        self.weights: Weights = weights_of(self.pipeline)
-        self.modulation: Modulation | None = None
+        self.pipeline: Pipeline = load_flux(model, how.dtype)
+        self.weights: ComponentBytes = component_bytes(self.pipeline)
+        self.modulation: PrecomputedModulation | None = None
         transformer = self.pipeline.transformer
         self.name = f"{model}@{fingerprint(first_values(transformer.state_dict()))}"
         adapter = {}
         if lora is not None:
-            adapter = read_lora(Path(lora), targets_of(transformer), self.name)
+            adapter = read_lora(Path(lora), target_modules_of(transformer), self.name)
         try:
             if not how.flags:
                 self.pipeline.to(how.device)
-            fuse(adapter, transformer, lora_strength, how.device)
+            fuse_lora(adapter, transformer, lora_strength, how.device)
             self._make_ready()
         except RuntimeError as fault:
             if not is_out_of_memory(fault):
@@ -132,8 +139,8 @@ class Flux:
         memory = device_memory(self.how.device)
         if memory is None:
             return "give a smaller --size or --batch-size"
-        known = plans(self.weights, self.how.dtype.itemsize)
-        return plan_that_fits(known, self.how.flags, work, memory)
+        known = memory_plans(self.weights, self.how.dtype.itemsize)
+        return suggest_plan(known, self.how.flags, work, memory)
 
     def rest(self) -> None:
         """After each painting: parts leave the device, caches forget."""
@@ -142,9 +149,9 @@ class Flux:
     def _make_ready(self) -> None:
         how, transformer = self.how, self.pipeline.transformer
         if how.offload in ("modulation", "model"):
-            self.modulation = Modulation(transformer)
+            self.modulation = PrecomputedModulation(transformer)
         if how.quantize:
-            quantise(transformer, how.quantize)
+            quantize_flux(transformer, how.quantize)
         if how.preset == "fast-fp8":
             compute_in_fp8(transformer, how.device)
         if how.offload == "model":

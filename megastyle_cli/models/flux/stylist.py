@@ -9,33 +9,32 @@ from PIL import Image
 from torch import Tensor
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.models.flux.loader import (
-    is_taught,
-    refuse_unknown_words,
-    text_tokens,
-    trained_px,
-    words_of,
-)
-from megastyle_cli.models.flux.memory import is_out_of_memory, work_bytes
+from megastyle_cli.models.device import is_out_of_memory
+from megastyle_cli.models.flux.loader import is_reference_trained, training_size_px
+from megastyle_cli.models.flux.memory import activation_bytes
 from megastyle_cli.models.flux.model import (
-    INFERENCE_GUIDANCE,
-    denoise,
-    joint_ids,
-    pack,
+    pack_latents,
+    position_ids,
     reference_bias,
-    unpack,
+    unpack_latents,
 )
-from megastyle_cli.models.flux.schedule import painting_levels
-from megastyle_cli.models.flux.setup import Flux, Offload, Preset, running
+from megastyle_cli.models.flux.prompt_embeddings import (
+    check_known_words,
+    encode_prompts,
+    max_text_tokens,
+)
+from megastyle_cli.models.flux.sampling import INFERENCE_GUIDANCE, denoise
+from megastyle_cli.models.flux.schedule import sampling_sigmas
+from megastyle_cli.models.flux.setup import Offload, PreparedFlux, Preset, resolve_runtime
 from megastyle_cli.models.flux.vae import (
     Size,
-    decode,
-    encode,
-    pixels_of,
-    resized,
-    rounded_up,
-    token_pixels,
-    whole_pictures_of,
+    decode_latents,
+    encode_pixels,
+    finite_images,
+    images_to_pixels,
+    resize_image,
+    round_up,
+    token_size_px,
 )
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.quantization import Quantized
@@ -82,23 +81,23 @@ class FluxStylist:
             raise MegastyleError(
                 "the flux backend needs a model", hint="give --model FOLDER or a hub name"
             )
-        how = running(device, dtype, offload, quantize, preset, compiled=compiled)
+        how = resolve_runtime(device, dtype, offload, quantize, preset, compiled=compiled)
         self.guidance = INFERENCE_GUIDANCE if guidance is None else guidance
         self.content_strength = content_strength
         self.keep_aspect = keep_aspect
-        self.levels = painting_levels(steps)
-        self.flux = Flux(model, lora, lora_strength, how)
+        self.levels = sampling_sigmas(steps)
+        self.flux = PreparedFlux(model, lora, lora_strength, how)
         self.pipeline, self.name, self.device = self.flux.pipeline, self.flux.name, how.device
         if guidance is not None and not self.pipeline.transformer.config.guidance_embeds:
             raise MegastyleError(
                 f"{model} reads no guidance, and --guidance {guidance:g} is given",
                 hint="leave it out",
             )
-        self.side_px = trained_px(model)
-        self.multiple = token_pixels(self.pipeline.vae)
+        self.side_px = training_size_px(model)
+        self.multiple = token_size_px(self.pipeline.vae)
         # a picture depends on its request alone: bit for bit, and in what a cache leaves out
         self.batch = 1 if self.device.type == "cpu" or preset == "fast-cache" else BATCH
-        self._remark_is_due = lora is None and not is_taught(model)
+        self._remark_is_due = lora is None and not is_reference_trained(model)
         self._remembered: dict[tuple[str, Size], Tensor] = {}
 
     @torch.inference_mode()
@@ -151,8 +150,10 @@ class FluxStylist:
     ) -> list[Image.Image | BadRecord]:
         columns, rows = (side // self.multiple for side in size)
         start, noisy = self._start(requests, size)
-        target = pack(noisy)  # (b, n, 4c)
-        words = words_of(self.pipeline, [asked.content or "" for asked in requests], self.device)
+        target = pack_latents(noisy)  # (b, n, 4c)
+        words = encode_prompts(
+            self.pipeline, [asked.content or "" for asked in requests], self.device
+        )
         bias = reference_bias(shares, words.states.shape[1], rows * columns)
         levels = self.levels[start:]
         modulation = self.flux.modulation
@@ -164,13 +165,13 @@ class FluxStylist:
             torch.cat([self._references(asked, size, target) for asked in requests]),  # (b, m, 4c)
             words,
             levels,
-            joint_ids(rows, columns, len(shares)).to(self.device),
+            position_ids(rows, columns, len(shares)).to(self.device),
             guidance=self.guidance,
             bias=None if bias is None else bias.to(target),
-            before_step=None if modulation is None else modulation.at,
+            modulation=modulation,
         )
-        pixels = decode(self.pipeline.vae, unpack(tokens, rows, columns))
-        return whole_pictures_of(pixels)
+        pixels = decode_latents(self.pipeline.vae, unpack_latents(tokens, rows, columns))
+        return finite_images(pixels)
 
     def _start(self, requests: Sequence[PictureRequest], size: Size) -> tuple[int, Tensor]:
         """The step painting begins at, and the noisy latents (b, c, h, w) there."""
@@ -179,12 +180,12 @@ class FluxStylist:
         if start == 0:
             return start, noise
         pictures = [
-            resized(asked.content_picture, size, keep_aspect=True)
+            resize_image(asked.content_picture, size, keep_aspect=True)
             for asked in requests
             if asked.content_picture is not None
         ]
         level = float(self.levels[start])
-        latents = encode(self.pipeline.vae, pixels_of(pictures).to(self.device))
+        latents = encode_pixels(self.pipeline.vae, images_to_pixels(pictures).to(self.device))
         return start, (1 - level) * latents + level * noise
 
     def _noise(self, seed: int, size: Size) -> Tensor:
@@ -205,9 +206,9 @@ class FluxStylist:
         if (name, size) not in self._remembered:
             if len(self._remembered) == REMEMBERED:
                 self._remembered.pop(next(iter(self._remembered)))
-            shaped = resized(reference, size, keep_aspect=self.keep_aspect)
-            pixels = pixels_of([shaped]).to(self.device)
-            self._remembered[name, size] = pack(encode(self.pipeline.vae, pixels))
+            shaped = resize_image(reference, size, keep_aspect=self.keep_aspect)
+            pixels = images_to_pixels([shaped]).to(self.device)
+            self._remembered[name, size] = pack_latents(encode_pixels(self.pipeline.vae, pixels))
         return self._remembered[name, size]
 
     def _size(self, asked: PictureRequest) -> Size:
@@ -217,7 +218,7 @@ class FluxStylist:
                 "missing_key",
                 "FLUX paints from words: give --prompt, or records with content, as caption has it",
             )
-        refuse_unknown_words(self.pipeline, asked.content)
+        check_known_words(self.pipeline, asked.content)
         side = asked.long_side or self.side_px
         size = asked.size_px or (side, side)
         if self.content_strength > 0:
@@ -226,14 +227,16 @@ class FluxStylist:
                     "missing_key", "--content-strength needs a content picture: give --content"
                 )
             size = asked.size_px or scaled(asked.content_picture.size, side)
-        return rounded_up(size, self.multiple)
+        return round_up(size, self.multiple)
 
     def _work_bytes(self, size: Size, num_references: int) -> int:
         """About what painting one picture of that size takes beside the weights."""
         num_pictures = 1 + num_references
-        tokens = text_tokens(self.pipeline) + num_pictures * size[0] * size[1] // self.multiple**2
+        tokens = (
+            max_text_tokens(self.pipeline) + num_pictures * size[0] * size[1] // self.multiple**2
+        )
         width = self.pipeline.transformer.inner_dim
-        return work_bytes(size, tokens, width, self.pipeline.vae.dtype.itemsize)
+        return activation_bytes(size, tokens, width, self.pipeline.vae.dtype.itemsize)
 
 
 def counts(asked: PictureRequest) -> dict[int, float]:

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from megastyle_cli.core.errors import MegastyleError
 
-Kind = Literal["contrast", "embedded", "none"]
+GuidanceKind = Literal["contrast", "embedded", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class GuidanceRecipe:
     """How a pipeline is guided and told its prompts.
 
     `contrast` paints against a negative prompt, which costs a second pass a step; `embedded` tells
@@ -23,7 +23,7 @@ class Recipe:
     prompt's too. Without `encoded` the pipeline is told words.
     """
 
-    kind: Kind
+    kind: GuidanceKind
     argument: str | None = None
     negative: str | None = None  # the negative prompt where none is given; None: the pipeline's own
     encoded: tuple[str | None, ...] = ()
@@ -34,52 +34,52 @@ _PAIRS = (
     *("prompt_embeds", "negative_prompt_embeds"),
     *("pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
 )
-RECIPES: dict[str, Recipe] = {
-    "QwenImagePipeline": Recipe(
+RECIPES: dict[str, GuidanceRecipe] = {
+    "QwenImagePipeline": GuidanceRecipe(
         kind="contrast",
         argument="true_cfg_scale",
         negative=" ",
         encoded=("prompt_embeds", "prompt_embeds_mask"),
     ),
-    "FluxPipeline": Recipe(
+    "FluxPipeline": GuidanceRecipe(
         kind="embedded",
         argument="guidance_scale",
         encoded=("prompt_embeds", "pooled_prompt_embeds", None),
     ),
-    "Flux2Pipeline": Recipe(
+    "Flux2Pipeline": GuidanceRecipe(
         kind="embedded", argument="guidance_scale", encoded=("prompt_embeds", None)
     ),
-    "Flux2KleinPipeline": Recipe(
+    "Flux2KleinPipeline": GuidanceRecipe(
         kind="contrast",
         argument="guidance_scale",
         negative="",
         encoded=("prompt_embeds", None),
     ),
-    "StableDiffusion3Pipeline": Recipe(
+    "StableDiffusion3Pipeline": GuidanceRecipe(
         kind="contrast", argument="guidance_scale", encoded=_PAIRS, paired=True
     ),
-    "StableDiffusionXLPipeline": Recipe(
+    "StableDiffusionXLPipeline": GuidanceRecipe(
         kind="contrast", argument="guidance_scale", encoded=_PAIRS, paired=True
     ),
 }
 
 
-def recipe_of(kind: Any) -> Recipe:
+def guidance_recipe(kind: Any) -> GuidanceRecipe:
     """The recipe of a pipeline class: from the table, else from what its call can be told."""
     known = RECIPES.get(kind.__name__)
     if known is not None:
         return known
     asked = inspect.signature(kind.__call__).parameters
     if "true_cfg_scale" in asked and "negative_prompt" in asked:
-        return Recipe(kind="contrast", argument="true_cfg_scale", negative=" ")
+        return GuidanceRecipe(kind="contrast", argument="true_cfg_scale", negative=" ")
     if "guidance_scale" not in asked:
-        return Recipe(kind="none")
+        return GuidanceRecipe(kind="none")
     contrasts = "negative_prompt" in asked
-    return Recipe(kind="contrast" if contrasts else "embedded", argument="guidance_scale")
+    return GuidanceRecipe(kind="contrast" if contrasts else "embedded", argument="guidance_scale")
 
 
-def chosen_guidance(
-    pipeline: Any, recipe: Recipe, guidance: float | None, negative: str | None
+def resolve_guidance(
+    pipeline: Any, recipe: GuidanceRecipe, guidance: float | None, negative: str | None
 ) -> float | None:
     """The guidance to paint with: as asked for, else the pipeline's own; None where there is none.
 
@@ -109,7 +109,7 @@ def chosen_guidance(
     return chosen
 
 
-def _is_distilled(pipeline: Any, recipe: Recipe) -> bool:
+def _is_distilled(pipeline: Any, recipe: GuidanceRecipe) -> bool:
     """Whether these weights were taught to do without guidance (FLUX.1-schnell, FLUX.2-klein)."""
     if recipe.kind == "embedded" and type(pipeline).__name__ == "FluxPipeline":
         return not pipeline.transformer.config.guidance_embeds

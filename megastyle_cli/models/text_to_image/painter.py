@@ -15,19 +15,19 @@ from PIL import Image
 from torch import Tensor
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.models.device import chosen_device, chosen_dtype
+from megastyle_cli.models.device import chosen_device, chosen_dtype, is_out_of_memory
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.quantization import Quantized
-from megastyle_cli.models.text_to_image.guidance import chosen_guidance, recipe_of
-from megastyle_cli.models.text_to_image.lora import add_lora
+from megastyle_cli.models.text_to_image.guidance import guidance_recipe, resolve_guidance
+from megastyle_cli.models.text_to_image.lora_adapter import add_lora
 from megastyle_cli.models.text_to_image.pipeline_loader import (
     HOW_TO_FETCH,
     denoiser_of,
     find_model,
     folder_fingerprint,
-    read_pipeline,
+    load_pipeline,
 )
-from megastyle_cli.models.text_to_image.presets import PRESETS, set_preset
+from megastyle_cli.models.text_to_image.presets import PRESETS, apply_preset
 
 log = logging.getLogger(__name__)
 
@@ -82,16 +82,16 @@ class DiffusionPainter:
         if quantize == "nf4" and self.device.type == "cpu":
             raise MegastyleError("--quantize nf4 needs a GPU", hint="give int8 or fp8")
         folder = find_model(model, HOW_TO_FETCH)
-        self.pipeline = read_pipeline(str(folder), chosen_dtype(dtype, self.device), quantize)
+        self.pipeline = load_pipeline(str(folder), chosen_dtype(dtype, self.device), quantize)
         self.pipeline.set_progress_bar_config(disable=True)
-        self.recipe = recipe_of(type(self.pipeline))
+        self.recipe = guidance_recipe(type(self.pipeline))
         self.name = f"{model}@{folder_fingerprint(folder)}"
         if preset is not None:
-            set_preset(self.pipeline, preset)
+            apply_preset(self.pipeline, preset)
             guidance = PRESETS[preset].guidance if guidance is None else guidance
         if lora is not None:
             add_lora(self.pipeline, Path(lora), lora_strength, fuse=quantize is None)
-        self.guidance = chosen_guidance(self.pipeline, self.recipe, guidance, negative)
+        self.guidance = resolve_guidance(self.pipeline, self.recipe, guidance, negative)
         self.negative = self.recipe.negative if negative is None else negative
         self.steps = steps or (PRESETS[preset].steps if preset else STEPS)
         self.offload = offload
@@ -154,8 +154,8 @@ class DiffusionPainter:
             some = asked[done : done + self._at_once(size)]
             try:
                 pictures = self._painted(some, size)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as fault:
-                if not _is_memory(fault):
+            except (RuntimeError, MemoryError) as fault:
+                if not is_out_of_memory(fault):
                     raise
                 pictures = []
             if not pictures and len(some) == 1:
@@ -303,9 +303,3 @@ def _picture(pixels: Any) -> Image.Image | BadRecord:
             f"{share:.0%} of the pixels are no numbers (NaN): try --dtype float32 or bfloat16",
         )
     return Image.fromarray((pixels * 255).round().astype(np.uint8)).convert("RGB")
-
-
-def _is_memory(fault: Exception) -> bool:
-    """Whether the memory did not suffice: on a CPU torch says so in words alone."""
-    is_named = isinstance(fault, (torch.OutOfMemoryError, MemoryError))
-    return is_named or "DefaultCPUAllocator" in str(fault)

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.device import is_memory_full
+from megastyle_cli.models.device import is_out_of_memory
 from megastyle_cli.models.quantization import Quantized, config_for_loading
 from megastyle_cli.models.strict_weights import Weights, fingerprint
 
@@ -34,7 +34,7 @@ HOW_TO_FETCH = (
 )
 
 
-def read_pipeline(model: str, dtype: torch.dtype, quantize: Quantized | None = None) -> Pipeline:
+def load_pipeline(model: str, dtype: torch.dtype, quantize: Quantized | None = None) -> Pipeline:
     """The text-to-image pipeline of a folder or hub NAME[@REVISION], on the CPU, in `dtype`.
 
     Its class is what model_index.json says. Only a hub name reaches the network, and no code that
@@ -52,7 +52,7 @@ def read_pipeline(model: str, dtype: torch.dtype, quantize: Quantized | None = N
             hint=f"give a folder as {kind.__name__}.save_pretrained writes it",
         )
     parts = {
-        name: read_part(
+        name: load_part(
             part, folder / name, dtype, config_for_loading(quantize if name in DENOISERS else None)
         )
         for name, part in _parts(index).items()
@@ -90,7 +90,7 @@ def find_model(model: str, how_to_fetch: str) -> Path:
         ) from fault
 
 
-def read_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = None) -> Any:
+def load_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = None) -> Any:
     """One model of a pipeline, every weight of it read from the folder's safetensors.
 
     Raises MegastyleError that names a weight that does not fit, and (exit 1) if memory is full.
@@ -108,7 +108,7 @@ def read_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = N
             **stored,
         )
     except (OSError, ValueError, RuntimeError, MemoryError) as fault:
-        if isinstance(fault, MemoryError) or is_memory_full(fault):
+        if is_out_of_memory(fault):
             raise _too_large(folder) from fault
         raise MegastyleError(
             f"{folder} cannot be read: {short_reason(fault)}", hint="fetch the model again"

@@ -13,7 +13,7 @@ SCHEDULER: Any = FlowMatchEulerDiscreteScheduler
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class DistilledPreset:
     """The settings that a distilled LoRA was taught with."""
 
     pipeline: str
@@ -24,7 +24,7 @@ class Preset:
 
 # Lightning, 8 steps: sigma -> 3 sigma / (1 + 2 sigma) at every size, down to 0, one pass a step.
 PRESETS = {
-    "lightning": Preset(
+    "lightning": DistilledPreset(
         pipeline="QwenImagePipeline",
         steps=8,
         guidance=1.0,
@@ -39,7 +39,7 @@ PRESETS = {
 }
 
 
-def set_preset(pipeline: Pipeline, name: str) -> None:
+def apply_preset(pipeline: Pipeline, name: str) -> None:
     """Gives the pipeline the preset's schedule. Raises MegastyleError if it is another model's."""
     preset = PRESETS[name]
     if type(pipeline).__name__ != preset.pipeline:

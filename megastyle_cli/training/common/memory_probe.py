@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.device import is_memory_full
+from megastyle_cli.models.device import is_out_of_memory
 from megastyle_cli.training.common.free_memory import free_memory
 
 log = logging.getLogger(__name__)
@@ -48,13 +48,6 @@ def chunk_that_fits(
         if smallest == chunk:
             return chunk
         chunk = smallest
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says that a device, or the machine, is full."""
-    if isinstance(error, MemoryError) or is_memory_full(error):
-        return True
-    return isinstance(error, Exception) and should_reduce_batch_size(error)
 
 
 @contextmanager

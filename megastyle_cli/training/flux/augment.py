@@ -13,7 +13,7 @@ from PIL.Image import Resampling, Transpose
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.images import open_picture
-from megastyle_cli.models.flux.vae import resized
+from megastyle_cli.models.flux.vae import resize_image
 from megastyle_cli.training.flux.pairs import (
     AREA,
     CROP,
@@ -92,7 +92,7 @@ def _opened_of(
 
     def picture(row: int, key: str, name: str) -> Image.Image | None:
         try:
-            return resized(open_picture(name), (size_px, size_px), keep_aspect=False)
+            return resize_image(open_picture(name), (size_px, size_px), keep_aspect=False)
         except BadRecord as bad:
             failed = Failure({"id": pairs.ids[row], key: name}, bad.kind, bad.message)
             if failed.message not in {one.message for one in failures}:

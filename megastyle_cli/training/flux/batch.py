@@ -22,8 +22,9 @@ from megastyle_cli.core.parallel import usable_cores
 from megastyle_cli.core.record import Failure, record_seed
 from megastyle_cli.models.encoders.style_encoder import scaled
 from megastyle_cli.models.flux.loader import Pipeline
-from megastyle_cli.models.flux.model import Words, pack
-from megastyle_cli.models.flux.vae import encode, token_pixels
+from megastyle_cli.models.flux.model import pack_latents
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
+from megastyle_cli.models.flux.vae import encode_pixels, token_size_px
 from megastyle_cli.training.flux.augment import Opened, opened
 from megastyle_cli.training.flux.config import Settings
 from megastyle_cli.training.flux.objective import loss_weights, noise_levels
@@ -44,7 +45,7 @@ class Conditions:
     latents: Tensor
     references: Tensor
     noise: Tensor
-    words: Words
+    words: PromptEmbeddings
     sigmas: Tensor  # (b,) float32
     weights: Tensor  # (b,) float32, of the loss
     ids: list[str]  # of the targets
@@ -68,7 +69,7 @@ class Encoders:
         self, pipeline: Pipeline, device: torch.device, store: WordStore | None = None
     ) -> None:
         self.pipeline, self.device = pipeline, device
-        self._words: Callable[[Sequence[str]], Words]
+        self._words: Callable[[Sequence[str]], PromptEmbeddings]
         if store is None:
             self._words = TextEncoders(pipeline, device).words
         else:
@@ -101,19 +102,21 @@ class Encoders:
         on_device = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
         starts = range(0, len(on_device), PICTURES)
         some = [scaled(on_device[start : start + PICTURES]) for start in starts]
-        return torch.cat([pack(encode(self.pipeline.vae, pixels)).float() for pixels in some])
+        return torch.cat(
+            [pack_latents(encode_pixels(self.pipeline.vae, pixels)).float() for pixels in some]
+        )
 
-    def words(self, prompts: list[str]) -> Words:
+    def words(self, prompts: list[str]) -> PromptEmbeddings:
         """What T5 and CLIP make of `prompts`."""
         return self._words(prompts)
 
     def noise(self, seeds: Sequence[int], size_px: int) -> Tensor:
         """Noise as tokens (b, n, 4c), one for each seed: drawn unpacked on the CPU, in float32."""
         vae = self.pipeline.vae
-        side = 2 * size_px // token_pixels(vae)
+        side = 2 * size_px // token_size_px(vae)
         shape = (vae.config.latent_channels, side, side)
         drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
-        return pack(torch.stack(drawn)).to(self.device, non_blocking=True)
+        return pack_latents(torch.stack(drawn)).to(self.device, non_blocking=True)
 
 
 class PairLoader:

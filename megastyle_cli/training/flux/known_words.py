@@ -6,7 +6,8 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from megastyle_cli.models.flux.loader import SHIPPED, find_flux, refuse_unknown_words
+from megastyle_cli.models.flux.loader import BUILTIN_FLUX, find_flux
+from megastyle_cli.models.flux.prompt_embeddings import check_known_words
 from megastyle_cli.training.flux.pairs import take
 
 
@@ -22,14 +23,14 @@ class Vocabulary:
         """Raises BadRecord (unknown_word) if the model does not know all words of `prompt`."""
         # each word once: a million prompts have some ten thousand
         new = [word for word in prompt.split() if word not in self._met]
-        refuse_unknown_words(self, " ".join(new))
+        check_known_words(self, " ".join(new))
         self._met.update(new)
 
 
 def refusing(model: str) -> Callable[[str], None]:
-    """What raises BadRecord for a prompt with words that `model`, a folder or `SHIPPED`, lacks.
+    """Raises BadRecord for a prompt with words that `model`, a folder or `BUILTIN_FLUX`, lacks.
 
     Of a hub name, which may have to be fetched, every prompt is taken: FLUX.1 spells every word.
     """
-    is_here = model == SHIPPED or (Path(model).expanduser() / "tokenizer").is_dir()
+    is_here = model == BUILTIN_FLUX or (Path(model).expanduser() / "tokenizer").is_dir()
     return Vocabulary(find_flux(model)).refuse if is_here else take

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from megastyle_cli.models.flux.loader import text_tokens
-from megastyle_cli.models.flux.memory import work_bytes
+from megastyle_cli.models.flux.memory import activation_bytes
+from megastyle_cli.models.flux.prompt_embeddings import max_text_tokens
 from megastyle_cli.training.common import memory_plan as memory
 from megastyle_cli.training.flux.batch import AHEAD, PICTURES
 from megastyle_cli.training.flux.memory_cost import footprint, weight_bytes
@@ -59,12 +59,12 @@ def _plan(
         number, moments=0, has_average=bool(settings.ema), is_half=is_half, world=world
     )
     side = settings.size_px
-    encoding = min(PICTURES, 2 * pairs) * work_bytes((side, side), 0, 0, dtype.itemsize)
+    encoding = min(PICTURES, 2 * pairs) * activation_bytes((side, side), 0, 0, dtype.itemsize)
     words = (AHEAD + 1) * pairs * bytes_a_prompt(pipeline)
     return memory.plan(
         footprint(
             transformer.config,
-            text_tokens=text_tokens(pipeline),
+            text_tokens=max_text_tokens(pipeline),
             picture_tokens=rows**2,
             rank=student.rank,
             is_half=is_half,

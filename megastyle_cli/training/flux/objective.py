@@ -10,7 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from megastyle_cli.models.flux.schedule import LOWEST, TRAINING_LEVELS, bell_weights, levels
+from megastyle_cli.models.flux.schedule import (
+    NUM_TRAINING_SIGMAS,
+    SIGMA_MIN,
+    bell_loss_weights,
+    shifted_sigmas,
+)
 
 # b pairs, n target tokens, 4c numbers in a token
 
@@ -32,13 +37,13 @@ def noise_levels(draws: Tensor, timesteps: Timesteps, num_tokens: int) -> Tensor
     without shift.
     """
     if timesteps == "megastyle":
-        return levels(TRAINING_LEVELS)[_place(draws)]
+        return shifted_sigmas(NUM_TRAINING_SIGMAS)[_place(draws)]
     if timesteps == "uniform":
-        return torch.linspace(1, LOWEST, TRAINING_LEVELS)[_place(draws)]
+        return torch.linspace(1, SIGMA_MIN, NUM_TRAINING_SIGMAS)[_place(draws)]
     normal = torch.special.ndtri(draws.double().clamp(1e-7, 1 - 1e-7))
     bent: Tensor = normal.sigmoid()
     if timesteps == "logit-normal":
-        return levels(TRAINING_LEVELS)[_place(bent)]
+        return shifted_sigmas(NUM_TRAINING_SIGMAS)[_place(bent)]
     if timesteps == "flux-shift":
         share = (num_tokens - FEW_TOKENS) / (MANY_TOKENS - FEW_TOKENS)
         shift = math.exp(LEAST_SHIFT + share * (MOST_SHIFT - LEAST_SHIFT))
@@ -48,7 +53,7 @@ def noise_levels(draws: Tensor, timesteps: Timesteps, num_tokens: int) -> Tensor
 
 def loss_weights(sigmas: Tensor, weighting: Weighting) -> Tensor:
     """What the loss at each of `sigmas` (b,) counts, (b,): the official bell, or 1."""
-    return bell_weights(sigmas) if weighting == "bell" else torch.ones_like(sigmas)
+    return bell_loss_weights(sigmas) if weighting == "bell" else torch.ones_like(sigmas)
 
 
 def mixed(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
@@ -67,4 +72,4 @@ def squared_errors(flow: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
 
 
 def _place(draws: Tensor) -> Tensor:
-    return (draws.double() * TRAINING_LEVELS).long().clamp(max=TRAINING_LEVELS - 1)
+    return (draws.double() * NUM_TRAINING_SIGMAS).long().clamp(max=NUM_TRAINING_SIGMAS - 1)

@@ -17,8 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.flux.loader import Pipeline, text_tokens, words_of
-from megastyle_cli.models.flux.model import Words
+from megastyle_cli.models.flux.loader import Pipeline
+from megastyle_cli.models.flux.prompt_embeddings import (
+    PromptEmbeddings,
+    encode_prompts,
+    max_text_tokens,
+)
 from megastyle_cli.models.strict_weights import fingerprint, first_values
 from megastyle_cli.training.common.atomic_folder import write_whole
 from megastyle_cli.training.common.memory_plan import said
@@ -39,14 +43,14 @@ class TextEncoders:
         self.pipeline, self.device = pipeline, device
         self._remembered = lru_cache(REMEMBERED // bytes_a_prompt(pipeline))(self._alone)
 
-    def words(self, prompts: Sequence[str]) -> Words:
+    def words(self, prompts: Sequence[str]) -> PromptEmbeddings:
         """What they make of `prompts`."""
         if self.device.type != "cpu":
-            return words_of(self.pipeline, list(prompts), self.device)
+            return encode_prompts(self.pipeline, list(prompts), self.device)
         return _together([self._remembered(prompt) for prompt in prompts])
 
-    def _alone(self, prompt: str) -> Words:
-        return words_of(self.pipeline, [prompt], self.device)
+    def _alone(self, prompt: str) -> PromptEmbeddings:
+        return encode_prompts(self.pipeline, [prompt], self.device)
 
 
 class WordStore:
@@ -59,7 +63,7 @@ class WordStore:
             held = first_values(getattr(pipeline, name).state_dict())
             tensors |= {f"{name}.{key}": value for key, value in held.items()}
         dtype = pipeline.text_encoder_2.dtype
-        self.encoders = f"{fingerprint(tensors)} {dtype} {text_tokens(pipeline)}"
+        self.encoders = f"{fingerprint(tensors)} {dtype} {max_text_tokens(pipeline)}"
 
     def path(self, prompt: str) -> Path:
         """Where the words of `prompt` are, or would be."""
@@ -100,12 +104,12 @@ class WordStore:
                 self._write(prompt, words.states[k], words.pooled[k])
         accelerator.wait_for_everyone()
 
-    def words(self, prompts: Sequence[str], device: torch.device) -> Words:
+    def words(self, prompts: Sequence[str], device: torch.device) -> PromptEmbeddings:
         """Those of `prompts`, which are all there."""
         held = [load_file(self.path(prompt)) for prompt in prompts]
-        rows = [Words(states=h["states"][None], pooled=h["pooled"][None]) for h in held]
+        rows = [PromptEmbeddings(states=h["states"][None], pooled=h["pooled"][None]) for h in held]
         words = _together(rows)
-        return Words(
+        return PromptEmbeddings(
             states=words.states.to(device, non_blocking=True),
             pooled=words.pooled.to(device, non_blocking=True),
         )
@@ -130,12 +134,12 @@ class WordStore:
 def bytes_a_prompt(pipeline: Pipeline) -> int:
     """Of the words of one prompt: 4.2 MB for FLUX.1 in half precision."""
     t5, clip = pipeline.text_encoder_2, pipeline.text_encoder
-    numbers = text_tokens(pipeline) * t5.config.hidden_size + clip.config.hidden_size
+    numbers = max_text_tokens(pipeline) * t5.config.hidden_size + clip.config.hidden_size
     return int(numbers * t5.dtype.itemsize)
 
 
-def _together(rows: Sequence[Words]) -> Words:
-    return Words(
+def _together(rows: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
+    return PromptEmbeddings(
         states=torch.cat([row.states for row in rows]),
         pooled=torch.cat([row.pooled for row in rows]),
     )

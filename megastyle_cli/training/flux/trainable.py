@@ -10,9 +10,15 @@ from torch import Tensor
 from megastyle_cli import __version__
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.init import new_transformer
-from megastyle_cli.models.flux.loader import Pipeline, find_flux, read_flux
+from megastyle_cli.models.flux.loader import Pipeline, find_flux, load_flux
 from megastyle_cli.models.flux.lora import read_lora, save_lora
-from megastyle_cli.models.flux.lora_training import attach, chosen_targets, one_rank, put, taken
+from megastyle_cli.models.flux.lora_training import (
+    attach_lora,
+    common_rank,
+    extract_lora,
+    load_lora,
+    select_target_modules,
+)
 from megastyle_cli.models.flux.model import Transformer
 from megastyle_cli.models.flux.schedule import SHIFT
 from megastyle_cli.models.quantization import quantize_blocks
@@ -75,7 +81,9 @@ class Student:
         """The trained weights as they are, exactly: lora.safetensors or transformer.safetensors."""
         if self.rank is not None:
             save_lora(
-                taken(self.transformer, self.targets), folder / "lora.safetensors", facts=facts
+                extract_lora(self.transformer, self.targets),
+                folder / "lora.safetensors",
+                metadata=facts,
             )
             return
         save_file(self._whole(None), folder / "transformer.safetensors", metadata=facts)
@@ -83,7 +91,7 @@ class Student:
     def read_checkpoint(self, folder: Path) -> None:
         """Takes the weights back from `write_checkpoint`'s file."""
         if self.rank is not None:
-            put(read_lora(folder / "lora.safetensors", self.targets), self.transformer)
+            load_lora(read_lora(folder / "lora.safetensors", self.targets), self.transformer)
             return
         held = load_file(folder / "transformer.safetensors")
         self.transformer.load_state_dict(held)
@@ -94,7 +102,7 @@ class Student:
             return self._finish_whole(folder / "flux", facts, dtype)
         lora = {
             target: type(factors)(factors.down.to(dtype), factors.up.to(dtype), factors.alpha)
-            for target, factors in taken(self.transformer, self.targets).items()
+            for target, factors in extract_lora(self.transformer, self.targets).items()
         }
 
         def write(aside: Path) -> None:
@@ -123,7 +131,7 @@ class Student:
     def _read(self, transformer: Transformer | None) -> Pipeline:
         """The model, with that transformer if there is one; weights to be trained in float32."""
         dtype = torch.float32 if self.is_whole else self.dtype
-        pipeline = read_flux(str(self.folder), dtype, transformer)
+        pipeline = load_flux(str(self.folder), dtype, transformer)
         if self.is_whole and self.dtype != torch.float32:  # else they were read so
             for part in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
                 part.to(self.dtype)
@@ -138,12 +146,12 @@ class Student:
     def _attach(self) -> None:
         """A LoRA on the frozen transformer: new, or that of a file."""
         told = self.settings
-        self.targets = chosen_targets(self.transformer, told.targets)
+        self.targets = select_target_modules(self.transformer, told.targets)
         start = None
         rank, alpha = told.rank, told.alpha
         if told.lora is not None:
             start = read_lora(Path(told.lora).expanduser(), self.targets, self.model)
-            held_rank, held_alpha = one_rank(start, told.lora)
+            held_rank, held_alpha = common_rank(start, told.lora)
             if told.rank not in (None, held_rank):
                 raise MegastyleError(
                     f"{told.lora} has rank {held_rank}, --rank is {told.rank}",
@@ -154,7 +162,7 @@ class Student:
         if told.quantize is not None:
             quantize_blocks(self.transformer.transformer_blocks, told.quantize)
             quantize_blocks(self.transformer.single_transformer_blocks, told.quantize)
-        attach(
+        attach_lora(
             self.transformer,
             self.targets,
             rank=self.rank,
@@ -162,7 +170,7 @@ class Student:
             seed=told.seed,
         )
         if start is not None:
-            put(start, self.transformer)
+            load_lora(start, self.transformer)
 
 
 def _refuse_both(settings: Settings, is_whole: bool) -> None:

@@ -18,9 +18,9 @@ from torch.utils.checkpoint import checkpoint
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.models.device import refuse_no_compiler
-from megastyle_cli.models.flux.loader import text_tokens
-from megastyle_cli.models.flux.model import Transformer, Words, joint_ids, velocity
-from megastyle_cli.models.flux.vae import token_pixels
+from megastyle_cli.models.flux.model import Transformer, position_ids, velocity
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings, max_text_tokens
+from megastyle_cli.models.flux.vae import token_size_px
 from megastyle_cli.training.common.checkpoint import load_checkpoint, save_checkpoint
 from megastyle_cli.training.common.loop import Measured, refuse_no_finite, refuse_no_number
 from megastyle_cli.training.common.memory_probe import (
@@ -71,7 +71,7 @@ class Loss(nn.Module):
                 self.transformer,
                 noisy,
                 references.to(self.dtype),
-                Words(states=states, pooled=pooled),
+                PromptEmbeddings(states=states, pooled=pooled),
                 sigmas,
                 ids,
                 guidance=self.guidance,
@@ -120,7 +120,7 @@ class Trainer:
             lr=settings.lr,
             weight_decay=settings.weight_decay,
         )
-        self.ids = joint_ids(self.rows, self.rows, 1).to(self.device)
+        self.ids = position_ids(self.rows, self.rows, 1).to(self.device)
         _compute_twice(self.transformer, self.plan.every)
         if settings.layout.compile:
             self.transformer.compile_repeated_blocks(fullgraph=True)
@@ -233,7 +233,7 @@ class Trainer:
         later = 0 if self.optimizer.state else moments
         size = min(chunk, self.plan.pictures)
         config, n = self.transformer.config, self.rows**2
-        text = text_tokens(self.pipeline)
+        text = max_text_tokens(self.pipeline)
         try:
             held = torch.empty(later, dtype=torch.uint8, device=self.device)
             tokens = torch.zeros(size, n, config.in_channels, device=self.device)
@@ -249,7 +249,7 @@ class Trainer:
 
     def _rows(self) -> int:
         """Rows of tokens in a picture. Raises MegastyleError if the size is no multiple of one."""
-        side, size = token_pixels(self.pipeline.vae), self.settings.size_px
+        side, size = token_size_px(self.pipeline.vae), self.settings.size_px
         if size % side or size < side:
             near = max(side, size // side * side)
             raise MegastyleError(

@@ -16,14 +16,11 @@ from torch import Tensor
 
 from megastyle_cli.core.record import Record, record_seed
 from megastyle_cli.io.images import save_picture
-from megastyle_cli.models.flux.model import (
-    INFERENCE_GUIDANCE,
-    Words,
-    denoise,
-    unpack,
-)
-from megastyle_cli.models.flux.schedule import painting_levels
-from megastyle_cli.models.flux.vae import decode, pictures_of
+from megastyle_cli.models.flux.model import unpack_latents
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
+from megastyle_cli.models.flux.sampling import INFERENCE_GUIDANCE, denoise
+from megastyle_cli.models.flux.schedule import sampling_sigmas
+from megastyle_cli.models.flux.vae import decode_latents, pixels_to_images
 from megastyle_cli.training.common.loop import Measured
 from megastyle_cli.training.flux.augment import Opened
 from megastyle_cli.training.flux.batch import Conditions, first_pairs
@@ -118,7 +115,7 @@ def _errors(trainer: Trainer, one: Opened, other: Opened, k: int) -> tuple[Tenso
                 latents=tokens[:1].expand(count, -1, -1),
                 references=reference.expand(count, -1, -1),
                 noise=encoders.noise(seeds, trainer.settings.size_px),
-                words=Words(
+                words=PromptEmbeddings(
                     states=words.states.expand(count, -1, -1),
                     pooled=words.pooled.expand(count, -1),
                 ),
@@ -157,13 +154,13 @@ def _painted(trainer: Trainer, one: Opened, k: int) -> Image.Image:
             noise.to(trainer.dtype),
             encoders.latents([one.reference]).to(trainer.dtype),
             encoders.words([one.content]),
-            painting_levels(STEPS),
+            sampling_sigmas(STEPS),
             trainer.ids,
             # what FLUX.1-dev is told for pictures; a model of our own knows one number only
             guidance=settings.guidance if settings.init else INFERENCE_GUIDANCE,
         )
-    latents = unpack(tokens, trainer.rows, trainer.rows)
-    return pictures_of(decode(trainer.pipeline.vae, latents))[0]
+    latents = unpack_latents(tokens, trainer.rows, trainer.rows)
+    return pixels_to_images(decode_latents(trainer.pipeline.vae, latents))[0]
 
 
 def _place(row: tuple[int, Tensor, Tensor]) -> int:

@@ -11,16 +11,16 @@ from safetensors.torch import load_file, save_file
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.lora import (
     LAST_LAYER,
-    Factors,
-    diffsynth_weights,
-    diffusers_weights,
-    fuse,
-    official_weights,
-    peft_weights,
+    LoraFactors,
+    diffsynth_state_dict,
+    diffusers_state_dict,
+    fuse_lora,
+    official_state_dict,
+    peft_state_dict,
     read_lora,
     save_lora,
-    targets,
-    targets_of,
+    target_modules,
+    target_modules_of,
 )
 from megastyle_cli.models.flux.lora_convert import convert_lora
 from tests.tiny_flux import save_tiny_flux, tiny_transformer
@@ -48,7 +48,7 @@ def made_lora(wanted, width, alpha=RANK, dtype=torch.float32):
     for target in wanted:
         stem = next(stem for stem in shapes if target.official.endswith(f"_{stem}"))
         width_in, width_out = shapes[stem]
-        lora[target] = Factors(
+        lora[target] = LoraFactors(
             torch.randn(RANK, width_in, generator=rng).to(dtype) * 0.1,
             torch.randn(width_out, RANK, generator=rng).to(dtype) * 0.1,
             alpha,
@@ -63,7 +63,7 @@ def transformer():
 
 @pytest.fixture
 def lora(transformer):
-    return made_lora(targets_of(transformer), 32)
+    return made_lora(target_modules_of(transformer), 32)
 
 
 def same(one, other):
@@ -80,7 +80,7 @@ def equal(one, other):
 
 
 def test_flux_has_304_official_modules_and_494_of_diffusers():
-    found = targets()
+    found = target_modules()
 
     assert len({target.official for target in found}) == 304
     assert len({name for target in found for name in target.diffusers}) == 494
@@ -90,19 +90,19 @@ def test_the_official_lora_of_rank_128_has_912_tensors_988_in_diffusers_and_its_
     shapes = official_shapes(3072)
     with torch.device("meta"):
         lora = {}
-        for target in targets():
+        for target in target_modules():
             stem = next(stem for stem in shapes if target.official.endswith(f"_{stem}"))
             width_in, width_out = shapes[stem]
             down, up = torch.empty(128, width_in), torch.empty(width_out, 128)
-            lora[target] = Factors(down, up, 128)
+            lora[target] = LoraFactors(down, up, 128)
 
-    assert len(official_weights(lora)) == 912
-    assert len(diffusers_weights(lora)) == 988
+    assert len(official_state_dict(lora)) == 912
+    assert len(diffusers_state_dict(lora)) == 988
     assert sum(f.down.numel() + f.up.numel() for f in lora.values()) == 612_630_528
 
 
 def test_every_target_is_a_linear_of_the_transformer(transformer):
-    for target in targets_of(transformer):
+    for target in target_modules_of(transformer):
         for name in target.diffusers:
             assert isinstance(transformer.get_submodule(name), torch.nn.Linear)
 
@@ -139,7 +139,7 @@ def test_raw_diffsynth_keys_are_read(lora, tmp_path, prefix):
 def test_peft_keys_are_read_with_every_prefix(lora, tmp_path, prefix):
     held = {
         prefix + key.removeprefix("transformer."): w.clone()
-        for key, w in diffusers_weights(lora).items()
+        for key, w in diffusers_state_dict(lora).items()
     }
     save_file(held, tmp_path / "peft.safetensors")
 
@@ -147,7 +147,7 @@ def test_peft_keys_are_read_with_every_prefix(lora, tmp_path, prefix):
 
 
 def test_the_alpha_that_peft_notes_in_the_header_counts(lora, tmp_path):
-    held = {key: w.clone() for key, w in diffusers_weights(lora).items()}
+    held = {key: w.clone() for key, w in diffusers_state_dict(lora).items()}
     noted = {"lora_adapter_metadata": json.dumps({"transformer.lora_alpha": 2 * RANK})}
     save_file(held, tmp_path / "peft.safetensors", noted)
 
@@ -159,7 +159,7 @@ def test_the_alpha_that_peft_notes_in_the_header_counts(lora, tmp_path):
 def changes(transformer, lora, strength=1.0):
     """What fusing adds to each weight."""
     before = {name: w.clone() for name, w in transformer.state_dict().items()}
-    fuse(lora, transformer, strength)
+    fuse_lora(lora, transformer, strength)
     after = transformer.state_dict()
     return {name: after[name] - w for name, w in before.items() if not after[name].equal(w)}
 
@@ -198,7 +198,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("alpha", [RANK, RANK / 2])
 def test_fusing_adds_the_product_of_every_kind(transformer, tmp_path, kind, alpha):
-    lora = made_lora(targets_of(transformer), 32, alpha)
+    lora = made_lora(target_modules_of(transformer), 32, alpha)
     save_lora(lora, tmp_path / "lora.safetensors", "diffusers")
 
     added = changes(transformer, read_lora(tmp_path / "lora.safetensors", list(lora)))
@@ -223,7 +223,7 @@ def test_strength_scales_the_change(lora):
 
 
 def test_separate_inputs_for_q_k_and_v_are_kept_exactly(transformer, lora, tmp_path):
-    held = {key: w.clone() for key, w in diffusers_weights(lora).items()}
+    held = {key: w.clone() for key, w in diffusers_state_dict(lora).items()}
     for key in held:
         if "lora_A" in key and ".to_k." in key:
             held[key] = held[key] + 1
@@ -240,12 +240,12 @@ def test_separate_inputs_for_q_k_and_v_are_kept_exactly(transformer, lora, tmp_p
 
 
 def test_at_full_width_diffusers_reads_the_official_form_as_we_write_its_own(tmp_path):
-    lora = made_lora(targets(1, 1), 3072)
+    lora = made_lora(target_modules(1, 1), 3072)
     save_lora(lora, tmp_path / "official.safetensors")
 
     theirs = FluxPipeline.lora_state_dict(load_file(tmp_path / "official.safetensors"))
 
-    assert equal(theirs, diffusers_weights(lora))
+    assert equal(theirs, diffusers_state_dict(lora))
 
 
 def test_a_transformer_of_diffusers_loads_what_we_write(lora, tmp_path):
@@ -261,7 +261,7 @@ def test_a_transformer_of_diffusers_loads_what_we_write(lora, tmp_path):
         "txt_ids": torch.zeros(3, 3),
     }
 
-    fuse(lora, fused)
+    fuse_lora(lora, fused)
     adapted.load_lora_adapter(load_file(tmp_path / "lora.safetensors"), prefix="transformer")
 
     with torch.inference_mode():
@@ -291,7 +291,7 @@ def with_the_final_layer(held):
     ],
 )
 def test_a_lora_that_fits_in_part_is_refused_with_the_counts(lora, tmp_path, damage, counts):
-    held = {key: w.clone() for key, w in official_weights(lora).items()}
+    held = {key: w.clone() for key, w in official_state_dict(lora).items()}
     damage(held)
     save_file(held, tmp_path / "part.safetensors")
 
@@ -302,13 +302,13 @@ def test_a_lora_that_fits_in_part_is_refused_with_the_counts(lora, tmp_path, dam
 
 
 def in_two_prefixes(lora):
-    return {f"transformer.{key}": w * 2 for key, w in peft_weights(lora).items()}
+    return {f"transformer.{key}": w * 2 for key, w in peft_state_dict(lora).items()}
 
 
-@pytest.mark.parametrize("second", [diffusers_weights, diffsynth_weights, in_two_prefixes])
+@pytest.mark.parametrize("second", [diffusers_state_dict, diffsynth_state_dict, in_two_prefixes])
 def test_a_module_under_two_names_is_refused_with_the_counts(lora, tmp_path, second):
     one = next(iter(lora))
-    first = peft_weights if second is in_two_prefixes else official_weights
+    first = peft_state_dict if second is in_two_prefixes else official_state_dict
     held = {**first(lora), **second({one: lora[one]})}
     save_file({key: w.clone() for key, w in held.items()}, tmp_path / "two.safetensors")
 
@@ -323,7 +323,7 @@ def test_a_lora_of_another_width_is_refused_before_anything_is_changed(transform
     before = {name: w.clone() for name, w in transformer.state_dict().items()}
 
     with pytest.raises(MegastyleError, match="384 x 64, the model has 192 x 32"):
-        fuse(made_lora(targets_of(transformer), 64), transformer)
+        fuse_lora(made_lora(target_modules_of(transformer), 64), transformer)
 
     assert equal(before, transformer.state_dict())
 
@@ -332,18 +332,18 @@ def test_a_file_that_is_no_safetensors_is_one_sentence(tmp_path):
     (tmp_path / "lora.safetensors").write_bytes(b"\x80\x04 a pickle")
 
     with pytest.raises(MegastyleError, match="is no safetensors file, or is damaged"):
-        read_lora(tmp_path / "lora.safetensors", targets(1, 1))
+        read_lora(tmp_path / "lora.safetensors", target_modules(1, 1))
 
 
 def test_in_bfloat16_fusing_is_the_official_arithmetic():
     transformer: FluxTransformer2DModel = tiny_transformer().bfloat16()
-    lora = made_lora(targets_of(transformer), 32, dtype=torch.bfloat16)
+    lora = made_lora(target_modules_of(transformer), 32, dtype=torch.bfloat16)
     name = "transformer_blocks.0.norm1.linear"
     before = transformer.get_submodule(name).weight.clone()
 
-    fuse(lora, transformer)
+    fuse_lora(lora, transformer)
 
-    factors = lora[targets_of(transformer)[0]]
+    factors = lora[target_modules_of(transformer)[0]]
     assert torch.equal(transformer.get_submodule(name).weight, before + factors.up @ factors.down)
 
 
@@ -365,11 +365,11 @@ def test_any_form_to_any_other_and_back_is_the_same_to_the_bit(lora, tmp_path, f
 
 
 def test_written_raw_diffsynth_keys_are_those_of_its_trainer(lora):
-    assert equal(diffsynth_weights(lora), raw_diffsynth(lora))
+    assert equal(diffsynth_state_dict(lora), raw_diffsynth(lora))
 
 
 def test_peft_keys_are_comfyuis_prefix_before_the_original_modules(lora):
-    found = peft_weights(lora)
+    found = peft_state_dict(lora)
 
     assert len(found) == 2 * len(lora)
     assert "diffusion_model.double_blocks.1.img_attn.qkv.lora_A.weight" in found
@@ -381,7 +381,7 @@ def last_layer(width=32, out=16):
     rng = torch.Generator().manual_seed(2)
     sizes = (2 * width, out)
     return {
-        target: Factors(
+        target: LoraFactors(
             torch.randn(RANK, width, generator=rng), torch.randn(size, RANK, generator=rng), RANK
         )
         for target, size in zip(LAST_LAYER, sizes, strict=True)
@@ -393,8 +393,8 @@ def test_the_last_modulation_changes_its_halves_for_diffusers_and_diffsynth(tran
     shift, scale = last[LAST_LAYER[0]].up.chunk(2)
 
     for found, key in (
-        (diffusers_weights(last), "transformer.norm_out.linear.lora_B.weight"),
-        (diffsynth_weights(last), "final_norm_out.linear.lora_B.default.weight"),
+        (diffusers_state_dict(last), "transformer.norm_out.linear.lora_B.weight"),
+        (diffsynth_state_dict(last), "final_norm_out.linear.lora_B.default.weight"),
     ):
         assert torch.equal(found[key], torch.cat([scale, shift]))
     added = changes(transformer, {**lora, **last})
@@ -403,14 +403,14 @@ def test_the_last_modulation_changes_its_halves_for_diffusers_and_diffsynth(tran
 
 
 def test_at_full_width_diffusers_changes_the_halves_of_the_last_layer_as_we_do(tmp_path):
-    lora = {**made_lora(targets(1, 1), 3072), **last_layer(3072, 64)}
+    lora = {**made_lora(target_modules(1, 1), 3072), **last_layer(3072, 64)}
     save_lora(lora, tmp_path / "official.safetensors")
 
     theirs = FluxPipeline.lora_state_dict(load_file(tmp_path / "official.safetensors"))
 
     # without the prefix: an oversight of diffusers', whose transformer then never sees them
     prefixed = {f"transformer.{key.removeprefix('transformer.')}": w for key, w in theirs.items()}
-    assert equal(prefixed, diffusers_weights(lora))
+    assert equal(prefixed, diffusers_state_dict(lora))
 
 
 @pytest.mark.parametrize(
@@ -422,7 +422,7 @@ def test_at_full_width_diffusers_changes_the_halves_of_the_last_layer_as_we_do(t
     ],
 )
 def test_a_lora_is_of_a_model_by_its_fingerprint(lora, tmp_path, caplog, facts, num_remarks):
-    save_lora(lora, tmp_path / "lora.safetensors", facts=facts)
+    save_lora(lora, tmp_path / "lora.safetensors", metadata=facts)
 
     read_lora(tmp_path / "lora.safetensors", list(lora), "here/FLUX@01234567")
 
@@ -433,7 +433,7 @@ def test_converting_keeps_what_training_noted(lora, tmp_path):
     folder = save_tiny_flux(tmp_path / "tiny")
     source, made = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
     facts = {"megastyle.model": "FLUX@01234567", "megastyle.step": "5"}
-    save_lora(lora, source, facts={**facts, "format": "pt"})
+    save_lora(lora, source, metadata={**facts, "format": "pt"})
 
     convert_lora(source, made, "diffusers", model=str(folder), overwrite=False)
 
@@ -460,7 +460,7 @@ def test_converting_tells_the_counts_and_never_overwrites_unasked(lora, tmp_path
 
 
 def test_ranks_that_do_not_fit_together_are_one_sentence(lora, tmp_path):
-    held = {key: w.clone() for key, w in official_weights(lora).items()}
+    held = {key: w.clone() for key, w in official_state_dict(lora).items()}
     key = "lora_unet_single_blocks_0_linear1.lora_down.weight"
     held[key] = torch.cat([held[key], held[key]])
     save_file(held, tmp_path / "ranks.safetensors")

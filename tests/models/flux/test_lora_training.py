@@ -6,9 +6,16 @@ import pytest
 import torch
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.flux.lora import fuse, targets_of
-from megastyle_cli.models.flux.lora_training import attach, chosen_targets, one_rank, put, taken
-from megastyle_cli.models.flux.model import Words, joint_ids, velocity
+from megastyle_cli.models.flux.lora import fuse_lora, target_modules_of
+from megastyle_cli.models.flux.lora_training import (
+    attach_lora,
+    common_rank,
+    extract_lora,
+    load_lora,
+    select_target_modules,
+)
+from megastyle_cli.models.flux.model import position_ids, velocity
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
 from tests.models.flux.test_lora import RANK, made_lora
 from tests.tiny_flux import tiny_transformer
 
@@ -16,8 +23,8 @@ from tests.tiny_flux import tiny_transformer
 @pytest.fixture
 def adapted():
     transformer = tiny_transformer()
-    wanted = chosen_targets(transformer, "all")
-    attach(transformer, wanted, rank=RANK, alpha=RANK, seed=3)
+    wanted = select_target_modules(transformer, "all")
+    attach_lora(transformer, wanted, rank=RANK, alpha=RANK, seed=3)
     return transformer
 
 
@@ -25,10 +32,10 @@ def answer(transformer):
     rng = torch.Generator().manual_seed(0)
     tokens = torch.randn(2, 6, 16, generator=rng)
     reference = torch.randn(2, 6, 16, generator=rng)
-    words = Words(
+    words = PromptEmbeddings(
         states=torch.randn(2, 5, 24, generator=rng), pooled=torch.randn(2, 20, generator=rng)
     )
-    sigmas, ids = torch.tensor([0.8, 0.3]), joint_ids(2, 3, 1)
+    sigmas, ids = torch.tensor([0.8, 0.3]), position_ids(2, 3, 1)
     return velocity(transformer, tokens, reference, words, sigmas, ids, guidance=1.0)
 
 
@@ -41,7 +48,7 @@ def test_a_new_lora_changes_nothing_and_has_one_input_for_q_k_and_v(adapted):
         if n.endswith("lora_A.default")
         for w in [w.weight]
     }
-    assert len(downs) == len(targets_of(adapted)) == 26
+    assert len(downs) == len(target_modules_of(adapted)) == 26
     double = adapted.transformer_blocks[1].attn
     assert double.to_q.lora_A.default.weight is double.to_v.lora_A.default.weight
     assert double.add_k_proj.lora_A.default.weight is double.add_v_proj.lora_A.default.weight
@@ -52,7 +59,7 @@ def test_a_new_lora_changes_nothing_and_has_one_input_for_q_k_and_v(adapted):
 
 def test_only_the_lora_is_trained_with_the_official_number_of_weights(adapted):
     trained = {n: w for n, w in adapted.named_parameters() if w.requires_grad}
-    lora = taken(adapted, targets_of(adapted))
+    lora = extract_lora(adapted, target_modules_of(adapted))
 
     assert all("lora_" in name for name in trained)
     official = sum(f.down.numel() + f.up.numel() for f in lora.values())
@@ -61,7 +68,7 @@ def test_only_the_lora_is_trained_with_the_official_number_of_weights(adapted):
 
 def test_the_gradient_of_a_tied_input_is_that_of_one_linear(adapted):
     # q, k and v as one linear with one LoRA, which is what the official code trains
-    put(made_lora(targets_of(adapted), 32), adapted)
+    load_lora(made_lora(target_modules_of(adapted), 32), adapted)
     attention = adapted.transformer_blocks[0].attn
     layers = (attention.to_q, attention.to_k, attention.to_v)
     x, pull = torch.randn(7, 32), torch.randn(7, 96)
@@ -79,13 +86,13 @@ def test_the_gradient_of_a_tied_input_is_that_of_one_linear(adapted):
 @pytest.mark.parametrize("alpha", [RANK, 2 * RANK])
 def test_what_is_taken_out_and_fused_computes_the_same(alpha):
     transformer = tiny_transformer()
-    wanted = targets_of(transformer)
+    wanted = target_modules_of(transformer)
     fused = copy.deepcopy(transformer)
     lora = made_lora(wanted, 32, alpha=alpha)
-    attach(transformer, wanted, rank=RANK, alpha=alpha, seed=0)
-    put(lora, transformer)
+    attach_lora(transformer, wanted, rank=RANK, alpha=alpha, seed=0)
+    load_lora(lora, transformer)
 
-    fuse(taken(transformer, wanted), fused)
+    fuse_lora(extract_lora(transformer, wanted), fused)
 
     ours, theirs = answer(transformer), answer(fused)
     assert not torch.allclose(ours, answer(tiny_transformer()), rtol=1e-2)
@@ -93,11 +100,11 @@ def test_what_is_taken_out_and_fused_computes_the_same(alpha):
 
 
 def test_what_is_put_in_is_taken_out_to_the_bit(adapted):
-    lora = made_lora(targets_of(adapted), 32)
+    lora = made_lora(target_modules_of(adapted), 32)
 
-    put(lora, adapted)
+    load_lora(lora, adapted)
 
-    found = taken(adapted, targets_of(adapted))
+    found = extract_lora(adapted, target_modules_of(adapted))
     assert found.keys() == lora.keys()
     for target, factors in lora.items():
         assert torch.equal(found[target].down, factors.down)
@@ -107,13 +114,13 @@ def test_what_is_put_in_is_taken_out_to_the_bit(adapted):
 def test_targets_are_chosen_by_official_stem():
     transformer = tiny_transformer()
 
-    chosen = chosen_targets(transformer, "img_attn_qkv,linear1")
+    chosen = select_target_modules(transformer, "img_attn_qkv,linear1")
 
     assert sorted({t.official.split("_", 5)[-1] for t in chosen}) == ["img_attn_qkv", "linear1"]
-    attach(transformer, chosen, rank=2, alpha=2, seed=0)
-    assert len(taken(transformer, chosen)) == 4
+    attach_lora(transformer, chosen, rank=2, alpha=2, seed=0)
+    assert len(extract_lora(transformer, chosen)) == 4
     with pytest.raises(MegastyleError, match="--targets has 'proj_out'"):
-        chosen_targets(transformer, "proj_out")
+        select_target_modules(transformer, "proj_out")
 
 
 def test_the_seed_decides_the_first_weights_and_the_global_generator_stays():
@@ -121,29 +128,31 @@ def test_the_seed_decides_the_first_weights_and_the_global_generator_stays():
     for seed in (1, 1, 2):
         transformer = tiny_transformer()
         before = torch.random.get_rng_state()
-        attach(transformer, targets_of(transformer), rank=2, alpha=2, seed=seed)
+        attach_lora(transformer, target_modules_of(transformer), rank=2, alpha=2, seed=seed)
         assert torch.equal(torch.random.get_rng_state(), before)
-        found.append(next(iter(taken(transformer, targets_of(transformer)).values())).down)
+        found.append(
+            next(iter(extract_lora(transformer, target_modules_of(transformer)).values())).down
+        )
 
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
 def test_a_lora_whose_q_k_and_v_were_trained_apart_has_no_one_rank(adapted):
-    lora = made_lora(targets_of(adapted), 32)
-    assert one_rank(lora, "x") == (RANK, RANK)
+    lora = made_lora(target_modules_of(adapted), 32)
+    assert common_rank(lora, "x") == (RANK, RANK)
     target = next(iter(lora))
     wider = type(lora[target])(torch.zeros(12, 32), torch.zeros(192, 12), 12)
 
     with pytest.raises(MegastyleError, match="x has modules of ranks 4 .* and 12"):
-        one_rank({**lora, target: wider}, "x")
+        common_rank({**lora, target: wider}, "x")
 
 
 def test_another_width_is_refused_before_any_weight_is_changed(adapted):
-    before = taken(adapted, targets_of(adapted))
+    before = extract_lora(adapted, target_modules_of(adapted))
     kept = {t: f.down.clone() for t, f in before.items()}
 
     with pytest.raises(MegastyleError, match="the LoRA has 4 x 48 weights for"):
-        put(made_lora(targets_of(adapted), 48), adapted)
+        load_lora(made_lora(target_modules_of(adapted), 48), adapted)
 
-    now = taken(adapted, targets_of(adapted))
+    now = extract_lora(adapted, target_modules_of(adapted))
     assert all(torch.equal(now[t].down, down) for t, down in kept.items())

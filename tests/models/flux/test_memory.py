@@ -8,17 +8,16 @@ from diffusers import FluxTransformer2DModel
 
 from megastyle_cli.models.flux.memory import (
     GIB,
-    flags,
-    is_out_of_memory,
-    plan_that_fits,
-    plans,
-    weights_of,
-    work_bytes,
+    activation_bytes,
+    component_bytes,
+    memory_flags,
+    memory_plans,
+    suggest_plan,
 )
-from megastyle_cli.models.flux.setup import Flux, running
+from megastyle_cli.models.flux.setup import PreparedFlux, resolve_runtime
 from tests.tiny_flux import save_tiny_flux
 
-WORK = work_bytes((512, 512), 2560, 3072, 2)  # one picture with one reference
+WORK = activation_bytes((512, 512), 2560, 3072, 2)  # one picture with one reference
 
 
 OTHERS = {"text_encoder_2": 4_762_310_656, "text_encoder": 123_060_480, "vae": 83_819_683}
@@ -31,7 +30,7 @@ def flux_1():
         parts = {name: torch.nn.Linear(size, 1, bias=False) for name, size in OTHERS.items()}
         parts["transformer"] = FluxTransformer2DModel(guidance_embeds=True)
     parts = {name: part.bfloat16() for name, part in parts.items()}
-    return plans(weights_of(SimpleNamespace(components=parts)), 2)
+    return memory_plans(component_bytes(SimpleNamespace(components=parts)), 2)
 
 
 def test_the_plans_of_flux_1_are_those_that_people_use(flux_1):
@@ -57,13 +56,13 @@ def test_the_plans_of_flux_1_are_those_that_people_use(flux_1):
     ],
 )
 def test_the_first_plan_that_is_smaller_and_fits_is_told(flux_1, memory, now, plan):
-    assert plan in plan_that_fits(flux_1, now, WORK, memory * GIB)
+    assert plan in suggest_plan(flux_1, now, WORK, memory * GIB)
 
 
 def test_the_weights_of_a_real_pipeline_are_all_counted(tmp_path):
     folder = save_tiny_flux(tmp_path / "tiny")
-    how = running("cpu", None, None, None, None, compiled=False)
-    flux = Flux(str(folder), None, 1.0, how)
+    how = resolve_runtime("cpu", None, None, None, None, compiled=False)
+    flux = PreparedFlux(str(folder), None, 1.0, how)
 
     found = flux.weights
 
@@ -75,18 +74,5 @@ def test_the_weights_of_a_real_pipeline_are_all_counted(tmp_path):
 
 
 def test_flags_are_told_as_they_are_given():
-    assert flags(None, None) == ""
-    assert flags("model", "fp8") == "--offload model --quantize int8"  # of one size
-
-
-@pytest.mark.parametrize(
-    ("fault", "full"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
-        (RuntimeError("unable to mmap 9 bytes from file <a>: Cannot allocate memory (12)"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-    ],
-)
-def test_only_a_full_memory_is_taken_for_one(fault, full):
-    assert is_out_of_memory(fault) is full
+    assert memory_flags(None, None) == ""
+    assert memory_flags("model", "fp8") == "--offload model --quantize int8"  # of one size

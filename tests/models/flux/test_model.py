@@ -9,19 +9,19 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransfo
 from torch.nn import functional
 
 from megastyle_cli.models.flux.model import (
-    Words,
-    denoise,
-    joint_ids,
-    pack,
+    pack_latents,
+    position_ids,
     reference_bias,
-    unpack,
+    unpack_latents,
     velocity,
 )
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
+from megastyle_cli.models.flux.sampling import denoise
 from megastyle_cli.models.flux.schedule import (
-    LOWEST,
-    bell_weights,
-    levels,
-    painting_levels,
+    SIGMA_MIN,
+    bell_loss_weights,
+    sampling_sigmas,
+    shifted_sigmas,
     timestep_input,
 )
 from tests.tiny_flux import TRANSFORMER, tiny_transformer
@@ -163,7 +163,7 @@ def drawn(sizes, b=2):
     n, width = ROWS * COLUMNS, sizes["in_channels"]
     target = torch.randn(b, n, width, generator=rng)
     reference = torch.randn(b, n, width, generator=rng)
-    words = Words(
+    words = PromptEmbeddings(
         states=torch.randn(b, TEXT, sizes["joint_attention_dim"], generator=rng),
         pooled=torch.randn(b, sizes["pooled_projection_dim"], generator=rng),
     )
@@ -184,7 +184,7 @@ def test_the_velocity_is_that_of_the_official_equations(sizes, make, b):
     target, reference, words, sigmas = drawn(sizes, b)
 
     ours = velocity(
-        transformer, target, reference, words, sigmas, joint_ids(ROWS, COLUMNS, 1), guidance=3.5
+        transformer, target, reference, words, sigmas, position_ids(ROWS, COLUMNS, 1), guidance=3.5
     )
 
     theirs = official(
@@ -200,7 +200,7 @@ def test_the_velocity_is_that_of_the_official_equations(sizes, make, b):
 def test_ids_of_another_convention_are_far_from_the_official_equations():
     transformer = tiny_transformer()
     inputs = drawn(TRANSFORMER)
-    ids = joint_ids(ROWS, COLUMNS, 1)
+    ids = position_ids(ROWS, COLUMNS, 1)
     unshifted, kontext = ids.clone(), ids.clone()
     for moved in (unshifted, kontext):
         moved[ROWS * COLUMNS :, 2] -= COLUMNS
@@ -217,7 +217,7 @@ def test_ids_of_another_convention_are_far_from_the_official_equations():
 def test_the_order_of_tokens_does_not_matter():
     transformer = tiny_transformer()
     target, reference, words, sigmas = drawn(TRANSFORMER)
-    ids = joint_ids(ROWS, COLUMNS, 1)
+    ids = position_ids(ROWS, COLUMNS, 1)
     n = ROWS * COLUMNS
     order = torch.randperm(2 * n, generator=torch.Generator().manual_seed(0))
 
@@ -239,7 +239,7 @@ def test_another_reference_gives_another_loss_and_a_gradient():
     transformer = tiny_transformer()
     target, reference, words, sigmas = drawn(TRANSFORMER)
     reference.requires_grad_()
-    ids = joint_ids(ROWS, COLUMNS, 1)
+    ids = position_ids(ROWS, COLUMNS, 1)
 
     def loss(seen):
         return velocity(transformer, target, seen, words, sigmas, ids, guidance=1.0).square().mean()
@@ -255,12 +255,12 @@ def test_another_reference_gives_another_loss_and_a_gradient():
 def test_a_picture_does_not_depend_on_its_batch():
     transformer = tiny_transformer()
     target, reference, words, sigmas = drawn(TRANSFORMER)
-    ids = joint_ids(ROWS, COLUMNS, 1)
+    ids = position_ids(ROWS, COLUMNS, 1)
 
     together = velocity(transformer, target, reference, words, sigmas, ids, guidance=3.5)
 
     for k in range(2):
-        own = Words(states=words.states[k : k + 1], pooled=words.pooled[k : k + 1])
+        own = PromptEmbeddings(states=words.states[k : k + 1], pooled=words.pooled[k : k + 1])
         one = (target[k : k + 1], reference[k : k + 1], own, sigmas[k : k + 1])
         alone = velocity(transformer, *one, ids, guidance=3.5)
         assert relative(alone, together[k : k + 1]) <= 1e-5
@@ -279,13 +279,13 @@ def test_as_the_strength_vanishes_so_does_the_reference():
 
     def at(strength):
         return velocity(
-            *(transformer, target, reference, words, sigmas, joint_ids(ROWS, COLUMNS, 1)),
+            *(transformer, target, reference, words, sigmas, position_ids(ROWS, COLUMNS, 1)),
             guidance=3.5,
             bias=reference_bias([strength], TEXT, n),
         )
 
     without = velocity(
-        *(transformer, target, reference[:, :0], words, sigmas, joint_ids(ROWS, COLUMNS, 0)),
+        *(transformer, target, reference[:, :0], words, sigmas, position_ids(ROWS, COLUMNS, 0)),
         guidance=3.5,
     )
     away = [relative(at(strength), without) for strength in (1e-12, 0.1, 0.3, 0.6, 1.0)]
@@ -298,7 +298,7 @@ def test_one_reference_in_two_halves_is_one_reference():
     transformer = tiny_transformer()
     target, reference, words, sigmas = drawn(TRANSFORMER)
     n = ROWS * COLUMNS
-    ids = joint_ids(ROWS, COLUMNS, 1)
+    ids = position_ids(ROWS, COLUMNS, 1)
 
     twice = velocity(
         *(transformer, target, reference.repeat(1, 2, 1), words, sigmas),
@@ -314,15 +314,15 @@ def test_one_reference_in_two_halves_is_one_reference():
 def test_packed_tokens_are_those_of_diffusers_and_unpack_undoes_them():
     latents = torch.randn(2, 16, 8, 12)
 
-    tokens = pack(latents)
+    tokens = pack_latents(latents)
 
     assert torch.equal(tokens, FluxPipeline._pack_latents(latents, 2, 16, 8, 12))
-    assert torch.equal(unpack(tokens, 4, 6), latents)
+    assert torch.equal(unpack_latents(tokens, 4, 6), latents)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(32, 32), (32, 48)])  # 512 x 512, 768 x 512
 def test_the_reference_lies_right_of_the_target(rows, columns):
-    ids = joint_ids(rows, columns, 1)
+    ids = position_ids(rows, columns, 1)
 
     wanted = [
         (0, row, first + column)
@@ -334,7 +334,7 @@ def test_the_reference_lies_right_of_the_target(rows, columns):
 
 
 def test_the_painting_levels_are_the_official_ones():
-    found = painting_levels(30)
+    found = sampling_sigmas(30)
 
     golden = {0: 1.0, 1: 0.9882714, 2: 0.9759792, 15: 0.7380428, 28: 0.1043228, 29: 0.0089286}
     assert all(abs(float(found[k]) - level) < 1e-6 for k, level in golden.items())
@@ -343,20 +343,20 @@ def test_the_painting_levels_are_the_official_ones():
 
 def test_the_painting_levels_are_those_of_a_scheduler_with_static_shift():
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=False)
-    scheduler.set_timesteps(sigmas=np.linspace(1, LOWEST, 30))
+    scheduler.set_timesteps(sigmas=np.linspace(1, SIGMA_MIN, 30))
 
-    assert (scheduler.sigmas - painting_levels(30)).abs().max() <= 1e-6
+    assert (scheduler.sigmas - sampling_sigmas(30)).abs().max() <= 1e-6
 
 
 def test_denoising_takes_the_steps_of_the_scheduler():
     transformer = tiny_transformer()
     target, reference, words, _ = drawn(TRANSFORMER)
-    ids = joint_ids(ROWS, COLUMNS, 1)
+    ids = position_ids(ROWS, COLUMNS, 1)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=False)
-    scheduler.set_timesteps(sigmas=np.linspace(1, LOWEST, 4))
+    scheduler.set_timesteps(sigmas=np.linspace(1, SIGMA_MIN, 4))
 
     with torch.inference_mode():
-        ours = denoise(transformer, target, reference, words, painting_levels(4), ids)
+        ours = denoise(transformer, target, reference, words, sampling_sigmas(4), ids)
         theirs = target
         for sigma, timestep in zip(scheduler.sigmas, scheduler.timesteps, strict=False):
             flow = velocity(
@@ -368,9 +368,9 @@ def test_denoising_takes_the_steps_of_the_scheduler():
 
 
 def test_the_bell_has_the_official_weights():
-    grid = levels(1000)
+    grid = shifted_sigmas(1000)
 
-    weights = bell_weights(grid)
+    weights = bell_loss_weights(grid)
 
     # timestep -> weight, from the official trainer's formula
     golden = {1000: 0, 964: 0.20, 900: 0.54, 751: 1.26, 501: 1.79, 254: 1.27, 9: 0.05}
@@ -381,7 +381,7 @@ def test_the_bell_has_the_official_weights():
 
 
 def test_in_bfloat16_the_model_is_told_the_official_timesteps():
-    grid, painted = levels(1000), painting_levels(30)[:-1]
+    grid, painted = shifted_sigmas(1000), sampling_sigmas(30)[:-1]
 
     def agreeing(sigmas, told):
         return int((told * 1000 == (sigmas * 1000).bfloat16()).sum())
@@ -392,4 +392,4 @@ def test_in_bfloat16_the_model_is_told_the_official_timesteps():
 
 
 def test_in_float32_the_levels_are_told_as_they_are():
-    assert torch.equal(timestep_input(levels(1000), torch.float32), levels(1000))
+    assert torch.equal(timestep_input(shifted_sigmas(1000), torch.float32), shifted_sigmas(1000))

@@ -6,8 +6,8 @@ from safetensors.torch import load_file, save_file
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.patch_autoencoder import PatchAutoencoder
-from megastyle_cli.models.flux.vae import decode, encode, token_pixels
-from megastyle_cli.models.text_to_image.pipeline_loader import read_part
+from megastyle_cli.models.flux.vae import decode_latents, encode_pixels, token_size_px
+from megastyle_cli.models.text_to_image.pipeline_loader import load_part
 
 HALVINGS = (3, 12, 32)  # patches of 4 px, layers of width 32
 
@@ -22,8 +22,8 @@ def test_as_many_latents_as_pixels_on_the_straight_path_give_the_picture_back():
             layer.bias.zero_()
         vae.register_to_config(shift_factor=0.25, scaling_factor=2.0)
         pixels = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
-        latents = encode(vae, pixels)
-        again = decode(vae, latents)
+        latents = encode_pixels(vae, pixels)
+        again = decode_latents(vae, latents)
 
     assert latents.shape == (2, 48, 4, 6)
     assert torch.allclose(again, pixels, atol=1e-5)
@@ -32,7 +32,7 @@ def test_as_many_latents_as_pixels_on_the_straight_path_give_the_picture_back():
 def test_a_token_is_as_wide_as_it_says():
     vae = PatchAutoencoder(8, HALVINGS)
 
-    assert token_pixels(vae) == 2 * vae.patch_px == 8
+    assert token_size_px(vae) == 2 * vae.patch_px == 8
 
 
 def test_a_weight_too_few_is_refused(tmp_path):
@@ -43,4 +43,4 @@ def test_a_weight_too_few_is_refused(tmp_path):
     save_file(weights, file)
 
     with pytest.raises(MegastyleError, match=r"straight_out\.bias"):
-        read_part(PatchAutoencoder, tmp_path, torch.float32)
+        load_part(PatchAutoencoder, tmp_path, torch.float32)

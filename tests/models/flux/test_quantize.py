@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.flux.model import joint_ids, velocity
-from megastyle_cli.models.flux.quantize import compute_in_fp8, quantise
+from megastyle_cli.models.flux.model import position_ids, velocity
+from megastyle_cli.models.flux.quantize import compute_in_fp8, quantize_flux
 from tests.models.flux.test_model import COLUMNS, ROWS, TRANSFORMER, drawn
 from tests.tiny_flux import tiny_transformer
 
@@ -24,7 +24,7 @@ WIDE = {"attention_head_dim": 64, "axes_dims_rope": (16, 24, 24)}  # 128 wide: e
 def predicted(transformer):
     inputs = drawn({**TRANSFORMER, **WIDE})
     with torch.inference_mode():
-        return velocity(transformer, *inputs, joint_ids(ROWS, COLUMNS, 1), guidance=3.5)
+        return velocity(transformer, *inputs, position_ids(ROWS, COLUMNS, 1), guidance=3.5)
 
 
 @pytest.mark.parametrize("how", PACKAGES)
@@ -33,7 +33,7 @@ def test_the_velocity_is_nearly_the_same_in_fewer_bits(how):
     transformer = tiny_transformer(**WIDE)
     whole = predicted(transformer)
 
-    quantise(transformer, how)
+    quantize_flux(transformer, how)
     rounded = predicted(transformer.to("cpu"))
 
     assert 0 < (rounded - whole).norm() / whole.norm() < NEAR[how]
@@ -45,7 +45,7 @@ def test_all_linears_of_the_blocks_are_rounded_and_nothing_else(how):
     transformer = tiny_transformer(**WIDE)
     linears = [n for n, m in transformer.named_modules() if isinstance(m, torch.nn.Linear)]
 
-    quantise(transformer, how)
+    quantize_flux(transformer, how)
     transformer.to("cpu")
 
     plain = [n for n in linears if type(transformer.get_submodule(n).weight) is torch.nn.Parameter]
@@ -61,7 +61,7 @@ def test_a_missing_package_is_one_sentence_with_what_to_install(monkeypatch, how
     with pytest.raises(
         MegastyleError, match=f"--quantize {how} needs the package '{package}'"
     ) as e:
-        quantise(tiny_transformer(), how)
+        quantize_flux(tiny_transformer(), how)
 
     assert e.value.hint == "pip install 'megastyle[quantize]'"
 

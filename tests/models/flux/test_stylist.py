@@ -9,16 +9,16 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransfo
 from safetensors.torch import load_file, save_file
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.models.flux.lora import save_lora, targets
-from megastyle_cli.models.flux.model import pack
-from megastyle_cli.models.flux.schedule import LOWEST, painting_levels
+from megastyle_cli.models.flux.lora import save_lora, target_modules
+from megastyle_cli.models.flux.model import pack_latents
+from megastyle_cli.models.flux.schedule import SIGMA_MIN, sampling_sigmas
 from megastyle_cli.models.flux.vae import (
-    encode,
-    pictures_of,
-    pixels_of,
-    resized,
-    rounded_up,
-    whole_pictures_of,
+    encode_pixels,
+    finite_images,
+    images_to_pixels,
+    pixels_to_images,
+    resize_image,
+    round_up,
 )
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.registry import load
@@ -151,11 +151,11 @@ def test_bfloat16_noise_is_the_float32_noise_rounded(folder):
 
 def test_latents_are_the_mean_shifted_and_scaled(stylist):
     vae = stylist.pipeline.vae
-    pixels = pixels_of([draw(3, 32, 48)])
+    pixels = images_to_pixels([draw(3, 32, 48)])
 
     with torch.inference_mode():
         moments = vae.encoder(pixels)
-        found = encode(vae, pixels)
+        found = encode_pixels(vae, pixels)
 
     assert torch.allclose(found, (moments[:, :4] - 0.1159) * 0.3611)
 
@@ -163,16 +163,16 @@ def test_latents_are_the_mean_shifted_and_scaled(stylist):
 def test_pictures_go_to_pixels_and_back():
     picture = draw(3, 32, 48)
 
-    (back,) = pictures_of(pixels_of([picture]))
+    (back,) = pixels_to_images(images_to_pixels([picture]))
 
     assert np.array_equal(array(back), array(picture))
 
 
 def test_pixels_that_are_no_numbers_make_no_picture_and_spare_the_others():
-    pixels = pixels_of([draw(3, 32, 48), draw(4, 32, 48)])
+    pixels = images_to_pixels([draw(3, 32, 48), draw(4, 32, 48)])
     pixels[0, 0, :24] = torch.nan
 
-    lost, sound = whole_pictures_of(pixels)
+    lost, sound = finite_images(pixels)
 
     assert isinstance(lost, BadRecord) and lost.kind == "model_error"
     assert "17% of the pixels are no numbers" in lost.message
@@ -182,12 +182,12 @@ def test_pixels_that_are_no_numbers_make_no_picture_and_spare_the_others():
 def test_references_are_squashed_or_cut_to_shape():
     wide = draw(4, 96, 48)
 
-    squashed = resized(wide, (48, 48), keep_aspect=False)
-    cut = resized(wide, (48, 48), keep_aspect=True)
+    squashed = resize_image(wide, (48, 48), keep_aspect=False)
+    cut = resize_image(wide, (48, 48), keep_aspect=True)
 
     assert np.array_equal(array(squashed), array(wide.resize((48, 48), 3)))
     assert np.array_equal(array(cut), array(wide.crop((24, 0, 72, 48))))
-    assert rounded_up((1, 17), 16) == (16, 32)
+    assert round_up((1, 17), 16) == (16, 32)
 
 
 def test_content_strength_leads_from_noise_to_the_content_picture(folder):
@@ -200,7 +200,7 @@ def test_content_strength_leads_from_noise_to_the_content_picture(folder):
             **{"model": str(folder), "steps": 4, "device": "cpu", "content_strength": strength},
         )
         with torch.inference_mode():
-            raw = encode(stylist.pipeline.vae, pixels_of([content])) / 0.3611 + 0.1159
+            raw = encode_pixels(stylist.pipeline.vae, images_to_pixels([content])) / 0.3611 + 0.1159
         return (latents(stylist, asked) - raw).norm().item()
 
     away = [at(strength) for strength in (0.25, 0.5, 0.75, 1.0)]
@@ -219,11 +219,11 @@ def test_the_way_from_content_to_noise_is_straight(folder):
 
     stylist.restyle([replace(ASKED, content_picture=content, strength=0.0)])
 
-    level = float(painting_levels(4)[2])
+    level = float(sampling_sigmas(4)[2])
     with torch.inference_mode():
-        picture = encode(stylist.pipeline.vae, pixels_of([content]))
+        picture = encode_pixels(stylist.pipeline.vae, images_to_pixels([content]))
     noise = torch.randn((1, 4, 6, 6), generator=torch.Generator().manual_seed(ASKED.seed))
-    assert torch.allclose(begun[0], pack(picture + level * (noise - picture)), atol=1e-5)
+    assert torch.allclose(begun[0], pack_latents(picture + level * (noise - picture)), atol=1e-5)
 
 
 def test_a_content_picture_gives_its_proportions(folder):
@@ -240,7 +240,7 @@ def test_a_request_without_words_is_refused(stylist):
 
 
 def test_a_lora_changes_the_picture_by_its_strength(folder, stylist, tmp_path):
-    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors")
+    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors")
     options = {"model": str(folder), "lora": str(tmp_path / "lora.safetensors"), "steps": 3}
 
     with_it = load("stylist", "flux", **options)
@@ -265,7 +265,7 @@ def test_a_model_that_was_never_taught_a_reference_is_remarked_on_once(folder, c
 
 
 def test_with_a_lora_or_trained_by_us_there_is_no_remark(folder, tmp_path, caplog):
-    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors")
+    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors")
     taught = save_tiny_flux(tmp_path / "taught")
     (file,) = (taught / "transformer").glob("*.safetensors")
     save_file(load_file(file), file, metadata={"megastyle.size": "48"})
@@ -281,7 +281,7 @@ def test_a_lora_that_was_trained_on_another_model_of_the_same_shapes_is_remarked
     folder, tmp_path, caplog
 ):
     facts = {"megastyle.model": "FLUX.1-other@01234567"}
-    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors", facts=facts)
+    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors", metadata=facts)
 
     stylist = load("stylist", "flux", model=str(folder), lora=str(tmp_path / "lora.safetensors"))
 
@@ -290,7 +290,7 @@ def test_a_lora_that_was_trained_on_another_model_of_the_same_shapes_is_remarked
 
 
 def test_a_lora_of_another_model_is_refused_with_the_counts(folder, tmp_path):
-    save_lora(made_lora(targets(1, 2), 32), tmp_path / "other.safetensors")
+    save_lora(made_lora(target_modules(1, 2), 32), tmp_path / "other.safetensors")
 
     with pytest.raises(MegastyleError, match="which fit 16 of 26 modules .10 without weights"):
         load("stylist", "flux", model=str(folder), lora=str(tmp_path / "other.safetensors"))
@@ -305,7 +305,7 @@ def test_without_reference_the_picture_is_that_of_the_stock_pipeline(folder, sty
         prompt=ASKED.content,
         width=48,
         height=48,
-        sigmas=np.linspace(1, LOWEST, 3).tolist(),  # before the shift
+        sigmas=np.linspace(1, SIGMA_MIN, 3).tolist(),  # before the shift
         latents=FluxPipeline._pack_latents(stylist._noise(7, (48, 48)), 1, 4, 6, 6),
         guidance_scale=3.5,
     ).images
@@ -420,7 +420,7 @@ def test_modulation_computed_before_gives_the_same_picture(folder, stylist):
 
 
 def test_a_lora_is_fused_before_the_modulation_is_taken_out(folder, tmp_path):
-    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors")
+    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors")
     options = {"model": str(folder), "lora": str(tmp_path / "lora.safetensors"), "steps": 3}
 
     whole = load("stylist", "flux", **options)

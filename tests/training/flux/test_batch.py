@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from megastyle_cli.models.flux.loader import read_flux
+from megastyle_cli.models.flux.loader import load_flux
 from megastyle_cli.training.flux.batch import Encoders
 from tests.conftest import draw
 from tests.tiny_flux import save_tiny_flux
@@ -14,7 +14,7 @@ PICTURES = [draw(k, 32, 32) for k in range(3)]
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
-    return read_flux(str(save_tiny_flux(tmp_path_factory.mktemp("tiny"))), torch.float32)
+    return load_flux(str(save_tiny_flux(tmp_path_factory.mktemp("tiny"))), torch.float32)
 
 
 @torch.no_grad()

@@ -4,8 +4,9 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from megastyle_cli.models.flux.lora_training import attach, chosen_targets
-from megastyle_cli.models.flux.model import Words, joint_ids, velocity
+from megastyle_cli.models.flux.lora_training import attach_lora, select_target_modules
+from megastyle_cli.models.flux.model import position_ids, velocity
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
 from megastyle_cli.models.quantization import quantize_blocks
 from megastyle_cli.training.common.memory_plan import GIB, plan
 from megastyle_cli.training.flux.memory_cost import footprint, weight_bytes
@@ -30,7 +31,9 @@ def kept_bytes(double, single, pairs, *, dtype, rank):
     """Bytes of what a forward pass holds for the backward pass, weights left out."""
     transformer = transformer_of(double, single)
     if rank:
-        attach(transformer, chosen_targets(transformer, "all"), rank=rank, alpha=rank, seed=0)
+        attach_lora(
+            transformer, select_target_modules(transformer, "all"), rank=rank, alpha=rank, seed=0
+        )
     own = {weight.untyped_storage().data_ptr() for weight in transformer.parameters()}
     kept = {}
 
@@ -40,9 +43,9 @@ def kept_bytes(double, single, pairs, *, dtype, rank):
             kept[storage.data_ptr()] = storage.nbytes(), tensor  # held, so that no address returns
         return tensor
 
-    words = Words(states=torch.randn(pairs, TEXT, 24), pooled=torch.randn(pairs, 20))
+    words = PromptEmbeddings(states=torch.randn(pairs, TEXT, 24), pooled=torch.randn(pairs, 20))
     tokens = torch.randn(pairs, SIDE**2, 16, dtype=dtype)
-    sigmas, ids = torch.full((pairs,), 0.5), joint_ids(SIDE, SIDE, 1)
+    sigmas, ids = torch.full((pairs,), 0.5), position_ids(SIDE, SIDE, 1)
     with (
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32),

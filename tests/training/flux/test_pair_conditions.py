@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from megastyle_cli.models.flux.loader import read_flux
-from megastyle_cli.models.flux.model import pack
-from megastyle_cli.models.flux.schedule import TRAINING_LEVELS, levels
-from megastyle_cli.models.flux.vae import encode, pixels_of
+from megastyle_cli.models.flux.loader import load_flux
+from megastyle_cli.models.flux.model import pack_latents
+from megastyle_cli.models.flux.schedule import NUM_TRAINING_SIGMAS, shifted_sigmas
+from megastyle_cli.models.flux.vae import encode_pixels, images_to_pixels
 from megastyle_cli.training.flux.augment import Opened
 from megastyle_cli.training.flux.batch import Encoders, conditions
 from megastyle_cli.training.flux.objective import loss_weights
@@ -25,7 +25,7 @@ TOLD = SimpleNamespace(seed=3, size_px=SIZE, timesteps="megastyle", loss_weight=
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory):
     folder = save_tiny_flux(tmp_path_factory.mktemp("model"), text_tokens=5)
-    return Encoders(read_flux(str(folder), torch.float32), CPU)
+    return Encoders(load_flux(str(folder), torch.float32), CPU)
 
 
 def pair(k):
@@ -46,7 +46,7 @@ def made(encoders, *numbers):
 
 def tokens(encoders, picture):
     with torch.no_grad():
-        return pack(encode(encoders.pipeline.vae, pixels_of([picture])))[0]
+        return pack_latents(encode_pixels(encoders.pipeline.vae, images_to_pixels([picture])))[0]
 
 
 def test_targets_and_references_are_each_in_their_place(encoders):
@@ -67,8 +67,8 @@ def test_words_are_the_targets_content_and_levels_those_drawn(encoders):
         wanted = encoders.words(["a fox", "a hill", "an owl"])
     assert torch.equal(found.words.states, wanted.states)
     assert torch.equal(found.words.pooled, wanted.pooled)
-    places = [int((0.1 + 0.2 * k) * TRAINING_LEVELS) for k in range(3)]
-    assert torch.equal(found.sigmas, levels(TRAINING_LEVELS)[places])
+    places = [int((0.1 + 0.2 * k) * NUM_TRAINING_SIGMAS) for k in range(3)]
+    assert torch.equal(found.sigmas, shifted_sigmas(NUM_TRAINING_SIGMAS)[places])
     assert torch.equal(found.weights, loss_weights(found.sigmas, "bell"))
 
 
@@ -85,4 +85,4 @@ def test_noise_is_drawn_unpacked(encoders):
     noise = encoders.noise([7], SIZE)
 
     drawn = torch.randn(4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(7))
-    assert torch.equal(noise, pack(drawn[None]))
+    assert torch.equal(noise, pack_latents(drawn[None]))

@@ -5,7 +5,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from megastyle_cli.models.flux.loader import read_flux
+from megastyle_cli.models.flux.loader import load_flux
 from megastyle_cli.training.flux.text_cache import TextEncoders, WordStore, bytes_a_prompt
 from tests.tiny_flux import save_tiny_flux
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
     folder = save_tiny_flux(tmp_path_factory.mktemp("model"), text_tokens=5)
-    return read_flux(str(folder), torch.float32)
+    return load_flux(str(folder), torch.float32)
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ def test_what_is_there_is_not_encoded_again(pipeline, accelerator, tmp_path):
 
 
 def test_other_encoders_have_other_names(pipeline, tmp_path):
-    other = read_flux(str(save_tiny_flux(tmp_path / "other", seed=1, text_tokens=5)), torch.float32)
-    longer = read_flux(str(save_tiny_flux(tmp_path / "longer", text_tokens=6)), torch.float32)
-    half = read_flux(str(save_tiny_flux(tmp_path / "half", text_tokens=5)), torch.bfloat16)
+    other = load_flux(str(save_tiny_flux(tmp_path / "other", seed=1, text_tokens=5)), torch.float32)
+    longer = load_flux(str(save_tiny_flux(tmp_path / "longer", text_tokens=6)), torch.float32)
+    half = load_flux(str(save_tiny_flux(tmp_path / "half", text_tokens=5)), torch.bfloat16)
 
     names = {WordStore(tmp_path, p).path("a fox") for p in (pipeline, other, longer, half)}
 

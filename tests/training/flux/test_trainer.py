@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.flux.lora import save_lora, targets
-from megastyle_cli.models.flux.model import Words
-from megastyle_cli.models.flux.schedule import levels, timestep_input
+from megastyle_cli.models.flux.lora import save_lora, target_modules
+from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
+from megastyle_cli.models.flux.schedule import shifted_sigmas, timestep_input
 from megastyle_cli.training.flux.batch import Conditions
 from megastyle_cli.training.flux.config import Layout, Settings
 from megastyle_cli.training.flux.objective import loss_weights
@@ -67,7 +67,7 @@ def batch(seed=1):
         latents=normal(B, SIDE**2, 16),
         references=normal(B, SIDE**2, 16),
         noise=normal(B, SIDE**2, 16),
-        words=Words(states=normal(B, TEXT, 24), pooled=normal(B, 20)),
+        words=PromptEmbeddings(states=normal(B, TEXT, 24), pooled=normal(B, 20)),
         sigmas=sigmas,
         weights=loss_weights(sigmas, "bell"),
         ids=["a", "b", "c"],
@@ -127,7 +127,9 @@ def test_words_weight_and_level_change_the_loss(trainer_of):
     told = batch()
     before = trainer_of().step(told)["loss"]
 
-    words = replace(told, words=Words(states=told.words.states.flip(0), pooled=told.words.pooled))
+    words = replace(
+        told, words=PromptEmbeddings(states=told.words.states.flip(0), pooled=told.words.pooled)
+    )
     for changed in (
         words,
         replace(told, weights=told.weights * 2),
@@ -197,7 +199,7 @@ def test_in_half_precision_what_the_lora_adds_is_in_half_precision(trainer_of):
 
 
 def test_in_half_precision_the_transformer_is_told_the_official_timestep(trainer_of):
-    every = levels(1000)
+    every = shifted_sigmas(1000)
     official = timestep_input(every, torch.bfloat16)
     sigmas = every[official != every.bfloat16()][:B]  # where rounding sigma first is another
     trainer, seen = trainer_of(dtype="bfloat16", chunk=B), []
@@ -342,7 +344,7 @@ def test_a_model_whose_parts_do_not_fit_is_refused(trainer_of, tmp_path):
 
 def test_a_lora_of_another_model_of_the_same_shapes_is_remarked_on(trainer_of, tmp_path, caplog):
     facts = {"megastyle.model": "FLUX.1-other@01234567"}
-    save_lora(made_lora(targets(2, 2), 32), tmp_path / "lora.safetensors", facts=facts)
+    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors", metadata=facts)
 
     trainer = trainer_of(lora=str(tmp_path / "lora.safetensors"))
 
