@@ -23,7 +23,8 @@ def concurrent_results(
 
     What `process` raises for an item rises when its results are read. No worker waits for the
     others at the end of an item; a slow one holds back at most AHEAD items for each worker. Once
-    `stop` is requested, what has not begun is dropped.
+    `stop` is requested, what has not begun is dropped. Batches of a `MapJob` must hold one record
+    each: with later ones under way it cannot divide one and keep the order.
     """
     running: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(workers) as pool:

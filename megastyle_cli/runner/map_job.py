@@ -203,6 +203,7 @@ class MapJob(Job):
         if self.group_key is not None:  # a record is judged by its group, so that stays together
             parts = [list(group) for _, group in groups(batch, self.group_key)]
         if len(parts) > 1:
+            assert not self._begun, "batches that are processed side by side hold one record each"
             log.debug("a batch of %d failed, trying one by one", len(records), exc_info=True)
             self._ready.extendleft(reversed(parts))
         else:

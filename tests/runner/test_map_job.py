@@ -1,9 +1,8 @@
-"""The loop keeps order, isolates a poisoned record and stops after the batch when asked."""
+"""A map keeps order, isolates a poisoned record and stops after the batch when asked."""
 
 import os
 import signal
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import output_paths
 from megastyle_cli.io.writers.sink import resumable_sink
-from megastyle_cli.runner.callbacks import Flow, run_job
-from megastyle_cli.runner.map_loop import run_map, tolerance
-from megastyle_cli.runner.progress import Progress, Stats
+from megastyle_cli.runner.job import Source
+from megastyle_cli.runner.map_job import MapJob
+from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from tests.conftest import draw, jsonl, lines
 
 RUN = Run("caption", {"a": 1})
+Process = Callable[[list[Record]], Iterable[Record | Failure]]
 
 
 def upper(records: Iterable[Record]) -> Iterator[Record | Failure]:
@@ -33,10 +33,26 @@ def upper(records: Iterable[Record]) -> Iterator[Record | Failure]:
         yield {**record, "upper": record["text"].upper()}
 
 
+def run_map(
+    source: Path, out: Path, process: Process = upper, run: Run = RUN, size: int = 16, **flags: Any
+) -> int:
+    """The exit code of a map over the records of `source` into `out`."""
+    with MapJob(
+        run,
+        Source(inputs=[str(source)]),
+        output=OutputOptions(output=str(out)),
+        existing=ResumeOptions(**flags),
+        report=ReportOptions(quiet=True),
+        batch_size=size,
+    ) as job:
+        for batch in job.batches():
+            job.write(process(batch))
+    return job.exit_code
+
+
 def work(tmp_path: Path, records: list[Record], **flags: Any) -> int:
-    source = jsonl(tmp_path / "in.jsonl", records)
-    flow = Flow(inputs=[str(source)], output=str(tmp_path / "out.jsonl"), quiet=True, **flags)
-    return run_job(RUN, flow, lambda _: upper).code
+    """As `run_map`, from in.jsonl, which holds `records`, into out.jsonl."""
+    return run_map(jsonl(tmp_path / "in.jsonl", records), tmp_path / "out.jsonl", **flags)
 
 
 def texts(number: int) -> list[Record]:
@@ -48,7 +64,7 @@ def test_poisoned_records_cost_only_themselves(tmp_path: Path, size: int) -> Non
     records = texts(9)
     records[1]["bad"], records[4]["bad"], records[8]["bad"] = "raise", "crash", "memory"
 
-    assert work(tmp_path, records, batch_size=size) == TOO_MANY_FAILURES
+    assert work(tmp_path, records, size=size) == TOO_MANY_FAILURES
 
     done, failed = lines(tmp_path / "out.jsonl"), lines(tmp_path / "out.errors.jsonl")
     assert [record["id"] for record in done] == list("023567")
@@ -58,23 +74,19 @@ def test_poisoned_records_cost_only_themselves(tmp_path: Path, size: int) -> Non
     assert all(record["text"] for record in failed)
 
 
-def test_the_errors_file_is_an_input_that_mends_the_output(tmp_path: Path) -> None:
+def test_the_errors_file_is_an_input_that_completes_the_output(tmp_path: Path) -> None:
     records = texts(4)
     records[2]["bad"] = "raise"
     work(tmp_path, records)
 
-    mended = [
+    repaired = [
         {k: v for k, v in r.items() if k != "bad"} for r in lines(tmp_path / "out.errors.jsonl")
     ]
-    jsonl(tmp_path / "mended.jsonl", mended)
-    flow = Flow(
-        inputs=[str(tmp_path / "mended.jsonl")],
-        output=str(tmp_path / "out.jsonl"),
-        resume=True,
-        quiet=True,
-    )
+    jsonl(tmp_path / "repaired.jsonl", repaired)
 
-    assert run_job(RUN, flow, lambda _: upper).code == DONE
+    code = run_map(tmp_path / "repaired.jsonl", tmp_path / "out.jsonl", resume=True)
+
+    assert code == DONE
     assert [record["id"] for record in lines(tmp_path / "out.jsonl")] == list("0132")
     assert not (tmp_path / "out.errors.jsonl").exists()
 
@@ -93,10 +105,8 @@ def test_a_signal_stops_after_the_batch_and_resume_gives_the_same_bytes(
             os.kill(os.getpid(), number)
         yield from upper(batch)
 
-    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    jsonl(source, records)
-    flow = Flow(inputs=[str(source)], output=str(out), batch_size=3, quiet=True)
-    assert run_job(RUN, flow, lambda _: stopping).code == TRY_AGAIN
+    out = tmp_path / "out.jsonl"
+    assert work(tmp_path, records, process=stopping, size=3) == TRY_AGAIN
     assert not out.exists()
     assert len(lines(tmp_path / "out.jsonl.partial")) == 6  # the batch in hand was finished
 
@@ -128,10 +138,7 @@ def test_shards_together_are_the_whole(tmp_path: Path) -> None:
     work(tmp_path, texts(20))
     source = tmp_path / "in.jsonl"
     for index in range(3):
-        flow = Flow(
-            inputs=[str(source)], output=str(tmp_path / "parts"), shard=f"{index}/3", quiet=True
-        )
-        assert run_job(RUN, flow, lambda _: upper).code == DONE
+        assert run_map(source, tmp_path / "parts", shard=f"{index}/3") == DONE
 
     parts = [lines(path) for path in sorted((tmp_path / "parts").glob("part-*.jsonl"))]
     key = lambda record: record["id"]  # noqa: E731
@@ -151,46 +158,53 @@ def test_an_existing_output_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 def test_another_run_is_not_mixed_in_unless_forced(tmp_path: Path) -> None:
     work(tmp_path, texts(2))
-    flow = dict(inputs=[str(tmp_path / "in.jsonl")], output=str(tmp_path / "out.jsonl"), quiet=True)
     other = Run("caption", {"a": 2})
 
     with pytest.raises(MegastyleError, match="a was 1 and is 2"):
-        run_job(other, Flow(**flow, resume=True), lambda _: upper)
-    assert run_job(other, Flow(**flow, resume=True, force=True), lambda _: upper).code == DONE
+        work(tmp_path, texts(2), run=other, resume=True)
+    assert work(tmp_path, texts(2), run=other, resume=True, force=True) == DONE
 
 
-def test_nothing_left_loads_no_model(tmp_path: Path) -> None:
+def test_an_input_that_is_done_has_no_records(tmp_path: Path) -> None:
     work(tmp_path, texts(2))
+    (tmp_path / "broken.jsonl").write_text("{}\nno json\n")
 
-    def load(_: object) -> Any:
-        raise AssertionError("a finished input must load nothing")
+    for source, expected in (("in.jsonl", False), ("broken.jsonl", True)):
+        with MapJob(
+            RUN,
+            Source(inputs=[str(tmp_path / source)]),
+            output=OutputOptions(output=str(tmp_path / "out.jsonl")),
+            existing=ResumeOptions(resume=True),
+            report=ReportOptions(quiet=True),
+            batch_size=1,
+        ) as job:
+            assert job.has_records() is expected
+            for batch in job.batches():
+                job.write([{**record, "upper": ""} for record in batch])
 
-    flow = Flow(
-        inputs=[str(tmp_path / "in.jsonl")],
-        output=str(tmp_path / "out.jsonl"),
-        resume=True,
-        quiet=True,
-    )
-    assert run_job(RUN, flow, load).code == DONE
-
-
-@pytest.mark.parametrize(
-    "text, failed, read, fine",
-    [
-        ("0", 0, 9, True),
-        ("0", 1, 9, False),
-        ("2", 2, 9, True),
-        ("10%", 1, 10, True),
-        ("10%", 2, 10, False),
-    ],
-)
-def test_tolerance(text: str, failed: int, read: int, fine: bool) -> None:
-    assert tolerance(text)(failed, read) is fine
+    assert [record["id"] for record in lines(tmp_path / "out.jsonl")][:2] == ["0", "1"]
 
 
-def test_a_tolerance_that_is_no_number_is_refused() -> None:
-    with pytest.raises(MegastyleError, match="--max-errors"):
-        tolerance("many")
+def test_a_job_left_before_its_end_does_not_finish_its_output(tmp_path: Path) -> None:
+    def first_batch_only(batches: Iterator[list[Record]]) -> Iterator[list[Record]]:
+        yield next(batches)
+
+    source = jsonl(tmp_path / "in.jsonl", texts(3))
+    with (
+        pytest.raises(AssertionError, match="all records"),
+        MapJob(
+            RUN,
+            Source(inputs=[str(source)]),
+            output=OutputOptions(output=str(tmp_path / "out.jsonl")),
+            existing=ResumeOptions(),
+            report=ReportOptions(quiet=True),
+            batch_size=1,
+        ) as job,
+    ):
+        for batch in first_batch_only(job.batches()):
+            job.write(upper(batch))
+
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_failure_stays_until_its_record_is_tried_again(tmp_path: Path) -> None:
@@ -218,82 +232,12 @@ def test_a_picture_that_can_be_read_at_last_leaves_the_errors_file(
 
 
 def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
-    where = output_paths(str(tmp_path / "out.jsonl"), Shard(), folder=False)
+    paths = output_paths(str(tmp_path / "out.jsonl"), Shard(), folder=False)
     flags = {"resume": True, "overwrite": False, "force": False}
 
     with (
-        resumable_sink(where, RUN, **flags),
+        resumable_sink(paths, RUN, **flags),
         pytest.raises(MegastyleError, match="another process is writing"),
-        resumable_sink(where, RUN, **flags),
+        resumable_sink(paths, RUN, **flags),
     ):
         pass
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_while_waiting_for_input_stops_at_once(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    def waiting() -> Iterator[Record]:
-        yield from texts(1)
-        os.kill(os.getpid(), number)
-        raise AssertionError("the signal must end the wait")
-
-    where = output_paths(str(tmp_path / "out.jsonl"), Shard(), folder=False)
-    tally = Stats("caption")
-    with resumable_sink(where, RUN, resume=False, overwrite=False, force=False) as sink:
-        code = run_map(
-            waiting(),
-            upper,
-            sink,
-            shard=Shard(),
-            tally=tally,
-            progress=Progress(tally, quiet=True, to_stdout=False),
-            batch_size=1,
-            may_fail=tolerance("0"),
-        )
-
-    assert code == TRY_AGAIN
-    assert len(lines(tmp_path / "out.jsonl.partial")) == 1
-
-
-@pytest.mark.parametrize("lanes", [2, 5])
-def test_lanes_change_nothing_but_the_speed(tmp_path: Path, lanes: int) -> None:
-    records = texts(60)
-    records[1]["bad"], records[40]["bad"] = "raise", "crash"
-    made = []
-    for count in (1, lanes):
-        (tmp_path / str(count)).mkdir()
-        assert work(tmp_path / str(count), records, batch_size=2, lanes=count) == TOO_MANY_FAILURES
-        out = tmp_path / str(count)
-        made.append([(out / name).read_bytes() for name in ("out.jsonl", "out.errors.jsonl")])
-
-    assert made[0] == made[1]
-
-
-def test_a_signal_ends_lanes_after_what_they_have_begun(tmp_path: Path) -> None:
-    begun = []
-
-    def stopping(batch: Iterable[Record]) -> Iterator[Record | Failure]:
-        batch = list(batch)
-        begun.extend(record["id"] for record in batch)
-        if batch[0]["id"] == "20":
-            os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.005)
-        yield from upper(batch)
-
-    jsonl(tmp_path / "in.jsonl", texts(400))
-    flow = Flow(
-        inputs=[str(tmp_path / "in.jsonl")],
-        output=str(tmp_path / "out.jsonl"),
-        batch_size=1,
-        lanes=3,
-        quiet=True,
-    )
-    assert run_job(RUN, flow, lambda _: stopping).code == TRY_AGAIN
-
-    written = [record["id"] for record in lines(tmp_path / "out.jsonl.partial")]
-    assert written == [str(n) for n in range(len(written))]
-    assert sorted(written) == sorted(begun) and len(written) < 400
-
-    assert work(tmp_path, texts(400), resume=True, lanes=3) == DONE
-    assert [r["id"] for r in lines(tmp_path / "out.jsonl")] == [str(n) for n in range(400)]

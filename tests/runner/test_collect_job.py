@@ -1,0 +1,95 @@
+"""What is collected is written whole, or what was there before stays."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.core.errors import (
+    DONE,
+    TOO_MANY_FAILURES,
+    TRY_AGAIN,
+    BadRecord,
+    MegastyleError,
+)
+from megastyle_cli.core.record import Failure, Record, Run
+from megastyle_cli.runner.collect_job import CollectJob
+from megastyle_cli.runner.job import Source
+from megastyle_cli.runner.options import OutputOptions, ReplaceOptions, ReportOptions
+from tests.conftest import jsonl, lines
+
+
+def job_of(tmp_path: Path, records: list[Record], *, overwrite: bool = False) -> CollectJob:
+    source = jsonl(tmp_path / "in.jsonl", records)
+    return CollectJob(
+        Run("pair", {"seed": 0}),
+        Source(inputs=[str(source)]),
+        output=OutputOptions(output=str(tmp_path / "out.jsonl")),
+        existing=ReplaceOptions(overwrite=overwrite),
+        report=ReportOptions(quiet=True),
+    )
+
+
+def needs_text(record: Record) -> None:
+    if "text" not in record:
+        raise BadRecord("missing_key", f"{record['id']} has no text")
+
+
+RECORDS: list[Record] = [{"id": "a", "text": "x"}, {"id": "b"}, {"id": "c", "text": "y"}]
+
+
+def test_records_that_fail_the_check_are_failures(tmp_path: Path) -> None:
+    with job_of(tmp_path, RECORDS) as job:
+        job.write(job.collect(needs_text).read())
+
+    assert job.exit_code == TOO_MANY_FAILURES
+    assert [record["id"] for record in lines(tmp_path / "out.jsonl")] == ["a", "c"]
+    assert [record["id"] for record in lines(tmp_path / "out.errors.jsonl")] == ["b"]
+    assert (job.stats.read, job.stats.written, job.stats.num_failed) == (3, 2, 1)
+
+
+def test_texts_come_as_they_are_collected(tmp_path: Path) -> None:
+    with job_of(tmp_path, RECORDS) as job:
+        texts = [text for block in job.collect_texts("text", needs_text) for text in block]
+        job.write(job.spool.read())
+
+    assert [bytes(text) for text in texts] == [b"x", b"y"]
+    assert [record["id"] for record in lines(tmp_path / "out.jsonl")] == ["a", "c"]
+
+
+def test_lines_of_bytes_and_late_failures_are_counted(tmp_path: Path) -> None:
+    with job_of(tmp_path, RECORDS) as job:
+        job.collect()
+        job.write([b'{"id":"a"}\n{"id":"b"}\n', Failure(RECORDS[2], "bad_image", "c is odd")])
+
+    assert (job.stats.written, job.stats.num_failed) == (2, 1)
+
+
+def test_an_error_or_a_signal_leaves_the_earlier_output(tmp_path: Path) -> None:
+    with job_of(tmp_path, RECORDS[:1]) as job:
+        job.write(job.collect().read())
+    before = (tmp_path / "out.jsonl").read_bytes()
+
+    with pytest.raises(ZeroDivisionError), job_of(tmp_path, RECORDS, overwrite=True) as job:
+        job.write(job.collect().read())
+        raise ZeroDivisionError
+    with (
+        pytest.raises(MegastyleError, match="SIGTERM") as caught,
+        job_of(tmp_path, RECORDS, overwrite=True) as job,
+    ):
+        job.write(job.collect().read())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert caught.value.exit_code == TRY_AGAIN
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", "out.jsonl", "out.run.json"}
+
+
+def test_an_existing_output_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with job_of(tmp_path, RECORDS[:1]) as job:
+        job.write(job.collect().read())
+    assert job.exit_code == DONE
+
+    with pytest.raises(MegastyleError, match="exists"), job_of(tmp_path, RECORDS):
+        raise AssertionError("the job must not begin")
