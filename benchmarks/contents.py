@@ -18,8 +18,8 @@ import numpy as np
 
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.choices import NgramUnit
-from megastyle_cli.dedup.exact import normalized_buffer
-from megastyle_cli.dedup.ngrams import gram_sets
+from megastyle_cli.dedup.exact import normalize_block
+from megastyle_cli.dedup.ngrams import ngram_sets
 
 Edit = Callable[[str, random.Random], str | None]
 
@@ -176,7 +176,7 @@ EDITS: dict[str, Edit] = {
 def similarities(pairs: list[tuple[str, str]], ngram: int, of: NgramUnit) -> np.ndarray:
     """(n,) the Jaccard similarity of each pair."""
     texts = [text for pair in pairs for text in pair]
-    grams, starts = gram_sets(normalized_buffer(StringArray.from_strings(texts)), ngram, of)
+    grams, starts = ngram_sets(normalize_block(StringArray.from_strings(texts)), ngram, of)
     sets = [set(grams[low:high].tolist()) for low, high in zip(starts, starts[1:], strict=False)]
     both = zip(sets[::2], sets[1::2], strict=True)
     return np.array([len(one & two) / len(one | two) for one, two in both])

@@ -37,7 +37,7 @@ def main() -> None:
     vectors = scratch_array(len(listed), 256)
     for low in range(0, len(listed), 4096):
         vectors[low : low + 4096] = embedder.embed(listed[low : low + 4096])
-    cells.EXACT = 0
+    cells.MAX_EXACT = 0
     found = measured("cells", vectors, given.threshold, 0.99)
     if given.exact:
         true = measured("all pairs", vectors, given.threshold, 1.0)
@@ -50,7 +50,7 @@ def measured(name: str, vectors: Any, threshold: float, recall: float) -> set[tu
     """The pairs; prints what finding them took."""
     started, cpu = time.perf_counter(), time.process_time()
     with LocalEngine() as engine:
-        pairs, how = cells.search(vectors, 0, threshold, recall, engine)
+        pairs, how = cells.search_neighbors(vectors, 0, threshold, recall, engine)
     sys.stdout.write(
         f"{name}: {len(vectors):,} texts at {threshold}: {len(pairs.one):,} pairs,"
         f" {time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} CPU s,"

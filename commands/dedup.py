@@ -161,13 +161,17 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run, check_text
-    from megastyle_cli.dedup.config import chosen
-    from megastyle_cli.dedup.deduplicate import HOWS, Dedup, count_stages
-    from megastyle_cli.dedup.parallel_embed import spread_embed
-    from megastyle_cli.dedup.report import kept_facts, rejected_facts, told_report
-    from megastyle_cli.dedup.semantic import Texts
+    from megastyle_cli.dedup.config import resolve_config
+    from megastyle_cli.dedup.deduplicate import collect_signatures, find_duplicates
+    from megastyle_cli.dedup.parallel_embed import parallel_embed
+    from megastyle_cli.dedup.report import (
+        build_report,
+        count_stages,
+        kept_metadata,
+        rejected_metadata,
+    )
+    from megastyle_cli.dedup.semantic import TextSource
     from megastyle_cli.io.raw_jsonl.annotate import read_annotated
-    from megastyle_cli.io.scratch_array import scratch_array
     from megastyle_cli.runner.callbacks import (
         Flow,
         Look,
@@ -181,7 +185,7 @@ def main(
     named = options.inputs_or_stdin(inputs, context)
     opened = backends.open_engine(engine, workers, named)
     rung, models = backends.rung(embedder, backend, model, is_nemo=preset == "nemo")
-    asked = chosen(
+    config = resolve_config(
         preset or ("contents" if on == "content" else "styles"),
         exact=exact,
         exact_text=exact_text,
@@ -195,59 +199,48 @@ def main(
         embedder=rung,
         keep=keep,
     )
-    told = {"on": on, **asked.told(), "embedder": models if semantic else None}
+    told = {"on": on, **config.as_dict(), "embedder": models if semantic else None}
     run = Run("dedup", told, __version__)
     facts = {"run": run.key, "on": on}
-    dedup = Dedup(asked)
     closing = ExitStack()
     running = lru_cache(lambda: closing.enter_context(opened()))  # once, when it is needed
+    signatures: list[Any] = []
 
     def look(texts: "Iterator[StringArray]") -> None:
-        dedup.digest(texts, running())
+        signatures.append(collect_signatures(texts, config, running()))
 
     def work(spool: "Spool", tally: "Stats") -> Iterator[dict[str, Any] | bytes]:
-        watch = closing.enter_context(Stage("dedup", quiet=quiet, to_stdout=output == "-"))
-        spread = partial(spread_embed, engine=running(), advance=watch.advance)
-        embeds = [
-            backends.kept_embedder(*named, cache, closing, spread=spread, advance=watch.advance)
+        progress = closing.enter_context(Stage("dedup", quiet=quiet, to_stdout=output == "-"))
+        parallel = partial(parallel_embed, engine=running(), progress=progress)
+        embedders = [
+            backends.kept_embedder(
+                *named, cache, closing, spread=parallel, advance=progress.advance
+            )
             for named in (models if semantic else [])
         ]
-        verdicts = dedup.judge(
-            running(),
-            Texts(
-                read=lambda rows: (record[on] for record in spool.read(rows)),
-                ids=lambda: (record["id"] for record in spool.read()),
-                embeds=embeds,
-                room=scratch_array,
-                watch=watch,
-            ),
-        )
-        watch.close()
-        stages = count_stages(verdicts, [how for how in HOWS if getattr(asked, how) is not None])
+        texts = TextSource(spool, on)
+        decisions = find_duplicates(signatures[0], config, texts, embedders, running(), progress)
+        progress.close()
+        stages = count_stages(decisions, config)
         for stage in stages:
-            tally.measured[stage.how] = {
+            tally.measured[stage.stage] = {
                 **{"in": stage.seen, "out": stage.seen - stage.removed},
-                "seconds": round(dedup.seconds[stage.how], 3),
+                "seconds": round(stage.seconds, 3),
             }
         if semantic:
-            tally.measured["semantic"] |= dedup.looked.told()
-        removed = " \u00b7 ".join(f"{s.how} {s.removed:,}" for s in stages)
+            tally.measured["semantic"] |= decisions.search.as_dict()
+        removed = " \u00b7 ".join(f"{s.stage} {s.removed:,}" for s in stages)
         tally.remarks.append(f"removed: {removed or 'nothing, no measure was asked for'}")
-        tally.remarks += dedup.looked.sentences()
-        yield from read_annotated(
-            spool, verdicts.staying(), "dedup", *kept_facts(verdicts, **facts)
-        )
+        tally.remarks += decisions.search.remarks()
+        kept = kept_metadata(decisions, **facts)
+        yield from read_annotated(spool, decisions.kept_rows(), "dedup", *kept)
         # last, so that none of these has its name while the output can still come to nothing
         if rejected is not None:
-            keepers = (record["id"] for record in spool.read(verdicts.keepers()))
-            why = rejected_facts(verdicts, keepers, **facts)
-            gone = read_annotated(spool, verdicts.gone(), "dedup", why)
-            write_all(gone, rejected, run, overwrite=overwrite)
+            why = rejected_metadata(decisions, spool, **facts)
+            dropped = read_annotated(spool, decisions.dropped_rows(), "dedup", why)
+            write_all(dropped, rejected, run, overwrite=overwrite)
         if report is not None:
-            write_report(
-                report,
-                told_report(verdicts, stages, spool.read, on, {"semantic": dedup.looked.told()}),
-            )
+            write_report(report, build_report(decisions, stages, spool, on))
 
     flow = Flow(
         inputs=named,

@@ -1,21 +1,20 @@
-"""Which measures of likeness `dedup` takes, and what each preset means by alike."""
+"""Configuration of `dedup`: which stages run, with which thresholds, and the presets."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from megastyle_cli.core.choices import DedupPreset, EmbedderName, ExactText, KeepPolicy, NgramUnit
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.dedup.semantic import SemanticOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearOptions:
-    """The share of n-grams in common (Jaccard) from which two texts are nearly the same.
+class NearConfig:
+    """Near duplicates: texts whose n-grams have a Jaccard similarity of at least `threshold`.
 
-    `bands` x `band_rows` MinHash values find the candidates, which are then compared themselves:
-    a pair of similarity s is a candidate with probability 1 - (1 - s**band_rows)**bands. With
-    threshold 0 candidates are not compared. Grams that at least `template` of the texts have count
-    only where two texts differ in them, up to 20 of a text; with 0 all count.
+    `bands` x `band_rows` MinHash values find candidate pairs, which are then compared exactly: a
+    pair of similarity s becomes a candidate with probability 1 - (1 - s**band_rows)**bands. With
+    threshold 0 candidates are not compared. N-grams that at least a share `template` of the texts
+    have count only where two texts differ in them (at most 20 per pair); with 0 all count.
     """
 
     threshold: float = 0.72
@@ -28,33 +27,51 @@ class NearOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """The measures asked for; None for one that is not."""
+class SemanticConfig:
+    """Semantic duplicates: texts whose embeddings have a cosine of at least `threshold`.
+
+    With `is_verified`, pairs with a cosine of at least `candidates` by the first embedder are
+    embedded again by the second one, whose cosine decides. At least a share `recall` of the pairs
+    above the threshold is found; with 1 all pairs are compared.
+    """
+
+    threshold: float = 0.99
+    recall: float = 0.99
+    is_verified: bool = False
+    candidates: float = 0.85
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupConfig:
+    """The stages that run (None: skipped), and which text of a group of duplicates is kept."""
 
     exact: ExactText | None = "normalized"
-    near: NearOptions | None = None
-    semantic: SemanticOptions | None = None
+    near: NearConfig | None = None
+    semantic: SemanticConfig | None = None
     keep: KeepPolicy = "first"
 
-    def told(self) -> dict[str, Any]:
-        """All that can change a verdict, as options of a run."""
+    def as_dict(self) -> dict[str, Any]:
+        """Everything that can change the result, as options of a run."""
         return asdict(self)
 
 
-# exact and near of each; `nemo` has the numbers of NeMo-Curator 1.x
-PRESETS: dict[DedupPreset, tuple[ExactText, NearOptions]] = {
-    "styles": ("normalized", NearOptions(template=0.2)),
-    "contents": ("normalized", NearOptions(threshold=0.82, ngram=3, of="characters")),
+# exact and near; `nemo` has the values of NeMo-Curator 1.x
+PRESETS: dict[DedupPreset, tuple[ExactText, NearConfig]] = {
+    "styles": ("normalized", NearConfig(template=0.2)),
+    "contents": ("normalized", NearConfig(threshold=0.82, ngram=3, of="characters")),
     "nemo": (
         "raw",
-        NearOptions(threshold=0.0, ngram=24, of="characters", bands=20, band_rows=13, seed=42),
+        NearConfig(threshold=0.0, ngram=24, of="characters", bands=20, band_rows=13, seed=42),
     ),
 }
-# least cosine of each rung of the ladder of embedders
-THRESHOLDS: dict[EmbedderName, float] = {"static": 0.99, "verified": 0.95, "sentence": 0.95}
+SEMANTIC_THRESHOLDS: dict[EmbedderName, float] = {
+    "static": 0.99,
+    "verified": 0.95,
+    "sentence": 0.95,
+}
 
 
-def chosen(
+def resolve_config(
     preset: DedupPreset,
     *,
     exact: bool,
@@ -68,30 +85,33 @@ def chosen(
     semantic_recall: float = 0.99,
     embedder: EmbedderName,
     keep: KeepPolicy,
-) -> Options:
-    """The preset's values, but for those that are given.
+) -> DedupConfig:
+    """The preset's values, overridden by the options that are not None.
 
-    Raises MegastyleError if `keep` asks for vectors that nothing makes.
+    `ngram` or `ngram_of` also switches off the rule for common n-grams, which was tuned for words.
+    Raises MegastyleError if `keep` ranks by embeddings and the semantic stage is off.
     """
     if keep in ("hard", "easy") and not semantic:
         raise MegastyleError(
             f"--keep {keep} ranks by embeddings, and --no-semantic makes none",
             hint="leave out one of them",
         )
-    text, nearly = PRESETS[preset]
-    given = {"threshold": near_threshold, "ngram": ngram, "of": ngram_of}
+    preset_text, preset_near = PRESETS[preset]
     if ngram is not None or ngram_of is not None:
-        nearly = replace(nearly, template=0.0)  # it was chosen for words
-    nearly = replace(nearly, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    least = semantic_threshold
-    if least is None:
-        least = 0.99 if preset == "nemo" else THRESHOLDS[embedder]
-    akin = SemanticOptions(
-        threshold=least, recall=semantic_recall, is_verified=embedder == "verified"
-    )
-    return Options(
-        exact=(exact_text or text) if exact else None,
-        near=nearly if near else None,
-        semantic=akin if semantic else None,
+        preset_near = replace(preset_near, template=0.0)
+    given = {"threshold": near_threshold, "ngram": ngram, "of": ngram_of}
+    given = {name: value for name, value in given.items() if value is not None}
+    if semantic_threshold is None:
+        semantic_threshold = 0.99 if preset == "nemo" else SEMANTIC_THRESHOLDS[embedder]
+    return DedupConfig(
+        exact=(exact_text or preset_text) if exact else None,
+        near=replace(preset_near, **given) if near else None,  # type: ignore[arg-type]
+        semantic=SemanticConfig(
+            threshold=semantic_threshold,
+            recall=semantic_recall,
+            is_verified=embedder == "verified",
+        )
+        if semantic
+        else None,
         keep=keep,
     )

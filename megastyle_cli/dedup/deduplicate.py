@@ -1,16 +1,17 @@
-"""Duplicate texts: the same, nearly the same, or the same in meaning; one of each stays.
+"""Finds exact, near and semantic duplicates among texts; one text of each group is kept.
 
-One rule for all three: the texts are tried in order, and one is a duplicate if it is close enough
-to a text *kept* before it. So every keeper is itself kept and itself close, and distinct texts are
-never chained away through the texts between them. Ours; the three measures are those of
-NeMo-Curator (exact, MinHash, embeddings), which joins by chains and verifies no candidate.
+One rule for all three stages: texts are visited in order, and a text is a duplicate if it is close
+enough to a text *kept* before it. A duplicate therefore always names a record that is kept and
+close to it, and distinct texts are never dropped through a chain of texts between them. Ours; the
+three stages are those of NeMo-Curator (exact, MinHash, embeddings), which joins by chains and does
+not verify candidates.
 
-Texts come in blocks and are not held: of each distinct one, its key, its grams and its bands are.
+Texts are read once, in blocks, and not held in memory: their signatures are (`SignatureStore`).
 """
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -18,241 +19,223 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.compute.string_array import StringArray
-from megastyle_cli.core.choices import KeepPolicy
-from megastyle_cli.dedup.common_ngrams import WORDS, mark_template
-from megastyle_cli.dedup.config import Options
-from megastyle_cli.dedup.exact import keys_of, normalized_buffer, num_characters
-from megastyle_cli.dedup.hash_index import KeySet
-from megastyle_cli.dedup.selection import buckets, no_links, settle, shared_keys
+from megastyle_cli.core.choices import ExactText, KeepPolicy
+from megastyle_cli.dedup.common_ngrams import MAX_IGNORED, mark_common
+from megastyle_cli.dedup.config import DedupConfig
+from megastyle_cli.dedup.exact import count_characters, normalize_block, text_keys
+from megastyle_cli.dedup.hash_index import HashIndex
+from megastyle_cli.dedup.near import AdjacencyList, band_buckets, merge_bands, select_greedily
 from megastyle_cli.dedup.semantic import (
-    Akin,
-    Embed,
-    Looked,
-    SemanticOptions,
-    Texts,
+    SearchStats,
+    SemanticLinker,
+    TextSource,
     distances_to_centroid,
 )
-from megastyle_cli.dedup.signatures import Digested, digest
+from megastyle_cli.dedup.signatures import SignatureStore, compute_signatures
+from megastyle_cli.io.embedding_cache import EmbedTexts
+from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]
-How = Literal["exact", "near", "semantic"]
-HOWS: tuple[How, ...] = ("exact", "near", "semantic")  # the order they are tried in
-
-BLOCK = 4096  # texts digested, or embedded, at a time
+StageName = Literal["exact", "near", "semantic"]
+STAGES: tuple[StageName, ...] = ("exact", "near", "semantic")  # in the order they are applied
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicate:
-    """Record number `row` repeats the kept record number `of`; `score` in [0, 1], 1 is equal."""
+    """Record number `row` duplicates the kept record `duplicate_of`; `score` is in [0, 1]."""
 
     row: int
-    of: int
-    how: How
+    duplicate_of: int
+    stage: StageName
     score: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdicts:
-    """What became of n records: 0 in `how` stays, else HOWS[how - 1]; it went for record `of`.
+class Decisions:
+    """For each of n records: kept, or dropped by which stage as a duplicate of which kept record.
 
-    A copy of a text that itself went is for whom that went, and as close.
+    A copy of a text that was itself dropped duplicates the record that text duplicates, with the
+    same score.
     """
 
-    how: Array  # (n,) uint8
-    of: Array  # (n,) int64
+    stage: Array  # (n,) uint8: 0 if kept, else 1 + the index in STAGES
+    duplicate_of: Array  # (n,) int64: itself if kept
     score: Array  # (n,) float64
-    is_copy: Array  # (n,) bool: another record stands for its text
+    is_copy: Array  # (n,) bool: another record represents its text
+    seconds: dict[StageName, float] = field(default_factory=dict)
+    search: SearchStats = field(default_factory=SearchStats)
 
     def __len__(self) -> int:
-        return len(self.how)
+        return len(self.stage)
 
     def __iter__(self) -> Iterator[Duplicate]:
-        for row in np.flatnonzero(self.how).tolist():
-            yield self.duplicate(row)
+        return map(self.duplicate, self.dropped_rows().tolist())
 
-    def staying(self) -> Array:
-        """The records that stay."""
-        return np.flatnonzero(self.how == 0)
+    def kept_rows(self) -> Array:
+        """The records that are kept."""
+        return np.flatnonzero(self.stage == 0)
 
-    def gone(self) -> Array:
-        """The records that go."""
-        return np.flatnonzero(self.how)
-
-    def keepers(self) -> Iterable[int]:
-        """For whom each of those goes."""
-        rows: list[int] = self.of[self.how > 0].tolist()
-        return rows
+    def dropped_rows(self) -> Array:
+        """The records that are dropped."""
+        return np.flatnonzero(self.stage)
 
     def duplicate(self, row: int) -> Duplicate:
-        """The verdict on a record that goes."""
-        how = HOWS[self.how[row] - 1]
-        return Duplicate(row=row, of=int(self.of[row]), how=how, score=float(self.score[row]))
+        """The decision on a record that is dropped."""
+        return Duplicate(
+            row=row,
+            duplicate_of=int(self.duplicate_of[row]),
+            stage=STAGES[self.stage[row] - 1],
+            score=float(self.score[row]),
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageCount:
-    """How many records one measure saw and removed, and the least alike pair it joined."""
+def collect_signatures(
+    blocks: Iterable[StringArray], config: DedupConfig, engine: Engine
+) -> SignatureStore:
+    """Reads all texts: finds exact duplicates and computes the signatures of distinct texts."""
+    started = time.perf_counter()
+    store = SignatureStore(config.near)
+    texts = _distinct_texts(blocks, config.exact, store)
+    for signatures in engine.map(compute_signatures, texts, config.near):
+        store.add_signatures(signatures)
+    store.seconds = time.perf_counter() - started
+    return store
 
-    how: How
-    seen: int
-    removed: int
-    example: Duplicate | None
 
+def _distinct_texts(
+    blocks: Iterable[StringArray], exact: ExactText | None, store: SignatureStore
+) -> Iterator[StringArray]:
+    """The texts of each block that did not occur before, normalized; adds all records to `store`.
 
-class Dedup:
-    """The three measures over texts that come as a stream and are read again only where needed."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.digested = Digested(options.near)
-        self.looked = Looked()
-        self.seconds = dict.fromkeys(HOWS, 0.0)  # near's n-grams are made while exact's keys are
-
-    def digest(self, blocks: Iterable[StringArray], engine: Engine) -> None:
-        """Draws all texts and keeps what the measures need of them."""
-        started = time.perf_counter()
-        near = self.options.near
-        for block in engine.map(digest, self._new_texts(blocks), near):
-            self.digested.add(block)
-        self.seconds["exact"] = time.perf_counter() - started
-
-    def _new_texts(self, blocks: Iterable[StringArray]) -> Iterator[StringArray]:
-        """Of each block those that did not come before, normalized."""
-        exact, known = self.options.exact, KeySet()
-        for texts in blocks:
-            tidy = normalized_buffer(texts)
-            if exact:
-                numbers = known.add(keys_of(texts if exact == "raw" else tidy))
-            else:
-                start = self.digested.num_texts
-                numbers = np.arange(start, start + len(texts), dtype=np.int32)
-            first = self.digested.number(numbers, num_characters(texts))
-            yield tidy.take(first)
-
-    def judge(self, engine: Engine, texts: Texts) -> Verdicts:
-        """What becomes of every record."""
-        return judge(self.digested, self.options, engine, texts, self.seconds, self.looked)
+    With `exact` None every text counts as distinct.
+    """
+    known = HashIndex()
+    for texts in blocks:
+        normalized = normalize_block(texts)
+        if exact is None:
+            numbers = np.arange(store.num_texts, store.num_texts + len(texts), dtype=np.int32)
+        else:
+            numbers = known.add(text_keys(texts if exact == "raw" else normalized))
+        first = store.add_records(numbers, count_characters(texts))
+        yield normalized.take(first)
 
 
 def find_duplicates(
-    texts: Sequence[str],
+    store: SignatureStore,
+    config: DedupConfig,
+    texts: TextSource,
+    embedders: Sequence[EmbedTexts],
     engine: Engine,
-    options: Options,
-    *,
-    ids: Sequence[str] | None = None,
-    embeds: Sequence[Embed] = (),
-) -> Verdicts:
-    """What becomes of `texts` in memory; without `ids` their numbers are."""
-    dedup = Dedup(options)
-    blocks = (texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK))
-    dedup.digest(map(StringArray.from_strings, blocks), engine)
-    names = ids or [f"{row:012}" for row in range(len(texts))]
-    read = Texts(lambda rows: (texts[row] for row in rows.tolist()), lambda: names, embeds)
-    return dedup.judge(engine, read)
+    progress: Stage,
+) -> Decisions:
+    """Decides which records are kept.
 
-
-def judge(
-    digested: Digested,
-    options: Options,
-    engine: Engine,
-    texts: Texts,
-    seconds: dict[How, float],
-    looked: Looked,
-) -> Verdicts:
-    """What becomes of every record; `texts` reads only what the measures ask for."""
+    `texts` is read for the semantic stage (`embedders` as in `SemanticLinker`), and for ids unless
+    the first record of a group is kept.
+    """
     started = time.perf_counter()
-    near, semantic = options.near, options.semantic
-    number = digested.numbers.rows()
-    rows = _representatives(digested, number, options.keep, texts)
-    links = no_links(digested.num_texts)
-    if near is not None:
-        links = buckets(engine.map(shared_keys, digested.band_keys()), digested.num_texts)
-    sets = digested.sets()
-    template = 0
-    if near is not None and near.template:
-        mark_template(sets.grams, digested.num_texts, near.template)
-        template = WORDS
-    akin = Akin(digested.num_texts, semantic or SemanticOptions(), texts, rows, engine, looked)
-    order = _order(digested, rows, options.keep, texts, akin)
-    while True:
-        threshold = near.threshold if near else 1.0
-        how, of, score = settle(order, sets, links, threshold, akin.links(order), template)
-        if seconds["near"] == 0.0:
-            seconds["near"] = time.perf_counter() - started
-        if semantic is None or not akin.meet(order[how == 0], order):
-            seconds["semantic"] = time.perf_counter() - started - seconds["near"]
-            return _of_records(number, rows, order, how, of, score)
+    near, n = config.near, store.num_texts
+    ranks = None if config.keep == "first" else _ranks(texts.ids())
+    representatives = _representatives(store, config.keep, ranks)
+    buckets = merge_bands(engine.map(band_buckets, store.band_keys()), n)
+    ngrams = store.ngram_sets()
+    threshold = near.threshold if near else 1.0
+    max_ignored = 0
+    if near and near.template:
+        mark_common(ngrams.hashes, n, near.template)
+        max_ignored = MAX_IGNORED
+    linker = None
+    if config.semantic:
+        semantic = config.semantic
+        linker = SemanticLinker(semantic, texts, representatives, embedders, engine, progress)
+    order = _visiting_order(store, config.keep, representatives, ranks, linker)
+    seconds: dict[StageName, float] = {"exact": store.seconds}
+    is_final = False
+    while not is_final:  # the semantic stage embeds only what the others keep, until that is stable
+        links = linker.adjacency(order) if linker else AdjacencyList.empty(n)
+        selected = select_greedily(order, ngrams, buckets, threshold, links, max_ignored)
+        seconds.setdefault("near", time.perf_counter() - started)
+        kept = order[selected[0] == 0]
+        is_final = linker is None or not linker.embed_and_link(kept, order)
+    seconds["semantic"] = time.perf_counter() - started - seconds["near"]
+    return _decide_records(
+        store.text_numbers.rows(),
+        representatives,
+        order,
+        *selected,
+        seconds=seconds,
+        search=linker.stats if linker else SearchStats(),
+    )
 
 
-def _representatives(digested: Digested, number: Array, keep: KeepPolicy, texts: Texts) -> Array:
-    """(u,) the record that stands for each text: its first, its longest, or that of least id."""
-    if keep == "first":
-        return digested.rows.rows()
-    by_id = _ranks(texts.ids())
-    length = digested.lengths.rows() if keep == "longest" else np.zeros_like(by_id)
-    order = np.lexsort((by_id, -length, number))
-    _, first = np.unique(number[order], return_index=True)
+def _representatives(store: SignatureStore, keep: KeepPolicy, ranks: Array | None) -> Array:
+    """The record that represents each text, (u,): the first, the longest, or that of least id."""
+    if ranks is None:
+        return store.first_records.rows()
+    text_numbers = store.text_numbers.rows()
+    lengths = store.lengths.rows() if keep == "longest" else np.zeros_like(ranks)
+    order = np.lexsort((ranks, -lengths, text_numbers))
+    _, first = np.unique(text_numbers[order], return_index=True)
     return order[first]
 
 
-def _order(digested: Digested, rows: Array, keep: KeepPolicy, texts: Texts, akin: Akin) -> Array:
-    """(u,) texts in the order they are tried."""
-    if keep == "first":
-        return np.arange(len(rows), dtype=np.int32)
-    by_id = _ranks(texts.ids())[rows]
+def _visiting_order(
+    store: SignatureStore,
+    keep: KeepPolicy,
+    representatives: Array,
+    ranks: Array | None,
+    linker: SemanticLinker | None,
+) -> Array:
+    """The texts in the order they are visited, (u,) int32; ties go to the lesser id."""
+    if ranks is None:
+        return np.arange(len(representatives), dtype=np.int32)
+    ranks = ranks[representatives]
     if keep == "longest":
-        first = -digested.lengths.rows()[rows].astype(np.float64)
-    elif len(rows):
-        canonical = np.argsort(by_id).astype(np.int32)
-        akin.meet(canonical, canonical)
-        first = np.empty(len(rows))
-        first[canonical] = distances_to_centroid(akin.vectors) * (-1 if keep == "hard" else 1)
+        first = -store.lengths.rows()[representatives].astype(np.float64)
+    elif linker is not None and len(representatives):
+        canonical = np.argsort(ranks).astype(np.int32)
+        linker.embed_and_link(canonical, canonical)
+        first = np.empty(len(representatives))
+        first[canonical] = distances_to_centroid(linker.vectors) * (-1 if keep == "hard" else 1)
     else:
         first = np.empty(0)
-    order: Array = np.lexsort((by_id, first)).astype(np.int32)
+    order: Array = np.lexsort((ranks, first)).astype(np.int32)
     return order
 
 
 def _ranks(ids: Iterable[str]) -> Array:
-    """(n,) the place of each id among all of them; equal ones as they come."""
+    """The rank (n,) of each id among all; equal ids in the order given."""
     listed = list(ids)
     ranks = np.empty(len(listed), np.int64)
     ranks[sorted(range(len(listed)), key=listed.__getitem__)] = np.arange(len(listed))
     return ranks
 
 
-def count_stages(verdicts: Verdicts, hows: Iterable[How]) -> list[StageCount]:
-    """What each measure in `hows` did, in order; each sees what the last left."""
-    seen = len(verdicts)
-    counts = []
-    for how in hows:
-        gone = np.flatnonzero(verdicts.how == HOWS.index(how) + 1)
-        copies = verdicts.is_copy.sum()  # all of them go, whatever became of their text
-        removed = int(copies if how == "exact" else (~verdicts.is_copy[gone]).sum())
-        example = gone[np.argmin(verdicts.score[gone])] if len(gone) else None
-        counts.append(
-            StageCount(
-                how=how,
-                seen=seen,
-                removed=removed,
-                example=None if example is None else verdicts.duplicate(int(example)),
-            )
-        )
-        seen -= removed
-    return counts
-
-
-def _of_records(
-    number: Array, rows: Array, order: Array, how: Array, of: Array, score: Array
-) -> Verdicts:
-    """Verdicts on texts, in the order tried, as verdicts on records."""
-    n = len(rows)
-    by_text: list[Array] = [np.zeros(n, np.uint8), np.arange(n), np.ones(n)]
-    for whole, part in zip(by_text, (np.where(how > 0, how + 1, 0), of, score), strict=True):
-        whole[order] = part
-    how, of, score = (part[number] for part in by_text)
-    of = rows[of]
-    # a copy meets the end of its text, which may itself have gone for another
-    is_copy = (how == 0) & (of != np.arange(len(number)))
-    how[is_copy] = 1
-    return Verdicts(how=how, of=of, score=score, is_copy=rows[number] != np.arange(len(number)))
+def _decide_records(
+    text_numbers: Array,
+    representatives: Array,
+    order: Array,
+    stage: Array,
+    duplicate_of: Array,
+    score: Array,
+    *,
+    seconds: dict[StageName, float],
+    search: SearchStats,
+) -> Decisions:
+    """Decisions on records from those on texts, which are given in visiting order."""
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
+    position = position[text_numbers]  # (n,) of the text of each record
+    stage, score = stage[position], score[position]
+    duplicate_of = representatives[duplicate_of[position]]
+    rows = np.arange(len(text_numbers))
+    # an exact copy of a text that is kept; copies of dropped texts have that text's decision
+    stage[(stage == 0) & (duplicate_of != rows)] = 1
+    return Decisions(
+        stage=stage,
+        duplicate_of=duplicate_of,
+        score=score,
+        is_copy=representatives[text_numbers] != rows,
+        seconds=seconds,
+        search=search,
+    )

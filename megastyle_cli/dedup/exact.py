@@ -1,6 +1,6 @@
-"""When two texts are the same: their normal form, and keys that only equal texts share.
+"""Exact duplicates: the normal form of a text, and 128-bit keys that only equal texts share.
 
-Everything runs over one buffer of bytes a block. What a text gives depends on it alone.
+All functions work on whole blocks of texts. What they return for a text depends on it alone.
 """
 
 import unicodedata
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray
-from megastyle_cli.dedup.hashing import load, mix
+from megastyle_cli.dedup.hashing import load_word, mix
 
 Array = npt.NDArray[Any]
 
@@ -19,43 +19,44 @@ _ODD, _S32 = np.uint64(0x9FB21C651E98DF25), np.uint64(32)
 _SEEDS = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
 
 
-def normalized(text: str) -> str:
-    """`text` in Unicode form NFKC, case-folded, each run of white space one space, ends trimmed."""
+def normalize(text: str) -> str:
+    """`text` in Unicode form NFKC, case-folded, white space collapsed to single spaces, trimmed."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def normalized_buffer(texts: StringArray) -> StringArray:
-    """The texts `normalized`."""
-    whole = _folded(texts)
-    data, starts = np.empty_like(whole.data), np.empty_like(whole.starts)
-    used = _tidy(whole.data, whole.starts, data, starts)
+def normalize_block(texts: StringArray) -> StringArray:
+    """Each text as `normalize` returns it."""
+    folded = _fold_non_ascii(texts)
+    data, starts = np.empty_like(folded.data), np.empty_like(folded.starts)
+    used = _normalize_ascii(folded.data, folded.starts, data, starts)
     return StringArray(data[:used], starts)
 
 
-def num_characters(texts: StringArray) -> Array:
-    """(n,) int32: characters of each text."""
+def count_characters(texts: StringArray) -> Array:
+    """The number of characters (code points) of each text, (n,) int32."""
     counts = np.empty(len(texts), np.int32)
     _count_characters(texts.data, texts.starts, counts)
     return counts
 
 
-def keys_of(buffer: StringArray) -> Array:
-    """(n, 2) uint64: a 128-bit key of each text; equal keys are taken for equal texts."""
-    keys = np.empty((len(buffer), 2), np.uint64)
-    _hash_texts(buffer.data, buffer.starts, keys)
+def text_keys(texts: StringArray) -> Array:
+    """A 128-bit key of each text, (n, 2) uint64; texts with equal keys are taken as equal."""
+    keys = np.empty((len(texts), 2), np.uint64)
+    _hash_texts(texts.data, texts.starts, keys)
     return keys
 
 
-def _folded(texts: StringArray) -> StringArray:
-    """The texts, those beyond ASCII normalized."""
+def _fold_non_ascii(texts: StringArray) -> StringArray:
+    """The texts, with those that contain other than ASCII characters normalized."""
     if not texts.data.size or texts.data.max() < 128:
         return texts
-    return StringArray.from_bytes(text if text.isascii() else _normalized(text) for text in texts)
+    return StringArray.from_bytes(
+        text if text.isascii() else _normalize_utf8(text) for text in texts
+    )
 
 
-def _normalized(text: bytes) -> bytes:
-    told = normalized(text.decode("utf-8", "surrogatepass"))
-    return told.encode("utf-8", "surrogatepass")
+def _normalize_utf8(text: bytes) -> bytes:
+    return normalize(text.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
 
 
 @compiled
@@ -63,58 +64,62 @@ def _count_characters(data: Array, starts: Array, counts: Array) -> None:
     for text in range(len(counts)):
         count = 0
         for byte in data[starts[text] : starts[text + 1]]:
-            count += (byte & 0xC0) != 0x80  # all but the later bytes of a character
+            count += (byte & 0xC0) != 0x80  # not a UTF-8 continuation byte
         counts[text] = count
 
 
 @compiled
-def _tidy(data: Array, starts: Array, out: Array, out_starts: Array) -> int:
-    """ASCII letters lower-case, each run of ASCII white space one space, ends trimmed."""
+def _normalize_ascii(data: Array, starts: Array, out: Array, out_starts: Array) -> int:
+    """Lower-cases ASCII letters, collapses ASCII white space and trims; returns the bytes written.
+
+    Non-ASCII bytes are copied.
+    """
     used = 0
     out_starts[0] = 0
     for text in range(len(starts) - 1):
         part = data[starts[text] : starts[text + 1]]
-        used += _lower(part, out[used:]) if _is_tidy(part) else _collapse(part, out[used:])
+        is_single_spaced = _is_single_spaced(part)
+        used += _lower(part, out[used:]) if is_single_spaced else _collapse(part, out[used:])
         out_starts[text + 1] = used
     return used
 
 
 @compiled
-def _is_tidy(text: Array) -> bool:
-    """Whether its only white space is single spaces inside."""
+def _is_single_spaced(text: Array) -> bool:
+    """Whether the only white space is single spaces between other characters."""
     size = len(text)
     if size and (text[0] == 32 or text[size - 1] == 32):
         return False
-    is_tidy = True
+    is_single = True
     for at in range(size):
         byte = text[at]
-        is_tidy &= (byte >= 32) | (byte < 9) | ((byte > 13) & (byte < 28))
+        is_single &= (byte >= 32) | (byte < 9) | ((byte > 13) & (byte < 28))
     for at in range(1, size):
-        is_tidy &= (text[at] != 32) | (text[at - 1] != 32)
-    return is_tidy
+        is_single &= (text[at] != 32) | (text[at - 1] != 32)
+    return is_single
 
 
 @compiled
 def _lower(text: Array, out: Array) -> int:
-    place = out[: len(text)]
+    target = out[: len(text)]
     for at in range(len(text)):
         byte = text[at]
-        place[at] = byte + 32 * ((byte >= 65) & (byte <= 90))
+        target[at] = byte + 32 * ((byte >= 65) & (byte <= 90))
     return len(text)
 
 
 @compiled
 def _collapse(text: Array, out: Array) -> int:
     used = 0
-    is_apart = False
+    is_after_space = False
     for byte in text:
         if byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31:
-            is_apart = True
+            is_after_space = True
             continue
-        if is_apart and used > 0:
+        if is_after_space and used > 0:
             out[used] = 32
             used += 1
-        is_apart = False
+        is_after_space = False
         out[used] = byte + 32 if 65 <= byte <= 90 else byte
         used += 1
     return used
@@ -127,10 +132,10 @@ def _hash_texts(data: Array, starts: Array, keys: Array) -> None:
         size = len(part)
         one, two = mix(_SEEDS[0] + np.uint64(size)), mix(_SEEDS[1] + np.uint64(size))
         for at in range(0, size - 7, 8):
-            word = mix(load(part[at : at + 8]))  # which waits for no word before
-            one, two = _stirred(one ^ word), _stirred(two + word)
+            word = mix(load_word(part[at : at + 8]))  # independent of the words before it
+            one, two = _scramble(one ^ word), _scramble(two + word)
         if size >= 8:
-            word = load(part[size - 8 :])  # once more what is there, rather than byte by byte
+            word = load_word(part[size - 8 :])  # overlaps the last word: faster than single bytes
         else:
             word = np.uint64(0)
             for at in range(size):
@@ -139,7 +144,7 @@ def _hash_texts(data: Array, starts: Array, keys: Array) -> None:
 
 
 @compiled
-def _stirred(value: Any) -> Any:
-    """A quick one-to-one map of 64 bits: each word waits for that of the one before."""
+def _scramble(value: Any) -> Any:
+    """A bijection of 64 bits, cheaper than `mix`: each call depends on the one before."""
     value = value * _ODD
     return value ^ (value >> _S32)

@@ -1,4 +1,7 @@
-"""The first place of every key, 16 bytes a key and a slot or two of four: no Python objects."""
+"""A hash table that numbers distinct 128-bit keys in order of first appearance.
+
+16 bytes per key and at most 8 per slot, in flat arrays: no Python objects.
+"""
 
 from typing import Any
 
@@ -10,8 +13,8 @@ from megastyle_cli.compute.jit import compiled
 Array = npt.NDArray[Any]
 
 
-class KeySet:
-    """Keys by the number in which they came first; at most half of the slots are taken."""
+class HashIndex:
+    """Numbers 128-bit keys in order of first appearance; open addressing, at most half full."""
 
     def __init__(self) -> None:
         self._keys = np.empty((1024, 2), np.uint64)
@@ -22,7 +25,7 @@ class KeySet:
         return self._count
 
     def add(self, keys: Array) -> Array:
-        """(n,) int32: the number of each of `keys` (n, 2) uint64; new ones count on."""
+        """The number of each of `keys` (n, 2) uint64, as (n,) int32; new keys get the next ones."""
         needed = self._count + len(keys)
         if needed > len(self._keys):
             grown = np.empty((max(needed, 3 * len(self._keys) // 2), 2), np.uint64)
@@ -31,14 +34,14 @@ class KeySet:
         if 2 * needed > len(self._slots):
             size = 1 << int(2 * needed - 1).bit_length()
             self._slots = np.full(size, -1, np.int32)
-            _place_all(self._keys[: self._count], self._slots)
+            _rehash(self._keys[: self._count], self._slots)
         numbers = np.empty(len(keys), np.int32)
         self._count = _add(keys, self._keys, self._slots, self._count, numbers)
         return numbers
 
 
 @compiled
-def _place_all(keys: Array, slots: Array) -> None:
+def _rehash(keys: Array, slots: Array) -> None:
     last = np.uint64(len(slots) - 1)
     for number in range(len(keys)):
         slot = keys[number, 0] & last

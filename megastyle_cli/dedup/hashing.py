@@ -1,4 +1,4 @@
-"""Bytes to numbers that look drawn: what keys of texts and hashes of words are made of."""
+"""64-bit hash primitives, used for text keys, n-gram hashes and bucket hashes."""
 
 from typing import Any
 
@@ -16,16 +16,19 @@ _S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 @compiled
 def mix(value: Any) -> Any:
-    """Every bit of a 64-bit value spread over all its bits. Source: SplitMix64, Steele 2014."""
+    """A bijective mix of 64 bits: every input bit affects every output bit.
+
+    Source: the finalizer of SplitMix64 (Steele et al. 2014).
+    """
     value = (value ^ (value >> _S30)) * _FIRST
     value = (value ^ (value >> _S27)) * _SECOND
     return value ^ (value >> _S31)
 
 
 @compiled
-def load(eight: Array) -> Any:
-    """The word that eight bytes are."""
+def load_word(eight: Array) -> Any:
+    """Eight bytes as one little-endian 64-bit word."""
     word = np.uint64(0)
-    for step in range(8):  # made one load, as places counted from 0 need no check
+    for step in range(8):  # compiled to one load: indices counted from 0 need no bounds check
         word |= np.uint64(eight[step]) << np.uint64(8 * step)
     return word

@@ -1,10 +1,10 @@
-"""Pairs of close unit vectors without comparing all: those in cells that either of the two is near.
+"""Approximate neighbors of unit vectors above a cosine threshold, by an inverted file (IVF).
 
-The space is cut into the cells of some centroids. A vector is compared with those in the few cells
-it is nearest to, its own among them; so a pair is missed only if neither looks into the cell of the
-other, and the borders of cells cut no pair for themselves. How many pairs that finds is measured
-on a sample of vectors that are compared with all, and more cells are looked into until it is as
-many as asked for. Ours, after inverted files (Sivic & Zisserman 2003).
+Vectors are assigned to the cells of k-means centroids. Each is compared with the members of the
+few cells nearest to it, its own included, so a pair is missed only if neither vector searches the
+cell of the other. Recall is measured on a sample of vectors that are compared with all others, and
+the number of cells is doubled until it reaches the recall asked for.
+Source: ours, after inverted files (Sivic & Zisserman 2003).
 """
 
 from collections.abc import Iterator
@@ -17,30 +17,30 @@ import numpy.typing as npt
 from megastyle_cli.cluster.points import Rows
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.dedup.pairwise import (
-    AT_MOST,
     BLOCK,
+    MAX_NEIGHBORS,
     SLACK,
-    Pairs,
-    Step,
-    cosines_of,
-    neighbors,
+    NeighborPairs,
+    cosines,
+    exact_neighbors,
 )
+from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]
 
-EXACT = 5_000_000_000  # comparisons that are simply made: those of 100,000 vectors
-SAMPLED = 1000  # vectors compared with all, at least; one in a hundred of many
-FEW_PAIRS = 100  # if they have fewer, one in twenty is
-PROBES = 8  # cells looked into at first
-_TRAINED = 32  # vectors a cell that its centroid is found from
-_HELD = 1 << 22  # pairs held before those named too often are dropped
+MAX_EXACT = 5_000_000_000  # comparisons up to which all pairs are compared: 100,000 vectors
+MIN_SAMPLE = 1000  # vectors compared with all others; of many vectors, one in a hundred
+MIN_SAMPLE_PAIRS = 100  # with fewer pairs than this, the sample is one vector in twenty
+FIRST_PROBES = 8  # cells searched per vector at first
+_TRAINING_POINTS = 32  # vectors per cell that centroids are trained on
+_MAX_BUFFERED = 1 << 22  # pairs buffered before those beyond MAX_NEIGHBORS are dropped
 
 
 @dataclass(frozen=True)
-class Search:
-    """How pairs were found: by comparing all (`probes` 0), or by looking into so many cells.
+class SearchRecall:
+    """How pairs were found: `probes` cells per vector (0: all pairs compared), and the recall.
 
-    Of `pairs` that `sampled` vectors have with any before them, `found` were found.
+    Of `pairs` true pairs of `sampled` vectors, `found` were found.
     """
 
     probes: int = 0
@@ -50,121 +50,121 @@ class Search:
 
     @property
     def recall(self) -> float:
-        """The share of pairs found, in [0, 1]."""
+        """The share of true pairs found, in [0, 1]."""
         return self.found / self.pairs if self.pairs else 1.0
 
 
-def search(
+def search_neighbors(
     vectors: Array,
     start: int,
     threshold: float,
-    least_recall: float,
+    min_recall: float,
     engine: Engine,
-    step: Step = lambda: None,
-) -> tuple[Pairs, Search]:
-    """Pairs as `neighbors` of `vectors[start:]` (n, d) finds them, and how they were found.
+    progress: Stage | None = None,
+) -> tuple[NeighborPairs, SearchRecall]:
+    """The neighbors of `vectors[start:]`, as `exact_neighbors` returns them, and their recall.
 
-    All are compared if there are few, if `least_recall` is 1, or if less than all does not reach
-    it. The same vectors give the same bits on any engine.
+    All pairs are compared if there are few, if `min_recall` is 1, or if no smaller search reaches
+    it. The same vectors (n, d) give the same bits on any engine.
     """
     n = len(vectors)
     rows = np.arange(start, n)
-    if least_recall >= 1 or (n - start) * (n + start) <= 2 * EXACT:
-        return neighbors(vectors, rows, threshold, engine, step), Search()
+    if min_recall >= 1 or (n - start) * (n + start) <= 2 * MAX_EXACT:
+        return exact_neighbors(vectors, rows, threshold, engine, progress), SearchRecall()
     rng = np.random.default_rng(0)
-    true, num_sampled = _sampled(
-        vectors, start + rng.permutation(n - start), threshold, engine, step
-    )
-    means = _means(vectors, rng, engine)
-    probes = PROBES
-    while probes <= len(means) // 4:
-        pairs = _pairs(vectors, start, means, probes, threshold, engine, step)
-        found = _count_found(true, pairs, n)
-        told = Search(probes, num_sampled, len(true.one), found)
-        if told.recall >= least_recall:
-            return pairs, told
+    shuffled = start + rng.permutation(n - start)
+    true, num_sampled = _sample_pairs(vectors, shuffled, threshold, engine, progress)
+    centroids = _train_centroids(vectors, rng, engine)
+    probes = FIRST_PROBES
+    while probes <= len(centroids) // 4:
+        pairs = _search_cells(vectors, start, centroids, probes, threshold, engine, progress)
+        recall = SearchRecall(probes, num_sampled, len(true.one), _count_found(true, pairs, n))
+        if recall.recall >= min_recall:
+            return pairs, recall
         probes *= 2
-    return neighbors(vectors, rows, threshold, engine, step), Search()
+    return exact_neighbors(vectors, rows, threshold, engine, progress), SearchRecall()
 
 
-def _sampled(
-    vectors: Array, rows: Array, threshold: float, engine: Engine, step: Step
-) -> tuple[Pairs, int]:
-    """All pairs of the first of `rows` (m,), and how many of them: more if they have few."""
-    count = max(SAMPLED, len(rows) // 100)
-    true = neighbors(vectors, np.sort(rows[:count]), threshold, engine, step)
-    if len(true.one) < FEW_PAIRS and count < len(rows) // 20:
-        count = len(rows) // 20
-        true = neighbors(vectors, np.sort(rows[:count]), threshold, engine, step)
+def _sample_pairs(
+    vectors: Array, shuffled: Array, threshold: float, engine: Engine, progress: Stage | None
+) -> tuple[NeighborPairs, int]:
+    """All pairs of the first of the `shuffled` rows (m,), and the number of these rows."""
+    count = max(MIN_SAMPLE, len(shuffled) // 100)
+    true = exact_neighbors(vectors, np.sort(shuffled[:count]), threshold, engine, progress)
+    if len(true.one) < MIN_SAMPLE_PAIRS and count < len(shuffled) // 20:
+        count = len(shuffled) // 20
+        true = exact_neighbors(vectors, np.sort(shuffled[:count]), threshold, engine, progress)
     return true, count
 
 
-def _means(vectors: Array, rng: np.random.Generator, engine: Engine) -> Array:
-    """Centroids (k, d) of about twice the root of n cells, found on a part of the vectors."""
-    from megastyle_cli.cluster.kmeans import kmeans  # slow to load, and few runs come here
+def _train_centroids(vectors: Array, rng: np.random.Generator, engine: Engine) -> Array:
+    """Centroids (k, d) of about 2 sqrt(n) cells, trained on a random part of the vectors."""
+    from megastyle_cli.cluster.kmeans import kmeans  # slow to import, and rarely needed
 
     n = len(vectors)
     count = max(1, round(2 * n**0.5))
-    drawn = np.sort(rng.choice(n, min(n, _TRAINED * count), replace=False))
+    drawn = np.sort(rng.choice(n, min(n, _TRAINING_POINTS * count), replace=False))
     finite = drawn[np.isfinite(vectors[drawn]).all(axis=1)]
     return kmeans(Rows(vectors, finite), count, seed=0, engine=engine).centroids
 
 
-def _count_found(true: Pairs, pairs: Pairs, n: int) -> int:
-    known = pairs.one.astype(np.int64) * n + pairs.two  # ascending
-    asked = true.one.astype(np.int64) * n + true.two
-    return int(np.isin(asked, known).sum())
+def _count_found(true: NeighborPairs, pairs: NeighborPairs, n: int) -> int:
+    known = pairs.one.astype(np.int64) * n + pairs.two
+    wanted = true.one.astype(np.int64) * n + true.two
+    return int(np.isin(wanted, known).sum())
 
 
-def _pairs(
+def _search_cells(
     vectors: Array,
     start: int,
-    means: Array,
+    centroids: Array,
     probes: int,
     threshold: float,
     engine: Engine,
-    step: Step,
-) -> Pairs:
-    n, k = len(vectors), len(means)
+    progress: Stage | None,
+) -> NeighborPairs:
+    n, k = len(vectors), len(centroids)
     blocks = [np.arange(low, min(low + BLOCK, n)) for low in range(0, n, BLOCK)]
-    near = np.concatenate(list(engine.map(_nearest, blocks, vectors, means, probes)))  # (n, probes)
-    own = near[:, 0]
+    nearest = engine.map(_nearest_centroids, blocks, vectors, centroids, probes)
+    cells = np.concatenate(list(nearest))  # (n, probes)
+    own = cells[:, 0]
     order = np.argsort(own, kind="stable")
     members = np.split(order, np.searchsorted(own[order], np.arange(1, k)))
-    asking = np.argsort(near.ravel(), kind="stable")  # by cell, then by row
-    edges = np.searchsorted(near.ravel()[asking], np.arange(k + 1))
-    asking //= probes
+    searching = np.argsort(cells.ravel(), kind="stable")  # by cell, then by row
+    edges = np.searchsorted(cells.ravel()[searching], np.arange(k + 1))
+    searching //= probes
 
-    def work() -> Iterator[tuple[Array, Array]]:
+    def tasks() -> Iterator[tuple[Array, Array]]:
         for cell, bank in enumerate(members):
-            queries = asking[edges[cell] : edges[cell + 1]]
+            queries = searching[edges[cell] : edges[cell + 1]]
             if len(bank) and max(bank[-1], queries[-1]) >= start:
                 for low in range(0, len(queries), 4 * BLOCK):
                     yield queries[low : low + 4 * BLOCK], bank
 
-    held = _Held(n)
-    for some in engine.map(_close_in_cell, work(), vectors, start, threshold):
-        held.add(*some[:3])
-        held.is_cut[some[3]] = True
-        step()
-    return Pairs(*held.look(), held.is_cut[start:])
+    buffer = _PairBuffer(n)
+    for one, two, score, truncated in engine.map(_search_cell, tasks(), vectors, start, threshold):
+        buffer.add(one, two, score)
+        buffer.is_truncated[truncated] = True
+        if progress is not None:
+            progress.advance()
+    return NeighborPairs(*buffer.merge(), buffer.is_truncated[start:])
 
 
-def _nearest(rows: Array, vectors: Array, means: Array, probes: int) -> Array:
-    """(m, probes) int32: the nearest centroids, nearest first; not of a vector with NaN."""
-    scores = vectors[rows] @ means.T - 0.5 * np.einsum("kd,kd->k", means, means)
+def _nearest_centroids(rows: Array, vectors: Array, centroids: Array, probes: int) -> Array:
+    """The nearest centroids of each row, (m, probes) int32, nearest first; arbitrary for NaN."""
+    scores = vectors[rows] @ centroids.T - 0.5 * np.einsum("kd,kd->k", centroids, centroids)
     best = np.argpartition(-scores, probes - 1, axis=1)[:, :probes]
     by = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
     found: Array = np.take_along_axis(best, by, 1).astype(np.int32)
     return found
 
 
-def _close_in_cell(
-    item: tuple[Array, Array], vectors: Array, start: int, threshold: float
+def _search_cell(
+    task: tuple[Array, Array], vectors: Array, start: int, threshold: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Close pairs of queries and members of a cell, as `_first_named` gives them."""
-    rows, members = item
-    held = _Held(len(vectors))
+    """Close pairs of queries and members of a cell, and the rows with too many of them."""
+    rows, members = task
+    buffer = _PairBuffer(len(vectors))
     for low in range(0, len(members), BLOCK):
         bank_rows = members[low : low + BLOCK]
         bank = vectors[bank_rows]
@@ -174,48 +174,42 @@ def _close_in_cell(
             at, member = np.nonzero(queries @ bank.T >= threshold - SLACK)
             one = np.maximum(some[at], bank_rows[member])
             two = np.minimum(some[at], bank_rows[member])
-            # blocks come in ascending order: what a cut row lacks is later than what it has
-            asked = (one > two) & (one >= start) & ~held.is_cut[one]
-            one, two = one[asked].astype(np.int32), two[asked].astype(np.int32)
-            score = cosines_of(vectors, one, vectors, two)
-            good = score >= threshold
-            held.add(one[good], two[good], score[good])
-    return *held.look(), np.flatnonzero(held.is_cut)
+            # blocks ascend: what a truncated row lacks comes later than what it has
+            is_wanted = (one > two) & (one >= start) & ~buffer.is_truncated[one]
+            one, two = one[is_wanted].astype(np.int32), two[is_wanted].astype(np.int32)
+            score = cosines(vectors, one, vectors, two)
+            is_close = score >= threshold
+            buffer.add(one[is_close], two[is_close], score[is_close])
+    return *buffer.merge(), np.flatnonzero(buffer.is_truncated)
 
 
-def _first_named(one: Array, two: Array, score: Array) -> tuple[Array, Array, Array, Array]:
-    """Distinct pairs by row, the first AT_MOST of each; and the rows that have more."""
-    by = np.lexsort((two, one))
-    one, two, score = one[by], two[by], score[by]
-    fresh = np.ones(len(one), bool)
-    fresh[1:] = (one[1:] != one[:-1]) | (two[1:] != two[:-1])
-    one, two, score = one[fresh], two[fresh], score[fresh]
-    rank = np.arange(len(one)) - np.searchsorted(one, one)
-    named = rank < AT_MOST
-    return one[named], two[named], score[named], np.unique(one[~named])
-
-
-class _Held:
-    """Pairs as cells give them; of a row no more than AT_MOST and what came since the last look."""
+class _PairBuffer:
+    """Collects pairs, duplicates included; holds MAX_NEIGHBORS per row and the most recent ones."""
 
     def __init__(self, n: int) -> None:
         self.parts: list[tuple[Array, Array, Array]] = []
         self.num_new = 0
-        self.is_cut = np.zeros(n, bool)
+        self.is_truncated = np.zeros(n, bool)
 
     def add(self, one: Array, two: Array, score: Array) -> None:
-        """Pairs more; of few rows or of many."""
+        """Adds pairs."""
         if len(one):
             self.parts.append((one, two, score))
             self.num_new += len(one)
-        if self.num_new > _HELD:
-            self.look()
+        if self.num_new > _MAX_BUFFERED:
+            self.merge()
 
-    def look(self) -> tuple[Array, Array, Array]:
-        """All pairs, distinct and by row."""
+    def merge(self) -> tuple[Array, Array, Array]:
+        """The distinct pairs by row, the first MAX_NEIGHBORS of each; marks truncated rows."""
         nothing = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
-        joined = (np.concatenate(part) for part in zip(nothing, *self.parts, strict=True))
-        one, two, score, cut = _first_named(*joined)
-        self.is_cut[cut] = True
+        one, two, score = (np.concatenate(part) for part in zip(nothing, *self.parts, strict=True))
+        by = np.lexsort((two, one))
+        one, two, score = one[by], two[by], score[by]
+        is_new = np.ones(len(one), bool)
+        is_new[1:] = (one[1:] != one[:-1]) | (two[1:] != two[:-1])
+        one, two, score = one[is_new], two[is_new], score[is_new]
+        is_listed = np.arange(len(one)) - np.searchsorted(one, one) < MAX_NEIGHBORS
+        self.is_truncated[one[~is_listed]] = True
+        one, two, score = one[is_listed], two[is_listed], score[is_listed]
         self.parts, self.num_new = [(one, two, score)], 0
         return one, two, score

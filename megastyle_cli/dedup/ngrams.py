@@ -1,6 +1,6 @@
-"""Texts to sets of n-grams: the sorted distinct 32-bit hashes of each.
+"""Sets of word or character n-grams of texts, as sorted distinct 32-bit hashes.
 
-Everything runs over one buffer of bytes a block. What a text gives depends on it alone.
+All functions work on whole blocks of texts. What they return for a text depends on it alone.
 """
 
 import re
@@ -13,138 +13,141 @@ import numpy.typing as npt
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.choices import NgramUnit
-from megastyle_cli.dedup.hashing import load, mix
+from megastyle_cli.dedup.hashing import load_word, mix
 
 Array = npt.NDArray[Any]
 
-# Scripts written without spaces count each character as a word; so does a symbol beyond ASCII.
+# In scripts written without spaces each character is a word; so is a symbol beyond ASCII.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-^`{-~]")
-_APART, _IN_WORD, _ALONE = 0, 1, 2  # what a character is: between words, part of one, a word
-_PLACES = 0x110000
-_FEW = 64  # grams that are sorted by comparing all with all
+_SEPARATOR, _IN_WORD, _SINGLE = 0, 1, 2  # classes of characters; _SINGLE: a word by itself
+_NUM_CODE_POINTS = 0x110000
+_SMALL = 64  # sets up to this size are sorted by comparing all pairs
 
 _S32, _ALL = np.uint64(32), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-def gram_sets(buffer: StringArray, ngram: int, of: NgramUnit = "words") -> tuple[Array, Array]:
-    """The distinct n-grams of every text as flat sorted 32-bit hashes, and (n + 1,) their starts.
+def ngram_sets(texts: StringArray, ngram: int, of: NgramUnit = "words") -> tuple[Array, Array]:
+    """The distinct n-grams of each text: sorted hashes (m,) uint32, concatenated, and their starts.
 
-    A text of fewer words (characters) is one gram, and a text without words counts itself as a
-    word, so no set is empty. Two distinct grams share a hash with probability 2**-32.
+    Starts are (n + 1,) int64. A text of fewer than `ngram` words (characters) is one n-gram, and a
+    text without words is one word, so no set is empty. Two distinct n-grams have the same hash
+    with probability 2**-32.
     """
-    grams = np.empty(len(buffer.data) + len(buffer), np.uint32)
-    starts = np.zeros(len(buffer) + 1, np.int64)
-    kinds = _kinds(_PLACES if buffer.data.size and buffer.data.max() > 127 else 128)
-    data = np.append(buffer.data, np.zeros(8, np.uint8))  # words are read by eight bytes
-    used = _hash_grams(data, buffer.starts, kinds, ngram, of == "words", grams, starts)
-    return grams[:used].copy(), starts
+    hashes = np.empty(len(texts.data) + len(texts), np.uint32)
+    starts = np.zeros(len(texts) + 1, np.int64)
+    is_ascii = not texts.data.size or texts.data.max() < 128
+    classes = _character_classes(128 if is_ascii else _NUM_CODE_POINTS)
+    data = np.append(texts.data, np.zeros(8, np.uint8))  # words are read eight bytes at a time
+    used = _hash_ngrams(data, texts.starts, classes, ngram, of == "words", hashes, starts)
+    return hashes[:used].copy(), starts
 
 
 @cache
-def _kinds(places: int) -> Array:
-    """(places,) uint8: what each of the first characters is to a word."""
-    kinds = np.full(places, _ALONE, np.uint8)
-    every = "".join(map(chr, range(places)))
-    kinds[[char.isalnum() or char == "_" for char in every]] = _IN_WORD
-    kinds[[char.isspace() for char in every]] = _APART
-    kinds[[found.start() for found in _UNSPACED.finditer(every)]] = _ALONE
-    kinds[[found.start() for found in _PUNCTUATION.finditer(every)]] = _APART
-    return kinds
+def _character_classes(count: int) -> Array:
+    """The class of each of the first `count` code points, (count,) uint8."""
+    classes = np.full(count, _SINGLE, np.uint8)
+    characters = "".join(map(chr, range(count)))
+    classes[[char.isalnum() or char == "_" for char in characters]] = _IN_WORD
+    classes[[char.isspace() for char in characters]] = _SEPARATOR
+    classes[[found.start() for found in _UNSPACED.finditer(characters)]] = _SINGLE
+    classes[[found.start() for found in _PUNCTUATION.finditer(characters)]] = _SEPARATOR
+    return classes
 
 
 @compiled
-def _hash_grams(
-    data: Array, starts: Array, kinds: Array, ngram: int, by_words: bool, out: Array, ends: Array
+def _hash_ngrams(
+    data: Array, starts: Array, classes: Array, ngram: int, by_words: bool, out: Array, ends: Array
 ) -> int:
-    """Fills `out` with the sorted distinct grams of each text, `ends` with where they end."""
+    """Fills `out` with the sorted distinct n-grams of each text and `ends` with their ends."""
     longest = 0
     for row in range(len(starts) - 1):
         longest = max(longest, starts[row + 1] - starts[row])
     edges = np.empty(2 * longest + 2, np.int64)
     units = np.empty(longest + ngram, np.uint64)
-    places, by_place = np.empty(_FEW, np.int32), np.empty(_FEW, np.uint32)
-    is_taken = np.empty(_FEW, np.bool_)
+    ranks, by_rank = np.empty(_SMALL, np.int32), np.empty(_SMALL, np.uint32)
+    is_used = np.empty(_SMALL, np.bool_)
     used = 0
     for row in range(len(starts) - 1):
         start, end = starts[row], starts[row + 1]
         if by_words:
-            count = _words(data, start, end, kinds, edges, units)
+            count = _words(data, start, end, classes, edges, units)
         else:
             count = _characters(data[start:end], units)
-        if count == 0:  # nothing but punctuation: one word of it
+        if count == 0:  # nothing but punctuation: one word
             units[0] = _hash_word(data, start, end)
             count = 1
         while count < ngram:
             units[count] = np.uint64(0)
             count += 1
-        grams = out[used : used + count - ngram + 1]
-        for start in range(len(grams)):
-            gram = units[start]
+        hashes = out[used : used + count - ngram + 1]
+        for start in range(len(hashes)):
+            hashed = units[start]
             for step in range(1, ngram):
-                gram = mix(gram) + units[start + step]
-            grams[start] = np.uint32(mix(gram) >> _S32)
-        used += _sort_distinct(grams, places, by_place, is_taken)
+                hashed = mix(hashed) + units[start + step]
+            hashes[start] = np.uint32(mix(hashed) >> _S32)
+        used += _sort_distinct(hashes, ranks, by_rank, is_used)
         ends[row + 1] = used
     return used
 
 
 @compiled
-def _words(data: Array, start: int, end: int, kinds: Array, edges: Array, units: Array) -> int:
-    """Fills `units` with the hashed words of the text `data[start:end]`. How many they are.
+def _words(data: Array, start: int, end: int, classes: Array, edges: Array, units: Array) -> int:
+    """Fills `units` with the hashes of the words of `data[start:end]`; returns their number.
 
-    `edges` has room for where words begin and end.
+    `edges` is scratch space for the starts and ends of words.
     """
-    found: int = _ascii_edges(data, start, end, kinds, edges)
+    found: int = _ascii_edges(data, start, end, classes, edges)
     if found < 0:
-        found = _any_edges(data, start, end, kinds, edges)
+        found = _utf8_edges(data, start, end, classes, edges)
     for word in range(found // 2):
         units[word] = _hash_word(data, edges[2 * word], edges[2 * word + 1])
     return found // 2
 
 
 @compiled
-def _ascii_edges(data: Array, start: int, end: int, kinds: Array, edges: Array) -> int:
-    """Where words begin and end, in turn; how many edges, or -1 if not all is plain ASCII."""
+def _ascii_edges(data: Array, start: int, end: int, classes: Array, edges: Array) -> int:
+    """Fills `edges` with the start and end of each word; returns their number, -1 if not ASCII."""
     found = 0
-    bytes_seen = kinds_seen = was = np.uint8(0)
+    bytes_seen = classes_seen = before = np.uint8(0)
     text = data[start:end]
-    for at in range(len(text)):  # no branch that nobody could foresee
-        now = kinds[text[at] & 127]
+    for at in range(len(text)):  # without branches: they would be mispredicted at every word
+        now = classes[text[at] & 127]
         edges[np.uint64(found)] = start + at
-        found += now != was
-        was = now
+        found += now != before
+        before = now
         bytes_seen |= text[at]
-        kinds_seen |= now
-    if bytes_seen > 127 or kinds_seen & _ALONE:
+        classes_seen |= now
+    if bytes_seen > 127 or classes_seen & _SINGLE:
         return -1
     edges[found] = end
-    return found + int(was != _APART)
+    return found + int(before != _SEPARATOR)
 
 
 @compiled
-def _any_edges(data: Array, start: int, end: int, kinds: Array, edges: Array) -> int:
+def _utf8_edges(data: Array, start: int, end: int, classes: Array, edges: Array) -> int:
+    """As `_ascii_edges`, for any text."""
     found = 0
     at = start
-    was = _APART
+    before = _SEPARATOR
     while at < end:
-        begun = at
+        char_start = at
         char: Any = np.int64(data[at])
         at += 1
         if char >= 0xC0:
-            char, at = _beyond_ascii(data, begun)
-        now = kinds[char]
-        if was == _IN_WORD and now != _IN_WORD:
-            edges[found] = begun
+            char, at = _decode_multibyte(data, char_start)
+        now = classes[char]
+        if before == _IN_WORD and now != _IN_WORD:
+            edges[found] = char_start
             found += 1
-        if now == _ALONE or (now == _IN_WORD and was != _IN_WORD):
-            edges[found] = begun
+        if now == _SINGLE or (now == _IN_WORD and before != _IN_WORD):
+            edges[found] = char_start
             found += 1
-        if now == _ALONE:
+        if now == _SINGLE:
             edges[found] = at
             found += 1
-        was = now
-    if was == _IN_WORD:
+        before = now
+    if before == _IN_WORD:
         edges[found] = end
         found += 1
     return found
@@ -152,39 +155,39 @@ def _any_edges(data: Array, start: int, end: int, kinds: Array, edges: Array) ->
 
 @compiled
 def _hash_word(data: Array, start: int, end: int) -> Any:
-    """A hash of the bytes of a word, eight at a time; eight bytes more than the texts can be read.
+    """A hash of the bytes `data[start:end]`, read eight at a time; `data` is padded by eight.
 
-    No part is read byte by byte, since a loop of unforeseen length costs more than all the rest.
+    A loop over the remaining bytes would have an unpredictable length and cost more than the rest.
     """
     hashed = np.uint64(end - start)
     if start == end:
         return mix(hashed)
     at = start
     while at + 8 < end:
-        hashed = mix(hashed ^ load(data[at : at + 8]))
+        hashed = mix(hashed ^ load_word(data[at : at + 8]))
         at += 8
-    # what follows the word is cut off
-    word = load(data[at : at + 8]) & (_ALL >> np.uint64(8 * (at + 8 - end)))
+    # mask out the bytes after the word
+    word = load_word(data[at : at + 8]) & (_ALL >> np.uint64(8 * (at + 8 - end)))
     return mix(mix(hashed) ^ word)
 
 
 @compiled
 def _characters(text: Array, units: Array) -> int:
-    """Fills `units` with the hashed characters of a text. How many they are."""
+    """Fills `units` with the hashes of the characters of a text; returns their number."""
     count = at = 0
     while at < len(text):
         char: Any = np.int64(text[at])
         at += 1
         if char >= 0xC0:
-            char, at = _beyond_ascii(text, at - 1)
+            char, at = _decode_multibyte(text, at - 1)
         units[count] = mix(np.uint64(char + 1))
         count += 1
     return count
 
 
 @compiled
-def _beyond_ascii(text: Array, at: int) -> tuple[Any, int]:
-    """The character that two to four bytes from `at` stand for, and where the next begins."""
+def _decode_multibyte(text: Array, at: int) -> tuple[Any, int]:
+    """The code point encoded by the two to four bytes at `at`, and the position after them."""
     first: Any = np.int64(text[at])
     size = 2 + (first >= 0xE0) + (first >= 0xF0)
     char = first & (0x7F >> size)
@@ -194,30 +197,30 @@ def _beyond_ascii(text: Array, at: int) -> tuple[Any, int]:
 
 
 @compiled
-def _sort_distinct(values: Array, places: Array, by_place: Array, is_taken: Array) -> int:
-    """Sorts in place; the distinct values stand first. How many they are.
+def _sort_distinct(values: Array, ranks: Array, by_rank: Array, is_used: Array) -> int:
+    """Sorts `values` in place, distinct values first; returns their number.
 
-    The others are room for `_FEW`.
+    The other arrays are scratch space of `_SMALL` elements.
     """
     n = len(values)
-    if n > _FEW:
+    if n > _SMALL:
         values.sort()
-        by_place, is_taken = values.copy(), np.ones(n, np.bool_)
+        by_rank, is_used = values.copy(), np.ones(n, np.bool_)
         for at in range(1, n):
-            is_taken[at] = values[at] != values[at - 1]
+            is_used[at] = values[at] != values[at - 1]
     else:
-        # each to the place that the number of smaller ones tells, many compared at once
+        # the rank of a value is the number of smaller ones: comparisons that vectorize
         for at in range(n):
             smaller = np.int32(0)
             for other in range(n):
                 smaller += np.int32(values[other] < values[at])
-            places[at] = smaller
-        is_taken[:n] = False
+            ranks[at] = smaller
+        is_used[:n] = False
         for at in range(n):
-            by_place[places[at]] = values[at]
-            is_taken[places[at]] = True
+            by_rank[ranks[at]] = values[at]
+            is_used[ranks[at]] = True
     kept = 0
     for at in range(n):
-        values[kept] = by_place[at]
-        kept += is_taken[at]
+        values[kept] = by_rank[at]
+        kept += is_used[at]
     return kept

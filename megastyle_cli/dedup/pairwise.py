@@ -1,10 +1,9 @@
-"""Pairs of unit vectors at least so close, found by comparing all of them, block by block.
+"""Neighbors of unit vectors above a cosine threshold, found by comparing all pairs in blocks.
 
-Exact within float32: what float32 finds, with some slack, is scored again in float64 and rounded
-to six places, since a float32 unit vector is off by 1e-7 even from itself.
+Exact within float32: pairs that reach the threshold in float32, with some slack, are scored again
+in float64 and rounded to six digits, since a float32 unit vector is off by 1e-7 even from itself.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,59 +11,64 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.engine import Engine
+from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]
-Step = Callable[[], None]  # told after each part of a long work
 
-BLOCK = 1024  # rows compared at a time with as many as fit a cache
+BLOCK = 1024  # queries compared at a time, each block with a block of vectors that fits a cache
 _BANK = 2048
-_AT_ONCE = 8192
-SLACK = 1e-5  # float32 cosines err by less
-AT_MOST = 256  # neighbours a row names; where there are more, it says so
+_COSINES_AT_ONCE = 8192
+SLACK = 1e-5  # more than the error of a float32 cosine
+MAX_NEIGHBORS = 256  # listed per row; `is_truncated` marks rows that have more
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Rows `one` (m,) and earlier rows `two` (m,) at least so close; `score` (m,) is the cosine.
+class NeighborPairs:
+    """Pairs of a row `one` (m,) and an earlier row `two` (m,), with their cosine `score` (m,).
 
-    `is_cut` (n,) tells of each row asked for whether it has more neighbours than it names.
+    `is_truncated` (n,) marks each query row that has more neighbors than are listed.
     """
 
     one: Array
     two: Array
     score: Array
-    is_cut: Array
+    is_truncated: Array
 
 
-def neighbors(
-    vectors: Array, rows: Array, threshold: float, engine: Engine, step: Step = lambda: None
-) -> Pairs:
-    """Each of `vectors[rows]` with the first AT_MOST of `vectors` (n, d) before it that are close.
+def exact_neighbors(
+    vectors: Array,
+    rows: Array,
+    threshold: float,
+    engine: Engine,
+    progress: Stage | None = None,
+) -> NeighborPairs:
+    """The first MAX_NEIGHBORS rows before each of `rows` whose cosine is at least `threshold`.
 
-    Close is a cosine of at least `threshold`; a vector with NaN is close to nothing. `rows` (m,)
-    ascend; `step` is called after each block of BLOCK of them.
+    `vectors` are unit rows (n, d) float32, `rows` (m,) ascending query rows. A vector with NaN has
+    no neighbors. `progress` advances by one for each block of queries.
     """
     blocks = [rows[low : low + BLOCK] for low in range(0, len(rows), BLOCK)]
     found = []
-    for part in engine.map(_neighbors_of, blocks, vectors, threshold):
+    for part in engine.map(_block_neighbors, blocks, vectors, threshold):
         found.append(part)
-        step()
+        if progress is not None:
+            progress.advance()
     if not found:
-        return Pairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.float64, bool)))
-    return Pairs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        return NeighborPairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, float, bool)))
+    return NeighborPairs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
-def cosines_of(vectors: Array, one: Array, bank: Array, two: Array) -> Array:
-    """(m,) float64: the cosines of unit rows `vectors[one]` and `bank[two]`, to six places."""
-    cosines = np.empty(len(one))
-    for start in range(0, len(one), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
-        pair = vectors[one[some]].astype(np.float64), bank[two[some]].astype(np.float64)
-        cosines[some] = np.einsum("nd,nd->n", *pair)
-    return np.minimum(np.round(cosines, 6), 1.0)
+def cosines(vectors: Array, one: Array, others: Array, two: Array) -> Array:
+    """The cosines (m,) float64 of unit rows `vectors[one]` and `others[two]`, to six digits."""
+    found = np.empty(len(one))
+    for start in range(0, len(one), _COSINES_AT_ONCE):
+        some = slice(start, start + _COSINES_AT_ONCE)
+        pair = vectors[one[some]].astype(np.float64), others[two[some]].astype(np.float64)
+        found[some] = np.einsum("nd,nd->n", *pair)
+    return np.minimum(np.round(found, 6), 1.0)
 
 
-def _neighbors_of(
+def _block_neighbors(
     rows: Array, vectors: Array, threshold: float
 ) -> tuple[Array, Array, Array, Array]:
     queries = np.ascontiguousarray(vectors[rows])
@@ -74,15 +78,18 @@ def _neighbors_of(
         bank = vectors[start : min(start + _BANK, int(rows[-1]))]
         one, two = np.nonzero(queries @ bank.T >= threshold - SLACK)
         two += start
-        wanted = (two < rows[one]) & (counts[one] <= AT_MOST)
-        one, two = one[wanted], two[wanted]
-        score = cosines_of(queries, one, vectors, two)
-        good = score >= threshold
-        one, two, score = one[good], two[good], score[good]
-        # one is ascending: the how-manieth neighbour of its row each of these is
+        is_wanted = (two < rows[one]) & (counts[one] <= MAX_NEIGHBORS)
+        one, two = one[is_wanted], two[is_wanted]
+        score = cosines(queries, one, vectors, two)
+        is_close = score >= threshold
+        one, two, score = one[is_close], two[is_close], score[is_close]
+        # `one` is ascending: the rank of each neighbor among those of its row
         rank = np.arange(len(one)) - np.searchsorted(one, one) + counts[one]
         counts += np.bincount(one, minlength=len(queries))
-        named = rank < AT_MOST
-        parts.append((rows[one[named]].astype(np.int32), two[named].astype(np.int32), score[named]))
+        is_listed = rank < MAX_NEIGHBORS
+        listed = one[is_listed]
+        parts.append(
+            (rows[listed].astype(np.int32), two[is_listed].astype(np.int32), score[is_listed])
+        )
     ones, twos, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return ones, twos, scores, counts > AT_MOST
+    return ones, twos, scores, counts > MAX_NEIGHBORS

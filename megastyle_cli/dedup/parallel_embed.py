@@ -1,50 +1,44 @@
-"""Texts embedded call by call, side by side where the embedder allows it."""
+"""Embeds texts on the workers of an engine, where the embedder allows it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from megastyle_cli.compute.engine import Engine
+from megastyle_cli.io.embedding_cache import EmbedTexts
 from megastyle_cli.models.registry import load
+from megastyle_cli.runner.progress import Stage
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
-BATCH_SIZE = 1024  # texts a call, of an embedder without a batch_size
-_held: dict[tuple[str, str | None], Any] = {}  # the embedders of this process
+BATCH_SIZE = 1024  # texts per call of an embedder without a batch_size
+_loaded: dict[tuple[str, str | None], Any] = {}  # the embedders of this process
 _loading = Lock()
 
 
-def spread_embed(
-    embedder: Any,
-    backend: str,
-    model: str | None,
-    *,
-    engine: Engine,
-    advance: Callable[[int], None],
-) -> Callable[[Sequence[str]], Array]:
-    """What embeds texts over the engine's workers; `advance` is told how many it has done.
+def parallel_embed(
+    embedder: Any, backend: str, model: str | None, *, engine: Engine, progress: Stage
+) -> EmbedTexts:
+    """A function that embeds texts with `embedder`, in parallel on the engine's workers.
 
-    A worker process of its own loads the model by its name. An embedder that is not to be spread
-    works here.
+    A worker in another process loads the model by its name. An embedder without `is_parallel` runs
+    in the calling thread.
     """
-    _held[backend, model] = embedder
+    _loaded[backend, model] = embedder
     batch_size = getattr(embedder, "batch_size", BATCH_SIZE)
 
     def embed(texts: Sequence[str]) -> Array:
-        parts = [texts[low : low + batch_size] for low in range(0, len(texts), batch_size)] or [
-            texts
-        ]
-        made: Iterable[Array]
+        starts = range(0, max(1, len(texts)), batch_size)
+        parts = [texts[low : low + batch_size] for low in starts]
+        embedded: Iterable[Array] = map(embedder.embed, parts)
         if getattr(embedder, "is_parallel", False):
-            made = engine.map(_embed_part, parts, backend, model)
-        else:
-            made = map(embedder.embed, parts)
+            embedded = engine.map(_embed_part, parts, backend, model)
         rows = []
-        for part in made:
+        for part in embedded:
             rows.append(part)
-            advance(len(part))
+            progress.advance(len(part))
         return np.concatenate(rows)
 
     return embed
@@ -52,8 +46,8 @@ def spread_embed(
 
 def _embed_part(texts: Sequence[str], backend: str, model: str | None) -> Array:
     with _loading:
-        if (backend, model) not in _held:
+        if (backend, model) not in _loaded:
             named = {"model": model} if model else {}
-            _held[backend, model] = load("text_embedder", backend, **named)
-    rows: Array = _held[backend, model].embed(texts)
+            _loaded[backend, model] = load("text_embedder", backend, **named)
+    rows: Array = _loaded[backend, model].embed(texts)
     return rows

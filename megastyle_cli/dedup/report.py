@@ -1,83 +1,122 @@
-"""What dedup found, told by the records: the kept ones count, the rejected name their keeper."""
+"""Reports what `dedup` found: metadata of kept and dropped records, counts by stage, groups."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.core.record import Record
-from megastyle_cli.dedup.deduplicate import How, StageCount, Verdicts
+from megastyle_cli.dedup.config import DedupConfig
+from megastyle_cli.dedup.deduplicate import STAGES, Decisions, Duplicate, StageName
+from megastyle_cli.io.spool import Spool
 
 Array = npt.NDArray[Any]
 
-_GROUPS, _MEMBERS = 20, 5  # of the largest groups and of each of them, shown in a report
+_MAX_GROUPS, _MAX_MEMBERS = 20, 5  # largest groups shown in a report, and members shown of each
 
 
-def kept_facts(verdicts: Verdicts, **facts: object) -> tuple[list[dict[str, object]], Array]:
-    """What is noted of records that stay: `dropped`, how many went in favour of one.
+@dataclass(frozen=True, kw_only=True)
+class StageCount:
+    """How many records a stage saw and removed, and the least similar pair among its decisions."""
 
-    Each different note once, and (n,) the number of that of each record, in order.
+    stage: StageName
+    seen: int
+    removed: int
+    seconds: float
+    example: Duplicate | None
+
+
+def count_stages(decisions: Decisions, config: DedupConfig) -> list[StageCount]:
+    """The counts of each stage that ran, in order; each stage sees what the one before it left."""
+    seen = len(decisions)
+    counts = []
+    for number, stage in enumerate(STAGES, start=1):
+        if getattr(config, stage) is None:
+            continue
+        dropped = np.flatnonzero(decisions.stage == number)
+        # every copy counts as exact, whatever stage dropped the text that it repeats
+        is_copy = decisions.is_copy
+        removed = int(is_copy.sum() if stage == "exact" else (~is_copy[dropped]).sum())
+        example = None
+        if len(dropped):
+            example = decisions.duplicate(int(dropped[np.argmin(decisions.score[dropped])]))
+        counts.append(
+            StageCount(
+                stage=stage,
+                seen=seen,
+                removed=removed,
+                seconds=decisions.seconds.get(stage, 0.0),
+                example=example,
+            )
+        )
+        seen -= removed
+    return counts
+
+
+def kept_metadata(decisions: Decisions, **facts: object) -> tuple[list[dict[str, object]], Array]:
+    """The metadata of kept records: `dropped`, the number of records dropped in favour of each.
+
+    Returns each distinct metadata once, and which of them each kept record has, (n,), in order.
     """
-    gone = np.flatnonzero(verdicts.how)
-    dropped = np.bincount(verdicts.of[gone], minlength=len(verdicts))
-    counts, which = np.unique(dropped[verdicts.how == 0], return_inverse=True)
-    return [{**facts, "dropped": count} for count in counts.tolist()], which
+    counts = _group_sizes(decisions)[decisions.kept_rows()]
+    distinct, which = np.unique(counts, return_inverse=True)
+    return [{**facts, "dropped": count} for count in distinct.tolist()], which
 
 
-def rejected_facts(
-    verdicts: Verdicts, keeper_ids: Iterable[str], **facts: object
+def rejected_metadata(
+    decisions: Decisions, spool: Spool, **facts: object
 ) -> Iterator[dict[str, object]]:
-    """What is noted of each record that went, in order: for whom, how, and how close.
-
-    `keeper_ids` holds one for each.
-    """
-    for found, keeper in zip(verdicts, keeper_ids, strict=True):
+    """The metadata of each dropped record, in order: what it duplicates, how, and how closely."""
+    kept = spool.read(decisions.duplicate_of[decisions.dropped_rows()].tolist())
+    for found, record in zip(decisions, kept, strict=True):
         score = round(found.score, 4)
-        yield {**facts, "duplicate_of": keeper, "how": found.how, "score": score}
+        yield {**facts, "duplicate_of": record["id"], "how": found.stage, "score": score}
 
 
-def told_report(
-    verdicts: Verdicts,
-    stages: Sequence[StageCount],
-    read: Callable[[Iterable[int]], Iterator[Record]],
-    on: str,
-    looked: Mapping[How, Mapping[str, Any]],
+def build_report(
+    decisions: Decisions, stages: Iterable[StageCount], spool: Spool, key: str
 ) -> dict[str, Any]:
-    """What each measure did and `looked` tells of it, the least alike pair it joined, and the
-    largest groups.
+    """The --report: counts and the least similar pair of each stage, and the largest groups.
 
-    A group is a record that stays and all that went for it; its members are shown least alike
-    first. `read` gives the records at some rows.
+    A group is a kept record and the records dropped in its favour, the least similar shown first.
+    Texts are those under `key`.
     """
 
-    def shown(row: int) -> dict[str, Any]:
-        (record,) = read([row])
-        return {"id": record["id"], on: record[on]}
+    def describe(row: int) -> dict[str, Any]:
+        (record,) = spool.read([row])
+        return {"id": record["id"], key: record[key]}
 
-    def shown_gone(row: int) -> dict[str, Any]:
-        found = verdicts.duplicate(row)
-        return {**shown(row), "how": found.how, "score": round(found.score, 4)}
+    def describe_dropped(found: Duplicate) -> dict[str, Any]:
+        return {**describe(found.row), "how": found.stage, "score": round(found.score, 4)}
 
-    told = []
+    measures = []
     for stage in stages:
-        facts: dict[str, Any] = {"how": stage.how, "in": stage.seen, "removed": stage.removed}
-        facts.update(looked.get(stage.how, {}))
+        measure: dict[str, Any] = {"how": stage.stage, "in": stage.seen, "removed": stage.removed}
+        if stage.stage == "semantic":
+            measure |= decisions.search.as_dict()
         if stage.example is not None:
-            facts["example"] = {**shown_gone(stage.example.row), "for": shown(stage.example.of)}
-        told.append(facts)
-    gone = np.flatnonzero(verdicts.how)
-    sizes = np.bincount(verdicts.of[gone], minlength=len(verdicts))
-    largest = [row for row in np.argsort(-sizes, kind="stable")[:_GROUPS].tolist() if sizes[row]]
+            kept = describe(stage.example.duplicate_of)
+            measure["example"] = {**describe_dropped(stage.example), "for": kept}
+        measures.append(measure)
+    dropped, sizes = decisions.dropped_rows(), _group_sizes(decisions)
     groups = []
-    for keeper in largest:
-        rows = gone[verdicts.of[gone] == keeper]
-        rows = rows[np.argsort(verdicts.score[rows], kind="stable")][:_MEMBERS]
-        members = [shown_gone(row) for row in rows.tolist()]
-        groups.append({"kept": shown(keeper), "removed": int(sizes[keeper]), "examples": members})
+    for keeper in np.argsort(-sizes, kind="stable")[:_MAX_GROUPS].tolist():
+        if sizes[keeper]:
+            rows = dropped[decisions.duplicate_of[dropped] == keeper]
+            rows = rows[np.argsort(decisions.score[rows], kind="stable")][:_MAX_MEMBERS]
+            members = [describe_dropped(decisions.duplicate(row)) for row in rows.tolist()]
+            group = {"kept": describe(keeper), "removed": int(sizes[keeper]), "examples": members}
+            groups.append(group)
     return {
-        "in": len(verdicts),
-        "out": len(verdicts) - len(gone),
-        "measures": told,
+        "in": len(decisions),
+        "out": len(decisions) - len(dropped),
+        "measures": measures,
         "largest_groups": groups,
     }
+
+
+def _group_sizes(decisions: Decisions) -> Array:
+    """The number of records dropped in favour of each record, (n,)."""
+    dropped = decisions.duplicate_of[decisions.dropped_rows()]
+    return np.bincount(dropped, minlength=len(decisions))

@@ -1,271 +1,257 @@
-"""Texts close in meaning: met by their vectors as they are needed, and linked.
+"""Semantic duplicates: embeds texts on demand and links pairs above a cosine threshold.
 
-Only texts that stay so far are embedded. Each is compared with those met before: with all, or where
-there are very many, with those in cells near it, and it is measured how many pairs that finds.
+Only texts that are kept so far are embedded. Each is compared with those embedded before it: with
+all of them, or, where there are very many, with those in nearby cells, at a measured recall.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.core.batching import text_batches
-from megastyle_cli.dedup.ivf_search import Search, search
-from megastyle_cli.dedup.pairwise import AT_MOST, Pairs, cosines_of
-from megastyle_cli.dedup.selection import Links, no_links
+from megastyle_cli.dedup.config import SemanticConfig
+from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
+from megastyle_cli.dedup.near import AdjacencyList
+from megastyle_cli.dedup.pairwise import MAX_NEIGHBORS, NeighborPairs, cosines
+from megastyle_cli.io.embedding_cache import EmbedTexts
+from megastyle_cli.io.scratch_array import scratch_array
+from megastyle_cli.io.spool import Spool
+from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]
-Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
-_BLOCK = 1024  # texts asked of the embedder at a time, and lost at most when it is killed
-_CLUSTER = 1000  # texts a cluster whose centroid tells hard from easy
+_BLOCK = 1024  # texts per call of the embedder, and the most that a killed run embeds again
+_CLUSTER_SIZE = 1000  # texts per cluster whose centroid ranks texts as hard or easy
 _ROUNDS = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class SemanticOptions:
-    """The cosine from which two texts mean the same; what is right depends on the embedder.
-
-    With `is_verified`, pairs of at least `candidates` by the first embedder are compared by the
-    second, and its cosine counts. At least `recall` of the close pairs are found; with 1 all pairs
-    are compared.
-    """
-
-    threshold: float = 0.99
-    recall: float = 0.99
-    is_verified: bool = False
-    candidates: float = 0.85
-
-
-class Watch(Protocol):
-    """Who is told how far a long work has come."""
-
-    def begin(self, what: str, total: int | None = None) -> None:
-        """Work of `total` parts begins; None if nobody knows."""
-
-    def advance(self, count: int = 1) -> None:
-        """So many parts more are done."""
-
-
-class Unwatched:
-    """A `Watch` that does nothing."""
-
-    def begin(self, what: str, total: int | None = None) -> None:
-        """Nobody looks."""
-
-    def advance(self, count: int = 1) -> None:
-        """Nobody looks."""
-
-
 @dataclass(frozen=True)
-class Texts:
-    """What the measures may ask of the records: texts by row, all ids, and unit vectors (n, d).
+class TextSource:
+    """The texts under `key` of spooled records, read again where a stage needs them."""
 
-    `embeds` holds the embedder, and one that verifies if that is asked; each gives a row by its
-    text alone. `room` gives the place for all vectors, (n, d) float32; embedders tell `watch`
-    themselves what they made.
-    """
+    spool: Spool
+    key: str
 
-    read: Callable[[Array], Iterator[str]]
-    ids: Callable[[], Iterable[str]]
-    embeds: Sequence[Embed] = ()
-    room: Callable[[int, int], Array] = lambda n, d: np.empty((n, d), np.float32)
-    watch: Watch = Unwatched()
+    def read(self, rows: Iterable[int]) -> Iterator[str]:
+        """The texts of the records at `rows`."""
+        return (record[self.key] for record in self.spool.read(rows))
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all records."""
+        return (record["id"] for record in self.spool.read())
 
 
 @dataclass
-class Looked:
-    """How close texts were looked for: each search, and the texts whose vector is no number.
+class SearchStats:
+    """How close texts were searched for: the recall of each search, and unusable embeddings.
 
-    With `candidates` only pairs of that cosine were then judged by another embedder.
+    With `candidates`, only pairs of at least that cosine were compared by a second embedder.
     """
 
     candidates: float | None = None
-    searches: list[Search] = field(default_factory=list)
-    num_without: int = 0
+    searches: list[SearchRecall] = field(default_factory=list)
+    num_not_finite: int = 0
 
-    def told(self) -> dict[str, Any]:
-        """For a report: exact, or how much of what there is was found."""
-        near = [how for how in self.searches if how.probes]
+    def as_dict(self) -> dict[str, Any]:
+        """For a report: exact, or approximate with the measured recall; empty without a search."""
         if not self.searches:
             return {}
-        of = {} if self.candidates is None else {"candidates_from": self.candidates}
-        if not near:
-            return {"search": "exact", **of}
-        whole = Search(
-            probes=max(how.probes for how in near),
-            sampled=sum(how.sampled for how in near),
-            pairs=sum(how.pairs for how in near),
-            found=sum(how.found for how in near),
+        verified = {} if self.candidates is None else {"candidates_from": self.candidates}
+        approximate = [search for search in self.searches if search.probes]
+        if not approximate:
+            return {"search": "exact", **verified}
+        total = SearchRecall(
+            probes=max(search.probes for search in approximate),
+            sampled=sum(search.sampled for search in approximate),
+            pairs=sum(search.pairs for search in approximate),
+            found=sum(search.found for search in approximate),
         )
         return {
             "search": "approximate",
-            **of,
-            "recall": round(whole.recall, 4) if whole.pairs else None,
-            "sampled_texts": whole.sampled,
-            "sampled_pairs": whole.pairs,
-            "cells_searched": whole.probes,
+            **verified,
+            "recall": round(total.recall, 4) if total.pairs else None,
+            "sampled_texts": total.sampled,
+            "sampled_pairs": total.pairs,
+            "cells_searched": total.probes,
         }
 
-    def sentences(self) -> list[str]:
-        """For people."""
-        told = self.told()
-        said = []
-        if self.num_without:
-            said.append(
-                f"{self.num_without:,} texts got a vector that is no number (NaN), and were"
+    def remarks(self) -> list[str]:
+        """The same as sentences for people."""
+        facts = self.as_dict()
+        remarks = []
+        if self.num_not_finite:
+            remarks.append(
+                f"{self.num_not_finite:,} texts got a vector that is no number (NaN), and were"
                 " compared with nothing: check the embedder"
             )
         if self.searches and self.candidates is not None:
-            said.append(
+            remarks.append(
                 f"semantic: only pairs whose token vectors have a cosine of {self.candidates:g} or"
-                f" more were judged, and of a text at most {AT_MOST}"
+                f" more were judged, and of a text at most {MAX_NEIGHBORS}"
             )
-        if told.get("search") == "exact":
-            what = "semantic" if self.candidates is None else "those pairs"
-            said.append(f"{what}: exact, every text compared with all before it")
-        elif told:
-            pairs, texts = told["sampled_pairs"], told["sampled_texts"]
-            what = "semantic" if self.candidates is None else "those pairs"
-            how = f"{what}: approximate ({told['cells_searched']} cells a text)"
-            said.append(
-                f"{how}, recall {told['recall']:.4g} of {pairs:,} close pairs of"
-                f" {texts:,} sampled texts"
-                if pairs
-                else f"{how}, {texts:,} sampled texts have no close pair to measure recall by"
+        compared = "semantic" if self.candidates is None else "those pairs"
+        if facts.get("search") == "exact":
+            remarks.append(f"{compared}: exact, every text compared with all before it")
+        elif facts:
+            pairs, texts = facts["sampled_pairs"], facts["sampled_texts"]
+            remarks.append(
+                f"{compared}: approximate ({facts['cells_searched']} cells a text), "
+                + (
+                    f"recall {facts['recall']:.4g} of {pairs:,} close pairs of"
+                    f" {texts:,} sampled texts"
+                    if pairs
+                    else f"{texts:,} sampled texts have no close pair to measure recall by"
+                )
             )
-        return said
+        return remarks
 
 
-class Akin:
-    """The texts met, and which of them are close; text i is that of record `rows[i]`."""
+class SemanticLinker:
+    """Embeds texts when they are needed and links those of similar meaning.
+
+    Text i is that of record `rows[i]` of `texts`. `embedders` holds the embedder, and a second one
+    if pairs are verified; each must embed a text independently of the others in its call. Vectors
+    are kept on disk. Embedders advance `progress` themselves, by text.
+    """
 
     def __init__(
         self,
-        n: int,
-        options: SemanticOptions,
-        texts: Texts,
+        config: SemanticConfig,
+        texts: TextSource,
         rows: Array,
+        embedders: Sequence[EmbedTexts],
         engine: Engine,
-        looked: Looked,
+        progress: Stage,
     ) -> None:
-        self.options, self.texts, self.rows, self.engine = options, texts, rows, engine
-        self.is_met = np.zeros(n, bool)
-        self.met = np.empty(0, np.int32)  # texts, in the order met
-        self.room: Array | None = None  # of the vectors of all texts
-        self.vectors = np.empty((0, 0), np.float32)  # theirs
-        self.looked = looked
-        self.is_cut = np.empty(0, bool)  # whether one has close texts that it does not name
+        self.config, self.texts, self.rows = config, texts, rows
+        self.embedders, self.engine, self.progress = embedders, engine, progress
+        self.stats = SearchStats(candidates=config.candidates if config.is_verified else None)
+        self.is_embedded = np.zeros(len(rows), bool)
+        self.embedded = np.empty(0, np.int32)  # texts, in the order of their vectors
+        self.vectors = np.empty((0, 0), np.float32)  # a view of `_storage`
+        self.is_truncated = np.empty(0, bool)  # whether a text has more neighbors than are listed
         self.pairs: list[tuple[Array, Array, Array]] = []
+        self._storage: Array | None = None  # space for the vectors of all texts
 
-    def meet(self, staying: Array, order: Array) -> bool:
-        """Meet the texts that stay so far; whether any was new, or close to one unnamed yet."""
-        new = staying[~self.is_met[staying]]
+    def embed_and_link(self, kept: Array, order: Array) -> bool:
+        """Embeds those of the `kept` texts that have no vector yet, and links them.
+
+        Returns whether there is a new text or a new link, so that the choice of texts to keep has
+        to be made again.
+        """
+        new = kept[~self.is_embedded[kept]]
         if len(new) == 0:
-            return self._look_further(staying, order)
-        before = len(self.met)
+            return self._link_truncated(kept, order)
+        before = len(self.embedded)
         self._embed(new, before)
-        self.is_met[new] = True
-        self.met = np.append(self.met, new)
-        options = self.options
-        self.looked.candidates = options.candidates if options.is_verified else None
-        floor = options.candidates if options.is_verified else options.threshold
-        self.texts.watch.begin("parts of all pairs compared")
-        found, how = search(
-            self.vectors, before, floor, options.recall, self.engine, self.texts.watch.advance
+        self.is_embedded[new] = True
+        self.embedded = np.append(self.embedded, new)
+        config = self.config
+        self.progress.begin("parts of all pairs compared")
+        found, recall = search_neighbors(
+            self.vectors,
+            before,
+            config.candidates if config.is_verified else config.threshold,
+            config.recall,
+            self.engine,
+            self.progress,
         )
-        self.looked.searches.append(how)
-        self.is_cut = np.append(self.is_cut, found.is_cut)
-        if options.is_verified:
-            found = self._verified(found)
-        self.pairs.append((self.met[found.one], self.met[found.two], found.score))
+        self.stats.searches.append(recall)
+        self.is_truncated = np.append(self.is_truncated, found.is_truncated)
+        if config.is_verified:
+            found = self._verify(found)
+        self.pairs.append((self.embedded[found.one], self.embedded[found.two], found.score))
         return True
 
-    def links(self, order: Array) -> Links:
-        """Each text linked to the close ones tried before it, in the order tried."""
-        n = len(self.is_met)
+    def adjacency(self, order: Array) -> AdjacencyList:
+        """The links of each text to texts earlier in `order`, in that order."""
+        n = len(self.rows)
         if not self.pairs:
-            return no_links(n)
+            return AdjacencyList.empty(n)
         one, two, score = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))
-        place = _places(order)
-        later = np.where(place[one] > place[two], one, two)
-        earlier = np.where(place[one] > place[two], two, one)
-        by = np.lexsort((place[earlier], later))
+        position = _positions(order)
+        is_ordered = position[one] > position[two]
+        later, earlier = np.where(is_ordered, one, two), np.where(is_ordered, two, one)
+        by = np.lexsort((position[earlier], later))
         starts = np.zeros(n + 1, np.int64)
         np.cumsum(np.bincount(later, minlength=n), out=starts[1:])
-        return Links(starts, earlier[by].astype(np.int32), n, score[by])
+        return AdjacencyList(starts, earlier[by].astype(np.int32), n, score[by])
 
     def _embed(self, new: Array, before: int) -> None:
-        """Puts the vectors of texts `new` after the `before` that are there."""
-        for rows in self._embedded(new, self.texts.embeds[0]):
-            if self.room is None:
-                self.room = self.texts.room(len(self.is_met), rows.shape[1])
-            self.room[before : before + len(rows)] = rows
-            self.looked.num_without += int((~np.isfinite(rows).all(axis=1)).sum())
-            before += len(rows)
-        if self.room is not None:
-            self.vectors = self.room[:before]
+        """Appends the vectors of texts `new` to the `before` vectors in storage."""
+        for vectors in self._vectors_of(new, self.embedders[0]):
+            if self._storage is None:
+                self._storage = scratch_array(len(self.rows), vectors.shape[1])
+            self._storage[before : before + len(vectors)] = vectors
+            self.stats.num_not_finite += int((~np.isfinite(vectors).all(axis=1)).sum())
+            before += len(vectors)
+        if self._storage is not None:
+            self.vectors = self._storage[:before]
 
-    def _embedded(self, texts: Array, embed: Embed) -> Iterator[Array]:
-        self.texts.watch.begin("texts embedded", len(texts))
+    def _vectors_of(self, texts: Array, embed: EmbedTexts) -> Iterator[Array]:
+        self.progress.begin("texts embedded", len(texts))
         for some in text_batches(self.texts.read(self.rows[texts]), _BLOCK):
             yield embed(some)
 
-    def _verified(self, found: Pairs) -> Pairs:
-        """The pairs that the second embedder finds close, with its cosine."""
+    def _verify(self, found: NeighborPairs) -> NeighborPairs:
+        """The pairs that reach the threshold by the second embedder, with its cosine."""
         asked, at = np.unique(np.concatenate([found.one, found.two]), return_inverse=True)
         if len(asked) == 0:
             return found
-        vectors = np.concatenate(list(self._embedded(self.met[asked], self.texts.embeds[1])))
+        vectors = np.concatenate(list(self._vectors_of(self.embedded[asked], self.embedders[1])))
         one, two = at[: len(found.one)], at[len(found.one) :]
-        score = cosines_of(vectors, one, vectors, two)
-        good = score >= self.options.threshold
-        return Pairs(found.one[good], found.two[good], score[good], found.is_cut)
+        score = cosines(vectors, one, vectors, two)
+        is_close = score >= self.config.threshold
+        return NeighborPairs(
+            found.one[is_close], found.two[is_close], score[is_close], found.is_truncated
+        )
 
-    def _look_further(self, staying: Array, order: Array) -> bool:
-        """Whether a text that stays is close to an earlier one that stays, which it did not name.
+    def _link_truncated(self, kept: Array, order: Array) -> bool:
+        """Links kept texts to earlier kept texts missing from their truncated lists of neighbors.
 
-        Where pairs are verified, what was not named is not looked for.
+        Returns whether there were any. Not done where pairs are verified.
         """
-        if self.options.is_verified or not self.is_cut.any():
+        if self.config.is_verified or not self.is_truncated.any():
             return False
-        place = _places(order)[self.met]
-        stays = np.isin(self.met, staying)
-        news = []
-        for row in np.flatnonzero(self.is_cut & stays):
-            bank = np.flatnonzero(stays & (place < place[row]))
-            cosines = cosines_of(self.vectors, np.full(len(bank), row), self.vectors, bank)
-            hits = np.flatnonzero(cosines >= self.options.threshold)
+        position = _positions(order)[self.embedded]
+        is_kept = np.isin(self.embedded, kept)
+        links = []
+        for row in np.flatnonzero(self.is_truncated & is_kept):
+            bank = np.flatnonzero(is_kept & (position < position[row]))
+            score = cosines(self.vectors, np.full(len(bank), row), self.vectors, bank)
+            hits = np.flatnonzero(score >= self.config.threshold)
             if len(hits):
-                hit = hits[np.argmin(place[bank[hits]])]
-                news.append((self.met[row], self.met[bank[hit]], cosines[hit]))
-        if news:
-            one, two, score = zip(*news, strict=True)
-            self.pairs.append((np.array(one), np.array(two), np.array(score)))
-        return bool(news)
+                hit = hits[np.argmin(position[bank[hits]])]
+                links.append((self.embedded[row], self.embedded[bank[hit]], score[hit]))
+        if links:
+            one, two, scores = zip(*links, strict=True)
+            self.pairs.append((np.array(one), np.array(two), np.array(scores)))
+        return bool(links)
 
 
 def distances_to_centroid(vectors: Array) -> Array:
-    """(n,) float64: the squared distance of unit vectors (n, d) to the centroid of their cluster.
+    """The squared distance of unit vectors (n, d) to the centroid of their cluster, (n,) float64.
 
-    Clusters of about a thousand by k-means; six places, since more are noise. NeMo-Curator calls
-    the far ones hard and keeps them, or the near ones, easy.
+    Clusters have about a thousand vectors, by k-means; distances are rounded to six digits, beyond
+    which they are noise. NeMo-Curator calls texts far from the centroid hard, near ones easy.
     """
     is_finite = all(np.isfinite(part).all() for part in np.array_split(vectors, _ROUNDS))
     rows = vectors if is_finite else np.nan_to_num(vectors)
-    import faiss  # slow to load, and few runs come here
+    import faiss  # slow to import, and rarely needed
 
-    kmeans = faiss.Kmeans(rows.shape[1], max(1, len(rows) // _CLUSTER), niter=_ROUNDS, seed=0)
+    kmeans = faiss.Kmeans(rows.shape[1], max(1, len(rows) // _CLUSTER_SIZE), niter=_ROUNDS, seed=0)
     kmeans.cp.min_points_per_centroid = 1
     kmeans.train(rows)
-    found: Array = kmeans.index.search(rows, 1)[0][:, 0]
-    return np.round(found.astype(np.float64), 6)
+    distances: Array = kmeans.index.search(rows, 1)[0][:, 0]
+    return np.round(distances.astype(np.float64), 6)
 
 
-def _places(order: Array) -> Array:
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order))
-    return places
+def _positions(order: Array) -> Array:
+    """The position of each text in `order`, the inverse permutation."""
+    positions = np.empty(len(order), np.int64)
+    positions[order] = np.arange(len(order))
+    return positions

@@ -1,4 +1,4 @@
-"""All that `dedup` keeps of texts: keys, grams, bands and sketches, never the words themselves."""
+"""Signatures: what `dedup` holds in memory of every text instead of the text itself."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,86 +8,115 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.string_array import StringArray
-from megastyle_cli.dedup.config import NearOptions
-from megastyle_cli.dedup.growable_array import Growing
-from megastyle_cli.dedup.minhash import SKETCH, band_keys, hash_functions, sketches
-from megastyle_cli.dedup.ngrams import gram_sets
-from megastyle_cli.dedup.selection import Sets
+from megastyle_cli.dedup.config import NearConfig
+from megastyle_cli.dedup.minhash import SKETCH_WORDS, band_keys, hash_functions, sketches
+from megastyle_cli.dedup.near import NgramSets
+from megastyle_cli.dedup.ngrams import ngram_sets
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Digest:
-    """All that is kept of the words of n texts."""
+class Signatures:
+    """N-gram sets, MinHash keys and sketches of a block of n texts."""
 
-    grams: Array  # (m,) uint32
+    hashes: Array  # (m,) uint32
     starts: Array  # (n + 1,) int64
     bands: Array  # (bands, n) uint32
-    sketches: Array  # (n, SKETCH) uint64
+    sketches: Array  # (n, SKETCH_WORDS) uint64
 
 
-class Digested:
-    """All that is kept of n records with u distinct texts, numbered as they came."""
+def compute_signatures(texts: StringArray, config: NearConfig | None) -> Signatures:
+    """The signatures of normalized texts, each a function of its text; empty if `config` is None.
 
-    def __init__(self, near: NearOptions | None) -> None:
-        self.numbers = Growing(np.int32)  # the text of each record
-        self.lengths = Growing(np.int32)
-        self.rows = Growing(np.int64)  # the first record of each text
-        self.grams = Growing(np.uint32)
-        self.sizes = Growing(np.int32)  # grams of each text
-        bands = 0 if near is None else near.bands
-        self.bands = [np.empty((bands, 0), np.uint32)]  # each block's; one piece is slow to grow
-        self.sketches = Growing(np.uint64, SKETCH)
+    A top-level function, so that engines can run it on their workers.
+    """
+    if config is None:
+        n = len(texts)
+        return Signatures(
+            hashes=np.empty(0, np.uint32),
+            starts=np.zeros(n + 1, np.int64),
+            bands=np.empty((0, n), np.uint32),
+            sketches=np.zeros((n, SKETCH_WORDS), np.uint64),
+        )
+    hashes, starts = ngram_sets(texts, config.ngram, config.of)
+    functions = hash_functions(config.bands, config.band_rows, config.seed)
+    bands = band_keys(hashes, starts, functions, config.bands)
+    return Signatures(hashes, starts, bands, sketches(hashes, starts))
+
+
+class GrowableArray:
+    """A numpy array that grows at the end, with at most an eighth of unused capacity."""
+
+    def __init__(self, dtype: npt.DTypeLike, *width: int) -> None:
+        self._rows = np.empty((0, *width), dtype)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def extend(self, rows: Array) -> None:
+        """Appends `rows` (n, *width)."""
+        needed = self._count + len(rows)
+        if needed > len(self._rows):
+            capacity = max(needed, len(self._rows) * 9 // 8)
+            # in place: the system remaps the pages of a large array instead of copying them
+            self._rows.resize((capacity, *self._rows.shape[1:]), refcheck=False)
+        self._rows[self._count : needed] = rows
+        self._count = needed
+
+    def rows(self) -> Array:
+        """All rows (n, *width), as a view: nothing may be appended afterwards."""
+        return self._rows[: self._count]
+
+
+class SignatureStore:
+    """The signatures of n records with u distinct texts, which are numbered as they appear."""
+
+    def __init__(self, config: NearConfig | None) -> None:
+        self.text_numbers = GrowableArray(np.int32)  # (n,) the text of each record
+        self.lengths = GrowableArray(np.int32)  # (n,) in characters
+        self.first_records = GrowableArray(np.int64)  # (u,) the first record of each text
+        self.hashes = GrowableArray(np.uint32)
+        self.sizes = GrowableArray(np.int32)  # (u,) n-grams of each text
+        bands = 0 if config is None else config.bands
+        self.bands = [np.empty((bands, 0), np.uint32)]  # by block: one array is slow to grow
+        self.sketches = GrowableArray(np.uint64, SKETCH_WORDS)
+        self.seconds = 0.0  # that collecting them took
 
     @property
     def num_texts(self) -> int:
-        """u."""
-        return len(self.rows)
+        """The number u of distinct texts."""
+        return len(self.first_records)
 
-    def number(self, numbers: Array, lengths: Array) -> Array:
-        """Records more, by the numbers (n,) of their texts, new ones counting on.
+    def add_records(self, text_numbers: Array, lengths: Array) -> Array:
+        """Adds records by the number (m,) of their text, where new texts get the next numbers.
 
-        (k,) which of them are the first of their text.
+        Returns which of these records (k,) are the first of their text.
         """
-        so_far = np.maximum.accumulate(np.append(self.num_texts - 1, numbers))
-        first = np.flatnonzero(numbers > so_far[:-1])
-        self.rows.extend(first + len(self.numbers))
-        self.numbers.extend(numbers)
+        so_far = np.maximum.accumulate(np.append(self.num_texts - 1, text_numbers))
+        first = np.flatnonzero(text_numbers > so_far[:-1])
+        self.first_records.extend(first + len(self.text_numbers))
+        self.text_numbers.extend(text_numbers)
         self.lengths.extend(lengths)
         return first
 
-    def add(self, block: Digest) -> None:
-        """The words of as many of the texts, in their order."""
-        self.grams.extend(block.grams)
+    def add_signatures(self, block: Signatures) -> None:
+        """Adds the signatures of the next distinct texts."""
+        self.hashes.extend(block.hashes)
         self.sizes.extend(np.diff(block.starts))
-        # Ray's are a view of the whole block, which would stay with it
+        # a copy if Ray gives a view, which would keep the whole block in its store
         self.bands.append(np.require(block.bands, requirements="O"))
         self.sketches.extend(block.sketches)
 
     def band_keys(self) -> Iterator[Array]:
-        """(u,) uint32 for each band; none is held any more after the last."""
+        """The keys (u,) uint32 of each band; the store releases them after the last."""
         for band in range(len(self.bands[0])):
             yield np.concatenate([block[band] for block in self.bands])
         self.bands.clear()
 
-    def sets(self) -> Sets:
-        """The grams of all texts."""
+    def ngram_sets(self) -> NgramSets:
+        """The n-gram sets and sketches of all texts."""
         starts = np.zeros(self.num_texts + 1, np.int64)
         np.cumsum(self.sizes.rows(), out=starts[1:])
-        return Sets(self.grams.rows(), starts, self.sketches.rows())
-
-
-def digest(texts: StringArray, near: NearOptions | None) -> Digest:
-    """Block work: grams, bands and sketches of normalized texts, each depending on its text alone.
-
-    Nothing but room for them without `near`.
-    """
-    if near is None:
-        n = len(texts)
-        nothing, none = np.empty((0, n), np.uint32), np.zeros(n + 1, np.int64)
-        return Digest(nothing.ravel(), none, nothing, np.zeros((n, SKETCH), np.uint64))
-    grams, starts = gram_sets(texts, near.ngram, near.of)
-    functions = hash_functions(near.bands, near.band_rows, near.seed)
-    bands = band_keys(grams, starts, functions, near.bands)
-    return Digest(grams, starts, bands, sketches(grams, starts))
+        return NgramSets(self.hashes.rows(), starts, self.sketches.rows())

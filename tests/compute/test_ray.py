@@ -107,16 +107,16 @@ def test_results_equal_those_of_local_bit_for_bit(engine: Engine) -> None:
 def test_close_pairs_found_in_cells_are_those_of_local(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "EXACT", 0)
+    monkeypatch.setattr(cells, "MAX_EXACT", 0)
     rows = np.random.default_rng(1).normal(size=(3000, 7)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
 
-    found, how = cells.search(rows, 0, 0.9, 0.99, engine)
+    found, how = cells.search_neighbors(rows, 0, 0.9, 0.99, engine)
 
     with load_engine("local", 1) as local:
-        alone, told = cells.search(rows, 0, 0.9, 0.99, local)
+        alone, told = cells.search_neighbors(rows, 0, 0.9, 0.99, local)
     assert how == told and how.probes and len(alone.one) > 1000
-    for part in ("one", "two", "score", "is_cut"):
+    for part in ("one", "two", "score", "is_truncated"):
         assert np.array_equal(getattr(found, part), getattr(alone, part))
 
 

