@@ -1,11 +1,20 @@
-"""Files that are whole under their final name: NAME.partial while written, one writer at a time."""
+"""Atomic writes: a file or folder appears under its final name complete, or not at all.
+
+Nothing else in the package renames files. `atomic_path`, `atomic_open` and `atomic_write` write
+beside the target and rename; `AtomicFile` and `ResumableFile` are outputs written line by line as
+NAME.partial, by one process at a time.
+
+`durable` says whether the content reaches the disk before the new name does. Without it a write is
+still atomic when the process is killed, but not when the machine loses power.
+"""
 
 import fcntl
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EACCES
 from pathlib import Path
 from typing import BinaryIO
@@ -14,30 +23,90 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Record
 
 
+@contextmanager
+def atomic_path(final: Path, *, durable: bool, shared: bool = False) -> Iterator[Path]:
+    """A path beside `final` for a file, folder or link that is renamed to `final` at the end.
+
+    If the block raises, what it made is deleted and what stood at `final` remains. A folder that
+    is replaced remains until the new one is complete: it is moved aside first, and if the process
+    is killed between these two renames, the next call for `final` moves it back. With `shared`
+    several processes may write `final` at once, and the last one stands. Raises OSError with the
+    name of `final`.
+    """
+    temporary = final.with_name(f".{final.name}{f'.{os.getpid()}' if shared else ''}.tmp")
+    old = final.with_name(f".{final.name}.old")
+    _move_back(old, final)
+    remove(temporary)
+    try:
+        with with_path(final, instead_of=temporary):
+            yield temporary
+            if durable and not temporary.is_symlink():
+                _sync_tree(temporary)
+            if final.is_dir() and not final.is_symlink():
+                final.rename(old)
+            move_into_place(temporary, final, durable=False)
+            if durable:
+                _sync_folder(final.parent)
+    except BaseException:
+        remove(temporary)
+        _move_back(old, final)
+        raise
+    remove(old)
+
+
+@contextmanager
+def atomic_open(final: Path, *, durable: bool) -> Iterator[BinaryIO]:
+    """A binary file to write that gets the name `final` at the end; see `atomic_path`."""
+    with atomic_path(final, durable=durable) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+def atomic_write(final: Path, content: str | bytes, *, durable: bool) -> None:
+    """Writes `content` (text as UTF-8) to `final`; see `atomic_path`."""
+    with atomic_open(final, durable=durable) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def move_into_place(source: Path, final: Path, *, durable: bool) -> None:
+    """Renames `source` to `final`, replacing a file that is there."""
+    if durable:
+        _sync(source)
+    source.replace(final)
+    if durable:
+        _sync_folder(final.parent)
+
+
+def flush_to_disk(file: BinaryIO) -> None:
+    """Returns once what was written to an open file is on disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def remove(path: Path) -> None:
+    """Deletes a file, a link or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def partial_path(final: Path) -> Path:
-    """What `final` is called while it is written."""
+    """The name of an output while it is written: NAME.partial."""
     return final.with_name(f"{final.name}.partial")
 
 
-class AtomicFile:
-    """All or nothing: until `commit`, what stood there before still stands."""
+class _PartialFile:
+    """Lines written to NAME.partial, under a lock, until `commit` gives them the final name."""
 
-    def __init__(self, final: Path, *, overwrite: bool) -> None:
-        self.final, self.overwrite = final, overwrite
+    def __init__(self, final: Path) -> None:
+        self.final = final
         self.done: Counter[str] = Counter()
         self._file: BinaryIO | None = None
-
-    def open(self) -> None:
-        """Refuses an existing file, and a folder nobody may write in, before any work is done."""
-        if self.final.exists() and not self.overwrite:
-            raise MegastyleError(f"{self.final} exists", hint="add --overwrite to replace it")
-        ensure_writable(self.final.parent)
 
     def write(self, line: bytes) -> None:
         """Adds a line."""
         if self._file is None:
-            self._file = open_locked(partial_path(self.final))
-            self._file.truncate(0)  # what a killed run left is of no use
+            self._file = self._open_partial()
         with with_path(self.final):
             self._file.write(line)
 
@@ -48,34 +117,67 @@ class AtomicFile:
                 self._file.flush()
 
     def commit(self) -> None:
-        """Gives it the final name."""
-        self.write(b"")
-        assert self._file is not None
-        commit_partial(self._file, self.final)
-        self._file = None
+        """Gives the file its final name, once its content is on disk."""
+        if self._file is not None:
+            self.flush()
+            with with_path(self.final):
+                move_into_place(partial_path(self.final), self.final, durable=True)
+            self._file.close()
+            self._file = None
 
     def close(self) -> None:
-        """Without a commit before: leaves no trace."""
+        """Closes the file without giving it the final name."""
         if self._file is not None:
-            partial_path(self.final).unlink(missing_ok=True)
             with with_path(self.final):
                 self._file.close()
 
+    def _open_partial(self) -> BinaryIO:
+        return open_locked(partial_path(self.final))
 
-class ResumableFile:
-    """Grows batch by batch and can be continued; `done` counts the ids it holds from before."""
+
+class AtomicFile(_PartialFile):
+    """Lines that appear as a whole: until `commit`, what stood at `final` remains."""
+
+    def __init__(self, final: Path, *, overwrite: bool) -> None:
+        super().__init__(final)
+        self.overwrite = overwrite
+
+    def open(self) -> None:
+        """Raises before any work is done if the file exists or its folder is not writable."""
+        if self.final.exists() and not self.overwrite:
+            raise MegastyleError(f"{self.final} exists", hint="add --overwrite to replace it")
+        ensure_writable(self.final.parent)
+
+    def commit(self) -> None:
+        """Gives the file, even an empty one, its final name."""
+        self.write(b"")
+        super().commit()
+
+    def close(self) -> None:
+        """Deletes what was written since the last commit."""
+        if self._file is not None:
+            partial_path(self.final).unlink(missing_ok=True)
+        super().close()
+
+    def _open_partial(self) -> BinaryIO:
+        file = super()._open_partial()
+        file.truncate(0)  # left by a run that was killed
+        return file
+
+
+class ResumableFile(_PartialFile):
+    """Lines that a later run can continue; `done` counts the ids written by earlier runs."""
 
     def __init__(self, final: Path, *, resume: bool, overwrite: bool) -> None:
-        self.final, self.resume, self.overwrite = final, resume, overwrite
-        self.done: Counter[str] = Counter()
-        self._file: BinaryIO | None = None
+        super().__init__(final)
+        self.resume, self.overwrite = resume, overwrite
 
     def existing(self) -> Path | None:
         """What an earlier run left: the finished file or the partial one."""
         return next((p for p in (self.final, partial_path(self.final)) if p.exists()), None)
 
     def open(self) -> None:
-        """Refuses an existing output, or goes on with it, or starts again."""
+        """Continues an existing output, or starts again. Raises MegastyleError if not asked to."""
         before = self.existing()
         if before and not (self.resume or self.overwrite):
             raise MegastyleError(
@@ -86,40 +188,20 @@ class ResumableFile:
         if before and self.resume:
             self.done = count_ids(before)
             if before == self.final:
-                return  # extended when there is something to add
-        self._file = open_locked(partial_path(self.final))
+                return  # it keeps its name until there is a line to add
+        self._file = super()._open_partial()
         if before and self.resume:
             drop_incomplete_line(self._file)
         else:
             self.final.unlink(missing_ok=True)
             self._file.truncate(0)
 
-    def write(self, line: bytes) -> None:
-        """Adds a line; a finished file is called partial again from its first new line on."""
-        if self._file is None:
-            self.final.rename(partial_path(self.final))
-            self._file = open_locked(partial_path(self.final))
-            drop_incomplete_line(self._file)
-        with with_path(self.final):
-            self._file.write(line)
-
-    def flush(self) -> None:
-        """Makes what was written readable by others."""
-        if self._file is not None:
-            with with_path(self.final):
-                self._file.flush()
-
-    def commit(self) -> None:
-        """Gives it the final name."""
-        if self._file is not None:
-            commit_partial(self._file, self.final)
-            self._file = None
-
-    def close(self) -> None:
-        """Without a commit before: leaves the partial file, to be resumed."""
-        if self._file is not None:
-            with with_path(self.final):
-                self._file.close()
+    def _open_partial(self) -> BinaryIO:
+        """Reopens a finished file, which is called partial again from its first new line on."""
+        move_into_place(self.final, partial_path(self.final), durable=False)
+        file = super()._open_partial()
+        drop_incomplete_line(file)
+        return file
 
 
 def open_locked(path: Path) -> BinaryIO:
@@ -143,22 +225,15 @@ def open_locked(path: Path) -> BinaryIO:
     return file
 
 
-def commit_partial(file: BinaryIO, final: Path) -> None:
-    """Gives a partial file, once it is safe on disk, its final name."""
-    with with_path(final):
-        file.flush()
-        os.fsync(file.fileno())
-    partial_path(final).replace(final)
-    file.close()
-
-
 @contextmanager
-def with_path(path: Path) -> Iterator[None]:
-    """What fails inside is told of `path`: a full disk names no file."""
+def with_path(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Errors raised inside name `path`: those without a file name, as of a full disk, and those
+    of the file `instead_of`."""
     try:
         yield
-    except OSError as fault:
-        fault.filename = fault.filename or str(path)
+    except OSError as error:
+        if not error.filename or (instead_of and instead_of.name in str(error.filename)):
+            error.filename, error.filename2 = str(path), None
         raise
 
 
@@ -172,9 +247,10 @@ def ensure_writable(folder: Path) -> None:
 def count_ids(
     path: Path, key: Callable[[Record], str] = lambda record: str(record["id"])
 ) -> Counter[str]:
-    """How often each id, or what `key` gives, stands in the whole lines of the output at `path`.
+    """How often each id, or value of `key`, occurs in the complete lines of the output at `path`.
 
-    Raises MegastyleError if a whole line is not a record with an id: then it is no output of ours.
+    Raises MegastyleError if a complete line is not a record with an id: the file is then not an
+    output of these commands.
     """
     ids: Counter[str] = Counter()
     with path.open("rb") as lines:
@@ -186,40 +262,37 @@ def count_ids(
             except (ValueError, TypeError, KeyError):
                 raise MegastyleError(
                     f"{path} line {number} is no record with an id",
-                    hint="mend it, or --overwrite to start again",
+                    hint="correct it, or --overwrite to start again",
                 ) from None
     return ids
 
 
 def drop_incomplete_line(file: BinaryIO) -> None:
-    """Cuts off a last line that has no end."""
+    """Cuts off a last line that has no newline."""
     file.seek(0)
     file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
     file.seek(0, os.SEEK_END)
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which has the name `path` once the block has ended well; else no trace."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+def _move_back(old: Path, final: Path) -> None:
+    if old.exists() and not final.exists():
+        old.rename(final)
+    remove(old)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """`text` under `path`, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.tmp")
+def _sync_tree(path: Path) -> None:
+    for inner in [*path.rglob("*"), path]:
+        _sync(inner)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
-        with with_path(path):
-            unfinished.write_text(text)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # some network file systems cannot sync a folder
+        _sync(folder)

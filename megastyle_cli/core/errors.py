@@ -7,6 +7,10 @@ TOO_MANY_FAILURES = 3
 TRY_AGAIN = 75
 INTERRUPTED = 130
 
+# "can't allocate memory" on a CPU, "unable to mmap ...: Cannot allocate memory" for a file, "CUDA
+# error: out of memory" outside of torch's allocator; cuDNN's also means too little workspace.
+_FULL = ("t allocate memory", "error: out of memory", "CUDNN_STATUS_NOT_SUPPORTED")
+
 
 class MegastyleError(Exception):
     """The user's fault: one sentence with both values, and a hint that says what to do next."""
@@ -29,3 +33,14 @@ class BadRecord(Exception):
         super().__init__(message)
         self.kind = kind
         self.message = message
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on a device or on the machine.
+
+    torch's own error is known by its name, since torch is not imported here.
+    """
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
+        return True
+    message = str(error)
+    return isinstance(error, RuntimeError | OSError) and any(words in message for words in _FULL)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from megastyle_cli.core.atomic_file import write_atomically
+from megastyle_cli.core.atomic_file import atomic_write
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import PROVENANCE, Record, annotate, canonical_json, record_seed
 from megastyle_cli.io.inputs import picture_id
@@ -151,7 +151,7 @@ def check_folder(folder: Path) -> None:
 
 def write_settings(folder: Path, settings: BenchmarkSettings) -> None:
     """Writes benchmark.json; call it last, since with it the benchmark is complete."""
-    write_atomically(folder / FILE, json.dumps(asdict(settings), indent=1) + "\n")
+    atomic_write(folder / FILE, json.dumps(asdict(settings), indent=1) + "\n", durable=False)
 
 
 def read_settings(folder: Path) -> BenchmarkSettings:

@@ -6,7 +6,6 @@ that a killed run leaves none, and several processes may add to a folder at once
 disk, mapped; memory holds 24 bytes a text.
 """
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.core.atomic_file import atomic_open
 from megastyle_cli.core.errors import MegastyleError
 
 Array = npt.NDArray[Any]
@@ -142,13 +142,8 @@ class EmbeddingCache:
         name = secrets.token_hex(8)
         keys = np.array(self._new_keys, _KEY).view(np.uint8).reshape(-1, 16)
         for kind, rows in (("vectors", np.concatenate(self._new_rows)), ("keys", keys)):
-            final = self.folder / f"{name}.{kind}.npy"
-            unfinished = final.with_suffix(".tmp")
-            with unfinished.open("wb") as file:
+            with atomic_open(self.folder / f"{name}.{kind}.npy", durable=True) as file:
                 np.save(file, rows)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(final)
         self._new_keys, self._new_rows = [], []
         self._saved_s = time.monotonic()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.core.atomic_file import partial_path
+from megastyle_cli.core.atomic_file import move_into_place, partial_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.io.scratch_array import reserve_space
 
@@ -108,9 +108,7 @@ class VectorWriter:
     def commit(self) -> None:
         """Gives what was written its final name."""
         if self.final is not None and self._unfinished is not None:
-            with self._unfinished.open("rb") as file:
-                os.fsync(file.fileno())
-            self._unfinished.replace(self.final)
+            move_into_place(self._unfinished, self.final, durable=True)
             self._unfinished = None
 
     def __exit__(

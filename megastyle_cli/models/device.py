@@ -7,10 +7,6 @@ import torch
 
 from megastyle_cli.core.errors import MegastyleError
 
-# "can't allocate memory" on a CPU, "unable to mmap ...: Cannot allocate memory" for a file, "CUDA
-# error: out of memory" outside of torch's allocator; cuDNN's also means too little workspace.
-FULL = ("t allocate memory", "error: out of memory", "CUDNN_STATUS_NOT_SUPPORTED")
-
 
 def chosen_device(name: str | None) -> torch.device:
     """The device of that name, such as cuda:1; without one the GPU if there is one, else the CPU.
@@ -40,14 +36,6 @@ def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
     """The dtype of that name; without one bfloat16 on a GPU and float32 on the CPU."""
     dtype: torch.dtype = getattr(torch, name or ("float32" if device.type == "cpu" else "bfloat16"))
     return dtype
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on the GPU or on the machine."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    message = str(error)
-    return isinstance(error, RuntimeError | OSError) and any(words in message for words in FULL)
 
 
 def refuse_no_compiler(device: torch.device) -> None:

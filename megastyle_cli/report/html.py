@@ -6,17 +6,14 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from megastyle_cli.core.atomic_file import atomic_write
+
 
 def write_document(page: str, path: Path) -> None:
     """Write `page` to `path`, which never holds half a page."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        # A file name in the title may hold bytes that UTF-8 cannot.
-        unfinished.write_text(page, encoding="utf-8", errors="replace")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # A file name in the title may hold bytes that UTF-8 cannot.
+    atomic_write(path, page.encode("utf-8", errors="replace"), durable=False)
 
 
 def policy(*, style: str, script: str = "") -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from megastyle_cli.core.atomic_file import (
-    commit_partial,
+    atomic_write,
+    move_into_place,
     open_locked,
     partial_path,
-    write_atomically,
 )
 from megastyle_cli.core.errors import MegastyleError
 
@@ -58,8 +58,11 @@ class Shelf:
         file.seek(0)
         digest = _sha256(file)
         note.unlink(missing_ok=True)  # never facts beside a file that is not theirs
-        commit_partial(file, path)
-        write_atomically(note, json.dumps({"facts": facts, "sha256": digest}, indent=1) + "\n")
+        file.flush()
+        move_into_place(partial_path(path), path, durable=True)
+        file.close()
+        text = json.dumps({"facts": facts, "sha256": digest}, indent=1) + "\n"
+        atomic_write(note, text, durable=False)
 
 
 def _sha256(file: BinaryIO) -> str:

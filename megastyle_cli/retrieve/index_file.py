@@ -10,7 +10,6 @@ and a killed writer goes on from its last count: what lies beyond it is cut off.
 """
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,7 +21,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from megastyle_cli.core.atomic_file import ensure_writable, open_locked, partial_path, with_path
+from megastyle_cli.core.atomic_file import (
+    atomic_write,
+    ensure_writable,
+    flush_to_disk,
+    move_into_place,
+    open_locked,
+    partial_path,
+    with_path,
+)
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.output_paths import OutputPaths
@@ -232,7 +239,8 @@ class GrowingIndex:
         """All was tried: readers see it from now on."""
         if self.header is not None:
             self._save()
-            partial_path(self.folder / HEADER).replace(self.folder / HEADER)
+            header = self.folder / HEADER
+            move_into_place(partial_path(header), header, durable=False)
 
     def close(self) -> None:
         """Without a commit before: counts what is whole, for the next run to go on from."""
@@ -264,14 +272,9 @@ class GrowingIndex:
         assert self._files is not None and self.header is not None
         for grown in self._files:
             with with_path(self.folder):
-                grown.flush()
-                os.fsync(grown.fileno())
-        unfinished = self.folder / f".{HEADER}.tmp"
-        with unfinished.open("w") as file:
-            file.write(json.dumps(asdict(self.header), indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(partial_path(self.folder / HEADER))
+                flush_to_disk(grown)
+        text = json.dumps(asdict(self.header), indent=1) + "\n"
+        atomic_write(partial_path(self.folder / HEADER), text, durable=True)
         self._saved_rows, self._saved_s = self.header.count, time.monotonic()
 
     def _refuse_other_folder(self) -> None:

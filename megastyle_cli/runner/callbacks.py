@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from megastyle_cli.core.atomic_file import count_ids, partial_path, write_atomically
+from megastyle_cli.core.atomic_file import atomic_write, count_ids, partial_path
 from megastyle_cli.core.errors import (
     DONE,
     TOO_MANY_FAILURES,
@@ -261,7 +261,7 @@ def write_all(records: Iterable[Record | bytes], output: str, run: Run, *, overw
 
 def write_report(path: Path, facts: dict[str, Any]) -> None:
     """A report as JSON, whole or not at all."""
-    write_atomically(path, json.dumps(facts, indent=1) + "\n")
+    atomic_write(path, json.dumps(facts, indent=1) + "\n", durable=False)
 
 
 def refuse_side_outputs(flow: Flow, *names: str | Path | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from megastyle_cli.core.atomic_file import count_ids, partial_path, write_atomically
+from megastyle_cli.core.atomic_file import atomic_write, count_ids, partial_path
 from megastyle_cli.core.errors import DONE, TRY_AGAIN, BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.core.shard import Shard
@@ -245,7 +245,7 @@ def write_all(records: Iterable[Record | bytes], output: str, run: Run, *, overw
 
 def write_report(path: Path, facts: dict[str, Any]) -> None:
     """A report as JSON, whole or not at all."""
-    write_atomically(path, json.dumps(facts, indent=1) + "\n")
+    atomic_write(path, json.dumps(facts, indent=1) + "\n", durable=False)
 
 
 def check_side_outputs(job: Job, *names: str | Path | None) -> None:

@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
+from megastyle_cli.core.errors import (
+    DONE,
+    TOO_MANY_FAILURES,
+    TRY_AGAIN,
+    BadRecord,
+    MegastyleError,
+    is_out_of_memory,
+)
 from megastyle_cli.core.record import Failure, Record, Step, is_context_only
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.writers.rejects_file import RejectsFile
@@ -197,8 +204,6 @@ def _tried_alone(record: Record, step: Step) -> Record | Failure:
 def _failed(record: Record, error: Exception) -> Failure:
     if isinstance(error, BadRecord):
         return Failure(record, error.kind, error.message)
-    # torch's out-of-memory errors are known by name: this layer does not import torch.
-    is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    kind = "out_of_memory" if is_memory else "model_error"
+    kind = "out_of_memory" if is_out_of_memory(error) else "model_error"
     name = record.get("file_name", record.get("id"))
     return Failure(record, kind, f"{name}: {error or type(error).__name__}")

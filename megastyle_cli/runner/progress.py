@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megastyle_cli.core.atomic_file import write_atomically
+from megastyle_cli.core.atomic_file import atomic_write
 from megastyle_cli.core.record import Failure, Record
 
 HEARTBEAT_S = 30.0
@@ -72,7 +72,7 @@ class Stats:
             "peak_bytes": peak_bytes(),
             **self.measured,
         }
-        write_atomically(path, json.dumps(facts, indent=1) + "\n")
+        atomic_write(path, json.dumps(facts, indent=1) + "\n", durable=False)
 
 
 def peak_bytes() -> int:

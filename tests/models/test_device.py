@@ -1,24 +1,19 @@
-"""Where a model runs: the device, the floating-point type, and errors for a full memory."""
+"""Where a model runs: the device and the floating-point type."""
 
 import pytest
 import torch
 
-from megastyle_cli.models.device import is_out_of_memory
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.device import chosen_device, chosen_dtype
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (MemoryError(), True),
-        (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED."), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
-        (RuntimeError("unable to mmap 9 bytes from file <a>: Cannot allocate memory (12)"), True),
-        (OSError("[Errno 12] Cannot allocate memory"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("a prompt: can't allocate memory"), False),
-    ],
-)
-def test_only_errors_about_memory_are_out_of_memory(error, expected):
-    assert is_out_of_memory(error) is expected
+def test_a_device_that_torch_does_not_know_is_an_error():
+    assert chosen_device("cpu") == torch.device("cpu")
+    with pytest.raises(MegastyleError, match="'abacus' cannot be used"):
+        chosen_device("abacus")
+
+
+def test_the_default_type_depends_on_the_device():
+    assert chosen_dtype(None, torch.device("cpu")) == torch.float32
+    assert chosen_dtype(None, torch.device("cuda")) == torch.bfloat16
+    assert chosen_dtype("float16", torch.device("cpu")) == torch.float16

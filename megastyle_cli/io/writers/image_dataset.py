@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from megastyle_cli.core.atomic_file import whole_file
+from megastyle_cli.core.atomic_file import atomic_open, move_into_place
 from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Record
@@ -143,7 +143,7 @@ class ImageShardWriter:
         """The record with its picture's place in the shard, relative to the folder."""
         name = Path(record["file_name"]).name
         row = len(self._waiting)
-        (self.unpacked / name).replace(self._kept(row))
+        move_into_place(self.unpacked / name, self._kept(row), durable=False)
         inner = name if self.layout.container == "webdataset" else str(row)
         placed = {**record, "file_name": f"{self._shard().name}#{inner}"}
         self._waiting.append(placed)
@@ -185,7 +185,7 @@ class ImageShardWriter:
         kept = [self._kept(row) for row in range(len(self._waiting))]
         if shard.exists() and not any(path.exists() for path in kept):
             return
-        with whole_file(shard) as file:
+        with atomic_open(shard, durable=True) as file:
             self.write(file, self._rows(kept))
         for path in kept:
             path.unlink(missing_ok=True)

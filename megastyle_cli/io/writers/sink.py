@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, write_atomically
+from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, atomic_write
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.io.output_paths import OutputPaths
@@ -162,7 +162,7 @@ class Sink:
             "version": self.run.version,
             "options": self.run.options,
         }
-        write_atomically(self.paths.run, json.dumps(facts, indent=1) + "\n")
+        atomic_write(self.paths.run, json.dumps(facts, indent=1) + "\n", durable=False)
 
 
 def resumable_sink(

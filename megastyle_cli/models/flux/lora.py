@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.model import Transformer
@@ -255,17 +256,10 @@ def save_lora(
     Raises OSError with its name if the file cannot be written.
     """
     made = KEY_FORMATS[form](lora)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        # cloned: a file may not hold one memory twice, and q, k and v share theirs
-        whole = {key: w.detach().cpu().clone() for key, w in made.items()}
-        write_tensors(whole, unfinished, metadata)
-        unfinished.replace(path)
-    except OSError as fault:
-        fault.filename = str(path)  # the name a person gave
-        raise
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # cloned: a file may not hold one memory twice, and q, k and v share theirs
+    whole = {key: w.detach().cpu().clone() for key, w in made.items()}
+    with atomic_path(path, durable=False) as temporary:
+        write_tensors(whole, temporary, metadata)
 
 
 def training_metadata(header: dict[str, str]) -> dict[str, str]:

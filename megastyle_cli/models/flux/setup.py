@@ -8,11 +8,10 @@ from typing import Any, Literal
 import torch
 from diffusers import FirstBlockCacheConfig
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import MegastyleError, is_out_of_memory
 from megastyle_cli.models.device import (
     chosen_device,
     chosen_dtype,
-    is_out_of_memory,
     refuse_no_compiler,
 )
 from megastyle_cli.models.flux.loader import Pipeline, load_flux

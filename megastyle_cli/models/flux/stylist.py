@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.models.device import is_out_of_memory
+from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
 from megastyle_cli.models.flux.loader import is_reference_trained, training_size_px
 from megastyle_cli.models.flux.memory import activation_bytes
 from megastyle_cli.models.flux.model import (

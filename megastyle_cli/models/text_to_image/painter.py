@@ -14,8 +14,8 @@ from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from torch import Tensor
 
-from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.models.device import chosen_device, chosen_dtype, is_out_of_memory
+from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
+from megastyle_cli.models.device import chosen_device, chosen_dtype
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.quantization import Quantized
 from megastyle_cli.models.text_to_image.guidance import guidance_recipe, resolve_guidance

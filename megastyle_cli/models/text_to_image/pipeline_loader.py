@@ -17,8 +17,7 @@ from safetensors import safe_open
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.device import is_out_of_memory
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory
 from megastyle_cli.models.quantization import Quantized, config_for_loading
 from megastyle_cli.models.strict_weights import Weights, fingerprint
 

@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
 from megastyle_cli.models.device import chosen_device, chosen_dtype
 from megastyle_cli.models.protocols import VisionPrompt
 
@@ -78,8 +78,8 @@ class TransformersVlm:
         try:
             with self._turn:
                 return self._generate_tokens(prompts, inputs)
-        except torch.OutOfMemoryError:
-            if len(prompts) == 1:
+        except RuntimeError as error:
+            if len(prompts) == 1 or not is_out_of_memory(error):
                 raise
         torch.cuda.empty_cache()
         half = len(prompts) // 2

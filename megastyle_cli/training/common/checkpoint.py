@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from transformers import SiglipVisionModel
 
+from megastyle_cli.core.atomic_file import move_into_place, remove
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Run
 from megastyle_cli.models.encoders.siglip_vision import (
@@ -31,8 +32,6 @@ from megastyle_cli.models.encoders.siglip_vision import (
     save_tensors,
 )
 from megastyle_cli.training.common.atomic_folder import (
-    remove,
-    replace_whole,
     write_text,
     write_whole,
 )
@@ -137,7 +136,7 @@ def put_back(folder: Path) -> None:
         if path.name != BEFORE:
             remove(path)
     if (folder / BEFORE).exists():
-        (folder / BEFORE).rename(folder / MOVING)
+        move_into_place(folder / BEFORE, folder / MOVING, durable=False)
         _move_back(folder)
     elif not folder.is_symlink():
         folder.rmdir()
@@ -150,13 +149,13 @@ def _put_aside(folder: Path) -> None:
         return
     (folder / MOVING).mkdir()
     for path in standing:
-        path.rename(folder / MOVING / path.name)
-    (folder / MOVING).rename(folder / BEFORE)
+        move_into_place(path, folder / MOVING / path.name, durable=False)
+    move_into_place(folder / MOVING, folder / BEFORE, durable=False)
 
 
 def _move_back(folder: Path) -> None:
     for path in list((folder / MOVING).iterdir()):
-        path.rename(folder / path.name)
+        move_into_place(path, folder / path.name, durable=False)
     (folder / MOVING).rmdir()
 
 
@@ -213,7 +212,7 @@ def export(folder: Path, vision: SiglipVisionModel, dtype: torch.dtype) -> Path:
         save_folder(vision, aside)
         save_official(vision, aside / "encoder.pth", dtype)
 
-    replace_whole(folder / "encoder", write)
+    write_whole(folder / "encoder", write)
     return folder / "encoder"
 
 

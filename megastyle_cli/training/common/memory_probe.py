@@ -9,8 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache
 
-from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.device import is_out_of_memory
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory
 from megastyle_cli.training.common.free_memory import free_memory
 
 log = logging.getLogger(__name__)

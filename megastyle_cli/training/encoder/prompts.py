@@ -1,13 +1,13 @@
 """The text side of the loss: frozen vectors of the unique style prompts, made once and kept."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.encoders.siglip_vision import SUFFIXES, is_whole_siglip, model_folder
 from megastyle_cli.models.protocols import TextEmbedder
@@ -101,7 +101,5 @@ def _read(kept: Path) -> dict[str, Array]:
 
 
 def _write(kept: Path, known: dict[str, Array]) -> None:
-    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
-    with unfinished.open("wb") as file:
+    with atomic_path(kept, durable=False, shared=True) as path, path.open("wb") as file:
         np.savez(file, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
-    unfinished.replace(kept)

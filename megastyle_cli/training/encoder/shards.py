@@ -9,7 +9,6 @@ While it is packed, the listing is called metadata.jsonl.partial and names only 
 
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from megastyle_cli.core.atomic_file import atomic_open, flush_to_disk, move_into_place
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.parallel import parallel_map
 from megastyle_cli.core.record import PICTURE_KEYS, Failure, Record
@@ -82,7 +82,7 @@ def _prepare(folder: Path, packing: Packing, *, resume: bool, overwrite: bool) -
     folder.mkdir(parents=True, exist_ok=True)
     (folder / OPTIONS).write_text(json.dumps(asdict(packing)) + "\n")
     if (folder / LISTING).exists():
-        (folder / LISTING).replace(folder / UNFINISHED)
+        move_into_place(folder / LISTING, folder / UNFINISHED, durable=False)
     (folder / UNFINISHED).touch()
 
 
@@ -112,15 +112,14 @@ def _packed_shards(
                 listing.truncate()
                 results = _write_shard(records, shard, number, packing)
             listing.writelines(dump_line(r) for r in results if not isinstance(r, Failure))
-            listing.flush()
-            os.fsync(listing.fileno())
+            flush_to_disk(listing)
             for result in results:
                 yield result if isinstance(result, Failure) else _from_here(result, folder)
         listing.truncate()
     for tar in folder.glob("pictures-*.tar"):
         if tar.name >= f"pictures-{number:05}.tar":  # of records that are no longer there
             tar.unlink()
-    (folder / UNFINISHED).replace(folder / LISTING)
+    move_into_place(folder / UNFINISHED, folder / LISTING, durable=True)
 
 
 def _standing(listing: Path) -> dict[str, list[Record]]:
@@ -165,21 +164,15 @@ def _write_shard(
     A member's name is its record's number in the input, so no two are alike.
     """
     results: list[Record | Failure] = []
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                for start in range(0, len(records), AT_ONCE):
-                    some = records[start : start + AT_ONCE]
-                    for packed in parallel_map(lambda record: _packed(record, packing), some):
-                        key = f"{number * packing.num_per_shard + len(results):09}"
-                        results.append(_added(tar, path.name, key, packed))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with (
+        atomic_open(path, durable=True) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for start in range(0, len(records), AT_ONCE):
+            some = records[start : start + AT_ONCE]
+            for packed in parallel_map(lambda record: _packed(record, packing), some):
+                key = f"{number * packing.num_per_shard + len(results):09}"
+                results.append(_added(tar, path.name, key, packed))
     return results
 
 

@@ -23,7 +23,7 @@ from megastyle_cli.models.flux.model import Transformer
 from megastyle_cli.models.flux.schedule import SHIFT
 from megastyle_cli.models.quantization import quantize_blocks
 from megastyle_cli.models.strict_weights import fingerprint, first_values
-from megastyle_cli.training.common.atomic_folder import replace_whole
+from megastyle_cli.training.common.atomic_folder import write_whole
 from megastyle_cli.training.flux.config import Settings
 
 RANK = 128  # the paper's
@@ -110,7 +110,7 @@ class Student:
             save_lora(lora, aside / OFFICIAL_FILE, "official", facts)
             save_lora(lora, aside / DIFFUSERS_FILE, "diffusers", facts)
 
-        replace_whole(folder / "lora", write)
+        write_whole(folder / "lora", write)
         return folder / "lora"
 
     def _finish_whole(self, final: Path, facts: dict[str, str], dtype: torch.dtype) -> Path:
@@ -125,7 +125,7 @@ class Student:
             name = "diffusion_pytorch_model.safetensors"
             save_file(self._whole(dtype), aside / "transformer" / name, metadata=facts)
 
-        replace_whole(final, write)
+        write_whole(final, write)
         return final
 
     def _read(self, transformer: Transformer | None) -> Pipeline:

@@ -1,0 +1,78 @@
+"""What exists once: one atomic writer, one out-of-memory test. Read from the sources themselves."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+    for package in ("megastyle_cli", "commands")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def found(matches: Callable[[ast.AST], bool], allowed: str) -> list[str]:
+    """FILE:LINE of every node for which `matches` holds, in all sources but the one allowed."""
+    return [
+        f"{name}:{getattr(node, 'lineno', 1)}"
+        for name, tree in SOURCES.items()
+        if name != allowed
+        for node in ast.walk(tree)
+        if matches(node)
+    ]
+
+
+def moves_files(node: ast.AST) -> bool:
+    """Whether a call renames a file: `path.rename(new)`, `os.replace(old, new)`, `shutil.move`.
+
+    `str.replace` has two arguments, `Path.replace` one.
+    """
+    if isinstance(node, ast.ImportFrom) and node.module in ("os", "shutil"):
+        return any(one.name in ("rename", "renames", "replace", "move") for one in node.names)
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return False
+    owner, name = ast.unparse(node.func.value), node.func.attr
+    if owner in ("os", "shutil"):
+        return name in ("rename", "renames", "replace", "move")
+    return name in ("rename", "replace") and len(node.args) == 1 and not node.keywords
+
+
+@pytest.mark.parametrize(
+    ("code", "is_move"),
+    [
+        ("path.rename(other)", True),
+        ("(a / b).replace(c)", True),
+        ("os.replace(a, b)", True),
+        ("shutil.move(a, b)", True),
+        ("from os import replace", True),
+        ("text.replace('a', 'b')", False),
+        ("replace(settings, seed=1)", False),
+    ],
+)
+def test_the_walk_knows_a_rename_of_files(code: str, is_move: bool) -> None:
+    assert any(map(moves_files, ast.walk(ast.parse(code)))) is is_move
+
+
+def test_only_the_atomic_writer_renames_files() -> None:
+    assert found(moves_files, "megastyle_cli/core/atomic_file.py") == []
+
+
+def test_only_the_atomic_writer_syncs_files() -> None:
+    def syncs(node: ast.AST) -> bool:
+        return isinstance(node, ast.Attribute) and node.attr in ("fsync", "fdatasync")
+
+    assert found(syncs, "megastyle_cli/core/atomic_file.py") == []
+
+
+def test_out_of_memory_is_recognized_in_one_place() -> None:
+    def recognizes(node: ast.AST) -> bool:
+        if isinstance(node, ast.Attribute):
+            return node.attr == "OutOfMemoryError"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return "allocate memory" in node.value or "OutOfMemory" in node.value
+        return False
+
+    assert found(recognizes, "megastyle_cli/core/errors.py") == []

@@ -1,0 +1,261 @@
+"""Atomic writes: complete under the final name or absent, whatever ends the writer."""
+
+import errno
+import multiprocessing
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.core.atomic_file import (
+    AtomicFile,
+    ResumableFile,
+    atomic_open,
+    atomic_path,
+    atomic_write,
+    move_into_place,
+    open_locked,
+    partial_path,
+    with_path,
+)
+from megastyle_cli.core.errors import MegastyleError
+
+
+def write_folder(path: Path, text: str) -> None:
+    with atomic_path(path, durable=True) as new:
+        new.mkdir()
+        (new / "weights").write_text(text)
+
+
+def write_file(path: Path, text: str) -> None:
+    atomic_write(path, text, durable=True)
+
+
+def write_link(path: Path, text: str) -> None:
+    with atomic_path(path, durable=True) as new:
+        new.symlink_to(text)
+
+
+Write = Callable[[Path, str], None]
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder, write_link])
+def test_the_new_replaces_the_old_and_leaves_nothing_beside(tmp_path: Path, write: Write) -> None:
+    write(tmp_path / "x", "old")
+    write(tmp_path / "x", "new")
+
+    assert read(tmp_path / "x") == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def read(path: Path) -> str:
+    if path.is_symlink():
+        return str(path.readlink())
+    return (path / "weights" if path.is_dir() else path).read_text()
+
+
+@pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_old_and_nothing_beside(
+    tmp_path: Path, stop: type[BaseException]
+) -> None:
+    write_folder(tmp_path / "folder", "old")
+    write_file(tmp_path / "file", "old")
+
+    with pytest.raises(stop), atomic_path(tmp_path / "folder", durable=False) as new:
+        new.mkdir()
+        (new / "weights").write_text("half")
+        raise stop
+    with pytest.raises(stop), atomic_open(tmp_path / "file", durable=False) as file:
+        file.write(b"half")
+        raise stop
+
+    assert read(tmp_path / "folder") == read(tmp_path / "file") == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("renames", range(2))
+def test_a_kill_between_renames_leaves_a_complete_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    final = tmp_path / "lora"
+    write_folder(final, "old")
+    left, originals = [renames], {name: getattr(Path, name) for name in ("rename", "replace")}
+
+    def killed(name: str) -> Callable[[Path, Path], Path]:
+        def move(self: Path, target: Path) -> Path:
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            moved: Path = originals[name](self, target)
+            return moved
+
+        return move
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        for name in originals:
+            patch.setattr(Path, name, killed(name))
+        write_folder(final, "new")
+
+    with suppress(OSError), atomic_path(final, durable=True):
+        raise OSError(errno.ENOSPC, "no space left on device")  # the next call, on a full disk
+    assert read(final) == "old"
+    write_folder(final, "new")
+    assert read(final) == "new"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_durable_content_is_synced_before_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    calls: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def observed_sync(handle: int) -> None:
+        calls.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        sync(handle)
+
+    def observed_replace(self: Path, target: Path) -> Path:
+        calls.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", observed_sync)
+    monkeypatch.setattr(Path, "replace", observed_replace)
+
+    atomic_write(tmp_path / "x", b"1", durable=durable)
+    assert calls == ([f"{tmp_path}/.x.tmp", "rename", str(tmp_path)] if durable else ["rename"])
+
+    calls.clear()
+    (tmp_path / "y.partial").write_bytes(b"1")
+    move_into_place(tmp_path / "y.partial", tmp_path / "y", durable=durable)
+    assert calls == ([f"{tmp_path}/y.partial", "rename", str(tmp_path)] if durable else ["rename"])
+
+    calls.clear()
+    output = AtomicFile(tmp_path / "z", overwrite=False)
+    output.write(b"1\n")
+    output.commit()
+    assert calls == [f"{tmp_path}/z.partial", "rename", str(tmp_path)]
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Inside, writing more than `size` bytes to a file fails, without naming the file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_names_the_final_file(tmp_path: Path) -> None:
+    final = tmp_path / "x"
+
+    with largest_file(100), pytest.raises(OSError, match="too large") as caught:
+        atomic_write(final, b"1" * 101, durable=False)
+
+    assert caught.value.filename == str(final)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_temporary_file_names_the_final_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        atomic_write(tmp_path / "none" / "x", b"1", durable=False)
+    assert caught.value.filename == str(tmp_path / "none" / "x")
+
+    with pytest.raises(FileNotFoundError) as caught, with_path(tmp_path / "x"):
+        (tmp_path / "other").read_bytes()
+    assert caught.value.filename == str(tmp_path / "other")
+
+
+def test_processes_may_share_a_target(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "x", durable=False, shared=True) as new:
+        new.write_text("ours")
+        other = multiprocessing.get_context("fork").Process(target=_write_shared, args=(tmp_path,))
+        other.start()
+        other.join()
+        assert (tmp_path / "x").read_text() == "theirs"
+
+    assert (tmp_path / "x").read_text() == "ours"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def _write_shared(folder: Path) -> None:
+    with atomic_path(folder / "x", durable=False, shared=True) as new:
+        new.write_text("theirs")
+
+
+def test_an_atomic_output_appears_at_its_commit_only(tmp_path: Path) -> None:
+    final = tmp_path / "out.jsonl"
+    final.write_bytes(b"before\n")
+    with pytest.raises(MegastyleError, match=r"out\.jsonl exists"):
+        AtomicFile(final, overwrite=False).open()
+
+    stopped = AtomicFile(final, overwrite=True)
+    stopped.open()
+    stopped.write(b"half\n")
+    stopped.close()
+    assert final.read_bytes() == b"before\n" and list(tmp_path.iterdir()) == [final]
+
+    partial_path(final).write_bytes(b"left by a killed run\n")
+    finished = AtomicFile(final, overwrite=True)
+    finished.open()
+    finished.write(b"new\n")
+    finished.flush()
+    assert final.read_bytes() == b"before\n" and partial_path(final).read_bytes() == b"new\n"
+    finished.commit()
+    finished.close()
+    assert final.read_bytes() == b"new\n" and list(tmp_path.iterdir()) == [final]
+
+
+def test_a_resumable_output_is_continued_after_its_last_complete_line(tmp_path: Path) -> None:
+    final = tmp_path / "out.jsonl"
+    partial_path(final).write_bytes(b'{"id":"a"}\n{"id":"a"}\n{"id":"b"')
+
+    resumed = ResumableFile(final, resume=True, overwrite=False)
+    resumed.open()
+    assert resumed.done == {"a": 2}
+    resumed.write(b'{"id":"b"}\n')
+    resumed.commit()
+    assert final.read_bytes() == b'{"id":"a"}\n{"id":"a"}\n{"id":"b"}\n'
+
+    unchanged = ResumableFile(final, resume=True, overwrite=False)
+    unchanged.open()
+    assert not partial_path(final).exists()
+    unchanged.write(b'{"id":"c"}\n')
+    assert not final.exists()
+    unchanged.close()
+    assert partial_path(final).read_bytes().endswith(b'{"id":"b"}\n{"id":"c"}\n')
+
+
+def test_an_existing_output_is_kept_unless_asked_for(tmp_path: Path) -> None:
+    final = tmp_path / "out.jsonl"
+    partial_path(final).write_bytes(b'{"id":"a"}\n')
+
+    with pytest.raises(MegastyleError, match=r"out\.jsonl\.partial exists"):
+        ResumableFile(final, resume=False, overwrite=False).open()
+    again = ResumableFile(final, resume=False, overwrite=True)
+    again.open()
+    again.commit()
+    assert not again.done and final.read_bytes() == b""
+
+
+def test_a_line_that_is_no_record_is_not_resumed(tmp_path: Path) -> None:
+    final = tmp_path / "out.jsonl"
+    final.write_bytes(b'{"id":"a"}\nnotes\n')
+
+    with pytest.raises(MegastyleError, match="line 2 is no record"):
+        ResumableFile(final, resume=True, overwrite=False).open()
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    first = open_locked(tmp_path / "x.partial")
+
+    with pytest.raises(MegastyleError, match="another process is writing"):
+        open_locked(tmp_path / "x.partial")
+
+    first.close()
+    open_locked(tmp_path / "x.partial").close()
