@@ -6,7 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, BadRecord, MegastyleError
+from megastyle_cli.core.errors import (
+    DONE,
+    TOO_MANY_FAILURES,
+    TRY_AGAIN,
+    BadRecord,
+    MegastyleError,
+    is_out_of_memory,
+)
 from megastyle_cli.core.record import Failure, Record, Run, is_context_only
 from megastyle_cli.core.shard import parse_shard, refine_by_rank
 from megastyle_cli.io.output_paths import output_paths
@@ -253,8 +260,6 @@ def _records_of(batch: Batch) -> list[Record]:
 def _failure(record: Record, error: Exception) -> Failure:
     if isinstance(error, BadRecord):
         return Failure(record, error.kind, error.message)
-    # torch's out-of-memory errors are known by name: nothing here imports torch
-    is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    kind = "out_of_memory" if is_memory else "model_error"
+    kind = "out_of_memory" if is_out_of_memory(error) else "model_error"
     name = record.get("file_name", record.get("id"))
     return Failure(record, kind, f"{name}: {error or type(error).__name__}")
