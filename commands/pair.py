@@ -11,59 +11,31 @@ A style's draw depends on the seed, its id and the number of contents alone; wit
 on the styles before it. How evenly the contents are used is printed.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
 import typer
 
-from megastyle_cli.cli import options
+from megastyle_cli.cli.grouped import grouped
+from megastyle_cli.cli.options import inputs_or_stdin
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.option import result_options
+from megastyle_cli.pair.options import PairOptions
+from megastyle_cli.runner.options import (
+    InputOptions,
+    OutputOptions,
+    ReplaceOptions,
+    ReportOptions,
+    SeedOptions,
+)
 
-if TYPE_CHECKING:
-    from megastyle_cli.io.spool import Spool
-    from megastyle_cli.runner.progress import Stats
 
-
+@grouped
 def main(
     context: typer.Context,
-    inputs: options.Inputs = None,
-    contents: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATH",
-            show_default=False,
-            help="Content records or pictures: file or folder; may be repeated.",
-        ),
-    ] = None,
-    per_style: Annotated[
-        int,
-        typer.Option(
-            "--per-style", "--contents-per-style", metavar="N", min=1, help="Contents a style."
-        ),
-    ] = 8,
-    max_uses: Annotated[
-        int | None,
-        typer.Option(
-            metavar="M", min=1, show_default=False, help="Use no content more often than that."
-        ),
-    ] = None,
-    ids: Annotated[
-        Literal["parents", "official"],
-        typer.Option(
-            metavar="parents|official",
-            help="What pairs are called: by their parents' ids, or s1_c1 by their places.",
-        ),
-    ] = "parents",
-    output: options.Output = "-",
-    errors: options.Errors = None,
-    max_errors: options.MaxErrors = "0",
-    overwrite: options.Overwrite = False,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    stats: options.Stats = None,
-    dry_run: options.DryRun = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    inputs: InputOptions,
+    pairs: PairOptions,
+    output: OutputOptions,
+    existing: ReplaceOptions,
+    drawing: SeedOptions,
+    report: ReportOptions,
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
@@ -73,40 +45,34 @@ def main(
         coverage,
         distinct_rows,
         draw_all,
+        fingerprint,
         pair_all,
-        told,
+        summary,
     )
-    from megastyle_cli.runner.callbacks import Flow, pack_side_input, run_barrier
+    from megastyle_cli.runner.collect_job import CollectJob
+    from megastyle_cli.runner.job import Source, pack_side_input
 
-    if not contents:
+    if not pairs.contents:
         raise MegastyleError("pair needs contents", hint="give --contents contents.jsonl")
-    bank = pack_side_input(contents, check=check_content)
-    if not bank:
-        raise MegastyleError(f"{', '.join(contents)}: no contents", hint="check --contents")
-    asked: dict[str, Any] = {"per_style": per_style, "seed": seed, "contents": len(bank)}
-    if max_uses is not None:
-        asked["max_uses"] = max_uses
-    if ids != "parents":
-        asked["ids"] = ids
-    run = Run("pair", asked, __version__)
-
-    def work(spool: "Spool", tally: "Stats") -> Iterator[dict[str, Any]]:
-        names = [record["id"] for record in spool.read()]
-        rows = distinct_rows(names)
-        draws = draw_all([names[row] for row in rows], len(bank), per_style, seed, max_uses)
-        tally.remarks += told(draws, len(bank), per_style)
-        tally.measured["coverage"] = vars(coverage(draws, len(bank)))
-        return pair_all(spool.read(rows), bank, draws, ids=ids, facts={"run": run.key})
-
-    flow = Flow(
-        inputs=options.inputs_or_stdin(inputs, context),
-        output=output,
-        errors=errors,
-        max_errors=max_errors,
-        overwrite=overwrite,
-        limit=limit,
-        stats=stats,
-        dry_run=dry_run,
-        quiet=quiet,
-    )
-    return run_barrier(run, flow, work, check=check_style).code
+    contents = pack_side_input(pairs.contents, check_content)
+    if not contents:
+        raise MegastyleError(f"{', '.join(pairs.contents)}: no contents", hint="check --contents")
+    recorded = result_options(pairs, drawing) | {"contents": fingerprint(contents)}
+    run = Run("pair", recorded, __version__)
+    source = Source(inputs=inputs_or_stdin(inputs.inputs, context))
+    with CollectJob(run, source, output=output, existing=existing, report=report) as job:
+        styles = job.collect(check_style)
+        ids = [record["id"] for record in styles.read()]
+        rows = distinct_rows(ids)
+        draws = draw_all(
+            [ids[row] for row in rows],
+            len(contents),
+            pairs.per_style,
+            drawing.seed,
+            pairs.max_uses,
+        )
+        job.stats.remarks += summary(draws, len(contents), pairs.per_style)
+        job.stats.measured["coverage"] = vars(coverage(draws, len(contents)))
+        metadata = {"run": run.key}
+        job.write(pair_all(styles.read(rows), contents, draws, ids=pairs.ids, metadata=metadata))
+    return job.exit_code

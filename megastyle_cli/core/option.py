@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Literal
 
-# When an option takes part in what identifies a run: never, always, or only if it is not at its
-# default. The last is for options added later: runs made before keep their key.
-ChangesResults = Literal["no", "yes", "if set"]
+# How an option takes part in what identifies a run: not at all; by its value; by its value if that
+# is not its default (for options added later: runs made before keep their key); or through a value
+# that the command derives from it and records itself, such as the hash of a file it names.
+ChangesResults = Literal["no", "yes", "if set", "derived"]
 
 _KEY = "megastyle_option"
 

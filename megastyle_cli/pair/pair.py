@@ -1,5 +1,6 @@
 """Style x content: which contents a style is drawn with, and the record of one pair."""
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def pair_all(
     draws: Array,
     *,
     ids: Ids = "parents",
-    facts: Record,
+    metadata: Record,
 ) -> Iterator[Record]:
     """Every style with its contents, the rows `draws[style]` of them, style by style.
 
@@ -59,8 +60,17 @@ def pair_all(
     for number, (style, rows) in enumerate(zip(styles, draws, strict=True), start=1):
         half = _style_half(style)
         for draw, row in enumerate(rows.tolist()):
-            pair = _joined(half, contents[row], draw, facts)
+            pair = _joined(half, contents[row], draw, metadata)
             yield pair if ids == "parents" else _numbered(pair, number, row + 1)
+
+
+def fingerprint(contents: Iterable[Record]) -> str:
+    """8 hex digits over the ids and texts of the contents, in order: which contents a run used."""
+    digest = hashlib.sha256()
+    for record in contents:
+        text = f"{record['id']}\0{_words(record, 'content') or ''}\n"
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:8]
 
 
 def draw_all(
@@ -179,8 +189,8 @@ def coverage(draws: Array, num_contents: int) -> Coverage:
     )
 
 
-def told(draws: Array, num_contents: int, per_style: int) -> list[str]:
-    """What a person should know of the draws: coverage and balance, and what could not be had."""
+def summary(draws: Array, num_contents: int, per_style: int) -> list[str]:
+    """The lines to print about the draws: coverage, balance, and too few contents."""
     found = coverage(draws, num_contents)
     remarks = [
         f"{len(draws):,} styles, {found.contents_used:,} of {found.contents:,} contents used,"
@@ -205,14 +215,14 @@ def check_content(record: Record) -> None:
         raise BadRecord("missing_key", "the content record has neither content nor file_name")
 
 
-def pair_record(style: Record, content: Record, draw: int, **facts: Any) -> Record:
+def pair_record(style: Record, content: Record, draw: int, **metadata: Any) -> Record:
     """The record of a style with a content: what synth renders.
 
     Style words, attributes and unknown keys come from the style record; the content text comes from
     the content record, and its unknown keys with the prefix `content_` (as `content_cluster`).
-    `facts` and `draw` go to `_megastyle.pair`, beside both parents' provenance.
+    `metadata` and `draw` go to `_megastyle.pair`, beside both parents' provenance.
     """
-    return _joined(_style_half(style), content, draw, facts)
+    return _joined(_style_half(style), content, draw, metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +249,7 @@ def _style_half(style: Record) -> _StyleHalf:
     )
 
 
-def _joined(style: _StyleHalf, content: Record, draw: int, facts: Record) -> Record:
+def _joined(style: _StyleHalf, content: Record, draw: int, metadata: Record) -> Record:
     pair: Record = {
         "id": f"s{style.id}_c{content['id']}",
         "style_id": style.id,
@@ -256,7 +266,7 @@ def _joined(style: _StyleHalf, content: Record, draw: int, facts: Record) -> Rec
     pair |= {f"content_{key}": content[key] for key in content if key not in _KNOWN}
     notes = content.get(PROVENANCE)
     parents = {**style.notes, "content": notes} if notes else style.notes
-    pair[PROVENANCE] = {**parents, "pair": {**facts, "draw": draw}}
+    pair[PROVENANCE] = {**parents, "pair": {**metadata, "draw": draw}}
     return pair
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from megastyle_cli.core.option import option
 
@@ -151,4 +152,35 @@ class ReportOptions:
         show_default=False,
         metavar="",
         help="More words; twice for debugging.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Where block work runs."""
+
+    engine: Literal["local", "ray"] = option(
+        "local",
+        metavar="local|ray",
+        help="Where the work runs: on this machine's cores, or on those of a Ray cluster"
+        " (RAY_ADDRESS).",
+    )
+    workers: int | None = option(
+        None,
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="Cores to work on, default: all; changes speed, never results.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheOptions:
+    """Where text embeddings are kept between runs."""
+
+    cache: Path | None = option(
+        None,
+        metavar="DIR",
+        show_default=False,
+        help="Keep text embeddings here; dedup and cluster share them.",
     )

@@ -14,9 +14,10 @@ from megastyle_cli.pair.pair import (
     distinct_rows,
     draw_all,
     draw_contents,
+    fingerprint,
     pair_all,
     pair_record,
-    told,
+    summary,
 )
 
 STYLE = {
@@ -152,12 +153,12 @@ def test_ids_that_come_again_count_once_and_the_first_stands():
 def test_every_style_gets_its_own_contents_whatever_other_styles_there_are():
     styles = [{"id": f"s{i}", "style": "x"} for i in range(6)]
     contents = [{"id": f"c{i}", "content": "y"} for i in range(30)]
-    facts = {"run": "0b7d44e9"}
+    metadata = {"run": "0b7d44e9"}
     draws = draw_all([style["id"] for style in styles], 30, 4, seed=0)
     fewer = draw_all([style["id"] for style in styles[::-2]], 30, 4, seed=0)
 
-    pairs = list(pair_all(styles, contents, draws, facts=facts))
-    some = list(pair_all(styles[::-2], contents, fewer, facts=facts))
+    pairs = list(pair_all(styles, contents, draws, metadata=metadata))
+    some = list(pair_all(styles[::-2], contents, fewer, metadata=metadata))
 
     assert [pair["style_id"] for pair in pairs] == [f"s{i}" for i in range(6) for _ in range(4)]
     assert len({pair["id"] for pair in pairs}) == 24
@@ -168,7 +169,7 @@ def test_official_ids_are_places_from_one_and_the_parents_ids_are_kept():
     styles = [{"id": "a", "style": "x"}, {"id": "b", "style": "x"}]
     contents = [{"id": "p", "content": "y"}, {"id": "q", "content": "y"}]
 
-    pairs = list(pair_all(styles, contents, np.array([[1], [0]]), ids="official", facts={}))
+    pairs = list(pair_all(styles, contents, np.array([[1], [0]]), ids="official", metadata={}))
 
     assert [pair["id"] for pair in pairs] == ["s1_c2", "s2_c1"]
     assert (pairs[0]["style_id"], pairs[0]["content_id"]) == ("1", "2")
@@ -179,7 +180,7 @@ def test_too_few_contents_are_all_used_and_said():
     draws = draw_all(["a"], 1, 8, seed=0)
 
     assert draws.tolist() == [[0]]
-    assert "only 1 contents for 8 a style" in told(draws, 1, 8)[0]
+    assert "only 1 contents for 8 a style" in summary(draws, 1, 8)[0]
 
 
 @pytest.mark.parametrize(
@@ -220,3 +221,13 @@ def test_coverage_counts_contents_used_and_how_evenly():
     assert found.evenness == pytest.approx(1.5 / 2)
     assert coverage(np.zeros((0, 8), np.int32), 5).contents_used == 0
     assert coverage(np.array([[0, 1], [2, 3]]), 4).evenness == pytest.approx(1.0)
+
+
+def test_the_fingerprint_tells_which_contents_were_used() -> None:
+    contents = [{"id": "a", "content": "A fox"}, {"id": "b", "content": "A cat"}]
+
+    known = fingerprint(contents)
+
+    assert fingerprint([dict(content) for content in contents]) == known
+    for others in (contents[:1], contents[::-1], [contents[0], {"id": "b", "content": "A dog"}]):
+        assert fingerprint(others) != known
