@@ -192,11 +192,11 @@ def _step(
 ) -> "Step":
     """What is done to a batch: described by what describes, asked of what answers."""
     from megastyle_cli.caption.caption import caption
-    from megastyle_cli.caption.concurrency import few_at_a_time, in_lanes
-    from megastyle_cli.caption.judge import Verdicts
+    from megastyle_cli.caption.concurrency import limit_concurrency, run_concurrently
+    from megastyle_cli.caption.judge import JudgeCounts
     from megastyle_cli.caption.judge import judge as judge_step
-    from megastyle_cli.caption.prompted_captioner import Interviewer
-    from megastyle_cli.caption.retry import Asker
+    from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
+    from megastyle_cli.caption.retry import RetryingClient
     from megastyle_cli.io.images import read_pictures
     from megastyle_cli.models.protocols import VisionLanguageModel
 
@@ -205,24 +205,24 @@ def _step(
         return partial(
             described, captioner=model, read=partial(read_pictures, max_side_px=DECODED_PX)
         )
-    asker, verdicts = Asker(model, attempts), Verdicts()
-    read = few_at_a_time(partial(read_pictures, max_side_px=max_side, margin=1), DECODED_AT_ONCE)
+    client, verdicts = RetryingClient(model, attempts), JudgeCounts()
+    read = limit_concurrency(
+        partial(read_pictures, max_side_px=max_side, margin=1), DECODED_AT_ONCE
+    )
     step: Step
     if judge:
-        step = partial(judge_step, asker=asker, read=read, counts=verdicts, run=run)
+        step = partial(judge_step, client=client, read=read, counts=verdicts, run=run)
     else:
-        interviewer = Interviewer(asker, schema, per_attribute=per_attribute)
-        step = partial(described, captioner=interviewer, read=read)
+        prompted = PromptedCaptioner(client, schema, per_attribute=per_attribute)
+        step = partial(described, captioner=prompted, read=read)
 
     def conclude() -> None:
-        tally.measured["refused_answers"] = dict(sorted(asker.refused.items()))
+        tally.measured["refused_answers"] = dict(sorted(client.invalid_answers.items()))
         if judge:
             tally.measured["judged"] = verdicts.shares()
-        tally.remarks[:] = [*asker.remarks(), *verdicts.remarks()]
+        tally.remarks[:] = [*client.remarks(), *verdicts.remarks()]
 
     tally.conclude = conclude
-    return (
-        step
-        if in_lanes_already
-        else in_lanes(step, lanes=model.num_threads, at_once=model.batch_size)
-    )
+    if in_lanes_already:
+        return step
+    return partial(run_concurrently, step, workers=model.num_threads, chunk_size=model.batch_size)

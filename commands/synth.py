@@ -42,7 +42,7 @@ from megastyle_cli.cli import resolve_backend as backends
 from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
-    from megastyle_cli.generate.filters import Gate
+    from megastyle_cli.generate.filters import Filter
     from megastyle_cli.io.writers.sink import Sink
 
 STYLE_PX = 512  # style pictures are decoded at this longer side
@@ -184,7 +184,7 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
-    from megastyle_cli.generate.filters import style_of
+    from megastyle_cli.generate.filters import style_key
     from megastyle_cli.generate.synth import ROUNDS, pictures_at_once, synth
     from megastyle_cli.io.images import cached_picture_reader, picture_saver, read_pictures
     from megastyle_cli.io.writers.image_dataset import ImageFormat
@@ -239,7 +239,7 @@ def main(
         how = {"model": model} if model else {}
         told["strength"] = strength
     told |= layout.as_options()
-    gates: dict[str, Any] = {
+    filters: dict[str, Any] = {
         "reject_blank": reject_blank,
         "reject_duplicates": reject_duplicates,
         "nsfw": nsfw,
@@ -248,8 +248,8 @@ def main(
         "style_against": style_against if min_style_score is not None else None,
         "style_model": style_model,
     }
-    gates = {name: value for name, value in gates.items() if value not in (None, False)}
-    told |= gates
+    filters = {name: value for name, value in filters.items() if value not in (None, False)}
+    told |= filters
     for flag in ("style_model", "style_against"):
         if min_style_score is None and (named := options.given(context, (flag,))):
             raise MegastyleError(f"{named} is for --min-style-score", hint="give both")
@@ -272,9 +272,9 @@ def main(
         dry_run=dry_run,
         quiet=quiet,
         layout=layout,
-        together=style_of if by_style else None,
+        together=style_key if by_style else None,
     )
-    if rejects and not gates:
+    if rejects and not filters:
         raise MegastyleError("--rejects without a gate", hint="add one, such as --reject-blank")
     check_views(sheet, page)
     run = Run("synth", told, __version__)
@@ -297,16 +297,16 @@ def main(
             seed=seed,
             run=run.key,
             settings=settings,
-            needs_style=compares,
-            gates=_gates(sink, resume=resume, **gates),
+            requires_style=compares,
+            filters=_filters(sink, resume=resume, **filters),
         )
 
-    done = run_job(run, flow, load_step, folder=True, gated=bool(gates))
+    done = run_job(run, flow, load_step, folder=True, gated=bool(filters))
     write_views(done.records, sheet, page, title=f"Rendered: {output}")
     return done.code
 
 
-def _gates(
+def _filters(
     sink: "Sink",
     *,
     resume: bool,
@@ -317,29 +317,29 @@ def _gates(
     min_style_score: float | None = None,
     style_against: str = "others",
     style_model: str | None = None,
-) -> "list[Gate]":
-    """The gates asked for, cheap ones first; doubles last, to remember only what stays."""
+) -> "list[Filter]":
+    """The filters asked for, cheap ones first; duplicates last, to remember only what passed."""
     from megastyle_cli.generate.filters import (
-        Doubles,
-        blank_gate,
-        consistency_gate,
-        style_gate,
-        unsafe_gate,
+        BlankFilter,
+        ConsistencyFilter,
+        DuplicateImageFilter,
+        ReferenceFilter,
+        UnsafeFilter,
     )
     from megastyle_cli.io.writers.rejects_file import ImageHashFile
     from megastyle_cli.models.registry import load
 
-    found: list[Gate] = [blank_gate] if reject_blank else []
+    found: list[Filter] = [BlankFilter()] if reject_blank else []
     if nsfw is not None:
         backend = "open_nsfw" if nsfw == "open_nsfw" else "transformers"
         named = {} if nsfw == "open_nsfw" else {"model": nsfw}
-        found.append(unsafe_gate(load("classifier", backend, **named), max_nsfw))
+        found.append(UnsafeFilter(load("classifier", backend, **named), max_nsfw))
     if min_style_score is not None:
         encoder = backends.load_encoder(backends.encoder("builtin", style_model), style_model)
         side_px = backends.decoded_px(style_model, COMPARED_PX)
-        gate = style_gate if style_against == "reference" else consistency_gate
-        found.append(gate(encoder, min_style_score, side_px))
+        by_score = ReferenceFilter if style_against == "reference" else ConsistencyFilter
+        found.append(by_score(encoder, min_style_score, side_px))
     if reject_duplicates:
         hashes = ImageHashFile(sink.paths.base / "hashes.jsonl", sink.done, resume=resume)
-        found.append(Doubles(hashes.hashes, hashes.add))
+        found.append(DuplicateImageFilter(hashes))
     return found

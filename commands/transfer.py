@@ -190,7 +190,7 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
-    from megastyle_cli.generate.transfer import mixed, transfer
+    from megastyle_cli.generate.transfer import transfer, weighted_references
     from megastyle_cli.io.images import cached_picture_reader, picture_saver, read_pictures
     from megastyle_cli.io.inputs import picture_id
     from megastyle_cli.io.writers.image_dataset import ImageFormat
@@ -235,7 +235,7 @@ def main(
     settings: dict[str, Any] = {}
     if is_flux:
         settings = {"lora": lora and backends.lora_name(lora, HOW_TO_FETCH_LORA), **painting}
-    references = mixed(style or [], weight or [])
+    references = weighted_references(style or [], weight or [])
     layout = ImageFormat(
         container=format_,
         picture_format=picture_format,

@@ -1,4 +1,4 @@
-"""Describe pictures: a style sentence, its attributes and the content, beside what was known."""
+"""Adds a style sentence, its attributes and the content of the image to each record."""
 
 from __future__ import annotations
 
@@ -30,63 +30,65 @@ def caption(
     schema: StyleSchema,
     run: str,
 ) -> Iterator[Record | Failure]:
-    """Adds `style`, the `style_*` attributes that were seen and `content`, in order.
+    """Adds `style`, the `style_*` attributes found and `content`: one result per record, in order.
 
-    A `content` that the record brings is kept: a person's label beats a guess. What was not seen
-    is absent, also where an earlier captioner had seen it.
+    An existing `content` is kept: a human label is better than a guess. Attributes that were not
+    found are absent, even if an earlier captioner had found them.
     """
     batch = list(records)
-    pictures = open_record_pictures(batch, "file_name", read)
-    questions = [_open_question(record, kind) for record in batch]
-    seen = _described(captioner, pictures, questions)
-    for record, picture, description in zip(batch, pictures, seen, strict=True):
-        if isinstance(picture, BadRecord):
-            yield Failure(record, picture.kind, picture.message)
+    images = open_record_pictures(batch, "file_name", read)
+    kinds = [_missing_kind(record, kind) for record in batch]
+    descriptions = _descriptions(captioner, images, kinds)
+    for record, image, description in zip(batch, images, descriptions, strict=True):
+        if isinstance(image, BadRecord):
+            yield Failure(record, image.kind, image.message)
         elif isinstance(description, BadRecord):
-            about = f"{record['file_name']}: {description.message}"
-            yield Failure(record, description.kind, about)
+            message = f"{record['file_name']}: {description.message}"
+            yield Failure(record, description.kind, message)
         else:
             yield with_description(record, description, schema, captioner.name, run)
 
 
-def _open_question(record: Record, kind: CaptionKind) -> CaptionKind | None:
-    """What is left to ask of the picture, given what the record already says."""
+def _missing_kind(record: Record, kind: CaptionKind) -> CaptionKind | None:
+    """What remains to be described, given what the record already has; None if nothing."""
     if kind == "style" or not record.get("content"):
         return kind
     return "style" if kind == "both" else None
 
 
-def _described(
+def _descriptions(
     captioner: Captioner,
-    pictures: Sequence[Image | BadRecord],
-    questions: Sequence[CaptionKind | None],
+    images: Sequence[Image | BadRecord],
+    kinds: Sequence[CaptionKind | None],
 ) -> list[Description | BadRecord]:
-    """A description for each picture, in order; an empty one where there is nothing to ask."""
-    descriptions: list[Description | BadRecord] = [Description()] * len(pictures)
-    for question in {asked for asked in questions if asked is not None}:
-        rows, asked = [], []
-        for row, picture in enumerate(pictures):
-            if questions[row] == question and not isinstance(picture, BadRecord):
+    """A description for each image, in order; an empty one where there is nothing to describe."""
+    descriptions: list[Description | BadRecord] = [Description()] * len(images)
+    for kind in {kind for kind in kinds if kind is not None}:
+        rows, wanted = [], []
+        for row, image in enumerate(images):
+            if kinds[row] == kind and not isinstance(image, BadRecord):
                 rows.append(row)
-                asked.append(picture)
-        for row, description in zip(rows, captioner.describe(asked, question), strict=True):
+                wanted.append(image)
+        for row, description in zip(rows, captioner.describe(wanted, kind), strict=True):
             descriptions[row] = description
     return descriptions
 
 
 def with_description(
-    record: Record, seen: Description, schema: StyleSchema, model: str, run: str
+    record: Record, description: Description, schema: StyleSchema, model: str, run: str
 ) -> Record:
-    """The record with what was seen, and a note of who saw it and how surely."""
-    told = dict(record)
-    if seen.style is not None or seen.sentence is not None:
-        attributes = seen.style or StyleAttributes()
-        told = {key: value for key, value in record.items() if key not in ATTRIBUTE_KEYS}
-        told["style"] = seen.sentence or style_sentence(attributes, schema)
-        told |= attribute_keys(attributes)
-    if seen.content is not None:
-        told["content"] = seen.content
-    facts: dict[str, Any] = {"model": model, "run": run, **seen.notes}
-    if seen.confidence:
-        facts["confidence"] = {name: round(sure, 2) for name, sure in seen.confidence.items()}
-    return annotate(told, "caption", **facts)
+    """The record with what was found, and the model and its confidence in the provenance."""
+    result = dict(record)
+    if description.style is not None or description.sentence is not None:
+        attributes = description.style or StyleAttributes()
+        result = {key: value for key, value in record.items() if key not in ATTRIBUTE_KEYS}
+        result["style"] = description.sentence or style_sentence(attributes, schema)
+        result |= attribute_keys(attributes)
+    if description.content is not None:
+        result["content"] = description.content
+    facts: dict[str, Any] = {"model": model, "run": run, **description.notes}
+    if description.confidence:
+        facts["confidence"] = {
+            name: round(value, 2) for name, value in description.confidence.items()
+        }
+    return annotate(result, "caption", **facts)

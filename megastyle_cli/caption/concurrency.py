@@ -1,4 +1,4 @@
-"""Parts of a batch side by side, for steps that wait: for a server, or for pictures to decode."""
+"""Concurrency within a batch, for steps that wait for a server or for images to be decoded."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,31 +11,28 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def in_lanes(step: Step, *, lanes: int, at_once: int) -> Step:
-    """`step` in parts of `at_once` records, `lanes` of them at the same time; results in order.
+def run_concurrently(
+    step: Step, records: Iterable[Record], *, workers: int, chunk_size: int
+) -> Iterator[Record | Failure]:
+    """The results of `step` on `records`, in order, from chunks that `workers` threads work on.
 
-    `step` must bear being called from several threads. What it raises rises here, and no further
-    part is begun.
+    `step` must be thread-safe. An exception it raises is raised here, and no further chunk starts.
     """
-
-    def laned(records: Iterable[Record]) -> Iterator[Record | Failure]:
-        batch = list(records)
-        parts = [batch[start : start + at_once] for start in range(0, len(batch), at_once)]
-        with ThreadPoolExecutor(lanes) as pool:
-            for results in pool.map(lambda part: list(step(part)), parts):
-                yield from results
-
-    return laned
+    batch = list(records)
+    chunks = [batch[start : start + chunk_size] for start in range(0, len(batch), chunk_size)]
+    with ThreadPoolExecutor(workers) as pool:
+        for results in pool.map(lambda chunk: list(step(chunk)), chunks):
+            yield from results
 
 
-def few_at_a_time(
-    function: Callable[[Sequence[In]], Out], most: int
+def limit_concurrency(
+    function: Callable[[Sequence[In]], Out], limit: int
 ) -> Callable[[Sequence[In]], Out]:
-    """`function`, with at most `most` threads inside: so many lanes must not all decode at once."""
-    turn = BoundedSemaphore(most)
+    """`function`, run by at most `limit` threads at a time while the others wait."""
+    semaphore = BoundedSemaphore(limit)
 
-    def waiting(items: Sequence[In]) -> Out:
-        with turn:
+    def limited(items: Sequence[In]) -> Out:
+        with semaphore:
             return function(items)
 
-    return waiting
+    return limited

@@ -1,6 +1,6 @@
-"""Has a generative model judge descriptions: is each visible in the picture, and is it vague?
+"""Judges captions with a vision-language model: is each visible in the image, and is it vague?
 
-Source: the two measures of MegaStyle++ (arXiv 2609.01423); the instruction is ours.
+Source: the two measures of MegaStyle++ (arXiv 2609.01423); the prompt is ours.
 """
 
 from __future__ import annotations
@@ -10,35 +10,33 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from megastyle_cli.caption import prompts as instructions
-from megastyle_cli.caption.retry import Asker, asked
-from megastyle_cli.caption.validate import verdicts
+from megastyle_cli.caption import prompts
+from megastyle_cli.caption.retry import Request, Response, RetryingClient
+from megastyle_cli.caption.validate import Verdict, parse_verdicts
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.core.style import ATTRIBUTE_KEYS
 from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
 
-VERDICT_TOKENS = 320
 
-
-class Verdicts:
-    """How many descriptions of each name were judged, how many called relevant, how many vague."""
+class JudgeCounts:
+    """Per kind of description: how many were judged, called relevant, called vague. Thread-safe."""
 
     def __init__(self) -> None:
         self.judged: Counter[str] = Counter()
         self.relevant: Counter[str] = Counter()
         self.vague: Counter[str] = Counter()
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
 
-    def add(self, found: dict[str, tuple[bool, bool]]) -> None:
+    def add(self, verdicts: dict[str, Verdict]) -> None:
         """Counts the verdicts on one record."""
-        with self._counting:
-            self.judged.update(found.keys())
-            self.relevant.update(name for name, (relevant, _) in found.items() if relevant)
-            self.vague.update(name for name, (_, vague) in found.items() if vague)
+        with self._lock:
+            self.judged.update(verdicts.keys())
+            self.relevant.update(name for name, verdict in verdicts.items() if verdict.relevant)
+            self.vague.update(name for name, verdict in verdicts.items() if verdict.vague)
 
     def shares(self) -> dict[str, dict[str, float]]:
-        """By name: how many were judged, which share in [0, 1] is relevant, which vague."""
+        """By name: the number judged, and the shares in [0, 1] that are relevant and vague."""
         return {
             name: {
                 "judged": count,
@@ -49,73 +47,78 @@ class Verdicts:
         }
 
     def remarks(self) -> list[str]:
-        """The shares as a line for people."""
-        told = (
+        """The shares as one line for the summary of a run; empty if nothing was judged."""
+        line = " \u00b7 ".join(
             f"{name} {share['relevant']:.1%} relevant {share['vague']:.1%} vague"
             for name, share in self.shares().items()
         )
-        line = " \u00b7 ".join(told)
         return [f"judged: {line}"] if line else []
 
 
 def judge(
-    records: Iterable[Record], *, asker: Asker, read: ReadPictures, counts: Verdicts, run: str
+    records: Iterable[Record],
+    *,
+    client: RetryingClient,
+    read: ReadPictures,
+    counts: JudgeCounts,
+    run: str,
 ) -> Iterator[Record | Failure]:
-    """Adds the verdicts on each attribute (else on the style) and the content to the provenance.
+    """Adds verdicts on each attribute (else on the style) and the content to the provenance.
 
-    A record without style and content fails as missing_key. In order.
+    One result per record, in order. A record without style and content fails as missing_key.
     """
     batch = list(records)
-    pictures = open_record_pictures(batch, "file_name", read)
-    asks = [
-        asked(
-            picture,
-            instructions.JUDGE,
-            instructions.JUDGE_REQUEST.format(described=_listed(described)),
-            partial(verdicts, names=described),
-            VERDICT_TOKENS,
+    images = open_record_pictures(batch, "file_name", read)
+    requests = [
+        Request(
+            prompt=prompts.JUDGE.about(image, described=_as_list(descriptions)),
+            parse=partial(parse_verdicts, names=descriptions),
         )
-        for record, picture in zip(batch, pictures, strict=True)
-        if not isinstance(picture, BadRecord) and (described := _described(record))
+        for record, image in zip(batch, images, strict=True)
+        if not isinstance(image, BadRecord) and (descriptions := _descriptions(record))
     ]
-    replies = iter(asker.ask(asks))
-    for record, picture in zip(batch, pictures, strict=True):
-        if isinstance(picture, BadRecord):
-            yield Failure(record, picture.kind, picture.message)
-        elif not _described(record):
-            told = f"record {record['id']} has no style and no content: caption it first"
-            yield Failure(record, "missing_key", told)
+    responses = iter(client.ask(requests))
+    for record, image in zip(batch, images, strict=True):
+        if isinstance(image, BadRecord):
+            yield Failure(record, image.kind, image.message)
+        elif not _descriptions(record):
+            message = f"record {record['id']} has no style and no content: caption it first"
+            yield Failure(record, "missing_key", message)
         else:
-            yield _judged(record, next(replies).told, counts, asker.model.name, run)
+            yield _with_verdicts(record, next(responses), counts, client.model.name, run)
 
 
-def _judged(
+def _with_verdicts(
     record: Record,
-    told: dict[str, tuple[bool, bool]] | BadRecord,
-    counts: Verdicts,
+    response: Response[dict[str, Verdict]],
+    counts: JudgeCounts,
     model: str,
     run: str,
 ) -> Record | Failure:
-    if isinstance(told, BadRecord):
-        return Failure(record, told.kind, f"{record['file_name']}: {told.message}")
-    counts.add(told)
-    relevant = {name: verdict[0] for name, verdict in told.items()}
-    vague = {name: verdict[1] for name, verdict in told.items()}
-    version = instructions.VERSION
+    verdicts = response.value
+    if isinstance(verdicts, BadRecord):
+        return Failure(record, verdicts.kind, f"{record['file_name']}: {verdicts.message}")
+    counts.add(verdicts)
     return annotate(
-        record, "judge", model=model, run=run, instructions=version, relevant=relevant, vague=vague
+        record,
+        "judge",
+        model=model,
+        run=run,
+        instructions=prompts.VERSION,
+        relevant={name: verdict.relevant for name, verdict in verdicts.items()},
+        vague={name: verdict.vague for name, verdict in verdicts.items()},
     )
 
 
-def _described(record: Record) -> dict[str, str]:
-    """The descriptions of a record by name: its attributes, or its whole style; its content."""
+def _descriptions(record: Record) -> dict[str, str]:
+    """The descriptions in a record by name: its attributes, else its style; and its content."""
     attributes = {
         key.removeprefix("style_"): record[key] for key in ATTRIBUTE_KEYS if key in record
     }
-    whole = {} if attributes else {"style": record.get("style")}
-    found = {**attributes, **whole, "content": record.get("content")}
+    style = attributes or {"style": record.get("style")}
+    found = {**style, "content": record.get("content")}
     return {name: value for name, value in found.items() if isinstance(value, str) and value}
 
 
-def _listed(described: dict[str, str]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in described.items())
+def _as_list(descriptions: dict[str, str]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in descriptions.items())

@@ -1,18 +1,18 @@
-"""A captioner made of a generative model: what is asked of a picture for which schema."""
+"""A captioner that prompts a vision-language model and validates its answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from megastyle_cli.caption import prompts as instructions
-from megastyle_cli.caption.retry import Asker, asked
+from megastyle_cli.caption import prompts
+from megastyle_cli.caption.retry import Request, Response, RetryingClient
 from megastyle_cli.caption.validate import (
-    attribute_value,
-    content_phrase,
-    style_attributes,
-    style_sentence_of,
+    parse_attribute,
+    parse_attributes,
+    parse_content,
+    parse_style_sentence,
 )
 from megastyle_cli.core.choices import CaptionKind, StyleSchema
 from megastyle_cli.core.errors import BadRecord
@@ -22,126 +22,113 @@ from megastyle_cli.models.protocols import Description
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PHRASE_TOKENS, SENTENCE_TOKENS, OBJECT_TOKENS = 48, 96, 320
 
+class PromptedCaptioner:
+    """Asks for content and style separately; the style as one sentence (v1) or as attributes (v2).
 
-class _Style(NamedTuple):
-    """How a whole style is asked for in one request."""
-
-    instruction: str
-    request: str
-    accept: Callable[..., str | StyleAttributes]
-    max_tokens: int
-
-
-STYLES: dict[StyleSchema, _Style] = {
-    "v1": _Style(
-        instructions.STYLE_SENTENCE,
-        instructions.STYLE_SENTENCE_REQUEST,
-        style_sentence_of,
-        SENTENCE_TOKENS,
-    ),
-    "v2": _Style(
-        instructions.STYLE_ATTRIBUTES,
-        instructions.STYLE_ATTRIBUTES_REQUEST,
-        style_attributes,
-        OBJECT_TOKENS,
-    ),
-}
-
-
-class Interviewer:
-    """A captioner that asks for content and style apart, and for the style as `schema` has it.
-
-    `per_attribute` asks for each attribute of v2 alone: slower, and what MegaStyle++ did.
+    With `per_attribute`, each attribute of v2 is asked for on its own: slower, as in MegaStyle++.
     """
 
-    def __init__(self, asker: Asker, schema: StyleSchema, *, per_attribute: bool = False) -> None:
-        self.asker, self.name = asker, asker.model.name
+    def __init__(
+        self, client: RetryingClient, schema: StyleSchema, *, per_attribute: bool = False
+    ) -> None:
+        self.client, self.name = client, client.model.name
         self.schema, self.per_attribute = schema, per_attribute
 
     def describe(
         self, pictures: Sequence[Image], kind: CaptionKind
     ) -> list[Description | BadRecord]:
-        """One Description a picture, in order; BadRecord where no answer could be used.
+        """One Description per image, in order; BadRecord where there was no valid answer.
 
-        The content is asked first, since the style must name nothing of it.
+        The content is asked for first, because the style must not mention any of it.
         """
         found: list[Description | BadRecord] = [Description() for _ in pictures]
         if kind != "style":
             found = self._contents(pictures)
         if kind == "content":
             return found
-        left = [
-            (picture, seen)
-            for picture, seen in zip(pictures, found, strict=True)
-            if not isinstance(seen, BadRecord)
+        described = [
+            (image, content)
+            for image, content in zip(pictures, found, strict=True)
+            if not isinstance(content, BadRecord)
         ]
-        by_attribute = self.schema == "v2" and self.per_attribute
-        styled = iter(self._attributes(left) if by_attribute else self._styles(left))
-        return [seen if isinstance(seen, BadRecord) else next(styled) for seen in found]
+        if self.schema == "v2" and self.per_attribute:
+            styled = iter(self._styles_by_attribute(described))
+        else:
+            styled = iter(self._styles(described))
+        return [item if isinstance(item, BadRecord) else next(styled) for item in found]
 
-    def _contents(self, pictures: Sequence[Image]) -> list[Description | BadRecord]:
-        told = (instructions.CONTENT, instructions.CONTENT_REQUEST, content_phrase, PHRASE_TOKENS)
-        return [
-            reply.told
-            if isinstance(reply.told, BadRecord)
-            else Description(content=reply.told, notes=_notes(reply.attempts))
-            for reply in self.asker.ask([asked(picture, *told) for picture in pictures])
-        ]
-
-    def _styles(self, rows: Sequence[tuple[Image, Description]]) -> list[Description | BadRecord]:
-        how = STYLES[self.schema]
-        asks = [
-            asked(
-                picture,
-                how.instruction,
-                how.request,
-                partial(how.accept, content=seen.content or ""),
-                how.max_tokens,
-            )
-            for picture, seen in rows
+    def _contents(self, images: Sequence[Image]) -> list[Description | BadRecord]:
+        requests = [
+            Request(prompt=prompts.CONTENT.about(image), parse=parse_content) for image in images
         ]
         return [
-            _with_style(seen, reply.told, reply.attempts)
-            for (_, seen), reply in zip(rows, self.asker.ask(asks), strict=True)
+            response.value
+            if isinstance(response.value, BadRecord)
+            else Description(content=response.value, notes=_notes(response.attempts))
+            for response in self.client.ask(requests)
         ]
 
-    def _attributes(
-        self, rows: Sequence[tuple[Image, Description]]
+    def _styles(
+        self, described: Sequence[tuple[Image, Description]]
     ) -> list[Description | BadRecord]:
-        asks = [
-            asked(
-                picture,
-                instructions.ONE_ATTRIBUTE,
-                instructions.ONE_ATTRIBUTE_REQUEST.format(name=name, told=told),
-                partial(attribute_value, name, content=seen.content or ""),
-                PHRASE_TOKENS,
+        is_sentence = self.schema == "v1"
+        template = prompts.STYLE_SENTENCE if is_sentence else prompts.STYLE_ATTRIBUTES
+        parse = parse_style_sentence if is_sentence else parse_attributes
+        requests: list[Request[str | StyleAttributes]] = [
+            Request(
+                prompt=template.about(image),
+                parse=partial(parse, content=description.content or ""),
             )
-            for picture, seen in rows
-            for name, told in instructions.ATTRIBUTES.items()
+            for image, description in described
         ]
-        replies = iter(self.asker.ask(asks))
-        found = []
-        for _, seen in rows:
-            ours = {name: next(replies) for name in instructions.ATTRIBUTES}
-            values = {name: reply.told for name, reply in ours.items()}
-            bad = [value for value in values.values() if isinstance(value, BadRecord)]
-            told = bad[0] if bad else StyleAttributes(**values)  # type: ignore[arg-type]
-            found.append(_with_style(seen, told, max(reply.attempts for reply in ours.values())))
-        return found
+        return [
+            _with_style(description, response)
+            for (_, description), response in zip(described, self.client.ask(requests), strict=True)
+        ]
+
+    def _styles_by_attribute(
+        self, described: Sequence[tuple[Image, Description]]
+    ) -> list[Description | BadRecord]:
+        requests = [
+            Request(
+                prompt=prompts.ONE_ATTRIBUTE.about(image, name=name, description=rule),
+                parse=partial(parse_attribute, name, content=description.content or ""),
+            )
+            for image, description in described
+            for name, rule in prompts.ATTRIBUTES.items()
+        ]
+        responses = iter(self.client.ask(requests))
+        return [
+            _with_style(
+                description, _combined({name: next(responses) for name in prompts.ATTRIBUTES})
+            )
+            for _, description in described
+        ]
+
+
+def _combined(by_name: dict[str, Response[str | None]]) -> Response[str | StyleAttributes]:
+    """The responses for one image's attributes as one; the first failed one decides."""
+    values: dict[str, str | None] = {}
+    attempts = max(response.attempts for response in by_name.values())
+    for name, response in by_name.items():
+        if isinstance(response.value, BadRecord):
+            return Response(value=response.value, attempts=attempts)
+        values[name] = response.value
+    return Response(value=StyleAttributes(**values), attempts=attempts)
 
 
 def _with_style(
-    seen: Description, told: str | StyleAttributes | BadRecord, attempts: int
+    description: Description, response: Response[str | StyleAttributes]
 ) -> Description | BadRecord:
-    if isinstance(told, BadRecord):
-        return told
-    notes = _notes(max(attempts, seen.notes.get("attempts", 1)))
-    if isinstance(told, str):
-        return Description(content=seen.content, sentence=told, notes=notes)
-    return Description(content=seen.content, style=told, notes=notes)
+    style = response.value
+    if isinstance(style, BadRecord):
+        return style
+    notes = _notes(max(response.attempts, description.notes.get("attempts", 1)))
+    if isinstance(style, str):
+        return Description(content=description.content, sentence=style, notes=notes)
+    return Description(content=description.content, style=style, notes=notes)
 
 
 def _notes(attempts: int) -> dict[str, object]:
-    return {"instructions": instructions.VERSION, "attempts": attempts}
+    return {"instructions": prompts.VERSION, "attempts": attempts}

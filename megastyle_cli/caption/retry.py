@@ -1,4 +1,4 @@
-"""Asks a generative model until its answers can be used, or a number of attempts is spent."""
+"""Asks a vision-language model until its answers are valid or the attempts are used up."""
 
 from __future__ import annotations
 
@@ -6,104 +6,91 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from megastyle_cli.caption.prompts import AGAIN
-from megastyle_cli.caption.validate import Fault, Refused
+from megastyle_cli.caption.prompts import RETRY
+from megastyle_cli.caption.validate import InvalidAnswer, ValidationError
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.models.protocols import VisionLanguageModel, VisionPrompt
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask(Generic[T]):
-    """A prompt, and `accept`, which makes of an answer what is wanted or raises Refused."""
+class Request(Generic[T]):
+    """A prompt, and the parser that turns an answer into a value or raises InvalidAnswer."""
 
     prompt: VisionPrompt
-    accept: Callable[[str], T]
+    parse: Callable[[str], T]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply(Generic[T]):
-    """What an answer told, or why none could be used; how often the model was asked for it."""
+class Response(Generic[T]):
+    """The value parsed from an answer, or why there is none, and the number of attempts made."""
 
-    told: T | BadRecord
+    value: T | BadRecord
     attempts: int
 
 
-class Asker:
-    """Asks `model` each question at most `attempts` times, from the second on with the reason.
+class RetryingClient:
+    """Sends `model` each prompt up to `attempts` times; a retry states what was wrong before.
 
-    `refused` counts the answers that were not used, by kind of fault. Usable from many threads.
+    `invalid_answers` counts the rejected answers by kind of error. Thread-safe.
     """
 
     def __init__(self, model: VisionLanguageModel, attempts: int) -> None:
         self.model, self.attempts = model, attempts
-        self.refused: Counter[str] = Counter()
-        self._counting = threading.Lock()
+        self.invalid_answers: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
-    def ask(self, asks: Sequence[Ask[T]]) -> list[Reply[T]]:
-        """A reply to each of `asks`, in order; BadRecord("bad_answer", ...) where none will do."""
-        replies: list[Reply[T] | None] = [None] * len(asks)
-        faults: list[tuple[Fault, ...]] = [()] * len(asks)
+    def ask(self, requests: Sequence[Request[T]]) -> list[Response[T]]:
+        """A response to each request, in order.
+
+        Its value is BadRecord("bad_answer", ...) if no answer was valid, and the model's own
+        BadRecord, without a retry, if there was no answer.
+        """
+        responses: list[Response[T] | None] = [None] * len(requests)
+        errors: list[tuple[ValidationError, ...]] = [()] * len(requests)
         for attempt in range(1, self.attempts + 1):
-            waiting = [row for row, reply in enumerate(replies) if reply is None]
-            if not waiting:
+            pending = [row for row, response in enumerate(responses) if response is None]
+            if not pending:
                 break
-            prompts = [_with_reason(asks[row].prompt, faults[row]) for row in waiting]
-            for row, answer in zip(waiting, self.model.generate(prompts), strict=True):
+            prompts = [_with_errors(requests[row].prompt, errors[row]) for row in pending]
+            for row, answer in zip(pending, self.model.generate(prompts), strict=True):
                 try:
-                    told = answer if isinstance(answer, BadRecord) else asks[row].accept(answer)
-                    replies[row] = Reply(told=told, attempts=attempt)
-                except Refused as refused:
-                    faults[row] = refused.faults
-                    self._count(refused.faults)
+                    value = answer if isinstance(answer, BadRecord) else requests[row].parse(answer)
+                    responses[row] = Response(value=value, attempts=attempt)
+                except InvalidAnswer as invalid:
+                    errors[row] = invalid.errors
+                    self._count(invalid.errors)
         return [
-            reply or Reply(told=_given_up(why, self.attempts), attempts=self.attempts)
-            for reply, why in zip(replies, faults, strict=True)
+            response
+            or Response(value=_no_valid_answer(last, self.attempts), attempts=self.attempts)
+            for response, last in zip(responses, errors, strict=True)
         ]
 
     def remarks(self) -> list[str]:
-        """The counts as a line for people; none if every answer was used."""
-        by_count = sorted(self.refused.items(), key=lambda kept: (-kept[1], kept[0]))
-        told = ", ".join(f"{count:,} {kind}" for kind, count in by_count)
-        return [f"answers not used: {told}"] if told else []
+        """The counts as one line for the summary of a run; empty if every answer was valid."""
+        by_count = sorted(self.invalid_answers.items(), key=lambda item: (-item[1], item[0]))
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in by_count)
+        return [f"answers not used: {counts}"] if counts else []
 
-    def _count(self, faults: Sequence[Fault]) -> None:
-        with self._counting:
-            self.refused.update({fault.kind for fault in faults})
-
-
-def asked(
-    picture: Image,
-    instruction: str,
-    request: str,
-    accept: Callable[[str], T],
-    max_tokens: int,
-) -> Ask[T]:
-    """The Ask for `picture` of these words."""
-    prompt = VisionPrompt(
-        image=picture, instruction=instruction, question=request, max_tokens=max_tokens
-    )
-    return Ask(prompt=prompt, accept=accept)
+    def _count(self, errors: Sequence[ValidationError]) -> None:
+        with self._lock:
+            self.invalid_answers.update({error.kind for error in errors})
 
 
-def _with_reason(prompt: VisionPrompt, faults: Sequence[Fault]) -> VisionPrompt:
-    """`prompt`, which says what was wrong with the answer before, if there was one."""
-    if not faults:
+def _with_errors(prompt: VisionPrompt, errors: Sequence[ValidationError]) -> VisionPrompt:
+    """`prompt`, with what was wrong with the previous answer appended to its question."""
+    if not errors:
         return prompt
-    again = AGAIN.format(faults=_listed(faults))
-    return replace(prompt, question=f"{prompt.question}\n{again}")
+    return replace(prompt, question=f"{prompt.question}\n{RETRY.format(errors=_joined(errors))}")
 
 
-def _given_up(faults: Sequence[Fault], attempts: int) -> BadRecord:
+def _no_valid_answer(errors: Sequence[ValidationError], attempts: int) -> BadRecord:
     times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    return BadRecord("bad_answer", f"no usable answer in {times}; the last: {_listed(faults)}")
+    return BadRecord("bad_answer", f"no usable answer in {times}; the last: {_joined(errors)}")
 
 
-def _listed(faults: Sequence[Fault]) -> str:
-    return "; ".join(fault.sentence for fault in faults)
+def _joined(errors: Sequence[ValidationError]) -> str:
+    return "; ".join(error.message for error in errors)

@@ -1,7 +1,8 @@
-"""What a generative model answered: cleaned, checked against what it was asked, or refused.
+"""Parses the answers of a vision-language model and checks them against the rules of the prompts.
 
-Every rule is one fault: its kind is counted, its sentence goes back to the model. Source: the rules
-of MegaStyle++ (arXiv 2609.01423) for attributes; the word lists and the other rules are ours.
+Every broken rule is one ValidationError: its kind is counted and its message goes back to the
+model. Source: the rules of MegaStyle++ (arXiv 2609.01423) for attributes; the word lists and the
+other rules are ours.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from megastyle_cli.caption.wordlists import (
     ABSENT,
     FOREIGN_WORDS,
-    FORMS,
+    FORM_WORDS,
     HUES,
     PRAISE,
     REFUSAL,
@@ -27,7 +28,7 @@ from megastyle_cli.caption.wordlists import (
 )
 from megastyle_cli.core.style import WORD_LIMITS, StyleAttributes
 
-FaultKind = Literal[
+ErrorKind = Literal[
     "empty",
     "garbage",
     "refusal",
@@ -40,181 +41,191 @@ FaultKind = Literal[
     "content_in_style",
     "style_in_content",
 ]
-CONTENT_WORDS = (5, 10)
+CONTENT_WORDS = (5, 10)  # fewest and most words
 SENTENCE_WORDS = (16, 40)
 ATTRIBUTES = tuple(field.name for field in fields(StyleAttributes))
-NEEDED = ("identity", "colors", "light")  # the attributes that no picture is without
+REQUIRED = ("identity", "colors", "light")  # attributes that every image has
 
 
-class Fault(NamedTuple):
-    """Why an answer is not used: the kind that is counted, and the sentence the model is told."""
+class ValidationError(NamedTuple):
+    """One broken rule: the kind that is counted, and the message for the model."""
 
-    kind: FaultKind
-    sentence: str
-
-
-class Refused(Exception):
-    """An answer that is not used, with all its faults."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("; ".join(fault.sentence for fault in faults))
-        self.faults = tuple(faults)
+    kind: ErrorKind
+    message: str
 
 
-def content_phrase(answer: str) -> str:
-    """The content an answer tells, without a full stop. Raises Refused."""
-    phrase = _cleaned(answer).rstrip(". ")
-    _refuse_any(_faults_of_content(phrase))
+class InvalidAnswer(Exception):
+    """An answer that breaks at least one rule, with all its errors."""
+
+    def __init__(self, errors: Sequence[ValidationError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = tuple(errors)
+
+
+class Verdict(NamedTuple):
+    """A judge's two decisions about one description."""
+
+    relevant: bool
+    vague: bool
+
+
+def parse_content(answer: str) -> str:
+    """The content phrase in an answer, without a full stop. Raises InvalidAnswer."""
+    phrase = _clean(answer).rstrip(". ")
+    _require_none(_content_errors(phrase))
     return phrase
 
 
-def style_sentence_of(answer: str, content: str = "") -> str:
-    """The v1 style prompt an answer tells, which names nothing of `content`. Raises Refused."""
-    sentence = _cleaned(answer)
-    _refuse_any(_faults_of_sentence(sentence, content))
+def parse_style_sentence(answer: str, content: str = "") -> str:
+    """The v1 style prompt in an answer; it may not mention `content`. Raises InvalidAnswer."""
+    sentence = _clean(answer)
+    _require_none(_sentence_errors(sentence, content))
     return sentence if sentence.endswith(".") else f"{sentence}."
 
 
-def style_attributes(answer: str, content: str = "") -> StyleAttributes:
-    """The attributes a JSON answer tells; those it calls N/A are None. Raises Refused."""
-    told = _json_object(answer)
+def parse_attributes(answer: str, content: str = "") -> StyleAttributes:
+    """The attributes in a JSON answer; None for those given as N/A. Raises InvalidAnswer."""
+    found = _json_object(answer)
     values: dict[str, str | None] = {}
-    faults: list[Fault] = []
+    errors: list[ValidationError] = []
     for name in ATTRIBUTES:
         try:
-            values[name] = attribute_value(name, _text(told.get(name)), content)
-        except Refused as refused:
-            faults += refused.faults
-    _refuse_any(faults)
+            values[name] = parse_attribute(name, _text(found.get(name)), content)
+        except InvalidAnswer as invalid:
+            errors += invalid.errors
+    _require_none(errors)
     return StyleAttributes(**values)
 
 
-def attribute_value(name: str, answer: str, content: str = "") -> str | None:
-    """The value an answer gives to one attribute; None for N/A. Raises Refused."""
-    value = _without_frame(name, _cleaned(answer).rstrip(". "))
+def parse_attribute(name: str, answer: str, content: str = "") -> str | None:
+    """The value of one attribute in an answer; None for N/A. Raises InvalidAnswer."""
+    value = _without_template(name, _clean(answer).rstrip(". "))
     if value.lower() in ABSENT:
-        if name in NEEDED:
-            raise Refused([Fault("empty", f"{name}: there is no value, and every picture has one")])
+        if name in REQUIRED:
+            message = f"{name}: there is no value, and every picture has one"
+            raise InvalidAnswer([ValidationError("empty", message)])
         return None
-    faults = _faults_of_value(name, value, content)
-    _refuse_any(Fault(fault.kind, f"{name}: {fault.sentence}") for fault in faults)
+    errors = _value_errors(name, value, content)
+    _require_none(ValidationError(error.kind, f"{name}: {error.message}") for error in errors)
     return value
 
 
-def verdicts(answer: str, names: Iterable[str]) -> dict[str, tuple[bool, bool]]:
-    """For each of `names` whether a JSON answer calls it relevant and vague. Raises Refused."""
-    told = _json_object(answer)
-    found = {}
+def parse_verdicts(answer: str, names: Iterable[str]) -> dict[str, Verdict]:
+    """The verdict on each of `names` in a JSON answer. Raises InvalidAnswer if one is missing."""
+    found = _json_object(answer)
+    verdicts = {}
     for name in names:
-        verdict = told.get(name)
-        pair = [verdict.get(key) if isinstance(verdict, dict) else None for key in JUDGED]
-        if not all(isinstance(claim, bool) for claim in pair):
-            raise Refused([Fault("broken_json", f"{name}: the verdict is no pair of booleans")])
-        found[name] = (pair[0] is True, pair[1] is True)
-    return found
+        item = found.get(name)
+        claims = [item.get(key) if isinstance(item, dict) else None for key in Verdict._fields]
+        if not all(isinstance(claim, bool) for claim in claims):
+            message = f"{name}: the verdict is no pair of booleans"
+            raise InvalidAnswer([ValidationError("broken_json", message)])
+        verdicts[name] = Verdict(relevant=claims[0] is True, vague=claims[1] is True)
+    return verdicts
 
 
-JUDGED = ("relevant", "vague")
-# What an answer may repeat of the template around its slot.
-FRAMES = {"identity": "in the style of ", "medium": "in ", "outline": "with "}
+# The words of the style template before each slot, which an answer may repeat.
+TEMPLATE_PREFIXES = {"identity": "in the style of ", "medium": "in ", "outline": "with "}
+# Typographic quotation marks, apostrophes and hyphens as ASCII.
+TO_ASCII = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'} | dict.fromkeys(
+    (0x2010, 0x2011, 0x2013), "-"
+)
 
-_THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
-_FENCE = re.compile(r"^```\w*\s*|\s*```$")
+_REASONING = re.compile(r"^.*</think>", re.DOTALL)
+_CODE_FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _WORD = re.compile(r"[a-z0-9][a-z0-9'/-]*")
 
 
-def _cleaned(answer: str) -> str:
-    """Without a model's thoughts, code fences, quotation marks, line breaks and emphasis."""
-    spoken = _FENCE.sub("", _THOUGHT.sub("", answer).strip())
-    spoken = spoken.translate(PLAIN).replace("**", "")
-    return " ".join(spoken.split()).strip('"` ')
+def _clean(answer: str) -> str:
+    """The answer without reasoning, code fences, quotation marks, line breaks and emphasis."""
+    text = _CODE_FENCE.sub("", _REASONING.sub("", answer).strip())
+    text = text.translate(TO_ASCII).replace("**", "")
+    return " ".join(text.split()).strip('"` ')
 
 
-PLAIN = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x2010: "-", 0x2011: "-", 0x2013: "-"}
-
-
-def _without_frame(name: str, value: str) -> str:
-    frame = FRAMES.get(name, "")
-    return value[len(frame) :] if frame and value.lower().startswith(frame) else value
+def _without_template(name: str, value: str) -> str:
+    prefix = TEMPLATE_PREFIXES.get(name, "")
+    return value[len(prefix) :] if value.lower().startswith(prefix) else value
 
 
 def _json_object(answer: str) -> dict[str, Any]:
-    """The JSON object inside an answer, whatever stands around it. Raises Refused."""
-    spoken = _THOUGHT.sub("", answer)
-    start = spoken.find("{")
+    """The JSON object in an answer, with or without text around it. Raises InvalidAnswer."""
+    text = _REASONING.sub("", answer)
+    start = text.find("{")
     try:
-        told, _ = json.JSONDecoder().raw_decode(spoken, max(start, 0))
+        found, _ = json.JSONDecoder().raw_decode(text, max(start, 0))
     except (ValueError, RecursionError):
-        told = None
-    if isinstance(told, dict):
-        return told
-    wrong = _fault_of_speech(_cleaned(answer)) if start < 0 else None
-    raise Refused([wrong or Fault("broken_json", "it holds no whole JSON object")])
+        found = None
+    if isinstance(found, dict):
+        return found
+    error = _text_error(_clean(answer)) if start < 0 else None
+    raise InvalidAnswer([error or ValidationError("broken_json", "it holds no whole JSON object")])
 
 
 def _text(value: object) -> str:
-    """A JSON value as words: a list of words, as some models answer, is joined."""
+    """A JSON value as text; a list of words, as some models answer, is joined."""
     if isinstance(value, list):
         return " and ".join(str(part) for part in value)
     return "" if value is None else str(value)
 
 
-def _refuse_any(faults: Iterable[Fault]) -> None:
-    found = list(faults)
+def _require_none(errors: Iterable[ValidationError]) -> None:
+    found = list(errors)
     if found:
-        raise Refused(found)
+        raise InvalidAnswer(found)
 
 
-def _faults_of_content(phrase: str) -> Iterator[Fault]:
-    if wrong := _fault_of_speech(phrase):
-        yield wrong
+def _content_errors(phrase: str) -> Iterator[ValidationError]:
+    if error := _text_error(phrase):
+        yield error
         return
-    yield from _outside(phrase, *CONTENT_WORDS)
-    named = _found(phrase, STYLE_WORDS)
-    if named:
-        yield Fault("style_in_content", f"{_quoted(named)} is about the style, not the content")
+    yield from _word_count_errors(phrase, *CONTENT_WORDS)
+    if words := _matching(phrase, STYLE_WORDS):
+        message = f"{_quoted(words)} is about the style, not the content"
+        yield ValidationError("style_in_content", message)
 
 
-def _faults_of_sentence(sentence: str, content: str) -> Iterator[Fault]:
-    if wrong := _fault_of_speech(sentence):
-        yield wrong
+def _sentence_errors(sentence: str, content: str) -> Iterator[ValidationError]:
+    if error := _text_error(sentence):
+        yield error
         return
-    yield from _outside(sentence, *SENTENCE_WORDS)
+    yield from _word_count_errors(sentence, *SENTENCE_WORDS)
     if not sentence.lower().startswith("in the style of "):
-        yield Fault("form", 'it does not begin with "In the style of"')
-    yield from _vague(sentence, PRAISE)
-    yield from _contents(sentence, content)
+        yield ValidationError("form", 'it does not begin with "In the style of"')
+    yield from _vague_word_errors(sentence, PRAISE)
+    yield from _subject_errors(sentence, content)
 
 
-def _faults_of_value(name: str, value: str, content: str) -> Iterator[Fault]:
-    if wrong := _fault_of_speech(value):
-        yield wrong
+def _value_errors(name: str, value: str, content: str) -> Iterator[ValidationError]:
+    if error := _text_error(value):
+        yield error
         return
-    yield from _outside(value, 1, WORD_LIMITS[name])
+    yield from _word_count_errors(value, 1, WORD_LIMITS[name])
     if name == "edges" and value.lower() not in ("soft", "sharp"):
-        yield Fault("form", 'it is neither "soft" nor "sharp"')
+        yield ValidationError("form", 'it is neither "soft" nor "sharp"')
     if "," in value or "." in value:
-        yield Fault("form", "it has a comma or a full stop inside")
+        yield ValidationError("form", "it has a comma or a full stop inside")
     if value.lower() in TOO_COMMON.get(name, ()):
-        yield Fault("vague", f'"{value}" would fit half of all pictures')
+        yield ValidationError("vague", f'"{value}" would fit half of all pictures')
     elif name != "edges":
-        # Light may be soft: it is textures and strokes of which the word tells nothing.
-        yield from _vague(value, VAGUE_WORDS - {"soft"} if name == "light" else VAGUE_WORDS)
-    yield from _contents(value, content)
+        # Light can be soft; of a texture or a stroke the word says nothing.
+        banned = VAGUE_WORDS - {"soft"} if name == "light" else VAGUE_WORDS
+        yield from _vague_word_errors(value, banned)
+    yield from _subject_errors(value, content)
 
 
-def _fault_of_speech(text: str) -> Fault | None:
-    """What is wrong with a text whatever was asked: the other rules would only add noise to it."""
+def _text_error(text: str) -> ValidationError | None:
+    """What makes a text unusable as any answer; further errors would only distract the model."""
     if not text:
-        return Fault("empty", "it is empty")
+        return ValidationError("empty", "it is empty")
     if _is_garbage(text):
-        return Fault("garbage", "it is not made of words")
+        return ValidationError("garbage", "it is not made of words")
     if REFUSAL.search(text):
-        return Fault("refusal", "it declines to describe the picture")
+        return ValidationError("refusal", "it declines to describe the picture")
     if _is_foreign(text):
-        return Fault("language", "it is not in English")
-    if again := _repeated(text):
-        return Fault("repetition", f"it repeats {_quoted([again])}")
+        return ValidationError("language", "it is not in English")
+    if words := _repeated(text):
+        return ValidationError("repetition", f"it repeats {_quoted([words])}")
     return None
 
 
@@ -226,7 +237,7 @@ def _is_garbage(text: str) -> bool:
 
 
 def _is_foreign(text: str) -> bool:
-    """Whether a tenth of the letters are not Latin, or small words of another language prevail."""
+    """Whether over a tenth of the letters are not Latin, or foreign function words prevail."""
     letters = [character for character in text if character.isalpha()]
     if sum(character > "\u024f" for character in letters) > len(letters) / 10:
         return True
@@ -236,45 +247,49 @@ def _is_foreign(text: str) -> bool:
 
 
 def _repeated(text: str) -> str | None:
-    """Four words in a row that stand there twice, or a word of meaning that does four times."""
+    """A sequence of four words that occurs twice, else a word that occurs four times.
+
+    Function words may occur as often as they like.
+    """
     words = _words(text)
-    fours = Counter(zip(*(words[start:] for start in range(4)), strict=False))
-    again = [" ".join(four) for four, count in fours.items() if count > 1]
-    often = [word for word, count in Counter(words).items() if count > 3]
-    return next(iter(again + [word for word in often if word not in SMALL_WORDS]), None)
+    sequences = Counter(zip(*(words[start:] for start in range(4)), strict=False))
+    repeated = [" ".join(sequence) for sequence, count in sequences.items() if count > 1]
+    frequent = [word for word, count in Counter(words).items() if count > 3]
+    return next(iter(repeated + [word for word in frequent if word not in SMALL_WORDS]), None)
 
 
-def _outside(text: str, least: int, most: int) -> Iterator[Fault]:
+def _word_count_errors(text: str, least: int, most: int) -> Iterator[ValidationError]:
     count = len(text.split())
     if not least <= count <= most:
-        yield Fault("word_limit", f"it has {count} word{'s' * (count != 1)}, not {least} to {most}")
+        message = f"it has {count} word{'s' * (count != 1)}, not {least} to {most}"
+        yield ValidationError("word_limit", message)
 
 
-def _vague(text: str, banned: frozenset[str]) -> Iterator[Fault]:
-    named = _found(text, banned)
-    if named:
-        yield Fault("vague", f"{_quoted(named)} says nothing that can be seen")
+def _vague_word_errors(text: str, banned: frozenset[str]) -> Iterator[ValidationError]:
+    if words := _matching(text, banned):
+        yield ValidationError("vague", f"{_quoted(words)} says nothing that can be seen")
 
 
-def _contents(text: str, content: str) -> Iterator[Fault]:
-    """Subjects named inside a style: common ones, and those of this very picture's content."""
+def _subject_errors(text: str, content: str) -> Iterator[ValidationError]:
+    """Subjects mentioned in a style: common ones, and those of the image's own `content`."""
     words = _words(text)
-    # The sky of "sky blue" is a color.
-    paired = zip_longest(words, words[1:], fillvalue="")
-    subjects = SUBJECTS | _subjects_of(content)
-    named = [
+    following = zip_longest(words, words[1:], fillvalue="")
+    subjects = SUBJECTS | _subjects(content)
+    mentioned = [
         word
-        for word, after in paired
+        for word, after in following
+        # "sky" in "sky blue" is part of a color name
         if not subjects.isdisjoint((word, _singular(word))) and after not in HUES
     ]
-    if named:
-        yield Fault("content_in_style", f"{_quoted(named)} is about the content, not the style")
+    if mentioned:
+        message = f"{_quoted(mentioned)} is about the content, not the style"
+        yield ValidationError("content_in_style", message)
 
 
-def _subjects_of(content: str) -> set[str]:
-    """The words of a content that should be things; what they do or are like may stand in both."""
+def _subjects(content: str) -> set[str]:
+    """The words of a content that are probably things: neither activities nor properties."""
     words = {_singular(word) for word in _words(content) if len(word) > 3}
-    return {word for word in words if not word.endswith(("ing", "ed"))} - FORMS - SMALL_WORDS
+    return {word for word in words if not word.endswith(("ing", "ed"))} - FORM_WORDS - SMALL_WORDS
 
 
 def _words(text: str) -> list[str]:
@@ -285,7 +300,7 @@ def _singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
 
-def _found(text: str, wanted: frozenset[str]) -> list[str]:
+def _matching(text: str, wanted: frozenset[str]) -> list[str]:
     return [word for word in _words(text) if word in wanted]
 
 

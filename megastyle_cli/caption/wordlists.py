@@ -1,7 +1,7 @@
-"""Words that tell a usable answer from another: refusals, other languages, vague words, subjects.
+"""Word lists that validation uses: refusals, other languages, vague words, subjects, style terms.
 
-Lower case throughout. Source: ours, but for the words that MegaStyle++ (arXiv 2609.01423) bans
-from textures.
+All in lower case. Source: ours, except the words that MegaStyle++ (arXiv 2609.01423) bans from
+textures.
 """
 
 import re
@@ -41,7 +41,7 @@ TOO_COMMON = {
     "brushwork": ("brushstrokes", "brush strokes", "visible brushstrokes", "strokes"),
     "medium": ("digital rendering", "digital art", "digital", "art", "image", "picture", "artwork"),
 }
-# Subjects that no style is made of; words that name materials or motifs of a style are not here.
+# Nouns that cannot describe a style; materials and motifs, which can, are left out.
 SUBJECTS = _set(
     "man woman men women boy girl child children people person baby crowd face cat dog horse cow"
     " bird fish lion tiger bear elephant rabbit fox frog animal car truck bus train bicycle boat"
@@ -59,8 +59,8 @@ STYLE_WORDS = _set(
     " cartoon style styled stylized stylised aesthetic artistic impressionist cubist minimalist"
     " surreal abstract lighting texture textured hue hues tones pixelated depicts depicting"
 )
-# What a thing and a style may both be made of or look like.
-FORMS = HUES | _set(
+# Words that can describe both a subject and a style.
+FORM_WORDS = HUES | _set(
     "paper wood wooden metal glass stone brick leather fabric cloth clay sand water light shadow"
     " line shape pattern flower floral leaf dark bright pale vivid large small tiny huge round"
     " square oval flat tall wide long short narrow broad thick thin heavy deep rough smooth sharp"

@@ -1,14 +1,14 @@
-"""Pictures that are not worth keeping: blank, unsafe, off their style, or painted before.
+"""Filters for generated images: blank, unsafe, inconsistent with their style, or duplicate.
 
-Each gate looks at one picture, or at all of one style, and at nothing that depends on its batch:
-what it says is the same in any order, but for doubles, of which the first in the output's order
-stays.
+A filter looks at one image, or at all images of one style, and never at the rest of the batch, so
+its verdict does not depend on order or batch size. The exception is the duplicate filter, which
+keeps the first of several duplicates in output order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,169 +18,201 @@ from megastyle_cli.models.protocols import PictureRequest, SafetyClassifier, Sty
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BLANK_LEVELS = 4.0  # standard deviation, of 255 levels: paper with one word on it has 10
+    from megastyle_cli.io.writers.rejects_file import ImageHashFile
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MIN_CONTRAST = 4.0  # standard deviation, of 255 levels: a blank page with one word on it has 10
 HASH_SIDE = 16  # 16 x 16 differences: 256 bits
-NEAR_BITS = 8  # of 256: what another format, another size or one level of light changes
-REFERENCES_KEPT = 4096
+MAX_DISTANCE_BITS = 8  # of 256: the effect of another format, another size or one level of light
+CACHED_REFERENCES = 4096
 
 
-class Painted(NamedTuple):
-    """A picture, what it was painted from, and for whom."""
+class Candidate(NamedTuple):
+    """A generated image with the record and the request it was generated for."""
 
     record: Record
     request: PictureRequest
-    picture: Image
+    image: Image
 
 
-class Verdict(NamedTuple):
-    """Why a picture is turned away, and what was measured."""
+class Rejection(NamedTuple):
+    """Why an image is rejected, and the score that decided it."""
 
     reason: str
     score: float
 
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Gate = Callable[[Sequence[Painted]], "Sequence[Verdict | None]"]
+class Filter(Protocol):
+    """Decides which images are rejected."""
+
+    def check(self, candidates: Sequence[Candidate]) -> Sequence[Rejection | None]:
+        """A Rejection for each candidate, or None if it passes; in order."""
 
 
-def judged(painted: Sequence[Painted], gates: Iterable[Gate]) -> list[Verdict | None]:
-    """The first gate's verdict on each picture; a gate sees only what passed those before it."""
-    verdicts: list[Verdict | None] = [None] * len(painted)
-    for gate in gates:
-        rows = [row for row, verdict in enumerate(verdicts) if verdict is None]
-        if not rows:
+def first_rejections(
+    candidates: Sequence[Candidate], filters: Iterable[Filter]
+) -> list[Rejection | None]:
+    """The first rejection of each candidate; a filter sees only what the ones before it passed."""
+    rejections: list[Rejection | None] = [None] * len(candidates)
+    for image_filter in filters:
+        passed = [row for row, rejection in enumerate(rejections) if rejection is None]
+        if not passed:
             break
-        for row, verdict in zip(rows, gate([painted[row] for row in rows]), strict=True):
-            verdicts[row] = verdict
-    return verdicts
+        checked = image_filter.check([candidates[row] for row in passed])
+        for row, rejection in zip(passed, checked, strict=True):
+            rejections[row] = rejection
+    return rejections
 
 
-def blank_gate(painted: Sequence[Painted]) -> list[Verdict | None]:
-    """Turns away what is all but one colour: less than BLANK_LEVELS of contrast (ours)."""
-    contrasts = [contrast(one.picture) for one in painted]
-    return [Verdict("blank", round(c, 3)) if c < BLANK_LEVELS else None for c in contrasts]
+class BlankFilter:
+    """Rejects images of (almost) a single colour: contrast below MIN_CONTRAST (ours)."""
+
+    def check(self, candidates: Sequence[Candidate]) -> list[Rejection | None]:
+        """A Rejection for each blank candidate; its score is the contrast."""
+        contrasts = [contrast(candidate.image) for candidate in candidates]
+        return [Rejection("blank", round(c, 3)) if c < MIN_CONTRAST else None for c in contrasts]
 
 
-def contrast(picture: Image) -> float:
+def contrast(image: Image) -> float:
     """The largest standard deviation of a colour channel, in [0, 127.5]."""
-    return float(np.asarray(picture).std(axis=(0, 1)).max())
+    return float(np.asarray(image).std(axis=(0, 1)).max())
 
 
-def unsafe_gate(classifier: SafetyClassifier, most: float) -> Gate:
-    """Turns away pictures whose probability of being unsafe is above `most`."""
+class UnsafeFilter:
+    """Rejects images whose probability of being unsafe is above `max_probability`."""
 
-    def gate(painted: Sequence[Painted]) -> list[Verdict | None]:
-        scores = classifier.unsafe([one.picture for one in painted])
-        return [Verdict("nsfw", round(s, 4)) if s > most else None for s in scores]
+    def __init__(self, classifier: SafetyClassifier, max_probability: float) -> None:
+        self.classifier, self.max_probability = classifier, max_probability
 
-    return gate
+    def check(self, candidates: Sequence[Candidate]) -> list[Rejection | None]:
+        """A Rejection for each unsafe candidate; its score is the probability."""
+        scores = self.classifier.unsafe([candidate.image for candidate in candidates])
+        return [
+            Rejection("nsfw", round(s, 4)) if s > self.max_probability else None for s in scores
+        ]
 
 
-def style_of(record: Record) -> str:
-    """What a record's style is known by: its id, else its words, its picture; else itself alone."""
+def style_key(record: Record) -> str:
+    """What identifies a record's style: its id, else its text, its image; else the record's id."""
     keys = ("style_id", "style", "style_file_name", "id")
-    return next(str(told) for key in keys if (told := record.get(key)) not in (None, ""))
+    return next(str(value) for key in keys if (value := record.get(key)) not in (None, ""))
 
 
-def consistency_gate(encoder: StyleEncoder, least: float, side_px: int | None) -> Gate:
-    """Turns away pictures whose mean cosine with the others of their style is below `least`.
+class ConsistencyFilter:
+    """Rejects images whose mean cosine with the other images of their style is below `min_score`.
 
-    The others are all of the style that are seen at once and passed the gates before: the caller
-    shows each style whole. A picture without others stays. Compared at a longer side of `side_px`.
-    The mean of cosines does not drift with the number of others.
+    The others are those of the same style in one call of `check` (so callers pass each style
+    whole) that the filters before this one passed. An image without others passes. Images are
+    embedded at a longer side of `side_px`. The expected score does not depend on the number of
+    others.
     """
 
-    def gate(painted: Sequence[Painted]) -> list[Verdict | None]:
-        looks = encoder.embed([_shrunk(one.picture, side_px) for one in painted])  # (n, d)
+    def __init__(self, encoder: StyleEncoder, min_score: float, side_px: int | None) -> None:
+        self.encoder, self.min_score, self.side_px = encoder, min_score, side_px
+
+    def check(self, candidates: Sequence[Candidate]) -> list[Rejection | None]:
+        """A Rejection for each inconsistent candidate; its score is the mean cosine."""
+        embeddings = self.encoder.embed(
+            [_shrunk(candidate.image, self.side_px) for candidate in candidates]
+        )  # (n, d)
         members: dict[str, list[int]] = {}
-        for row, one in enumerate(painted):
-            members.setdefault(style_of(one.record), []).append(row)
-        verdicts: list[Verdict | None] = [None] * len(painted)
+        for row, candidate in enumerate(candidates):
+            members.setdefault(style_key(candidate.record), []).append(row)
+        rejections: list[Rejection | None] = [None] * len(candidates)
         for rows in members.values():
-            for row, score in zip(rows, _mean_with_others(looks[rows]), strict=True):
-                if len(rows) > 1 and score < least:
-                    verdicts[row] = Verdict("style", round(score, 4))
-        return verdicts
-
-    return gate
+            for row, score in zip(rows, _mean_cosines(embeddings[rows]), strict=True):
+                if len(rows) > 1 and score < self.min_score:
+                    rejections[row] = Rejection("style", round(score, 4))
+        return rejections
 
 
-def _mean_with_others(looks: Array) -> list[float]:
-    """The mean cosine of each unit row (n, d) with the n - 1 others; 0 if it is alone."""
-    among = looks.astype(np.float64) @ looks.astype(np.float64).T  # (n, n)
-    np.fill_diagonal(among, 0.0)
-    means: list[float] = (among.sum(axis=1) / max(1, len(looks) - 1)).tolist()
+def _mean_cosines(embeddings: Array) -> list[float]:
+    """The mean cosine of each unit row (n, d) with the n - 1 others; 0 if there are none."""
+    cosines = embeddings.astype(np.float64) @ embeddings.astype(np.float64).T  # (n, n)
+    np.fill_diagonal(cosines, 0.0)
+    means: list[float] = (cosines.sum(axis=1) / max(1, len(embeddings) - 1)).tolist()
     return means
 
 
-def style_gate(encoder: StyleEncoder, least: float, side_px: int | None) -> Gate:
-    """Turns away pictures whose cosine with their style's reference picture is below `least`.
+class ReferenceFilter:
+    """Rejects images whose cosine with their style reference is below `min_score`.
 
-    Pictures are compared at a longer side of `side_px`, or as they are without it; the cosine is
-    what eval calls style_score.
+    The cosine is what eval calls style_score. Images are embedded at a longer side of `side_px`,
+    or at their own size if it is None. Embeddings of the last references are cached.
     """
-    references: dict[str, Any] = {}
 
-    def reference(asked: PictureRequest) -> Any:
-        key = asked.reference_keys[0]
-        if key not in references:
-            if len(references) == REFERENCES_KEPT:
-                references.pop(next(iter(references)))
-            references[key] = encoder.embed([_shrunk(asked.references[0], side_px)])[0]
-        return references[key]
+    def __init__(self, encoder: StyleEncoder, min_score: float, side_px: int | None) -> None:
+        self.encoder, self.min_score, self.side_px = encoder, min_score, side_px
+        self._references: dict[str, Array] = {}
 
-    def gate(painted: Sequence[Painted]) -> list[Verdict | None]:
-        rows = encoder.embed([_shrunk(one.picture, side_px) for one in painted])  # (n, d)
+    def check(self, candidates: Sequence[Candidate]) -> list[Rejection | None]:
+        """A Rejection for each candidate unlike its reference; its score is the cosine."""
+        embeddings = self.encoder.embed(
+            [_shrunk(candidate.image, self.side_px) for candidate in candidates]
+        )  # (n, d)
         scores = [
-            float(row @ reference(one.request)) for row, one in zip(rows, painted, strict=True)
+            float(embedding @ self._reference(candidate.request))
+            for embedding, candidate in zip(embeddings, candidates, strict=True)
         ]
-        return [Verdict("style", round(s, 4)) if s < least else None for s in scores]
+        return [Rejection("style", round(s, 4)) if s < self.min_score else None for s in scores]
 
-    return gate
+    def _reference(self, request: PictureRequest) -> Array:
+        key = request.reference_keys[0]
+        if key not in self._references:
+            if len(self._references) == CACHED_REFERENCES:
+                self._references.pop(next(iter(self._references)))
+            image = _shrunk(request.references[0], self.side_px)
+            self._references[key] = self.encoder.embed([image])[0]
+        return self._references[key]
 
 
-class Doubles:
-    """Turns away a picture that looks like one before it, by the difference hash.
+class DuplicateImageFilter:
+    """Rejects images that look like an earlier one, by difference hash.
 
-    `known` are the hashes (hex) of an output that is resumed, `remember` takes the id and hash of
-    each picture that stays. The score is the share of equal bits.
+    `hash_file` brings the hashes of a resumed output and takes that of each image that passes. The
+    score is the share of equal bits.
     """
 
-    def __init__(self, known: Iterable[str], remember: Callable[[str, str], None]) -> None:
-        rows = [np.frombuffer(bytes.fromhex(told), np.uint8) for told in known]
-        self._count, self._remember = len(rows), remember
-        self._seen = np.zeros((max(64, 2 * len(rows)), HASH_SIDE**2 // 8), np.uint8)
+    def __init__(self, hash_file: ImageHashFile) -> None:
+        self._hash_file = hash_file
+        rows = [np.frombuffer(bytes.fromhex(known), np.uint8) for known in hash_file.hashes]
+        self._count = len(rows)
+        self._hashes = np.zeros((max(64, 2 * len(rows)), HASH_SIDE**2 // 8), np.uint8)
         if rows:
-            self._seen[: len(rows)] = np.stack(rows)
+            self._hashes[: len(rows)] = np.stack(rows)
 
-    def __call__(self, painted: Sequence[Painted]) -> list[Verdict | None]:
-        """A verdict on each, in order; of two that are alike the first stays."""
-        return [None if is_context_only(one.record) else self._judged(one) for one in painted]
+    def check(self, candidates: Sequence[Candidate]) -> list[Rejection | None]:
+        """A Rejection for each duplicate, in order: the first of several passes."""
+        return [
+            None if is_context_only(candidate.record) else self._check_one(candidate)
+            for candidate in candidates
+        ]
 
-    def _judged(self, one: Painted) -> Verdict | None:
-        bits = difference_hash(one.picture)
+    def _check_one(self, candidate: Candidate) -> Rejection | None:
+        bits = difference_hash(candidate.image)
         if self._count:
-            apart = np.bitwise_count(self._seen[: self._count] ^ bits).sum(axis=1).min()
-            if apart <= NEAR_BITS:
-                return Verdict("duplicate", round(1 - float(apart) / HASH_SIDE**2, 4))
-        if self._count == len(self._seen):
-            self._seen = np.concatenate([self._seen, np.zeros_like(self._seen)])
-        self._seen[self._count] = bits
+            distance = np.bitwise_count(self._hashes[: self._count] ^ bits).sum(axis=1).min()
+            if distance <= MAX_DISTANCE_BITS:
+                return Rejection("duplicate", round(1 - float(distance) / HASH_SIDE**2, 4))
+        if self._count == len(self._hashes):
+            self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
+        self._hashes[self._count] = bits
         self._count += 1
-        self._remember(one.record["id"], bits.tobytes().hex())
+        self._hash_file.add(candidate.record["id"], bits.tobytes().hex())
         return None
 
 
-def _shrunk(picture: Image, side_px: int | None) -> Image:
-    longer = max(picture.size)
-    if side_px is None or longer <= side_px:
-        return picture
-    width, height = (max(1, round(side * side_px / longer)) for side in picture.size)
-    return picture.resize((width, height), 3)  # 3: bicubic, as pictures are decoded
-
-
-def difference_hash(picture: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """256 bits (32 bytes): whether each of 16 x 16 places is darker than its right neighbour."""
-    small = picture.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), 4)  # 4: mean of the box
+def difference_hash(image: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """256 bits (32 bytes): whether each cell of a 16 x 16 grid is darker than its right one."""
+    small = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), 4)  # 4: box average
     gray = np.asarray(small, np.int16)
     return np.packbits(gray[:, 1:] > gray[:, :-1])
+
+
+def _shrunk(image: Image, side_px: int | None) -> Image:
+    longer_px = max(image.size)
+    if side_px is None or longer_px <= side_px:
+        return image
+    width, height = (max(1, round(side * side_px / longer_px)) for side in image.size)
+    return image.resize((width, height), 3)  # 3: bicubic, as images are decoded

@@ -1,4 +1,4 @@
-"""Requests to pictures: what `synth` and `transfer` share."""
+"""Generated images to records: filtering, saving and metadata, for `synth` and `transfer`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, annotate, is_context_only
-from megastyle_cli.generate.filters import Gate, Painted, judged
+from megastyle_cli.generate.filters import Candidate, Filter, first_rejections
 from megastyle_cli.models.protocols import PictureRequest
 
 if TYPE_CHECKING:
@@ -25,44 +25,42 @@ def render(
     paint: Paint,
     save: Save,
     facts: dict[str, Any],
-    gates: Sequence[Gate] = (),
+    filters: Sequence[Filter] = (),
 ) -> Iterator[Record | Failure]:
-    """Paints what can be asked for and adds `file_name`, `width`, `height`, `seed`, in order.
+    """Generates the images of valid requests and adds `file_name`, `width`, `height`, `seed`.
 
-    A picture is saved before its record is yielded: a record implies its picture. One that a gate
-    turns away is not saved; its record says so under `_megastyle.<command>`: `rejected`, `score`.
-    One that is company is painted for the gates alone.
+    One result per record, in order. An image is saved before its record is yielded: a record
+    implies its image. A rejected image is not saved; its record has `rejected` and `score` under
+    `_megastyle.<command>`. The image of a company record is only shown to the filters.
     """
-    painted = iter(paint([asked for asked in requests if not isinstance(asked, BadRecord)]))
-    made = [asked if isinstance(asked, BadRecord) else next(painted) for asked in requests]
-    verdicts = iter(
-        judged(
-            [
-                Painted(record, asked, picture)
-                for record, asked, picture in zip(records, requests, made, strict=True)
-                if not isinstance(picture, BadRecord) and not isinstance(asked, BadRecord)
-            ],
-            gates,
-        )
-    )
-    for record, asked, picture in zip(records, requests, made, strict=True):
-        if isinstance(asked, BadRecord):
-            yield Failure(record, asked.kind, asked.message)
-        elif isinstance(picture, BadRecord):
-            yield Failure(record, picture.kind, f"record {record['id']}: {picture.message}")
-        elif (verdict := next(verdicts)) is None and is_context_only(record):
+    generated = iter(paint([request for request in requests if not isinstance(request, BadRecord)]))
+    images = [
+        request if isinstance(request, BadRecord) else next(generated) for request in requests
+    ]
+    candidates = [
+        Candidate(record, request, image)
+        for record, request, image in zip(records, requests, images, strict=True)
+        if not isinstance(image, BadRecord) and not isinstance(request, BadRecord)
+    ]
+    rejections = iter(first_rejections(candidates, filters))
+    for record, request, image in zip(records, requests, images, strict=True):
+        if isinstance(request, BadRecord):
+            yield Failure(record, request.kind, request.message)
+        elif isinstance(image, BadRecord):
+            yield Failure(record, image.kind, f"record {record['id']}: {image.message}")
+        elif rejection := next(rejections):
+            rejected = {"rejected": rejection.reason, "score": rejection.score}
+            yield annotate(record, command, **facts, **rejected, seed=request.seed)
+        elif is_context_only(record):
             yield record
-        elif verdict:
-            told = {"rejected": verdict.reason, "score": verdict.score, "seed": asked.seed}
-            yield annotate(record, command, **facts, **told)
         else:
             yield annotate(
                 {
                     **record,
-                    "file_name": save(record["id"], picture),
-                    "width": picture.width,
-                    "height": picture.height,
-                    "seed": asked.seed,
+                    "file_name": save(record["id"], image),
+                    "width": image.width,
+                    "height": image.height,
+                    "seed": request.seed,
                 },
                 command,
                 **facts,

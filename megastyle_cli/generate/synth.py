@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, record_seed
-from megastyle_cli.generate.filters import Gate
+from megastyle_cli.generate.filters import Filter
 from megastyle_cli.generate.render import Save, render
 from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
 from megastyle_cli.models.protocols import Painter, PictureRequest
@@ -37,21 +37,21 @@ def synth(
     seed: int,
     run: str,
     settings: Mapping[str, Any],
-    needs_style: bool = False,
-    gates: Sequence[Gate] = (),
+    requires_style: bool = False,
+    filters: Sequence[Filter] = (),
 ) -> Iterator[Record | Failure]:
-    """Adds `file_name`, `width`, `height` and `seed`, in order; pictures are saved by `save`.
+    """Adds `file_name`, `width`, `height` and `seed`: one result per record, in order.
 
-    A pair's words go to the painter with its pictures, of those kinds that there is a reader for;
-    which it needs is the painter's to say, and a gate's, for which `needs_style` asks for the style
-    picture. `settings` are noted with each record; what the gates turn away is marked so.
+    The painter gets a pair's texts and, of its two images, those that have a reader. `settings` go
+    into each record's provenance. A missing style image fails the record if `requires_style` (a
+    filter compares with it), else it is left to the painter. Rejected images are not saved.
     """
     batch = list(records)
     contents = _opened(batch, "content_file_name", read_content)
     styles = _opened(batch, "style_file_name", read_style)
     requests: list[PictureRequest | BadRecord] = []
     for record, content, style in zip(batch, contents, styles, strict=True):
-        wrong = _unreadable(content, needed=False) or _unreadable(style, needed=needs_style)
+        wrong = _unreadable(content, needed=False) or _unreadable(style, needed=requires_style)
         has_style = not isinstance(style, BadRecord) and style is not None
         requests.append(
             wrong
@@ -70,7 +70,13 @@ def synth(
         )
     facts: dict[str, Any] = {"model": painter.name, "run": run, **settings}
     return render(
-        batch, requests, command="synth", paint=painter.paint, save=save, facts=facts, gates=gates
+        batch,
+        requests,
+        command="synth",
+        paint=painter.paint,
+        save=save,
+        facts=facts,
+        filters=filters,
     )
 
 

@@ -31,7 +31,7 @@ class References:
     weights: tuple[float, ...]
 
 
-def mixed(names: Sequence[str], weights: Sequence[float]) -> References:
+def weighted_references(names: Sequence[str], weights: Sequence[float]) -> References:
     """References with shares in proportion to `weights`, equal if there are none.
 
     Raises MegastyleError if the numbers of names and weights differ or the weights sum to 0.
@@ -155,7 +155,7 @@ def _request(
             " --style, once for each, mixes several",
         )
     own_names = [own] if own else []
-    given = references if own in references.names else mixed(own_names, [])
+    given = references if own in references.names else weighted_references(own_names, [])
     if not given.names:
         return BadRecord(
             "missing_key", f"record {record['id']} has no style_file_name: give --style"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from megastyle_cli.caption.judge import Verdicts, judge
-from megastyle_cli.caption.retry import Asker
+from megastyle_cli.caption.judge import JudgeCounts, judge
+from megastyle_cli.caption.retry import RetryingClient
 from megastyle_cli.core.record import Failure
 from tests.conftest import draw
 
@@ -18,7 +18,7 @@ class Judge:
     def __init__(self, vague):
         self.vague = vague
 
-    def generate(self, prompts):
+    def generate(self, questions):
         return [
             json.dumps(
                 {
@@ -26,19 +26,19 @@ class Judge:
                         "relevant": True,
                         "vague": line.partition(": ")[2] in self.vague,
                     }
-                    for line in prompt.question.splitlines()
+                    for line in question.question.splitlines()
                     if line.startswith("- ")
                 }
             )
-            for prompt in prompts
+            for question in questions
         ]
 
 
 def judged(records, counts=None, vague=()):
-    asker = Asker(Judge(vague), attempts=1)
-    counts = counts or Verdicts()
+    client = RetryingClient(Judge(vague), attempts=1)
+    counts = counts or JudgeCounts()
     read = lambda names: [draw(len(name)) for name in names]  # noqa: E731
-    return list(judge(records, asker=asker, read=read, counts=counts, run="ab"))
+    return list(judge(records, client=client, read=read, counts=counts, run="ab"))
 
 
 ATTRIBUTED = {
@@ -68,7 +68,7 @@ def test_a_style_without_attributes_is_judged_whole():
 
 
 def test_shares_are_over_all_records():
-    counts = Verdicts()
+    counts = JudgeCounts()
     judged(
         [ATTRIBUTED, {**ATTRIBUTED, "id": "c", "style_light": "from the left"}],
         counts,

@@ -5,19 +5,19 @@ import json
 import pytest
 
 from megastyle_cli.caption.validate import (
-    Refused,
-    attribute_value,
-    content_phrase,
-    style_attributes,
-    style_sentence_of,
-    verdicts,
+    InvalidAnswer,
+    parse_attribute,
+    parse_attributes,
+    parse_content,
+    parse_style_sentence,
+    parse_verdicts,
 )
 from megastyle_cli.core.style import COLORS, StyleAttributes, style_sentence
 from tests.chat_server import ATTRIBUTES, CONTENT, SENTENCE
 
 
-def kinds(refused):
-    return {fault.kind for fault in refused.value.faults}
+def kinds(raised):
+    return {error.kind for error in raised.value.errors}
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def kinds(refused):
     ],
 )
 def test_a_content_of_five_to_ten_words_is_used_as_it_is(answer):
-    assert content_phrase(answer) == answer
+    assert parse_content(answer) == answer
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_content_of_five_to_ten_words_is_used_as_it_is(answer):
     [f'"{CONTENT}."', f"```\n{CONTENT}\n```", f"<think>Hmm. A cat?</think>\n\n**{CONTENT}**"],
 )
 def test_wrappings_of_an_answer_are_taken_off(wrapped):
-    assert content_phrase(wrapped) == CONTENT
+    assert parse_content(wrapped) == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_wrappings_of_an_answer_are_taken_off(wrapped):
     ],
 )
 def test_a_bad_content_is_refused_for_its_reason(answer, kind):
-    with pytest.raises(Refused) as refused:
-        content_phrase(answer)
+    with pytest.raises(InvalidAnswer) as raised:
+        parse_content(answer)
 
-    assert kind in kinds(refused)
+    assert kind in kinds(raised)
 
 
 def test_a_style_sentence_is_used_as_it_is():
-    assert style_sentence_of(SENTENCE, CONTENT) == SENTENCE
+    assert parse_style_sentence(SENTENCE, CONTENT) == SENTENCE
 
 
 @pytest.mark.parametrize(
@@ -90,36 +90,36 @@ def test_a_style_sentence_is_used_as_it_is():
     ],
 )
 def test_a_bad_style_sentence_is_refused_for_its_reason(change, kind):
-    with pytest.raises(Refused) as refused:
-        style_sentence_of(change(SENTENCE), "Fishing vessel navigates rough seas with birds")
+    with pytest.raises(InvalidAnswer) as raised:
+        parse_style_sentence(change(SENTENCE), "Fishing vessel navigates rough seas with birds")
 
-    assert kind in kinds(refused)
+    assert kind in kinds(raised)
 
 
 @pytest.mark.parametrize(
     "value", ["no gradient and no shadow", "from the upper to the lower left", "soft from above"]
 )
 def test_plain_words_are_no_fault(value):
-    assert attribute_value("light", value) == value
+    assert parse_attribute("light", value) == value
 
 
 def test_small_words_may_come_again():
     twice = SENTENCE.replace("layered matte paper", "dark at the upper left, layered paper")
 
-    assert style_sentence_of(twice) == twice
+    assert parse_style_sentence(twice) == twice
 
 
 def test_the_words_of_a_content_that_tell_its_form_may_stand_in_the_style():
     content = "Woman holding large paper lantern over dark water"
 
-    assert style_sentence_of(SENTENCE, content) == SENTENCE
+    assert parse_style_sentence(SENTENCE, content) == SENTENCE
 
 
 @pytest.mark.parametrize(
     "wrap", ["{}", "```json\n{}\n```", "Here it is:\n{}\nI hope it helps.", "<think>{{</think>{}"]
 )
 def test_attributes_are_read_from_json_whatever_stands_around_it(wrap):
-    seen = style_attributes(wrap.format(json.dumps(ATTRIBUTES)))
+    seen = parse_attributes(wrap.format(json.dumps(ATTRIBUTES)))
 
     assert seen == StyleAttributes(
         **{name: value for name, value in ATTRIBUTES.items() if value != "N/A"}
@@ -129,10 +129,10 @@ def test_attributes_are_read_from_json_whatever_stands_around_it(wrap):
 
 @pytest.mark.parametrize("answer", ['{"identity": "ink"', "identity: ink", "{'a': 'b'}"])
 def test_json_that_is_broken_is_refused(answer):
-    with pytest.raises(Refused) as refused:
-        style_attributes(answer)
+    with pytest.raises(InvalidAnswer) as raised:
+        parse_attributes(answer)
 
-    assert kinds(refused) == {"broken_json"}
+    assert kinds(raised) == {"broken_json"}
 
 
 @pytest.mark.parametrize(
@@ -154,22 +154,22 @@ def test_json_that_is_broken_is_refused(answer):
     ],
 )
 def test_a_bad_attribute_is_refused_for_its_reason_and_named(name, value, kind):
-    with pytest.raises(Refused, match=f"{name}: ") as refused:
-        style_attributes(json.dumps({**ATTRIBUTES, name: value}))
+    with pytest.raises(InvalidAnswer, match=f"{name}: ") as raised:
+        parse_attributes(json.dumps({**ATTRIBUTES, name: value}))
 
-    assert kind in kinds(refused)
+    assert kind in kinds(raised)
 
 
 def test_all_bad_attributes_are_told_at_once():
-    with pytest.raises(Refused) as refused:
-        style_attributes(json.dumps({**ATTRIBUTES, "edges": "blurry", "light": "diffused"}))
+    with pytest.raises(InvalidAnswer) as raised:
+        parse_attributes(json.dumps({**ATTRIBUTES, "edges": "blurry", "light": "diffused"}))
 
-    assert kinds(refused) == {"form", "vague"}
+    assert kinds(raised) == {"form", "vague"}
 
 
 @pytest.mark.parametrize("absent", ["N/A", "n/a.", "None", "", "not visible"])
 def test_what_cannot_be_told_is_absent(absent):
-    assert attribute_value("pattern", absent) is None
+    assert parse_attribute("pattern", absent) is None
 
 
 @pytest.mark.parametrize(
@@ -181,23 +181,23 @@ def test_what_cannot_be_told_is_absent(absent):
     ],
 )
 def test_the_template_around_a_slot_is_not_said_twice(name, said, value):
-    assert attribute_value(name, said) == value
+    assert parse_attribute(name, said) == value
 
 
 @pytest.mark.parametrize("color", COLORS)
 def test_every_color_name_may_stand_in_a_style(color):
-    assert attribute_value("colors", color) == color
+    assert parse_attribute("colors", color) == color
 
 
 def test_verdicts_are_read_for_exactly_the_names_asked():
     answer = '{"light": {"relevant": true, "vague": true}, "more": 1}'
 
-    assert verdicts(answer, ["light"]) == {"light": (True, True)}
-    with pytest.raises(Refused, match="medium"):
-        verdicts(answer, ["light", "medium"])
+    assert parse_verdicts(answer, ["light"]) == {"light": (True, True)}
+    with pytest.raises(InvalidAnswer, match="medium"):
+        parse_verdicts(answer, ["light", "medium"])
 
 
 @pytest.mark.parametrize("claim", ['"yes"', "1", "null", '{"relevant": true}'])
 def test_verdicts_that_are_no_booleans_are_refused(claim):
-    with pytest.raises(Refused):
-        verdicts(f'{{"light": {claim}}}', ["light"])
+    with pytest.raises(InvalidAnswer):
+        parse_verdicts(f'{{"light": {claim}}}', ["light"])

@@ -1,197 +1,237 @@
-"""Gates: what is turned away, why, and that neither batch nor order has a say in it."""
+"""Filters: which images are rejected and why, whatever their order and batch."""
 
 import io
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from megastyle_cli.core.record import as_context_only
 from megastyle_cli.generate.filters import (
-    BLANK_LEVELS,
-    NEAR_BITS,
-    Doubles,
-    Painted,
-    Verdict,
-    blank_gate,
-    consistency_gate,
+    MAX_DISTANCE_BITS,
+    MIN_CONTRAST,
+    BlankFilter,
+    Candidate,
+    ConsistencyFilter,
+    DuplicateImageFilter,
+    ReferenceFilter,
+    Rejection,
+    UnsafeFilter,
     contrast,
     difference_hash,
-    judged,
-    style_gate,
-    unsafe_gate,
+    first_rejections,
+    style_key,
 )
+from megastyle_cli.io.writers.rejects_file import ImageHashFile
 from megastyle_cli.models.protocols import PictureRequest
-from tests.conftest import draw
+from tests.conftest import draw, lines
 
 
-def painted(picture, record_id="a", **asked):
-    return Painted({"id": record_id}, PictureRequest(**asked), picture)
+def candidate(image, record_id="a", **request):
+    return Candidate({"id": record_id}, PictureRequest(**request), image)
 
 
-def noisy(level, spread, seed=0):
-    drawn = np.random.default_rng(seed).normal(level, spread, (64, 64, 3))
-    return Image.fromarray(drawn.clip(0, 255).astype(np.uint8))
+def noise(level, spread, seed=0):
+    values = np.random.default_rng(seed).normal(level, spread, (64, 64, 3))
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
-class Mean:
-    """The mean colour as a unit row."""
+class MeanColor:
+    """A style encoder: the mean colour as a unit row."""
 
     name = "mean"
 
     def __init__(self):
-        self.embedded = 0
+        self.num_embedded = 0
 
     def embed(self, pictures):
-        self.embedded += len(pictures)
+        self.num_embedded += len(pictures)
         rows = np.stack([np.asarray(p, np.float32).mean(axis=(0, 1)) for p in pictures])
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+@pytest.fixture
+def new_hashes(tmp_path):
+    """The hash file of a new output."""
+    return ImageHashFile(tmp_path / "hashes.jsonl", Counter(), resume=False)
+
+
 @pytest.mark.parametrize(
-    ("picture", "is_blank"),
+    ("image", "is_blank"),
     [
         (Image.new("RGB", (64, 64)), True),
         (Image.new("RGB", (64, 64), "white"), True),
         (Image.new("RGB", (64, 64), (90, 140, 30)), True),
-        (noisy(128, BLANK_LEVELS / 2), True),
-        (noisy(128, 2 * BLANK_LEVELS), False),
+        (noise(128, MIN_CONTRAST / 2), True),
+        (noise(128, 2 * MIN_CONTRAST), False),
         (draw(1), False),
     ],
 )
-def test_pictures_of_all_but_one_colour_are_blank(picture, is_blank):
-    (verdict,) = blank_gate([painted(picture)])
+def test_images_of_almost_a_single_colour_are_blank(image, is_blank):
+    (rejection,) = BlankFilter().check([candidate(image)])
 
-    assert (verdict is not None) == is_blank
-    assert verdict is None or verdict == Verdict("blank", round(contrast(picture), 3))
+    assert (rejection is not None) == is_blank
+    assert rejection is None or rejection == Rejection("blank", round(contrast(image), 3))
 
 
-def test_one_thin_word_on_white_paper_is_not_blank():
+def test_a_thin_word_on_white_paper_is_not_blank():
     paper = Image.new("RGB", (512, 512), "white")
     paper.paste("black", (200, 250, 300, 254))
 
-    assert blank_gate([painted(paper)]) == [None]
+    assert BlankFilter().check([candidate(paper)]) == [None]
 
 
-def test_of_two_that_are_alike_the_first_stays():
-    remembered = {}
-    gate = Doubles([], remembered.__setitem__)
+def test_the_first_of_several_duplicates_passes(new_hashes):
+    duplicates = DuplicateImageFilter(new_hashes)
 
-    first, second, other, third = gate(
-        [painted(draw(seed), str(row)) for row, seed in enumerate((1, 1, 2, 1))]
+    first, second, other, third = duplicates.check(
+        [candidate(draw(seed), str(row)) for row, seed in enumerate((1, 1, 2, 1))]
     )
 
     assert (first, other) == (None, None)
-    assert second == third == Verdict("duplicate", 1.0)
-    assert list(remembered) == ["0", "2"]
+    assert second == third == Rejection("duplicate", 1.0)
+
+
+def test_a_resumed_filter_knows_the_images_whose_records_were_written(tmp_path):
+    path = tmp_path / "hashes.jsonl"
+    before = DuplicateImageFilter(ImageHashFile(path, Counter(), resume=False))
+    before.check([candidate(draw(1), "written"), candidate(draw(2), "lost")])
+
+    resumed = DuplicateImageFilter(ImageHashFile(path, Counter(["written"]), resume=True))
+    rejections = resumed.check([candidate(draw(1), "copy"), candidate(draw(2), "lost")])
+
+    assert rejections == [Rejection("duplicate", 1.0), None]
+    assert [line["id"] for line in lines(path)] == ["written", "lost"]
+
+
+def test_company_is_neither_rejected_nor_remembered(new_hashes):
+    company = Candidate(as_context_only({"id": "old"}), PictureRequest(), draw(1))
+
+    rejections = DuplicateImageFilter(new_hashes).check([company, company, candidate(draw(1))])
+
+    assert rejections == [None, None, None]
 
 
 @pytest.mark.parametrize("change", ["jpeg", "lighter", "smaller"])
-def test_another_format_light_or_size_is_a_duplicate(change):
-    picture = draw(3, 256, 256)
+def test_another_format_brightness_or_size_is_a_duplicate(change, new_hashes):
+    image = draw(3, 256, 256)
     if change == "jpeg":
-        packed = io.BytesIO()
-        picture.save(packed, "JPEG", quality=80)
-        other = Image.open(packed).convert("RGB")
+        encoded = io.BytesIO()
+        image.save(encoded, "JPEG", quality=80)
+        other = Image.open(encoded).convert("RGB")
     elif change == "lighter":
-        other = picture.point(lambda level: min(255, level + 1))
+        other = image.point(lambda level: min(255, level + 1))
     else:
-        other = picture.resize((128, 128), Image.Resampling.LANCZOS)
+        other = image.resize((128, 128), Image.Resampling.LANCZOS)
 
-    gate = Doubles([], lambda *_: None)
-    assert [v and v.reason for v in gate([painted(picture), painted(other)])] == [None, "duplicate"]
+    passed, rejected = DuplicateImageFilter(new_hashes).check([candidate(image), candidate(other)])
+
+    assert passed is None and rejected.reason == "duplicate"
 
 
-def test_hashes_that_are_known_count_and_many_are_searched():
-    pictures = [draw(seed, 200, 160) for seed in range(90)]
-    hashes = [difference_hash(picture) for picture in pictures]
-    apart = [
-        [int(np.bitwise_count(a ^ b).sum()) for b in hashes[:row]] for row, a in enumerate(hashes)
-    ]
-
+def test_duplicates_equal_a_brute_force_search_over_many_hashes(new_hashes):
+    images = [draw(seed, 200, 160) for seed in range(90)]
+    hashes = [difference_hash(image) for image in images]
     kept = []
-    for row in range(len(hashes)):
-        if all(apart[row][other] > NEAR_BITS for other in kept):
+    for row, bits in enumerate(hashes):
+        if all(np.bitwise_count(bits ^ hashes[k]).sum() > MAX_DISTANCE_BITS for k in kept):
             kept.append(row)
-    known = [hashes[0].tobytes().hex()]
-    gate = Doubles(known, lambda *_: None)
-    verdicts = [gate([painted(picture)])[0] for picture in pictures[1:]]
 
-    assert [0, *(row for row, verdict in enumerate(verdicts, 1) if verdict is None)] == kept
+    duplicates = DuplicateImageFilter(new_hashes)
+    rejections = [duplicates.check([candidate(image)])[0] for image in images]
 
-
-def test_a_style_score_is_the_cosine_with_the_reference_alone():
-    encoder = Mean()
-    reds = {"references": (noisy(200, 1),), "reference_keys": ("r.png",)}
-    shown = [painted(draw(seed), **reds) for seed in range(5)]
-    scores = encoder.embed([one.picture for one in shown]) @ encoder.embed([noisy(200, 1)])[0]
-    least = float(np.median(scores)) + 1e-6
-
-    together = style_gate(encoder, least, None)(shown)
-    alone = [style_gate(encoder, least, None)([one])[0] for one in reversed(shown)]
-
-    assert together == alone[::-1]
-    assert [verdict is not None for verdict in together] == [score < least for score in scores]
-    assert together[int(scores.argmin())] == Verdict("style", round(float(scores.min()), 4))
+    assert [row for row, rejection in enumerate(rejections) if rejection is None] == kept
 
 
-def test_a_consistent_picture_is_like_the_others_of_its_style_on_average():
-    encoder = Mean()
-    shown = [
-        Painted({"id": str(row), "style_id": str(row % 3)}, PictureRequest(), draw(row))
+def test_a_reference_score_is_the_cosine_with_the_reference_whatever_the_batch():
+    encoder = MeanColor()
+    red = {"references": (noise(200, 1),), "reference_keys": ("r.png",)}
+    candidates = [candidate(draw(seed), **red) for seed in range(5)]
+    scores = encoder.embed([c.image for c in candidates]) @ encoder.embed([noise(200, 1)])[0]
+    min_score = float(np.median(scores)) + 1e-6
+
+    in_one_batch = ReferenceFilter(encoder, min_score, None).check(candidates)
+    one_by_one = [
+        ReferenceFilter(encoder, min_score, None).check([c])[0] for c in reversed(candidates)
+    ]
+
+    assert in_one_batch == one_by_one[::-1]
+    assert [r is not None for r in in_one_batch] == [score < min_score for score in scores]
+    assert in_one_batch[int(scores.argmin())] == Rejection("style", round(float(scores.min()), 4))
+
+
+def test_a_consistency_score_is_the_mean_cosine_with_the_others_of_the_style():
+    encoder = MeanColor()
+    candidates = [
+        Candidate({"id": str(row), "style_id": str(row % 3)}, PictureRequest(), draw(row))
         for row in range(14)
     ]
-    looks = encoder.embed([one.picture for one in shown])
+    rows = encoder.embed([c.image for c in candidates])
     means = [
-        np.mean([looks[row] @ looks[other] for other in range(row % 3, 14, 3) if other != row])
+        np.mean([rows[row] @ rows[other] for other in range(row % 3, 14, 3) if other != row])
         for row in range(14)
     ]
-    least = float(np.median(means))
+    min_score = float(np.median(means))
 
-    verdicts = consistency_gate(encoder, least, None)(shown)
+    rejections = ConsistencyFilter(encoder, min_score, None).check(candidates)
 
-    assert [verdict is not None for verdict in verdicts] == [mean < least for mean in means]
+    assert [r is not None for r in rejections] == [mean < min_score for mean in means]
     worst = int(np.argmin(means))
-    assert verdicts[worst] == Verdict("style", round(float(means[worst]), 4))
+    assert rejections[worst] == Rejection("style", round(float(means[worst]), 4))
 
 
-def test_a_picture_without_others_of_its_style_stays():
-    assert consistency_gate(Mean(), 1.0, None)([painted(draw(1)), painted(draw(2), "b")]) == [
-        None,
-        None,
-    ]
+def test_an_image_without_others_of_its_style_passes():
+    consistency = ConsistencyFilter(MeanColor(), 1.0, None)
+
+    assert consistency.check([candidate(draw(1)), candidate(draw(2), "b")]) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [
+        ({"id": "a", "style_id": 7, "style": "ink"}, "7"),
+        ({"id": "a", "style_id": "", "style": "ink", "style_file_name": "s.png"}, "ink"),
+        ({"id": "a", "style": None, "style_file_name": "s.png"}, "s.png"),
+        ({"id": "a"}, "a"),
+    ],
+)
+def test_a_style_is_identified_by_the_first_key_that_has_a_value(record, key):
+    assert style_key(record) == key
 
 
 def test_a_reference_is_embedded_once():
-    encoder = Mean()
-    gate = style_gate(encoder, -1, 32)
+    encoder = MeanColor()
+    reference = ReferenceFilter(encoder, -1, 32)
 
     for seed in range(4):
-        gate([painted(draw(seed), references=(draw(9),), reference_keys=("r.png",))])
+        reference.check([candidate(draw(seed), references=(draw(9),), reference_keys=("r.png",))])
 
-    assert encoder.embedded == 4 + 1
+    assert encoder.num_embedded == 4 + 1
 
 
-def test_what_is_more_unsafe_than_tolerated_is_turned_away():
-    class Half:
-        name = "half"
+def test_images_above_the_tolerated_probability_are_unsafe():
+    class ByWidth:
+        name = "width"
 
         def unsafe(self, pictures):
             return [picture.width / 100 for picture in pictures]
 
-    shown = [painted(draw(1, width)) for width in (30, 50, 70)]
+    candidates = [candidate(draw(1, width)) for width in (30, 50, 70)]
 
-    assert unsafe_gate(Half(), 0.5)(shown) == [None, None, Verdict("nsfw", 0.7)]
+    assert UnsafeFilter(ByWidth(), 0.5).check(candidates) == [None, None, Rejection("nsfw", 0.7)]
 
 
-def test_the_first_gate_that_objects_has_the_word_and_the_later_do_not_see_the_picture():
+def test_the_first_rejection_counts_and_later_filters_do_not_see_the_image():
     seen = []
 
-    def late(shown):
-        seen.extend(one.record["id"] for one in shown)
-        return [None] * len(shown)
+    class Recorder:
+        def check(self, candidates):
+            seen.extend(c.record["id"] for c in candidates)
+            return [None] * len(candidates)
 
-    blank = painted(Image.new("RGB", (32, 32)), "blank")
-    verdicts = judged([blank, painted(draw(1), "fine")], [blank_gate, late])
+    blank = candidate(Image.new("RGB", (32, 32)), "blank")
+    rejections = first_rejections([blank, candidate(draw(1), "fine")], [BlankFilter(), Recorder()])
 
-    assert [verdict and verdict.reason for verdict in verdicts] == ["blank", None]
+    assert [r and r.reason for r in rejections] == ["blank", None]
     assert seen == ["fine"]

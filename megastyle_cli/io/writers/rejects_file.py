@@ -58,23 +58,21 @@ class RejectsFile:
 
 
 class ImageHashFile:
-    """Hashes of an output's pictures beside it, so that a resumed run knows what was painted.
+    """The hashes of an output's images, in a file beside it, for a resumed run.
 
-    `hashes` are those of records that stand in the output (`done`): what a killed run painted but
-    did not write is painted again, and must not be its own double.
+    `hashes` (hex) are those of images whose records are in the output (`done`). An image whose
+    record a killed run did not write is generated again, and must not be its own duplicate.
     """
 
     def __init__(self, path: Path, done: Counter[str], *, resume: bool) -> None:
         lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
-        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        hashes = {told["id"]: told["hash"] for told in whole if done[told["id"]]}
-        self.hashes: list[str] = list(hashes.values())
+        complete = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        hashes = {entry["id"]: entry["hash"] for entry in complete if done[entry["id"]]}
+        self.path, self.hashes = path, list(hashes.values())
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("wb")
-        for record_id, told in hashes.items():
-            self.add(record_id, told)
+        path.write_bytes(b"".join(dump_line({"id": i, "hash": h}) for i, h in hashes.items()))
 
-    def add(self, record_id: str, told: str) -> None:
-        """Adds the hash of one picture, before its record is written."""
-        self._file.write(dump_line({"id": record_id, "hash": told}))
-        self._file.flush()
+    def add(self, record_id: str, hash_hex: str) -> None:
+        """Appends the hash of one image, before its record is written."""
+        with self.path.open("ab") as file:
+            file.write(dump_line({"id": record_id, "hash": hash_hex}))

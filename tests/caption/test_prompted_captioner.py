@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from megastyle_cli.caption.caption import caption
-from megastyle_cli.caption.concurrency import few_at_a_time, in_lanes
-from megastyle_cli.caption.prompted_captioner import Interviewer
-from megastyle_cli.caption.retry import Asker
+from megastyle_cli.caption.concurrency import limit_concurrency, run_concurrently
+from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
+from megastyle_cli.caption.retry import RetryingClient
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure
 from megastyle_cli.core.style import parse_style
@@ -24,27 +24,27 @@ class Told:
     def __init__(self, behave):
         self.behave, self.asked = behave, []
 
-    def generate(self, prompts):
-        self.asked += prompts
-        return [self.behave(prompt) for prompt in prompts]
+    def generate(self, questions):
+        self.asked += questions
+        return [self.behave(question) for question in questions]
 
 
-def well(prompt):
-    if "content phrase" in prompt.question:
+def well(question):
+    if "content phrase" in question.question:
         return CONTENT
-    if "style sentence" in prompt.question:
+    if "style sentence" in question.question:
         return SENTENCE
-    if "Write the value" in prompt.question:
-        return ATTRIBUTES[prompt.question[len("Give ") :].partition(":")[0]]
+    if "Write the value" in question.question:
+        return ATTRIBUTES[question.question[len("Give ") :].partition(":")[0]]
     return json.dumps(ATTRIBUTES)
 
 
 def captioned(model, records, kind="both", schema="v2", attempts=3, per_attribute=False):
-    asker = Asker(model, attempts)
-    interviewer = Interviewer(asker, schema, per_attribute=per_attribute)
+    client = RetryingClient(model, attempts)
+    captioner = PromptedCaptioner(client, schema, per_attribute=per_attribute)
     read = lambda names: [draw(int(name)) for name in names]  # noqa: E731
     settings = {"read": read, "kind": kind, "schema": schema, "run": "ab"}
-    return list(caption(records, captioner=interviewer, **settings)), asker
+    return list(caption(records, captioner=captioner, **settings)), client
 
 
 RECORDS = [{"id": str(n), "file_name": str(n), "kept": n} for n in range(5)]
@@ -90,35 +90,35 @@ def test_a_content_that_the_record_brings_is_not_asked_for():
 
 
 def test_a_refused_answer_is_asked_again_with_the_reason():
-    def vague_at_first(prompt):
-        if "content phrase" in prompt.question or "not used" in prompt.question:
-            return well(prompt)
+    def vague_at_first(question):
+        if "content phrase" in question.question or "not used" in question.question:
+            return well(question)
         return json.dumps({**ATTRIBUTES, "light": "diffused"})
 
     model = Told(vague_at_first)
-    (told,), asker = captioned(model, RECORDS[:1])
+    (told,), client = captioned(model, RECORDS[:1])
 
     assert 'light: "diffused" would fit half' in model.asked[-1].question
     assert told["_megastyle"]["caption"]["attempts"] == 2
-    assert asker.refused == {"vague": 1}
+    assert client.invalid_answers == {"vague": 1}
 
 
 def test_only_refused_answers_are_asked_again():
-    def garbage_for_one(prompt):
-        again = "not used" in prompt.question
-        return well(prompt) if prompt.image != draw(2) or again else "!!!!!!!!!!!!"
+    def garbage_for_one(question):
+        again = "not used" in question.question
+        return well(question) if question.image != draw(2) or again else "!!!!!!!!!!!!"
 
     model = Told(garbage_for_one)
-    told, asker = captioned(model, RECORDS, kind="content")
+    told, client = captioned(model, RECORDS, kind="content")
 
     assert len(model.asked) == len(RECORDS) + 1
     assert [record["_megastyle"]["caption"]["attempts"] for record in told] == [1, 1, 2, 1, 1]
-    assert asker.refused == {"garbage": 1}
+    assert client.invalid_answers == {"garbage": 1}
 
 
 def test_after_the_last_attempt_the_record_fails_and_says_why():
-    def garbage_for_one(prompt):
-        return "!!!!!!!!!!!!" if prompt.image == draw(2) else well(prompt)
+    def garbage_for_one(question):
+        return "!!!!!!!!!!!!" if question.image == draw(2) else well(question)
 
     model = Told(garbage_for_one)
     results, _ = captioned(model, RECORDS, attempts=2)
@@ -134,18 +134,20 @@ def test_after_the_last_attempt_the_record_fails_and_says_why():
 
 
 def test_a_style_that_names_the_picture_s_own_content_is_asked_again():
-    def named(prompt):
-        if "content phrase" in prompt.question:
+    def named(question):
+        if "content phrase" in question.question:
             return "Lighthouse stands near a rocky shore"
-        return SENTENCE if "not used" in prompt.question else SENTENCE.replace("wide", "lighthouse")
+        return (
+            SENTENCE if "not used" in question.question else SENTENCE.replace("wide", "lighthouse")
+        )
 
-    (told,), asker = captioned(Told(named), RECORDS[:1], schema="v1")
+    (told,), client = captioned(Told(named), RECORDS[:1], schema="v1")
 
-    assert told["style"] == SENTENCE and asker.refused == {"content_in_style": 1}
+    assert told["style"] == SENTENCE and client.invalid_answers == {"content_in_style": 1}
 
 
 def test_a_question_that_got_no_answer_is_not_asked_again():
-    model = Told(lambda prompt: BadRecord("model_error", "no answer"))
+    model = Told(lambda question: BadRecord("model_error", "no answer"))
 
     results, _ = captioned(model, RECORDS[:1])
 
@@ -159,7 +161,7 @@ def test_lanes_change_nothing_but_the_speed(lanes, at_once):
     def step(records):
         return iter(captioned(Told(well), records)[0])
 
-    assert list(in_lanes(step, lanes=lanes, at_once=at_once)(RECORDS)) == alone
+    assert list(run_concurrently(step, RECORDS, workers=lanes, chunk_size=at_once)) == alone
 
 
 def test_lanes_work_side_by_side():
@@ -169,7 +171,7 @@ def test_lanes_work_side_by_side():
         meeting.wait()  # breaks unless four are here at once
         yield from records
 
-    assert list(in_lanes(step, lanes=4, at_once=1)(RECORDS[:4])) == RECORDS[:4]
+    assert list(run_concurrently(step, RECORDS[:4], workers=4, chunk_size=1)) == RECORDS[:4]
 
 
 def test_what_a_lane_raises_rises():
@@ -178,7 +180,7 @@ def test_what_a_lane_raises_rises():
         yield
 
     with pytest.raises(KeyError, match="0"):
-        list(in_lanes(step, lanes=2, at_once=1)(RECORDS))
+        list(run_concurrently(step, RECORDS, workers=2, chunk_size=1))
 
 
 def test_no_more_threads_are_inside_than_may_be():
@@ -196,7 +198,7 @@ def test_no_more_threads_are_inside_than_may_be():
             inside[0] -= 1
         return items
 
-    limited = few_at_a_time(work, 2)
+    limited = limit_concurrency(work, 2)
     threads = [threading.Thread(target=limited, args=([n],)) for n in range(8)]
     for thread in threads:
         thread.start()
