@@ -31,8 +31,8 @@ no such number.
 
 On a small GPU, by the weights' sizes: --offload model (24 GB) is exact, with --quantize int8
 (16 GB) nearly so, --offload layers takes least; what does not fit says what would. --preset
-fast-cache leaves out what hardly changes from step to step, fast-fp8 multiplies in 8 bits: both
-change pixels, and like --quantize stand in each record.
+fast-cache leaves out what hardly changes from step to step: it changes pixels, and like --quantize
+stands in each record.
 
 --to only converts the LoRA, whole or not at all: official (kohya; 304 modules of FLUX.1), diffsynth
 (as its trainer saves), diffusers (988 tensors), peft (ComfyUI's diffusion_model. prefix).
@@ -172,9 +172,9 @@ def main(
     ] = None,
     quantize: options.Quantize = None,
     preset: Annotated[
-        Literal["fast-cache", "fast-fp8"] | None,
+        Literal["fast-cache"] | None,
         typer.Option(
-            metavar="fast-cache|fast-fp8",
+            metavar="fast-cache",
             show_default=False,
             help="Faster pictures that are not quite the same.",
         ),

@@ -112,7 +112,7 @@ _megastyle() {
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --offload) words="modulation model layers" flags="" files=no ;;
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
-                --preset) words="fast-cache fast-fp8" flags="" files=no ;;
+                --preset) words="fast-cache" flags="" files=no ;;
                 --style|--content|--lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
                 --weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac

@@ -323,7 +323,7 @@ complete -c megastyle -n '__megastyle_command_is transfer' -l device -x -d 'Wher
 complete -c megastyle -n '__megastyle_command_is transfer' -l dtype -x -a 'float32 bfloat16' -d 'Numbers the model runs in; default: bfloat16 on a GPU, float32 on a CPU.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l offload -x -a 'modulation model layers' -d 'Keep off the GPU a quarter of FLUX that is known before the first step; with it whole parts not at work; or each layer.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l quantize -x -a 'int8 fp8 nf4' -d 'Round the weights, for smaller cards (torchao; nf4: bitsandbytes).'
-complete -c megastyle -n '__megastyle_command_is transfer' -l preset -x -a 'fast-cache fast-fp8' -d 'Faster pictures that are not quite the same.'
+complete -c megastyle -n '__megastyle_command_is transfer' -l preset -x -a 'fast-cache' -d 'Faster pictures that are not quite the same.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l compile -d 'Compile the model\'s layers first: pays off for many.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l batch-size -x -d 'Records worked on at once; changes speed, never results.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l sheet -r -F -d 'Draw a labelled contact sheet.'

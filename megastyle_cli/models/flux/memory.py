@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from megastyle_cli.models.flux.loader import Pipeline
-from megastyle_cli.models.flux.quantize import BYTES_PER_WEIGHT
 from megastyle_cli.models.flux.vae import Size
 
 GIB = 2**30
@@ -14,6 +13,7 @@ RESERVED_BYTES = GIB  # the driver's, and what the allocator cannot give back
 # A block at work holds some 14 rows of the model's width for each token (q, k, v, mlp, their join);
 # the autoencoder some 500 numbers for each pixel. Estimates.
 ROWS_PER_TOKEN, VALUES_PER_PIXEL = 14, 500
+BYTES_PER_WEIGHT = {"int8": 1.0, "fp8": 1.0, "nf4": 0.5625}  # nf4: a float32 scale for 64 weights
 
 
 @dataclass(frozen=True, kw_only=True)

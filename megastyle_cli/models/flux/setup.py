@@ -24,13 +24,13 @@ from megastyle_cli.models.flux.memory import (
     memory_plans,
     suggest_plan,
 )
+from megastyle_cli.models.flux.model import Transformer
 from megastyle_cli.models.flux.modulation import PrecomputedModulation
-from megastyle_cli.models.flux.quantize import compute_in_fp8, quantize_flux
-from megastyle_cli.models.quantization import Quantized
+from megastyle_cli.models.quantization import Quantized, quantize_blocks
 from megastyle_cli.models.strict_weights import fingerprint, first_values
 
 Offload = Literal["modulation", "model", "layers"]
-Preset = Literal["fast-cache", "fast-fp8"]
+Preset = Literal["fast-cache"]
 
 # Blocks after the first are left out of a step in which the first changed its input by less than
 # this share of what it changed when they last ran. Source: diffusers' default for FLUX.
@@ -75,11 +75,6 @@ def resolve_runtime(
             f"--offload {offload} needs a GPU to save memory on",
             hint="leave it out, or give --offload modulation, which is faster on a CPU",
         )
-    if quantize and preset == "fast-fp8":
-        raise MegastyleError(
-            f"--quantize {quantize} and --preset fast-fp8 both choose the numbers of the weights",
-            hint="give one of them",
-        )
     if compiled and preset == "fast-cache":  # its choice at every step is outside of any graph
         raise MegastyleError(
             "--preset fast-cache decides from step to step, which --compile cannot",
@@ -100,6 +95,16 @@ def resolve_runtime(
         preset=preset,
         compiled=compiled,
     )
+
+
+def quantize_flux(transformer: Transformer, kind: Quantized) -> None:
+    """Rounds the weights of all linear layers of the blocks to `kind`, in place.
+
+    The layers before and after the blocks stay as they are: they are small, and errors there show
+    everywhere. Raises MegastyleError if the package that `kind` needs is not installed.
+    """
+    quantize_blocks(transformer.transformer_blocks, kind)
+    quantize_blocks(transformer.single_transformer_blocks, kind)
 
 
 class PreparedFlux:
@@ -151,8 +156,6 @@ class PreparedFlux:
             self.modulation = PrecomputedModulation(transformer)
         if how.quantize:
             quantize_flux(transformer, how.quantize)
-        if how.preset == "fast-fp8":
-            compute_in_fp8(transformer, how.device)
         if how.offload == "model":
             self.pipeline.enable_model_cpu_offload(device=how.device)
         elif how.offload == "layers":

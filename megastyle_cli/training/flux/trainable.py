@@ -21,7 +21,7 @@ from megastyle_cli.models.flux.lora_training import (
 )
 from megastyle_cli.models.flux.model import Transformer
 from megastyle_cli.models.flux.schedule import SHIFT
-from megastyle_cli.models.quantization import quantize_blocks
+from megastyle_cli.models.flux.setup import quantize_flux
 from megastyle_cli.models.strict_weights import fingerprint, first_values
 from megastyle_cli.training.common.atomic_folder import write_whole
 from megastyle_cli.training.flux.config import Settings
@@ -160,8 +160,7 @@ class Student:
             rank, alpha = held_rank, held_alpha if told.alpha is None else told.alpha
         self.rank = rank or RANK
         if told.quantize is not None:
-            quantize_blocks(self.transformer.transformer_blocks, told.quantize)
-            quantize_blocks(self.transformer.single_transformer_blocks, told.quantize)
+            quantize_flux(self.transformer, told.quantize)
         attach_lora(
             self.transformer,
             self.targets,

@@ -483,8 +483,6 @@ def test_the_cache_forgets_between_pictures_and_after_a_fault(folder, cached):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"preset": "fast-fp8", "quantize": "int8"}, "both choose the numbers"),
-        ({"preset": "fast-fp8"}, "needs a GPU that multiplies in fp8"),
         ({"offload": "layers"}, "--offload layers needs a GPU"),
         ({"preset": "fast-cache", "compiled": True}, "decides from step to step"),
     ],

@@ -8,7 +8,7 @@ import torch
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.model import position_ids, velocity
-from megastyle_cli.models.flux.quantize import compute_in_fp8, quantize_flux
+from megastyle_cli.models.flux.setup import quantize_flux
 from tests.models.flux.test_model import COLUMNS, ROWS, TRANSFORMER, drawn
 from tests.tiny_flux import tiny_transformer
 
@@ -64,8 +64,3 @@ def test_a_missing_package_is_one_sentence_with_what_to_install(monkeypatch, how
         quantize_flux(tiny_transformer(), how)
 
     assert e.value.hint == "pip install 'megastyle[quantize]'"
-
-
-def test_fp8_products_on_a_cpu_are_refused():
-    with pytest.raises(MegastyleError, match="needs a GPU that multiplies in fp8"):
-        compute_in_fp8(tiny_transformer(), torch.device("cpu"))
