@@ -56,8 +56,8 @@ def painter(backend: str, model: str | None) -> str:
     return "diffusers" if model and backend == "builtin" else backend
 
 
-def captioner(backend: str, model: str | None, base_url: str | None) -> str:
-    """The captioner meant: naming a server or a model selects the backend that asks it."""
+def captioner_backend(backend: str, model: str | None, base_url: str | None) -> str:
+    """The backend of the captioner: a server or a model that is named selects its own."""
     if base_url and backend not in ("builtin", "openai"):
         raise MegastyleError(
             f"backend {backend!r} takes no --base-url", hint="leave one of them out"

@@ -6,7 +6,7 @@ Light on purpose: no backend is imported before `load` is called for it.
 from importlib import import_module
 from typing import Any, Literal
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 
 Role = Literal[
     "captioner",
@@ -72,7 +72,8 @@ def locate(role: Role, backend: str) -> tuple[str, str]:
 def load(role: Role, backend: str, **options: Any) -> Any:
     """The backend of that name for `role`, or the class at `package.module:Class`, given `options`.
 
-    Raises MegastyleError if the name is unknown, or if a package it needs is not installed.
+    Raises MegastyleError if the name is unknown, if a package it needs is not installed, or if the
+    model does not load.
     """
     module_name, class_name = locate(role, backend)
     try:
@@ -86,4 +87,10 @@ def load(role: Role, backend: str, **options: Any) -> Any:
         ) from missing
     if not hasattr(module, class_name):
         raise MegastyleError(f"{module_name} has no class {class_name!r}", hint="check --backend")
-    return getattr(module, class_name)(**options)
+    try:
+        return getattr(module, class_name)(**options)
+    except (MegastyleError, OSError):
+        raise
+    except Exception as error:  # the model's fault and no record's: nothing to try again
+        sentence = f"the model does not load: {type(error).__name__}: {error}"
+        raise MegastyleError(sentence, "-vv shows where", UNEXPECTED) from error
