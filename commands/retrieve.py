@@ -80,10 +80,8 @@ def main(
         typer.Option(metavar="cosine|csls", help="csls: a row near to everything counts for less."),
     ] = "cosine",
     method: Annotated[
-        Literal["exact", "hnsw", "ivf"],
-        typer.Option(
-            metavar="exact|hnsw|ivf", help="hnsw, ivf: faster over many rows; recall is measured."
-        ),
+        Literal["exact", "ivf"],
+        typer.Option(metavar="exact|ivf", help="ivf: faster over many rows; recall is measured."),
     ] = "exact",
     output: options.Output = "-",
     errors: options.Errors = None,
@@ -110,7 +108,8 @@ def main(
     from megastyle_cli.io.images import read_pictures
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.retrieve.retrieve import check_text_side, retrieve, retrieve_prototypes
+    from megastyle_cli.retrieve.retrieve import check_text_encoder, retrieve, retrieve_prototypes
+    from megastyle_cli.retrieve.style_index import IndexSource
     from megastyle_cli.runner.callbacks import Flow, run_barrier, run_job
     from megastyle_cli.runner.progress import Stats
 
@@ -157,22 +156,23 @@ def main(
             return code
     if inputs or not text:
         flow.inputs.extend(options.inputs_or_stdin(inputs, context))
-    load = _loader(index, load_encoder, read, method, is_calibrated=score == "csls")
+    source = IndexSource.find(index)
 
     def step(tally: Stats, step_of: Any) -> Any:
         encoder = load_encoder()
         if text and not inputs:
-            check_text_side(encoder)
-        built, search = load(tally)
-        facts = {"model": encoder.name, "run": run.key, "index": built.fingerprint}
+            check_text_encoder(encoder)
+        opened = source.open(encoder, read, method, score)
+        tally.measured.update(opened.searcher.stats)
+        tally.remarks.extend(opened.searcher.remarks)
+        facts = {"model": encoder.name, "run": run.key, "index": opened.fingerprint}
         bound = partial(
             step_of,
-            index=built,
+            index=opened,
             encoder=encoder,
             read=read,
             k=top,
             keep_self=keep_self,
-            search=search,
             text_key=text_key,
         )
         return lambda records: annotate_all(bound(records), "retrieve", **facts)
@@ -204,16 +204,7 @@ def _grow(
     from dataclasses import replace
     from pathlib import Path
 
-    from megastyle_cli.io.writers.errors_file import ErrorsFile
-    from megastyle_cli.io.writers.sink import Sink
-    from megastyle_cli.retrieve.index_file import (
-        GrowingIndex,
-        entry,
-        index_places,
-        probe_picture,
-        row_key,
-    )
-    from megastyle_cli.retrieve.retrieve import check_same_encoder, index_rows, probe
+    from megastyle_cli.retrieve.index_writer import IndexWriter, embed_rows, index_sink
     from megastyle_cli.runner.callbacks import run_job
 
     if len(index) > 1:
@@ -228,19 +219,13 @@ def _grow(
             hint="name the queries, or leave them out",
         )
     folder = Path(index[0])
-    growing = GrowingIndex(folder)
-    where = index_places(folder, flow.errors if is_last else None)
-    failures = ErrorsFile(where.errors, run.command, resume=True, overwrite=False)
+    writer = IndexWriter(folder)
 
     def load_step(_: Any) -> Any:
         encoder = load_encoder()
-        seen = probe(encoder, probe_picture())
-        if growing.header is not None:
-            standing = growing.header
-            check_same_encoder(str(folder), standing.encoder, standing.probe, encoder, seen)
-        told = {key: run.options[key] for key in ("backend", "model") if key in run.options}
-        growing.made_by(encoder.name, told, seen)
-        return partial(index_rows, encoder=encoder, read=read)
+        options = {key: run.options[key] for key in ("backend", "model") if key in run.options}
+        writer.set_encoder(encoder, options)
+        return partial(embed_rows, encoder=encoder, read=read)
 
     adding = replace(
         flow,
@@ -253,49 +238,5 @@ def _grow(
         keep=False,
         stats=flow.stats if is_last else None,
     )
-    sink = Sink(where, run, growing, failures, notes_first=False, line=entry, once=row_key(folder))
+    sink = index_sink(writer, run, flow.errors if is_last else None)
     return run_job(run, adding, load_step, instead=sink).code
-
-
-def _loader(
-    index: list[str], load_encoder: Any, read: Any, method: Any, *, is_calibrated: bool
-) -> Any:
-    """What gives the index and its search once queries are there; a bad index is refused now."""
-    from pathlib import Path
-
-    from megastyle_cli.io.inputs import read_records
-    from megastyle_cli.retrieve.ann import prepare
-    from megastyle_cli.retrieve.artifact_cache import Shelf
-    from megastyle_cli.retrieve.index_file import is_saved_index, open_index, probe_picture
-    from megastyle_cli.retrieve.retrieve import Index, build_index, check_same_encoder, probe
-
-    stay = [name for name in index if is_saved_index(name)]
-    if stay and len(index) > 1:
-        raise MegastyleError(
-            f"{stay[0]} is a saved index and is searched alone",
-            hint="give one --index, or --add the rest to it",
-        )
-    saved = open_index(Path(stay[0])) if stay else None
-    bank = iter(()) if saved else read_records(index)
-
-    def load(tally: Any) -> Any:
-        encoder = load_encoder()
-        if saved is None:
-            built, shelf = build_index(bank, encoder, read), None
-        else:
-            header = saved.header
-            seen = probe(encoder, probe_picture())
-            check_same_encoder(str(saved.folder), header.encoder, header.probe, encoder, seen)
-            built = Index(
-                vectors=saved.vectors,
-                ids=saved.ids,
-                file_names=saved.file_names,
-                model=header.encoder,
-            )
-            shelf = Shelf(saved.folder)
-        prepared = prepare(built.vectors, method, calibrated=is_calibrated, shelf=shelf)
-        tally.measured.update(prepared.measured)
-        tally.remarks.extend(prepared.remarks)
-        return built, prepared.search
-
-    return load

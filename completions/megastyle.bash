@@ -98,7 +98,7 @@ _megastyle() {
             flags="--index --add --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --score) words="cosine csls" flags="" files=no ;;
-                --method) words="exact hnsw ivf" flags="" files=no ;;
+                --method) words="exact ivf" flags="" files=no ;;
                 --index|--add|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
                 --top|--prototype-by|--text|--text-key|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
             esac

@@ -269,7 +269,7 @@ complete -c megastyle -n '__megastyle_command_is retrieve' -l prototype-by -x -d
 complete -c megastyle -n '__megastyle_command_is retrieve' -l text -x -d 'Query by words; may be repeated.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l text-key -x -d 'Query by the text under KEY.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l score -x -a 'cosine csls' -d 'csls: a row near to everything counts for less.'
-complete -c megastyle -n '__megastyle_command_is retrieve' -l method -x -a 'exact hnsw ivf' -d 'hnsw, ivf: faster over many rows; recall is measured.'
+complete -c megastyle -n '__megastyle_command_is retrieve' -l method -x -a 'exact ivf' -d 'ivf: faster over many rows; recall is measured.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -s o -l output -r -F -d 'File, directory or - for stdout.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l errors -r -F -d 'Where failed records go; default: beside the output.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l max-errors -x -d 'Failures tolerated before exit code 3.'

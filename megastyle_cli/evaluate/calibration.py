@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from megastyle_cli.retrieve.csls import mean_similarity
-from megastyle_cli.retrieve.nearest import Array
+from megastyle_cli.retrieve.embed import Array
 
 # n images, m reference images, d width
 

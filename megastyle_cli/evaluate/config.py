@@ -13,7 +13,7 @@ from megastyle_cli.evaluate.references import (
 from megastyle_cli.evaluate.score import ScoringModels
 from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.registry import load
-from megastyle_cli.retrieve.nearest import Array
+from megastyle_cli.retrieve.embed import Array
 
 CONTENT_MODEL = "megastyle_cli.models.builtin.content:ContentDescriptor"
 

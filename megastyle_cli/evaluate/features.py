@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.protocols import StyleEncoder
-from megastyle_cli.retrieve.nearest import Array, embed_pictures
+from megastyle_cli.retrieve.embed import Array, embed_images
 
 # role of a model ("style", "text", "content") -> its unit vector (d,) of an image
 Features = dict[str, Array]
@@ -21,7 +21,7 @@ def extract_features(
     for read, encoders in extractors:
         images = read(names)
         for role, encoder in encoders.items():
-            for i, vector in enumerate(embed_pictures(images, names, encoder)):
+            for i, vector in enumerate(embed_images(images, names, encoder)):
                 features = results[i]
                 if isinstance(features, BadRecord):
                     continue

@@ -16,7 +16,7 @@ from megastyle_cli.evaluate.features import (
     Features,
     extract_features,
 )
-from megastyle_cli.retrieve.nearest import BATCH, Array, batched
+from megastyle_cli.retrieve.embed import BATCH, Array, batched
 
 # d width of a model's vectors
 STEM = "stem"

@@ -9,7 +9,8 @@ from megastyle_cli.core.record import Record
 from megastyle_cli.evaluate.calibration import ReferenceBank, similarity_to_negatives
 from megastyle_cli.evaluate.score import STYLE
 from megastyle_cli.evaluate.scored_set import Comparison, ScoredSet
-from megastyle_cli.retrieve.nearest import Array, nearest
+from megastyle_cli.retrieve.embed import Array
+from megastyle_cli.retrieve.nearest import nearest
 
 MAX_HISTOGRAM_IMAGES, PAIRS_PER_IMAGE = 1000, 4
 NUM_WORST = 24

@@ -16,7 +16,7 @@ from megastyle_cli.evaluate.features import (
 from megastyle_cli.evaluate.references import ReferenceMatch, References
 from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.protocols import StyleEncoder, TextImageModel
-from megastyle_cli.retrieve.nearest import BATCH, Array, batched, finite, rounded
+from megastyle_cli.retrieve.embed import BATCH, Array, batched, finite_or_bad, rounded
 
 log = logging.getLogger(__name__)
 FEATURE_CACHE_SIZE = 4096
@@ -161,7 +161,7 @@ def _prompt_vectors(
         return [None] * len(records)
     rows, name = models.text.embed_texts(distinct), models.text.name
     vectors = {
-        text: finite(row, repr(text), name) for text, row in zip(distinct, rows, strict=True)
+        text: finite_or_bad(row, repr(text), name) for text, row in zip(distinct, rows, strict=True)
     }
     return [vectors[text] if isinstance(text, str) else None for text in texts]
 

@@ -12,7 +12,7 @@ from megastyle_cli.core.record import PROVENANCE, Failure, Record
 from megastyle_cli.evaluate.calibration import ReferenceBank
 from megastyle_cli.evaluate.references import References
 from megastyle_cli.evaluate.score import Scored, ScoringModels, score_records
-from megastyle_cli.retrieve.nearest import Array
+from megastyle_cli.retrieve.embed import Array
 
 PROVENANCE_KEYS = ("model", "text_model", "content_model", "references", "reference_set")
 # n images, p of them with references

@@ -1,10 +1,11 @@
-"""What was computed from an index and is kept in its folder: each a file with facts and a hash."""
+"""Cache of artifacts computed from an index: files in its folder, with metadata and a checksum."""
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,22 +22,22 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """The kept files of one folder."""
+class ArtifactCache:
+    """The cached files of one folder."""
 
     folder: Path
 
-    def take(self, name: str) -> tuple[dict[str, Any], BinaryIO] | None:
-        """The facts and the file kept as `name`, None if there is none.
+    def open(self, name: str) -> tuple[dict[str, Any], BinaryIO] | None:
+        """The metadata and the content of an artifact; None if it is not cached.
 
-        Raises MegastyleError if the file is not what was kept.
+        Raises MegastyleError if the file does not match its checksum.
         """
         path, note = self.folder / name, self.folder / f"{name}.json"
         if not (path.exists() and note.exists()):
             return None
         try:
-            told = json.loads(note.read_text())
-            facts, digest = dict(told["facts"]), told["sha256"]
+            saved = json.loads(note.read_text())
+            metadata, digest = dict(saved["facts"]), saved["sha256"]
         except (ValueError, TypeError, KeyError):
             digest = None
         with path.open("rb") as file:
@@ -44,29 +45,34 @@ class Shelf:
                 raise MegastyleError(
                     f"{path} is damaged", hint=f"delete it and {note.name}: both are made again"
                 )
-        return facts, path.open("rb")
+        return metadata, path.open("rb")
 
-    def keep(self, name: str, facts: dict[str, Any], write: Callable[[BinaryIO], None]) -> None:
-        """Keeps what `write` writes as `name`, whole or not at all; not in a folder for reading."""
+    @contextmanager
+    def create(self, name: str, metadata: dict[str, Any]) -> Iterator[BinaryIO]:
+        """A file to write an artifact to; it is cached once the block has ended without an error.
+
+        In a folder that is not writable nothing is cached, and a warning is logged.
+        """
         path, note = self.folder / name, self.folder / f"{name}.json"
         if not os.access(self.folder, os.W_OK):
             log.warning("%s is not kept: the folder is not writable", path)
+            with Path(os.devnull).open("wb") as discarded:
+                yield discarded
             return
-        file = open_locked(partial_path(path))
-        file.truncate(0)
-        write(file)
-        file.seek(0)
-        digest = _sha256(file)
-        note.unlink(missing_ok=True)  # never facts beside a file that is not theirs
-        file.flush()
-        move_into_place(partial_path(path), path, durable=True)
-        file.close()
-        text = json.dumps({"facts": facts, "sha256": digest}, indent=1) + "\n"
+        with open_locked(partial_path(path)) as file:
+            file.truncate(0)
+            yield file
+            file.seek(0)
+            digest = _sha256(file)
+            note.unlink(missing_ok=True)  # never metadata beside a file that it does not describe
+            file.flush()
+            move_into_place(partial_path(path), path, durable=True)
+        text = json.dumps({"facts": metadata, "sha256": digest}, indent=1) + "\n"
         atomic_write(note, text, durable=False)
 
 
 def _sha256(file: BinaryIO) -> str:
     digest = hashlib.sha256()
-    for block in iter(lambda: file.read(1 << 20), b""):
+    while block := file.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()

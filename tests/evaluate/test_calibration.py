@@ -1,15 +1,10 @@
-"""What strangers score and CSLS against loops over all pairs."""
+"""Calibration against loops over all pairs."""
 
 import numpy as np
 import pytest
 
 from megastyle_cli.evaluate.calibration import ReferenceBank, calibrate
-from megastyle_cli.retrieve.csls import csls, mean_similarity
-
-
-def unit_rows(n, d, seed):
-    rows = np.random.default_rng(seed).standard_normal((n, d))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+from tests.retrieve.vectors import csls_matrix, unit_rows
 
 
 def test_calibration_equals_the_means_over_pairs():
@@ -22,16 +17,16 @@ def test_calibration_equals_the_means_over_pairs():
 
     found = calibrate(vectors, np.array(own), keys, keys, bank)
 
-    scaled = csls(cosines, mean_similarity(vectors, rows), mean_similarity(rows, vectors))
+    scaled = csls_matrix(vectors, rows, bank_knows_queries=True)
     for i in range(12):
-        mine = [j for j in range(9) if bank_keys[j] == keys[i]]
-        strange = [j for j in range(9) if bank_keys[j] != keys[i]]
-        assert found.random[i] == pytest.approx(np.mean(cosines[i, strange]), abs=1e-7)
-        assert found.csls[i] == pytest.approx(np.mean(scaled[i, mine]), abs=1e-7)
-        assert found.random_csls[i] == pytest.approx(np.mean(scaled[i, strange]), abs=1e-7)
+        own_rows = [j for j in range(9) if bank_keys[j] == keys[i]]
+        negatives = [j for j in range(9) if bank_keys[j] != keys[i]]
+        assert found.random[i] == pytest.approx(np.mean(cosines[i, negatives]), abs=1e-7)
+        assert found.csls[i] == pytest.approx(np.mean(scaled[i, own_rows]), abs=1e-7)
+        assert found.random_csls[i] == pytest.approx(np.mean(scaled[i, negatives]), abs=1e-7)
 
 
-def test_a_picture_without_strangers_has_no_calibration():
+def test_an_image_without_negatives_has_no_calibration():
     vectors = unit_rows(3, 4, 0)
     bank = ReferenceBank(vectors=vectors, keys=["a"] * 3, styles=["a"] * 3)
 

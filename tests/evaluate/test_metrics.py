@@ -11,11 +11,7 @@ from megastyle_cli.evaluate.metrics import (
     retrieval_scores,
     within_between_similarity,
 )
-
-
-def unit_rows(n, d, seed=0):
-    rows = np.random.default_rng(seed).standard_normal((n, d))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+from tests.retrieve.vectors import unit_rows
 
 
 def labelled(n, seed=0):

@@ -1,186 +1,150 @@
-"""Searches against brute force: approximate candidates, CSLS, and what is kept between runs."""
-
-import io
-import tracemalloc
+"""IVF search against brute force, its recall, and what is cached between runs."""
 
 import numpy as np
 import pytest
 
-from megastyle_cli.retrieve import ann as search_module
-from megastyle_cli.retrieve.ann import approximate, build, exact, prepare, recall
-from megastyle_cli.retrieve.csls import csls, mean_similarity
-from megastyle_cli.retrieve.nearest import nearest
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.retrieve import ann
+from megastyle_cli.retrieve.ann import IvfSearcher, build_ivf, open_ivf, recall
+from megastyle_cli.retrieve.artifact_cache import ArtifactCache
+from megastyle_cli.retrieve.nearest import ExactSearcher, nearest
+from tests.retrieve.vectors import cosines, grouped_rows, unit_rows
 
 
-def styles(n, d=32, seed=0):
-    """Unit rows in loose groups of ten, as pictures of a style are."""
-    rng = np.random.default_rng(seed)
-    rows = rng.standard_normal((n // 10, d))[np.arange(n) % (n // 10)]
-    rows += 0.5 * rng.standard_normal((n, d))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+class EveryOther(ExactSearcher):
+    """Finds only every other of the nearest rows."""
+
+    def search(self, queries, k, excluded=None):
+        scores, rows = super().search(queries, k, excluded)
+        scores[:, 1::2] = -np.inf
+        return scores, rows
 
 
-class Memory:
-    """A shelf that keeps its files in memory."""
-
-    def __init__(self):
-        self.kept = {}
-        self.writes = 0
-
-    def take(self, name):
-        if name not in self.kept:
-            return None
-        facts, content = self.kept[name]
-        return facts, io.BytesIO(content)
-
-    def keep(self, name, facts, write):
-        file = io.BytesIO()
-        write(file)
-        self.kept[name] = facts, file.getvalue()
-        self.writes += 1
+def ivf_of(bank):
+    return IvfSearcher(build_ivf(bank), bank)
 
 
-@pytest.mark.parametrize("method", ["hnsw", "ivf"])
-def test_approximate_scores_are_exact_cosines_best_first(method):
-    bank, queries = styles(600), styles(20, seed=1)
+def test_scores_are_exact_cosines_best_first():
+    bank, queries = grouped_rows(600), grouped_rows(20, seed=1)
 
-    scores, rows = approximate(build(bank, method), bank)(queries, 5, None)
+    scores, rows = ivf_of(bank).search(queries, 5)
 
-    direct = queries.astype(np.float64) @ bank.T.astype(np.float64)
+    direct = cosines(queries, bank)
     assert scores == pytest.approx(np.take_along_axis(direct, rows, axis=1), abs=1e-12)
     assert (np.diff(scores, axis=1) <= 0).all()
 
 
-@pytest.mark.parametrize("method", ["hnsw", "ivf"])
-def test_an_approximate_answer_does_not_depend_on_the_other_queries(method):
-    bank, queries = styles(600), styles(40, seed=1)
-    search = approximate(build(bank, method), bank)
+def test_a_result_does_not_depend_on_the_other_queries():
+    bank, queries = grouped_rows(600), grouped_rows(40, seed=1)
+    ivf = ivf_of(bank)
 
-    together = search(queries, 5, None)
-    alone = [search(query[None], 5, None) for query in queries]
+    together = ivf.search(queries, 5)
+    alone = [ivf.search(query[None], 5) for query in queries]
 
     assert np.array_equal(together[0], np.concatenate([scores for scores, _ in alone]))
     assert np.array_equal(together[1], np.concatenate([rows for _, rows in alone]))
 
 
-@pytest.mark.parametrize("method", ["hnsw", "ivf"])
-def test_barred_rows_are_never_candidates(method):
-    bank = styles(300)
-    barred = [nearest(bank[:1], bank, 8)[1][0], []]
+def test_excluded_rows_are_never_found():
+    bank = grouped_rows(300)
+    excluded = [nearest(bank[:1], bank, 8)[1][0], []]
 
-    _, rows = approximate(build(bank, method), bank)(bank[:2], 5, barred)
+    _, rows = ivf_of(bank).search(bank[:2], 5, excluded)
 
-    assert not set(barred[0]) & set(rows[0])
+    assert not set(excluded[0]) & set(rows[0])
     assert rows[1, 0] == 1
 
 
-@pytest.mark.parametrize("method", ["hnsw", "ivf"])
-def test_a_build_is_the_same_every_time(method):
-    bank, queries = styles(500), styles(30, seed=2)
+def test_an_index_is_the_same_every_time_it_is_built():
+    bank, queries = grouped_rows(500), grouped_rows(30, seed=2)
 
-    first, second = (approximate(build(bank, method), bank)(queries, 5, None) for _ in range(2))
+    first, second = (ivf_of(bank).search(queries, 5) for _ in range(2))
 
     assert np.array_equal(first[1], second[1])
 
 
+def test_a_large_index_has_many_lists_and_searches_an_eighth_of_them():
+    bank = unit_rows(4000, 4)
+
+    ivf = ivf_of(bank).ivf
+
+    assert ivf.nlist == 4000 // 39
+    assert ivf.nprobe == round(ivf.nlist / 8)
+
+
 def test_recall_counts_what_is_found_and_what_is_not():
-    bank = styles(200)
+    bank = grouped_rows(200)
 
-    def finds_every_other(queries, k, barred):
-        scores, rows = nearest(queries, bank, k, barred)
-        scores[:, 1::2] = -np.inf
-        return scores, rows
-
-    assert recall(exact(bank), bank, 10, 50, seed=0) == (1.0, 50)
-    assert recall(finds_every_other, bank, 10, 50, seed=0) == (0.5, 50)
+    assert recall(ExactSearcher(bank), bank, 10, 50, seed=0) == (1.0, 50)
+    assert recall(EveryOther(bank), bank, 10, 50, seed=0) == (0.5, 50)
 
 
-def test_equal_rows_stand_for_each_other_in_recall():
-    bank = np.repeat(styles(20), 30, axis=0)
+def test_equal_rows_replace_each_other_in_recall():
+    bank = np.repeat(grouped_rows(20), 30, axis=0)
 
-    share, _ = recall(approximate(build(bank, "ivf"), bank), bank, 10, 100, seed=0)
+    share, _ = recall(ivf_of(bank), bank, 10, 100, seed=0)
 
     assert share == 1.0
 
 
-@pytest.mark.parametrize("rows_at_once", [7, 8192])
-@pytest.mark.parametrize("method", ["exact", "ivf"])
-def test_csls_equals_the_definition_over_all_rows(method, rows_at_once, monkeypatch):
-    monkeypatch.setattr(search_module, "CSLS_ROWS", rows_at_once)
-    bank, queries = styles(60), styles(10, seed=3)
+def test_a_single_row_has_full_recall():
+    bank = grouped_rows(10)[:1]
 
-    scores, rows = prepare(bank, method, calibrated=True).search(queries, 4, None)
-
-    direct = csls(
-        queries.astype(np.float64) @ bank.T.astype(np.float64),
-        mean_similarity(queries, bank),
-        mean_similarity(bank, bank, own_rows=np.arange(60)),
-    )
-    assert rows.tolist() == np.argsort(-direct, axis=1)[:, :4].tolist()
-    assert scores == pytest.approx(np.take_along_axis(direct, rows, axis=1), abs=1e-6)
+    assert recall(ExactSearcher(bank), bank, 10, 100, seed=0) == (1.0, 1)
 
 
-def test_csls_in_blocks_is_what_one_block_gives(monkeypatch):
-    bank, queries = np.concatenate([styles(60), styles(60)]), styles(20, seed=1)
-    barred = [[3, 70], [], *[[row, row + 60] for row in range(18)]]
-    whole = prepare(bank, "exact", calibrated=True).search(queries, 118, barred)
-    monkeypatch.setattr(search_module, "CSLS_ROWS", 16)
+def test_recall_is_in_the_stats_and_remarks():
+    searcher = open_ivf(grouped_rows(300))
 
-    scores, rows = prepare(bank, "exact", calibrated=True).search(queries, 118, barred)
-
-    assert np.array_equal(rows, whole[1])
-    assert np.array_equal(scores, whole[0])
+    assert searcher.stats == {"method": "ivf", "recall_10": 1.0, "recall_rows": 300}
+    assert searcher.remarks == ("ivf: recall@10 1.000 on 300 rows of the index",)
 
 
-def test_csls_holds_a_block_of_the_vectors_at_a_time():
-    bank = styles(40_960, d=128)  # 21 MB
-    crowding = np.zeros(len(bank))
-    tracemalloc.start()
+def test_a_cached_index_is_used_again(tmp_path):
+    bank, cache = grouped_rows(300), ArtifactCache(tmp_path)
+    first = open_ivf(bank, cache)
+    (tmp_path / "ivf.faiss").chmod(0o444)
+    before = (tmp_path / "ivf.faiss").stat().st_mtime_ns
 
-    search_module._calibrated_exactly(exact(bank), bank, crowding)(bank[:2], 10, None)
+    second = open_ivf(bank, cache)
 
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < bank.nbytes / 2
-
-
-def test_what_was_built_is_used_again_while_it_fits():
-    bank, shelf = styles(300), Memory()
-    first = prepare(bank, "ivf", calibrated=True, shelf=shelf)
-    writes = shelf.writes
-
-    second = prepare(bank, "ivf", calibrated=True, shelf=shelf)
-
-    assert shelf.writes == writes
-    assert second.measured == first.measured
-    assert np.array_equal(first.search(bank[:9], 5, None)[1], second.search(bank[:9], 5, None)[1])
+    assert (tmp_path / "ivf.faiss").stat().st_mtime_ns == before
+    assert second.stats == first.stats
+    assert np.array_equal(first.search(bank[:9], 5)[1], second.search(bank[:9], 5)[1])
 
 
-@pytest.mark.parametrize("method", ["hnsw", "ivf"])
-def test_rows_added_since_are_found_and_the_recall_is_of_them_too(method):
-    bank, shelf = styles(300), Memory()
-    prepare(bank[:200], method, calibrated=False, shelf=shelf)
+@pytest.mark.parametrize("before", [200, 100])
+def test_rows_added_since_are_found_and_recall_is_measured_on_them_too(tmp_path, before):
+    bank, cache = grouped_rows(300), ArtifactCache(tmp_path)
+    open_ivf(bank[:before], cache)
 
-    grown = prepare(bank, method, calibrated=False, shelf=shelf)
+    grown = open_ivf(bank, cache)
 
-    _, rows = grown.search(bank[290:], 1, None)
+    _, rows = grown.search(bank[290:], 1)
     assert rows[:, 0].tolist() == list(range(290, 300))
-    assert grown.measured["recall_rows"] == 300
-    assert shelf.kept[f"{method}.faiss"][0]["count"] == 300
+    assert grown.stats["recall_rows"] == 300
+    metadata, file = cache.open("ivf.faiss")
+    file.close()
+    assert metadata["count"] == 300
 
 
-def test_other_settings_build_anew(monkeypatch):
-    bank, shelf = styles(300), Memory()
-    prepare(bank, "hnsw", calibrated=False, shelf=shelf)
-    other = search_module.HNSW | {"links": 8}
-    monkeypatch.setitem(search_module.SETTINGS, "hnsw", other)
+def test_an_index_of_other_settings_is_rebuilt(tmp_path, monkeypatch):
+    bank, cache = grouped_rows(300), ArtifactCache(tmp_path)
+    open_ivf(bank, cache)
+    other = ann.IVF | {"least_searched": 3}
+    monkeypatch.setattr(ann, "IVF", other)
 
-    prepare(bank, "hnsw", calibrated=False, shelf=shelf)
+    open_ivf(bank, cache)
 
-    assert shelf.kept["hnsw.faiss"][0]["settings"] == other
+    metadata, file = cache.open("ivf.faiss")
+    file.close()
+    assert metadata["settings"] == other
 
 
-def test_the_recall_is_said():
-    remark = prepare(styles(300), "hnsw", calibrated=False).remarks[0]
+def test_an_index_that_faiss_cannot_read_is_refused(tmp_path):
+    cache = ArtifactCache(tmp_path)
+    with cache.create("ivf.faiss", {"count": 300, "settings": ann.IVF}) as file:
+        file.write(b"of another version")
 
-    assert remark == "hnsw: recall@10 1.000 on 300 rows of the index"
+    with pytest.raises(MegastyleError, match="not read by this version of FAISS"):
+        open_ivf(grouped_rows(300), cache)

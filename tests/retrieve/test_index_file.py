@@ -1,4 +1,4 @@
-"""A saved index grows row by row, and what is counted is whole."""
+"""Reading a saved index: what is complete is read, and what is damaged is refused."""
 
 import json
 import os
@@ -7,48 +7,16 @@ import numpy as np
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.retrieve.artifact_cache import Shelf
-from megastyle_cli.retrieve.index_file import (
-    GrowingIndex,
-    entry,
-    is_saved_index,
-    open_index,
-    probe_picture,
-    row_key,
-)
-
-PROBE = np.array([1.0, 0.0, 0.0], np.float32)
-
-
-def row(number):
-    return np.eye(3, dtype=np.float32)[number % 3]
-
-
-def record(number):
-    return {"id": f"id{number}", "file_name": f"../{number}.png", "vector": row(number)}
-
-
-def opened(folder):
-    growing = GrowingIndex(folder)
-    growing.open()
-    growing.made_by("some@1234", {"backend": "some"}, PROBE)
-    return growing
-
-
-def add(folder, numbers, *, commit=True):
-    growing = opened(folder)
-    for number in numbers:
-        growing.write(entry(record(number)))
-    if commit:
-        growing.commit()
-    growing.close()
+from megastyle_cli.retrieve.index_file import is_saved_index, read_header, read_index
+from megastyle_cli.retrieve.index_writer import IndexWriter
+from tests.retrieve.small_index import add, open_writer, row
 
 
 def test_what_was_added_is_there_in_order(tmp_path):
     add(tmp_path / "x", range(2))
     add(tmp_path / "x", range(2, 5))
 
-    saved = open_index(tmp_path / "x")
+    saved = read_index(tmp_path / "x")
 
     assert saved.ids == [f"id{number}" for number in range(5)]
     assert np.array_equal(saved.vectors, np.stack([row(number) for number in range(5)]))
@@ -59,76 +27,31 @@ def test_names_open_from_where_the_index_is_read(tmp_path, monkeypatch):
     add(tmp_path / "x", range(1))
     monkeypatch.chdir(tmp_path)
 
-    assert open_index(tmp_path / "x").file_names[0] == str(tmp_path / "0.png")
+    assert read_index(tmp_path / "x").file_names[0] == str(tmp_path / "0.png")
 
 
-def test_rows_from_before_are_counted(tmp_path, monkeypatch):
-    add(tmp_path / "x", [1, 1, 2])
-    monkeypatch.chdir(tmp_path)
-    key_of = row_key(tmp_path / "x")
+def test_the_header_of_format_1_is_read(tmp_path):
+    # index.json as versions before the rename of its fields wrote it
+    (tmp_path / "index.json").write_text(
+        '{"encoder": "some@1234", "told": {"backend": "some"}, "width": 3,'
+        ' "probe": [1.0, 0.0, 0.0], "count": 3, "records_bytes": 111, "format": 1}'
+    )
 
-    growing = opened(tmp_path / "x")
-    growing.close()
+    header = read_header(tmp_path / "index.json")
 
-    assert growing.done == {
-        key_of({"id": "id1", "file_name": "1.png"}): 2,
-        key_of({"id": "id2", "file_name": str(tmp_path / "2.png")}): 1,
-    }
+    assert header.encoder_options == {"backend": "some"}
+    add(tmp_path / "x", range(3))
+    written = json.loads((tmp_path / "x" / "index.json").read_text())
+    assert list(written) == list(json.loads((tmp_path / "index.json").read_text()))
+    assert written["told"] == {"backend": "some"}
 
 
-def test_a_stopped_build_is_not_an_index_yet_and_goes_on(tmp_path):
-    add(tmp_path / "x", range(3), commit=False)
+def test_a_folder_with_parts_of_an_index_is_an_index(tmp_path):
+    assert not is_saved_index(str(tmp_path))
+    writer = open_writer(tmp_path / "x")
+    writer.close()
 
     assert is_saved_index(str(tmp_path / "x"))
-    with pytest.raises(MegastyleError, match=r"not complete: it holds index\.json\.partial"):
-        open_index(tmp_path / "x")
-    add(tmp_path / "x", range(3, 4))
-    assert len(open_index(tmp_path / "x").ids) == 4
-
-
-def test_readers_see_the_index_from_before_until_the_last_row_is_tried(tmp_path):
-    add(tmp_path / "x", range(3))
-    growing = opened(tmp_path / "x")
-    growing.write(entry(record(3)))
-    growing._save()
-
-    before = open_index(tmp_path / "x").ids
-    growing.commit()
-    growing.close()
-
-    assert before == ["id0", "id1", "id2"]
-    assert len(open_index(tmp_path / "x").ids) == 4
-
-
-@pytest.mark.parametrize("part", ["vectors.f32", "records.jsonl"])
-def test_a_torn_tail_is_cut_off(tmp_path, part):
-    add(tmp_path / "x", range(3))
-    whole = (tmp_path / "x" / part).read_bytes()
-    with (tmp_path / "x" / part).open("ab") as file:
-        file.write(b'{"id":"half')
-
-    read_torn = open_index(tmp_path / "x").ids
-    add(tmp_path / "x", [])
-
-    assert read_torn == ["id0", "id1", "id2"]
-    assert (tmp_path / "x" / part).read_bytes() == whole
-
-
-def test_two_writers_are_refused(tmp_path):
-    first = opened(tmp_path / "x")
-
-    with pytest.raises(MegastyleError, match="another process is writing"):
-        GrowingIndex(tmp_path / "x").open()
-    first.close()
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / "photo.jpg").write_bytes(b"x")
-
-    with pytest.raises(MegastyleError, match=r"is no index: it holds photo\.jpg"):
-        GrowingIndex(tmp_path).open()
-
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
 def without_header(folder):
@@ -178,39 +101,13 @@ def test_a_damaged_index_is_refused_by_readers_and_writers(tmp_path, damage, mes
     damage(tmp_path / "x")
 
     with pytest.raises(MegastyleError, match=message):
-        open_index(tmp_path / "x")
+        read_index(tmp_path / "x")
     with pytest.raises(MegastyleError, match=message):
-        GrowingIndex(tmp_path / "x").open()
+        IndexWriter(tmp_path / "x").open()
 
 
-def test_an_index_without_a_picture_is_said(tmp_path):
+def test_an_index_without_images_is_refused(tmp_path):
     add(tmp_path / "x", [])
 
     with pytest.raises(MegastyleError, match="holds no picture"):
-        open_index(tmp_path / "x")
-
-
-def test_the_probe_is_always_the_same_picture():
-    assert probe_picture().tobytes() == probe_picture().tobytes()
-    assert len(probe_picture().getcolors(96 * 96) or []) > 100
-
-
-def test_a_shelf_gives_back_what_it_keeps(tmp_path):
-    shelf = Shelf(tmp_path)
-    shelf.keep("a.bin", {"count": 3}, lambda file: file.write(b"abc"))
-
-    facts, file = shelf.take("a.bin")
-
-    with file:
-        assert (facts, file.read()) == ({"count": 3}, b"abc")
-    assert shelf.take("b.bin") is None
-
-
-@pytest.mark.parametrize("damaged", ["a.bin", "a.bin.json"])
-def test_a_damaged_kept_file_is_never_used(tmp_path, damaged):
-    shelf = Shelf(tmp_path)
-    shelf.keep("a.bin", {"count": 3}, lambda file: file.write(b"abc"))
-    (tmp_path / damaged).write_bytes(b"abd")
-
-    with pytest.raises(MegastyleError, match=r"a\.bin is damaged"):
-        shelf.take("a.bin")
+        read_index(tmp_path / "x")

@@ -1,0 +1,72 @@
+"""Unit vectors of images by a style encoder, with a reason for each image that has none."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
+from megastyle_cli.models.protocols import StyleEncoder
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
+
+BATCH = 32
+
+
+def embed_records(
+    records: Iterable[Record], encoder: StyleEncoder, read: ReadPictures
+) -> Iterator[tuple[Record, Array] | Failure]:
+    """Each record with the unit vector (d,) of its `file_name`, or a Failure, in order.
+
+    A Failure is `missing_key`, the reason `read` gives, or `model_error` if the vector is not
+    finite. Holds one batch at a time.
+    """
+    for batch in batched(records, BATCH):
+        names = [record.get("file_name") for record in batch]
+        vectors = embed_images(open_record_pictures(batch, "file_name", read), names, encoder)
+        for record, vector in zip(batch, vectors, strict=True):
+            if isinstance(vector, BadRecord):
+                yield Failure(record, vector.kind, vector.message)
+            else:
+                yield record, vector
+
+
+def embed_images(
+    images: "Sequence[Image | BadRecord]", names: Sequence[object], encoder: StyleEncoder
+) -> list[Array | BadRecord]:
+    """A unit vector (d,) float32 for each image; a BadRecord in place of an image stays.
+
+    An image whose vector is not finite becomes BadRecord("model_error", ...) with its name.
+    """
+    opened = [image for image in images if not isinstance(image, BadRecord)]
+    vectors = iter(encoder.embed(opened) if opened else ())
+    return [
+        image if isinstance(image, BadRecord) else finite_or_bad(next(vectors), name, encoder.name)
+        for image, name in zip(images, names, strict=True)
+    ]
+
+
+def finite_or_bad(vector: Array, name: object, model: str) -> Array | BadRecord:
+    """`vector` (d,), or a BadRecord if it is not finite; `name` and `model` go in its message."""
+    if np.isfinite(vector).all():
+        return vector
+    return BadRecord("model_error", f"{model} gives no numbers for {name}")
+
+
+def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` values; the last one may be shorter."""
+    rest = iter(values)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def rounded(cosine: float) -> float:
+    """A cosine as records hold it: clipped to [-1, 1], 4 digits, never -0.0."""
+    return round(min(1.0, max(-1.0, float(cosine))), 4) + 0.0

@@ -1,0 +1,188 @@
+"""An index of style vectors in memory: built from images, or opened from a saved index."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.record import Failure, Record, canonical_json
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.io.record_images import ReadPictures
+from megastyle_cli.models.protocols import StyleEncoder
+from megastyle_cli.retrieve.ann import open_ivf
+from megastyle_cli.retrieve.artifact_cache import ArtifactCache
+from megastyle_cli.retrieve.csls import CslsReranker, ExactCslsSearcher, bank_similarity
+from megastyle_cli.retrieve.embed import Array, embed_records
+from megastyle_cli.retrieve.encoder_probe import check_same_encoder, embed_probe
+from megastyle_cli.retrieve.index_file import SavedIndex, is_saved_index, read_index
+from megastyle_cli.retrieve.nearest import ExactSearcher, Excluded, Searcher
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Method = Literal["exact", "ivf"]
+Score = Literal["cosine", "csls"]
+UNIT_TOLERANCE = 1e-3
+BLOCK = 65536  # rows whose lengths are computed at a time
+
+
+@dataclass(kw_only=True)
+class StyleIndex:
+    """Style vectors of images: row i of `vectors` (n, d) is `ids[i]` at `file_names[i]`.
+
+    Rows are float32 unit vectors made by `model`. Raises MegastyleError if the parts do not fit
+    each other or a row does not have length 1. `searcher` is exact, by cosine, until it is set.
+    """
+
+    vectors: Array
+    ids: list[str]
+    file_names: Sequence[str]
+    model: str
+    searcher: Searcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.ids):
+            raise MegastyleError(
+                f"the index has {len(self.ids)} records for vectors of shape {self.vectors.shape}",
+                hint="build the index again: its vectors and its records belong to different runs",
+            )
+        if len(self.ids) != len(self.file_names):
+            raise MegastyleError(
+                f"the index has {len(self.ids)} ids and {len(self.file_names)} file names",
+                hint="build the index again from records that have both",
+            )
+        lengths = _lengths(self.vectors)
+        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # NaN is wrong too
+        if len(wrong):
+            raise MegastyleError(
+                f"row {wrong[0]} of the index has length {lengths[wrong[0]]:.4g}, not 1",
+                hint="give style vectors divided by their length",
+            )
+        self.searcher = ExactSearcher(self.vectors)
+
+    def search(self, queries: Array, k: int, excluded: Excluded = None) -> tuple[Array, Array]:
+        """Scores (q, k), best first, and row numbers (q, k) for `queries` (q, d); where fewer than
+        k rows are found, the rest hold score -inf and row -1."""
+        return self.searcher.search(queries, k, excluded)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The model and 8 hex digits of a hash over ids and vectors."""
+        digest = hashlib.sha256(canonical_json(self.ids).encode())
+        digest.update(np.ascontiguousarray(self.vectors).data)
+        return f"{self.model}@{digest.hexdigest()[:8]}"
+
+    @cached_property
+    def rows_by_id(self) -> dict[str, list[int]]:
+        """The rows of each id; equal images have equal ids, so there may be several."""
+        rows: dict[str, list[int]] = {}
+        for row, record_id in enumerate(self.ids):
+            rows.setdefault(record_id, []).append(row)
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSource:
+    """What `--index` names: a saved index, or records whose images are embedded when opened."""
+
+    saved: SavedIndex | None
+    records: Iterable[Record | Failure]
+
+    @classmethod
+    def find(cls, names: Sequence[str]) -> "IndexSource":
+        """Raises MegastyleError if a name does not exist, a saved index is damaged, or there is
+        another name beside it. Embeds nothing."""
+        saved = [name for name in names if is_saved_index(name)]
+        if saved and len(names) > 1:
+            raise MegastyleError(
+                f"{saved[0]} is a saved index and is searched alone",
+                hint="give one --index, or --add the rest to it",
+            )
+        if saved:
+            return cls(saved=read_index(Path(saved[0])), records=())
+        return cls(saved=None, records=read_records(names))
+
+    def open(
+        self, encoder: StyleEncoder, read: ReadPictures, method: Method, score: Score
+    ) -> StyleIndex:
+        """The index, searched by `method` and `score`.
+
+        What takes long to compute is cached in the folder of a saved index. Raises MegastyleError
+        if another encoder made it, or no image can be read.
+        """
+        if self.saved is None:
+            index, cache = build_index(self.records, encoder, read), None
+        else:
+            index, cache = _open_saved(self.saved, encoder), ArtifactCache(self.saved.folder)
+        index.searcher = open_searcher(index.vectors, method, score, cache)
+        return index
+
+
+def build_index(
+    records: Iterable[Record | Failure], encoder: StyleEncoder, read: ReadPictures
+) -> StyleIndex:
+    """An index of the records' images; those that cannot be read are logged and left out.
+
+    Raises MegastyleError if none can be read.
+    """
+    failures: list[Failure] = []
+    readable = _without_failures(records, failures)
+    embedded = list(_without_failures(embed_records(readable, encoder, read), failures))
+    if not embedded:
+        raise MegastyleError("the index holds no picture that can be read", hint="check --index")
+    if failures:
+        total = len(failures) + len(embedded)
+        log.warning("index: %d of %d pictures are left out", len(failures), total)
+    return StyleIndex(
+        vectors=np.stack([vector for _, vector in embedded]),
+        ids=[record["id"] for record, _ in embedded],
+        file_names=[record["file_name"] for record, _ in embedded],
+        model=encoder.name,
+    )
+
+
+def open_searcher(
+    vectors: Array, method: Method, score: Score, cache: ArtifactCache | None = None, seed: int = 0
+) -> Searcher:
+    """A searcher of `vectors` (n, d), unit rows. What takes long to compute is read from `cache` if
+    it is of these rows, and kept there."""
+    if method == "exact":
+        exact = ExactSearcher(vectors)
+        if score == "cosine":
+            return exact
+        return ExactCslsSearcher(exact, bank_similarity(exact, vectors, cache))
+    ivf = open_ivf(vectors, cache, seed)
+    if score == "cosine":
+        return ivf
+    return CslsReranker(ivf, bank_similarity(ivf, vectors, cache))
+
+
+def _open_saved(saved: SavedIndex, encoder: StyleEncoder) -> StyleIndex:
+    header, probe = saved.header, embed_probe(encoder)
+    check_same_encoder(str(saved.folder), header.encoder, header.probe, encoder, probe)
+    return StyleIndex(
+        vectors=saved.vectors, ids=saved.ids, file_names=saved.file_names, model=header.encoder
+    )
+
+
+def _lengths(vectors: Array) -> Array:
+    """The length (n,) of each row, by blocks: the vectors may be larger than memory."""
+    starts = range(0, len(vectors), BLOCK)
+    blocks = [vectors[start : start + BLOCK] for start in starts]
+    return np.concatenate([np.zeros(0), *(np.linalg.norm(block, axis=1) for block in blocks)])
+
+
+def _without_failures(results: Iterable[T | Failure], failures: list[Failure]) -> Iterator[T]:
+    """The results that are no failures; the failures are logged and appended to `failures`."""
+    for result in results:
+        if isinstance(result, Failure):
+            failures.append(result)
+            log.warning("index: %s", result.message)
+        else:
+            yield result
