@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from tests import fork_server
+
 # not importorskip: Ray reads its environment once, when it is imported
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 
@@ -24,6 +26,8 @@ Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 
 # One thread a process: two jobs of two threads each on two cores are many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes of the tests share compiled bytecode; without it each compiles thousands of files.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 # Each starts clusters of two nodes.
@@ -39,21 +43,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def megastyle() -> Runner:
-    """Runs `megastyle ARGS` and gives its exit code, stdout and stderr as bytes."""
+    """Runs `megastyle ARGS` and returns its exit code, stdout and stderr as bytes.
+
+    `fresh=True` and `NAME=value` of the environment start a new interpreter; else the process is
+    forked from one that has imported the libraries (tests/fork_server.py).
+    """
 
     def run(
-        *args: object, stdin: bytes = b"", cwd: Path | None = None, **env: str
+        *args: object, stdin: bytes = b"", cwd: Path | None = None, fresh: bool = False, **env: str
     ) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, "-m", "megastyle_cli", *map(str, args)],
-            input=stdin,
-            capture_output=True,
-            cwd=cwd,
-            env={**os.environ, **env},
-            check=False,
-        )
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        process = fork_server.start(*args, cwd=cwd, fresh=fresh, **pipes, **env)
+        stdout, stderr = process.communicate(stdin)
+        return subprocess.CompletedProcess(args, process.returncode, stdout, stderr)
 
     return run
+
+
+def pytest_sessionfinish() -> None:
+    fork_server.stop_server()
 
 
 @pytest.fixture(scope="session")
@@ -93,11 +101,7 @@ def kill_when(command: Sequence[object], cwd: Path, path: Path, size: int) -> No
 
     At 0 bytes it is enough that the file exists.
     """
-    started = subprocess.Popen(
-        [sys.executable, "-m", "megastyle_cli", *map(str, command)],
-        stderr=subprocess.DEVNULL,
-        cwd=cwd,
-    )
+    started = fork_server.start(*command, stderr=subprocess.DEVNULL, cwd=cwd)
     while started.poll() is None and not (path.exists() and path.stat().st_size >= size):
         time.sleep(0.002)
     started.kill()

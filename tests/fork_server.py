@@ -1,0 +1,318 @@
+"""Starts `megastyle` commands, as forks of a process that has imported their libraries.
+
+Importing torch and its companions takes seconds, which is most of the time of a small command.
+The server imports them once and forks a child for every command. The child is a process of its
+own, with its own standard streams, arguments, working directory and signal handlers, and it runs
+what `python -m megastyle_cli` runs.
+
+Nothing but imports happens before a fork. A server in which a library has started a thread is
+not used, since threads do not survive a fork. All children of a server share one seed of string
+hashes, and what libraries print when they are imported is not seen: tests of such promises start
+fresh interpreters (`fresh=True`).
+"""
+
+import atexit
+import gc
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import IO, NamedTuple
+
+# What most commands of the tests import, those first that others build on.
+LIBRARIES = (
+    *("megastyle_cli.app", "numpy", "PIL.Image", "orjson", "jsonlines", "tqdm", "numba"),
+    *("torch", "onnx", "tokenizers", "safetensors.torch", "accelerate"),
+    *("transformers", "diffusers"),
+)
+# The libraries read these when they are imported; a command sets them before.
+QUIET = dict.fromkeys(("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"), "error")
+NUMBER = struct.Struct("!i")  # length of a request, process id, or exit code as in subprocess
+
+
+class ForkedProcess:
+    """A command forked by the server; used like subprocess.Popen, of which it has the main part."""
+
+    def __init__(self, status: socket.socket, streams: "list[IO[bytes] | None]") -> None:
+        self._status = status
+        self.stdin, self.stdout, self.stderr = streams
+        self.returncode: int | None = None
+        self.pid = _receive_number(status)
+
+    def poll(self) -> int | None:
+        """The exit code, or None while the process runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the process to end and returns its exit code; negative: it died by a signal."""
+        if self.returncode is None:
+            self._status.settimeout(timeout)
+            try:
+                self.returncode = _receive_number(self._status)
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired("megastyle", timeout or 0) from None
+            self._status.close()
+        return self.returncode
+
+    def communicate(self, input: bytes = b"") -> tuple[bytes, bytes]:
+        """Sends `input`, closes stdin and returns all that comes from stdout and stderr."""
+        received = {1: b"", 2: b""}
+
+        def read(number: int, stream: IO[bytes]) -> None:
+            with stream:
+                received[number] = stream.read()
+
+        outputs = ((1, self.stdout), (2, self.stderr))
+        readers = [threading.Thread(target=read, args=output) for output in outputs if output[1]]
+        for reader in readers:
+            reader.start()
+        if self.stdin:
+            with suppress(BrokenPipeError):  # a command may end without reading all
+                self.stdin.write(input)
+            with suppress(BrokenPipeError):
+                self.stdin.close()
+        for reader in readers:
+            reader.join()
+        self.wait()
+        return received[1], received[2]
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def start(
+    *arguments: object,
+    cwd: Path | None = None,
+    fresh: bool = False,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    **env: str,
+) -> "subprocess.Popen[bytes] | ForkedProcess":
+    """Starts `megastyle ARGUMENTS`, with `env` added to the environment.
+
+    Streams are None (those of the test), subprocess.PIPE or subprocess.DEVNULL. The process is
+    forked from the server unless a fresh interpreter is asked for or the environment differs.
+    """
+    words = [str(argument) for argument in arguments]
+    server = None if fresh or env else _server()
+    if server and server.environment == _environment():
+        return server.fork(words, cwd, (stdin, stdout, stderr))
+    return subprocess.Popen(
+        [sys.executable, "-m", "megastyle_cli", *words],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cwd,
+        env={**os.environ, **env},
+    )
+
+
+def stop_server() -> None:
+    """Ends the server if one was started; commands that still run are left alone."""
+    if _server.cache_info().currsize and (server := _server()):
+        server.stop()
+        _server.cache_clear()
+
+
+class ForkServer:
+    """The server's process, seen from the tests."""
+
+    def __init__(self) -> None:
+        self.environment = _environment()
+        self._control, other_end = socket.socketpair()
+        with other_end:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", __file__, str(other_end.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[other_end.fileno()],
+            )
+        self.num_threads = _receive_number(self._control)
+
+    def fork(
+        self, arguments: list[str], cwd: Path | None, streams: Sequence[int | None]
+    ) -> ForkedProcess:
+        request = json.dumps({"arguments": arguments, "cwd": str(cwd or Path.cwd())}).encode()
+        status, other_end = socket.socketpair()
+        ends = [_open_stream(number, kind) for number, kind in enumerate(streams)]
+        files = [*(theirs for theirs, _ in ends), other_end.detach()]
+        socket.send_fds(self._control, [NUMBER.pack(len(request))], files)
+        self._control.sendall(request)
+        for file in files:
+            os.close(file)
+        return ForkedProcess(status, [ours for _, ours in ends])
+
+    def stop(self) -> None:
+        self._control.close()
+        self._process.wait()
+
+
+@cache
+def _server() -> ForkServer | None:
+    """The server of this process; None where forks are not safe.
+
+    They are not with the system libraries of macOS, nor where CUDA may be used.
+    """
+    if sys.platform != "linux" or Path("/dev/nvidiactl").exists():
+        return None
+    server = ForkServer()
+    if server.num_threads == 1:
+        return server
+    server.stop()
+    return None
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+def _open_stream(number: int, kind: int | None) -> tuple[int, IO[bytes] | None]:
+    """The child's end of a standard stream, and ours if it is a pipe."""
+    if kind is None:
+        return os.dup(number), None
+    if kind == subprocess.DEVNULL:
+        return os.open(os.devnull, os.O_RDWR), None
+    assert kind == subprocess.PIPE
+    reading, writing = os.pipe()
+    return (
+        (reading, os.fdopen(writing, "wb")) if number == 0 else (writing, os.fdopen(reading, "rb"))
+    )
+
+
+def _receive_number(connection: socket.socket) -> int:
+    answer = connection.recv(NUMBER.size, socket.MSG_WAITALL)
+    if not answer:
+        raise RuntimeError("the fork server has ended")
+    return int(NUMBER.unpack(answer)[0])
+
+
+# What follows runs in the server.
+
+
+class Request(NamedTuple):
+    """A command to start: its arguments and folder, and its streams, then that of its status."""
+
+    arguments: list[str]
+    cwd: str
+    files: list[int]
+
+
+def _serve(control: socket.socket) -> Request | None:
+    """Forks a child for every request; returns the request in each child, None at the end."""
+    running: dict[int, socket.socket] = {}
+    woken, wake = socket.socketpair()
+    wake.setblocking(False)
+    woken.setblocking(False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        while True:
+            ready = {key.fileobj for key, _ in selector.select()}
+            if woken in ready:
+                woken.recv(4096)
+                _report_ended(running)
+            if control not in ready:
+                continue
+            request = _receive_request(control)
+            if request is None:
+                return None
+            signals = (signal.SIGINT, signal.SIGTERM)  # kept until the child can handle them
+            signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                for other in (control, woken, wake, *running.values()):
+                    other.close()
+                return request
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            *streams, status = request.files
+            for stream in streams:
+                os.close(stream)
+            running[pid] = socket.socket(fileno=status)
+            running[pid].sendall(NUMBER.pack(pid))
+
+
+def _receive_request(control: socket.socket) -> Request | None:
+    head, files, _, _ = socket.recv_fds(control, NUMBER.size, 4)
+    if not head:
+        return None
+    body = control.recv(NUMBER.unpack(head)[0], socket.MSG_WAITALL)
+    return Request(**json.loads(body), files=files)
+
+
+def _report_ended(running: dict[int, socket.socket]) -> None:
+    for pid in list(running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            with running.pop(pid) as socket_of_test, suppress(OSError):
+                socket_of_test.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
+
+
+def _become(request: Request) -> None:
+    """Turns the forked child into a process that was started with `request`."""
+    for number, file in enumerate(request.files):
+        if number < 3:
+            os.dup2(file, number)
+        os.close(file)
+    os.chdir(request.cwd)
+    sys.path.insert(0, request.cwd)
+    sys.argv = ["megastyle", *request.arguments]
+    # new ones: those of the server were set up for other files
+    old, settings = sys.stdout, {"newline": "\n", "closefd": False}
+    sys.stdin = os.fdopen(0, encoding=old.encoding, errors=old.errors, **settings)
+    sys.stdout = os.fdopen(1, "w", encoding=old.encoding, errors=old.errors, **settings)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        runpy.run_module("megastyle_cli", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        # what Python does at exit, but for taking every imported module apart: that takes longer
+        # than most commands
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code)
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    os.environ |= QUIET
+    for library in LIBRARIES:
+        import_module(library)
+    for name in QUIET:
+        del os.environ[name]
+    gc.collect()
+    gc.freeze()  # objects of the libraries stay shared with the children
+    control.sendall(NUMBER.pack(len(list(Path("/proc/self/task").iterdir()))))
+    if request := _serve(control):
+        _become(request)
+
+
+if __name__ == "__main__":
+    main()
