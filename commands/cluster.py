@@ -108,14 +108,12 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.cluster.cluster import (
-        Identities,
+        StyleIdentities,
+        check_levels,
         check_row,
-        embedded,
-        group,
-        labelled,
-        refuse_levels,
-        rows_of,
-        unfit,
+        cluster_vectors,
+        embed_texts,
+        select_rows,
     )
     from megastyle_cli.core.record import Run, check_text
     from megastyle_cli.io.npy import MappedVectors, VectorWriter, check_vector_options
@@ -124,7 +122,7 @@ def main(
 
     check_views(sheet, page)
     check_vector_options(vectors, vectors_from)
-    refuse_levels(levels)
+    check_levels(levels)
     given = MappedVectors(vectors_from) if vectors_from else None
     sources = options.inputs_or_stdin(inputs, context)
     open_engine = backends.open_engine(engine, workers, sources)
@@ -145,7 +143,7 @@ def main(
     run = Run("cluster", told, __version__)
 
     def work(spool: "Spool", tally: "Stats") -> "Iterator[Record | Failure]":
-        identities = Identities()
+        identities = StyleIdentities()
         assigner = backends.open_assigner(device, engine)
         facts = {"arithmetic": assigner.name} if assigner else {}
         tally.measured |= facts
@@ -158,12 +156,12 @@ def main(
             ExitStack() as closing,
         ):
             if given:
-                points: Any = rows_of(given, identities.seen(spool.read()))
+                points: Any = select_rows(given, identities.collect(spool.read()))
             else:
                 embed = backends.kept_embedder(backend, model, cache, closing, device)
-                texts = (record[on] for record in identities.seen(spool.read()))
-                points = whole.write(len(spool), embedded(texts, embed))
-            grouping = group(
+                texts = (record[on] for record in identities.collect(spool.read()))
+                points = whole.write(len(spool), embed_texts(texts, embed))
+            clustering = cluster_vectors(
                 points,
                 levels=levels,
                 sample=sample,
@@ -175,16 +173,11 @@ def main(
                 identities=identities.numbers(),
                 xy=xy,
             )
-            tally.remarks += grouping.remarks
-            tally.measured["clusters"] = grouping.sizes
-            tally.measured["objectives"] = grouping.hierarchy.objectives
-            if grouping.coverage:
-                told_too = {noun: vars(found) for noun, found in grouping.coverage.items()}
-                tally.measured["coverage"] = told_too
-            yield from map(unfit, spool.read(grouping.unfit))
-            for row, record in zip(grouping.rows, spool.read(grouping.rows), strict=True):
-                where = {"row": row} if vectors else {}
-                yield labelled(record, grouping, row, where, run=run.key, **facts)
+            tally.remarks += clustering.remarks
+            tally.measured |= clustering.stats()
+            yield from clustering.failures(spool)
+            with_row = vectors is not None
+            yield from clustering.sample_records(spool, with_row=with_row, run=run.key, **facts)
             whole.commit()
 
     flow = Flow(

@@ -42,12 +42,12 @@ def main(
     from megastyle_cli.pair.pair import (
         check_content,
         check_style,
-        coverage,
+        content_usage,
+        describe_draws,
         distinct_rows,
         draw_all,
         fingerprint,
         pair_all,
-        summary,
     )
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source, pack_side_input
@@ -71,8 +71,8 @@ def main(
             drawing.seed,
             pairs.max_uses,
         )
-        job.stats.remarks += summary(draws, len(contents), pairs.per_style)
-        job.stats.measured["coverage"] = vars(coverage(draws, len(contents)))
+        job.stats.remarks += describe_draws(draws, len(contents), pairs.per_style)
+        job.stats.measured["coverage"] = vars(content_usage(draws, len(contents)))
         metadata = {"run": run.key}
         job.write(pair_all(styles.read(rows), contents, draws, ids=pairs.ids, metadata=metadata))
     return job.exit_code

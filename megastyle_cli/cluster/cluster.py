@@ -1,7 +1,7 @@
-"""From vectors to records with their clusters: levels as people write them, a balanced choice."""
+"""Clusters records by their vectors, draws a balanced sample, and adds cluster numbers."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,24 +17,28 @@ from megastyle_cli.cluster.hierarchy import (
     fit_levels,
     hierarchical_kmeans,
 )
-from megastyle_cli.cluster.points import Rows, Vectors, all_squared_lengths
-from megastyle_cli.cluster.projection import plane
+from megastyle_cli.cluster.points import RowSubset, Vectors, all_squared_lengths
+from megastyle_cli.cluster.projection import project
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.core.batching import text_batches
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, annotate
+from megastyle_cli.io.embedding_cache import EmbedTexts
+from megastyle_cli.io.spool import Spool
 from megastyle_cli.models.protocols import Assigner
 
 Array = npt.NDArray[Any]
 
-# The two papers' levels, by name.
+# The levels of the two papers, by name.
 PRESETS = {"paper": [50_000, 10_000, 5_000, 1_000], "plusplus": [100_000, 5_000, 500]}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """How many groups a balanced sample has records of, and the entropy of their counts in bits,
-    beside a random sample of the same size."""
+class SampleCoverage:
+    """How many groups a sample covers, and the entropy in bits of its counts by group.
+
+    Beside it, the same for a random sample of the same size.
+    """
 
     groups: int
     covered: int
@@ -44,32 +48,58 @@ class Coverage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grouping:
-    """The clusters of every row, finest first, and the ascending `rows` passed on.
+class Clustering:
+    """The clusters of all n rows at every level, finest first, and the sample drawn from them.
 
-    `unfit` are the rows, of no cluster, whose vector is not finite; `coverage` is what a choice
-    covers of coarse clusters and, where records tell any, of overall styles.
+    `rows` are the rows of the sample, ascending; `not_finite` those without a cluster, because
+    their vector is not finite. `coverage` is the sample's coverage of the coarsest clusters and, if
+    records have them, of overall styles; empty if all rows are in the sample.
     """
 
     hierarchy: Hierarchy
     rows: Sequence[int]
-    unfit: list[int]
+    not_finite: list[int]
     remarks: list[str]
-    coverage: dict[str, Coverage]
-    xy: Array | None = None  # (n, 2), where a map was asked for
+    coverage: dict[str, SampleCoverage]
+    xy: Array | None = None  # (n, 2) coordinates on a map, if asked for
 
-    @property
-    def assignments(self) -> list[Array]:
-        """The cluster (n,) of every row at every level; -1 for what has none."""
-        return self.hierarchy.assignments
+    def stats(self) -> dict[str, Any]:
+        """The number of clusters and the objective of each level, and the sample's coverage."""
+        levels = self.hierarchy.assignments
+        stats: dict[str, Any] = {
+            "clusters": [int(labels.max(initial=-1)) + 1 for labels in levels],
+            "objectives": self.hierarchy.objectives,
+        }
+        if self.coverage:
+            stats["coverage"] = {noun: vars(found) for noun, found in self.coverage.items()}
+        return stats
 
-    @property
-    def sizes(self) -> list[int]:
-        """How many clusters each level has."""
-        return [int(level.max(initial=-1)) + 1 for level in self.assignments]
+    def sample_records(
+        self, spool: Spool, *, with_row: bool = False, **facts: object
+    ) -> Iterator[Record]:
+        """The sampled records, with `cluster`, `cluster_2`, ... and, if asked for, `row`, `x`, `y`.
+
+        `facts` are noted in the provenance.
+        """
+        levels = self.hierarchy.assignments
+        keys = ["cluster", *(f"cluster_{level}" for level in range(2, len(levels) + 1))]
+        for row, record in zip(self.rows, spool.read(self.rows), strict=True):
+            added: Record = dict(zip(keys, (int(labels[row]) for labels in levels), strict=True))
+            if with_row:
+                added["row"] = row
+            if self.xy is not None:
+                x, y = self.xy[row].tolist()
+                added |= {"x": round(x, 5), "y": round(y, 5)}
+            yield annotate({**record, **added}, "cluster", **facts)
+
+    def failures(self, spool: Spool) -> Iterator[Failure]:
+        """The failures of the records whose vector is not finite."""
+        for record in spool.read(self.not_finite):
+            message = f"record {record['id']}: its vector is not finite"
+            yield Failure(record, "model_error", message)
 
 
-def group(
+def cluster_vectors(
     vectors: Vectors,
     *,
     levels: str,
@@ -81,25 +111,20 @@ def group(
     identities: Array | None = None,
     xy: bool = False,
     assigner: Assigner | None = None,
-) -> Grouping:
-    """Clusters `vectors` (n, d) and chooses `sample` rows evenly (None: all).
+) -> Clustering:
+    """Clusters `vectors` (n, d) and draws a balanced sample of `sample` rows (None: all rows).
 
-    `levels` is `auto`, a preset's name, or numbers of clusters, finest first, separated by commas.
-    `identities` (n,) number the rows' overall styles, -1 for none: what the choice covers of them
-    is told, too.
+    `levels` is `auto`, the name of a preset, or comma-separated numbers of clusters, finest first.
+    `identities` (n,) are the numbers of the rows' overall styles, -1 for none, whose coverage is
+    then reported too.
     """
-    is_fit = np.isfinite(all_squared_lengths(vectors, engine))
-    fit, n = np.flatnonzero(is_fit), int(is_fit.sum())
+    is_finite = np.isfinite(all_squared_lengths(vectors, engine))
+    finite, n = np.flatnonzero(is_finite), int(is_finite.sum())
     wanted = parse_levels(levels, n)
     fitted = fit_levels(wanted, n) if n else wanted
-    points = vectors if n == len(is_fit) else Rows(vectors, fit)
+    points = vectors if n == len(is_finite) else RowSubset(vectors, finite)
     hierarchy = hierarchical_kmeans(
-        points,
-        fitted,
-        seed=seed,
-        engine=engine,
-        resamplings=resamplings,
-        assigner=assigner,
+        points, fitted, seed=seed, engine=engine, resamplings=resamplings, assigner=assigner
     )
     rng = np.random.default_rng(seed)
     distances = hierarchy.distances if members == "nearest" else None
@@ -107,34 +132,34 @@ def group(
     rows = balanced_sample(hierarchy.assignments, target, rng, distances)
     remarks = []
     if fitted != wanted:
-        remarks.append(f"{n:,} records: levels {_told(wanted)} shrunk to {_told(fitted)}")
-    remarks.append(_clusters_told(hierarchy))
+        remarks.append(f"{n:,} records: levels {_join(wanted)} shrunk to {_join(fitted)}")
+    remarks.append(_describe_clusters(hierarchy))
     coverage = {}
     if len(rows) < n:
-        coverage["coarse clusters"] = coverage_of(hierarchy.assignments[-1], rows, rng)
-        if identities is not None and (identities[fit] >= 0).any():
-            coverage["overall styles"] = coverage_of(identities[fit], rows, rng)
-    remarks += [_covered_told(found, len(rows), noun) for noun, found in coverage.items()]
-    return Grouping(
-        hierarchy=_spread(hierarchy, fit, len(is_fit)),
-        rows=array("q", fit[rows].tobytes()),  # 8 bytes a row, where a list takes 36
-        unfit=np.flatnonzero(~is_fit).tolist(),
+        coverage["coarse clusters"] = sample_coverage(hierarchy.assignments[-1], rows, rng)
+        if identities is not None and (identities[finite] >= 0).any():
+            coverage["overall styles"] = sample_coverage(identities[finite], rows, rng)
+    remarks += [_describe_coverage(found, len(rows), noun) for noun, found in coverage.items()]
+    return Clustering(
+        hierarchy=_expand(hierarchy, is_finite),
+        rows=array("q", finite[rows].tobytes()),  # 8 bytes per row; a list takes 36
+        not_finite=np.flatnonzero(~is_finite).tolist(),
         remarks=remarks,
         coverage=coverage,
-        xy=_placed(plane(points, hierarchy, engine), fit, len(is_fit)) if xy else None,
+        xy=_scatter(project(points, hierarchy, engine), is_finite, 0.0) if xy else None,
     )
 
 
-def coverage_of(groups: Array, rows: Array, rng: np.random.Generator) -> Coverage:
-    """How evenly `rows` cover `groups` (n,), -1 for none, beside as many rows that `rng` draws."""
+def sample_coverage(groups: Array, rows: Array, rng: np.random.Generator) -> SampleCoverage:
+    """How evenly `rows` cover `groups` (n,), -1 for none, and as many random rows by `rng`."""
     random_rows = rng.choice(len(groups), len(rows), replace=False)
-    ours, chance = (_counts(groups[chosen]) for chosen in (rows, random_rows))
-    return Coverage(
+    ours, random = (_count_groups(groups[sample]) for sample in (rows, random_rows))
+    return SampleCoverage(
         groups=len(np.unique(groups[groups >= 0])),
         covered=int((ours > 0).sum()),
         entropy=entropy_bits(ours),
-        random_covered=int((chance > 0).sum()),
-        random_entropy=entropy_bits(chance),
+        random_covered=int((random > 0).sum()),
+        random_entropy=entropy_bits(random),
     )
 
 
@@ -153,66 +178,45 @@ def parse_levels(text: str, n: int) -> list[int]:
         ) from None
 
 
-def refuse_levels(text: str) -> None:
-    """Raises MegastyleError now if `group` would later."""
+def check_levels(text: str) -> None:
+    """Raises MegastyleError if `cluster_vectors` would refuse these levels."""
     fit_levels(parse_levels(text, 1), 1)
 
 
-def labelled(
-    record: Record, grouping: Grouping, row: int, keys_too: Record, **facts: object
-) -> Record:
-    """`record` with `cluster`, `cluster_2`, ... of its row, and with `keys_too`."""
-    keys = ["cluster", *(f"cluster_{level}" for level in range(2, len(grouping.assignments) + 1))]
-    told: Record = {
-        key: int(level[row]) for key, level in zip(keys, grouping.assignments, strict=True)
-    }
-    if grouping.xy is not None:
-        x, y = grouping.xy[row].tolist()
-        keys_too = {**keys_too, "x": round(x, 5), "y": round(y, 5)}
-    return annotate({**record, **told, **keys_too}, "cluster", **facts)
-
-
-def unfit(record: Record) -> Failure:
-    """The failure of a record whose vector is not finite."""
-    return Failure(record, "model_error", f"record {record['id']}: its vector is not finite")
-
-
-class Identities:
-    """The overall styles of records, numbered as they first come."""
+class StyleIdentities:
+    """Numbers the overall styles of records, in order of first appearance."""
 
     def __init__(self, key: str = "style_identity") -> None:
         self.key = key
         self._numbers: dict[str, int] = {}
         self._rows = array("q")
 
-    def seen(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The records as they are, while theirs are taken down."""
+    def collect(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records unchanged, while their overall styles are collected."""
         for record in records:
-            name = record.get(self.key)
-            told = " ".join(name.lower().split()) if isinstance(name, str) else ""
-            number = self._numbers.setdefault(told, len(self._numbers)) if told else -1
+            value = record.get(self.key)
+            name = " ".join(value.lower().split()) if isinstance(value, str) else ""
+            number = self._numbers.setdefault(name, len(self._numbers)) if name else -1
             self._rows.append(number)
             yield record
 
     def numbers(self) -> Array:
-        """(n,) int64, -1 where a record tells none."""
+        """The number of each record's overall style, (n,) int64; -1 for records without one."""
         return np.frombuffer(self._rows, np.int64)
 
 
-def embedded(
-    texts: Iterable[str], embed: Callable[[Sequence[str]], Array], size: int = 4096
-) -> Iterator[Array]:
+def embed_texts(texts: Iterable[str], embed: EmbedTexts, size: int = 4096) -> Iterator[Array]:
     """The vectors (m, d) of `texts`, at most `size` at a time."""
     return map(embed, text_batches(texts, size))
 
 
-def rows_of(vectors: Vectors, records: Iterable[Record]) -> Vectors:
-    """The vectors that the `row` of each record points at, in the order of the records."""
-    return Rows(vectors, np.fromiter((record["row"] for record in records), np.int64))
+def select_rows(vectors: Vectors, records: Iterable[Record]) -> Vectors:
+    """The vectors at the `row` of each record, in the order of the records."""
+    return RowSubset(vectors, np.fromiter((record["row"] for record in records), np.int64))
 
 
 def check_row(record: Record, count: int) -> None:
-    """Raises BadRecord("missing_key", ...) unless the record's `row` is one of `count`."""
+    """Raises BadRecord("missing_key", ...) unless the record's `row` is one of `count` rows."""
     row = record.get("row")
     if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < count:
         raise BadRecord(
@@ -220,40 +224,34 @@ def check_row(record: Record, count: int) -> None:
         )
 
 
-def _spread(hierarchy: Hierarchy, fit: Array, count: int) -> Hierarchy:
-    """The hierarchy of `fit` rows as one of all `count` rows, -1 for the others."""
-    if len(fit) == count:
+def _expand(hierarchy: Hierarchy, is_finite: Array) -> Hierarchy:
+    """The hierarchy with rows for the vectors that are not finite, in cluster -1."""
+    if is_finite.all():
         return hierarchy
-    assignments = []
-    for level in hierarchy.assignments:
-        labels = np.full(count, -1)
-        labels[fit] = level
-        assignments.append(labels)
-    distances = np.zeros(count, np.float32)
-    distances[fit] = hierarchy.distances
     return Hierarchy(
-        assignments=assignments,
-        distances=distances,
+        assignments=[_scatter(labels, is_finite, -1) for labels in hierarchy.assignments],
+        distances=_scatter(hierarchy.distances, is_finite, 0),
         centroids=hierarchy.centroids,
         objectives=hierarchy.objectives,
     )
 
 
-def _placed(places: Array, fit: Array, count: int) -> Array:
-    placed = np.zeros((count, 2))
-    placed[fit] = places
-    return placed
+def _scatter(values: Array, is_set: Array, fill: float) -> Array:
+    """An array with `values` at the rows that are set, and `fill` elsewhere."""
+    scattered = np.full((len(is_set), *values.shape[1:]), fill, values.dtype)
+    scattered[is_set] = values
+    return scattered
 
 
-def _clusters_told(hierarchy: Hierarchy) -> str:
+def _describe_clusters(hierarchy: Hierarchy) -> str:
     if not hierarchy.centroids:
         return "clusters: none"
-    sizes = _told([len(centroids) for centroids in hierarchy.centroids])
+    sizes = _join([len(centroids) for centroids in hierarchy.centroids])
     errors = ", ".join(f"{objective:.4f}" for objective in hierarchy.objectives)
     return f"clusters: {sizes} (finest first), mean squared distance to the centroid: {errors}"
 
 
-def _covered_told(found: Coverage, size: int, noun: str) -> str:
+def _describe_coverage(found: SampleCoverage, size: int, noun: str) -> str:
     return (
         f"balanced sample of {size:,} covers {found.covered:,} of {found.groups:,} {noun},"
         f" entropy {found.entropy:.2f} bits (random {found.random_covered:,},"
@@ -261,9 +259,9 @@ def _covered_told(found: Coverage, size: int, noun: str) -> str:
     )
 
 
-def _counts(groups: Array) -> Array:
+def _count_groups(groups: Array) -> Array:
     return np.bincount(groups[groups >= 0])
 
 
-def _told(levels: Sequence[int]) -> str:
+def _join(levels: Sequence[int]) -> str:
     return ",".join(map(str, levels))

@@ -1,4 +1,4 @@
-"""Means that follow their points, and clusters without points that are given some."""
+"""The update step of k-means: means of the assigned points, and points for empty clusters."""
 
 # n points, d width, k clusters, c clusters of one block
 
@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.cluster.points import Block, Vectors, cluster_blocks, take
+from megastyle_cli.cluster.points import ClusterBlock, Vectors, cluster_blocks, take_rows
 
 Array = npt.NDArray[Any]
-# The sum of the points of each cluster (c, d) float32, block by block.
-SumBlocks = Callable[[Sequence[Block], Vectors], Iterable[Array]]
+# The sums of the points of each cluster (c, d) float32, block by block.
+SumBlocks = Callable[[Sequence[ClusterBlock], Vectors], Iterable[Array]]
 
-SAME = 1e-6  # squared distance, beside the squared length, below which a point is its centroid
+# Relative to the squared length, the squared distance below which a point equals its centroid.
+SAME = 1e-6
 
 
-def move_means(
+def update_means(
     vectors: Vectors,
     labels: Array,
     means: Array,
@@ -26,47 +27,47 @@ def move_means(
     sums: SumBlocks,
     block_rows: int | None = None,
 ) -> Array:
-    """Sets the `stale` of `means` (k, d) to the means of their points; the sizes (k,) of all.
+    """Recomputes the `stale` (k,) of `means` (k, d) in place; returns the sizes (k,) of all.
 
-    No bit depends on how the work is spread: a mean is summed over the points of its cluster in the
-    order of their rows.
+    A mean is summed over the points of its cluster in the order of their rows, so that no bit
+    depends on how the work is distributed.
     """
     sizes = np.bincount(labels, minlength=len(means))
     which = np.flatnonzero(stale & (sizes > 0))
     blocks = list(cluster_blocks(labels, which, len(means), block_rows))
-    last, carried = -1, np.zeros(means.shape[1])
+    last, carry = -1, np.zeros(means.shape[1])
     for block, parts in zip(blocks, sums(blocks, vectors), strict=True):
         total = parts.astype(np.float64)  # (c, d)
         if block.clusters[0] == last:
-            total[0] += carried  # of a cluster that came in pieces
+            total[0] += carry  # the cluster continues from the block before
         means[block.clusters] = total / sizes[block.clusters, None]
-        last, carried = block.clusters[-1], total[-1].copy()
+        last, carry = block.clusters[-1], total[-1].copy()
     return sizes
 
 
-def block_sums(block: Block, vectors: Vectors) -> Array:
-    """The sum of the points of each cluster of the block: (c, d) float32."""
-    points = take(vectors, block.rows)
+def block_sums(block: ClusterBlock, vectors: Vectors) -> Array:
+    """The sum of the points of each cluster of the block, (c, d) float32."""
+    points = take_rows(vectors, block.rows)
     return np.stack([points[start:stop].sum(axis=0) for start, stop in pairwise(block.edges)])
 
 
 def fill_empty(labels: Array, distances: Array, squares: Array, count: int) -> Array:
-    """Moves the points farthest from their centroids into empty clusters; the clusters it changed.
+    """Moves the points farthest from their centroids to empty clusters, in place.
 
-    One of each cluster at most, now at no distance; ties go to the lower row. Points on their
-    centroid stay. `labels`,
-    `distances` and `squares`, the squared lengths, are (n,); the answer is (count,) bool.
+    At most one point of each cluster moves, then at distance 0; ties go to the lower row. Points
+    on their centroid stay. `labels`, `distances` and `squares`, the squared lengths, are (n,).
+    Returns which clusters changed, (count,) bool.
     """
     sizes = np.bincount(labels, minlength=count)
     empty = np.flatnonzero(sizes == 0)
-    touched = np.zeros(count, bool)
+    changed = np.zeros(count, bool)
     if len(empty) == 0:
-        return touched
+        return changed
     order = np.argsort(-distances, kind="stable")
     order = order[distances[order] > SAME * squares[order]]
     _, first = np.unique(labels[order], return_index=True)
     far = order[np.sort(first)][: len(empty)]
-    touched[labels[far]] = touched[empty[: len(far)]] = True
+    changed[labels[far]] = changed[empty[: len(far)]] = True
     labels[far] = empty[: len(far)]
     distances[far] = 0
-    return touched
+    return changed

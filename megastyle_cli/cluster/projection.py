@@ -1,7 +1,7 @@
-"""A map of nested clusters: coarse ones by their principal plane, finer ones around their parents.
+"""A 2-D map of nested clusters: each is placed around its parent, by the parent's principal plane.
 
-Near on the map is near in the hierarchy; the exact distance of strangers means nothing. Costs one
-small decomposition a cluster, so it grows with the number of points alone.
+Points close on the map are close in the hierarchy; distances between unrelated clusters carry no
+meaning. Takes one small SVD per cluster, so the time is linear in the number of points.
 Source: ours.
 """
 
@@ -19,32 +19,31 @@ from megastyle_cli.compute.engine import Engine
 
 Array = npt.NDArray[Any]
 
-SPREAD = 0.45  # radius of a cluster, in distances to the nearest of its siblings
+SPREAD = 0.45  # radius of a cluster, relative to the distance to its nearest sibling
 
 
-def plane(vectors: Vectors, hierarchy: Hierarchy, engine: Engine) -> Array:
-    """Coordinates (n, 2) float32 of all points, about 1 from the middle."""
+def project(vectors: Vectors, hierarchy: Hierarchy, engine: Engine) -> Array:
+    """The coordinates (n, 2) float32 of all points, at most about 1 from the origin."""
     if not hierarchy.centroids:
         return np.zeros((vectors.shape[0], 2), np.float32)
     coarsest = hierarchy.centroids[-1]
-    places = _principal_plane(coarsest)
-    radii = _room(places, np.zeros(len(places), np.int64), np.ones(1))
+    positions = _principal_plane(coarsest)
+    radii = _radii(positions, np.zeros(len(positions), np.int64), np.ones(1))
     for level in range(len(hierarchy.centroids) - 1, -1, -1):
         parents = hierarchy.assignments[level]
         below: Vectors = vectors
         if level > 0:
             fine = hierarchy.assignments[level - 1]
-            parents = parents[np.unique(fine, return_index=True)[1]]  # one point tells for all
+            parents = parents[np.unique(fine, return_index=True)[1]]  # by the first point of each
             below = hierarchy.centroids[level - 1]
         offsets = _offsets(below, parents, engine)
-        around = places[parents] + offsets * radii[parents, None]
-        radii = _room(around, parents, radii) if level > 0 else radii
-        places = around
-    return places.astype(np.float32)
+        positions = positions[parents] + offsets * radii[parents, None]
+        radii = _radii(positions, parents, radii) if level > 0 else radii
+    return positions.astype(np.float32)
 
 
 def _offsets(vectors: Vectors, parents: Array, engine: Engine) -> Array:
-    """Where each of n vectors lies in the principal plane of those of its parent: within 1."""
+    """The positions (n, 2) of vectors in the principal plane of their siblings, of length <= 1."""
     order = np.argsort(parents, kind="stable")
     families = np.split(order, np.flatnonzero(np.diff(parents[order])) + 1)
     offsets = np.zeros((len(parents), 2))
@@ -61,32 +60,32 @@ def _planes(families: Sequence[Array], vectors: Vectors) -> Array:
 
 
 def _principal_plane(points: Array) -> Array:
-    """The points (m, d) in the plane they vary most in, (m, 2), the farthest at distance 1."""
-    some = points[:: -(-len(points) // 512)]  # the axes of thousands are those of some hundred
-    flat = (points - points.mean(axis=0)) @ _axes(some)
+    """The points (m, d) projected to their principal plane, (m, 2), the farthest at distance 1."""
+    sample = points[:: -(-len(points) // 512)]  # at most 512: enough for the axes
+    flat = (points - points.mean(axis=0)) @ _axes(sample)
     reach = np.sqrt((flat**2).sum(axis=1).max(initial=0))
     return np.asarray(flat / reach if reach > 0 else flat, np.float64)
 
 
 def _axes(points: Array) -> Array:
-    """The first two principal axes (d, 2); zero where the points do not vary. Signs are fixed."""
+    """The first two principal axes (d, 2), zero where the points do not vary; signs are fixed."""
     centered = np.asarray(points - points.mean(axis=0), np.float64)
-    _, strengths, turned = np.linalg.svd(centered, full_matrices=False)
+    _, strengths, directions = np.linalg.svd(centered, full_matrices=False)
     axes = np.zeros((2, centered.shape[1]))
-    held = turned[:2] * (strengths[:2, None] > 1e-9)
-    axes[: len(held)] = held * np.where(held.sum(axis=1, keepdims=True) < 0, -1, 1)
+    found = directions[:2] * (strengths[:2, None] > 1e-9)
+    axes[: len(found)] = found * np.where(found.sum(axis=1, keepdims=True) < 0, -1, 1)
     return axes.T
 
 
-def _room(places: Array, parents: Array, radii: Array) -> Array:
-    """How far each cluster may reach: a share of the way to its nearest sibling, (k,)."""
-    room = SPREAD * radii[parents]
+def _radii(positions: Array, parents: Array, parent_radii: Array) -> Array:
+    """The radius of each cluster, (k,): a share of the distance to its nearest sibling."""
+    radii = SPREAD * parent_radii[parents]
     order = np.argsort(parents, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(parents[order])) + 1):
         if len(rows) < 2:
             continue
-        some = places[rows]
-        apart = np.sqrt(((some[:, None] - some[None]) ** 2).sum(axis=2))
-        np.fill_diagonal(apart, np.inf)
-        room[rows] = np.minimum(room[rows], SPREAD * apart.min(axis=1))
-    return room
+        siblings = positions[rows]
+        distances = np.sqrt(((siblings[:, None] - siblings[None]) ** 2).sum(axis=2))
+        np.fill_diagonal(distances, np.inf)
+        radii[rows] = np.minimum(radii[rows], SPREAD * distances.min(axis=1))
+    return radii

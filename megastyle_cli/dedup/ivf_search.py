@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.cluster.points import Rows
+from megastyle_cli.cluster.points import RowSubset
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.dedup.pairwise import (
     BLOCK,
@@ -105,7 +105,7 @@ def _train_centroids(vectors: Array, rng: np.random.Generator, engine: Engine) -
     count = max(1, round(2 * n**0.5))
     drawn = np.sort(rng.choice(n, min(n, _TRAINING_POINTS * count), replace=False))
     finite = drawn[np.isfinite(vectors[drawn]).all(axis=1)]
-    return kmeans(Rows(vectors, finite), count, seed=0, engine=engine).centroids
+    return kmeans(RowSubset(vectors, finite), count, seed=0, engine=engine).centroids
 
 
 def _count_found(true: NeighborPairs, pairs: NeighborPairs, n: int) -> int:

@@ -1,4 +1,4 @@
-"""Style x content: which contents a style is drawn with, and the record of one pair."""
+"""Pairs of styles and contents: which contents each style is drawn with, and the pair records."""
 
 import hashlib
 import random
@@ -16,7 +16,7 @@ from megastyle_cli.core.style import ATTRIBUTE_KEYS
 Array = npt.NDArray[Any]
 Ids = Literal["parents", "official"]
 
-# What a pair says in its own right, and pictures that are neither of its parents' own.
+# Keys that describe the pair itself, or images that are not the parent's own.
 _OWN = {"id", "file_name", "target_file_name", "neighbors", PROVENANCE, ERROR}
 _OF_STYLE = {"style", "style_id", "style_file_name", *ATTRIBUTE_KEYS}
 _OF_CONTENT = {"content", "content_id", "content_file_name"}
@@ -24,9 +24,11 @@ _KNOWN = _OWN | _OF_STYLE | _OF_CONTENT
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """How the draws fell: how many contents were used at all, the least and most uses of one, and
-    the entropy of the uses as a share of what equal uses would have."""
+class ContentUsage:
+    """How evenly the draws use the contents: contents used, and least and most uses of a content.
+
+    `evenness` is the entropy of the uses, relative to that of equal uses.
+    """
 
     pairs: int
     contents: int
@@ -37,7 +39,7 @@ class Coverage:
 
 
 def distinct_rows(ids: Iterable[str]) -> list[int]:
-    """The row of the first of each id, ascending: two parents make one pair, however often read."""
+    """The row of the first record of each id, ascending."""
     rows: dict[str, int] = {}
     for row, parent_id in enumerate(ids):
         rows.setdefault(parent_id, row)
@@ -52,23 +54,24 @@ def pair_all(
     ids: Ids = "parents",
     metadata: Record,
 ) -> Iterator[Record]:
-    """Every style with its contents, the rows `draws[style]` of them, style by style.
+    """The pairs of each style with its contents, which are the rows `draws[style]`.
 
-    `ids` says what a pair is called: by its parents' ids, or s{n}_c{m} with their places, from 1,
-    among the styles and the contents, as in the official releases.
+    With `ids` "parents" a pair's id consists of its parents' ids; with "official" it is s{n}_c{m}
+    with the numbers, from 1, of the style and the content, as in the official releases. `metadata`
+    goes to `_megastyle.pair`.
     """
     for number, (style, rows) in enumerate(zip(styles, draws, strict=True), start=1):
         half = _style_half(style)
         for draw, row in enumerate(rows.tolist()):
-            pair = _joined(half, contents[row], draw, metadata)
-            yield pair if ids == "parents" else _numbered(pair, number, row + 1)
+            pair = _join(half, contents[row], draw, metadata)
+            yield pair if ids == "parents" else _with_official_ids(pair, number, row + 1)
 
 
 def fingerprint(contents: Iterable[Record]) -> str:
     """8 hex digits over the ids and texts of the contents, in order: which contents a run used."""
     digest = hashlib.sha256()
     for record in contents:
-        text = f"{record['id']}\0{_words(record, 'content') or ''}\n"
+        text = f"{record['id']}\0{_text(record, 'content') or ''}\n"
         digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:8]
 
@@ -80,11 +83,11 @@ def draw_all(
     seed: int,
     max_uses: int | None = None,
 ) -> Array:
-    """The rows (s, min(per_style, num_contents)) int32 of the contents each style is drawn with.
+    """The rows of the contents drawn for each style, (s, min(per_style, num_contents)) int32.
 
-    As `draw_contents`. With `max_uses` a content that is used up is replaced by one with room,
-    drawn from all that have: the styles choose in their order, and the same inputs give the same
-    draws. Raises MegastyleError if the contents do not suffice.
+    Each style is drawn as in `draw_contents`. With `max_uses`, contents that are used up are
+    replaced by random ones that are not, style by style in the given order. The same inputs give
+    the same draws. Raises MegastyleError if there are too few contents.
     """
     each = min(per_style, num_contents)
     if max_uses is not None and len(style_ids) * each > num_contents * max_uses:
@@ -96,90 +99,94 @@ def draw_all(
             hint=f"give --max-uses {least} or more contents",
         )
     draws = np.empty((len(style_ids), each), np.int32)
-    room = None if max_uses is None else _Room(num_contents, max_uses)
+    uses = None if max_uses is None else _RemainingUses(num_contents, max_uses)
     for number, style_id in enumerate(style_ids):
         rng = _rng(style_id, seed)
         drawn = rng.sample(range(num_contents), each)
-        draws[number] = drawn if room is None else room.fitted(drawn, rng, draws[:number])
+        draws[number] = drawn if uses is None else uses.allocate(drawn, rng, draws[:number])
     return draws
 
 
-class _Room:
-    """Which contents have uses left; those that have stand in a list in no particular order."""
+class _RemainingUses:
+    """The contents that are not used up; those are `available`, in no particular order."""
 
     def __init__(self, num_contents: int, max_uses: int) -> None:
         self.left = [max_uses] * num_contents
-        self.open = list(range(num_contents))
-        self.place = list(range(num_contents))
+        self.available = list(range(num_contents))
+        self.index = list(range(num_contents))  # of each content in `available`
 
-    def fitted(self, drawn: list[int], rng: random.Random, earlier: Array) -> list[int]:
-        """`drawn`, its used-up rows replaced, all taken; may change one row of `earlier` draws."""
-        fitted = [row for row in drawn if self.left[row] > 0]
-        for row in fitted:
-            self._take(row)
-        while len(fitted) < len(drawn):
-            other = self._other(fitted, rng)
-            fitted.append(self._exchanged(fitted, earlier) if other is None else other)
-        return fitted
+    def allocate(self, drawn: list[int], rng: random.Random, earlier: Array) -> list[int]:
+        """Uses the contents `drawn`, with used-up ones replaced; may change an `earlier` draw."""
+        used = [row for row in drawn if self.left[row] > 0]
+        for row in used:
+            self._use(row)
+        while len(used) < len(drawn):
+            other = self._draw_other(used, rng)
+            if other is None:
+                other = self._exchange(used, earlier)
+            else:
+                self._use(other)
+            used.append(other)
+        return used
 
-    def _other(self, taken: list[int], rng: random.Random) -> int | None:
-        """Takes an open row that is not in `taken`; None if there is none."""
-        if len(self.open) <= 4 * len(taken) + 4:
-            others = sorted(set(self.open) - set(taken))
-            row: int | None = rng.choice(others) if others else None
-        else:
-            row = self.open[rng.randrange(len(self.open))]
-            while row in taken:
-                row = self.open[rng.randrange(len(self.open))]
-        if row is not None:
-            self._take(row)
-        return row
+    def _draw_other(self, used: list[int], rng: random.Random) -> int | None:
+        """A random available row that is not in `used`; None if there is none."""
+        if len(self.available) <= 4 * len(used) + 4:
+            others = sorted(set(self.available) - set(used))
+            return rng.choice(others) if others else None
+        while True:
+            row = self.available[rng.randrange(len(self.available))]
+            if row not in used:
+                return row
 
-    def _exchanged(self, taken: list[int], earlier: Array) -> int:
-        """A row that an earlier style, the latest that can, gives up for one that is open."""
+    def _exchange(self, used: list[int], earlier: Array) -> int:
+        """A row not in `used` that an earlier style exchanges for an available one.
+
+        The latest style that can do so. Raises MegastyleError if none can.
+        """
         for draws in earlier[::-1]:
-            has = draws.tolist()
-            give = next((row for row in has if row not in taken), None)
-            get = next((row for row in sorted(self.open) if row not in has), None)
-            if give is not None and get is not None:
-                draws[has.index(give)] = get
-                self._take(get)
-                return int(give)
+            theirs = draws.tolist()
+            released = next((row for row in theirs if row not in used), None)
+            replacement = next((row for row in sorted(self.available) if row not in theirs), None)
+            if released is not None and replacement is not None:
+                draws[theirs.index(released)] = replacement
+                self._use(replacement)
+                return int(released)
         raise MegastyleError(
             "the contents with uses left are too few to differ within a style",
             hint="give a higher --max-uses or more contents",
         )
 
-    def _take(self, row: int) -> None:
+    def _use(self, row: int) -> None:
         self.left[row] -= 1
         if self.left[row] == 0:
-            place, last = self.place[row], self.open.pop()
+            index, last = self.index[row], self.available.pop()
             if last != row:
-                self.open[place] = last
-                self.place[last] = place
+                self.available[index] = last
+                self.index[last] = index
 
 
 def draw_contents(style_id: str, num_contents: int, per_style: int, seed: int) -> list[int]:
-    """Rows of min(per_style, num_contents) different contents for one style, in the order drawn.
+    """The rows of min(per_style, num_contents) different contents for one style, as drawn.
 
-    Every set of contents is equally likely. The draw depends on the seed, the style's id and the
-    number of contents alone, not on other styles or their order.
+    Every set of contents is equally likely. The draw depends only on the seed, the style's id and
+    the number of contents, not on other styles or their order.
     """
     rows: list[int] = draw_all([style_id], num_contents, per_style, seed)[0].tolist()
     return rows
 
 
 def _rng(style_id: str, seed: int) -> random.Random:
-    # ASCII on purpose: an id with an unpaired surrogate could not be encoded
+    # canonical JSON is ASCII: an id with an unpaired surrogate could not be encoded
     return random.Random(canonical_json([seed, style_id]))
 
 
-def coverage(draws: Array, num_contents: int) -> Coverage:
-    """The figures of `draws` (s, n), the rows of `num_contents` contents."""
+def content_usage(draws: Array, num_contents: int) -> ContentUsage:
+    """How evenly `draws` (s, n), rows of contents, use `num_contents` contents."""
     uses = np.bincount(draws.ravel(), minlength=num_contents)
     shares = uses[uses > 0] / max(1, draws.size)
     bits = float(np.abs((shares * np.log2(shares)).sum()))
-    return Coverage(
+    return ContentUsage(
         pairs=draws.size,
         contents=num_contents,
         contents_used=int((uses > 0).sum()),
@@ -189,101 +196,104 @@ def coverage(draws: Array, num_contents: int) -> Coverage:
     )
 
 
-def summary(draws: Array, num_contents: int, per_style: int) -> list[str]:
-    """The lines to print about the draws: coverage, balance, and too few contents."""
-    found = coverage(draws, num_contents)
-    remarks = [
-        f"{len(draws):,} styles, {found.contents_used:,} of {found.contents:,} contents used,"
-        f" each {found.least_uses:,} to {found.most_uses:,} times"
-        f" (mean {found.pairs / max(1, found.contents):.2f}, evenness {found.evenness:.3f} of 1)"
-    ]
+def describe_draws(draws: Array, num_contents: int, per_style: int) -> list[str]:
+    """Remarks on the draws: how evenly contents are used, and whether there are too few."""
+    usage = content_usage(draws, num_contents)
+    remarks = []
     if per_style > num_contents:
-        few = f"only {num_contents} contents for {per_style} a style: each style gets all of them"
-        remarks.insert(0, few)
+        remarks.append(
+            f"only {num_contents} contents for {per_style} a style: each style gets all of them"
+        )
+    remarks.append(
+        f"{len(draws):,} styles, {usage.contents_used:,} of {usage.contents:,} contents used,"
+        f" each {usage.least_uses:,} to {usage.most_uses:,} times"
+        f" (mean {usage.pairs / max(1, usage.contents):.2f}, evenness {usage.evenness:.3f} of 1)"
+    )
     return remarks
 
 
 def check_style(record: Record) -> None:
-    """Raises BadRecord("missing_key") unless the record has a style text or a style picture."""
-    if not (_words(record, "style") or _picture(record, "style_file_name")):
+    """Raises BadRecord("missing_key") unless the record has a style text or a style image."""
+    if not (_text(record, "style") or _image(record, "style_file_name")):
         raise BadRecord("missing_key", "the style record has neither style nor file_name")
 
 
 def check_content(record: Record) -> None:
-    """Raises BadRecord("missing_key") unless the record has a content text or a content picture."""
-    if not (_words(record, "content") or _picture(record, "content_file_name")):
+    """Raises BadRecord("missing_key") unless the record has a content text or a content image."""
+    if not (_text(record, "content") or _image(record, "content_file_name")):
         raise BadRecord("missing_key", "the content record has neither content nor file_name")
 
 
 def pair_record(style: Record, content: Record, draw: int, **metadata: Any) -> Record:
-    """The record of a style with a content: what synth renders.
+    """The record of a style with a content, which `synth` renders.
 
-    Style words, attributes and unknown keys come from the style record; the content text comes from
-    the content record, and its unknown keys with the prefix `content_` (as `content_cluster`).
-    `metadata` and `draw` go to `_megastyle.pair`, beside both parents' provenance.
+    The style text, attributes and unknown keys come from the style record. The content text comes
+    from the content record, and its unknown keys get the prefix `content_` (`content_cluster`).
+    `metadata` and `draw` go to `_megastyle.pair`, beside the provenance of both parents.
     """
-    return _joined(_style_half(style), content, draw, metadata)
+    return _join(_style_half(style), content, draw, metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _StyleHalf:
-    """What a style gives to each of its pairs, in the three places where it stands."""
+    """The part of a pair that comes from its style, computed once; in the order of its keys."""
 
     id: str
-    words: Record
-    attributes: Record
-    rest: Record
-    notes: Record
+    text: Record
+    attributes: Record  # and the image
+    unknown: Record
+    provenance: Record
 
 
 def _style_half(style: Record) -> _StyleHalf:
-    words, picture = _words(style, "style"), _picture(style, "style_file_name")
+    text, image = _text(style, "style"), _image(style, "style_file_name")
     attributes = {key: style[key] for key in ATTRIBUTE_KEYS if style.get(key) is not None}
-    notes = style.get(PROVENANCE)
+    provenance = style.get(PROVENANCE)
     return _StyleHalf(
         id=style["id"],
-        words={"style": words} if words else {},
-        attributes=attributes | ({"style_file_name": picture} if picture else {}),
-        rest={key: value for key, value in style.items() if key not in _KNOWN},
-        notes={"style": notes} if notes else {},
+        text={"style": text} if text else {},
+        attributes=attributes | ({"style_file_name": image} if image else {}),
+        unknown={key: value for key, value in style.items() if key not in _KNOWN},
+        provenance={"style": provenance} if provenance else {},
     )
 
 
-def _joined(style: _StyleHalf, content: Record, draw: int, metadata: Record) -> Record:
+def _join(style: _StyleHalf, content: Record, draw: int, metadata: Record) -> Record:
     pair: Record = {
         "id": f"s{style.id}_c{content['id']}",
         "style_id": style.id,
         "content_id": content["id"],
-        **style.words,
+        **style.text,
     }
-    if words := _words(content, "content"):
-        pair["content"] = words
+    if text := _text(content, "content"):
+        pair["content"] = text
     pair |= style.attributes
-    if picture := _picture(content, "content_file_name"):
-        pair["content_file_name"] = picture
-    pair |= style.rest
-    # after the style's: a style's stale content_license must not stand for this content's
+    if image := _image(content, "content_file_name"):
+        pair["content_file_name"] = image
+    pair |= style.unknown
+    # after the style's keys, so that this content's license replaces a stale content_license
     pair |= {f"content_{key}": content[key] for key in content if key not in _KNOWN}
-    notes = content.get(PROVENANCE)
-    parents = {**style.notes, "content": notes} if notes else style.notes
+    provenance = content.get(PROVENANCE)
+    parents = {**style.provenance, "content": provenance} if provenance else style.provenance
     pair[PROVENANCE] = {**parents, "pair": {**metadata, "draw": draw}}
     return pair
 
 
-def _numbered(pair: Record, style: int, content: int) -> Record:
-    """The pair under its official id; its parents' own ids go to its provenance."""
+def _with_official_ids(pair: Record, style: int, content: int) -> Record:
+    """The pair with its official ids; its parents' own ids go to its provenance."""
     parents = {"style_id": pair["style_id"], "content_id": pair["content_id"]}
-    names = {"id": f"s{style}_c{content}", "style_id": str(style), "content_id": str(content)}
-    notes = pair[PROVENANCE]
-    return {**pair, **names, PROVENANCE: {**notes, "pair": {**notes["pair"], **parents}}}
+    official = {"id": f"s{style}_c{content}", "style_id": str(style), "content_id": str(content)}
+    provenance = pair[PROVENANCE]
+    own = {**provenance["pair"], **parents}
+    return {**pair, **official, PROVENANCE: {**provenance, "pair": own}}
 
 
-def _words(record: Record, key: str) -> str | None:
-    """The text at `key`; None if it is absent, blank or not a text."""
+def _text(record: Record, key: str) -> str | None:
+    """The text under `key`; None if it is missing, blank or not a string."""
     text = record.get(key)
     return text if isinstance(text, str) and text.strip() else None
 
 
-def _picture(record: Record, key: str) -> str | None:
-    """The record's own picture, else the one at `key`."""
-    return _words(record, "file_name") or _words(record, key)
+def _image(record: Record, key: str) -> str | None:
+    """The file name of the record's own image, else the one under `key`."""
+    return _text(record, "file_name") or _text(record, key)

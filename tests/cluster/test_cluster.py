@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from megastyle_cli.cluster.cluster import Identities, coverage_of, group
+from megastyle_cli.cluster.cluster import StyleIdentities, cluster_vectors, sample_coverage
 from megastyle_cli.cluster.hierarchy import entropy_bits
 from megastyle_cli.compute.local import LocalEngine
 
@@ -22,7 +22,7 @@ def skewed(n: int = 3000, d: int = 16, styles: int = 24, seed: int = 0):
 def test_a_balanced_sample_covers_styles_more_evenly_than_chance(seed, members):
     vectors, styles = skewed(seed=seed)
 
-    found = group(
+    found = cluster_vectors(
         vectors,
         levels="150,30",
         sample=300,
@@ -44,7 +44,7 @@ def test_a_balanced_sample_covers_styles_more_evenly_than_chance(seed, members):
 def test_a_random_sample_is_told_by_what_it_draws():
     styles = np.repeat([0, 1, 2, -1], [70, 20, 10, 5])
 
-    told = coverage_of(styles, np.arange(20), np.random.default_rng(3))
+    told = sample_coverage(styles, np.arange(20), np.random.default_rng(3))
 
     chance = styles[np.random.default_rng(3).choice(105, 20, replace=False)]
     assert (told.groups, told.covered, told.entropy) == (3, 1, 0.0)
@@ -54,7 +54,7 @@ def test_a_random_sample_is_told_by_what_it_draws():
 def test_all_records_are_no_choice_and_none_is_told():
     vectors, styles = skewed(200)
 
-    found = group(
+    found = cluster_vectors(
         vectors, levels="10", sample=None, seed=0, engine=LocalEngine(1), identities=styles
     )
 
@@ -64,10 +64,10 @@ def test_all_records_are_no_choice_and_none_is_told():
 
 def test_overall_styles_are_the_same_whatever_their_case_and_spaces():
     names = ["Cubism", " cubism ", "Collage", 7, None, "", "pop  art", "POP art"]
-    identities = Identities()
+    identities = StyleIdentities()
 
     records = [{"style_identity": name} for name in names]
-    assert list(identities.seen(records)) == records
+    assert list(identities.collect(records)) == records
 
     assert identities.numbers().tolist() == [0, 0, 1, -1, -1, -1, 2, 2]
-    assert Identities().numbers().tolist() == []
+    assert StyleIdentities().numbers().tolist() == []

@@ -6,7 +6,7 @@ import pytest
 
 from megastyle_cli.cluster import points as module
 from megastyle_cli.cluster.kmeans import assign, kmeans
-from megastyle_cli.cluster.points import Rows
+from megastyle_cli.cluster.points import RowSubset
 from megastyle_cli.compute.local import LocalEngine
 
 
@@ -66,7 +66,7 @@ def test_almost_every_point_is_at_the_nearest_of_all_centroids():
 def test_neither_threads_nor_what_holds_the_vectors_change_a_bit(block_rows, monkeypatch):
     monkeypatch.setattr(module, "BLOCK_ROWS", block_rows)
     points = attribute_vectors(3000)
-    behind = Rows(np.concatenate([points[::-1], points]), np.arange(3000, 6000))
+    behind = RowSubset(np.concatenate([points[::-1], points]), np.arange(3000, 6000))
 
     first = kmeans(points, 150, seed=3, engine=LocalEngine(1))
 

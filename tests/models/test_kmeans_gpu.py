@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from megastyle_cli.cluster.kmeans import assign, kmeans
-from megastyle_cli.cluster.kmeans_assign import weighed
+from megastyle_cli.cluster.kmeans_assign import weigh_centroids
 from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.models.kmeans_gpu import TorchAssigner
 from megastyle_cli.models.registry import load
@@ -33,7 +33,7 @@ def test_the_best_of_all_centroids_is_found_by_the_rule(scores: int) -> None:
     points, means = attribute_vectors(900), attribute_vectors(60, seed=5)
     own, sizes = rng.integers(60, size=900), rng.integers(0, 9, size=60)
     own[sizes[own] == 0] = int(sizes.argmax())
-    centroids = weighed(means, sizes, is_plain=False)
+    centroids = weigh_centroids(means, sizes, is_plain=False)
     assigner = TorchAssigner("cpu")
     assigner.scores = scores
 

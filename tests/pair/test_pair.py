@@ -10,14 +10,14 @@ from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.pair.pair import (
     check_content,
     check_style,
-    coverage,
+    content_usage,
+    describe_draws,
     distinct_rows,
     draw_all,
     draw_contents,
     fingerprint,
     pair_all,
     pair_record,
-    summary,
 )
 
 STYLE = {
@@ -180,7 +180,7 @@ def test_too_few_contents_are_all_used_and_said():
     draws = draw_all(["a"], 1, 8, seed=0)
 
     assert draws.tolist() == [[0]]
-    assert "only 1 contents for 8 a style" in summary(draws, 1, 8)[0]
+    assert "only 1 contents for 8 a style" in describe_draws(draws, 1, 8)[0]
 
 
 @pytest.mark.parametrize(
@@ -214,13 +214,13 @@ def test_a_cap_that_cannot_be_kept_is_refused_with_the_least_that_can():
 
 
 def test_coverage_counts_contents_used_and_how_evenly():
-    found = coverage(np.array([[1, 2], [1, 3]]), 4)
+    found = content_usage(np.array([[1, 2], [1, 3]]), 4)
 
     assert (found.pairs, found.contents, found.contents_used) == (4, 4, 3)
     assert (found.least_uses, found.most_uses) == (0, 2)
     assert found.evenness == pytest.approx(1.5 / 2)
-    assert coverage(np.zeros((0, 8), np.int32), 5).contents_used == 0
-    assert coverage(np.array([[0, 1], [2, 3]]), 4).evenness == pytest.approx(1.0)
+    assert content_usage(np.zeros((0, 8), np.int32), 5).contents_used == 0
+    assert content_usage(np.array([[0, 1], [2, 3]]), 4).evenness == pytest.approx(1.0)
 
 
 def test_the_fingerprint_tells_which_contents_were_used() -> None:
