@@ -192,7 +192,7 @@ def main(
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.transfer import transfer, weighted_references
     from megastyle_cli.io.images import cached_picture_reader, picture_saver, read_pictures
-    from megastyle_cli.io.inputs import picture_id
+    from megastyle_cli.io.record_ids import picture_id
     from megastyle_cli.io.writers.image_dataset import ImageFormat
     from megastyle_cli.io.writers.single_image import (
         is_single_image,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from PIL import Image, ImageDraw
 
 from tests import fork_server
@@ -29,6 +30,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Processes of the tests share compiled bytecode; without it each compiles thousands of files.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+
+# Generated examples are the same in every run, and no test is timed.
+settings.register_profile("tests", deadline=None, derandomize=True, max_examples=100)
+settings.load_profile("tests")
 
 # Each starts clusters of two nodes.
 OF_RAY = ("tests/contract/test_engines.py", "tests/compute/test_ray.py")

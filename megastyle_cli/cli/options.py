@@ -8,13 +8,13 @@ import typer
 
 from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.io.formats import INPUTS_HELP
 
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[INPUTS]...",
-        help="Pictures, folders, JSON lines (.jsonl, .gz .bz2 .xz .zst), .csv, .tsv, .parquet, .tar"
-        " or - for stdin.",
+        help=INPUTS_HELP,
         show_default=False,
     ),
 ]

@@ -1,21 +1,23 @@
-"""The bytes of a picture: a file's, or those of a row or member, as in x.parquet#416, x.tar#1.png.
+"""The bytes of a picture: of a file, or of a container's row or member, as in x.parquet#416.
 
-A name that is a file is that file, whatever signs it is made of.
+A name that is a file means that file, whatever characters it holds.
 """
 
 import re
 from pathlib import Path
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.io.formats import FORMATS, format_of
 
-CONTAINER = re.compile(r"\.(parquet|tar)(?=#.)", re.IGNORECASE)
+_SUFFIXES = [suffix for row in FORMATS if row.is_container for suffix in row.suffixes]
+_CONTAINER = re.compile(rf"({'|'.join(map(re.escape, _SUFFIXES))})(?=#.)", re.IGNORECASE)
 
 
 def split_member_name(name: str) -> tuple[str, str] | None:
     """The container and the row or member that `name` means; None if it means a file."""
     if "#" not in name or Path(name).exists():
         return None
-    ends = [match.end() for match in CONTAINER.finditer(name)]
+    ends = [match.end() for match in _CONTAINER.finditer(name)]
     end = next((end for end in ends if Path(name[:end]).is_file()), ends[0] if ends else None)
     return None if end is None else (name[:end], name[end + 1 :])
 
@@ -28,8 +30,8 @@ def picture_bytes(name: object) -> bytes:
     if not isinstance(name, str):
         raise BadRecord("bad_image", f"file_name is {name!r}, not a string")
     try:
-        place = split_member_name(name)
-        return _file_bytes(name) if place is None else _inner_bytes(*place)
+        inside = split_member_name(name)
+        return _file_bytes(name) if inside is None else _member_bytes(*inside)
     except MegastyleError as error:
         raise BadRecord("bad_image", error.sentence) from error
     except OSError as error:
@@ -46,11 +48,7 @@ def _file_bytes(name: str) -> bytes:
     return path.read_bytes()
 
 
-def _inner_bytes(container: str, place: str) -> bytes:
-    if container.lower().endswith(".tar"):
-        from megastyle_cli.io.readers.webdataset import member_bytes
-
-        return member_bytes(container, place)
-    from megastyle_cli.io.readers.parquet import row_bytes
-
-    return row_bytes(container, place)
+def _member_bytes(container: str, member: str) -> bytes:
+    row = format_of(container)
+    assert row is not None
+    return row.load().picture_bytes(container, member)

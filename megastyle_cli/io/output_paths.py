@@ -5,7 +5,7 @@ from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.shard import PART_NAME, Shard
-from megastyle_cli.io.readers.jsonl import OPENERS, SUFFIXES
+from megastyle_cli.io.formats import JSON_LINES
 from megastyle_cli.io.relative_paths import LISTING
 
 
@@ -35,7 +35,7 @@ def output_paths(
             )
         return OutputPaths(final=None, errors=named, run=None, base=Path())
     path = Path(output)
-    if path.suffix in OPENERS:
+    if path.suffix in JSON_LINES.compressions:
         raise MegastyleError(
             f"{path} names a packed file, and outputs are written plain",
             hint=f"give -o {path.with_suffix('')} or pipe into the packer",
@@ -65,8 +65,7 @@ def _folder(path: Path, errors: Path | None) -> OutputPaths:
 def _file(path: Path, errors: Path | None) -> OutputPaths:
     if path.is_dir():
         raise MegastyleError(f"{path} is a directory", hint="give a file name such as out.jsonl")
-    suffix = next((s for s in (*SUFFIXES, ".json") if path.name.endswith(s)), "")
-    stem = str(path).removesuffix(suffix)
+    stem = str(path).removesuffix(".jsonl").removesuffix(".json")
     return OutputPaths(
         final=path,
         errors=errors or Path(f"{stem}.errors.jsonl"),

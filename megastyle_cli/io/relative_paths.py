@@ -13,10 +13,6 @@ from megastyle_cli.core.record import PICTURE_KEYS, Record, bytes_id
 
 LISTING = "metadata.jsonl"
 
-PICTURE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".ppm", ".pgm", ".pbm", ".tga", ".ico", ".jp2"),
-)
 # In a LISTING the package `datasets` takes every *_file_name for a picture inside the folder, which
 # a style or content picture seldom is, and its column for `style`: it would not open the folder.
 LISTING_KEYS = {

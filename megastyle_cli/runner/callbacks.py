@@ -23,10 +23,11 @@ from megastyle_cli.core.errors import (
 )
 from megastyle_cli.core.record import Failure, Record, Run, Step, rename_pictures
 from megastyle_cli.core.shard import Shard, parse_shard, refine_by_rank
-from megastyle_cli.io.inputs import count_records, read_records, with_id
+from megastyle_cli.io.inputs import count_records, read_records
 from megastyle_cli.io.output_paths import OutputPaths, output_paths
 from megastyle_cli.io.packed_records import PackedRecords
 from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.io.record_ids import with_id
 from megastyle_cli.io.relative_paths import from_folder
 from megastyle_cli.io.spool import Spool
 from megastyle_cli.io.writers.image_dataset import ImageFormat

@@ -20,7 +20,8 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.inputs import is_jsonl_input, read_records, records_from_lines
 from megastyle_cli.io.raw_jsonl.parser import PlainLines, parse_plain_lines
-from megastyle_cli.io.readers.jsonl import dump_line, open_lines
+from megastyle_cli.io.readers.compressed import open_decompressed
+from megastyle_cli.io.readers.jsonl import dump_line
 
 Array = npt.NDArray[Any]
 Check = Callable[[Record], None]
@@ -63,7 +64,7 @@ def _of_records(found: Iterator[Record | Failure], key: str, check: Check) -> It
 
 def _of_lines(name: str, key: str, check: Check) -> Iterator[LineBatch]:
     number = 1
-    opened = nullcontext(sys.stdin.buffer) if name == "-" else open_lines(Path(name))
+    opened = nullcontext(sys.stdin.buffer) if name == "-" else open_decompressed(Path(name))
     with opened as file:
         for data in _whole_lines(file):
             lines = parse_plain_lines(data, key)

@@ -28,7 +28,7 @@ BLOCK = 32  # rows read at once with them: 10 MB of the releases
 _opening = Lock()
 
 
-def read_parquet(path: Path) -> Iterator[Record | Failure]:
+def read(path: Path) -> Iterator[Record | Failure]:
     """The rows as records: scalar columns under their names, nulls left out.
 
     The pictures are a struct column with `bytes`, `image` before others; `file_name` is then the
@@ -39,18 +39,18 @@ def read_parquet(path: Path) -> Iterator[Record | Failure]:
     return _records(path)
 
 
-def count_rows(path: Path) -> int:
+def count(path: Path) -> int:
     """How many rows the file has, by its footer. Raises MegastyleError."""
     with _opened(str(path)) as file:
         return int(file.metadata.num_rows)
 
 
-def row_bytes(container: str, row: str) -> bytes:
+def picture_bytes(container: str, member: str) -> bytes:
     """The picture of one row as it is stored. Raises BadRecord or MegastyleError if it has none."""
     state = os.stat(container)  # noqa: PTH116  a file that was written anew is opened anew
     with _opening:
         rows = _rows(container, state.st_mtime_ns, state.st_size)
-    return rows.picture(row)
+    return rows.picture(member)
 
 
 def _opened(container: str) -> pq.ParquetFile:

@@ -1,11 +1,11 @@
 """The table of style attributes beside the parquet files of the 8M release, joined by position.
 
-Its row i describes the pictures of style i: consecutive rows of the parquet files, taken in the
-order of their names, as many as the numbers of rows say, which is eight in the release.
+Row i of the table describes the pictures of style i: the same number of consecutive rows of the
+parquet files, in the order of their names, for every style (eight in the release).
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -27,69 +27,68 @@ KEYS = {
     "edge rendering": "style_edges",
 }
 ABSENT = ("", "n/a", "na", "none")
-Found = Iterator[Record | Failure]
 
 
 def with_attributes(
-    shards: list[Path], table: Path, read: Callable[[Path], Found], count: Callable[[Path], int]
-) -> Found:
-    """The records of `shards` as `read` gives them, each with the attributes of its style.
+    files: Sequence[Iterable[Record | Failure]], counts: Sequence[int], table: Path
+) -> Iterator[Record | Failure]:
+    """The records of parquet files, each with the attributes of its style.
 
-    Raises MegastyleError at once if the pictures are no whole number of times the table's rows, or
-    if no column of the table is known.
+    `counts` are the numbers of rows of the files. Raises MegastyleError at once if the pictures are
+    not a multiple of the table's rows, or if no column of the table is known.
     """
-    keys = _keys(table)
-    counts = [count(shard) for shard in shards]
+    keys = _attribute_columns(table)
     styles = sum(1 for row in read_rows(table) if row) - 1
     if styles < 1 or sum(counts) % styles:
         raise MegastyleError(
-            f"{table} describes {styles:,} styles, and {len(shards)} parquet files hold"
+            f"{table} describes {styles:,} styles, and {len(files)} parquet files hold"
             f" {sum(counts):,} pictures, which is no whole number for each",
             hint="complete the folder, or move the table away",
         )
-    return _joined(shards, counts, read, _Rows(table, keys), sum(counts) // styles)
+    return _joined(files, counts, _AttributeRows(table, keys), sum(counts) // styles)
 
 
 def _joined(
-    shards: list[Path],
-    counts: list[int],
-    read: Callable[[Path], Found],
-    table: "_Rows",
+    files: Sequence[Iterable[Record | Failure]],
+    counts: Sequence[int],
+    table: "_AttributeRows",
     per_style: int,
-) -> Found:
+) -> Iterator[Record | Failure]:
     start = 0
-    for shard, count in zip(shards, counts, strict=True):
-        for position, found in enumerate(read(shard)):
+    for records, count in zip(files, counts, strict=True):
+        for position, found in enumerate(records):
             if isinstance(found, Failure):
                 yield found
                 continue
-            # the row as it names itself: a row that failed before it may not have come
-            place = str(found.get("file_name")).rpartition("#")[2]
-            row = start + (int(place) if place.isdecimal() else position)
+            # by the number in its name: rows before it that failed may be missing
+            number = str(found.get("file_name")).rpartition("#")[2]
+            row = start + (int(number) if number.isdecimal() else position)
             yield {**found, **table.at(row // per_style)}
         start += count
 
 
-class _Rows:
-    """The attributes by row, asked for in rising order."""
+class _AttributeRows:
+    """The attributes by row, read forwards only."""
 
     def __init__(self, table: Path, keys: list[str | None]) -> None:
         self._keys, self._rows = keys, (row for row in read_rows(table) if row)
         next(self._rows)
-        self._number, self._told = -1, dict[str, str]()
+        self._number, self._attributes = -1, dict[str, str]()
 
     def at(self, number: int) -> dict[str, str]:
-        """What row `number` tells; a cell without a value is no attribute."""
+        """The attributes in row `number`, which is not before the last one asked for."""
         if self._number < number:
             cells = next(islice(self._rows, number - self._number - 1, None))
             self._number = number
-            told = ((key, cell.strip()) for key, cell in zip(self._keys, cells, strict=False))
-            self._told = {key: cell for key, cell in told if key and cell.lower() not in ABSENT}
-        return self._told
+            row = ((key, cell.strip()) for key, cell in zip(self._keys, cells, strict=False))
+            self._attributes = {
+                key: cell for key, cell in row if key and cell.lower() not in ABSENT
+            }
+        return self._attributes
 
 
-def _keys(table: Path) -> list[str | None]:
-    """For each column the attribute it tells, None for one that is not known."""
+def _attribute_columns(table: Path) -> list[str | None]:
+    """The attribute of each column; None for a column that is not known."""
     head = read_header(table, read_rows(table))
     keys = [KEYS.get(name.lower().replace("_", " ")) for name in head]
     unknown = [name for name, key in zip(head, keys, strict=True) if key is None]

@@ -16,8 +16,8 @@ from threading import Lock
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.io.formats import PICTURE_SUFFIXES
 from megastyle_cli.io.readers.jsonl import read_lines
-from megastyle_cli.io.relative_paths import PICTURE_SUFFIXES
 
 log = logging.getLogger(__name__)
 ARCHIVES = (".tar", ".tgz", ".gz", ".zip", ".zst", ".xz", ".bz2")
@@ -34,41 +34,41 @@ class Members:
     damage: str = ""  # to the tar itself, behind the last member found
 
 
-def check_tar(path: Path) -> None:
-    """Raises MegastyleError if `path` does not begin as an uncompressed tar."""
-    try:
-        tarfile.open(path, "r:").close()
-    except tarfile.TarError as error:
-        what = "is empty" if path.stat().st_size == 0 else "is no uncompressed tar, or is damaged"
-        raise MegastyleError(f"{path} {what}", hint="make it again") from error
-
-
-def read_tar(path: Path) -> Iterator[Record | Failure]:
+def read(path: Path) -> Iterator[Record | Failure]:
     """The samples in order: the keys of a .json, a .txt as `text`, the tar's key as `key`.
 
     `file_name` is relative to the tar's folder. Of several pictures in a sample the first by suffix
     is taken, in the order of PICTURE_SUFFIXES, doubled suffixes last; it is said once. Raises
     MegastyleError at once if this is no tar; damage behind its first member is a last Failure.
     """
-    check_tar(path)
+    try:
+        tarfile.open(path, "r:").close()
+    except tarfile.TarError as error:
+        what = "is empty" if path.stat().st_size == 0 else "is no uncompressed tar, or is damaged"
+        raise MegastyleError(f"{path} {what}", hint="make it again") from error
     return _samples(path)
 
 
-def member_bytes(container: str, name: str) -> bytes:
+def count(path: Path) -> int | None:
+    """None: a tar has no directory, and would have to be walked."""
+    return None
+
+
+def picture_bytes(container: str, member: str) -> bytes:
     """The bytes of one member. Raises BadRecord if there is none or it is cut off."""
     members = _members(container)
-    if name not in members.where:
+    if member not in members.where:
         problems = {**dict(members.problems), "": members.damage}
-        why = problems.get(name) or "is not there"
-        raise BadRecord("bad_image", f"{container}#{name} {why}")
-    offset, size = members.where[name]
+        why = problems.get(member) or "is not there"
+        raise BadRecord("bad_image", f"{container}#{member} {why}")
+    offset, size = members.where[member]
     handle = os.open(container, os.O_RDONLY)
     try:
         content = os.pread(handle, size, offset)
     finally:
         os.close(handle)
     if len(content) < size:
-        cut = f"{container}#{name} is cut off after {len(content)} bytes"
+        cut = f"{container}#{member} is cut off after {len(content)} bytes"
         raise BadRecord("bad_image", cut)
     return content
 
@@ -97,7 +97,7 @@ def _sample(path: Path, key: str, names: dict[str, str], unused: set[str]) -> Re
     try:
         told = _object(str(path), names["json"]) if "json" in names else {}
         if "txt" in names:
-            text = member_bytes(str(path), names["txt"]).decode()
+            text = picture_bytes(str(path), names["txt"]).decode()
             told = {**told, "text": text.rstrip("\r\n")}
     except UnicodeDecodeError:
         return _failure(f"{path}#{names['txt']}", "is not UTF-8", "bad_json")
@@ -110,7 +110,7 @@ def _sample(path: Path, key: str, names: dict[str, str], unused: set[str]) -> Re
 
 def _object(container: str, name: str) -> Record:
     """The object of a .json member. Raises BadRecord."""
-    content = member_bytes(container, name)
+    content = picture_bytes(container, name)
     for found in read_lines([content], f"{container}#{name}"):
         if isinstance(found, Failure):
             raise BadRecord(found.kind, found.message)

@@ -10,7 +10,8 @@ from PIL.Image import Image
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, Step
 from megastyle_cli.io.images import save_picture
-from megastyle_cli.io.inputs import read_records, with_id
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.io.record_ids import with_id
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LONGEST_NAME = 255  # of a file, in bytes: asking whether a longer one exists is an error

@@ -13,7 +13,7 @@ import pytest
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure
-from megastyle_cli.io.readers.jsonl import dump_line, load_line, read_jsonl, read_lines
+from megastyle_cli.io.readers.jsonl import dump_line, load_line, read, read_lines
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_packed_files_read_as_plain_ones(tmp_path: Path, suffix: str, opener: ob
     with opener(path, "wb") as file:  # type: ignore[operator]
         file.write(b'{"id":"a"}\n\n  \n{"id":"b"}')
 
-    assert list(read_jsonl(path)) == [{"id": "a"}, {"id": "b"}]
+    assert list(read(path)) == [{"id": "a"}, {"id": "b"}]
 
 
 def test_a_cut_off_packed_file_is_an_error_not_an_end(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_cut_off_packed_file_is_an_error_not_an_end(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b'{"id":"a"}\n' * 5000)[:-12])
 
     with pytest.raises(MegastyleError, match="cut off"):
-        list(read_jsonl(path))
+        list(read(path))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ import pytest
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.images import open_picture
-from megastyle_cli.io.inputs import count_records, picture_id, read_records
+from megastyle_cli.io.inputs import count_records, read_records
+from megastyle_cli.io.record_ids import picture_id
 from megastyle_cli.io.writers.parquet import write_parquet
 from megastyle_cli.io.writers.sink import to_folder
 from tests.conftest import Runner, draw, jsonl, lines

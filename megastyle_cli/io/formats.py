@@ -1,0 +1,84 @@
+"""The formats of input files: one row for each, with its suffixes and the module that reads it.
+
+A new format is one module in `readers/` and one row here. The lists of formats in the help and in
+error messages come from these rows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from megastyle_cli.core.record import Failure, Record
+
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".ppm", ".pgm", ".pbm", ".tga", ".ico", ".jp2"),
+)
+PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
+
+
+class Reader(Protocol):
+    """What the module of a format defines."""
+
+    def read(self, path: Path) -> Iterator[Record | Failure]:
+        """The records of a file in order, and a Failure in place of one that cannot be read.
+
+        Picture names are relative to the file's folder. Raises MegastyleError if this is no file of
+        the format, at once where its first bytes show it.
+        """
+
+    def count(self, path: Path) -> int | None:
+        """The number of records; None if the file would have to be read through to know."""
+
+    def picture_bytes(self, container: str, member: str) -> bytes:
+        """The picture named CONTAINER#MEMBER, as it is stored; only of a container.
+
+        Raises BadRecord if there is none, and MegastyleError if the container is not readable.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One row: which names have the format, and the module that reads it."""
+
+    suffixes: tuple[str, ...]
+    module: str  # imported when a file is read: it may need a package that is not installed
+    label: str = ""  # what the help calls it, if not by its suffixes alone
+    compressions: tuple[str, ...] = ()  # suffixes that may follow
+    is_container: bool = False  # it holds the pictures themselves
+
+    def matches(self, name: str) -> bool:
+        """Whether a file of this name has the format."""
+        ends = (suffix + more for suffix in self.suffixes for more in ("", *self.compressions))
+        return name.lower().endswith(tuple(ends))
+
+    def load(self) -> Reader:
+        """The module. Raises MegastyleError if a package that it needs is not installed."""
+        return cast(Reader, import_module(f"megastyle_cli.io.readers.{self.module}"))
+
+    def __str__(self) -> str:
+        listed = ", ".join((*self.suffixes, " ".join(self.compressions))).removesuffix(", ")
+        return f"{self.label} ({listed})" if self.label else listed
+
+
+JSON_LINES = Format(
+    label="JSON lines",
+    suffixes=(".jsonl",),
+    compressions=(".gz", ".bz2", ".xz", ".zst"),
+    module="jsonl",
+)
+FORMATS = (
+    JSON_LINES,
+    Format(suffixes=(".csv", ".tsv"), module="csv"),
+    Format(suffixes=(".parquet",), module="parquet", is_container=True),
+    Format(suffixes=(".tar",), module="webdataset", is_container=True),
+)
+ACCEPTED = f"pictures, folders, {', '.join(map(str, FORMATS))}"
+INPUTS_HELP = f"{ACCEPTED[0].upper()}{ACCEPTED[1:]} or - for stdin."
+
+
+def format_of(name: str) -> Format | None:
+    """The format that a file's name says; None for a picture and for everything else."""
+    return next((row for row in FORMATS if row.matches(name)), None)

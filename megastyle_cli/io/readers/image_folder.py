@@ -1,0 +1,147 @@
+"""A folder: by its listing, by its parts of a sharded run, or by the pictures or containers in it.
+
+The listing is metadata.jsonl or, beside pictures, metadata.csv, as in an ImageFolder of `datasets`.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.core.shard import PART_NAME
+from megastyle_cli.io.formats import PICKLE_SUFFIXES, PICTURE_SUFFIXES, Reader, format_of
+from megastyle_cli.io.readers import csv, jsonl
+from megastyle_cli.io.record_paths import confined
+from megastyle_cli.io.relative_paths import LISTING
+
+TABLE = "metadata.csv"
+log = logging.getLogger(__name__)
+
+
+def read(folder: Path) -> Iterable[Record | Failure]:
+    """The records of a folder. Raises MegastyleError if it holds none, or is not complete."""
+    listing = folder / LISTING
+    if listing.exists():
+        return confined(jsonl.read(listing), listing)
+    _check_complete(folder)
+    if parts := _parts(folder):
+        return _chained([_read_part(part) for part in parts])
+    pictures, containers = _found_below(folder)
+    table = folder / TABLE
+    if pictures and containers:
+        raise MegastyleError(
+            f"{folder} holds pictures ({pictures[0]}) and shards ({containers[0]})",
+            hint="name the ones or the others",
+        )
+    if pictures and table.exists():
+        return confined(csv.read(table), table)
+    if pictures:
+        return ({"file_name": name} for name in pictures)
+    if containers and table.exists():
+        return _with_attributes(containers, table)
+    if containers:
+        return _chained([read_container(path) for path in containers])
+    raise MegastyleError(
+        f"{folder} holds no pictures, no metadata.jsonl, no parts, no parquet files or tars",
+        hint="check the path",
+    )
+
+
+def count(folder: Path) -> int | None:
+    """How many records a folder holds; None if only reading tells."""
+    if (folder / LISTING).exists():
+        return jsonl.count(folder / LISTING)
+    if (folder / TABLE).exists() or _parts(folder):
+        return None
+    pictures, containers = _found_below(folder)
+    counts = [len(pictures), *(_reader(path).count(path) for path in containers)]
+    return None if None in counts else sum(filter(None, counts))
+
+
+def read_container(path: Path) -> Iterator[Record | Failure]:
+    """The records of a parquet file or a tar. Raises MegastyleError at once if it is neither."""
+    if not path.is_file():
+        raise MegastyleError(f"{path} is not a regular file", hint="give a file or a folder")
+    return confined(_reader(path).read(path), path)
+
+
+def _reader(container: Path) -> Reader:
+    row = format_of(container.name)
+    assert row is not None
+    return row.load()
+
+
+def _chained(readers: list[Iterable[Record | Failure]]) -> Iterator[Record | Failure]:
+    # a list, so that what cannot be opened is reported now
+    return (found for reader in readers for found in reader)
+
+
+def _check_complete(folder: Path) -> None:
+    names = sorted(path.name for path in folder.glob("*.jsonl.partial"))
+    partial = [name for name in names if name.startswith("metadata.") or PART_NAME.match(name)]
+    if partial:
+        raise MegastyleError(
+            f"{folder} is not complete: it holds {partial[0]}",
+            hint="finish the command that writes it with --resume",
+        )
+
+
+def _parts(folder: Path) -> list[Path]:
+    found = {}
+    for path in folder.iterdir():
+        if match := PART_NAME.fullmatch(path.name.removesuffix(".jsonl")):
+            found[path] = int(match[2])
+    counts = set(found.values())
+    if len(counts) > 1:
+        raise MegastyleError(f"{folder} holds parts of {sorted(counts)}", hint="keep one set")
+    if counts and len(found) != (count := counts.pop()):
+        raise MegastyleError(
+            f"{folder} holds {len(found)} of {count} parts", hint="run the missing shards first"
+        )
+    return sorted(found)
+
+
+def _read_part(path: Path) -> Iterable[Record | Failure]:
+    if path.is_dir() and not (path / LISTING).exists():
+        raise MegastyleError(
+            f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
+        )
+    return read(path) if path.is_dir() else confined(jsonl.read(path), path)
+
+
+def _with_attributes(containers: list[Path], table: Path) -> Iterator[Record | Failure]:
+    """The rows of parquet files, each with the style attributes that the table beside them has."""
+    if any(path.suffix.lower() != ".parquet" for path in containers):
+        raise MegastyleError(
+            f"{table} lies beside tars, which it cannot be joined to", hint="name the tars"
+        )
+    from megastyle_cli.io.readers import parquet
+    from megastyle_cli.io.readers.release_attributes import with_attributes
+
+    counts = [parquet.count(path) for path in containers]
+    return with_attributes([read_container(path) for path in containers], counts, table)
+
+
+def _found_below(folder: Path) -> tuple[list[str], list[Path]]:
+    """Every picture and every container below `folder` by suffix, sorted, without hidden ones."""
+    pictures: list[str] = []
+    containers: list[Path] = []
+    for directory, folders, files in os.walk(folder, onerror=_cannot_list):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix in PICKLE_SUFFIXES:
+                log.warning("%s is a pickle and is not opened", Path(directory, name))
+            elif suffix in PICTURE_SUFFIXES:
+                pictures.append(str(Path(directory, name)))
+            elif (row := format_of(name)) and row.is_container:
+                containers.append(Path(directory, name))
+    return sorted(pictures), sorted(containers)
+
+
+def _cannot_list(error: OSError) -> None:
+    raise MegastyleError(f"{error.filename} may not be listed", hint="check permissions")

@@ -1,0 +1,49 @@
+"""Picture names in records: made relative to the working directory, and kept inside a folder.
+
+A JSON lines file or table that a person names may name pictures anywhere. What comes along with a
+folder, in a tar or in parquet may be a stranger's: its names stay inside the folder, or the record
+fails, unless a run.json beside it says that it is an output of these commands.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from megastyle_cli.core.record import PICTURE_KEYS, Failure, Record, rename_pictures
+from megastyle_cli.io.record_ids import with_id
+from megastyle_cli.io.relative_paths import escapes_folder, from_folder, from_listing_keys
+
+
+def rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:
+    """Records whose picture names were relative to `base`, now to the working directory."""
+    here = from_folder(base)
+    for one in found:
+        record = one if isinstance(one, Failure) else from_listing_keys(one)
+        if base in ("", ".") or isinstance(record, Failure):
+            yield record
+            continue
+        # the id of a text is that of its names as written, from wherever they are read
+        named = with_id(record) if record.get("file_name") is None else record
+        yield named if isinstance(named, Failure) else rename_pictures(named, here)
+
+
+def confined(found: Iterable[Record | Failure], listing: Path) -> Iterator[Record | Failure]:
+    """`rebased` to the folder of `listing`; a record that names a picture outside of it fails."""
+    run_files = ("run.json", f"{listing.name.partition('.')[0]}.run.json")
+    if not any((listing.parent / name).is_file() for name in run_files):
+        found = (_checked(one, listing) for one in found)
+    return rebased(found, str(listing.parent))
+
+
+def _checked(found: Record | Failure, listing: Path) -> Record | Failure:
+    if isinstance(found, Failure):
+        return found
+    record = from_listing_keys(found)
+    neighbors = record.get("neighbors")
+    names = [(key, record.get(key)) for key in PICTURE_KEYS]
+    if isinstance(neighbors, list):
+        names += [("neighbors", n.get("file_name")) for n in neighbors if isinstance(n, dict)]
+    for key, name in names:
+        if isinstance(name, str) and escapes_folder(name):
+            why = f"{listing}: {key} {name!r} leads out of the folder, which only a listing may do"
+            return Failure(record, "bad_image", f"{why} that is named itself, or was made by us")
+    return found

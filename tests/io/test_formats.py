@@ -1,0 +1,59 @@
+"""The table of input formats: every row has its module, and help and README name every row."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.io.archive_member import split_member_name
+from megastyle_cli.io.formats import FORMATS, INPUTS_HELP, Format, Reader, format_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.module)
+def test_the_module_of_a_row_defines_what_a_reader_needs(row: Format) -> None:
+    module = row.load()
+    needed = ["read", "count", *(["picture_bytes"] if row.is_container else [])]
+    for name in needed:
+        expected = inspect.signature(getattr(Reader, name)).parameters
+        assert [*inspect.signature(getattr(module, name)).parameters] == [*expected][1:]
+
+
+def test_every_reader_has_a_row() -> None:
+    shared = {"__init__", "compressed", "image_folder", "release_attributes"}
+    files = {path.stem for path in (ROOT / "megastyle_cli" / "io" / "readers").glob("*.py")}
+
+    assert files - shared == {row.module for row in FORMATS}
+
+
+def test_no_name_has_two_formats() -> None:
+    for row in FORMATS:
+        for suffix in row.suffixes:
+            for end in (suffix, suffix.upper(), *(suffix + more for more in row.compressions)):
+                assert [other for other in FORMATS if other.matches(f"x{end}")] == [row]
+    assert format_of("x.png") is None and format_of("x.jsonl.zip") is None
+
+
+def test_a_member_is_found_in_the_formats_that_are_containers() -> None:
+    for row in FORMATS:
+        found = split_member_name(f"none/x{row.suffixes[0]}#1")
+        assert found == ((f"none/x{row.suffixes[0]}", "1") if row.is_container else None)
+
+
+def test_the_help_lists_the_formats() -> None:
+    assert INPUTS_HELP == (
+        "Pictures, folders, JSON lines (.jsonl, .gz .bz2 .xz .zst), .csv, .tsv, .parquet, .tar"
+        " or - for stdin."
+    )
+
+
+def test_the_readme_lists_the_formats() -> None:
+    (listed,) = [
+        text
+        for text in (ROOT / "README.md").read_text().split("\n\n")
+        if text.startswith("Inputs are ")
+    ]
+    for row in FORMATS:
+        for suffix in row.suffixes if not row.label else (row.label, *row.compressions):
+            assert suffix in listed or suffix[1:].upper() in listed, suffix
