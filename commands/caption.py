@@ -33,7 +33,6 @@ from megastyle_cli.caption.options import (
     ServerOptions,
     ShownSizeOptions,
 )
-from megastyle_cli.cli.grouped import grouped
 from megastyle_cli.cli.options import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import captioner_backend
 from megastyle_cli.core.errors import MegastyleError
@@ -67,7 +66,6 @@ def _show_instructions(wanted: bool) -> None:
         raise typer.Exit()
 
 
-@grouped
 def main(
     context: typer.Context,
     *,

@@ -13,7 +13,6 @@ on the styles before it. How evenly the contents are used is printed.
 
 import typer
 
-from megastyle_cli.cli.grouped import grouped
 from megastyle_cli.cli.options import inputs_or_stdin
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.option import result_options
@@ -27,7 +26,6 @@ from megastyle_cli.runner.options import (
 )
 
 
-@grouped
 def main(
     context: typer.Context,
     inputs: InputOptions,

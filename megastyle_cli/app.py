@@ -1,4 +1,4 @@
-"""The commands in pipeline order, and `main`: errors become one sentence and an exit code."""
+"""The table of commands, and `main`: every error becomes one sentence and an exit code."""
 
 import errno
 import functools
@@ -21,12 +21,25 @@ from megastyle_cli.core.errors import (
     MegastyleError,
 )
 
-COMMANDS = (
-    *("caption", "dedup", "cluster", "pair", "synth"),
-    *("train-encoder", "train-flux", "retrieve", "transfer", "eval"),
-)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on a disk, or in what is allowed of it
-ONE_FILE = (".png", ".jpg", ".jpeg", ".webp", ".safetensors")  # outputs that are not gone on with
+# In pipeline order: name -> first sentence of its help. The module is named like the command.
+COMMANDS = {
+    "caption": "Describe the style and content of pictures.",
+    "dedup": "Drop exact, near and semantic duplicates; one of each stays, the first unless"
+    " --keep.",
+    "cluster": "Group records by style; draw a balanced sample.",
+    "pair": "Cross styles with contents.",
+    "synth": "Render pairs to pictures, one style over many contents.",
+    "train-encoder": "Train the style encoder: a SigLIP image tower that puts pictures of one style"
+    " together.",
+    "train-flux": "Train FLUX to paint a prompt in the style of a reference picture.",
+    "retrieve": "Find pictures by style.",
+    "transfer": "Apply the style of reference pictures to a picture or a prompt, or to many.",
+    "eval": "Measure pictures: style and text score, retrieval by style, content leakage,"
+    " diversity.",
+}
+COMPLETION = ("completion", "Print a completion script for bash, zsh or fish.")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SINGLE_FILES = (".png", ".jpg", ".jpeg", ".webp", ".safetensors")  # outputs that cannot be resumed
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
@@ -36,8 +49,8 @@ Each command reads and writes JSON lines and picture folders, so that they pipe 
 """
 
 
-def _unwrapped(text: str) -> str:
-    """Help text whose indented paragraphs (examples) keep their lines: \\b says so to typer."""
+def _keep_example_lines(text: str) -> str:
+    """Help text whose indented paragraphs (examples) keep their lines, by typer's mark."""
     paragraphs = text.strip().split("\n\n")
     return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
 
@@ -59,15 +72,14 @@ def _root(
     pass
 
 
-def build(asked: str | None = None) -> typer.Typer:
-    """The command line; with `asked`, only that command has its options (completion needs all).
+def build(command: str) -> typer.Typer:
+    """The command line, of which only `command` has its options; `completion` gets them all.
 
-    typer makes the options of all commands before it looks at the first word, which would be a
-    third of what help costs.
+    Importing all commands and making typer's options of them would double what starting costs.
     """
     built = typer.Typer(
         name="megastyle",
-        help=_unwrapped(HELP),
+        help=_keep_example_lines(HELP),
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -75,14 +87,19 @@ def build(asked: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     built.callback()(_root)
-    for name in (*COMMANDS, "completion"):
-        module = _command_module(name)
-        main = module.main if asked in (None, name, "completion") else _unasked
-        built.command(name, help=_unwrapped(module.__doc__))(_guarded(main))
+    for name, summary in (*COMMANDS.items(), COMPLETION):
+        if command in (name, "completion"):
+            from megastyle_cli.cli.grouped import grouped
+
+            module = _command_module(name)
+            main = _with_exit_codes(grouped(module.main))
+            built.command(name, help=_keep_example_lines(module.__doc__))(main)
+        else:
+            built.command(name, help=summary)(_not_called)
     return built
 
 
-def _unasked() -> None:
+def _not_called() -> None:
     pass
 
 
@@ -98,38 +115,40 @@ def _command_module(name: str) -> Any:
         )
 
 
-def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
-    """`main` with its ways to end turned into the contract's exit codes."""
+def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
+    """`main`, with every error turned into one sentence and the contract's exit code."""
 
     @functools.wraps(main)
-    def guarded(*args: Any, **options: Any) -> None:
+    def ended(*args: Any, **options: Any) -> None:
         level = int(options.get("verbose") or 0)
-        _set_up_words(level, bool(options.get("quiet")))
+        _configure_logging(level, bool(options.get("quiet")))
         try:
-            _refuse_nan(options)
+            _check_no_nan(options)
             code = main(*args, **options) or DONE
             sys.stdout.flush()
         except MegastyleError as error:
-            code = _tell(error.sentence, error.hint, error.exit_code)
+            code = _print_error(error.sentence, error.hint, error.exit_code)
         except BadRecord as bad:  # outside of any record: a picture named by a flag
-            code = _tell(bad.message, "", USAGE)
+            code = _print_error(bad.message, "", USAGE)
         except BrokenPipeError:
-            _silence_stdout()
+            _discard_stdout()
             code = DONE  # the reader had enough: `megastyle ... | head` is a success
         except KeyboardInterrupt:
-            hint = "what is done stays, --resume goes on" if _can_go_on(options) else ""
-            code = _tell("interrupted", hint, INTERRUPTED)
+            hint = "what is done stays, --resume goes on" if _can_resume(options) else ""
+            code = _print_error("interrupted", hint, INTERRUPTED)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            code = _tell(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
+            code = _print_error(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
         except OSError as error:
-            _silence_stdout()
+            _discard_stdout()
             about = f"{error.filename}: " if error.filename else ""
             hint = ""
-            if error.errno in FULL:
+            if error.errno in DISK_FULL:
                 hint = "make room and " + (
-                    "go on with --resume" if _can_go_on(options) else "run it again"
+                    "go on with --resume" if _can_resume(options) else "run it again"
                 )
-            code = _tell(f"{about}{(error.strerror or str(error)).lower()}", hint, UNEXPECTED)
+            code = _print_error(
+                f"{about}{(error.strerror or str(error)).lower()}", hint, UNEXPECTED
+            )
         except typer.Exit:
             raise
         except Exception as error:
@@ -137,28 +156,28 @@ def _guarded(main: Callable[..., int | None]) -> Callable[..., None]:
 
             logging.getLogger(__name__).debug("unexpected", exc_info=True)
             sentence = f"unexpected {type(error).__name__}: {error}"
-            code = _tell(sentence, "-vv shows where; please report it", UNEXPECTED)
+            code = _print_error(sentence, "-vv shows where; please report it", UNEXPECTED)
         raise typer.Exit(code)
 
-    return guarded
+    return ended
 
 
-def _can_go_on(options: dict[str, Any]) -> bool:
-    """Whether --resume would: not with a stream, a whole result, or one picture or LoRA."""
+def _can_resume(options: dict[str, Any]) -> bool:
+    """Whether --resume would continue the output: not a stream, a summary, one image or a LoRA."""
     output = str(options.get("output"))
     is_whole = options.get("each") is False or any(map(options.get, ("prototype", "prototype_by")))
-    is_one = output == "-" or output.lower().endswith(ONE_FILE)
+    is_one = output == "-" or output.lower().endswith(SINGLE_FILES)
     return "resume" in options and not is_whole and not is_one
 
 
-def _refuse_nan(options: dict[str, Any]) -> None:
+def _check_no_nan(options: dict[str, Any]) -> None:
     for name, value in options.items():
         numbers = value if isinstance(value, list) else [value]
         if any(number != number for number in numbers):
             raise MegastyleError(f"--{name.replace('_', '-')} is not a number", hint="give one")
 
 
-def _tell(sentence: str, hint: str, code: int) -> int:
+def _print_error(sentence: str, hint: str, code: int) -> int:
     colour = "FORCE_COLOR" in os.environ or (
         sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     )
@@ -167,14 +186,14 @@ def _tell(sentence: str, hint: str, code: int) -> int:
     return code
 
 
-def _silence_stdout() -> None:
+def _discard_stdout() -> None:
     # The interpreter flushes stdout once more at exit, and must not fail a second time.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
 
 
-def _set_up_words(verbose: int, quiet: bool) -> None:
+def _configure_logging(verbose: int, quiet: bool) -> None:
     import logging
     import warnings
 
@@ -195,31 +214,33 @@ def _set_up_words(verbose: int, quiet: bool) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        # diffusers opens them where they are installed, and they tell what this machine lacks
+        # diffusers imports these where they are installed, and they log what this machine lacks
         for name in ("torchao", "bitsandbytes", "torch.utils._pytree"):
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def main() -> None:
     """The console script and `python -m megastyle_cli`."""
-    _occupy_closed_streams()
-    # a model's libraries make objects by the hundred thousand, none of them garbage: looking for
-    # some at every 700 is a seventh of the time they take to load
+    _open_closed_streams()
+    # model libraries create hundreds of thousands of objects while loading and free none of them:
+    # collecting garbage at every 700th takes a seventh of the loading time
     gc.set_threshold(10_000)
-    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
-        build(asked)()
-    except OSError as error:  # not a command's own, which are told there: help to a full disk
-        _silence_stdout()
-        sys.exit(_tell((error.strerror or str(error)).lower(), "", UNEXPECTED))
+        build(command)()
+    except (
+        OSError
+    ) as error:  # not of a command, whose errors are handled above: help to a full disk
+        _discard_stdout()
+        sys.exit(_print_error((error.strerror or str(error)).lower(), "", UNEXPECTED))
     finally:
-        gc.freeze()  # the system takes it all back; Python would first look through every object
+        gc.freeze()  # the process ends: no need to look through every object once more
 
 
-def _occupy_closed_streams() -> None:
-    """Standard streams closed by the caller (`>&-`) are opened so that using them is an error.
+def _open_closed_streams() -> None:
+    """Opens standard streams that the caller closed (`>&-`), so that using them is an error.
 
-    Else the next file opened would take their number, and words meant for people would go there.
+    Otherwise the next opened file would take their number, and messages would be written into it.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
@@ -230,6 +251,3 @@ def _occupy_closed_streams() -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
-
-
-app = build()

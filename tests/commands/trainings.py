@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from megastyle_cli.app import app
+from megastyle_cli.app import build
 from tests.conftest import lines
 
 CLOCK = ("seconds", "images_per_s", "samples_per_s")
@@ -37,7 +37,7 @@ def train(capfdbinary: pytest.CaptureFixture[bytes]) -> "Iterator[object]":
     def run(*arguments: object) -> Ended:
         AcceleratorState._reset_state(reset_partial_state=True)
         capfdbinary.readouterr()
-        code = app([str(word) for word in arguments], standalone_mode=False)
+        code = build(str(arguments[0]))([str(word) for word in arguments], standalone_mode=False)
         return Ended(code, *capfdbinary.readouterr())
 
     yield run
@@ -107,5 +107,5 @@ def _rank(rank: int, port: int, arguments: Sequence[str]) -> None:
         "ACCELERATE_USE_CPU": "true",
     }
     AcceleratorState._reset_state(reset_partial_state=True)
-    code = app(list(arguments), standalone_mode=False)
+    code = build(str(arguments[0]))(list(arguments), standalone_mode=False)
     os._exit(code)

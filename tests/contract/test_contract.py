@@ -498,10 +498,10 @@ def test_version(megastyle: Runner) -> None:
 def test_a_flag_means_the_same_on_every_command() -> None:
     import typer
 
-    from megastyle_cli.app import app
+    from megastyle_cli.app import build
 
     seen: dict[str, tuple[str, str | None]] = {}
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(build("completion"))
     for name in COMMANDS:
         for option in group.commands[name].params:
             if option.param_type_name != "option" or option.name in OWN_HELP:

@@ -20,14 +20,14 @@ import typer
 from PIL import Image
 from typer.main import get_command
 
-from megastyle_cli.app import COMMANDS, app
+from megastyle_cli.app import COMMANDS, build
 from megastyle_cli.cli.completion import Flag, command_tree
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.writers.parquet import write_parquet
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-TREE = {command.name: command for command in command_tree(get_command(app))}
+TREE = {command.name: command for command in command_tree(get_command(build("completion")))}
 
 # command -> what it reads, what it writes
 FLOW = {
@@ -234,7 +234,7 @@ def test_the_examples_of_a_help_text_use_options_that_exist(name: str) -> None:
 
 def example_lines(name: str) -> list[str]:
     """The example lines in the help of a command."""
-    text = typer.main.get_command(app).commands[name].help
+    text = typer.main.get_command(build("completion")).commands[name].help
     return [line.strip() for line in text.splitlines() if re.match("  .*megastyle ", line)]
 
 
