@@ -33,8 +33,12 @@ from PIL import Image
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.models.encoders.siglip_vision import StyleTower, new_tower, read_config
-from megastyle_cli.models.encoders.style_encoder import scaled
+from megastyle_cli.models.encoders.siglip_vision import (
+    StyleTower,
+    new_tower,
+    normalize_pixels,
+    read_tower_config,
+)
 from megastyle_cli.training.encoder.data import Augmentation, Loader, augmented, sort_records
 from megastyle_cli.training.encoder.gradient_cache import backward_of_batch
 from megastyle_cli.training.encoder.losses import style_contrast
@@ -146,7 +150,7 @@ class Bench:
 
         def score() -> None:
             with torch.no_grad():
-                tower(scaled(pixels))
+                tower(normalize_pixels(pixels))
 
         return score
 
@@ -245,7 +249,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         config_file = Path(scratch, "size.json")
         config_file.write_text(json.dumps({"model_type": "siglip_vision_model", **told}))
-        config = read_config(config_file)
+        config = read_tower_config(config_file)
         where = torch.cuda.get_device_name() if is_gpu else f"{os.cpu_count()} cores, no GPU"
         facts = {
             "python": platform.python_version(),

@@ -25,7 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests know how to make small models
 
-from megastyle_cli.models.device import chosen_device, chosen_dtype
+from megastyle_cli.models.device import resolve_device, resolve_dtype
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.text_to_image.painter import DiffusionPainter, prompt_of
 from tests.tiny_pipelines import save_tiny_qwen
@@ -41,12 +41,12 @@ WORDS = ("cut", "from", "paper", "in", "teal", "and", "ochre", "with", "soft", "
 
 def main() -> None:
     asked = arguments()
-    device = chosen_device(None)
+    device = resolve_device(None)
     with tempfile.TemporaryDirectory() as folder:
         model = asked.model
         if model is None:
             shape = {**REAL_WIDTH, "num_layers": asked.layers} if asked.layers else {}
-            model = str(save_tiny_qwen(Path(folder), dtype=chosen_dtype(None, device), **shape))
+            model = str(save_tiny_qwen(Path(folder), dtype=resolve_dtype(None, device), **shape))
         requests = [
             PictureRequest(
                 content=f"A {'very ' * (k % 3)}small fox",

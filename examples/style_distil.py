@@ -31,8 +31,13 @@ from torch.nn import functional
 from transformers import SiglipVisionModel
 
 from megastyle_cli.evaluate.metrics import query_scores
-from megastyle_cli.models.encoders.siglip_vision import StyleTower, read_tower, save_folder
-from megastyle_cli.models.encoders.style_encoder import scaled, squashed
+from megastyle_cli.models.encoders.siglip_vision import (
+    StyleTower,
+    load_tower,
+    normalize_pixels,
+    resize_to_square,
+    save_folder,
+)
 
 # n pictures, b of a batch, d width
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -83,7 +88,9 @@ def start_as_cosines(tower: SiglipVisionModel) -> None:
 def opened(records: list[Record], side_px: int) -> Tensor:
     """The pictures (b, 3, side, side) in [-1, 1], as an encoder is given them."""
     pictures = [Image.open(record["file_name"]).convert("RGB") for record in records]
-    return scaled(torch.stack([squashed(picture, side_px) for picture in pictures]))
+    return normalize_pixels(
+        torch.stack([resize_to_square(picture, side_px) for picture in pictures])
+    )
 
 
 def turned(pictures: Tensor, rng: np.random.Generator) -> Tensor:
@@ -134,7 +141,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     records, choosing = read(given.train), read(given.choosing) if given.choosing else []
 
-    vision = read_tower(given.size, given.seed).train()
+    vision = load_tower(given.size, given.seed).train()
     start_as_cosines(vision)
     side_px, width = vision.config.image_size, vision.config.hidden_size
 

@@ -35,6 +35,16 @@ class BadRecord(Exception):
         self.message = message
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message: libraries write pages."""
+    return str(error).strip().partition("\n")[0]
+
+
+def short_reason(error: BaseException) -> str:
+    """The first sentence of an error's message, without anything in parentheses after it."""
+    return first_line(error).partition(" (")[0].partition(". ")[0].rstrip(".")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out, on a device or on the machine.
 

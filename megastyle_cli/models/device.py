@@ -1,27 +1,26 @@
-"""Where a model runs and in which numbers: names from the command line to torch."""
+"""The device and floating-point type a model runs in, from names on the command line."""
 
 import os
 import shutil
 
 import torch
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import MegastyleError, first_line
 
 
-def chosen_device(name: str | None) -> torch.device:
-    """The device of that name, such as cuda:1; without one the GPU if there is one, else the CPU.
+def resolve_device(name: str | None) -> torch.device:
+    """The device of that name, such as cuda:1; by default the GPU if there is one, else the CPU.
 
     Under accelerate or torchrun each rank has its own GPU. Raises MegastyleError if torch does not
-    know the device or it is not there.
+    know the device or the machine does not have it.
     """
     try:
         device = torch.device(name or _default_device())
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as fault:
-        reason = str(fault).partition("\n")[0]
+    except (RuntimeError, AssertionError) as error:
         raise MegastyleError(
-            f"device {name!r} cannot be used: {reason}", hint="give cpu, cuda or cuda:N"
-        ) from fault
+            f"device {name!r} cannot be used: {first_line(error)}", hint="give cpu, cuda or cuda:N"
+        ) from error
     return device
 
 
@@ -32,19 +31,19 @@ def _default_device() -> str:
     return "cuda" if rank is None else f"cuda:{rank}"
 
 
-def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The dtype of that name; without one bfloat16 on a GPU and float32 on the CPU."""
+def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The dtype of that name; by default bfloat16 on a GPU and float32 on the CPU."""
     dtype: torch.dtype = getattr(torch, name or ("float32" if device.type == "cpu" else "bfloat16"))
     return dtype
 
 
-def refuse_no_compiler(device: torch.device) -> None:
-    """Raises MegastyleError if torch.compile would find no compiler for code that runs there."""
+def require_compiler(device: torch.device) -> None:
+    """Raises MegastyleError if there is no compiler that torch.compile needs on that device."""
     known = {"cpu": ("CXX", "g++"), "cuda": ("CC", "gcc", "clang")}
     variable, *names = known.get(device.type, known["cpu"])
-    told = os.environ.get(variable)
-    if not any(shutil.which(name) for name in ([told] if told else names)):
+    configured = os.environ.get(variable)
+    if not any(shutil.which(name) for name in ([configured] if configured else names)):
         raise MegastyleError(
-            f"--compile needs a compiler, and there is no {told or ' or '.join(names)} here",
+            f"--compile needs a compiler, and there is no {configured or ' or '.join(names)} here",
             hint="apt install g++ (or the like), or leave --compile out",
         )

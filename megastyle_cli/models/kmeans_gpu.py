@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from megastyle_cli.models.device import chosen_device
+from megastyle_cli.models.device import resolve_device
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ class TorchAssigner:
     """
 
     def __init__(self, device: str | None = None) -> None:
-        self.device = chosen_device(device)
+        self.device = resolve_device(device)
         is_cuda = self.device.type == "cuda"
         self.name = f"{self.device.type} {'tf32' if is_cuda else 'float32'}"
         self.block_rows = BLOCK_ROWS

@@ -37,7 +37,7 @@ BACKENDS: dict[str, dict[str, str]] = {
         "siglip": "megastyle_cli.models.encoders.dual_encoder:siglip_encoder",
         "clip": "megastyle_cli.models.encoders.dual_encoder:clip_encoder",
     },
-    "text_image": {"auto": "megastyle_cli.models.encoders.dual_encoder:TextImage"},
+    "text_image": {"auto": "megastyle_cli.models.encoders.dual_encoder:DualEncoder"},
     "painter": {
         "builtin": "megastyle_cli.models.builtin.painter:MagentaPainter",
         "diffusers": "megastyle_cli.models.text_to_image.painter:DiffusionPainter",

@@ -1,77 +1,103 @@
-"""A model of transformers made from its config and exactly the weights it was given."""
+"""Models built from a config and exactly the weights given: no tensor missing, none left over."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import MegastyleError, first_line
+from megastyle_cli.models.tensor_files import Weights
 
-Weights = dict[str, Tensor]
 Model = TypeVar("Model", bound=PreTrainedModel)
 
 
-def told_config(folder: Path) -> dict[str, Any]:
-    """What a model folder's config.json says. Raises MegastyleError if it says nothing."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder. Raises MegastyleError if it is missing or empty."""
     try:
-        told: Any = PreTrainedConfig.get_config_dict(folder, local_files_only=True)[0]
-    except OSError:  # what is no JSON
-        told = {}
-    if not isinstance(told, dict) or not told:
+        config: Any = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        config = {}
+    if not isinstance(config, dict) or not config:
         raise MegastyleError(
             f"{folder} has no config.json that can be read", hint="give a model's whole folder"
         )
-    return told
-
-
-def configured(kind: type[PreTrainedModel], told: dict[str, Any], origin: str) -> Any:
-    """The config of a `kind` as `told`.
-
-    Raises MegastyleError if it is another model's, or if no model can be made of it.
-    """
-    wanted: Any = kind.config_class
-    if told.get("model_type", wanted.model_type) != wanted.model_type:
-        raise MegastyleError(
-            f"{origin} holds a {told['model_type']}, not a {wanted.model_type}",
-            hint="give another model, or the --backend that runs this one",
-        )
-    try:
-        config = wanted.from_dict(told)
-        with torch.device("meta"):
-            kind(config)
-    except Exception as fault:  # whatever a size that makes no network raises in transformers
-        reason = str(fault).strip().partition("\n")[0]
-        raise MegastyleError(
-            f"{origin} makes no {kind.__name__}: {reason}", hint="mend its config"
-        ) from fault
     return config
 
 
-def fitted(kind: type[Model], config: Any, weights: Weights, origin: str, part: str = "") -> Model:
+def build_config(kind: type[PreTrainedModel], values: dict[str, Any], origin: str) -> Any:
+    """The config of a `kind` with these values.
+
+    Raises MegastyleError if it belongs to another model, or if no model can be built from it.
+    """
+    config_class: Any = kind.config_class
+    model_type = values.get("model_type", config_class.model_type)
+    if model_type != config_class.model_type:
+        raise MegastyleError(
+            f"{origin} holds a {model_type}, not a {config_class.model_type}",
+            hint="give another model, or the --backend that runs this one",
+        )
+    try:
+        config = config_class.from_dict(values)
+        with torch.device("meta"):
+            kind(config)
+    except Exception as error:  # transformers raises anything for sizes that fit no network
+        raise MegastyleError(
+            f"{origin} makes no {kind.__name__}: {first_line(error)}", hint="correct its config"
+        ) from error
+    return config
+
+
+def build_model(
+    kind: type[Model], config: Any, weights: Weights, origin: str, part: str = ""
+) -> Model:
     """A `kind` that holds exactly `weights`, as float32.
 
     Raises MegastyleError with the counts unless every tensor has its place and its shape; `part`
-    says in it which of the model's tensors were counted.
+    says in the message which of the model's tensors were counted.
     """
     with torch.device("meta"):
-        wanted = {name: w.shape for name, w in kind(config).state_dict().items()}
-    lacking = [n for n, shape in wanted.items() if getattr(weights.get(n), "shape", None) != shape]
-    extra = [name for name in weights if name not in wanted]
-    if lacking or extra:
+        shapes = {name: w.shape for name, w in kind(config).state_dict().items()}
+    missing = [n for n, shape in shapes.items() if getattr(weights.get(n), "shape", None) != shape]
+    extra = [name for name in weights if name not in shapes]
+    if missing or extra:
         raise MegastyleError(
-            f"{origin} fits {len(wanted) - len(lacking)} of {len(wanted)} tensors{part}"
-            f" ({_first(lacking, 'missing or of another shape')}; {_first(extra, 'too many')})",
+            f"{origin} fits {len(shapes) - len(missing)} of {len(shapes)} tensors{part}"
+            f" ({_count(missing, 'missing or of another shape')}; {_count(extra, 'too many')})",
             hint="give the weights of this model and size, and nothing else",
         )
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    single = {name: w.float() for name, w in weights.items()}
-    # Checked above; this way the model is not drawn first, which takes longer than reading it.
-    model: Model = kind.from_pretrained(None, config=config, state_dict=single)
+    float_weights = {name: w.float() for name, w in weights.items()}
+    # Checked above; unlike load_state_dict this skips the random initialization, which takes
+    # longer than reading the file.
+    model: Model = kind.from_pretrained(None, config=config, state_dict=float_weights)
     return model
+
+
+def load_strictly(kind: Any, folder: Path, *, ignore_extra: bool = False, **options: Any) -> Any:
+    """`kind.from_pretrained` of a folder's .safetensors, in evaluation mode.
+
+    Nothing is downloaded, and no code beside the weights is run. Raises MegastyleError if a tensor
+    is missing or has another shape, or unless `ignore_extra` if there is one too many; otherwise
+    whatever `from_pretrained` raises.
+    """
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    model, report = kind.from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
+    )
+    wrong = [*report["missing_keys"], *map(str, report["mismatched_keys"])]
+    if not ignore_extra:
+        wrong += report["unexpected_keys"]
+    if wrong:
+        raise MegastyleError(
+            f"{folder} does not fit {type(model).__name__}: {len(wrong)} weights are missing, too"
+            f" many or of another shape, such as {wrong[0]}",
+            hint="fetch the model again",
+        )
+    return model.eval()
 
 
 def fingerprint(weights: Weights) -> str:
@@ -83,13 +109,13 @@ def fingerprint(weights: Weights) -> str:
     return digest.hexdigest()[:8]
 
 
-def first_values(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The start of every tensor: enough to tell models apart without reading 24 GB again.
+def first_values(weights: Weights) -> Weights:
+    """The first 64 values of every tensor: enough to tell models apart without reading 24 GB again.
 
     In bfloat16, so that a model has one name in whatever dtype it runs.
     """
     return {name: weight.flatten()[:64].bfloat16() for name, weight in weights.items()}
 
 
-def _first(names: list[str], what: str) -> str:
+def _count(names: list[str], what: str) -> str:
     return f"{len(names)} {what}" + (f", such as {names[0]}" if names else "")

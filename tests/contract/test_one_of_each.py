@@ -76,3 +76,43 @@ def test_out_of_memory_is_recognized_in_one_place() -> None:
         return False
 
     assert found(recognizes, "megastyle_cli/core/errors.py") == []
+
+
+DOWNLOADS = ("snapshot_download", "hf_hub_download", "try_to_load_from_cache", "download")
+
+
+def downloads(node: ast.AST) -> bool:
+    """Whether a call fetches from the hub: by its name, or since it passes a `revision=`."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = ast.unparse(node.func).rpartition(".")[2]
+    return name in DOWNLOADS or any(given.arg == "revision" for given in node.keywords)
+
+
+def test_only_the_hub_look_up_downloads() -> None:
+    assert found(downloads, "megastyle_cli/models/hub.py") == []
+
+
+def may_download(node: ast.AST) -> bool:
+    """Whether a `from_pretrained` with a path does not say that the path is local."""
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".from_pretrained")):
+        return False
+    is_in_memory = bool(node.args) and ast.unparse(node.args[0]) == "None"
+    is_local = any(
+        given.arg == "local_files_only" and ast.unparse(given.value) == "True"
+        for given in node.keywords
+    )
+    return not (is_in_memory or is_local)
+
+
+def test_every_model_is_loaded_from_a_local_folder() -> None:
+    assert found(may_download, "megastyle_cli/models/hub.py") == []
+
+
+def reads_loading_report(node: ast.AST) -> bool:
+    """Whether code asks transformers or diffusers which weights did not fit."""
+    return isinstance(node, ast.keyword) and node.arg == "output_loading_info"
+
+
+def test_only_the_strict_loader_checks_what_was_loaded() -> None:
+    assert found(reads_loading_report, "megastyle_cli/models/strict_weights.py") == []

@@ -4,16 +4,43 @@ import pytest
 import torch
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.device import chosen_device, chosen_dtype
+from megastyle_cli.models.device import require_compiler, resolve_device, resolve_dtype
 
 
 def test_a_device_that_torch_does_not_know_is_an_error():
-    assert chosen_device("cpu") == torch.device("cpu")
+    assert resolve_device("cpu") == torch.device("cpu")
     with pytest.raises(MegastyleError, match="'abacus' cannot be used"):
-        chosen_device("abacus")
+        resolve_device("abacus")
 
 
 def test_the_default_type_depends_on_the_device():
-    assert chosen_dtype(None, torch.device("cpu")) == torch.float32
-    assert chosen_dtype(None, torch.device("cuda")) == torch.bfloat16
-    assert chosen_dtype("float16", torch.device("cpu")) == torch.float16
+    assert resolve_dtype(None, torch.device("cpu")) == torch.float32
+    assert resolve_dtype(None, torch.device("cuda")) == torch.bfloat16
+    assert resolve_dtype("float16", torch.device("cpu")) == torch.float16
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU of that number may exist")
+def test_under_a_launcher_each_rank_asks_for_its_own_gpu(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert resolve_device(None) == torch.device("cpu")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(MegastyleError, match="cannot be used"):
+        resolve_device(None)
+
+
+def test_compiling_needs_a_compiler_on_the_path_or_in_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(MegastyleError, match=r"there is no g\+\+ here"):
+        require_compiler(torch.device("cpu"))
+
+    for name in ("g++", "mine"):
+        (tmp_path / name).touch(mode=0o755)
+    require_compiler(torch.device("cpu"))
+    monkeypatch.setenv("CXX", "mine")
+    require_compiler(torch.device("cpu"))
+
+    monkeypatch.setenv("CXX", "absent")
+    with pytest.raises(MegastyleError, match="there is no absent here"):
+        require_compiler(torch.device("cpu"))

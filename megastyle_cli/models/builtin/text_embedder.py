@@ -1,4 +1,4 @@
-"""Texts to 256-d unit vectors: the mean of static token vectors that a package carries."""
+"""Texts to 256-d unit vectors: the mean of static token vectors from a package."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -16,16 +16,16 @@ Array = npt.NDArray[np.float32]
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 BATCH = 1024
-LETTERS = 1 << 20  # of a batch: a token takes the tokenizer some 200 bytes
+BATCH_CHARACTERS = 1 << 20  # the tokenizer needs about 200 bytes per token
 
 
-def well_formed(text: str) -> str:
-    """`text` with every unpaired surrogate, which no tokenizer takes, as U+FFFD."""
+def replace_surrogates(text: str) -> str:
+    """`text` with every unpaired surrogate, which no tokenizer accepts, as U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def package_folder(package: str) -> Path:
-    """Where an installed package keeps its files, without running the package.
+    """The folder of an installed package, found without importing it.
 
     Raises ModuleNotFoundError if it is not installed.
     """
@@ -35,15 +35,15 @@ def package_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-# Looked up here so that a missing package is met where a backend is imported.
+# At import, so that the registry reports a missing package.
 _FOLDER = package_folder("wordllama")
 
 
 class StaticEmbedder:
     """The mean of a text's token vectors, scaled to length 1; no network, no torch.
 
-    A mean knows no order: "teal with red" and "red with teal" are equal. The files are opened
-    directly, since importing the package would configure logging and bring a downloader.
+    A mean ignores order: "teal with red" and "red with teal" are equal. The files are opened
+    directly, since importing the package would configure logging and load a downloader.
     Source: the 256-d vectors of wordllama, trained on Llama 2's token table.
     """
 
@@ -56,16 +56,16 @@ class StaticEmbedder:
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         (table,) = load_file(_FOLDER / WEIGHTS).values()  # (tokens, d) float16
-        self.table = table.astype(np.float32)  # twice as fast to add up
+        self.table = table.astype(np.float32)  # sums twice as fast
 
     def embed(self, texts: Sequence[str]) -> Array:
-        """Unit rows (n, 256); a text without a token gets the first axis.
+        """Unit rows (n, 256); a text without tokens gets the first axis.
 
-        A row depends on its text alone, bit for bit: what was float16 adds up exactly in float64.
+        A row depends on its text alone, bit for bit: float16 values add up exactly in float64.
         """
         rows = np.empty((len(texts), self.table.shape[1]), np.float32)
         row = 0
-        for batch in text_batches(map(well_formed, texts), BATCH, LETTERS):
+        for batch in text_batches(map(replace_surrogates, texts), BATCH, BATCH_CHARACTERS):
             for tokens in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False):
                 rows[row] = self._unit(tokens.ids)
                 row += 1

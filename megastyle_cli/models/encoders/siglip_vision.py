@@ -1,36 +1,41 @@
-"""The SigLIP image tower: made from a config or from weights, read strictly, written both ways.
+"""The SigLIP image tower: built from a config or from weights, read strictly, written both ways.
 
-Weights go in and out in two layouts: a folder as `SiglipVisionModel.from_pretrained` reads it, and
+Weights are read and written in two layouts: a folder for `SiglipVisionModel.from_pretrained`, and
 the official `.pth`, whose names begin with `vision_model.` as before transformers 5.6.
 """
 
 import json
-import re
 from collections import Counter
-from errno import EINVAL
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.strict_weights import Weights, fitted
+from megastyle_cli.core.errors import MegastyleError, first_line
+from megastyle_cli.models.hub import find_model
+from megastyle_cli.models.strict_weights import build_model
+from megastyle_cli.models.tensor_files import (
+    Weights,
+    read_folder_weights,
+    read_weights,
+    write_torch,
+)
 
-# b pictures, d width of the tower; pictures are (b, 3, side, side) in [-1, 1]
+# b images, d width of the tower; images are (b, 3, side, side) in [-1, 1]
 
 PREFIX = "vision_model."
 WRAPPERS = ("model", "state_dict")
-SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
-# Of the released sizes by width: base, large (CLIP's, too), so400m. The weights do not tell the
-# heads, and those that lost their last layers do not tell the depth.
+# Of the released sizes by width: base, large (CLIP's, too), so400m. The weights do not contain the
+# number of heads, and a file that lost its last layers does not contain the depth.
 HEADS = {768: 12, 1024: 16, 1152: 16}
 DEPTHS = {768: 12, 1024: 24, 1152: 27}
-# What the image processor of transformers is told: squash to the side, bicubic, to [-1, 1].
+# Settings of the image processor of transformers: resize to the square, bicubic, to [-1, 1].
 PROCESSING = {
     "image_processor_type": "SiglipImageProcessor",
     "do_convert_rgb": True,
@@ -45,10 +50,10 @@ PROCESSING = {
 
 
 class StyleTower(nn.Module):
-    """Pictures (b, 3, side, side) in [-1, 1] to unit rows (b, d), float32 or wider.
+    """Images (b, 3, side, side) in [-1, 1] to unit rows (b, d), float32 or wider.
 
-    `dtype` bfloat16 runs the tower under autocast; pooling's output is normalised in float32.
-    Source: the pooled output, normalised, without a further head, as the release has it.
+    `dtype` bfloat16 runs the tower under autocast; the pooled output is normalized in float32.
+    Source: the pooled output, normalized, without a further head, as in the release.
     """
 
     def __init__(self, vision: SiglipVisionModel, dtype: torch.dtype = torch.float32) -> None:
@@ -56,28 +61,29 @@ class StyleTower(nn.Module):
         self.vision = vision
         self.dtype = dtype
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The unit rows (b, d) of `pictures`."""
-        halved = self.dtype != torch.float32
-        # Entered anew each time: autocast's cache of cast weights, filled without gradient, would
-        # cut the graph of a later pass with gradient.
-        with torch.autocast(pictures.device.type, self.dtype, enabled=halved):
-            pooled = self.vision(pixel_values=pictures).pooler_output  # (b, d)
+    def forward(self, images: Tensor) -> Tensor:
+        """The unit rows (b, d) of `images`."""
+        uses_autocast = self.dtype != torch.float32
+        # Entered for every call: autocast's cache of cast weights, filled without gradients, would
+        # cut the graph of a later pass with gradients.
+        with torch.autocast(images.device.type, self.dtype, enabled=uses_autocast):
+            pooled = self.vision(pixel_values=images).pooler_output  # (b, d)
         return functional.normalize(pooled.to(torch.promote_types(pooled.dtype, torch.float32)))
 
 
-def refuse_lost_layers(path: Path, width: int, num_layers: int) -> None:
-    """Raises MegastyleError for a lone file of a released width without all the layers of it."""
-    if num_layers != DEPTHS.get(width, num_layers):
-        raise MegastyleError(
-            f"{path} has {num_layers} layers of width {width}, and the released size of that"
-            f" width has {DEPTHS[width]}",
-            hint="give the whole file, or for a SigLIP put its config.json beside it",
-        )
+def resize_to_square(image: Image.Image, side_px: int) -> Tensor:
+    """The image as uint8 (3, side, side), aspect ratio ignored; bicubic, as SigLIP's processor."""
+    small = image.resize((side_px, side_px), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1)
+
+
+def normalize_pixels(pixels: Tensor) -> Tensor:
+    """uint8 pixels as float32 in [-1, 1]: mean 0.5, standard deviation 0.5."""
+    return (pixels.float() / 255 - 0.5) / 0.5
 
 
 def new_tower(config: SiglipVisionConfig, seed: int) -> SiglipVisionModel:
-    """A tower of that size with weights drawn from `seed`; the global generators stay as they were.
+    """A tower of that size with weights drawn from `seed`; global generators are left unchanged.
 
     Drawn on the CPU, so that every device starts alike.
     """
@@ -86,7 +92,7 @@ def new_tower(config: SiglipVisionConfig, seed: int) -> SiglipVisionModel:
         return SiglipVisionModel(config)
 
 
-def read_tower(model: str, seed: int = 0) -> SiglipVisionModel:
+def load_tower(model: str, seed: int = 0) -> SiglipVisionModel:
     """The tower that `model` names, in float32.
 
     A folder or hub NAME[@REVISION] (of an image tower or of a whole SigLIP), a file of weights
@@ -96,121 +102,77 @@ def read_tower(model: str, seed: int = 0) -> SiglipVisionModel:
     """
     path = Path(model).expanduser()
     if path.suffix == ".json" and path.is_file():
-        return new_tower(read_config(path), seed)
+        return new_tower(read_tower_config(path), seed)
     if path.is_file():
-        weights = unwrapped(read_weights(path), model)
+        weights = unwrap(read_weights(path), model)
         beside = path.with_name("config.json")
-        config = read_config(beside) if beside.exists() else released_config(weights, path)
-        return fitted(SiglipVisionModel, config, weights, str(path))
-    folder = model_folder(model)
-    weights = folder_weights(folder)
+        config = read_tower_config(beside) if beside.exists() else released_config(weights, path)
+        return build_model(SiglipVisionModel, config, weights, str(path))
+    folder = encoder_folder(model)
+    weights = read_folder_weights(folder)
     if is_whole_siglip(folder):
         weights = {name: w for name, w in weights.items() if name.startswith(PREFIX)}
-    config = read_config(folder / "config.json")
-    return fitted(SiglipVisionModel, config, unwrapped(weights, model), model)
+    config = read_tower_config(folder / "config.json")
+    return build_model(SiglipVisionModel, config, unwrap(weights, model), model)
 
 
-def model_folder(model: str) -> Path:
-    """The folder of a model: itself, or what the hub has under NAME[@REVISION]."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if not HUB_NAME.fullmatch(model) or path.suffix in SUFFIXES:
-        raise MegastyleError(f"there is no model {model}", hint="check the path")
-    from huggingface_hub import snapshot_download
-
-    name, _, revision = model.partition("@")
-    wanted = ["*.json", "*.safetensors", "*.model"]
-    try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
-    except (OSError, ValueError, RuntimeError) as fault:
-        reason = str(fault).strip().partition("\n")[0]
-        raise MegastyleError(
-            f"the model {model!r} cannot be had: {reason}", hint="name a folder or a hub model"
-        ) from fault
+def encoder_folder(model: str) -> Path:
+    """The folder of an encoder: itself, or what the hub has under NAME[@REVISION]."""
+    return find_model(model, "model", hint="name a folder or a hub model")
 
 
-def read_config(path: Path) -> SiglipVisionConfig:
+def read_tower_config(path: Path) -> SiglipVisionConfig:
     """The size of a tower from a config of the tower or of a whole SigLIP."""
-    told = _json(path)
-    told = told.get("vision_config", told)
-    kind = told.get("model_type", "siglip_vision_model")
-    if kind != "siglip_vision_model":
-        raise MegastyleError(f"{path} is the config of a {kind}", hint="give one of SigLIP")
+    values = _read_json(path)
+    values = values.get("vision_config", values)
+    model_type = values.get("model_type", "siglip_vision_model")
+    if model_type != "siglip_vision_model":
+        raise MegastyleError(f"{path} is the config of a {model_type}", hint="give one of SigLIP")
     try:
-        config = SiglipVisionConfig(**told)
+        config = SiglipVisionConfig(**values)
         with torch.device("meta"):
             SiglipVisionModel(config)
-    except Exception as fault:  # whatever a size that makes no network raises in transformers
-        reason = str(fault).strip().partition("\n")[0]
-        raise MegastyleError(f"{path} makes no SigLIP tower: {reason}", hint="mend it") from fault
+    except Exception as error:  # transformers raises anything for sizes that fit no network
+        raise MegastyleError(
+            f"{path} makes no SigLIP tower: {first_line(error)}", hint="correct it"
+        ) from error
     return config
 
 
 def is_whole_siglip(folder: Path) -> bool:
     """Whether a model folder holds a text tower too."""
-    return _json(folder / "config.json").get("model_type") == "siglip"
+    return _read_json(folder / "config.json").get("model_type") == "siglip"
 
 
-def folder_weights(folder: Path) -> Weights:
-    """All tensors of the .safetensors files of a folder."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise MegastyleError(
-            f"{folder} holds no .safetensors", hint="give a folder with weights, or a config .json"
-        )
-    return {name: w for file in files for name, w in read_weights(file).items()}
+def unwrap(content: dict[str, Any], origin: str) -> Weights:
+    """The tensors inside `model` or `state_dict`, without the prefixes `module.`, `vision_model.`.
 
-
-def read_weights(path: Path) -> dict[str, Any]:
-    """What a file of weights holds. Code inside a pickle is never run: MegastyleError instead."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:  # a reader of pickles lets any error of any byte escape
-        # EINVAL is no fault of the disk: torch seeks in front of an archive that is cut off.
-        if isinstance(fault, OSError) and fault.errno != EINVAL:
-            raise
-        raise MegastyleError(
-            f"{path} is damaged, or holds more than weights: nothing in it was run",
-            hint="give weights as .safetensors, or as a .pth of tensors alone",
-        ) from fault
-    if not isinstance(held, dict):
-        raise MegastyleError(f"{path} holds a {type(held).__name__}", hint="give a state dict")
-    return held
-
-
-def unwrapped(held: dict[str, Any], origin: str) -> Weights:
-    """The tensors inside `model`, `state_dict`, with `module.` and `vision_model.` taken off.
-
-    What is no tensor is left out of a wrapper only: a state dict holds nothing else. Raises
-    MegastyleError if two tensors then have one name, since either could be the right one.
+    Raises MegastyleError if two tensors then have one name, since either could be the right one.
     """
     for wrapper in WRAPPERS:
-        if isinstance(held.get(wrapper), dict):
-            held = held[wrapper]
-    names = [name.removeprefix("module.").removeprefix(PREFIX) for name in held]
-    twice = [name for name, times in Counter(names).items() if times > 1]
+        if isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    names = [name.removeprefix("module.").removeprefix(PREFIX) for name in content]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise MegastyleError(
             f"{origin} holds {len(twice)} of {len(set(names))} tensors twice, with and without a"
             f" prefix, such as {twice[0]}",
             hint="give weights that hold each tensor once",
         )
-    return dict(zip(names, held.values(), strict=True))
+    return dict(zip(names, content.values(), strict=True))
 
 
 def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
     """The size of a released tower from the shapes of its weights.
 
-    Raises MegastyleError if the width is not that of a released size, since heads leave no trace,
-    or if there are not as many layers as at that width.
+    Raises MegastyleError if the width is not that of a released size, since the number of heads is
+    not in the weights, or if there are not as many layers as at that width.
     """
     patch = weights.get("embeddings.patch_embedding.weight")  # (d, 3, p, p)
-    places = weights.get("embeddings.position_embedding.weight")  # (tokens, d)
+    positions = weights.get("embeddings.position_embedding.weight")  # (tokens, d)
     inner = weights.get("encoder.layers.0.mlp.fc1.weight")  # (mlp, d)
-    if patch is None or places is None or inner is None:
+    if patch is None or positions is None or inner is None:
         raise MegastyleError(
             f"{path} is no SigLIP image tower: of {len(weights)} tensors none is the first layer's",
             hint="give the weights of a SiglipVisionModel",
@@ -222,15 +184,25 @@ def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
             hint="put its config.json beside it",
         )
     layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layers.")}
-    refuse_lost_layers(path, width, len(layers))
+    check_depth(path, width, len(layers))
     return SiglipVisionConfig(
         hidden_size=width,
         intermediate_size=inner.shape[0],
         num_hidden_layers=DEPTHS[width],
         num_attention_heads=HEADS[width],
         patch_size=patch.shape[-1],
-        image_size=round(places.shape[0] ** 0.5) * patch.shape[-1],
+        image_size=round(positions.shape[0] ** 0.5) * patch.shape[-1],
     )
+
+
+def check_depth(path: Path, width: int, num_layers: int) -> None:
+    """Raises MegastyleError if a lone file of a released width does not have all its layers."""
+    if num_layers != DEPTHS.get(width, num_layers):
+        raise MegastyleError(
+            f"{path} has {num_layers} layers of width {width}, and the released size of that"
+            f" width has {DEPTHS[width]}",
+            hint="give the whole file, or for a SigLIP put its config.json beside it",
+        )
 
 
 def count_tensors(tower: SiglipVisionModel) -> int:
@@ -239,44 +211,33 @@ def count_tensors(tower: SiglipVisionModel) -> int:
 
 
 def save_folder(tower: SiglipVisionModel, folder: Path) -> None:
-    """What `SiglipVisionModel.from_pretrained` and its image processor read, into a folder."""
+    """Writes what `SiglipVisionModel.from_pretrained` and its image processor read."""
     side = tower.config.image_size
     processing = {**PROCESSING, "size": {"height": side, "width": side}}
-    save_file(_plain(tower, torch.float32), folder / "model.safetensors", {"format": "pt"})
+    save_file(_cpu_weights(tower, torch.float32), folder / "model.safetensors", {"format": "pt"})
     config = {"architectures": ["SiglipVisionModel"], **tower.config.to_diff_dict()}
-    for name, told in (("config", config), ("preprocessor_config", processing)):
-        (folder / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    for name, values in (("config", config), ("preprocessor_config", processing)):
+        (folder / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
 def save_official(tower: SiglipVisionModel, path: Path, dtype: torch.dtype) -> None:
     """The official layout: a .pth of one dict, names with `vision_model.`, in `dtype`."""
-    save_tensors({f"{PREFIX}{name}": w for name, w in _plain(tower, dtype).items()}, path)
+    write_torch({f"{PREFIX}{name}": w for name, w in _cpu_weights(tower, dtype).items()}, path)
 
 
-def save_tensors(held: dict[str, Any], path: Path) -> None:
-    """As `torch.save`, but a disk that is full is an OSError, not one of torch's archive."""
-    with path.open("wb") as file:
-        try:
-            torch.save(held, file)
-        except RuntimeError as fault:
-            if isinstance(fault.__context__, OSError):
-                raise fault.__context__ from None
-            raise
-
-
-def _plain(tower: SiglipVisionModel, dtype: torch.dtype) -> Weights:
+def _cpu_weights(tower: SiglipVisionModel, dtype: torch.dtype) -> Weights:
     return {
         name: w.detach().to("cpu", dtype).contiguous() for name, w in tower.state_dict().items()
     }
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError:
         raise MegastyleError(f"there is no {path}", hint="give a model's whole folder") from None
-    except ValueError as fault:
-        raise MegastyleError(f"{path} is no JSON: {fault}", hint="mend it") from fault
-    if not isinstance(told, dict):
-        raise MegastyleError(f"{path} holds no JSON object", hint="mend it")
-    return told
+    except ValueError as error:
+        raise MegastyleError(f"{path} is no JSON: {error}", hint="correct it") from error
+    if not isinstance(content, dict):
+        raise MegastyleError(f"{path} holds no JSON object", hint="correct it")
+    return content

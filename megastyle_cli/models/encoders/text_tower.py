@@ -18,22 +18,27 @@ from transformers import (
     SiglipTextModel,
 )
 
-from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.encoders.batching import Array, rows_of
+from megastyle_cli.core.errors import MegastyleError, first_line
 from megastyle_cli.models.encoders.clip_vision import clip_weights
-from megastyle_cli.models.encoders.siglip_vision import folder_weights
-from megastyle_cli.models.strict_weights import configured, fingerprint, fitted, told_config
+from megastyle_cli.models.encoders.inference import Array, embed_in_batches
+from megastyle_cli.models.strict_weights import (
+    build_config,
+    build_model,
+    fingerprint,
+    read_config,
+)
+from megastyle_cli.models.tensor_files import read_folder_weights
 
 PART = " of its text tower"
 PREFIX = "text_model."
-# Any of these makes a tokenizer; without one transformers may make an empty one and say nothing.
+# Any of these is a tokenizer; without one transformers may silently build an empty one.
 VOCABULARIES = (
     ("tokenizer.json",),
     ("vocab.json", "merges.txt"),
     ("spiece.model",),
     ("tokenizer.model",),
 )
-CLIP_TEXT_SIDE = (PREFIX, "text_projection.")
+CLIP_PREFIXES = (PREFIX, "text_projection.")
 
 Tokens = Callable[[Sequence[str]], dict[str, Tensor]]
 
@@ -41,17 +46,17 @@ Tokens = Callable[[Sequence[str]], dict[str, Tensor]]
 class SiglipTextEmbedder:
     """Texts to unit rows (n, d), lower-cased and padded to the tower's length, as in its training.
 
-    `scale` and `bias` are the pair's own, learned with it: logits are scale <image, text> + bias.
-    A text of more tokens than the tower has places (64) is cut. Rows are independent of their batch
-    as `rows_of` has it. `name` ends with 8 hex digits over the weights. Raises MegastyleError if
-    the folder is not a whole SigLIP to the last tensor.
+    `scale` and `bias` were learned with the two towers: logits are scale <image, text> + bias.
+    Texts longer than the tower's 64 positions are truncated. Rows are independent of their batch
+    as in `embed_in_batches`. `name` ends with 8 hex digits over the weights. Raises MegastyleError
+    if the folder is not a whole SigLIP to the last tensor.
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        weights = folder_weights(folder)
-        config = configured(SiglipModel, told_config(folder), str(folder)).text_config
+        weights = read_folder_weights(folder)
+        config = build_config(SiglipModel, read_config(folder), str(folder)).text_config
         text = {n.removeprefix(PREFIX): w for n, w in weights.items() if n.startswith(PREFIX)}
-        tower = fitted(SiglipTextModel, config, text, str(folder), PART)
+        tower = build_model(SiglipTextModel, config, text, str(folder), PART)
         if not {"logit_scale", "logit_bias"} <= weights.keys():
             raise MegastyleError(
                 f"{folder} has no logit_scale and logit_bias", hint="give a whole SigLIP"
@@ -62,47 +67,47 @@ class SiglipTextEmbedder:
         self.width = config.projection_size
         self.device = torch.device(device)
         self.tower: Any = tower.to(self.device)  # type: ignore[arg-type]
-        self.tokens = tokenizer(folder, config.max_position_embeddings)
+        self.tokens = load_tokenizer(folder, config.max_position_embeddings)
 
     def embed(self, texts: Sequence[str]) -> Array:
         """Unit rows (n, d) float32."""
-        return rows_of(self._embedded, texts, self.device, self.width)
+        return embed_in_batches(self._encode, texts, self.device, self.width)
 
-    def _embedded(self, texts: Sequence[str]) -> Tensor:
-        # The padding is seen too: there was no mask in training.
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        # The padding is attended to: there was no mask in training.
         tokens = self.tokens([text.lower() for text in texts])["input_ids"]  # (b, t)
         return normalize(self.tower(input_ids=tokens.to(self.device)).pooler_output)
 
 
 class ClipTextEmbedder:
-    """As SiglipTextEmbedder, with the text tower and projection of a whole CLIP (77 places)."""
+    """Like SiglipTextEmbedder, by the text tower and projection of a whole CLIP (77 positions)."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        whole = configured(CLIPModel, told_config(folder), str(folder))
+        whole = build_config(CLIPModel, read_config(folder), str(folder))
         config = whole.text_config
         config.projection_dim = whole.projection_dim
         weights = clip_weights(folder)
-        text = {name: w for name, w in weights.items() if name.startswith(CLIP_TEXT_SIDE)}
-        tower = fitted(CLIPTextModelWithProjection, config, text, str(folder), PART)
+        text = {name: w for name, w in weights.items() if name.startswith(CLIP_PREFIXES)}
+        tower = build_model(CLIPTextModelWithProjection, config, text, str(folder), PART)
         self.name = f"clip-text@{fingerprint(text)}"
         self.width = config.projection_dim
         self.device = torch.device(device)
         self.tower: Any = tower.to(self.device)  # type: ignore[arg-type]
-        self.tokens = tokenizer(folder, config.max_position_embeddings)
+        self.tokens = load_tokenizer(folder, config.max_position_embeddings)
 
     def embed(self, texts: Sequence[str]) -> Array:
         """Unit rows (n, d) float32."""
-        return rows_of(self._embedded, texts, self.device, self.width)
+        return embed_in_batches(self._encode, texts, self.device, self.width)
 
-    def _embedded(self, texts: Sequence[str]) -> Tensor:
+    def _encode(self, texts: Sequence[str]) -> Tensor:
         tokens = {name: each.to(self.device) for name, each in self.tokens(texts).items()}
         return normalize(self.tower(**tokens).text_embeds)
 
 
-def tokenizer(folder: Path, length: int) -> Tokens:
+def load_tokenizer(folder: Path, length: int) -> Tokens:
     """The folder's tokenizer: texts to `input_ids` and `attention_mask`, each (b, length).
 
-    Texts are cut or padded to `length` tokens. Code that comes with a tokenizer is never run.
+    Texts are truncated or padded to `length` tokens. Code that comes with a tokenizer is never run.
     Raises MegastyleError if there is no vocabulary, or none that can be read.
     """
     if not any(all((folder / name).exists() for name in names) for names in VOCABULARIES):
@@ -110,17 +115,17 @@ def tokenizer(folder: Path, length: int) -> Tokens:
             f"{folder} has no tokenizer", hint="give a model's whole folder, tokenizer.json with it"
         )
     try:
-        split = AutoTokenizer.from_pretrained(
+        encode = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except Exception as fault:  # whatever a damaged or missing file raises in transformers
-        reason = str(fault).strip().partition("\n")[0]
+    except Exception as error:  # transformers raises anything for a damaged file
         raise MegastyleError(
-            f"the tokenizer of {folder} cannot be read: {reason}", hint="fetch its files again"
-        ) from fault
+            f"the tokenizer of {folder} cannot be read: {first_line(error)}",
+            hint="fetch its files again",
+        ) from error
 
     def tokens(texts: Sequence[str]) -> dict[str, Tensor]:
-        told = split(
+        encoded = encode(
             list(texts),
             padding="max_length",
             truncation=True,
@@ -128,6 +133,6 @@ def tokenizer(folder: Path, length: int) -> Tokens:
             return_tensors="pt",
             return_attention_mask=True,
         )
-        return {name: told[name] for name in ("input_ids", "attention_mask")}
+        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
     return tokens

@@ -9,9 +9,10 @@ from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, T5EncoderModel
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import MegastyleError, short_reason
 from megastyle_cli.models.flux.patch_autoencoder import PatchAutoencoder
-from megastyle_cli.models.text_to_image.pipeline_loader import find_model, load_part, short_reason
+from megastyle_cli.models.hub import find_model
+from megastyle_cli.models.text_to_image.pipeline_loader import load_part
 
 Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
 PIPELINE: Any = FluxPipeline
@@ -74,7 +75,9 @@ def find_flux(model: str) -> Path:
 
     Raises MegastyleError that says how to download FLUX.1 if there is none.
     """
-    return BUILTIN_FOLDER if model == BUILTIN_FLUX else find_model(model, HOW_TO_FETCH)
+    if model == BUILTIN_FLUX:
+        return BUILTIN_FOLDER
+    return find_model(model, hint=HOW_TO_FETCH, is_pipeline=True)
 
 
 def training_size_px(model: str) -> int:

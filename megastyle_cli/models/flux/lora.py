@@ -26,7 +26,7 @@ from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.model import Transformer
-from megastyle_cli.models.safetensors_file import write_tensors
+from megastyle_cli.models.tensor_files import write_safetensors
 
 # r rank, i width in, o width out
 Weights = dict[str, Tensor]
@@ -259,7 +259,7 @@ def save_lora(
     # cloned: a file may not hold one memory twice, and q, k and v share theirs
     whole = {key: w.detach().cpu().clone() for key, w in made.items()}
     with atomic_path(path, durable=False) as temporary:
-        write_tensors(whole, temporary, metadata)
+        write_safetensors(whole, temporary, metadata)
 
 
 def training_metadata(header: dict[str, str]) -> dict[str, str]:

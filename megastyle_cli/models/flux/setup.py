@@ -9,11 +9,7 @@ import torch
 from diffusers import FirstBlockCacheConfig
 
 from megastyle_cli.core.errors import MegastyleError, is_out_of_memory
-from megastyle_cli.models.device import (
-    chosen_device,
-    chosen_dtype,
-    refuse_no_compiler,
-)
+from megastyle_cli.models.device import require_compiler, resolve_device, resolve_dtype
 from megastyle_cli.models.flux.loader import Pipeline, load_flux
 from megastyle_cli.models.flux.lora import fuse_lora, read_lora, target_modules_of
 from megastyle_cli.models.flux.memory import (
@@ -69,7 +65,7 @@ def resolve_runtime(
     compiled: bool,
 ) -> RuntimeConfig:
     """The options as a Running. Raises MegastyleError if they do not go together."""
-    chosen = chosen_device(device)
+    chosen = resolve_device(device)
     if offload in ("model", "layers") and chosen.type == "cpu":
         raise MegastyleError(
             f"--offload {offload} needs a GPU to save memory on",
@@ -81,7 +77,7 @@ def resolve_runtime(
             hint="give one of them",
         )
     if compiled:
-        refuse_no_compiler(chosen)
+        require_compiler(chosen)
     if quantize and offload == "layers":
         raise MegastyleError(
             f"--offload layers moves plain weights only, not those of --quantize {quantize}",
@@ -89,7 +85,7 @@ def resolve_runtime(
         )
     return RuntimeConfig(
         device=chosen,
-        dtype=chosen_dtype(dtype, chosen),
+        dtype=resolve_dtype(dtype, chosen),
         offload=offload,
         quantize=quantize,
         preset=preset,

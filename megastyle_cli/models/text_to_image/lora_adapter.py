@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline, denoiser_of, short_reason
+from megastyle_cli.core.errors import MegastyleError, short_reason
+from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline, denoiser_of
 
 ADAPTER = "megastyle"
 

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
-from megastyle_cli.models.device import chosen_device, chosen_dtype
+from megastyle_cli.models.device import resolve_device, resolve_dtype
+from megastyle_cli.models.hub import find_model
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.quantization import Quantized
 from megastyle_cli.models.text_to_image.guidance import guidance_recipe, resolve_guidance
@@ -23,7 +24,6 @@ from megastyle_cli.models.text_to_image.lora_adapter import add_lora
 from megastyle_cli.models.text_to_image.pipeline_loader import (
     HOW_TO_FETCH,
     denoiser_of,
-    find_model,
     folder_fingerprint,
     load_pipeline,
 )
@@ -76,13 +76,13 @@ class DiffusionPainter:
             raise MegastyleError(
                 "the diffusers backend needs a model", hint="give --model FOLDER or Qwen/Qwen-Image"
             )
-        self.device = chosen_device(device)
+        self.device = resolve_device(device)
         if offload and self.device.type == "cpu":
             raise MegastyleError("--offload needs a GPU to save memory on", hint="leave it out")
         if quantize == "nf4" and self.device.type == "cpu":
             raise MegastyleError("--quantize nf4 needs a GPU", hint="give int8 or fp8")
-        folder = find_model(model, HOW_TO_FETCH)
-        self.pipeline = load_pipeline(str(folder), chosen_dtype(dtype, self.device), quantize)
+        folder = find_model(model, hint=HOW_TO_FETCH, is_pipeline=True)
+        self.pipeline = load_pipeline(str(folder), resolve_dtype(dtype, self.device), quantize)
         self.pipeline.set_progress_bar_config(disable=True)
         self.recipe = guidance_recipe(type(self.pipeline))
         self.name = f"{model}@{folder_fingerprint(folder)}"

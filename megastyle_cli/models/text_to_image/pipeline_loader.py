@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import re
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
@@ -11,20 +10,17 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import safe_open
 from transformers import AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
-from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory, short_reason
+from megastyle_cli.models.hub import find_model
 from megastyle_cli.models.quantization import Quantized, config_for_loading
-from megastyle_cli.models.strict_weights import Weights, fingerprint
+from megastyle_cli.models.strict_weights import fingerprint, load_strictly
+from megastyle_cli.models.tensor_files import Weights
 
 Pipeline = Any  # a diffusers pipeline: diffusers has no types to check
-DOWNLOAD: Any = DiffusionPipeline.download
-
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 DENOISERS = ("transformer", "unet")  # the part that paints, by its name in a pipeline
 FIRST_VALUES = 64
 HOW_TO_FETCH = (
@@ -41,7 +37,7 @@ def load_pipeline(model: str, dtype: torch.dtype, quantize: Quantized | None = N
     MegastyleError if there is no such model, if it does not paint from words, or if a weight is
     missing, too many or of another shape.
     """
-    folder = find_model(model, HOW_TO_FETCH)
+    folder = find_model(model, hint=HOW_TO_FETCH, is_pipeline=True)
     index = _index(folder)
     kind = _kind(folder, index)
     lacking = [name for name in _parts(index) if not (folder / name).is_dir()]
@@ -70,59 +66,23 @@ def load_pipeline(model: str, dtype: torch.dtype, quantize: Quantized | None = N
         ) from fault
 
 
-def find_model(model: str, how_to_fetch: str) -> Path:
-    """The folder of a model: itself, or what the hub has under NAME[@REVISION], fetched if need be.
-
-    Raises MegastyleError that says what to fetch and where to put it.
-    """
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if not HUB_NAME.fullmatch(model) or path.exists():
-        raise MegastyleError(f"there is no model folder {model}", hint=how_to_fetch)
-    name, _, revision = model.partition("@")
-    try:
-        return Path(DOWNLOAD(name, revision=revision or None, use_safetensors=True))
-    except (OSError, ValueError, RuntimeError) as fault:  # no network, no such name, not allowed
-        raise MegastyleError(
-            f"the model {model!r} cannot be had: {short_reason(fault)}", hint=how_to_fetch
-        ) from fault
-
-
 def load_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = None) -> Any:
     """One model of a pipeline, every weight of it read from the folder's safetensors.
 
     Raises MegastyleError that names a weight that does not fit, and (exit 1) if memory is full.
     """
     diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     stored = {"quantization_config": quantization} if quantization is not None else {}
+    # Text encoders, unlike diffusers' own parts, are published with buffers of older versions.
+    ignore_extra = not kind.__module__.startswith("diffusers")
     try:
-        part, told = kind.from_pretrained(
-            folder,
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **stored,
-        )
+        return load_strictly(kind, folder, ignore_extra=ignore_extra, torch_dtype=dtype, **stored)
     except (OSError, ValueError, RuntimeError, MemoryError) as fault:
         if is_out_of_memory(fault):
             raise _too_large(folder) from fault
         raise MegastyleError(
             f"{folder} cannot be read: {short_reason(fault)}", hint="fetch the model again"
         ) from fault
-    # Unexpected weights only of diffusers' parts: text encoders are published with old buffers.
-    wrong = [*told["missing_keys"], *(str(key) for key in told["mismatched_keys"])]
-    if kind.__module__.startswith("diffusers"):
-        wrong += told["unexpected_keys"]
-    if wrong:
-        raise MegastyleError(
-            f"{folder} does not fit {kind.__name__}: {len(wrong)} weights are missing, too many or"
-            f" of another shape, such as {wrong[0]}",
-            hint="fetch the model again",
-        )
-    return part.eval()
 
 
 def _too_large(folder: Path) -> MegastyleError:
@@ -152,12 +112,6 @@ def folder_fingerprint(folder: Path) -> str:
 def denoiser_of(pipeline: Pipeline) -> Any:
     """The part of a pipeline that paints."""
     return next(part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None)
-
-
-def short_reason(fault: Exception) -> str:
-    """The first sentence of an error, without what stands in brackets: libraries write pages."""
-    first_line = str(fault).strip().partition("\n")[0]
-    return first_line.partition(" (")[0].partition(". ")[0].rstrip(".")
 
 
 def _first_values(stored: Any) -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""Questions about pictures to a vision-language model of transformers, in batches on this machine.
+"""A vision-language model of transformers, in batches on this machine.
 
 Any model of the image-text-to-text classes whose processor has a chat template: Qwen3-VL, Qwen3.5
-and others. Weights come from .safetensors alone; no code that lies beside them is run.
+and others. Weights are read from .safetensors only; no code beside them is run.
 """
 
 import os
@@ -19,11 +19,12 @@ from transformers import (
     AutoProcessor,
     Qwen3VLProcessor,
 )
-from transformers.utils.logging import disable_progress_bar
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
-from megastyle_cli.models.device import chosen_device, chosen_dtype
+from megastyle_cli.models.device import resolve_device, resolve_dtype
+from megastyle_cli.models.hub import find_model, pinned_name, unavailable
 from megastyle_cli.models.protocols import VisionPrompt
+from megastyle_cli.models.strict_weights import load_strictly
 
 # b prompts, t tokens of the longest prompt, a tokens of the longest answer
 
@@ -32,10 +33,10 @@ class TransformersVlm:
     """Greedy answers by `model`: a folder or a hub NAME[@REVISION]. Nothing else is downloaded.
 
     Without `device`, several GPUs share one model, layer by layer; under accelerate each rank has
-    its own. A batch that does not fit the memory is halved. On a CPU prompts are answered one at
-    a time, so that an answer depends on its prompt alone, bit for bit: padding moves last bits.
-    Elsewhere batches agree up to kernel rounding. Two lanes: while one batch is answered, the
-    pictures of the next are decoded and cut into patches.
+    its own. A batch that does not fit into memory is halved. On a CPU prompts are answered one at
+    a time, so that an answer depends on its prompt alone, bit for bit: padding changes the last
+    bits. Elsewhere batches agree up to kernel rounding. With two threads the images of the next
+    batch are decoded and cut into patches while one is answered.
     """
 
     num_threads = 2
@@ -52,22 +53,29 @@ class TransformersVlm:
                 "backend 'transformers' needs a model",
                 hint="name one, such as --model Qwen/Qwen3-VL-8B-Instruct",
             )
-        place = chosen_device(device or _rank_device())
-        self.batch_size = 1 if place.type == "cpu" else batch_size
-        self.processor = _load_processor(model)
-        thinks = "enable_thinking" in str(self.processor.chat_template)
-        self._quietly = {"enable_thinking": False} if thinks else {}  # we want no thoughts aloud
-        self.model = _load_model(
-            model,
-            dtype=chosen_dtype(dtype, place),
-            device_map="auto" if _is_shared(place, device) else {"": place},
-        )
-        commit = getattr(self.model.config, "_commit_hash", None)  # None of a folder
-        self.name = f"{model}@{commit[:7]}" if commit and "@" not in model else model
-        self._turn = Lock()
+        resolved = resolve_device(device or _rank_device())
+        folder = find_model(model, hint="check --model")
+        self.batch_size = 1 if resolved.type == "cpu" else batch_size
+        try:
+            self.processor = _load_processor(folder, model)
+            # Tensors of parts that transformers does not run, such as draft heads, are ignored.
+            self.model = load_strictly(
+                AutoModelForImageTextToText,
+                folder,
+                ignore_extra=True,
+                dtype=resolve_dtype(dtype, resolved),
+                device_map="auto" if _spans_gpus(resolved, device) else {"": resolved},
+            )
+        except (OSError, ValueError, TypeError, ImportError, AttributeError) as error:
+            hint = "name the folder or hub model of a vision-language model"
+            raise unavailable("captioner", model, error, hint) from error
+        can_think = "enable_thinking" in str(self.processor.chat_template)
+        self._template_options = {"enable_thinking": False} if can_think else {}
+        self.name = pinned_name(model, folder)
+        self._lock = Lock()
 
     def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | BadRecord]:
-        """What the model answers to each prompt, in order."""
+        """The model's answer to each prompt, in order."""
         answers: list[str | BadRecord] = []
         for start in range(0, len(prompts), self.batch_size):
             answers += self._generate(prompts[start : start + self.batch_size])
@@ -76,7 +84,7 @@ class TransformersVlm:
     def _generate(self, prompts: Sequence[VisionPrompt]) -> list[str]:
         inputs = self._tokenize(prompts)
         try:
-            with self._turn:
+            with self._lock:
                 return self._generate_tokens(prompts, inputs)
         except RuntimeError as error:
             if len(prompts) == 1 or not is_out_of_memory(error):
@@ -86,7 +94,7 @@ class TransformersVlm:
         return self._generate(prompts[:half]) + self._generate(prompts[half:])
 
     def _tokenize(self, prompts: Sequence[VisionPrompt]) -> Any:
-        """What the model reads, padded on the left: `input_ids` (b, t) and the patches."""
+        """The model's input, padded on the left: `input_ids` (b, t) and the image patches."""
         return self.processor.apply_chat_template(
             [_conversation(prompt) for prompt in prompts],
             add_generation_prompt=True,
@@ -94,7 +102,7 @@ class TransformersVlm:
             return_dict=True,
             return_tensors="pt",
             processor_kwargs={"padding": True},
-            **self._quietly,
+            **self._template_options,
         )
 
     @torch.inference_mode()
@@ -109,20 +117,20 @@ class TransformersVlm:
             top_p=None,
             top_k=None,
         )
-        answered = tokens[:, inputs["input_ids"].shape[1] :].tolist()  # (b, a)
-        # Each by its own limit: what else is in the batch must not lengthen an answer.
+        answers = tokens[:, inputs["input_ids"].shape[1] :].tolist()  # (b, a)
+        # Each by its own limit: the rest of the batch must not lengthen an answer.
         return [
             self.processor.decode(row[: prompt.max_tokens], skip_special_tokens=True)
-            for row, prompt in zip(answered, prompts, strict=True)
+            for row, prompt in zip(answers, prompts, strict=True)
         ]
 
 
 class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
-    """Qwen3-VL's processor for pictures only: the part for videos cannot be without torchvision."""
+    """Qwen3-VL's processor for images only: the part for videos needs torchvision."""
 
     @classmethod
     def get_attributes(cls) -> list[str]:
-        """The parts that a folder of such a model is asked for."""
+        """The parts that are loaded from a model's folder."""
         return ["image_processor", "tokenizer"]
 
     def __init__(
@@ -137,7 +145,7 @@ class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
         )
 
     def check_argument_for_proper_class(self, name: str, argument: Any) -> Any:
-        """Nothing is wanted for videos."""
+        """Accepts that there is no video processor."""
         if name == "video_processor":
             return None
         return super().check_argument_for_proper_class(  # type: ignore[no-untyped-call]
@@ -160,51 +168,26 @@ def _rank_device() -> str | None:
     return f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
 
 
-def _is_shared(place: torch.device, asked: str | None) -> bool:
-    """Whether one model may spread over all GPUs: nobody said where, and no rank has its own."""
-    return place.type == "cuda" and asked is None and "LOCAL_RANK" not in os.environ
+def _spans_gpus(resolved: torch.device, device: str | None) -> bool:
+    """Whether one model may span all GPUs: no device was named, and no rank has its own."""
+    return resolved.type == "cuda" and device is None and "LOCAL_RANK" not in os.environ
 
 
-def _load_processor(model: str) -> Any:
-    processor = _pretrained(AutoProcessor, model)
+def _load_processor(folder: Path, model: str) -> Any:
+    load: Any = AutoProcessor.from_pretrained
+    processor = load(folder, local_files_only=True)
     if not hasattr(processor, "image_processor"):
-        # Without torchvision transformers gives the tokenizer alone, and no word of it.
-        kind = _pretrained(AutoConfig, model).model_type
+        # Without torchvision transformers returns only the tokenizer, silently.
+        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
         if not kind.startswith("qwen") or find_spec("torchvision") is not None:
             raise MegastyleError(
                 f"{model!r} ({kind}) has no processor for pictures here",
                 hint="pip install torchvision, or check that it is a vision-language model",
             )
-        processor = _pretrained(ImageOnlyQwen3VLProcessor, model)
+        processor = ImageOnlyQwen3VLProcessor.from_pretrained(folder, local_files_only=True)
     if getattr(processor, "chat_template", None) is None:
         raise MegastyleError(
             f"{model!r} has no chat template: it is no model that answers", hint="check --model"
         )
     processor.tokenizer.padding_side = "left"
     return processor
-
-
-def _load_model(model: str, **how: Any) -> Any:
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    return _pretrained(AutoModelForImageTextToText, model, use_safetensors=True, **how).eval()
-
-
-def _pretrained(kind: Any, model: str, **how: Any) -> Any:
-    """`kind.from_pretrained` of a folder or hub name. Raises MegastyleError if it cannot be had."""
-    is_folder = Path(model).expanduser().is_dir()
-    if not is_folder and (model.startswith((".", "/", "~")) or model.count("/") > 1):
-        raise MegastyleError(f"there is no model folder {model}", hint="check --model")
-    name, _, revision = (model, "", "") if is_folder else model.partition("@")
-    try:
-        return kind.from_pretrained(
-            str(Path(name).expanduser()) if is_folder else name,
-            revision=revision or "main",
-            local_files_only=is_folder,
-            **how,
-        )
-    except (OSError, ValueError, TypeError, ImportError, AttributeError) as fault:
-        reason = str(fault).strip().partition("\n")[0]
-        raise MegastyleError(
-            f"the captioner {model!r} cannot be had: {reason}",
-            hint="name the folder or hub model of a vision-language model",
-        ) from fault

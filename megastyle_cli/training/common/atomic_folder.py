@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.safetensors_file import open_up
+from megastyle_cli.models.tensor_files import apply_umask
 
 
 def write_whole(final: Path, write: Callable[[Path], None]) -> None:
@@ -21,7 +21,7 @@ def write_whole(final: Path, write: Callable[[Path], None]) -> None:
             if not aside.is_symlink():
                 for path in [*aside.rglob("*"), aside]:
                     if path.is_file():
-                        open_up(path)
+                        apply_umask(path)
     except (OSError, SafetensorError) as fault:  # safetensors' own for a disk that is full
         reason = getattr(fault, "strerror", None) or str(fault).partition("\n")[0]
         raise MegastyleError(

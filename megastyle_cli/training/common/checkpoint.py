@@ -25,12 +25,8 @@ from transformers import SiglipVisionModel
 from megastyle_cli.core.atomic_file import move_into_place, remove
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Run
-from megastyle_cli.models.encoders.siglip_vision import (
-    read_weights,
-    save_folder,
-    save_official,
-    save_tensors,
-)
+from megastyle_cli.models.encoders.siglip_vision import save_folder, save_official
+from megastyle_cli.models.tensor_files import read_weights, write_torch
 from megastyle_cli.training.common.atomic_folder import (
     write_text,
     write_whole,
@@ -184,7 +180,7 @@ def save_checkpoint(
     def write(aside: Path) -> None:
         aside.mkdir()
         write_weights(aside)
-        save_tensors({**state, "step": step}, aside / "training.pt")
+        write_torch({**state, "step": step}, aside / "training.pt")
 
     made = folder / "checkpoints" / f"step-{step:08}"
     if not made.exists():  # a signal may come right after a step that was saved anyway

@@ -16,7 +16,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.parallel import parallel_map, usable_cores
 from megastyle_cli.core.record import Failure, Record, canonical_json, record_seed
 from megastyle_cli.io.images import open_picture
-from megastyle_cli.models.encoders.style_encoder import scaled, squashed
+from megastyle_cli.models.encoders.siglip_vision import normalize_pixels, resize_to_square
 from megastyle_cli.training.encoder.decode import decode_into
 from megastyle_cli.training.encoder.sampler import Array, GroupSampler, slice_of_rank
 
@@ -276,12 +276,12 @@ def whole_pictures(
 ) -> tuple[list[int], list[Tensor], list[Failure]]:
     """Those of `rows` that open, their pixels as an encoder is given them, and what does not open.
 
-    uint8 (3, side, side), squashed from whole pictures: no draft scale as in training.
+    uint8 (3, side, side), resize_to_square from whole pictures: no draft scale as in training.
     """
 
     def opened(row: int) -> Tensor | Failure:
         try:
-            return squashed(open_picture(pictures.names[row]), side_px)
+            return resize_to_square(open_picture(pictures.names[row]), side_px)
         except BadRecord as bad:
             return failure_of(pictures, row, bad)
 
@@ -325,7 +325,7 @@ def augmented(pixels: Tensor, draws: Tensor, augmentation: Augmentation, side_px
     `draws` is (b, 4) in [0, 1). Crops are square with an area from `crop_area` to 1 of the picture,
     resampled bilinearly; without crops nothing is resampled.
     """
-    pictures = scaled(pixels.contiguous())
+    pictures = normalize_pixels(pixels.contiguous())
     if augmentation.crop_area == 1:
         if augmentation.flip:
             pictures = torch.where(draws[:, 0, None, None, None] < 0.5, pictures.flip(3), pictures)

@@ -9,7 +9,8 @@ import numpy as np
 
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.encoders.siglip_vision import SUFFIXES, is_whole_siglip, model_folder
+from megastyle_cli.models.encoders.siglip_vision import encoder_folder, is_whole_siglip
+from megastyle_cli.models.hub import FILE_SUFFIXES
 from megastyle_cli.models.protocols import TextEmbedder
 from megastyle_cli.models.registry import load
 
@@ -75,8 +76,8 @@ def carried(rows: Array, width: int) -> Array:
 
 
 def _embedder(model: str, width: int, device: str) -> tuple[TextEmbedder, float, float]:
-    if Path(model).suffix not in SUFFIXES:
-        folder = model_folder(model)
+    if Path(model).suffix not in FILE_SUFFIXES:
+        folder = encoder_folder(model)
         if is_whole_siglip(folder):
             from megastyle_cli.models.encoders.text_tower import SiglipTextEmbedder
 

@@ -19,11 +19,11 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure
 from megastyle_cli.models.encoders.siglip_vision import (
     StyleTower,
-    read_tower,
-    read_weights,
+    load_tower,
+    normalize_pixels,
     save_folder,
 )
-from megastyle_cli.models.encoders.style_encoder import scaled
+from megastyle_cli.models.tensor_files import read_weights
 from megastyle_cli.training.common import memory_plan as memory
 from megastyle_cli.training.common.checkpoint import load_checkpoint, save_checkpoint
 from megastyle_cli.training.common.loop import refuse_no_finite, refuse_no_number
@@ -51,7 +51,7 @@ class Trainer:
         self.folder, self.device = folder, accelerator.device
         self.at = 0  # updates made
         free = least_free_bytes(accelerator)  # before anything of ours is there
-        self.vision = read_tower(settings.init, settings.seed).train().to(self.device)
+        self.vision = load_tower(settings.init, settings.seed).train().to(self.device)
         self.ema = copy.deepcopy(self.vision).requires_grad_(False) if settings.ema else None
         self.dtype = DTYPES[_chosen(settings.dtype, self.device)]
         self.optimizer = optimizer_of(self.vision, settings)
@@ -108,7 +108,7 @@ class Trainer:
             opened, pixels, failed = whole_pictures(pictures, chunk, side_px)
             if opened:
                 with torch.no_grad():
-                    unit = tower(scaled(torch.stack(pixels).to(self.device)))
+                    unit = tower(normalize_pixels(torch.stack(pixels).to(self.device)))
                 vectors += list(unit.cpu().numpy())
             rows += opened
             failures += failed

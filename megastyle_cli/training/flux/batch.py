@@ -20,7 +20,7 @@ from torch import Tensor
 
 from megastyle_cli.core.parallel import usable_cores
 from megastyle_cli.core.record import Failure, record_seed
-from megastyle_cli.models.encoders.style_encoder import scaled
+from megastyle_cli.models.encoders.siglip_vision import normalize_pixels
 from megastyle_cli.models.flux.loader import Pipeline
 from megastyle_cli.models.flux.model import pack_latents
 from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
@@ -101,7 +101,7 @@ class Encoders:
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
         on_device = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
         starts = range(0, len(on_device), PICTURES)
-        some = [scaled(on_device[start : start + PICTURES]) for start in starts]
+        some = [normalize_pixels(on_device[start : start + PICTURES]) for start in starts]
         return torch.cat(
             [pack_latents(encode_pixels(self.pipeline.vae, pixels)).float() for pixels in some]
         )

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.device import refuse_no_compiler
+from megastyle_cli.models.device import require_compiler
 from megastyle_cli.models.flux.model import Transformer, position_ids, velocity
 from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings, max_text_tokens
 from megastyle_cli.models.flux.vae import token_size_px
@@ -105,7 +105,7 @@ class Trainer:
         self.transformer = self.student.transformer
         self.rows = self._rows()
         if settings.layout.compile:
-            refuse_no_compiler(self.device)
+            require_compiler(self.device)
         world = accelerator.num_processes
         self.room = room_for(self.student, dtype=self.dtype, rows=self.rows, free=free, world=world)
         self.plan = self.room.plan

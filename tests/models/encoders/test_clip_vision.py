@@ -10,7 +10,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionMode
 from transformers import CLIPImageProcessorPil as Processor
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.encoders.clip_vision import centred, standardised
+from megastyle_cli.models.encoders.clip_vision import center_crop, clip_pixels
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
 
@@ -39,7 +39,7 @@ def processed(pictures):
 def test_the_processing_is_that_of_transformers(size):
     picture = draw(3, 90, 90).resize(size)
 
-    ours = standardised(centred(picture, SIDE)[None])
+    ours = clip_pixels(center_crop(picture, SIDE)[None])
 
     assert torch.allclose(ours, processed([picture]), atol=1e-6)
 

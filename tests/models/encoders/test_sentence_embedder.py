@@ -71,7 +71,7 @@ def test_the_static_embedder_takes_order_for_nothing():
     assert np.array_equal(first, second)
 
 
-def test_a_missing_model_folder_is_named_batch_size():
+def test_a_missing_model_folder_is_named_in_the_error():
     with pytest.raises(MegastyleError, match="no model folder ./nowhere"):
         load("text_embedder", "sentence-transformers", model="./nowhere")
 

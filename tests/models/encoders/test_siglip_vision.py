@@ -14,14 +14,15 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.encoders.siglip_vision import (
     StyleTower,
     count_tensors,
+    load_tower,
     new_tower,
-    read_tower,
+    normalize_pixels,
+    resize_to_square,
     save_folder,
     save_official,
-    save_tensors,
 )
-from megastyle_cli.models.encoders.style_encoder import scaled, squashed
 from megastyle_cli.models.registry import load
+from megastyle_cli.models.tensor_files import write_torch
 from tests.conftest import draw
 
 SIZE = {
@@ -54,7 +55,7 @@ def same(one, other):
 def test_the_same_seed_draws_the_same_tower_and_leaves_the_global_generator_alone(config):
     before = torch.get_rng_state()
 
-    one, other, third = (read_tower(str(config), seed) for seed in (5, 5, 6))
+    one, other, third = (load_tower(str(config), seed) for seed in (5, 5, 6))
 
     assert same(one, other) and not same(one, third)
     assert torch.equal(before, torch.get_rng_state())
@@ -82,7 +83,7 @@ def test_a_saved_folder_is_what_from_pretrained_and_we_read(tower, tmp_path):
 
     theirs, told = SiglipVisionModel.from_pretrained(tmp_path, output_loading_info=True)
 
-    assert same(theirs, tower) and same(read_tower(str(tmp_path)), tower)
+    assert same(theirs, tower) and same(load_tower(str(tmp_path)), tower)
     assert not any(told.values())
 
 
@@ -91,7 +92,7 @@ def test_the_official_layout_goes_out_and_in(tower, config, tmp_path, dtype):
     save_official(tower, tmp_path / "encoder.pth", dtype)
 
     held = torch.load(tmp_path / "encoder.pth", weights_only=True)
-    back = read_tower(str(tmp_path / "encoder.pth"))
+    back = load_tower(str(tmp_path / "encoder.pth"))
 
     assert all(name.startswith("vision_model.") and w.dtype == dtype for name, w in held.items())
     expected = {name: w.to(dtype).float() for name, w in tower.state_dict().items()}
@@ -100,7 +101,7 @@ def test_the_official_layout_goes_out_and_in(tower, config, tmp_path, dtype):
 
 def test_a_full_disk_is_an_error_of_the_disk():
     with pytest.raises(OSError, match="No space left"):
-        save_tensors({"weight": torch.zeros(100_000)}, Path("/dev/full"))
+        write_torch({"weight": torch.zeros(100_000)}, Path("/dev/full"))
 
 
 @pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])
@@ -109,7 +110,7 @@ def test_every_wrapping_of_a_checkpoint_is_read(tower, config, tmp_path, wrapper
     held = {prefix + name: w for name, w in tower.state_dict().items()}
     torch.save({wrapper: held, "epoch": 3} if wrapper else held, tmp_path / "encoder.pth")
 
-    assert same(read_tower(str(tmp_path / "encoder.pth")), tower)
+    assert same(load_tower(str(tmp_path / "encoder.pth")), tower)
 
 
 def broken_missing(weights):
@@ -143,7 +144,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_counts(tower, config, tmp_
     torch.save(weights, tmp_path / "encoder.pth")
 
     with pytest.raises(MegastyleError) as error:
-        read_tower(str(tmp_path / "encoder.pth"))
+        load_tower(str(tmp_path / "encoder.pth"))
 
     assert counts in error.value.sentence and "encoder.pth" in error.value.sentence
 
@@ -153,14 +154,14 @@ def test_a_checkpoint_of_another_size_is_refused(config, tmp_path):
     save_official(other, tmp_path / "encoder.pth", torch.float32)
 
     with pytest.raises(MegastyleError, match="fits 3 of 48"):  # the biases of 48 in three MLPs
-        read_tower(str(tmp_path / "encoder.pth"))
+        load_tower(str(tmp_path / "encoder.pth"))
 
 
 def test_a_size_that_was_not_released_needs_its_config(tower, tmp_path):
     save_official(tower, tmp_path / "encoder.pth", torch.float32)
 
     with pytest.raises(MegastyleError, match="width 32, not one of the released") as error:
-        read_tower(str(tmp_path / "encoder.pth"))
+        load_tower(str(tmp_path / "encoder.pth"))
 
     assert "config.json" in error.value.hint
 
@@ -177,7 +178,7 @@ def released_base(num_layers):
 def test_a_released_size_is_known_by_its_shapes(tmp_path):
     torch.save(released_base(12), tmp_path / "encoder.pth")
 
-    config = read_tower(str(tmp_path / "encoder.pth")).config
+    config = load_tower(str(tmp_path / "encoder.pth")).config
 
     assert (config.num_attention_heads, config.num_hidden_layers) == (12, 12)
     assert (config.intermediate_size, config.image_size, config.patch_size) == (64, 32, 8)
@@ -188,7 +189,7 @@ def test_a_released_width_with_another_number_of_layers_is_refused(tmp_path, num
     torch.save(released_base(num_layers), tmp_path / "encoder.pth")
 
     with pytest.raises(MegastyleError) as error:
-        read_tower(str(tmp_path / "encoder.pth"))
+        load_tower(str(tmp_path / "encoder.pth"))
 
     assert f"encoder.pth has {num_layers} layers of width 768" in error.value.sentence
     assert "has 12" in error.value.sentence and "config.json" in error.value.hint
@@ -199,7 +200,7 @@ def test_a_released_width_of_another_depth_goes_by_the_config_beside_it(tmp_path
     (tmp_path / "config.json").write_text(json.dumps({**told, "num_attention_heads": 12}))
     torch.save(released_base(1), tmp_path / "encoder.pth")
 
-    assert read_tower(str(tmp_path / "encoder.pth")).config.num_hidden_layers == 1
+    assert load_tower(str(tmp_path / "encoder.pth")).config.num_hidden_layers == 1
 
 
 def test_a_tensor_under_two_names_is_refused(tower, config, tmp_path):
@@ -207,7 +208,7 @@ def test_a_tensor_under_two_names_is_refused(tower, config, tmp_path):
     torch.save({**held, "head.probe": torch.ones(1, 1, 32)}, tmp_path / "encoder.pth")
 
     with pytest.raises(MegastyleError, match="encoder.pth holds 1 of 48 tensors twice.*head.probe"):
-        read_tower(str(tmp_path / "encoder.pth"))
+        load_tower(str(tmp_path / "encoder.pth"))
 
 
 class Bomb:
@@ -223,7 +224,7 @@ def test_a_pickle_with_code_is_never_executed(tmp_path, monkeypatch, write):
     write({"head.probe": Bomb()}, tmp_path / "encoder.pth")
 
     with pytest.raises(MegastyleError, match="nothing in it was run"):
-        read_tower("encoder.pth")
+        load_tower("encoder.pth")
 
     assert not (tmp_path / "went-off").exists()
 
@@ -236,7 +237,7 @@ def test_a_damaged_file_is_one_sentence(config, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(MegastyleError, match="damaged"):
-        read_tower(str(tmp_path / name))
+        load_tower(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.98])
@@ -246,7 +247,7 @@ def test_a_file_that_is_cut_off_is_one_sentence(tower, config, tmp_path, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
     with pytest.raises(MegastyleError, match="encoder.pth is damaged") as error:
-        read_tower(str(path))
+        load_tower(str(path))
 
     assert error.value.exit_code == 2
 
@@ -264,7 +265,7 @@ def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, told, word):
     (tmp_path / "size.json").write_text(told)
 
     with pytest.raises(MegastyleError, match=word):
-        read_tower(str(tmp_path / "size.json"))
+        load_tower(str(tmp_path / "size.json"))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +273,7 @@ def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, told, word):
 )
 def test_what_is_no_hub_name_reaches_no_network(name):
     with pytest.raises(MegastyleError, match="there is no model"):
-        read_tower(name)
+        load_tower(name)
 
 
 def test_a_whole_siglip_gives_its_image_tower(tmp_path):
@@ -282,7 +283,7 @@ def test_a_whole_siglip_gives_its_image_tower(tmp_path):
     )
     whole.save_pretrained(tmp_path)
 
-    assert same(read_tower(str(tmp_path)), whole.vision_model)
+    assert same(load_tower(str(tmp_path)), whole.vision_model)
 
 
 def test_rows_are_unit_float32_whatever_the_precision_of_the_tower(tower):
@@ -303,7 +304,7 @@ def test_the_processing_is_that_of_transformers(tower, tmp_path):
 
     theirs = Processor.from_pretrained(tmp_path)(picture, return_tensors="pt")["pixel_values"][0]
 
-    assert torch.allclose(scaled(squashed(picture, 32)), theirs, atol=1e-6)
+    assert torch.allclose(normalize_pixels(resize_to_square(picture, 32)), theirs, atol=1e-6)
 
 
 def test_the_backend_embeds_as_from_pretrained_does(tower, tmp_path):

@@ -397,7 +397,7 @@ def test_a_model_without_guidance_refuses_a_number_for_it(tmp_path):
 
 def test_the_blocks_are_compiled_where_that_is_asked_for(folder, monkeypatch):
     compiled = []
-    monkeypatch.setattr("megastyle_cli.models.flux.setup.refuse_no_compiler", lambda _: None)
+    monkeypatch.setattr("megastyle_cli.models.flux.setup.require_compiler", lambda _: None)
     monkeypatch.setattr(
         FluxTransformer2DModel, "compile_repeated_blocks", lambda *_, **how: compiled.append(how)
     )

@@ -12,12 +12,8 @@ from transformers import SiglipVisionConfig
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Run
-from megastyle_cli.models.encoders.siglip_vision import (
-    new_tower,
-    read_tower,
-    read_weights,
-    save_folder,
-)
+from megastyle_cli.models.encoders.siglip_vision import load_tower, new_tower, save_folder
+from megastyle_cli.models.tensor_files import read_weights
 from megastyle_cli.training.common.atomic_folder import write_whole
 from megastyle_cli.training.common.checkpoint import (
     load_checkpoint,
@@ -58,7 +54,7 @@ def test_the_newest_checkpoint_is_read_back(vision, folder):
 
     assert all(torch.equal(weights[name], w) for name, w in vision.state_dict().items())
     assert state["step"] == 10 and state["optimizer"]["moment"].tolist() == [10, 10]
-    assert read_tower(str(folder / "latest")).config.hidden_size == 16
+    assert load_tower(str(folder / "latest")).config.hidden_size == 16
 
 
 def test_what_is_overwritten_goes_with_the_first_checkpoint_and_can_be_put_back(vision, folder):

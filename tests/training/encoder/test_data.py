@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from megastyle_cli.core.record import Failure
-from megastyle_cli.models.encoders.style_encoder import squashed
+from megastyle_cli.models.encoders.siglip_vision import resize_to_square
 from megastyle_cli.training.encoder.data import (
     Augmentation,
     Loader,
@@ -260,7 +260,7 @@ def test_whole_pictures_are_those_that_open_and_the_others_are_told(tmp_path):
 
     assert rows == [0, 2, 3] and [failure.record["id"] for failure in failures] == ["0-1"]
     with Image.open(pictures.names[2]) as picture:
-        assert torch.equal(pixels[1], squashed(picture, 16))
+        assert torch.equal(pixels[1], resize_to_square(picture, 16))
 
 
 def test_a_picture_is_squashed_to_the_side(tmp_path):

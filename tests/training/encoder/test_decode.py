@@ -10,14 +10,14 @@ from PIL import Image
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.images import open_picture
-from megastyle_cli.models.encoders.style_encoder import squashed
+from megastyle_cli.models.encoders.siglip_vision import resize_to_square
 from megastyle_cli.training.encoder.decode import decode
 from tests.conftest import draw
 
 
 def difference(path, side_px):
     """The mean difference, in grey levels, to the whole picture resampled bicubically."""
-    exact = squashed(open_picture(str(path)), side_px)
+    exact = resize_to_square(open_picture(str(path)), side_px)
     return float((decode(str(path), side_px).float() - exact.float()).abs().mean())
 
 

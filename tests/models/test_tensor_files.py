@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from megastyle_cli.models.safetensors_file import write_tensors
+from megastyle_cli.models.tensor_files import write_safetensors
 
 WEIGHTS = {"weight": torch.ones(3)}
 
@@ -15,7 +15,7 @@ WEIGHTS = {"weight": torch.ones(3)}
 def test_the_mode_is_that_of_any_new_file(tmp_path, mask):
     before = os.umask(mask)
     try:
-        write_tensors(WEIGHTS, tmp_path / "a.safetensors")
+        write_safetensors(WEIGHTS, tmp_path / "a.safetensors")
     finally:
         os.umask(before)
 
@@ -26,6 +26,6 @@ def test_the_mode_is_that_of_any_new_file(tmp_path, mask):
 
 def test_a_folder_that_is_not_there_is_the_systems_word(tmp_path):
     with pytest.raises(FileNotFoundError) as absent:
-        write_tensors(WEIGHTS, tmp_path / "none" / "a.safetensors")
+        write_safetensors(WEIGHTS, tmp_path / "none" / "a.safetensors")
 
     assert absent.value.filename == str(tmp_path / "none" / "a.safetensors")

@@ -1,0 +1,88 @@
+"""Tensors to and from files: .safetensors, and torch's .pth without the code a pickle may carry."""
+
+import os
+import re
+from errno import EINVAL
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from megastyle_cli.core.errors import MegastyleError
+
+Weights = dict[str, Tensor]
+
+_OS_ERROR = re.compile(r"os error (\d+)")
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """The content of a file of weights: tensors by name, or a dict around them.
+
+    Code inside a pickle is never run. Raises MegastyleError if the file is damaged or holds
+    anything but weights.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling damaged bytes can raise any exception
+        # EINVAL is not a disk error: torch seeks before the start of a truncated archive.
+        if isinstance(error, OSError) and error.errno != EINVAL:
+            raise
+        raise MegastyleError(
+            f"{path} is damaged, or holds more than weights: nothing in it was run",
+            hint="give weights as .safetensors, or as a .pth of tensors alone",
+        ) from error
+    if not isinstance(content, dict):
+        raise MegastyleError(f"{path} holds a {type(content).__name__}", hint="give a state dict")
+    return content
+
+
+def read_folder_weights(folder: Path) -> Weights:
+    """All tensors of the .safetensors files of a folder. Raises MegastyleError if it has none."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise MegastyleError(
+            f"{folder} holds no .safetensors", hint="give a folder with weights, or a config .json"
+        )
+    return {name: w for file in files for name, w in read_weights(file).items()}
+
+
+def write_safetensors(weights: Weights, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes `weights` to `path`, with `metadata` in its header and the permissions of a new file.
+
+    Raises OSError where the file cannot be written, in place of safetensors' own error.
+    """
+    try:
+        save_file(weights, path, metadata=metadata)
+    except SafetensorError as error:
+        found = _OS_ERROR.search(str(error))
+        if found is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
+    apply_umask(path)
+
+
+def write_torch(content: dict[str, Any], path: Path) -> None:
+    """Like `torch.save`, but a full disk raises OSError, not an error of torch's archive."""
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+def apply_umask(path: Path) -> None:
+    """Gives a file the permissions of any new file beside it: safetensors leaves 0600."""
+    new = path.with_name(f".{path.name}.new")
+    new.touch()
+    try:
+        path.chmod(new.stat().st_mode)
+    finally:
+        new.unlink()
