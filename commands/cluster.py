@@ -22,89 +22,49 @@ each record's `row` names its row. With --engine ray those not kept lie beside t
 which must be where all machines see it.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
 import typer
 
-from megastyle_cli.cli import options
-from megastyle_cli.cli import resolve_backend as backends
-
-if TYPE_CHECKING:
-    from megastyle_cli.core.record import Failure, Record
-    from megastyle_cli.io.spool import Spool
-    from megastyle_cli.runner.progress import Stats
+from megastyle_cli.cli.options import inputs_or_stdin
+from megastyle_cli.cli.resolve_backend import (
+    check_device,
+    check_engine,
+    embedder_backend,
+    open_assigner,
+    open_embedder,
+)
+from megastyle_cli.cluster.options import ClusterDeviceOptions, ClusterOptions
+from megastyle_cli.core.option import result_options
+from megastyle_cli.models.options import BackendOptions, ModelOptions
+from megastyle_cli.runner.options import (
+    CacheOptions,
+    EngineOptions,
+    InputOptions,
+    OutputOptions,
+    ReplaceOptions,
+    ReportOptions,
+    SeedOptions,
+    ViewOptions,
+)
 
 
 def main(
     context: typer.Context,
-    inputs: options.Inputs = None,
-    on: Annotated[str, typer.Option(metavar="KEY", help="The text to group by.")] = "style",
-    levels: Annotated[
-        str,
-        typer.Option(
-            metavar="N,N,...",
-            help="Clusters a level, finest first; auto: by size; or paper, plusplus.",
-        ),
-    ] = "auto",
-    sample: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Pass on a balanced choice.", show_default=False),
-    ] = None,
-    members: Annotated[
-        Literal["random", "nearest"],
-        typer.Option(metavar="random|nearest", help="Which of a finest cluster --sample takes."),
-    ] = "random",
-    resample: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0, help="Cluster the points nearest each centroid again, N times."
-        ),
-    ] = 0,
-    vectors: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npy", show_default=False, help="Keep the vectors; adds `row` to records."
-        ),
-    ] = None,
-    vectors_from: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npy", show_default=False, help="Take the vectors; `row` says which."
-        ),
-    ] = None,
-    xy: Annotated[
-        bool, typer.Option("--xy", help="Add `x` and `y`: a map on which clusters nest.")
-    ] = False,
-    output: options.Output = "-",
-    errors: options.Errors = None,
-    max_errors: options.MaxErrors = "0",
-    overwrite: options.Overwrite = False,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    engine: options.Engine = "local",
-    workers: options.Workers = None,
-    cache: options.Cache = None,
-    backend: options.Backend = "builtin",
-    model: options.Model = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            show_default=False,
-            help="Where vectors are compared and --model runs: cpu, cuda, cuda:N; default: a GPU"
-            " to compare if there is one.",
-        ),
-    ] = None,
-    sheet: options.Sheet = None,
-    page: options.Page = None,
-    stats: options.Stats = None,
-    dry_run: options.DryRun = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    inputs: InputOptions,
+    options: ClusterOptions,
+    output: OutputOptions,
+    existing: ReplaceOptions,
+    drawing: SeedOptions,
+    compute: EngineOptions,
+    caching: CacheOptions,
+    which: BackendOptions,
+    named: ModelOptions,
+    hardware: ClusterDeviceOptions,
+    views: ViewOptions,
+    report: ReportOptions,
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.cluster.cluster import (
@@ -115,85 +75,79 @@ def main(
         embed_texts,
         select_rows,
     )
+    from megastyle_cli.compute.engine import load_engine
     from megastyle_cli.core.record import Run, check_text
     from megastyle_cli.io.npy import MappedVectors, VectorWriter, check_vector_options
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.runner.callbacks import Flow, refuse_side_outputs, run_barrier
+    from megastyle_cli.runner.collect_job import CollectJob
+    from megastyle_cli.runner.job import Source, check_side_outputs
 
-    check_views(sheet, page)
-    check_vector_options(vectors, vectors_from)
-    check_levels(levels)
-    given = MappedVectors(vectors_from) if vectors_from else None
-    sources = options.inputs_or_stdin(inputs, context)
-    open_engine = backends.open_engine(engine, workers, sources)
-    backends.refuse_device(device, engine)
-    backend = backends.embedder(backend, model)
-    told = {
-        "on": on,
-        "levels": levels,
-        "sample": sample,
-        "members": members,
-        "resample": resample,
+    check_views(views.sheet, views.page)
+    check_vector_options(options.vectors, options.vectors_from)
+    check_levels(options.levels)
+    given = MappedVectors(options.vectors_from) if options.vectors_from else None
+    sources = inputs_or_stdin(inputs.inputs, context)
+    check_engine(compute.engine, sources)
+    check_device(hardware.device, compute.engine)
+    backend = embedder_backend(which.backend, named.model)
+    recorded = {
+        **result_options(options, drawing),
         "vectors": given.fingerprint if given else None,
-        "xy": xy,
-        "seed": seed,
         "backend": backend,
-        "model": model,
+        "model": named.model,
     }
-    run = Run("cluster", told, __version__)
-
-    def work(spool: "Spool", tally: "Stats") -> "Iterator[Record | Failure]":
-        identities = StyleIdentities()
-        assigner = backends.open_assigner(device, engine)
-        facts = {"arithmetic": assigner.name} if assigner else {}
-        tally.measured |= facts
-        # workers read it on their nodes, as they read the inputs
-        shared = Path() if output == "-" else Path(output).parent
-        scratch = shared if engine == "ray" else None
-        with (
-            VectorWriter(vectors, scratch) as whole,
-            open_engine() as opened,
-            ExitStack() as closing,
-        ):
-            if given:
-                points: Any = select_rows(given, identities.collect(spool.read()))
-            else:
-                embed = backends.kept_embedder(backend, model, cache, closing, device)
-                texts = (record[on] for record in identities.collect(spool.read()))
-                points = whole.write(len(spool), embed_texts(texts, embed))
-            clustering = cluster_vectors(
-                points,
-                levels=levels,
-                sample=sample,
-                seed=seed,
-                engine=opened,
-                assigner=assigner,
-                members=members,
-                resamplings=resample,
-                identities=identities.numbers(),
-                xy=xy,
-            )
-            tally.remarks += clustering.remarks
-            tally.measured |= clustering.stats()
-            yield from clustering.failures(spool)
-            with_row = vectors is not None
-            yield from clustering.sample_records(spool, with_row=with_row, run=run.key, **facts)
-            whole.commit()
-
-    flow = Flow(
-        inputs=sources,
+    run = Run("cluster", recorded, __version__)
+    job = CollectJob(
+        run,
+        Source(inputs=sources),
         output=output,
-        errors=errors,
-        max_errors=max_errors,
-        overwrite=overwrite,
-        limit=limit,
-        keep=bool(sheet or page),
-        stats=stats,
-        dry_run=dry_run,
-        quiet=quiet,
+        existing=existing,
+        report=report,
+        keeps_records=views.are_wanted,
     )
-    refuse_side_outputs(flow, vectors)
-    check = partial(check_row, count=given.shape[0]) if given else partial(check_text, key=on)
-    done = run_barrier(run, flow, work, check=check)
-    write_views(done.records, sheet, page, title="Styles by cluster")
-    return done.code
+    check_side_outputs(job, options.vectors)
+    if report.dry_run:
+        return job.show_plan()
+    # workers of a cluster read the vectors on their nodes, as they read the inputs
+    scratch = None
+    if compute.engine == "ray":
+        scratch = Path() if job.writes_to_stdout else Path(output.output).parent
+    with job, VectorWriter(options.vectors, scratch) as writer:
+        records = job.collect(
+            partial(check_row, count=given.shape[0])
+            if given
+            else partial(check_text, key=options.on)
+        )
+        assigner = open_assigner(hardware.device, compute.engine)
+        arithmetic = {"arithmetic": assigner.name} if assigner else {}
+        identities = StyleIdentities()
+        with load_engine(compute.engine, compute.workers) as engine:
+            vectors: Any
+            if given:
+                vectors = select_rows(given, identities.collect(records.read()))
+            else:
+                texts = (record[options.on] for record in identities.collect(records.read()))
+                with open_embedder(
+                    backend, named.model, caching.cache, device=hardware.device
+                ) as embed:
+                    vectors = writer.write(len(records), embed_texts(texts, embed))
+            clustering = cluster_vectors(
+                vectors,
+                levels=options.levels,
+                sample=options.sample,
+                seed=drawing.seed,
+                engine=engine,
+                assigner=assigner,
+                members=options.members,
+                resamplings=options.resample,
+                identities=identities.numbers(),
+                xy=options.xy,
+            )
+        job.stats.remarks += clustering.remarks
+        job.stats.measured |= arithmetic | clustering.stats()
+        facts = {"run": run.key, **arithmetic}
+        job.write(clustering.failures(records))
+        job.write(clustering.sample_records(records, with_row=options.vectors is not None, **facts))
+        writer.commit()
+    write_views(job.records(), views.sheet, views.page, title="Styles by cluster")
+    return job.exit_code

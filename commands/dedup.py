@@ -31,230 +31,99 @@ in cells, and the last lines say how many of the pairs of a sample of texts that
 and "a cat chases a dog" are the same.
 """
 
-from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
 
 import typer
 
-from megastyle_cli.cli import options
-from megastyle_cli.cli import resolve_backend as backends
-from megastyle_cli.core.choices import DedupPreset, EmbedderName, ExactText, KeepPolicy, NgramUnit
-
-if TYPE_CHECKING:
-    from megastyle_cli.compute.string_array import StringArray
-    from megastyle_cli.io.spool import Spool
-    from megastyle_cli.runner.progress import Stats
+from megastyle_cli.cli.options import inputs_or_stdin
+from megastyle_cli.cli.resolve_backend import check_engine, open_embedder, resolve_embedder
+from megastyle_cli.dedup.options import DedupOptions, DedupReportOptions
+from megastyle_cli.models.options import BackendOptions, ModelOptions
+from megastyle_cli.runner.options import (
+    CacheOptions,
+    EngineOptions,
+    InputOptions,
+    OutputOptions,
+    ReplaceOptions,
+    ReportOptions,
+)
 
 
 def main(
     context: typer.Context,
-    inputs: options.Inputs = None,
-    on: Annotated[str, typer.Option(metavar="KEY", help="The text to compare.")] = "style",
-    preset: Annotated[
-        DedupPreset | None,
-        typer.Option(
-            metavar="styles|contents|nemo",
-            help="Values of all measures; default: contents with --on content, else styles.",
-            show_default=False,
-        ),
-    ] = None,
-    exact: Annotated[bool, typer.Option(help="Drop texts that are the same.")] = True,
-    exact_text: Annotated[
-        ExactText | None,
-        typer.Option(
-            metavar="normalized|raw",
-            help="The same but for case, width and spaces, or to the byte; default: preset's.",
-            show_default=False,
-        ),
-    ] = None,
-    near: Annotated[bool, typer.Option(help="Drop texts that are nearly the same.")] = True,
-    near_threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="J",
-            min=0,
-            max=1,
-            help="Least share of n-grams in common; default: preset's.",
-            show_default=False,
-        ),
-    ] = None,
-    ngram: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Words or characters of an n-gram; default: preset's.",
-            show_default=False,
-        ),
-    ] = None,
-    ngram_of: Annotated[
-        NgramUnit | None,
-        typer.Option(
-            metavar="words|characters",
-            help="What n-grams are made of; default: preset's.",
-            show_default=False,
-        ),
-    ] = None,
-    semantic: Annotated[bool, typer.Option(help="Drop texts of the same meaning.")] = True,
-    semantic_threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="COS",
-            min=-1,
-            max=1,
-            help="Least cosine of the embeddings; default: preset's.",
-            show_default=False,
-        ),
-    ] = None,
-    semantic_recall: Annotated[
-        float,
-        typer.Option(
-            metavar="R",
-            min=0,
-            max=1,
-            help="Least share of close pairs to find among over 100,000 texts; 1 compares all.",
-        ),
-    ] = 0.99,
-    embedder: Annotated[
-        EmbedderName | None,
-        typer.Option(
-            metavar="static|verified|sentence",
-            help="Token vectors, those checked by a sentence model, or that alone;"
-            " default: static, or sentence with --model or --preset nemo.",
-            show_default=False,
-        ),
-    ] = None,
-    keep: Annotated[
-        KeepPolicy,
-        typer.Option(
-            metavar="first|longest|hard|easy",
-            help="Which of the like stays: hard is farthest from its cluster's centroid.",
-        ),
-    ] = "first",
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write the stages and largest groups.", show_default=False
-        ),
-    ] = None,
-    rejected: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Where the dropped records go.", show_default=False),
-    ] = None,
-    output: options.Output = "-",
-    errors: options.Errors = None,
-    max_errors: options.MaxErrors = "0",
-    overwrite: options.Overwrite = False,
-    limit: options.Limit = None,
-    cache: options.Cache = None,
-    backend: options.Backend = "builtin",
-    model: options.Model = None,
-    engine: options.Engine = "local",
-    workers: options.Workers = None,
-    stats: options.Stats = None,
-    dry_run: options.DryRun = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    inputs: InputOptions,
+    options: DedupOptions,
+    extra: DedupReportOptions,
+    output: OutputOptions,
+    existing: ReplaceOptions,
+    caching: CacheOptions,
+    which: BackendOptions,
+    named: ModelOptions,
+    compute: EngineOptions,
+    report: ReportOptions,
 ) -> int:
     from megastyle_cli import __version__
+    from megastyle_cli.compute.engine import load_engine
     from megastyle_cli.core.record import Run, check_text
     from megastyle_cli.dedup.config import resolve_config
     from megastyle_cli.dedup.deduplicate import collect_signatures, find_duplicates
-    from megastyle_cli.dedup.parallel_embed import parallel_embed
     from megastyle_cli.dedup.report import (
         build_report,
         count_stages,
         kept_metadata,
         rejected_metadata,
+        summary,
     )
     from megastyle_cli.dedup.semantic import TextSource
     from megastyle_cli.io.raw_jsonl.annotate import read_annotated
-    from megastyle_cli.runner.callbacks import (
-        Flow,
-        Look,
-        refuse_side_outputs,
-        run_barrier,
-        write_all,
-        write_report,
-    )
+    from megastyle_cli.runner.collect_job import CollectJob
+    from megastyle_cli.runner.job import Source, check_side_outputs, write_all, write_report
     from megastyle_cli.runner.progress import Stage
 
-    named = options.inputs_or_stdin(inputs, context)
-    opened = backends.open_engine(engine, workers, named)
-    rung, models = backends.rung(embedder, backend, model, is_nemo=preset == "nemo")
-    config = resolve_config(
-        preset or ("contents" if on == "content" else "styles"),
-        exact=exact,
-        exact_text=exact_text,
-        near=near,
-        near_threshold=near_threshold,
-        ngram=ngram,
-        ngram_of=ngram_of,
-        semantic=semantic,
-        semantic_threshold=semantic_threshold,
-        semantic_recall=semantic_recall,
-        embedder=rung,
-        keep=keep,
+    key, sources = options.on, inputs_or_stdin(inputs.inputs, context)
+    check_engine(compute.engine, sources)
+    embedder, models = resolve_embedder(
+        options.embedder, which.backend, named.model, is_nemo=options.preset == "nemo"
     )
-    told = {"on": on, **config.as_dict(), "embedder": models if semantic else None}
-    run = Run("dedup", told, __version__)
-    facts = {"run": run.key, "on": on}
-    closing = ExitStack()
-    running = lru_cache(lambda: closing.enter_context(opened()))  # once, when it is needed
-    signatures: list[Any] = []
+    config = resolve_config(options, embedder)
+    recorded = {"on": key, **config.as_dict(), "embedder": models if options.semantic else None}
+    run = Run("dedup", recorded, __version__)
+    job = CollectJob(run, Source(inputs=sources), output=output, existing=existing, report=report)
+    check_side_outputs(job, extra.rejected, extra.report)
+    if report.dry_run:
+        return job.show_plan()
+    with job, load_engine(compute.engine, compute.workers) as engine, ExitStack() as stack:
+        texts = job.collect_texts(key, partial(check_text, key=key))
+        signatures = collect_signatures(texts, config, engine)
 
-    def look(texts: "Iterator[StringArray]") -> None:
-        signatures.append(collect_signatures(texts, config, running()))
-
-    def work(spool: "Spool", tally: "Stats") -> Iterator[dict[str, Any] | bytes]:
-        progress = closing.enter_context(Stage("dedup", quiet=quiet, to_stdout=output == "-"))
-        parallel = partial(parallel_embed, engine=running(), progress=progress)
+        progress = stack.enter_context(
+            Stage("dedup", quiet=report.quiet, to_stdout=job.writes_to_stdout)
+        )
         embedders = [
-            backends.kept_embedder(
-                *named, cache, closing, spread=parallel, advance=progress.advance
+            stack.enter_context(
+                open_embedder(backend, model, caching.cache, engine=engine, progress=progress)
             )
-            for named in (models if semantic else [])
+            for backend, model in (models if options.semantic else [])
         ]
-        texts = TextSource(spool, on)
-        decisions = find_duplicates(signatures[0], config, texts, embedders, running(), progress)
+        source = TextSource(job.spool, key)
+        decisions = find_duplicates(signatures, config, source, embedders, engine, progress)
         progress.close()
-        stages = count_stages(decisions, config)
-        for stage in stages:
-            tally.measured[stage.stage] = {
-                **{"in": stage.seen, "out": stage.seen - stage.removed},
-                "seconds": round(stage.seconds, 3),
-            }
-        if semantic:
-            tally.measured["semantic"] |= decisions.search.as_dict()
-        removed = " \u00b7 ".join(f"{s.stage} {s.removed:,}" for s in stages)
-        tally.remarks.append(f"removed: {removed or 'nothing, no measure was asked for'}")
-        tally.remarks += decisions.search.remarks()
-        kept = kept_metadata(decisions, **facts)
-        yield from read_annotated(spool, decisions.kept_rows(), "dedup", *kept)
-        # last, so that none of these has its name while the output can still come to nothing
-        if rejected is not None:
-            why = rejected_metadata(decisions, spool, **facts)
-            dropped = read_annotated(spool, decisions.dropped_rows(), "dedup", why)
-            write_all(dropped, rejected, run, overwrite=overwrite)
-        if report is not None:
-            write_report(report, build_report(decisions, stages, spool, on))
 
-    flow = Flow(
-        inputs=named,
-        output=output,
-        errors=errors,
-        max_errors=max_errors,
-        overwrite=overwrite,
-        limit=limit,
-        stats=stats,
-        dry_run=dry_run,
-        quiet=quiet,
-    )
-    refuse_side_outputs(flow, rejected, report)
-    with closing:
-        return run_barrier(
-            run, flow, work, check=partial(check_text, key=on), look=Look(on, look)
-        ).code
+        stages = count_stages(decisions, config)
+        job.stats.measured |= {stage.stage: stage.stats() for stage in stages}
+        if options.semantic:
+            job.stats.measured["semantic"] |= decisions.search.as_dict()
+        job.stats.remarks += [summary(stages), *decisions.search.remarks()]
+
+        facts = {"run": run.key, "on": key}
+        kept = kept_metadata(decisions, **facts)
+        job.write(read_annotated(job.spool, decisions.kept_rows(), "dedup", *kept))
+        # last, so that none of these has its name while the output can still fail
+        if extra.rejected is not None:
+            why = rejected_metadata(decisions, job.spool, **facts)
+            dropped = read_annotated(job.spool, decisions.dropped_rows(), "dedup", why)
+            write_all(dropped, extra.rejected, run, overwrite=existing.overwrite)
+        if extra.report is not None:
+            write_report(extra.report, build_report(decisions, stages, job.spool, key))
+    return job.exit_code

@@ -116,7 +116,7 @@ def main(
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.callbacks import Flow, read_side_input
 
-    backend = backends.encoder(backend, model)
+    backend = backends.encoder_backend(backend, model)
     locate("style_encoder", backend)
     check_views(sheet, page)
     if benchmark is not None and (inputs or each or limit is not None):

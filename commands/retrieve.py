@@ -121,11 +121,11 @@ def main(
             "a prototype needs all its queries at once", hint="leave out --resume and --shard"
         )
     check_views(sheet, page)
-    backend = backends.encoder(backend, model)
+    backend = backends.encoder_backend(backend, model)
     locate("style_encoder", backend)
     load_encoder = cache(partial(backends.load_encoder, backend, model))
     read = partial(read_pictures, max_side_px=backends.decoded_px(model, DECODED_PX))
-    told = {**backends.told(backend, model), "top": top, "keep_self": keep_self}
+    told = {**backends.recorded_model(backend, model), "top": top, "keep_self": keep_self}
     unusual = {"prototype": prototype, "prototype_by": prototype_by, "text_key": text_key}
     told |= {name: value for name, value in unusual.items() if value}
     told |= {"score": score} if score != "cosine" else {}

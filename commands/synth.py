@@ -200,7 +200,7 @@ def main(
         quality=quality,
         num_per_shard=shard_size,
     )
-    backend = backends.painter(backend, model)
+    backend = backends.painter_backend(backend, model)
     locate("painter", backend)
     from_words = backend == "diffusers"
     long_side_px, size_px = options.parsed_size(size)
@@ -212,7 +212,7 @@ def main(
         )
     if from_words and long_side_px:
         size_px = (long_side_px, long_side_px)
-    told: dict[str, Any] = {**backends.told(backend, model), "size": size, "seed": seed}
+    told: dict[str, Any] = {**backends.recorded_model(backend, model), "size": size, "seed": seed}
     in_a_batch, how = batch_size, {}
     if from_words:
         if preset and not lora:
@@ -335,7 +335,9 @@ def _filters(
         named = {} if nsfw == "open_nsfw" else {"model": nsfw}
         found.append(UnsafeFilter(load("classifier", backend, **named), max_nsfw))
     if min_style_score is not None:
-        encoder = backends.load_encoder(backends.encoder("builtin", style_model), style_model)
+        encoder = backends.load_encoder(
+            backends.encoder_backend("builtin", style_model), style_model
+        )
         side_px = backends.decoded_px(style_model, COMPARED_PX)
         by_score = ReferenceFilter if style_against == "reference" else ConsistencyFilter
         found.append(by_score(encoder, min_style_score, side_px))

@@ -216,7 +216,7 @@ def main(
         say(_converted(lora, output, to, model=model, overwrite=overwrite))
         return DONE
     check_views(sheet, page)
-    backend = backends.stylist(backend, model)
+    backend = backends.stylist_backend(backend, model)
     locate("stylist", backend)
     is_flux = backend == "flux"
     long_side_px, size_px = options.parsed_size(size)
@@ -243,7 +243,7 @@ def main(
         num_per_shard=shard_size,
     )
     told = {
-        **backends.told(backend, model),
+        **backends.recorded_model(backend, model),
         "style": [picture_id(name) for name in references.names],
         "weights": [round(share, 4) for share in references.weights],
         "size": size if size_px else long_side_px,

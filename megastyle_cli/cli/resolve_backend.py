@@ -1,6 +1,7 @@
-"""Which backend, model and engine the options mean, and what opens them."""
+"""From option values to backends, models, embedders and engines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,51 +9,50 @@ from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.errors import MegastyleError
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
-    from megastyle_cli.compute import engine as engines
+    from megastyle_cli.compute.engine import Engine
     from megastyle_cli.io.embedding_cache import EmbedTexts
     from megastyle_cli.models.protocols import Assigner
+    from megastyle_cli.runner.progress import Stage
 
 
-def rung(
+def resolve_embedder(
     embedder: EmbedderName | None, backend: str, model: str | None, *, is_nemo: bool
 ) -> tuple[EmbedderName, list[tuple[str, str | None]]]:
-    """The rung meant of the ladder of text embedders, and backend and model of each step of it.
+    """The kind of text embedder meant, and backend and model of each embedder that it takes.
 
-    Raises MegastyleError if a model is named that the rung does not run.
+    Raises MegastyleError if a model is named that this kind does not run.
     """
     runs_model = bool(model) or backend == "sentence-transformers" or is_nemo
-    meant = embedder or ("sentence" if runs_model else "static")
-    if meant == "static":
+    kind = embedder or ("sentence" if runs_model else "static")
+    if kind == "static":
         if model:
             raise MegastyleError(
                 f"--embedder static runs no --model {model!r}", hint="leave one of them out"
             )
-        return meant, [(backend, None)]
-    second = ("sentence-transformers" if backend == "builtin" else backend, model)
-    return meant, [second] if meant == "sentence" else [("builtin", None), second]
+        return kind, [(backend, None)]
+    sentence = ("sentence-transformers" if backend == "builtin" else backend, model)
+    return kind, [sentence] if kind == "sentence" else [("builtin", None), sentence]
 
 
-def embedder(backend: str, model: str | None) -> str:
-    """The text embedder meant: naming a model selects the backend that runs models."""
+def embedder_backend(backend: str, model: str | None) -> str:
+    """The backend of the text embedder: naming a model selects the backend that runs models."""
     return "sentence-transformers" if model and backend == "builtin" else backend
 
 
-def encoder(backend: str, model: str | None) -> str:
-    """The style encoder meant: naming a model selects the backend that runs models."""
+def encoder_backend(backend: str, model: str | None) -> str:
+    """The backend of the style encoder: naming a model selects the backend that runs models."""
     if model and backend in ("statistics", "edges", "imagenet"):
         raise MegastyleError(f"backend {backend!r} takes no --model", hint="leave one of them out")
     return "siglip" if model and backend == "builtin" else backend
 
 
-def stylist(backend: str, model: str | None) -> str:
-    """The stylist meant: naming a model selects the backend that runs models."""
+def stylist_backend(backend: str, model: str | None) -> str:
+    """The backend of the stylist: naming a model selects the backend that runs models."""
     return "flux" if model and backend == "builtin" else backend
 
 
-def painter(backend: str, model: str | None) -> str:
-    """The painter meant: naming a model selects the backend that runs models."""
+def painter_backend(backend: str, model: str | None) -> str:
+    """The backend of the painter: naming a model selects the backend that runs models."""
     return "diffusers" if model and backend == "builtin" else backend
 
 
@@ -89,13 +89,13 @@ def lora_name(lora: str, how_to_get_it: str = "give a .safetensors file") -> str
     return f"{path.stem}@{digest[:8]}"
 
 
-def told(backend: str, model: str | None) -> dict[str, str]:
-    """Both as options of a run; a run without a model does not mention one."""
+def recorded_model(backend: str, model: str | None) -> dict[str, str]:
+    """Backend and model as a run records them; without a model only the backend."""
     return {"backend": backend, **({"model": model} if model else {})}
 
 
 def decoded_px(model: str | None, builtin_px: int) -> int | None:
-    """The longer side pictures are decoded at: a model does its own processing of whole ones."""
+    """The longer side at which images are decoded; None, for a model: whole, it resizes them."""
     return None if model else builtin_px
 
 
@@ -127,8 +127,8 @@ def open_assigner(device: str | None, engine: str) -> "Assigner | None":
     return None if assigner.name.startswith("cpu ") else assigner
 
 
-def refuse_device(device: str | None, engine: str) -> None:
-    """Raises MegastyleError if the engine's nodes would not work on the device of that name."""
+def check_device(device: str | None, engine: str) -> None:
+    """Raises MegastyleError if a device is named that the engine's nodes would not use."""
     if device not in (None, "cpu") and engine != "local":
         raise MegastyleError(
             f"--engine {engine} works on the cores of its nodes, not on --device {device}",
@@ -136,43 +136,45 @@ def refuse_device(device: str | None, engine: str) -> None:
         )
 
 
-def kept_embedder(
+@contextmanager
+def open_embedder(
     backend: str,
     model: str | None,
     cache: Path | None,
-    closing: "ExitStack",
+    *,
     device: str | None = None,
-    spread: "Callable[[Any, str, str | None], EmbedTexts] | None" = None,
-    advance: "Callable[[int], None]" = lambda count: None,
-) -> "EmbedTexts":
-    """What embeds texts, its vectors kept in `cache` if one is named until `closing` ends.
+    engine: "Engine | None" = None,
+    progress: "Stage | None" = None,
+) -> "Iterator[EmbedTexts]":
+    """A function that embeds texts; with `cache` the vectors are kept in that folder.
 
-    `spread` makes an `Embed` of the embedder and its names; without it this thread embeds.
-    `advance` is told how many vectors were in the cache.
+    With an engine its workers embed, and `progress` shows how many texts are done.
     """
-    from megastyle_cli.io.embedding_cache import cached_embedder
+    from megastyle_cli.dedup.parallel_embed import parallel_embed
+    from megastyle_cli.io.embedding_cache import EmbeddingCache
 
     loaded = load_embedder(backend, model, device)
-    embed = loaded.embed if spread is None else spread(loaded, backend, model)
-    return cached_embedder(embed, f"{backend} {loaded.name}", cache, closing, advance)
+    embed: EmbedTexts = loaded.embed
+    if engine is not None and progress is not None:
+        embed = parallel_embed(loaded, backend, model, engine=engine, progress=progress)
+    if cache is None:
+        yield embed
+        return
+    advance = {} if progress is None else {"advance": progress.advance}
+    with EmbeddingCache(cache, f"{backend} {loaded.name}", embed, **advance) as cached:
+        yield cached
 
 
-def open_engine(
-    engine: str, workers: int | None, inputs: Sequence[str]
-) -> "Callable[[], engines.Engine]":
-    """What opens the engine meant, when the work begins. Raises MegastyleError if it cannot be."""
-    from functools import partial
+def check_engine(engine: str, inputs: Sequence[str]) -> None:
+    """Raises MegastyleError now, not after the input was read, if the engine cannot be used."""
     from importlib.util import find_spec
-
-    from megastyle_cli.compute.engine import load_engine as load
 
     if engine == "ray" and "-" in inputs:
         raise MegastyleError(
             "--engine ray cannot read standard input", hint="name files that every node sees"
         )
-    if engine == "ray" and find_spec("ray") is None:  # now, not after the input was read
+    if engine == "ray" and find_spec("ray") is None:
         raise MegastyleError(
             "--engine ray needs the package 'ray', which is not installed",
             hint="pip install 'megastyle[ray]'",
         )
-    return partial(load, engine, workers)

@@ -5,6 +5,7 @@ from typing import Any
 
 from megastyle_cli.core.choices import DedupPreset, EmbedderName, ExactText, KeepPolicy, NgramUnit
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.dedup.options import DedupOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,47 +72,36 @@ SEMANTIC_THRESHOLDS: dict[EmbedderName, float] = {
 }
 
 
-def resolve_config(
-    preset: DedupPreset,
-    *,
-    exact: bool,
-    exact_text: ExactText | None,
-    near: bool,
-    near_threshold: float | None,
-    ngram: int | None,
-    ngram_of: NgramUnit | None,
-    semantic: bool,
-    semantic_threshold: float | None,
-    semantic_recall: float = 0.99,
-    embedder: EmbedderName,
-    keep: KeepPolicy,
-) -> DedupConfig:
+def resolve_config(options: DedupOptions, embedder: EmbedderName) -> DedupConfig:
     """The preset's values, overridden by the options that are not None.
 
     `ngram` or `ngram_of` also switches off the rule for common n-grams, which was tuned for words.
     Raises MegastyleError if `keep` ranks by embeddings and the semantic stage is off.
     """
-    if keep in ("hard", "easy") and not semantic:
+    if options.keep in ("hard", "easy") and not options.semantic:
         raise MegastyleError(
-            f"--keep {keep} ranks by embeddings, and --no-semantic makes none",
+            f"--keep {options.keep} ranks by embeddings, and --no-semantic makes none",
             hint="leave out one of them",
         )
-    preset_text, preset_near = PRESETS[preset]
-    if ngram is not None or ngram_of is not None:
-        preset_near = replace(preset_near, template=0.0)
-    given = {"threshold": near_threshold, "ngram": ngram, "of": ngram_of}
-    given = {name: value for name, value in given.items() if value is not None}
+    preset = options.preset or ("contents" if options.on == "content" else "styles")
+    exact_text, near = PRESETS[preset]
+    if options.ngram is not None or options.ngram_of is not None:
+        near = replace(near, template=0.0)
+    if options.near_threshold is not None:
+        near = replace(near, threshold=options.near_threshold)
+    semantic_threshold = options.semantic_threshold
     if semantic_threshold is None:
         semantic_threshold = 0.99 if preset == "nemo" else SEMANTIC_THRESHOLDS[embedder]
+    semantic = SemanticConfig(
+        threshold=semantic_threshold,
+        recall=options.semantic_recall,
+        is_verified=embedder == "verified",
+    )
     return DedupConfig(
-        exact=(exact_text or preset_text) if exact else None,
-        near=replace(preset_near, **given) if near else None,  # type: ignore[arg-type]
-        semantic=SemanticConfig(
-            threshold=semantic_threshold,
-            recall=semantic_recall,
-            is_verified=embedder == "verified",
-        )
-        if semantic
+        exact=(options.exact_text or exact_text) if options.exact else None,
+        near=replace(near, ngram=options.ngram or near.ngram, of=options.ngram_of or near.of)
+        if options.near
         else None,
-        keep=keep,
+        semantic=semantic if options.semantic else None,
+        keep=options.keep,
     )

@@ -1,6 +1,6 @@
 """Reports what `dedup` found: metadata of kept and dropped records, counts by stage, groups."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,11 @@ class StageCount:
     removed: int
     seconds: float
     example: Duplicate | None
+
+    def stats(self) -> dict[str, Any]:
+        """The counts and the wall-clock time, for `--stats`."""
+        seconds = round(self.seconds, 3)
+        return {"in": self.seen, "out": self.seen - self.removed, "seconds": seconds}
 
 
 def count_stages(decisions: Decisions, config: DedupConfig) -> list[StageCount]:
@@ -52,6 +57,12 @@ def count_stages(decisions: Decisions, config: DedupConfig) -> list[StageCount]:
         )
         seen -= removed
     return counts
+
+
+def summary(stages: Sequence[StageCount]) -> str:
+    """What the stages removed, as one line."""
+    removed = " \u00b7 ".join(f"{stage.stage} {stage.removed:,}" for stage in stages)
+    return f"removed: {removed or 'nothing, no measure was asked for'}"
 
 
 def kept_metadata(decisions: Decisions, **facts: object) -> tuple[list[dict[str, object]], Array]:

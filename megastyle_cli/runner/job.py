@@ -128,13 +128,13 @@ class Job(AbstractContextManager["Job"]):
             self._conclude()
         return is_handled
 
-    def records(self) -> list[Record]:
-        """All records of the finished output, for a sheet or page, if `keeps_records`; else none.
+    def records(self) -> list[Record] | None:
+        """All records of the finished output, for a sheet or page, if `keeps_records`; else None.
 
         Of a resumed output these are more than this run wrote.
         """
         if not self.keeps_records or self.exit_code == TRY_AGAIN:
-            return []
+            return None
         if self.paths.final is None:
             return self.sink.written or []
         found = read_records([str(self.paths.final)])
