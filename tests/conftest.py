@@ -25,12 +25,6 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not inst
 
 Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 
-# One thread a process: two jobs of two threads each on two cores are many times slower.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Processes of the tests share compiled bytecode; without it each compiles thousands of files.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-
 # Generated examples are the same in every run, and no test is timed.
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("tests")

@@ -30,6 +30,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, NamedTuple
 
+# One thread a process: on two cores, two processes of two threads each are many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Without compiled bytecode every process compiles thousands of files.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Code that runs in the process of the tests changes os.environ; commands do not see that.
+ENVIRONMENT = dict(os.environ)
+
 # What most commands of the tests import, those first that others build on.
 LIBRARIES = (
     *("megastyle_cli.app", "numpy", "PIL.Image", "orjson", "jsonlines", "tqdm", "numba"),
@@ -106,14 +113,15 @@ def start(
     stderr: int | None = None,
     **env: str,
 ) -> "subprocess.Popen[bytes] | ForkedProcess":
-    """Starts `megastyle ARGUMENTS`, with `env` added to the environment.
+    """Starts `megastyle ARGUMENTS` in the environment that the tests were started in, plus `env`.
 
     Streams are None (those of the test), subprocess.PIPE or subprocess.DEVNULL. The process is
-    forked from the server unless a fresh interpreter is asked for or the environment differs.
+    forked from the server unless a fresh interpreter is asked for or `env` is given, which
+    libraries may read when they are imported.
     """
     words = [str(argument) for argument in arguments]
     server = None if fresh or env else _server()
-    if server and server.environment == _environment():
+    if server:
         return server.fork(words, cwd, (stdin, stdout, stderr))
     return subprocess.Popen(
         [sys.executable, "-m", "megastyle_cli", *words],
@@ -121,7 +129,7 @@ def start(
         stdout=stdout,
         stderr=stderr,
         cwd=cwd,
-        env={**os.environ, **env},
+        env={**ENVIRONMENT, **env},
     )
 
 
@@ -136,7 +144,6 @@ class ForkServer:
     """The server's process, seen from the tests."""
 
     def __init__(self) -> None:
-        self.environment = _environment()
         self._control, other_end = socket.socketpair()
         with other_end:
             self._process = subprocess.Popen(
@@ -144,6 +151,7 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                env=ENVIRONMENT,
                 pass_fds=[other_end.fileno()],
             )
         self.num_threads = _receive_number(self._control)
@@ -179,10 +187,6 @@ def _server() -> ForkServer | None:
         return server
     server.stop()
     return None
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 def _open_stream(number: int, kind: int | None) -> tuple[int, IO[bytes] | None]:

@@ -73,12 +73,10 @@ def test_each_process_has_its_own_folder(megastyle: Runner, tmp_path: Path) -> N
         assert f'"id":"{name}"'.encode() in ended.stdout.replace(b": ", b":")
 
 
-def test_a_variable_of_the_test_reaches_the_command(
-    megastyle: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
+def test_a_variable_is_seen_by_one_command_alone(megastyle: Runner) -> None:
+    coloured, plain = (megastyle("dedup", "no.jsonl", **env) for env in ({"FORCE_COLOR": "1"}, {}))
 
-    assert b"\033[31m" in megastyle("dedup", "missing.jsonl").stderr
+    assert b"\033[31m" in coloured.stderr and b"\033[31m" not in plain.stderr
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGKILL, -9), (signal.SIGTERM, 75)])
