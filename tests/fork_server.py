@@ -34,6 +34,8 @@ from typing import IO, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Without compiled bytecode every process compiles thousands of files.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as for a job in a shell's background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Code that runs in the process of the tests changes os.environ; commands do not see that.
 ENVIRONMENT = dict(os.environ)
 
@@ -115,7 +117,7 @@ def start(
 ) -> "subprocess.Popen[bytes] | ForkedProcess":
     """Starts `megastyle ARGUMENTS` in the environment that the tests were started in, plus `env`.
 
-    Streams are None (those of the test), subprocess.PIPE or subprocess.DEVNULL. The process is
+    Streams are as in subprocess.Popen: None, PIPE, DEVNULL or a file descriptor. The process is
     forked from the server unless a fresh interpreter is asked for or `env` is given, which
     libraries may read when they are imported.
     """
@@ -191,11 +193,10 @@ def _server() -> ForkServer | None:
 
 def _open_stream(number: int, kind: int | None) -> tuple[int, IO[bytes] | None]:
     """The child's end of a standard stream, and ours if it is a pipe."""
-    if kind is None:
-        return os.dup(number), None
     if kind == subprocess.DEVNULL:
         return os.open(os.devnull, os.O_RDWR), None
-    assert kind == subprocess.PIPE
+    if kind != subprocess.PIPE:
+        return os.dup(number if kind is None else kind), None
     reading, writing = os.pipe()
     return (
         (reading, os.fdopen(writing, "wb")) if number == 0 else (writing, os.fdopen(reading, "rb"))

@@ -1,16 +1,15 @@
 """`caption` with models that answer, as a command: against a real server and a real tiny model."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 
 import pytest
 from PIL import Image
 
+from tests import fork_server
 from tests.chat_server import CONTENT, MODEL, SENTENCE, Fault, completion, serving, well
 from tests.conftest import draw, jsonl, lines
 from tests.models.tiny_vlm import save_tiny_vlm
@@ -130,10 +129,9 @@ def test_killed_and_resumed_gives_the_identical_set_of_records(megastyle, many, 
             victims[0].send_signal(signal.SIGKILL)
         return well(asked)
 
-    command = [sys.executable, "-m", "megastyle_cli", "caption", str(many), *flags]
     with serving(kills_at_the_36th) as server:
-        command += ["--base-url", server.url, "-o", str(out)]
-        victims.append(subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ))
+        command = ("caption", many, *flags, "--base-url", server.url, "-o", out)
+        victims.append(fork_server.start(*command, stderr=subprocess.DEVNULL))
         assert victims[0].wait() == -signal.SIGKILL
     assert not out.exists()
     with serving() as server:
@@ -160,10 +158,9 @@ def test_a_signal_finishes_what_is_in_flight_and_resume_gives_the_rest(megastyle
             stopped[0].send_signal(signal.SIGTERM)
         return Fault(body=completion(CONTENT).body, wait_s=0.1 if len(server.asked) >= 4 else 0)
 
-    command = [sys.executable, "-m", "megastyle_cli", "caption", str(records), *flags]
     with serving(slow_from_the_fourth) as server:
-        command += ["--base-url", server.url, "-o", str(out)]
-        stopped.append(subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ))
+        command = ("caption", records, *flags, "--base-url", server.url, "-o", out)
+        stopped.append(fork_server.start(*command, stderr=subprocess.DEVNULL))
         assert stopped[0].wait() == 75
         asked = len(server.asked)
     before = ids(out.with_name("out.jsonl.partial"))

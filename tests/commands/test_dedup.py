@@ -2,16 +2,14 @@
 
 import json
 import random
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Runner, jsonl, lines
+from tests import fork_server
+from tests.conftest import Runner, jsonl, kill_when, lines
 
 WORDS = [a + b for a in "bcdfghklmn" for b in ("alo", "eru", "ita", "omi", "unda", "ysto")]
 ODD = ["", " ", "\0", "\ud800 x", "one", "!!!", "\U0001f600", "\u05e9\u05de\u05df", "x" * 100_000]
@@ -74,18 +72,15 @@ def test_standard_input_gives_what_the_file_gives(megastyle: Runner, tmp_path: P
     assert from_file.stdout == from_stdin.stdout != b""
 
 
-@pytest.mark.parametrize("after_s", [0.3, 0.9])
+@pytest.mark.parametrize("size", [0, 1, 65536])
 def test_killed_at_any_moment_its_output_is_whole_or_not_there_and_a_rerun_gives_the_same_bytes(
-    megastyle: Runner, tmp_path: Path, after_s: float
+    megastyle: Runner, tmp_path: Path, size: int
 ) -> None:
     source = jsonl(tmp_path / "in.jsonl", gallery(2000))
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
     megastyle("dedup", source, "-o", whole, "--no-semantic")
-    command = [sys.executable, "-m", "megastyle_cli", "dedup", str(source), "--no-semantic"]
-    started = subprocess.Popen([*command, "-o", str(killed)], stderr=subprocess.DEVNULL)
-    time.sleep(after_s)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    command = ("dedup", source, "--no-semantic", "-o", killed)
+    kill_when(command, tmp_path, tmp_path / "killed.jsonl.partial", size)
 
     assert not killed.exists() or killed.read_bytes() == whole.read_bytes()
     again = megastyle("dedup", source, "-o", killed, "--no-semantic", "--overwrite")
@@ -97,16 +92,12 @@ def test_killed_at_any_moment_its_output_is_whole_or_not_there_and_a_rerun_gives
 def test_other_outputs_have_no_name_before_the_output_is_written(tmp_path: Path) -> None:
     source = jsonl(tmp_path / "in.jsonl", gallery(2000))
     gone, report = tmp_path / "gone.jsonl", tmp_path / "report.json"
-    command = [sys.executable, "-m", "megastyle_cli", "dedup", source, "--no-semantic"]
-    with subprocess.Popen(
-        [*command, "--rejected", gone, "--report", report],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as started:
-        assert started.stdout is not None
-        begun = started.stdout.read(1)  # and now it waits, since nobody reads on
-        found = gone.exists() or report.exists()
-        rest = started.stdout.read()
+    command = ("dedup", source, "--no-semantic", "--rejected", gone, "--report", report)
+    started = fork_server.start(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert started.stdout is not None
+    begun = started.stdout.read(1)  # and now it waits, since nobody reads on
+    found = gone.exists() or report.exists()
+    rest, _ = started.communicate()
 
     assert len(begun + rest) > 2 * 65536 and not found  # more than a pipe holds
     assert gone.exists() and report.exists()

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests import fork_server
 from tests.conftest import draw, jsonl, lines
 from tests.models.encoders.test_dual_encoder import siglip_folder
 
@@ -100,8 +101,8 @@ def test_a_killed_build_goes_on_where_it_was_safe(megastyle, tmp_path):
     (tmp_path / "imgs").mkdir()
     for seed in range(200):
         draw(seed, 256, 256).save(tmp_path / "imgs" / f"{seed:03}.png")
-    command = [sys.executable, "-m", "megastyle_cli", "retrieve", "--index", "x", "--add", "imgs"]
-    process = subprocess.Popen([*command, "--batch-size", "4"], cwd=tmp_path, stderr=-3)
+    command = ("retrieve", "--index", "x", "--add", "imgs", "--batch-size", 4)
+    process = fork_server.start(*command, cwd=tmp_path, stderr=subprocess.DEVNULL)
     while process.poll() is None and not (tmp_path / "x" / "index.json.partial").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

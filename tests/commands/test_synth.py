@@ -1,7 +1,6 @@
 """synth with a text-to-image model and with gates: real processes, from records to a folder."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from tests import fork_server
 from tests.conftest import draw, jsonl, lines
 from tests.tiny_pipelines import save_tiny_qwen
 
@@ -114,11 +114,7 @@ def by_id(records):
 
 
 def start(*args):
-    return subprocess.Popen(
-        [sys.executable, "-m", "megastyle_cli", *map(str, args)],
-        env=dict(os.environ),
-        stderr=subprocess.DEVNULL,
-    )
+    return fork_server.start(*args, stderr=subprocess.DEVNULL)
 
 
 def stop_after_a_line(process, path):

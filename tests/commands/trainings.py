@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from megastyle_cli.app import build
+from tests import fork_server
 from tests.conftest import lines
 
 CLOCK = ("seconds", "images_per_s", "samples_per_s")
@@ -60,12 +60,8 @@ def has_made_a_step(run: Path) -> bool:
 
 def signal_after_a_step(command: Sequence[str], run: Path, number: int) -> tuple[int, str]:
     """Starts a training, signals it after its first step; its exit code and words."""
-    started = subprocess.Popen(
-        [sys.executable, "-m", "megastyle_cli", *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started = fork_server.start(*command, **streams)
     while started.poll() is None and not has_made_a_step(run):
         time.sleep(0.001)
     started.send_signal(number)
