@@ -1,0 +1,155 @@
+"""Tests mirror the sources by name: the tests of `megastyle_cli/a/b.py` are `tests/a/test_b.py`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.contract.tree import PACKAGE, ROOT, sources
+
+# Nothing to test on their own: types, constants, tables and one-line glue.
+EXEMPT: set[str] = set()
+# Sources whose tests stand in another file, or nowhere. Shorten this list, never add to it.
+MISSING: set[str] = {
+    "caption/caption.py",
+    "caption/concurrency.py",
+    "caption/options.py",
+    "caption/prompts.py",
+    "caption/retry.py",
+    "caption/wordlists.py",
+    "cli/options.py",
+    "cli/resolve_backend.py",
+    "cluster/kmeans_assign.py",
+    "cluster/kmeans_init.py",
+    "cluster/kmeans_update.py",
+    "cluster/options.py",
+    "cluster/points.py",
+    "commands/completion.py",
+    "compute/engine.py",
+    "compute/jit.py",
+    "compute/string_array.py",
+    "core/choices.py",
+    "core/parallel.py",
+    "core/record.py",
+    "dedup/common_ngrams.py",
+    "dedup/config.py",
+    "dedup/exact.py",
+    "dedup/hash_index.py",
+    "dedup/hashing.py",
+    "dedup/minhash.py",
+    "dedup/near.py",
+    "dedup/options.py",
+    "dedup/pairwise.py",
+    "dedup/report.py",
+    "dedup/semantic.py",
+    "dedup/signatures.py",
+    "evaluate/config.py",
+    "evaluate/console.py",
+    "evaluate/features.py",
+    "evaluate/options.py",
+    "evaluate/references.py",
+    "evaluate/report_data.py",
+    "evaluate/scored_set.py",
+    "evaluate/summary.py",
+    "generate/options.py",
+    "generate/render.py",
+    "generate/synth.py",
+    "generate/transfer.py",
+    "io/archive_member.py",
+    "io/npy.py",
+    "io/output_paths.py",
+    "io/packed_records.py",
+    "io/pyarrow.py",
+    "io/raw_jsonl/annotate.py",
+    "io/readers/image_folder.py",
+    "io/readers/parquet.py",
+    "io/readers/release_attributes.py",
+    "io/readers/webdataset.py",
+    "io/record_ids.py",
+    "io/record_images.py",
+    "io/record_paths.py",
+    "io/relative_paths.py",
+    "io/spool.py",
+    "io/writers/errors_file.py",
+    "io/writers/parquet.py",
+    "io/writers/rejects_file.py",
+    "io/writers/single_image.py",
+    "io/writers/webdataset.py",
+    "models/builtin/canvas.py",
+    "models/builtin/content.py",
+    "models/builtin/light.py",
+    "models/builtin/lines.py",
+    "models/builtin/looks.py",
+    "models/builtin/onnx_graph.py",
+    "models/builtin/open_nsfw.py",
+    "models/builtin/painter.py",
+    "models/builtin/palette.py",
+    "models/builtin/statistics.py",
+    "models/builtin/stylist.py",
+    "models/builtin/text_embedder.py",
+    "models/builtin/texture.py",
+    "models/builtin/threads.py",
+    "models/builtin/words.py",
+    "models/encoders/style_encoder.py",
+    "models/encoders/text_tower.py",
+    "models/flux/init.py",
+    "models/flux/loader.py",
+    "models/flux/lora_convert.py",
+    "models/flux/prompt_embeddings.py",
+    "models/flux/sampling.py",
+    "models/flux/schedule.py",
+    "models/flux/vae.py",
+    "models/options.py",
+    "models/protocols.py",
+    "models/registry.py",
+    "models/text_to_image/guidance.py",
+    "models/text_to_image/lora_adapter.py",
+    "models/text_to_image/pipeline_loader.py",
+    "models/text_to_image/presets.py",
+    "pair/options.py",
+    "report/html.py",
+    "report/outputs.py",
+    "report/svg_plots.py",
+    "report/thumbnails.py",
+    "retrieve/options.py",
+    "runner/callbacks.py",
+    "runner/map_loop.py",
+    "runner/options.py",
+    "runner/progress.py",
+    "training/common/atomic_folder.py",
+    "training/common/loop.py",
+    "training/common/run.py",
+    "training/encoder/config.py",
+    "training/encoder/job.py",
+    "training/encoder/loop.py",
+    "training/flux/config.py",
+    "training/flux/job.py",
+    "training/flux/trainable.py",
+}
+
+
+def source_name(path: Path) -> str:
+    """A source's path as the tests mirror it: `io/images.py`, `commands/pair.py`."""
+    return str(path.relative_to(ROOT)).removeprefix(f"{PACKAGE}/")
+
+
+def mirror(path: Path) -> Path:
+    """The test file of a source."""
+    name = Path(source_name(path))
+    return ROOT / "tests" / name.parent / f"test_{name.name}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=source_name)
+def test_a_source_has_tests_of_its_name(path: Path) -> None:
+    if source_name(path) in EXEMPT | MISSING:
+        assert not mirror(path).exists(), "has its tests: take it off the list"
+    else:
+        assert mirror(path).exists(), f"write {mirror(path).relative_to(ROOT)}"
+
+
+def test_every_file_on_the_lists_exists() -> None:
+    assert {source_name(path) for path in sources()} >= EXEMPT | MISSING
+
+
+def test_every_test_package_can_be_imported() -> None:
+    for folder in {path.parent for path in (ROOT / "tests").rglob("test_*.py")}:
+        assert (folder / "__init__.py").exists(), folder

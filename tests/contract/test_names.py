@@ -1,0 +1,87 @@
+"""One word has one meaning: no file stem and no public class name occurs twice."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.contract.tree import module_name, sources
+
+# Stems that several packages use on purpose, always in the same sense.
+SHARED_STEMS = {
+    "config",  # the settings of a stage or of a trainer
+    "options",  # the command-line options of a stage
+    "trainer",  # the encoder's and FLUX's
+    *("parquet", "webdataset"),  # a reader and a writer
+}
+# Classes that both trainers have: the same role, once each.
+SHARED_CLASSES = {"Trainer"}
+# Repeats that still wait for a better name. Shorten these lists, never add to them.
+REPEATED_STEMS: set[str] = {
+    "concurrency",
+    "job",
+    "loop",
+    "memory_plan",
+    "objective",
+    "optimizer",
+    "painter",
+    "prompts",
+    "style_encoder",
+    "stylist",
+}
+REPEATED_CLASSES: set[str] = {
+    "Batch",
+    "Job",
+    "Layout",
+    "References",
+    "Response",
+    "Settings",
+}
+
+
+def repeated(names: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The names that more than one module has, with these modules."""
+    modules = defaultdict(list)
+    for name, module in names:
+        modules[name].append(module)
+    return {name: found for name, found in modules.items() if len(found) > 1}
+
+
+def public_classes(path: Path) -> list[str]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    names = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def is_command_and_its_stage(modules: list[str]) -> bool:
+    """Whether a command has the name of the function that it calls, as in `commands.pair`."""
+    return len(modules) == 2 and any(module.startswith("commands.") for module in modules)
+
+
+def test_a_file_stem_is_used_once() -> None:
+    found = repeated((path.stem, module_name(path)) for path in sources())
+
+    twice = {
+        stem: modules
+        for stem, modules in found.items()
+        if stem not in SHARED_STEMS and not is_command_and_its_stage(modules)
+    }
+    assert set(twice) == REPEATED_STEMS, twice
+
+
+def test_a_public_class_name_is_used_once() -> None:
+    found = repeated(
+        (name, module_name(path)) for path in sources() for name in public_classes(path)
+    )
+
+    twice = {name: modules for name, modules in found.items() if name not in SHARED_CLASSES}
+    assert set(twice) == REPEATED_CLASSES, twice
+
+
+def test_every_shared_name_is_still_shared() -> None:
+    stems = repeated((path.stem, module_name(path)) for path in sources())
+    classes = repeated(
+        (name, module_name(path)) for path in sources() for name in public_classes(path)
+    )
+
+    assert set(stems) >= SHARED_STEMS and set(classes) >= SHARED_CLASSES
