@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.record import Failure, Record, canonical_json
+from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.protocols import StyleEncoder
@@ -92,7 +92,7 @@ class IndexSource:
     """What `--index` names: a saved index, or records whose images are embedded when opened."""
 
     saved: SavedIndex | None
-    records: Iterable[Record | Failure]
+    records: Sequence[Record | Failure]
 
     @classmethod
     def find(cls, names: Sequence[str]) -> "IndexSource":
@@ -106,7 +106,17 @@ class IndexSource:
             )
         if saved:
             return cls(saved=read_index(Path(saved[0])), records=())
-        return cls(saved=None, records=read_records(names))
+        return cls(saved=None, records=list(read_records(names)))
+
+    @property
+    def fingerprint(self) -> str:
+        """8 hex digits over the ids, in order: what a run that searches the index records of it.
+
+        Equal for a saved index and the images it was made from; reads no vectors.
+        """
+        ids = (record["id"] for record in self.records if not isinstance(record, Failure))
+        parts = ids if self.saved is None else self.saved.ids
+        return bytes_id("\n".join(parts).encode("utf-8", "surrogatepass"))[:8]
 
     def open(
         self, encoder: StyleEncoder, read: ReadPictures, method: Method, score: Score

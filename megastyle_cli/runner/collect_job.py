@@ -83,6 +83,10 @@ class CollectJob(Job):
         self.stats.written = 0
         return self.spool
 
+    def has_records(self) -> bool:
+        """Collects all records into `spool`; whether there are any."""
+        return len(self.collect()) > 0
+
     def collect_texts(self, key: str, check: Check) -> "Iterator[StringArray]":
         """As `collect`, and yields the texts under `key` of the records, thousands at a time.
 

@@ -272,3 +272,19 @@ def test_a_full_disk_leaves_the_index_as_it_was(megastyle, built):
     assert b"x: file too large: make room and run it again\n" in done.stderr
     assert (built / "x" / "index.json").read_bytes() == before
     assert len(neighbors(again)[0]) == 5
+
+
+def test_resume_with_another_index_is_refused(megastyle, pictures, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    draw(77).save(other / "77.png")
+    command = ["retrieve", pictures, "-o", tmp_path / "found.jsonl"]
+    assert megastyle(*command, "--index", pictures, "--limit", 1).returncode == 0
+    before = (tmp_path / "found.jsonl").read_bytes()
+
+    mixed = megastyle(*command, "--index", other, "--resume")
+
+    assert (mixed.returncode, b"index was" in mixed.stderr) == (2, True)
+    assert (tmp_path / "found.jsonl").read_bytes() == before
+    assert megastyle(*command, "--index", pictures, "--resume").returncode == 0
+    assert megastyle(*command, "--index", other, "--resume", "--force").returncode == 0
