@@ -9,7 +9,7 @@ from megastyle_cli.core.option import option
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
-    """How records are grouped, and which of them are passed on."""
+    """How records are clustered, and which of them are written."""
 
     on: str = option("style", metavar="KEY", help="The text to group by.", changes_results="yes")
     levels: str = option(
@@ -62,7 +62,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterDeviceOptions:
-    """Where vectors are compared."""
+    """The device that compares vectors."""
 
     device: str | None = option(
         None,

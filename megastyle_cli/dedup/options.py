@@ -1,4 +1,4 @@
-"""The options of `dedup`: which measures of likeness, how strict, and which duplicate stays."""
+"""The options of `dedup`: which stages run, how strict they are, and which duplicate is kept."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from megastyle_cli.core.option import option
 
 @dataclass(frozen=True, kw_only=True)
 class DedupOptions:
-    """What is compared and how; what is None comes from the preset."""
+    """What is compared and how; options that are None come from the preset."""
 
     on: str = option("style", metavar="KEY", help="The text to compare.", changes_results="yes")
     preset: DedupPreset | None = option(
@@ -90,7 +90,7 @@ class DedupOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DedupReportOptions:
-    """What else is written."""
+    """Outputs besides the kept records."""
 
     report: Path | None = option(
         None, metavar="FILE", help="Write the stages and largest groups.", show_default=False

@@ -8,7 +8,7 @@ from megastyle_cli.core.option import option
 
 @dataclass(frozen=True, kw_only=True)
 class PairOptions:
-    """How styles are crossed with contents."""
+    """How many contents each style is paired with, and how pairs are named."""
 
     contents: list[str] | None = option(
         None,

@@ -1,4 +1,4 @@
-"""Clusters nest, are numbered by size and do not move; a choice is exact and even."""
+"""Clusters are nested, numbered by size and reproducible; samples are exact and even."""
 
 import numpy as np
 import pytest
@@ -8,15 +8,18 @@ from megastyle_cli.cluster.hierarchy import (
     balanced_sample,
     entropy_bits,
     fit_levels,
+    nearest_members,
+    resample,
     share_evenly,
 )
 from megastyle_cli.cluster.hierarchy import hierarchical_kmeans as hierarchy_of
+from megastyle_cli.cluster.kmeans import kmeans
 from megastyle_cli.compute.local import LocalEngine
 from megastyle_cli.core.errors import MegastyleError
 
 
 def blobs(sizes: list[int], d: int = 16, seed: int = 0) -> np.ndarray:
-    """Unit vectors (sum of sizes, d) float32 about one far centre for each size, in order."""
+    """Unit vectors (sum of sizes, d) float32 around one distant center per size, in order."""
     rng = np.random.default_rng(seed)
     centers = np.eye(d)[: len(sizes)]
     points = np.repeat(centers, sizes, axis=0) + rng.normal(0, 0.02, (sum(sizes), d))
@@ -38,7 +41,7 @@ def nested(n: int, seed: int = 0) -> list[np.ndarray]:
     return hierarchical_kmeans(random_units(n, seed=seed), [40, 10, 3], seed=0)
 
 
-def test_far_groups_are_found_and_numbered_by_size_then_by_first_member():
+def test_distant_groups_are_found_and_numbered_by_size_then_by_first_member():
     vectors = blobs([20, 50, 20, 30])
 
     (labels,) = hierarchical_kmeans(vectors, [4], seed=0)
@@ -46,7 +49,7 @@ def test_far_groups_are_found_and_numbered_by_size_then_by_first_member():
     assert labels.tolist() == [2] * 20 + [0] * 50 + [3] * 20 + [1] * 30
 
 
-def test_a_coarse_cluster_is_made_of_whole_fine_ones():
+def test_a_coarse_cluster_consists_of_whole_fine_clusters():
     fine, middle, coarse = nested(1000)
 
     assert [len(set(level.tolist())) for level in (fine, middle, coarse)] == [40, 10, 3]
@@ -58,18 +61,18 @@ def test_a_coarse_cluster_is_made_of_whole_fine_ones():
         assert (np.diff(counts) <= 0).all()
 
 
-def test_clusters_are_close_to_what_lloyd_can_reach():
+def test_clusters_have_nearly_converged():
     vectors = random_units(800)
 
     (labels,) = hierarchical_kmeans(vectors, [20], seed=0)
 
     means = np.stack([vectors[labels == label].mean(0) for label in range(20)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    # one more assignment moves few points: the labels are those of a settled k-means
+    # one more assignment to the nearest centroid moves few points
     assert ((vectors @ means.T).argmax(1) == labels).mean() > 0.95
 
 
-def test_same_seed_gives_the_same_clusters_whatever_the_threads():
+def test_the_same_seed_gives_the_same_clusters_with_any_number_of_workers():
     vectors = random_units(3000, d=32)
     runs = [hierarchical_kmeans(vectors, [150, 30], seed=7, workers=count) for count in (1, 2, 3)]
 
@@ -77,7 +80,7 @@ def test_same_seed_gives_the_same_clusters_whatever_the_threads():
         assert all(np.array_equal(a, b) for a, b in zip(run, runs[0], strict=True))
 
 
-def test_equal_vectors_fall_in_one_cluster_and_empty_clusters_are_left_out():
+def test_equal_vectors_are_in_one_cluster_and_there_are_no_empty_clusters():
     vectors = np.repeat(random_units(3), [5, 1, 4], axis=0)
 
     fine, coarse = hierarchical_kmeans(vectors, [6, 2], seed=0)
@@ -95,7 +98,7 @@ def test_tiny_pools_are_clustered(n):
     assert all(labels.tolist() == [0] * n for labels in assignments)
 
 
-def test_default_levels_are_twenty_points_to_a_cluster_then_five_to_one():
+def test_default_levels_have_twenty_points_per_cluster_and_then_five_clusters_to_one():
     assert auto_levels(1_000_000) == [50_000, 10_000, 2_000, 400]
     assert auto_levels(1000) == [50, 10, 2]
     assert auto_levels(24) == [3]
@@ -103,25 +106,25 @@ def test_default_levels_are_twenty_points_to_a_cluster_then_five_to_one():
 
 
 @pytest.mark.parametrize("n", [1, 7, 60, 900, 40_000])
-def test_levels_fit_any_pool_and_keep_falling(n):
+def test_fitted_levels_are_decreasing_and_at_most_the_number_of_points(n):
     for levels in (auto_levels(n), fit_levels([50_000, 10_000, 5_000, 1_000], n)):
         assert 1 <= levels[-1] <= levels[0] <= n
         assert levels == sorted(set(levels), reverse=True)
 
 
-def test_levels_that_fit_are_left_alone_and_others_shrink_together():
+def test_levels_that_fit_are_unchanged_and_others_shrink_by_one_factor():
     assert fit_levels([50, 10], 50) == [50, 10]
     assert fit_levels([50_000, 10_000, 1_000], 1000) == [50, 10, 1]
 
 
 @pytest.mark.parametrize("levels", [[], [0], [10, 10], [5, 10], [10, -1]])
-def test_levels_that_do_not_fall_are_refused(levels):
+def test_levels_that_do_not_decrease_are_refused(levels):
     with pytest.raises(MegastyleError, match="from fine to coarse"):
         fit_levels(levels, 100)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_shares_sum_to_the_target_and_differ_by_one_where_there_is_room(seed):
+def test_shares_sum_to_the_target_and_differ_by_at_most_one_unless_a_cluster_is_used_up(seed):
     rng = np.random.default_rng(seed)
     sizes = rng.integers(0, 40, rng.integers(1, 30))
     target = int(rng.integers(0, sizes.sum() + 5))
@@ -131,13 +134,11 @@ def test_shares_sum_to_the_target_and_differ_by_one_where_there_is_room(seed):
     assert shares.sum() == min(target, sizes.sum())
     assert (shares >= 0).all()
     assert (shares <= sizes).all()
-    with_room = shares[shares < sizes]
-    if with_room.size:
-        cut = with_room.min()
-        assert shares.max() <= cut + 1  # nobody got two more than one who could have taken more
+    larger = shares[shares < sizes]  # clusters that could have given more
+    assert larger.size == 0 or shares.max() <= larger.min() + 1
 
 
-def test_the_remainder_goes_to_every_cluster_with_room_equally_often():
+def test_the_remainder_comes_from_every_larger_cluster_equally_often():
     rng = np.random.default_rng(0)
 
     extra = sum(share_evenly(np.array([1, 9, 9, 9]), 8, rng) for _ in range(3000))
@@ -147,7 +148,7 @@ def test_the_remainder_goes_to_every_cluster_with_room_equally_often():
 
 
 @pytest.mark.parametrize("target", [0, 1, 5, 37, 200, 999, 1000, 5000])
-def test_a_sample_has_exactly_the_rows_asked_for(target):
+def test_a_sample_has_exactly_the_target_number_of_rows(target):
     assignments = nested(1000)
 
     rows = balanced_sample(assignments, target, np.random.default_rng(1))
@@ -160,7 +161,7 @@ def test_a_sample_has_exactly_the_rows_asked_for(target):
 @pytest.mark.parametrize("is_nearest", [False, True])
 @pytest.mark.parametrize("levels", [[60], [60, 12], [60, 12, 3], [60, 20, 8, 3]])
 @pytest.mark.parametrize("seed", range(4))
-def test_at_every_level_no_cluster_gives_more_than_it_has_and_the_sum_is_exact(
+def test_at_every_level_no_cluster_gives_more_than_its_size_and_the_sum_is_exact(
     levels, is_nearest, seed
 ):
     rng = np.random.default_rng(seed)
@@ -179,7 +180,7 @@ def test_at_every_level_no_cluster_gives_more_than_it_has_and_the_sum_is_exact(
             assert rows.tolist() == list(range(n))
 
 
-def test_the_nearest_members_are_those_at_the_least_distances():
+def test_the_nearest_members_are_those_of_least_distance():
     found = hierarchy_of(random_units(400), [20, 4], seed=0, engine=LocalEngine(1))
     fine = found.assignments[0]
 
@@ -187,28 +188,28 @@ def test_the_nearest_members_are_those_at_the_least_distances():
 
     for cluster in range(20):
         members = np.flatnonzero(fine == cluster)
-        chosen = np.isin(members, rows)
-        nearest = np.sort(found.distances[members])[: chosen.sum()]
-        assert np.array_equal(np.sort(found.distances[members[chosen]]), nearest)
+        is_sampled = np.isin(members, rows)
+        nearest = np.sort(found.distances[members])[: is_sampled.sum()]
+        assert np.array_equal(np.sort(found.distances[members[is_sampled]]), nearest)
 
 
-def test_a_sample_is_as_even_as_the_clusters_allow_at_every_level():
+def test_a_sample_is_as_even_as_cluster_sizes_allow_at_every_level():
     assignments = nested(1000)
 
     rows = balanced_sample(assignments, 120, np.random.default_rng(1))
 
-    inside = np.zeros(1000, np.int64)  # the cluster all points share above the coarsest level
+    inside = np.zeros(1000, np.int64)  # above the coarsest level, one cluster of all points
     for labels in reversed(assignments):
         for parent in np.unique(inside):
             members = np.unique(labels[inside == parent])
             sizes = np.array([(labels == member).sum() for member in members])
             drawn = np.array([(labels[rows] == member).sum() for member in members])
-            with_room = drawn[drawn < sizes]
-            assert with_room.size == 0 or drawn.max() <= with_room.min() + 1
+            larger = drawn[drawn < sizes]
+            assert larger.size == 0 or drawn.max() <= larger.min() + 1
         inside = labels
 
 
-def test_a_sample_is_set_by_its_generator():
+def test_a_sample_depends_on_the_random_generator_alone():
     assignments = nested(1000)
 
     first, again, other = (
@@ -219,8 +220,48 @@ def test_a_sample_is_set_by_its_generator():
     assert not np.array_equal(first, other)
 
 
-def test_entropy_is_the_log_of_equal_clusters():
+def test_entropy_is_the_logarithm_of_the_number_of_equal_clusters():
     assert entropy_bits(np.array([3, 3, 3, 3, 0])) == pytest.approx(2.0)
     assert entropy_bits(np.array([1, 3])) == pytest.approx(0.8112781)
     assert entropy_bits(np.array([5])) == 0.0
     assert entropy_bits(np.array([], np.int64)) == 0.0
+
+
+def test_nearest_members_are_as_many_as_asked_for_with_ties_by_row():
+    labels = np.array([1, 0, 1, 1, 0, 2])
+    distances = np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.9], np.float32)
+
+    assert nearest_members(labels, distances, np.array([1, 2, 0])).tolist() == [2, 3, 4]
+    assert nearest_members(labels, distances, np.array([1, 1, 5])).tolist() == [2, 4, 5]
+
+
+def test_resampling_leaves_fewer_clusters_to_dense_regions():
+    rng = np.random.default_rng(0)
+    dense = rng.normal(0, 0.3, (4000, 2)).astype(np.float32)
+    sparse = (rng.normal(0, 0.3, (400, 2)) + 5).astype(np.float32)
+    points = np.concatenate([dense, sparse])
+    found = kmeans(points, 60, seed=0, engine=LocalEngine(1))
+
+    flat = resample(points, found, 3, seed=0, engine=LocalEngine(1))
+
+    def in_sparse(clusters):
+        return int((clusters.centroids[:, 0] > 2.5).sum())
+
+    assert in_sparse(flat) > in_sparse(found)
+    assert resample(points, found, 0, seed=0, engine=LocalEngine(1)) is found
+    distances = ((points - flat.centroids[flat.labels]) ** 2).sum(axis=1)
+    assert np.allclose(flat.distances, distances, atol=1e-4)
+
+
+def test_objectives_are_the_mean_squared_distances_of_each_level():
+    points = random_units(500)
+
+    found = hierarchy_of(points, [30, 6], seed=0, engine=LocalEngine(1))
+
+    fine, coarse = found.assignments
+    distances = ((points - found.centroids[0][fine]) ** 2).sum(axis=1)
+    assert np.allclose(found.distances, distances, atol=1e-5)
+    assert found.objectives[0] == pytest.approx(distances.mean(), rel=1e-4)
+    parent = coarse[np.unique(fine, return_index=True)[1]]
+    between = ((found.centroids[0] - found.centroids[1][parent]) ** 2).sum(axis=1)
+    assert found.objectives[1] == pytest.approx(between.mean(), rel=1e-3)

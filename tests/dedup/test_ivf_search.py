@@ -1,24 +1,24 @@
-"""Approximate neighbours against all pairs: nothing invented, as many found as is said."""
+"""Approximate neighbors against all pairs: no false pair, and the recall that is stated."""
 
 import numpy as np
 import pytest
 
 from megastyle_cli.compute.local import LocalEngine
-from megastyle_cli.dedup import ivf_search as cells
-from megastyle_cli.dedup import pairwise as neighbors
+from megastyle_cli.dedup import ivf_search, pairwise
 from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
+from megastyle_cli.dedup.pairwise import NeighborPairs
 
 THRESHOLD = 0.9
 
 
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few thousand vectors count as too many to compare all."""
-    monkeypatch.setattr(cells, "MAX_EXACT", 0)
+    """A few thousand vectors count as too many to compare all pairs."""
+    monkeypatch.setattr(ivf_search, "MAX_EXACT", 0)
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
-    """Unit rows (count, 7) anywhere: most close pairs lie across the border of two cells."""
+    """Random unit rows (count, 7): most close pairs lie in two cells."""
     rows = np.random.default_rng(seed).normal(size=(count, 7))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
@@ -31,13 +31,13 @@ def true_pairs(rows: np.ndarray, start: int = 0) -> dict[tuple[int, int], float]
     }
 
 
-def pairs_of(found: neighbors.NeighborPairs) -> dict[tuple[int, int], float]:
+def pairs_of(found: NeighborPairs) -> dict[tuple[int, int], float]:
     listed = zip(found.one.tolist(), found.two.tolist(), found.score.tolist(), strict=True)
     return {(a, b): score for a, b, score in listed}
 
 
 @pytest.mark.parametrize("start", [0, 2500])
-def test_what_is_found_is_true_and_nearly_all_there_is(many: None, start: int) -> None:
+def test_every_pair_found_is_true_and_nearly_all_are_found(many: None, start: int) -> None:
     rows = vectors(4000)
 
     found, how = search_neighbors(rows, start, THRESHOLD, 0.99, LocalEngine(1))
@@ -48,8 +48,10 @@ def test_what_is_found_is_true_and_nearly_all_there_is(many: None, start: int) -
     assert not found.is_truncated.any() and len(found.is_truncated) == 4000 - start
 
 
-def test_the_recall_said_is_that_of_all_texts(many: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells, "FIRST_PROBES", 1)
+def test_the_recall_stated_is_that_of_all_vectors(
+    many: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ivf_search, "FIRST_PROBES", 1)
     rows = vectors(3000, seed=1)
 
     found, how = search_neighbors(rows, 0, THRESHOLD, 0.5, LocalEngine(1))
@@ -58,10 +60,10 @@ def test_the_recall_said_is_that_of_all_texts(many: None, monkeypatch: pytest.Mo
     assert how.probes == 1 and true < 0.98 and how.recall == pytest.approx(true, abs=0.03)
 
 
-def test_more_cells_are_searched_until_the_recall_is_that_asked_for(
+def test_more_cells_are_searched_until_the_recall_is_reached(
     many: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "FIRST_PROBES", 1)
+    monkeypatch.setattr(ivf_search, "FIRST_PROBES", 1)
     rows = vectors(4000, seed=2)
 
     lax = search_neighbors(rows, 0, THRESHOLD, 0.5, LocalEngine(1))[1]
@@ -70,7 +72,7 @@ def test_more_cells_are_searched_until_the_recall_is_that_asked_for(
     assert 0.5 <= lax.recall < 0.98 <= strict.recall and lax.probes < strict.probes
 
 
-def test_a_recall_of_one_compares_all(many: None) -> None:
+def test_a_recall_of_one_compares_all_pairs(many: None) -> None:
     rows = vectors(1500)
 
     found, how = search_neighbors(rows, 0, THRESHOLD, 1.0, LocalEngine(1))
@@ -78,29 +80,27 @@ def test_a_recall_of_one_compares_all(many: None) -> None:
     assert how == SearchRecall() and pairs_of(found) == true_pairs(rows)
 
 
-def test_neither_workers_nor_blocks_change_a_bit(
-    many: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_and_blocks_change_no_bit(many: None, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = vectors(3000, seed=3)
     found, how = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
-    monkeypatch.setattr(cells, "BLOCK", 77)
-    monkeypatch.setattr(cells, "_MAX_BUFFERED", 100)
+    monkeypatch.setattr(ivf_search, "BLOCK", 77)
+    monkeypatch.setattr(ivf_search, "_MAX_BUFFERED", 100)
 
-    again, told = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(3))
+    again, recall = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(3))
 
-    assert told == how
+    assert recall == how
     for part in ("one", "two", "score", "is_truncated"):
         assert np.array_equal(getattr(found, part), getattr(again, part))
 
 
 @pytest.mark.parametrize("held", [100, 1 << 22])
-def test_of_many_alike_the_first_are_named_and_the_rest_said_to_be(
+def test_of_many_equal_vectors_the_first_are_listed_and_rows_with_more_are_marked(
     many: None, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
-    for module in (cells, neighbors):
+    for module in (ivf_search, pairwise):
         monkeypatch.setattr(module, "MAX_NEIGHBORS", 5)
-    monkeypatch.setattr(cells, "_MAX_BUFFERED", held)
-    monkeypatch.setattr(cells, "BLOCK", 64)
+    monkeypatch.setattr(ivf_search, "_MAX_BUFFERED", held)
+    monkeypatch.setattr(ivf_search, "BLOCK", 64)
     rows = np.repeat(vectors(2000)[:1], 2000, axis=0)
 
     found, _ = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(2))
@@ -109,7 +109,7 @@ def test_of_many_alike_the_first_are_named_and_the_rest_said_to_be(
     assert found.is_truncated.tolist() == [row > 5 for row in range(2000)]
 
 
-def test_vectors_of_nan_are_close_to_nothing_and_harm_no_other(many: None) -> None:
+def test_vectors_with_nan_have_no_neighbors_and_affect_no_others(many: None) -> None:
     rows = vectors(3000)
     rows[::7] = np.nan
 
@@ -120,11 +120,11 @@ def test_vectors_of_nan_are_close_to_nothing_and_harm_no_other(many: None) -> No
     assert len(found.one) >= 0.985 * len(true)
 
 
-def test_a_sample_without_close_pairs_says_so(many: None) -> None:
+def test_a_sample_without_close_pairs_has_none(many: None) -> None:
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(3000, 64))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
     found, how = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
 
-    assert how.pairs == len(found.one) == 0 and how.probes == cells.FIRST_PROBES
+    assert how.pairs == len(found.one) == 0 and how.probes == ivf_search.FIRST_PROBES

@@ -1,0 +1,65 @@
+"""Normalization and keys of blocks of texts against plain Python."""
+
+import numpy as np
+
+from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.dedup.exact import count_characters, normalize, normalize_block, text_keys
+from tests.dedup.helpers import ODD, odd_texts, plain_texts
+
+
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def test_a_normalized_block_holds_each_text_normalized() -> None:
+    texts = [*odd_texts(2000, seed=0), *plain_texts(200, seed=1), *ODD]
+    texts += ["", " ", "A  b\t", "plain ascii ONLY", "\x1c x \x1f", "a\x0bb", "a\x0eb", "[@`{Az"]
+
+    block = normalize_block(StringArray.from_strings(texts))
+
+    assert list(block) == [encoded(normalize(text)) for text in texts]
+
+
+def test_every_ascii_character_is_normalized_as_python_does_at_every_place() -> None:
+    texts = [form.format(chr(code)) for code in range(128) for form in ("{}", "{}b", "a{}", "a{}b")]
+    texts += [f"a{chr(code)}{chr(code)}b" for code in range(128)]
+
+    block = normalize_block(StringArray.from_strings(texts))
+
+    assert list(block) == [encoded(normalize(text)) for text in texts]
+
+
+def test_normalization_removes_case_width_and_white_space_only() -> None:
+    assert normalize(" Teal  on\n\uff2fchre ") == "teal on ochre"
+    assert normalize("stra\u00dfe \ufb01ne") == "strasse fine"
+    assert normalize("teal, ochre.") != normalize("teal ochre")
+
+
+def test_characters_are_code_points() -> None:
+    texts = [*ODD, *odd_texts(300, seed=2)]
+
+    assert count_characters(StringArray.from_strings(texts)).tolist() == list(map(len, texts))
+
+
+def test_keys_distinguish_texts_and_depend_on_the_text_alone() -> None:
+    texts = list({*odd_texts(3000, seed=4), "", "a", "a\0", "\0", "\0\0"})
+    texts += ["x" * size for size in range(2, 40)] + ["x" * 20 + "y", "x" * 7 + "y" + "x" * 13]
+
+    keys = text_keys(StringArray.from_strings(texts))
+
+    by_text = dict(zip(texts, map(tuple, keys.tolist()), strict=True))
+    assert len(set(by_text.values())) == len(by_text) == len(texts)
+    for row in range(0, len(texts), 50):
+        alone = text_keys(StringArray.from_strings([texts[row]]))
+        assert np.array_equal(alone[0], keys[row])
+
+
+def test_a_change_of_any_byte_changes_both_halves_of_a_key() -> None:
+    for size in (1, 7, 8, 9, 15, 16, 17, 30):
+        text = bytes(range(65, 65 + size))
+        changed = [text[:at] + b"~" + text[at + 1 :] for at in range(size)]
+
+        keys = text_keys(StringArray.from_bytes([text, *changed]))
+
+        for half in range(2):
+            assert len(set(keys[:, half].tolist())) == size + 1

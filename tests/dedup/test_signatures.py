@@ -1,0 +1,90 @@
+"""What is stored of texts: numbered once, grown in place, and no larger than it has to be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.dedup.config import NearConfig
+from megastyle_cli.dedup.signatures import GrowableArray, SignatureStore, compute_signatures
+from tests.dedup.helpers import prompts
+
+
+@pytest.mark.parametrize("width", [(), (2,)])
+def test_a_growable_array_holds_what_was_appended_in_little_more_space(width: tuple[int]) -> None:
+    parts = [np.random.default_rng(n).random((n, *width)) for n in (0, 1, 5, 1000, 0, 1, 130, 7)]
+    array = GrowableArray(np.float64, *width)
+
+    for part in parts:
+        array.extend(part)
+
+    expected = np.concatenate(parts)
+    assert len(array) == len(expected) and np.array_equal(array.rows(), expected)
+    assert len(expected) <= len(array._rows) <= len(expected) * 9 / 8
+
+
+def test_records_are_numbered_by_text_and_the_first_of_each_is_remembered() -> None:
+    store = SignatureStore(None)
+    blocks = ([0, 1, 0, 2], [2, 3, 1, 4, 4], [], [0], [5])
+
+    firsts = [
+        store.add_records(np.array(block, np.int32), np.full(len(block), 9)).tolist()
+        for block in blocks
+    ]
+
+    assert firsts == [[0, 1, 3], [1, 3], [], [], [0]]
+    assert store.num_texts == 6
+    assert store.text_numbers.rows().tolist() == [number for block in blocks for number in block]
+    assert store.first_records.rows().tolist() == [0, 1, 3, 5, 7, 10]
+    assert len(store.lengths) == 11
+
+
+@pytest.mark.parametrize("near", [NearConfig(), NearConfig(ngram=3, of="characters", bands=3)])
+def test_a_store_of_many_blocks_equals_one_of_all_texts(near: NearConfig) -> None:
+    texts = prompts(100, seed=0)
+    whole, store = (SignatureStore(near) for _ in range(2))
+    whole.add_records(np.arange(100), np.zeros(100))
+    whole.add_signatures(compute_signatures(StringArray.from_strings(texts), near))
+
+    for start in range(0, 100, 7):
+        some = texts[start : start + 7]
+        store.add_records(np.arange(start, start + len(some)), np.zeros(len(some)))
+        store.add_signatures(compute_signatures(StringArray.from_strings(some), near))
+
+    for name, value in vars(whole.ngram_sets()).items():
+        assert np.array_equal(getattr(store.ngram_sets(), name), value), name
+    keys = list(whole.band_keys())
+    assert len(keys) == near.bands
+    assert all(map(np.array_equal, store.band_keys(), keys))
+
+
+def test_bands_are_released_once_they_are_read() -> None:
+    store = SignatureStore(NearConfig())
+    store.add_signatures(compute_signatures(StringArray.from_strings(["a b"]), NearConfig()))
+
+    assert len(list(store.band_keys())) == 32
+
+    assert not store.bands
+
+
+def test_a_stored_block_keeps_no_view_of_the_shared_memory_it_came_from() -> None:
+    near = NearConfig()
+    store = SignatureStore(near)
+    block = compute_signatures(StringArray.from_strings(["one two three", "four five"]), near)
+    bands = np.frombuffer(block.bands.tobytes(), np.uint32).reshape(block.bands.shape)
+
+    store.add_signatures(replace(block, bands=bands))  # a view, as Ray returns it
+
+    assert all(stored.flags.owndata for stored in store.bands)
+
+
+def test_without_the_near_stage_no_ngram_is_stored() -> None:
+    store = SignatureStore(None)
+    store.add_records(np.arange(2), np.array([3, 4]))
+
+    store.add_signatures(compute_signatures(StringArray.from_strings(["a b c", "d"]), None))
+
+    ngrams = store.ngram_sets()
+    assert len(ngrams.hashes) == 0 and ngrams.starts.tolist() == [0, 0, 0]
+    assert list(store.band_keys()) == []
