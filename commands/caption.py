@@ -36,6 +36,7 @@ from megastyle_cli.caption.options import (
 from megastyle_cli.cli.options import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import captioner_backend
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
 from megastyle_cli.models.options import BackendOptions, DeviceOptions, ModelOptions
 from megastyle_cli.runner.options import (
@@ -108,6 +109,7 @@ def main(
     recorded: dict[str, Any] = {"backend": backend, **result_options(captions)}
     if backend in PROMPTED:
         recorded |= {"model": named.model, "instructions": VERSION}
+        recorded |= recorded_weights("model", named.model)
         recorded |= result_options(prompting, shown)
     elif prompting.judge:
         raise MegastyleError("--judge needs a model", hint="name one by --model or --base-url")

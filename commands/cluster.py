@@ -37,6 +37,7 @@ from megastyle_cli.cli.resolve_backend import (
     open_embedder,
 )
 from megastyle_cli.cluster.options import ClusterDeviceOptions, ClusterOptions
+from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
 from megastyle_cli.models.options import BackendOptions, ModelOptions
 from megastyle_cli.runner.options import (
@@ -95,6 +96,7 @@ def main(
         "vectors": given.fingerprint if given else None,
         "backend": backend,
         "model": named.model,
+        **recorded_weights("model", named.model),
     }
     run = Run("cluster", recorded, __version__)
     job = CollectJob(

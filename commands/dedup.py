@@ -37,7 +37,12 @@ from functools import partial
 import typer
 
 from megastyle_cli.cli.options import inputs_or_stdin
-from megastyle_cli.cli.resolve_backend import check_engine, open_embedder, resolve_embedder
+from megastyle_cli.cli.resolve_backend import (
+    check_engine,
+    open_embedder,
+    resolve_embedder,
+)
+from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.dedup.options import DedupOptions, DedupReportOptions
 from megastyle_cli.models.options import BackendOptions, ModelOptions
 from megastyle_cli.runner.options import (
@@ -88,7 +93,7 @@ def main(
     )
     config = resolve_config(options, embedder)
     recorded = {"on": key, **config.as_dict(), "embedder": models if options.semantic else None}
-    run = Run("dedup", recorded, __version__)
+    run = Run("dedup", recorded | recorded_weights("model", named.model), __version__)
     job = CollectJob(run, Source(inputs=sources), output=output, existing=existing, report=report)
     check_side_outputs(job, extra.rejected, extra.report)
     if report.dry_run:

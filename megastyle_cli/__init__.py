@@ -1,3 +1,3 @@
 """Composable Unix tools for image style."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

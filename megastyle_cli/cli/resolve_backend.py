@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.fingerprint import file_digest, recorded_weights
 
 if TYPE_CHECKING:
     from megastyle_cli.compute.engine import Engine
@@ -79,19 +80,15 @@ def lora_name(lora: str, how_to_get_it: str = "give a .safetensors file") -> str
 
     Raises MegastyleError that ends in `how_to_get_it` if there is no such file.
     """
-    import hashlib
-
     path = Path(lora)
     if not path.is_file():
         raise MegastyleError(f"there is no LoRA {lora}", hint=how_to_get_it)
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return f"{path.stem}@{digest[:8]}"
+    return f"{path.stem}@{file_digest(path)}"
 
 
 def recorded_model(backend: str, model: str | None) -> dict[str, str]:
     """Backend and model as a run records them; without a model only the backend."""
-    return {"backend": backend, **({"model": model} if model else {})}
+    return {"backend": backend, **recorded_weights("model", model)}
 
 
 def decoded_px(model: str | None, builtin_px: int) -> int | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.record import Record
 from megastyle_cli.evaluate.references import (
     OwnReferences,
@@ -41,13 +42,14 @@ class ScoringConfig:
     def options(self) -> Record:
         """The options that change a scored record, for the run key; options not used are left
         out."""
-        options: Record = {"backend": self.backend}
-        if self.model:
-            options["model"] = self.model
+        options: Record = {"backend": self.backend, **recorded_weights("model", self.model)}
         if self.text_model:
-            options |= {"text_model": self.text_model, "text_key": self.text_key}
+            options |= recorded_weights("text_model", self.text_model)
+            options["text_key"] = self.text_key
         if self.references:
             options["reference_set"] = reference_fingerprint(self.references, self.pair_by)
+        if self.others:
+            options["other_set"] = reference_fingerprint(self.others, None)
         return options | ({"leakage": True} if self.leakage else {})
 
     def load(

@@ -213,7 +213,9 @@ def _check_same_run(paths: OutputPaths, run: Run) -> None:
         for name in names
         if was.get(name) != run.options.get(name)
     ]
+    version = before.get("version")
+    by = f" by megastyle {version}" if version != run.version else ""
     raise MegastyleError(
-        f"{paths.final} was made with other options: {'; '.join(changed)}",
+        f"{paths.final} was made{by} with other options: {'; '.join(changed)}",
         hint="repeat the options, or --overwrite to start again, or --force to mix the two",
     )
