@@ -127,7 +127,7 @@ def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
             code = main(*args, **options) or DONE
             sys.stdout.flush()
         except MegastyleError as error:
-            code = _print_error(error.sentence, error.hint, error.exit_code)
+            code = _print_error(error.message, error.hint, error.exit_code)
         except BadRecord as bad:  # outside of any record: a picture named by a flag
             code = _print_error(bad.message, "", USAGE)
         except BrokenPipeError:

@@ -1,9 +1,8 @@
-"""What runs block work: one function over many items, in this process or on many machines.
+"""Engines: they run one function over many items, in this process or on many machines.
 
-Engines know functions and items, never what an item means. A step is handed an engine, states its
-work as `map`, and gets the same bytes from each: blocks are cut by the step and not by the number
-of workers, results come in the order of items, and every call runs on one thread, so that sums are
-added in one order.
+An engine knows nothing of what an item means. Every engine gives a stage the same bytes: the stage
+cuts its work into blocks regardless of the number of workers, results come in the order of the
+items, and every call runs on one thread, so that sums are added in one order.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,30 +18,30 @@ Out = TypeVar("Out")
 
 
 class Engine(Protocol):
-    """Where functions run; closed when its `with` block ends."""
+    """Runs functions; closed when its `with` block ends."""
 
-    workers: int  # how many calls run at once, at most
+    workers: int  # maximum number of calls at once
 
     def put(self, items: Iterable[In]) -> Sequence[In]:
-        """Items that several maps will read, brought to the workers once.
+        """Sends items that several maps will read to the workers once.
 
-        What comes back stands for `items` in `map` and may be read by nothing else.
+        The result takes the place of `items` in `map` and is of no other use.
         """
 
     def map(
         self, function: Callable[..., Out], items: Iterable[Any], *shared: Any
     ) -> Iterator[Out]:
-        """`function(item, *shared)` of every item, in the order of items.
+        """`function(item, *shared)` of every item, in the order of the items.
 
-        `function` is a plain top-level function that can be pickled and changes none of its
-        arguments, which may be the same memory in many calls. Items are drawn only a little ahead
-        of the results, so that both may be more than fits in memory. `shared` goes to a worker
-        once, not once a call. What the function raises for an item rises in its place. Of a result
-        that is dropped keep copies and no views, which may hold all of it.
+        `function` is defined at the top level of a module, so that it can be pickled, and does not
+        change its arguments, whose memory calls may share. Items are drawn only slightly ahead of
+        the results, so that neither need fit in memory. `shared` is sent to a worker once, not
+        with every call. An error that the function raises for an item is raised in place of its
+        result. Copy what is to outlive a result: a view may keep all of its memory alive.
         """
 
     def close(self) -> None:
-        """Ends what is running and gives back what was placed."""
+        """Stops running calls and frees what `put` sent."""
 
     def __enter__(self) -> Self: ...
 
@@ -52,9 +51,9 @@ class Engine(Protocol):
 
 
 def load_engine(name: str, workers: int | None = None) -> Engine:
-    """The engine called `name` with at most `workers` calls at once (None: every core it has).
+    """The engine `name` with at most `workers` calls at once (None: one for each of its cores).
 
-    Raises MegastyleError if there is no such engine, if its package is missing, or if its machines
+    Raises MegastyleError if there is no such engine, its package is not installed, or its machines
     cannot be reached.
     """
     if name == "local":

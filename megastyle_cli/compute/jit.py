@@ -1,4 +1,4 @@
-"""Functions over flat arrays, compiled once for this machine and kept beside their source."""
+"""Just-in-time compilation: numba functions over flat arrays, cached between processes."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -12,28 +12,28 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @contextmanager
 def _hidden(module: str) -> Iterator[None]:
-    """`module` cannot be imported inside, if it was not before."""
+    """Inside, `module` cannot be imported unless it was imported before."""
     if module in sys.modules:
         yield
         return
-    sys.modules[module] = None  # type: ignore[assignment]  # Python's own mark for that
+    sys.modules[module] = None  # type: ignore[assignment]  # Python's own convention
     try:
         yield
     finally:
         del sys.modules[module]
 
 
-# numba looks here for the linear algebra that compiled functions may call; none of ours does, and
-# to load scipy's takes longer than to load all of ours
+# numba imports scipy's linear algebra for compiled functions that call it; none of ours does, and
+# importing it takes longer than all of our modules
 with _hidden("scipy.linalg.cython_blas"):
     import numba.np.arraymath
 
 
 def compiled(function: F) -> F:
-    """`function` as machine code that runs without Python's lock.
+    """`function` compiled to machine code that runs without the GIL.
 
-    Compiled code is kept in __pycache__ or in the user's cache folder; where neither can be
-    written, it is compiled again in every process.
+    The machine code is cached in __pycache__ or in the user's cache folder; where neither is
+    writable, every process compiles again.
     """
     try:
         return cast(F, numba.njit(nogil=True, cache=True)(function))

@@ -1,7 +1,7 @@
-"""This process: one call after another, or one a thread.
+"""The engine of this process: calls run one after another, or in threads.
 
-Threads and not processes, since what is worth spreading leaves Python for compiled code: every
-thread reads the same arrays, nothing is pickled, and no process is left behind.
+Threads suffice, since the work is done by compiled code that releases the GIL: they read the same
+arrays, nothing is pickled, and no process is left behind.
 """
 
 from collections import deque
@@ -18,17 +18,17 @@ from megastyle_cli.core.parallel import usable_cores
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-AHEAD = 2  # items drawn for each thread: one it works on, one it finds when it is done
+AHEAD = 2  # items drawn for each thread: one in work, and the next
 
 
 class LocalEngine:
-    """An engine of `workers` threads; None: one for each core the scheduler gave us."""
+    """An engine of `workers` threads; None: one for each core available to this process."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = usable_cores() if workers is None else workers
 
     def put(self, items: Iterable[In]) -> list[In]:
-        """The items: threads read them where they are."""
+        """The items as they are: threads share memory."""
         return list(items)
 
     def map(
@@ -45,7 +45,7 @@ class LocalEngine:
     def _over_threads(
         self, function: Callable[..., Out], items: Iterator[Any], shared: tuple[Any, ...]
     ) -> Iterator[Out]:
-        # again in each thread, since OpenMP's limit is that of the thread it is set in
+        # again in each thread: OpenMP's limit holds for the thread that sets it
         pool = ThreadPoolExecutor(self.workers, initializer=threadpool_limits, initargs=(1,))
         running: deque[Future[Out]] = deque()
         try:
@@ -57,11 +57,11 @@ class LocalEngine:
                     running.append(pool.submit(function, item, *shared))
                 yield done
         finally:
-            # what has not begun never will; a signal or an error does not wait for what has
+            # waiting calls are dropped, and a signal or an error does not wait for running ones
             pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Nothing to give back: a map that was left ends when its iterator goes."""
+        """Does nothing: an unfinished map ends when its iterator is deleted."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,8 @@
-"""Ray: calls spread over the cores of a cluster, or of a small one that is started for them.
+"""The engine of a Ray cluster, or of a local one that is started for the run.
 
-Ray core and not Ray Data: results come in the order of items, what is shared is sent once a node,
-and of all that Ray Data brings nothing is needed here. A worker that dies has its call done again
-by Ray; a call depends on its arguments alone, so the result is the same.
+It uses Ray core, not Ray Data: results come in the order of the items and shared values are sent
+once to each node. Ray repeats the call of a worker that died; a call depends on its arguments
+alone, so the result is the same.
 """
 
 import io
@@ -32,18 +32,18 @@ log = logging.getLogger(__name__)
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-AHEAD = 2  # calls handed out for each worker: one it works on, one whose arguments are on the way
-ALIKE = ("megastyle", "numpy")  # what must be the same everywhere for results to be
+AHEAD = 2  # calls submitted for each worker: one running, one whose arguments are being sent
+SAME_VERSIONS = ("megastyle", "numpy")  # on all nodes, for equal results
 
 
 class RayEngine:
-    """An engine of the cluster at RAY_ADDRESS, or of one started here if that is not set."""
+    """The engine of the cluster at RAY_ADDRESS, or of one started on this machine."""
 
     def __init__(self, workers: int | None = None) -> None:
         self._folder: str | None = None
-        self._sent: list[tuple[Any, Any]] = []  # what the last map shared, and where Ray holds it
-        self._stdout = redirect_stdout(_Logged())  # Ray prints there that a worker has died
-        with _signals_kept():
+        self._sent: list[tuple[Any, Any]] = []  # shared by the last map: values, references
+        self._stdout = redirect_stdout(_LogStream())  # where Ray reports a dead worker
+        with _keep_signal_handler():
             self._ray = _import_ray()
             address = os.environ.get("RAY_ADDRESS", "local")
             if address == "local":
@@ -54,11 +54,11 @@ class RayEngine:
         self.workers = min(workers or cores, cores)
         nodes = sum(node["Alive"] for node in self._ray.nodes())
         log.info("Ray works on %d nodes, %d calls at once", nodes, self.workers)
-        self._call = self._ray.remote(_call_alone)
+        self._call = self._ray.remote(_call_on_one_thread)
         self._stdout.__enter__()
 
     def put(self, items: Iterable[In]) -> Sequence[In]:
-        """See `Engine.put`: Ray holds the items and brings each to where it is called for."""
+        """See `Engine.put`: Ray stores the items and sends each to the worker that needs it."""
         return [self._ray.put(item) for item in items]
 
     def map(
@@ -71,7 +71,7 @@ class RayEngine:
         def start(some: Iterator[Any]) -> None:
             for item in some:
                 reference = self._call.remote(function, item, *held)
-                # a future is waited for in Python, where a signal is met at once
+                # waiting for a future happens in Python, where signals are handled at once
                 running.append((reference, reference.future()))
 
         items = iter(items)
@@ -86,9 +86,9 @@ class RayEngine:
                 self._ray.cancel(reference, force=False)
 
     def close(self) -> None:
-        """Leaves the cluster; one that was started here ends, and its files go."""
+        """Leaves the cluster; one that was started here is stopped and its files deleted."""
         self._sent.clear()
-        with _signals_kept():
+        with _keep_signal_handler():
             self._ray.shutdown()
         self._stdout.__exit__(None, None, None)
         if self._folder:
@@ -103,7 +103,7 @@ class RayEngine:
         self.close()
 
     def _start(self, workers: int) -> None:
-        # not in TMPDIR, which may be too long for the name of a socket
+        # not in TMPDIR: its path may be too long for a socket
         self._folder = tempfile.mkdtemp(prefix="megastyle-ray-", dir="/tmp")
         try:
             self._ray.init(
@@ -126,8 +126,8 @@ class RayEngine:
             )
         try:
             if address != "auto":
-                _knock(address)  # Ray would try for minutes
-            # log_to_driver would copy what workers print to standard output
+                _check_listening(address)  # Ray would try for minutes
+            # log_to_driver would copy the output of workers to standard output
             self._ray.init(address=address, log_to_driver=False, configure_logging=False)
         except (OSError, RuntimeError, ValueError) as error:
             raise MegastyleError(
@@ -141,17 +141,17 @@ class RayEngine:
             raise
 
     def _check_node_versions(self) -> None:
-        """Raises MegastyleError if a node lacks this package, or has another version of it."""
+        """Raises MegastyleError if a node lacks one of SAME_VERSIONS or has another version."""
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         ask = self._ray.remote(_versions)
-        here = _versions(ALIKE)
+        here = _versions(SAME_VERSIONS)
         for node in self._ray.nodes():
             if not node["Alive"] or not node["Resources"].get("CPU"):
                 continue
             there = strategy(node["NodeID"], soft=False)
-            answer = ask.options(scheduling_strategy=there).remote(ALIKE).future()
+            answer = ask.options(scheduling_strategy=there).remote(SAME_VERSIONS).future()
             found = self._result(answer)
-            for name in ALIKE:
+            for name in SAME_VERSIONS:
                 if found[name] != here[name]:
                     raise MegastyleError(
                         f"the node {node['NodeManagerHostname']} has {name} {found[name]},"
@@ -160,7 +160,7 @@ class RayEngine:
                     )
 
     def _share(self, values: tuple[Any, ...]) -> list[Any]:
-        """Where Ray holds `values`; one that the last map shared, the very object, is there."""
+        """References to `values`; an object that the last map shared is not sent again."""
         known = {id(value): reference for value, reference in self._sent}
         self._sent = [
             (value, known[id(value)] if id(value) in known else self._ray.put(value))
@@ -187,22 +187,22 @@ class RayEngine:
             ) from error
 
 
-class _Logged(io.TextIOBase):
-    """A stream whose words become log lines, to be seen with -v."""
+class _LogStream(io.TextIOBase):
+    """A text stream that writes to the log, which -v shows."""
 
-    def write(self, words: str) -> int:
-        if words.strip():
-            log.info("%s", words.strip())
-        return len(words)
+    def write(self, text: str) -> int:
+        if text.strip():
+            log.info("%s", text.strip())
+        return len(text)
 
 
-def _call_alone(function: Callable[..., Out], item: Any, *shared: Any) -> Out:
-    """One call on one thread, as `local` does it: the order of a sum is part of its result."""
+def _call_on_one_thread(function: Callable[..., Out], item: Any, *shared: Any) -> Out:
+    """One call on one thread, as in the local engine: the result of a sum depends on its order."""
     with threadpool_limits(1):
         return function(item, *shared)
 
 
-def _knock(address: str) -> None:
+def _check_listening(address: str) -> None:
     """Raises OSError or ValueError if nothing listens at `address`, which is HOST:PORT."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), timeout=10).close()
@@ -213,10 +213,10 @@ def _versions(names: Sequence[str]) -> dict[str, str]:
 
 
 def _import_ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no request that nobody asked for
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning
     if "RAY_ADDRESS" not in os.environ and "RAY_AUTH_MODE" not in os.environ:
-        # a secret of this run: Ray would write one into the home directory, and say so
+        # a token of this run: Ray would write one to the home directory, and print that it did
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if not log.isEnabledFor(logging.INFO):
@@ -232,8 +232,8 @@ def _import_ray() -> Any:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    # Ray puts its own handler for SIGTERM in the place of ours
+def _keep_signal_handler() -> Iterator[None]:
+    # Ray replaces our handler of SIGTERM
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Many texts in one piece of memory."""
+"""Many texts in one array of bytes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class StringArray:
-    """Texts as UTF-8 one after another; text i is `data[starts[i] : starts[i + 1]]`."""
+    """Texts as UTF-8, one after another; text i is `data[starts[i] : starts[i + 1]]`."""
 
     data: Array  # (bytes,) uint8
     starts: Array  # (n + 1,) int64
@@ -27,7 +27,7 @@ class StringArray:
         return (whole[start:end] for start, end in zip(starts[:-1], starts[1:], strict=True))
 
     def slice(self, first: int, end: int) -> "StringArray":
-        """Texts `first` to `end`."""
+        """Texts `first` to `end`, `end` excluded."""
         low, high = self.starts[first], self.starts[end]
         return StringArray(self.data[low:high], self.starts[first : end + 1] - low)
 
@@ -40,19 +40,19 @@ class StringArray:
 
     @classmethod
     def from_strings(cls, texts: Iterable[str]) -> "StringArray":
-        """The texts, one after another; a lone surrogate as the three bytes it would have."""
+        """An array of strings; a lone surrogate becomes the three bytes of its code."""
         return cls.from_bytes(text.encode("utf-8", "surrogatepass") for text in texts)
 
     @classmethod
     def from_bytes(cls, texts: Iterable[bytes]) -> "StringArray":
-        """Texts that are UTF-8 already."""
+        """An array of texts that are UTF-8 already."""
         listed = list(texts)
         lengths = np.fromiter(map(len, listed), np.int64, len(listed))
         return cls(np.frombuffer(b"".join(listed), np.uint8), _starts(lengths))
 
     @classmethod
     def concatenate(cls, parts: Sequence["StringArray"]) -> "StringArray":
-        """The texts of all `parts`."""
+        """The texts of all `parts` in one array."""
         lengths = [np.diff(part.starts) for part in parts]
         return cls(
             np.concatenate([np.empty(0, np.uint8), *(part.data for part in parts)]),
@@ -62,10 +62,10 @@ class StringArray:
 
 @compiled
 def append(out: Array, used: int, part: Array) -> int:
-    """Copies `part` to `out` behind the `used` bytes of it; how many are used then."""
-    place = out[used : used + len(part)]
-    for at in range(len(part)):  # views, so that it becomes one move
-        place[at] = part[at]
+    """Copies `part` to `out` from byte `used` on, and returns the number of bytes used then."""
+    target = out[used : used + len(part)]
+    for at in range(len(part)):  # over views, which LLVM turns into one move
+        target[at] = part[at]
     return used + len(part)
 
 

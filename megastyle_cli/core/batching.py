@@ -1,4 +1,4 @@
-"""Texts a portion at a time: as many as are worth a call, and no more than memory should hold."""
+"""Batches of texts, limited in number and in characters."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,16 +6,19 @@ MAX_CHARACTERS = 1 << 22
 
 
 def text_batches(
-    texts: Iterable[str], most: int, letters: int = MAX_CHARACTERS
+    texts: Iterable[str], max_texts: int, max_characters: int = MAX_CHARACTERS
 ) -> Iterator[list[str]]:
-    """The texts in order, at most `most` at a time; a portion ends with its `letters`-th letter."""
-    portion: list[str] = []
-    held = 0
+    """The texts in order; a batch ends at `max_texts` or with the text that fills its characters.
+
+    A batch may exceed `max_characters` by less than its last text.
+    """
+    batch: list[str] = []
+    characters = 0
     for text in texts:
-        portion.append(text)
-        held += len(text)
-        if len(portion) == most or held >= letters:
-            yield portion
-            portion, held = [], 0
-    if portion:
-        yield portion
+        batch.append(text)
+        characters += len(text)
+        if len(batch) == max_texts or characters >= max_characters:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch

@@ -1,7 +1,4 @@
-"""Words that more than one layer knows: those a person chooses between, and where the LoRA is.
-
-Nothing is imported but typing.
-"""
+"""Values of options, as types for the command line and for the code behind it."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The errors a person meets, and the exit codes a script sees."""
+"""The errors of the toolkit, its exit codes, and the test for full memory."""
 
 DONE = 0
 UNEXPECTED = 1
@@ -13,20 +13,20 @@ _FULL = ("t allocate memory", "error: out of memory", "CUDNN_STATUS_NOT_SUPPORTE
 
 
 class MegastyleError(Exception):
-    """The user's fault: one sentence with both values, and a hint that says what to do next."""
+    """A user's mistake: a sentence with the values involved, and a hint that says what to do."""
 
-    def __init__(self, sentence: str, hint: str = "", exit_code: int = USAGE) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, message: str, hint: str = "", exit_code: int = USAGE) -> None:
+        super().__init__(message)
+        self.message = message
         self.hint = hint
         self.exit_code = exit_code
 
 
 class BadRecord(Exception):
-    """One record's fault: raised where the record is not at hand, a Failure where it is.
+    """A record that cannot be processed, raised where the record itself is not at hand.
 
-    `kind` is one of the contract's failure kinds: bad_json, missing_key, bad_image, bad_answer,
-    out_of_memory, model_error.
+    `kind` is one of bad_json, missing_key, bad_image, bad_answer, out_of_memory, model_error. Where
+    the record is at hand, the error becomes a `Failure`.
     """
 
     def __init__(self, kind: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""All cores this process may use, one item a thread: for work that leaves Python."""
+"""Work spread over the cores this process may use, in threads: for code that releases the GIL."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,14 +10,14 @@ Out = TypeVar("Out")
 
 
 def usable_cores() -> int:
-    """How many cores the scheduler gave us, which on a cluster is fewer than the machine has."""
+    """The number of cores available to this process, which a scheduler may have limited."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def parallel_map(function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-    """`function` of every item, in order; what it raises for one item rises here."""
+    """`function` of every item, in order. The first error it raises is raised here."""
     threads = min(len(items), usable_cores())
     if threads < 2:
         return [function(item) for item in items]

@@ -1,37 +1,40 @@
-"""One process's share of the records: by hash of the id, so that adding pictures moves none."""
+"""Shards: one process's share of the records, chosen by a hash of the id.
 
-import hashlib
+Adding records moves none of the others to another shard.
+"""
+
 import os
 import re
 from dataclasses import dataclass
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.record import text_hash
 
 PART_NAME = re.compile(r"part-(\d{5})-of-(\d{5})")
-MAX_COUNT = 99_999  # what the five digits of a part's name can say
+MAX_COUNT = 99_999  # the five digits in the name of a part
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Those records whose id hashes to `index` modulo `count`; 0 of 1 is all of them."""
+    """The records whose id hashes to `index` modulo `count`; 0 of 1 is all of them."""
 
     index: int = 0
     count: int = 1
 
     def owns(self, record_id: str) -> bool:
-        """Whether the record with this id is ours; each id has exactly one owner among `count`."""
-        return self.count == 1 or _number(record_id) % self.count == self.index
+        """Whether this shard has the record; each id has exactly one owner among `count` shards."""
+        return self.count == 1 or text_hash(record_id) % self.count == self.index
 
     @property
     def part_name(self) -> str:
-        """The name of this shard's part of a directory of parts."""
+        """The name of this shard's output in a directory of parts."""
         return f"part-{self.index:05}-of-{self.count:05}"
 
 
 def parse_shard(text: str | None) -> Shard:
-    """`I/N` or `auto` (the Slurm array, if it is contiguous from 0) as a Shard; None is everything.
+    """The shard that `I/N` means, or `auto`: the task of a Slurm array without gaps. None: all.
 
-    Raises MegastyleError if it reads otherwise or I is not below N.
+    Raises MegastyleError for anything else.
     """
     if text is None:
         return Shard()
@@ -47,9 +50,9 @@ def parse_shard(text: str | None) -> Shard:
 
 
 def refine_by_rank(shard: Shard) -> Shard:
-    """This rank's part of `shard` under accelerate or torchrun; alone, `shard` itself.
+    """This rank's part of `shard` under accelerate or torchrun; `shard` itself without them.
 
-    Rank r of w takes shard i + n*r of n*w: together the ranks hold exactly the shard's records.
+    Rank r of w takes shard i + n*r of n*w: the ranks together hold exactly the shard's records.
     """
     rank, world = _number_in("RANK", "0"), _number_in("WORLD_SIZE", "1")
     if not 0 <= rank < world:
@@ -58,16 +61,11 @@ def refine_by_rank(shard: Shard) -> Shard:
 
 
 def _number_in(name: str, default: str) -> int:
-    """The whole number that the environment variable `name` holds."""
+    """The whole number in the environment variable `name`."""
     text = os.environ.get(name, default)
     if not text.isdecimal():
         raise MegastyleError(f"{name} is {text!r}, not a number", hint=f"unset {name}")
     return int(text)
-
-
-def _number(record_id: str) -> int:
-    encoded = record_id.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(encoded).digest()[:8], "big")
 
 
 def _slurm_array() -> Shard:
@@ -76,7 +74,7 @@ def _slurm_array() -> Shard:
         raise MegastyleError("--shard auto needs a Slurm array job", hint="write --shard I/N")
     task, first, last, count = (_number_in(name, "") for name in names)
     if last - first + 1 != count:
-        # A partial resubmission (--array=3,17) changes the count, and with it every owner.
+        # resubmitting some tasks (--array=3,17) changes the count, and with it every owner
         raise MegastyleError(
             f"the Slurm array has {count} tasks between {first} and {last}: it has gaps",
             hint='write the count down: --shard "$SLURM_ARRAY_TASK_ID/64"',

@@ -1,12 +1,11 @@
-"""Style attributes, the sentence they make, and the attributes a sentence holds.
+"""Style attributes, the style prompt they make, and names of colors.
 
-Two templates: `v1` is the released prompts' form, `v2` that of the successor's with optional slots.
-A slot whose attribute is None vanishes. Word limits stand in WORD_LIMITS; values over them are the
-captioner's fault, so `style_sentence` never cuts a value.
+There are two templates: `v1` is that of the released prompts, `v2` that of the successor, with
+optional slots. An attribute that is None leaves its slot out. `style_sentence` never cuts a value:
+keeping to WORD_LIMITS is the captioner's task.
 """
 
 import math
-import re
 from dataclasses import dataclass, fields
 
 from megastyle_cli.core.choices import StyleSchema
@@ -28,7 +27,7 @@ V1_WORDS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class StyleAttributes:
-    """What can be seen of a picture's style; every field is absent (None) if it was not seen."""
+    """The attributes of a picture's style; None for one that was not seen."""
 
     identity: str | None = None
     colors: str | None = None
@@ -46,26 +45,26 @@ ATTRIBUTE_KEYS = tuple(f"style_{field.name}" for field in fields(StyleAttributes
 
 
 def attribute_keys(attributes: StyleAttributes) -> dict[str, str]:
-    """The attributes that were seen, as record keys: `style_identity`, `style_colors`, ..."""
+    """The attributes that are not None, as record keys: `style_identity`, `style_colors`, ..."""
     named = {f"style_{f.name}": getattr(attributes, f.name) for f in fields(attributes)}
     return {key: value for key, value in named.items() if value is not None}
 
 
 def style_sentence(attributes: StyleAttributes, schema: StyleSchema = "v2") -> str:
-    """The style prompt that `attributes` make; empty if none was seen.
+    """The style prompt of `attributes`; empty if there are none.
 
     v1: "In the style of <identity>, <colors> with <accents> accents, <light> lighting, <medium>,
-    <pattern> pattern, <brushwork>." (the surface stands where there is no pattern), kept within 32
-    words by leaving out the accents, then the texture, then the brushwork.
+    <pattern> pattern, <brushwork>." (the surface, if there is no pattern), kept within 32 words by
+    leaving out the accents, then the pattern or surface, then the brushwork.
     v2: "With <outline>. In the style of <identity>, <colors> with <accents> accents, <light>
     lighting, <pattern> as repeating visual patterns, <surface> surface, <soft|sharp> edges,
-    <brushwork>, in <medium>." Without an identity both begin "In a style of" what comes next.
+    <brushwork>, in <medium>." Without an identity both begin "In a style of", then the next slot.
     Source: the v2 template of MegaStyle++ (arXiv 2609.01423); v1 rebuilt from released prompts.
     """
-    return _first_sentence(attributes) if schema == "v1" else _second_sentence(attributes)
+    return _v1_sentence(attributes) if schema == "v1" else _v2_sentence(attributes)
 
 
-def _first_sentence(seen: StyleAttributes) -> str:
+def _v1_sentence(seen: StyleAttributes) -> str:
     texture = _slot(seen.pattern, "pattern") or _slot(seen.surface, "surface")
     colors, light, medium = _palette(seen), _slot(seen.light, "lighting"), seen.medium
     plain = _palette(StyleAttributes(colors=seen.colors))
@@ -75,13 +74,13 @@ def _first_sentence(seen: StyleAttributes) -> str:
         [plain, light, medium, None, seen.brushwork],
     ]
     for slots in attempts:
-        sentence = _listed(seen.identity, slots)
+        sentence = _join_slots(seen.identity, slots)
         if len(sentence.split()) <= V1_WORDS:
             return sentence
-    return _listed(seen.identity, [plain, light, medium])
+    return _join_slots(seen.identity, [plain, light, medium])
 
 
-def _second_sentence(seen: StyleAttributes) -> str:
+def _v2_sentence(seen: StyleAttributes) -> str:
     slots = [
         _palette(seen),
         _slot(seen.light, "lighting"),
@@ -92,11 +91,11 @@ def _second_sentence(seen: StyleAttributes) -> str:
         f"in {seen.medium}" if seen.medium else None,
     ]
     outline = f"With {seen.outline}." if seen.outline else ""
-    return f"{outline} {_listed(seen.identity, slots)}".strip()
+    return f"{outline} {_join_slots(seen.identity, slots)}".strip()
 
 
 def _palette(seen: StyleAttributes) -> str | None:
-    """The colour slot; the word "palette" marks colours that have no accents beside them."""
+    """The color slot; "palette" follows colors that have no accents beside them."""
     accents = _slot(seen.accents, "accents")
     if seen.colors and accents:
         return f"{seen.colors} with {accents}"
@@ -104,66 +103,24 @@ def _palette(seen: StyleAttributes) -> str | None:
 
 
 def _slot(value: str | None, noun: str) -> str | None:
-    """`value` with its noun behind it, once even if the value ends with that noun."""
+    """`value` followed by its noun, unless it ends with that noun already."""
     if not value or value.endswith(f" {noun}"):
         return value
     return f"{value} {noun}"
 
 
-def _listed(identity: str | None, slots: list[str | None]) -> str:
-    said = ", ".join(slot for slot in slots if slot)
+def _join_slots(identity: str | None, slots: list[str | None]) -> str:
+    listed = ", ".join(slot for slot in slots if slot)
     if identity:
-        return f"In the style of {identity}{', ' if said else ''}{said}."
-    return f"In a style of {said}." if said else ""
-
-
-_MARKS = (
-    ("light", " lighting"),
-    ("pattern", " as repeating visual patterns"),
-    ("surface", " surface"),
-    ("edges", " edges"),
-)
-
-
-def parse_style(sentence: str) -> StyleAttributes:
-    """The attributes of a v2 sentence that `style_sentence` made; text of other makers gives fewer.
-
-    Inverse of `style_sentence(..., "v2")` for values free of commas, full stops and of the
-    template's own words. A sentence that is not of the template gives no attributes.
-    """
-    found = re.fullmatch(r"(?:With ([^.]+)\.)? ?(?:In (the|a) style of (.+)\.)?", sentence.strip())
-    if found is None:
-        return StyleAttributes()
-    outline, article, listed = found.groups()
-    told: dict[str, str | None] = {"outline": outline}
-    parts = listed.split(", ") if listed else []
-    if article == "the":
-        told["identity"] = parts.pop(0)
-    for part in parts:
-        told.update(_parsed(part))
-    return StyleAttributes(**told)
-
-
-def _parsed(part: str) -> dict[str, str]:
-    """The attribute or two that one comma-separated part of a v2 sentence holds."""
-    if part.endswith(" accents"):
-        colors, _, accents = part.removesuffix(" accents").rpartition(" with ")
-        return {"colors": colors, "accents": accents} if colors else {"accents": accents}
-    if part.endswith(" palette"):
-        return {"colors": part.removesuffix(" palette")}
-    for name, mark in _MARKS:
-        if part.endswith(mark):
-            return {name: part.removesuffix(mark)}
-    if part.startswith("in "):
-        return {"medium": part.removeprefix("in ")}
-    return {"brushwork": part}
+        return f"In the style of {identity}{', ' if listed else ''}{listed}."
+    return f"In a style of {listed}." if listed else ""
 
 
 def nearest_color(lab: tuple[float, float, float]) -> str:
-    """The ordinary name nearest to a CIELAB colour (L in [0, 100]; a, b about -110 to 110; D65).
+    """The common name nearest to a CIELAB color (L in [0, 100]; a, b about -110 to 110; D65).
 
-    Chroma and hue differences weigh less where both colours are strong, as in CIE94 with the
-    geometric mean of both chromas; ties go to the name first in COLORS.
+    Differences in chroma and hue count less between saturated colors: CIE94, with the geometric
+    mean of both chromas. Ties go to the name that comes first in COLORS.
     """
     lightness, a, b = lab
     chroma = math.hypot(a, b)
@@ -183,7 +140,7 @@ def nearest_color(lab: tuple[float, float, float]) -> str:
     return best
 
 
-# CIELAB of typical samples, chosen by us.
+# CIELAB of typical samples; the choice is ours.
 COLORS: dict[str, tuple[int, int, int]] = {
     "black": (0, 0, 0),
     "charcoal": (24, 0, -3),

@@ -33,7 +33,7 @@ def picture_bytes(name: object) -> bytes:
         inside = split_member_name(name)
         return _file_bytes(name) if inside is None else _member_bytes(*inside)
     except MegastyleError as error:
-        raise BadRecord("bad_image", error.sentence) from error
+        raise BadRecord("bad_image", error.message) from error
     except OSError as error:
         words = (error.strerror or str(error)).lower()
         raise BadRecord("bad_image", f"{name} cannot be read: {words}") from error

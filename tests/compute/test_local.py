@@ -1,3 +1,5 @@
+"""The engine of this process: order, errors, threads, and the same bits for any workers."""
+
 import threading
 import time
 from collections.abc import Iterator
@@ -50,7 +52,7 @@ def test_shared_values_reach_every_call(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_items_are_drawn_only_a_little_ahead(workers: int) -> None:
+def test_items_are_drawn_slightly_ahead_of_the_results(workers: int) -> None:
     drawn = 0
 
     def items() -> Iterator[int]:
@@ -68,7 +70,7 @@ def test_items_are_drawn_only_a_little_ahead(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_an_error_rises_after_the_results_before_it(workers: int) -> None:
+def test_an_error_follows_the_results_before_it(workers: int) -> None:
     with load_engine("local", workers) as engine:
         results = engine.map(only_even, [0, 2, 4, 5, 6])
         assert [next(results) for _ in range(3)] == [0, 2, 4]
@@ -78,7 +80,7 @@ def test_an_error_rises_after_the_results_before_it(workers: int) -> None:
     assert raised.value.hint == "give even ones"
 
 
-def test_a_map_that_is_left_leaves_no_thread() -> None:
+def test_an_abandoned_map_leaves_no_thread() -> None:
     before = set(threading.enumerate())
     with load_engine("local", 3) as engine:
         results = engine.map(scaled, range(1000))
@@ -97,7 +99,7 @@ def test_a_call_runs_on_one_thread(workers: int) -> None:
         assert set().union(*engine.map(threads_in_use, range(8))) == {1}
 
 
-def test_the_number_of_workers_changes_no_bit() -> None:
+def test_the_number_of_workers_does_not_change_results() -> None:
     rng = np.random.default_rng(0)
     blocks = [rng.normal(size=(50, 128)).astype(np.float32) for _ in range(9)]
     other = rng.normal(size=(128, 300)).astype(np.float32)
@@ -108,8 +110,3 @@ def test_the_number_of_workers_changes_no_bit() -> None:
             results.append(list(engine.map(product, engine.put(blocks), other)))
 
     assert results[0] == results[1] == results[2]
-
-
-def test_an_unknown_engine_is_named() -> None:
-    with pytest.raises(MegastyleError, match="'dask'"):
-        load_engine("dask")

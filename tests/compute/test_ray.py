@@ -1,4 +1,4 @@
-"""The same promises as `local`, on two nodes; and what only a cluster can do wrong."""
+"""The promises of the local engine on two nodes, and errors that only a cluster has."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ import pytest
 
 from megastyle_cli.compute.engine import Engine, load_engine
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.dedup import ivf_search as cells
+from megastyle_cli.dedup import ivf_search
 from tests.conftest import needs_ray
 
 Array = npt.NDArray[np.float32]
@@ -60,7 +60,7 @@ def dies(item: int) -> int:
     return item
 
 
-def imports_what_is_not_there(item: int) -> int:
+def import_missing_module(item: int) -> int:
     import no_such_module
 
     return int(no_such_module.number)
@@ -98,29 +98,29 @@ def test_results_equal_those_of_local_bit_for_bit(engine: Engine) -> None:
     blocks = [rng.normal(size=(50, 128)).astype(np.float32) for _ in range(9)]
     other = rng.normal(size=(128, 300)).astype(np.float32)
 
-    spread = list(engine.map(product, engine.put(blocks), other))
+    on_cluster = list(engine.map(product, engine.put(blocks), other))
 
     with load_engine("local", 1) as local:
-        assert spread == list(local.map(product, local.put(blocks), other))
+        assert on_cluster == list(local.map(product, local.put(blocks), other))
 
 
-def test_close_pairs_found_in_cells_are_those_of_local(
+def test_ivf_search_finds_the_same_pairs_as_locally(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "MAX_EXACT", 0)
+    monkeypatch.setattr(ivf_search, "MAX_EXACT", 0)
     rows = np.random.default_rng(1).normal(size=(3000, 7)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
 
-    found, how = cells.search_neighbors(rows, 0, 0.9, 0.99, engine)
+    found, how = ivf_search.search_neighbors(rows, 0, 0.9, 0.99, engine)
 
     with load_engine("local", 1) as local:
-        alone, told = cells.search_neighbors(rows, 0, 0.9, 0.99, local)
-    assert how == told and how.probes and len(alone.one) > 1000
+        alone, stats = ivf_search.search_neighbors(rows, 0, 0.9, 0.99, local)
+    assert how == stats and how.probes and len(alone.one) > 1000
     for part in ("one", "two", "score", "is_truncated"):
         assert np.array_equal(getattr(found, part), getattr(alone, part))
 
 
-def test_items_are_drawn_only_a_little_ahead(engine: Engine) -> None:
+def test_items_are_drawn_slightly_ahead_of_the_results(engine: Engine) -> None:
     drawn = 0
 
     def items() -> Iterator[int]:
@@ -136,15 +136,15 @@ def test_items_are_drawn_only_a_little_ahead(engine: Engine) -> None:
     assert drawn <= 10 + 2 * engine.workers
 
 
-def test_what_is_shared_again_is_not_sent_again(engine: Engine) -> None:
+def test_an_object_shared_again_is_not_sent_again(engine: Engine) -> None:
     shared = np.zeros(1_000_000, np.float32)
 
-    places = [set(engine.map(is_same_memory, range(20), shared)) for _ in range(3)]
+    addresses = [set(engine.map(is_same_memory, range(20), shared)) for _ in range(3)]
 
-    assert len(set().union(*places)) <= 2 * engine.workers  # once a process, that is
+    assert len(set().union(*addresses)) <= 2 * engine.workers  # one copy per process
 
 
-def test_an_error_rises_after_the_results_before_it(engine: Engine) -> None:
+def test_an_error_follows_the_results_before_it(engine: Engine) -> None:
     results = engine.map(only_even, [0, 2, 4, 5, 6])
     assert [next(results) for _ in range(3)] == [0, 2, 4]
 
@@ -154,31 +154,31 @@ def test_an_error_rises_after_the_results_before_it(engine: Engine) -> None:
     assert raised.value.hint == "give even ones"
 
 
-def test_a_worker_killed_changes_nothing(engine: Engine, tmp_path: Path) -> None:
+def test_a_killed_worker_does_not_change_results(engine: Engine, tmp_path: Path) -> None:
     results = list(engine.map(dies_once, range(12), str(tmp_path)))
 
     assert (tmp_path / "died").exists()
     assert results == [item * item for item in range(12)]
 
 
-def test_a_call_that_kills_every_worker_ends_in_a_sentence(engine: Engine) -> None:
+def test_a_call_that_kills_every_worker_is_an_error(engine: Engine) -> None:
     with pytest.raises(MegastyleError, match="could not do its work") as raised:
         list(engine.map(dies, [1]))
 
     assert raised.value.exit_code == 1
 
 
-def test_a_module_that_a_worker_lacks_is_named(engine: Engine) -> None:
+def test_a_module_missing_on_a_worker_is_named(engine: Engine) -> None:
     with pytest.raises(MegastyleError, match="no module 'no_such_module'"):
-        list(engine.map(imports_what_is_not_there, [1]))
+        list(engine.map(import_missing_module, [1]))
 
 
 STOPPED = """
 import os, signal, sys, threading, time
-from megastyle_cli.compute.engine import load
+from megastyle_cli.compute.engine import load_engine
 from tests.compute.test_ray import dies_once
 signal.signal(signal.SIGTERM, lambda *signal: sys.exit(75))
-with load("ray", 2) as engine:
+with load_engine("ray", 2) as engine:
     sys.stderr.write(f"{sum(engine.map(dies_once, range(10), sys.argv[1]))} by {engine.workers}")
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
     list(engine.map(time.sleep, [600]))
@@ -186,7 +186,7 @@ with load("ray", 2) as engine:
 
 
 @needs_ray
-def test_a_cluster_of_its_own_is_quiet_and_a_signal_leaves_nothing_of_it(tmp_path: Path) -> None:
+def test_a_started_cluster_is_quiet_and_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     env |= {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
     before = set(Path("/tmp").glob("megastyle-ray-*"))
@@ -226,4 +226,4 @@ def test_an_address_that_does_not_work_is_named(
     with pytest.raises(MegastyleError, match=words) as raised:
         load_engine("ray")
 
-    assert address in raised.value.sentence
+    assert address in raised.value.message

@@ -116,3 +116,12 @@ def reads_loading_report(node: ast.AST) -> bool:
 
 def test_only_the_strict_loader_checks_what_was_loaded() -> None:
     assert found(reads_loading_report, "megastyle_cli/models/strict_weights.py") == []
+
+
+def test_ids_are_hashed_to_numbers_in_one_place() -> None:
+    """Shards, seeds and held-out styles divide one number: `text_hash`."""
+
+    def takes_number_of_digest(node: ast.AST) -> bool:
+        return isinstance(node, ast.Attribute) and ast.unparse(node) == "int.from_bytes"
+
+    assert found(takes_number_of_digest, "megastyle_cli/core/record.py") == []

@@ -1,49 +1,107 @@
-"""Shards share out the records: each has one owner, whatever else is in the folder."""
+"""Shards: every record has one owner, whatever other records there are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.shard import Shard, parse_shard, refine_by_rank
+from megastyle_cli.core.shard import PART_NAME, Shard, parse_shard, refine_by_rank
 
-IDS = [f"id-{number}" for number in range(200)]
-
-
-def test_every_id_has_exactly_one_owner() -> None:
-    for one in IDS:
-        owners = [index for index in range(7) if Shard(index=index, count=7).owns(one)]
-        assert len(owners) == 1
+COUNTS = st.integers(1, 40)
+IDS = st.lists(st.text(max_size=12) | st.from_regex(r"s[0-9]+_c[0-9]+", fullmatch=True))
 
 
-def test_ranks_hold_exactly_their_shard(monkeypatch: pytest.MonkeyPatch) -> None:
-    shard = Shard(index=1, count=3)
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    held: list[str] = []
-    for rank in range(4):
-        monkeypatch.setenv("RANK", str(rank))
-        held += [one for one in IDS if refine_by_rank(shard).owns(one)]
+@given(COUNTS, IDS)
+def test_every_id_has_exactly_one_owner(count: int, ids: list[str]) -> None:
+    shards = [Shard(index=index, count=count) for index in range(count)]
 
-    assert sorted(held) == sorted(one for one in IDS if shard.owns(one))
+    for one in ids:
+        assert sum(shard.owns(one) for shard in shards) == 1
 
 
-@pytest.mark.parametrize("text", ["3/3", "a/b", "1", "-1/2", "1/0"])
-def test_a_shard_that_is_none_is_refused(text: str) -> None:
+@given(st.data(), COUNTS, st.integers(1, 8), IDS)
+def test_the_ranks_of_a_shard_hold_exactly_its_records(
+    data: st.DataObject, count: int, world: int, ids: list[str]
+) -> None:
+    shard = Shard(index=data.draw(st.integers(0, count - 1)), count=count)
+
+    ranks = []
+    for rank in range(world):
+        with environment(RANK=rank, WORLD_SIZE=world):
+            ranks.append(refine_by_rank(shard))
+
+    assert len({rank.part_name for rank in ranks}) == world
+    for one in ids:
+        assert sum(rank.owns(one) for rank in ranks) == shard.owns(one)
+
+
+@contextmanager
+def environment(**values: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, str(value))
+        yield
+
+
+def test_without_a_launcher_the_shard_is_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+
+    assert refine_by_rank(Shard(index=1, count=3)) == Shard(index=1, count=3)
+
+
+@pytest.mark.parametrize(("rank", "world"), [(2, 2), (0, 0)])
+def test_a_rank_outside_of_its_world_is_an_error(rank: int, world: int) -> None:
+    with environment(RANK=rank, WORLD_SIZE=world), pytest.raises(MegastyleError, match="RANK is"):
+        refine_by_rank(Shard())
+
+
+@given(st.integers(0, 99_998), st.integers(1, 99_999))
+def test_parsing_gives_the_shard_that_was_written(index: int, count: int) -> None:
+    if index >= count:
+        with pytest.raises(MegastyleError, match="--shard"):
+            parse_shard(f"{index}/{count}")
+        return
+    shard = parse_shard(f"{index}/{count}")
+
+    assert shard == Shard(index=index, count=count)
+    match = PART_NAME.fullmatch(shard.part_name)
+    assert match and (int(match[1]), int(match[2])) == (index, count)
+
+
+@pytest.mark.parametrize("text", ["3/3", "a/b", "1", "-1/2", "1/0", "0/100000", ""])
+def test_anything_else_is_an_error(text: str) -> None:
     with pytest.raises(MegastyleError, match="--shard"):
         parse_shard(text)
 
 
-def slurm(monkeypatch: pytest.MonkeyPatch, task: int, first: int, last: int, count: int) -> None:
-    for name, value in {"ID": task, "MIN": first, "MAX": last, "COUNT": count}.items():
-        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+def test_no_shard_is_everything() -> None:
+    assert parse_shard(None) == Shard() and Shard().owns("anything")
 
 
-def test_auto_takes_a_contiguous_slurm_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    slurm(monkeypatch, task=5, first=2, last=9, count=8)
+def slurm(task: int, first: int, last: int, count: int) -> dict[str, int]:
+    values = {"ID": task, "MIN": first, "MAX": last, "COUNT": count}
+    return {f"SLURM_ARRAY_TASK_{name}": value for name, value in values.items()}
 
-    assert parse_shard("auto") == Shard(index=3, count=8)
+
+def test_auto_takes_a_contiguous_slurm_array() -> None:
+    with environment(**slurm(task=5, first=2, last=9, count=8)):
+        assert parse_shard("auto") == Shard(index=3, count=8)
 
 
-def test_auto_refuses_an_array_with_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    slurm(monkeypatch, task=17, first=3, last=17, count=2)
+def test_auto_rejects_an_array_with_gaps() -> None:
+    with (
+        environment(**slurm(task=17, first=3, last=17, count=2)),
+        pytest.raises(MegastyleError, match="gaps"),
+    ):
+        parse_shard("auto")
 
-    with pytest.raises(MegastyleError, match="gaps"):
+
+def test_auto_outside_of_slurm_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
+
+    with pytest.raises(MegastyleError, match="needs a Slurm array job"):
         parse_shard("auto")

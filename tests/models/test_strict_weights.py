@@ -61,7 +61,7 @@ def test_a_missing_a_misshapen_and_an_extra_tensor_are_counted():
     with pytest.raises(MegastyleError) as error:
         build_model(ViTModel, config, weights, "it", " of its tower")
 
-    assert error.value.sentence == (
+    assert error.value.message == (
         f"it fits {count - 2} of {count} tensors of its tower (2 missing or of another shape, such"
         " as layernorm.weight; 1 too many, such as more)"
     )

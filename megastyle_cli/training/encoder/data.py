@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.parallel import parallel_map, usable_cores
-from megastyle_cli.core.record import Failure, Record, canonical_json, record_seed
+from megastyle_cli.core.record import Failure, Record, canonical_json, record_seed, text_hash
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.models.encoders.siglip_vision import normalize_pixels, resize_to_square
 from megastyle_cli.training.encoder.decode import decode_into
@@ -147,8 +147,7 @@ def _pictures(records: Sequence[Record], label: str) -> Pictures:
 
 def _share(seed: int, style: str) -> float:
     """A number in [0, 1) of a style, whatever the other styles are."""
-    digest = hashlib.sha256(f"{seed}:{style}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    return text_hash(f"{seed}:{style}") / 2**64
 
 
 @dataclass

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.style import WORD_LIMITS, StyleAttributes, parse_style, style_sentence
+from megastyle_cli.core.style import WORD_LIMITS, StyleAttributes, style_sentence
 from megastyle_cli.models.builtin.canvas import to_lab
 from megastyle_cli.models.builtin.captioner import PixelCaptioner
+from tests.core.style_parser import parse_style
 
 
 def described(picture: Image.Image) -> StyleAttributes:

@@ -185,7 +185,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_counts(tmp_path, har
     with pytest.raises(MegastyleError, match=words) as error:
         encoder(tmp_path / "csd.pth")
 
-    assert "csd.pth" in error.value.sentence
+    assert "csd.pth" in error.value.message
 
 
 class Bomb:

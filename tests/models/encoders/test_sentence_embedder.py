@@ -80,7 +80,7 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path):
     with pytest.raises(MegastyleError, match="cannot be had") as caught:
         load("text_embedder", "sentence-transformers", model=str(tmp_path))
 
-    assert "\n" not in caught.value.sentence
+    assert "\n" not in caught.value.message
 
 
 def test_a_folder_named_outright_gives_the_vectors_of_the_bundled_model():

@@ -146,7 +146,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_counts(tower, config, tmp_
     with pytest.raises(MegastyleError) as error:
         load_tower(str(tmp_path / "encoder.pth"))
 
-    assert counts in error.value.sentence and "encoder.pth" in error.value.sentence
+    assert counts in error.value.message and "encoder.pth" in error.value.message
 
 
 def test_a_checkpoint_of_another_size_is_refused(config, tmp_path):
@@ -191,8 +191,8 @@ def test_a_released_width_with_another_number_of_layers_is_refused(tmp_path, num
     with pytest.raises(MegastyleError) as error:
         load_tower(str(tmp_path / "encoder.pth"))
 
-    assert f"encoder.pth has {num_layers} layers of width 768" in error.value.sentence
-    assert "has 12" in error.value.sentence and "config.json" in error.value.hint
+    assert f"encoder.pth has {num_layers} layers of width 768" in error.value.message
+    assert "has 12" in error.value.message and "config.json" in error.value.hint
 
 
 def test_a_released_width_of_another_depth_goes_by_the_config_beside_it(tmp_path):

@@ -298,7 +298,7 @@ def test_a_lora_that_fits_in_part_is_refused_with_the_counts(lora, tmp_path, dam
     with pytest.raises(MegastyleError) as refused:
         read_lora(tmp_path / "part.safetensors", list(lora))
 
-    assert counts in refused.value.sentence
+    assert counts in refused.value.message
 
 
 def in_two_prefixes(lora):
@@ -315,8 +315,8 @@ def test_a_module_under_two_names_is_refused_with_the_counts(lora, tmp_path, sec
     with pytest.raises(MegastyleError) as refused:
         read_lora(tmp_path / "two.safetensors", list(lora))
 
-    assert f"{len(held)} tensors, which give 1 of 26 modules twice" in refused.value.sentence
-    assert refused.value.sentence.endswith(f"such as {one.official}")
+    assert f"{len(held)} tensors, which give 1 of 26 modules twice" in refused.value.message
+    assert refused.value.message.endswith(f"such as {one.official}")
 
 
 def test_a_lora_of_another_width_is_refused_before_anything_is_changed(transformer):

@@ -1,0 +1,40 @@
+"""The attributes in a v2 style sentence: the inverse of its template."""
+
+import re
+
+from megastyle_cli.core.style import StyleAttributes
+
+MARKS = {
+    "light": " lighting",
+    "pattern": " as repeating visual patterns",
+    "surface": " surface",
+    "edges": " edges",
+}
+
+
+def parse_style(sentence: str) -> StyleAttributes:
+    """The attributes of a v2 sentence whose values hold no comma, full stop or template word."""
+    found = re.fullmatch(r"(?:With ([^.]+)\.)? ?(?:In (the|a) style of (.+)\.)?", sentence)
+    assert found
+    outline, article, listed = found.groups()
+    values = {"outline": outline}
+    parts = listed.split(", ") if listed else []
+    if article == "the":
+        values["identity"] = parts.pop(0)
+    for part in parts:
+        values.update(parse_slot(part))
+    return StyleAttributes(**values)
+
+
+def parse_slot(slot: str) -> dict[str, str]:
+    if slot.endswith(" accents"):
+        colors, _, accents = slot.removesuffix(" accents").rpartition(" with ")
+        return {"colors": colors, "accents": accents} if colors else {"accents": accents}
+    if slot.endswith(" palette"):
+        return {"colors": slot.removesuffix(" palette")}
+    for name, mark in MARKS.items():
+        if slot.endswith(mark):
+            return {name: slot.removesuffix(mark)}
+    if slot.startswith("in "):
+        return {"medium": slot.removeprefix("in ")}
+    return {"brushwork": slot}
