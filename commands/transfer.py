@@ -345,7 +345,7 @@ def _converted(
 ) -> str:
     from pathlib import Path
 
-    from megastyle_cli.models.flux.lora_convert import convert_lora
+    from megastyle_cli.models.flux.lora_file import convert_lora
 
     if lora is None:
         raise MegastyleError("--to converts a LoRA, and none is given", hint="give --lora FILE")

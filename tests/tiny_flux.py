@@ -1,5 +1,6 @@
-"""A whole FLUX model of tiny size: the real classes and tokenizers, weights drawn from a seed."""
+"""A FLUX model and LoRA of tiny size: the real classes and tokenizers, weights from a seed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +19,9 @@ from transformers import (
     T5Tokenizer,
 )
 
+from megastyle_cli.models.flux.lora import Lora, LoraFactors, TargetModule
+
+RANK = 4
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TRANSFORMER = {
     "in_channels": 16,
@@ -37,6 +41,39 @@ def tiny_transformer(seed: int = 0, **changed: object) -> FluxTransformer2DModel
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return FluxTransformer2DModel(**{**TRANSFORMER, **changed}).eval()
+
+
+def official_shapes(width: int) -> dict[str, tuple[int, int]]:
+    """Input and output width of every kind of module in the official file."""
+    modulation = {"img_mod_lin": 6, "txt_mod_lin": 6, "modulation_lin": 3}
+    square = {"img_attn_proj": 1, "txt_attn_proj": 1, "img_attn_qkv": 3, "txt_attn_qkv": 3}
+    wider = {"img_mlp_0": 4, "txt_mlp_0": 4, "linear1": 7}
+    return {
+        **{kind: (width, n * width) for kind, n in {**modulation, **square, **wider}.items()},
+        **{"img_mlp_2": (4 * width, width), "txt_mlp_2": (4 * width, width)},
+        "linear2": (5 * width, width),
+    }
+
+
+def random_lora(
+    targets: Sequence[TargetModule],
+    width: int = 32,
+    alpha: float = RANK,
+    dtype: torch.dtype = torch.float32,
+) -> Lora:
+    """A LoRA of the official shapes and rank 4, with random numbers."""
+    rng = torch.Generator().manual_seed(1)
+    shapes = official_shapes(width)
+    lora = {}
+    for target in targets:
+        kind = next(kind for kind in shapes if target.official.endswith(f"_{kind}"))
+        width_in, width_out = shapes[kind]
+        lora[target] = LoraFactors(
+            torch.randn(RANK, width_in, generator=rng).to(dtype) * 0.1,
+            torch.randn(width_out, RANK, generator=rng).to(dtype) * 0.1,
+            alpha,
+        )
+    return lora
 
 
 def save_tiny_flux(folder: Path, seed: int = 0, text_tokens: int = 512) -> Path:

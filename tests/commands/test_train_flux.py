@@ -17,13 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import T5EncoderModel
 
-from megastyle_cli.models.flux.lora import (
-    LoraFactors,
-    read_lora,
-    save_lora,
-    target_modules,
-    target_modules_of,
-)
+from megastyle_cli.models.flux.lora import LoraFactors, target_modules, target_modules_of
+from megastyle_cli.models.flux.lora_file import read_lora, save_lora
 from tests.commands.trainings import (
     Ended,
     kill_after_a_step,

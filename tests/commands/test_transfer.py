@@ -11,10 +11,10 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
-from megastyle_cli.models.flux.lora import save_lora, target_modules
+from megastyle_cli.models.flux.lora import target_modules
+from megastyle_cli.models.flux.lora_file import save_lora
 from tests.conftest import draw, jsonl, lines
-from tests.models.flux.test_lora import made_lora
-from tests.tiny_flux import save_tiny_flux
+from tests.tiny_flux import random_lora, save_tiny_flux
 
 FAST = ("--size", 48, "--steps", 2, "--device", "cpu")
 
@@ -24,7 +24,7 @@ def made(tmp_path_factory):
     """A folder with a tiny FLUX, a LoRA of it and two references."""
     folder = tmp_path_factory.mktemp("transfer")
     save_tiny_flux(folder / "tiny")
-    save_lora(made_lora(target_modules(2, 2), 32), folder / "lora.safetensors")
+    save_lora(random_lora(target_modules(2, 2)), folder / "lora.safetensors")
     for seed in (1, 2):
         draw(seed).save(folder / f"ref{seed}.png")
     return folder
@@ -99,7 +99,7 @@ def test_a_word_that_the_small_flux_does_not_know_is_refused_by_name(megastyle, 
 
 
 def test_a_lora_with_no_numbers_makes_a_failure_and_no_black_picture(megastyle, made, tmp_path):
-    lora = made_lora(target_modules(2, 2), 32)
+    lora = random_lora(target_modules(2, 2))
     next(iter(lora.values())).up.fill_(torch.nan)
     save_lora(lora, tmp_path / "nan.safetensors")
     how = ("--model", made / "tiny", "--lora", tmp_path / "nan.safetensors", *FAST)

@@ -6,7 +6,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.lora_training import attach_lora, select_target_modules
 from megastyle_cli.models.quantization import PACKAGES, quantize_blocks
 from megastyle_cli.training.flux.memory_cost import weight_bytes
-from tests.models.flux.test_lora_training import answer
+from tests.models.flux.test_lora_training import predict
 from tests.tiny_flux import tiny_transformer
 
 
@@ -17,13 +17,13 @@ from tests.tiny_flux import tiny_transformer
 def test_rounded_blocks_answer_alike_and_train_a_lora(kind, error, smaller):
     pytest.importorskip(PACKAGES[kind])
     transformer = tiny_transformer()
-    before, size = answer(transformer), weight_bytes(transformer.transformer_blocks)
+    before, size = predict(transformer), weight_bytes(transformer.transformer_blocks)
 
     for blocks in (transformer.transformer_blocks, transformer.single_transformer_blocks):
         quantize_blocks(blocks, kind)
     transformer.to("cpu")
     attach_lora(transformer, select_target_modules(transformer, "all"), rank=2, alpha=2, seed=0)
-    after = answer(transformer)
+    after = predict(transformer)
     after.square().mean().backward()
 
     assert 0 < float((after - before).norm() / before.norm()) < error

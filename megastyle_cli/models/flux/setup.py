@@ -11,7 +11,8 @@ from diffusers import FirstBlockCacheConfig
 from megastyle_cli.core.errors import MegastyleError, is_out_of_memory
 from megastyle_cli.models.device import require_compiler, resolve_device, resolve_dtype
 from megastyle_cli.models.flux.loader import Pipeline, load_flux
-from megastyle_cli.models.flux.lora import fuse_lora, read_lora, target_modules_of
+from megastyle_cli.models.flux.lora import fuse_lora, target_modules_of
+from megastyle_cli.models.flux.lora_file import read_lora
 from megastyle_cli.models.flux.memory import (
     ComponentBytes,
     component_bytes,

@@ -11,7 +11,7 @@ from megastyle_cli import __version__
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.init import new_transformer
 from megastyle_cli.models.flux.loader import Pipeline, find_flux, load_flux
-from megastyle_cli.models.flux.lora import read_lora, save_lora
+from megastyle_cli.models.flux.lora_file import read_lora, save_lora
 from megastyle_cli.models.flux.lora_training import (
     attach_lora,
     common_rank,

@@ -9,7 +9,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransfo
 from safetensors.torch import load_file, save_file
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.models.flux.lora import save_lora, target_modules
+from megastyle_cli.models.flux.lora import target_modules
+from megastyle_cli.models.flux.lora_file import save_lora
 from megastyle_cli.models.flux.model import pack_latents
 from megastyle_cli.models.flux.schedule import SIGMA_MIN, sampling_sigmas
 from megastyle_cli.models.flux.vae import (
@@ -23,8 +24,7 @@ from megastyle_cli.models.flux.vae import (
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
-from tests.models.flux.test_lora import made_lora
-from tests.tiny_flux import save_tiny_flux, tiny_transformer
+from tests.tiny_flux import random_lora, save_tiny_flux, tiny_transformer
 
 ASKED = PictureRequest(
     content="a fox on a hill",
@@ -240,7 +240,7 @@ def test_a_request_without_words_is_refused(stylist):
 
 
 def test_a_lora_changes_the_picture_by_its_strength(folder, stylist, tmp_path):
-    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors")
+    save_lora(random_lora(target_modules(2, 2)), tmp_path / "lora.safetensors")
     options = {"model": str(folder), "lora": str(tmp_path / "lora.safetensors"), "steps": 3}
 
     with_it = load("stylist", "flux", **options)
@@ -265,7 +265,7 @@ def test_a_model_that_was_never_taught_a_reference_is_remarked_on_once(folder, c
 
 
 def test_with_a_lora_or_trained_by_us_there_is_no_remark(folder, tmp_path, caplog):
-    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors")
+    save_lora(random_lora(target_modules(2, 2)), tmp_path / "lora.safetensors")
     taught = save_tiny_flux(tmp_path / "taught")
     (file,) = (taught / "transformer").glob("*.safetensors")
     save_file(load_file(file), file, metadata={"megastyle.size": "48"})
@@ -281,7 +281,7 @@ def test_a_lora_that_was_trained_on_another_model_of_the_same_shapes_is_remarked
     folder, tmp_path, caplog
 ):
     facts = {"megastyle.model": "FLUX.1-other@01234567"}
-    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors", metadata=facts)
+    save_lora(random_lora(target_modules(2, 2)), tmp_path / "lora.safetensors", metadata=facts)
 
     stylist = load("stylist", "flux", model=str(folder), lora=str(tmp_path / "lora.safetensors"))
 
@@ -290,7 +290,7 @@ def test_a_lora_that_was_trained_on_another_model_of_the_same_shapes_is_remarked
 
 
 def test_a_lora_of_another_model_is_refused_with_the_counts(folder, tmp_path):
-    save_lora(made_lora(target_modules(1, 2), 32), tmp_path / "other.safetensors")
+    save_lora(random_lora(target_modules(1, 2)), tmp_path / "other.safetensors")
 
     with pytest.raises(MegastyleError, match="which fit 16 of 26 modules .10 without weights"):
         load("stylist", "flux", model=str(folder), lora=str(tmp_path / "other.safetensors"))
@@ -420,7 +420,7 @@ def test_modulation_computed_before_gives_the_same_picture(folder, stylist):
 
 
 def test_a_lora_is_fused_before_the_modulation_is_taken_out(folder, tmp_path):
-    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors")
+    save_lora(random_lora(target_modules(2, 2)), tmp_path / "lora.safetensors")
     options = {"model": str(folder), "lora": str(tmp_path / "lora.safetensors"), "steps": 3}
 
     whole = load("stylist", "flux", **options)

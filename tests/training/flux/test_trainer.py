@@ -12,16 +12,16 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.flux.lora import save_lora, target_modules
+from megastyle_cli.models.flux.lora import target_modules
+from megastyle_cli.models.flux.lora_file import save_lora
 from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
 from megastyle_cli.models.flux.schedule import shifted_sigmas, timestep_input
 from megastyle_cli.training.flux.batch import Conditions
 from megastyle_cli.training.flux.config import Layout, Settings
 from megastyle_cli.training.flux.objective import loss_weights
 from megastyle_cli.training.flux.trainer import Trainer
-from tests.models.flux.test_lora import made_lora
 from tests.models.flux.test_model import official
-from tests.tiny_flux import TRANSFORMER, save_tiny_flux
+from tests.tiny_flux import TRANSFORMER, random_lora, save_tiny_flux
 
 B, SIDE, TEXT = 3, 2, 5  # pairs, rows of tokens, words
 
@@ -344,7 +344,7 @@ def test_a_model_whose_parts_do_not_fit_is_refused(trainer_of, tmp_path):
 
 def test_a_lora_of_another_model_of_the_same_shapes_is_remarked_on(trainer_of, tmp_path, caplog):
     facts = {"megastyle.model": "FLUX.1-other@01234567"}
-    save_lora(made_lora(target_modules(2, 2), 32), tmp_path / "lora.safetensors", metadata=facts)
+    save_lora(random_lora(target_modules(2, 2)), tmp_path / "lora.safetensors", metadata=facts)
 
     trainer = trainer_of(lora=str(tmp_path / "lora.safetensors"))
 

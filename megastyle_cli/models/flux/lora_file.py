@@ -1,0 +1,294 @@
+"""LoRA files of FLUX in four key formats: read to the last tensor, written, converted.
+
+The formats hold the same numbers: official (kohya's `lora_unet_double_blocks_0_img_attn_qkv`, which
+ComfyUI reads too), PEFT over Black Forest Labs' modules (`diffusion_model.double_blocks.0.img_attn.
+qkv`, ComfyUI's generic format), DiffSynth (`blocks.0.attn.a_to_qkv.lora_A.default`) and diffusers
+(`transformer.transformer_blocks.0.attn.to_q`).
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from megastyle_cli.core.atomic_file import atomic_path
+from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.flux.loader import block_counts
+from megastyle_cli.models.flux.lora import (
+    LAST_LAYER,
+    Lora,
+    LoraFactors,
+    TargetModule,
+    rows_by_layer,
+    swap_halves,
+    target_modules,
+)
+from megastyle_cli.models.tensor_files import Weights, write_safetensors
+
+KeyFormat = Literal["official", "diffsynth", "diffusers", "peft"]
+log = logging.getLogger(__name__)
+
+KEY = re.compile(
+    r"(?:transformer\.|diffusion_model\.|base_model\.model\.|pipe\.dit\.)*(?P<module>.+?)"
+    r"\.(?:(?P<down>lora_down|lora_A)|(?P<up>lora_up|lora_B)|(?P<alpha>alpha))"
+    r"(?:\.default)?(?:\.weight)?"
+)
+
+
+def read_lora(path: Path, targets: Sequence[TargetModule], model: str | None = None) -> Lora:
+    """The LoRA of a .safetensors file in any of the four formats, for exactly these modules.
+
+    The last layer may be there too. Logs a warning if the file was trained on another model than
+    `model`, a name that ends in a fingerprint; no error, since a copy in another dtype has another
+    fingerprint. Raises MegastyleError with the counts if a tensor fits no module, or if a module
+    has no tensors or has them under two names.
+    """
+    tensors, header = _read_file(path)
+    default_alpha = _peft_alpha(path, header)
+    modules, unknown, repeated = _by_module(tensors)
+    _check_no_module_twice(path, len(tensors), modules, repeated, targets)
+    found = {t: _find_factors(t, modules, default_alpha) for t in (*targets, *LAST_LAYER)}
+    lora = {target: factors for target, factors in found.items() if factors is not None}
+    known = {name for t in (*targets, *lora) for name in chain(*_names_by_format(t))}
+    unknown += [f"{name}.*" for name in modules if name not in known]
+    missing = [target.official for target in targets if target not in lora]
+    if missing or unknown:
+        fitting = len(targets) - len(missing)
+        raise MegastyleError(
+            f"{path} has {len(tensors)} tensors, which fit {fitting} of {len(targets)} modules"
+            f" ({_count(missing, 'without weights')}; {_count(unknown, 'unknown')})",
+            hint="give a LoRA of all the modules that MegaStyle adapts, made for this model",
+        )
+    if model is not None:
+        _warn_about_another_model(path, header, model)
+    return lora
+
+
+def save_lora(
+    lora: Lora,
+    path: Path,
+    key_format: KeyFormat = "official",
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Writes the LoRA, with `metadata` in the header; `path` never holds half a file.
+
+    Raises OSError with its name if the file cannot be written.
+    """
+    # cloned: safetensors refuses tensors that share memory, as q, k and v do
+    tensors = {
+        key: w.detach().cpu().clone() for key, w in lora_state_dict(lora, key_format).items()
+    }
+    with atomic_path(path, durable=False) as temporary:
+        write_safetensors(tensors, temporary, metadata)
+
+
+def convert_lora(
+    source: Path, target: Path, key_format: KeyFormat, *, model: str | None, overwrite: bool
+) -> str:
+    """Writes the LoRA `source` to `target` in another format and returns a line with the counts.
+
+    It must adapt every module that MegaStyle adapts in `model`, a FLUX folder or hub name, by
+    default FLUX.1; the model's weights are not read. The metadata of `train-flux` is kept. Raises
+    MegastyleError if it does not fit or if `target` exists, OSError if it cannot be written.
+    """
+    if target.suffix != ".safetensors":
+        raise MegastyleError(
+            f"a LoRA is a .safetensors file, {target} is not", hint="give -o OUT.safetensors"
+        )
+    if target.exists() and not overwrite:
+        raise MegastyleError(f"{target} exists", hint="add --overwrite to replace it")
+    lora = read_lora(source, target_modules(*(block_counts(model) if model else ())))
+    with safe_open(source, framework="pt") as file:
+        num_tensors, header = len(file.keys()), file.metadata() or {}
+    metadata = {key: value for key, value in header.items() if key.startswith("megastyle.")}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_lora(lora, target, key_format, metadata or None)
+    ranks = sorted({len(factors.down) for factors in lora.values()})
+    rank = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
+    return (
+        f"{source.name}: {num_tensors:,} tensors, {len(lora)} modules of rank {rank}"
+        f" -> {target.name} ({key_format}): {len(lora_state_dict(lora, key_format)):,} tensors"
+    )
+
+
+def lora_state_dict(lora: Lora, key_format: KeyFormat) -> Weights:
+    """The tensors of a LoRA file.
+
+    official: down, up and an int64 alpha for each module, 912 tensors for FLUX.1. The others have
+    no alpha, so a scale other than 1 is multiplied into the down matrices. peft and diffsynth: two
+    tensors a module, 608; peft keys name Black Forest Labs' modules, since ComfyUI knows those of
+    diffusers only behind `transformer.`. diffusers: two for each of its layers, 988, as
+    `FluxPipeline.load_lora_weights` reads them.
+    """
+    tensors: Weights = {}
+    for target, factors in lora.items():
+        up = factors.up
+        match key_format:
+            case "official":
+                tensors[f"{target.official}.lora_down.weight"] = factors.down
+                tensors[f"{target.official}.lora_up.weight"] = up
+                alpha = factors.alpha
+                tensors[f"{target.official}.alpha"] = torch.tensor(
+                    int(alpha) if float(alpha).is_integer() else alpha
+                )
+                continue
+            case "peft":
+                layers = {f"diffusion_model.{target.native}.lora_{{}}.weight": up}
+            case "diffsynth":
+                rows = swap_halves(up) if target.swapped else up
+                layers = {f"{target.diffsynth}.lora_{{}}.default.weight": rows}
+            case "diffusers":
+                layers = {
+                    f"transformer.{name}.lora_{{}}.weight": rows
+                    for name, rows in rows_by_layer(target, factors).items()
+                }
+        down = factors.down if factors.scale == 1 else factors.down * factors.scale
+        for key, rows in layers.items():
+            tensors[key.format("A")] = down
+            tensors[key.format("B")] = rows
+    return tensors
+
+
+def _read_file(path: Path) -> tuple[Weights, dict[str, str]]:
+    """The tensors of a file, and its header."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            header: dict[str, str] = file.metadata() or {}
+    except FileNotFoundError:
+        raise MegastyleError(f"there is no LoRA {path}", hint=HOW_TO_FETCH_LORA) from None
+    except (SafetensorError, IsADirectoryError) as error:
+        raise MegastyleError(
+            f"{path} is no safetensors file, or is damaged: {error}",
+            hint="give a LoRA as .safetensors",
+        ) from error
+    return tensors, header
+
+
+def _peft_alpha(path: Path, header: dict[str, str]) -> float | None:
+    """The alpha of all modules in the header that PEFT writes, if there is one."""
+    try:
+        adapter = json.loads(header.get("lora_adapter_metadata", "{}"))
+    except ValueError as error:
+        raise MegastyleError(
+            f"{path} has a header of PEFT's that is damaged: {error}",
+            hint="fetch or write the LoRA again",
+        ) from error
+    config: dict[str, Any] = {key.rpartition(".")[2]: value for key, value in adapter.items()}
+    if config.get("use_rslora") or config.get("alpha_pattern"):
+        raise MegastyleError(
+            f"{path} scales its modules in a way of PEFT's that is not read here",
+            hint="give a LoRA with one alpha, without rslora",
+        )
+    return config.get("lora_alpha")
+
+
+def _by_module(tensors: Weights) -> tuple[dict[str, Weights], list[str], set[str]]:
+    """The tensors as module -> down, up, alpha.
+
+    Also the keys that belong to no LoRA, and the modules that occur with two prefixes.
+    """
+    modules: dict[str, Weights] = {}
+    unknown, repeated = [], set()
+    for key, tensor in tensors.items():
+        match = KEY.fullmatch(key)
+        if match is None:
+            unknown.append(key)
+            continue
+        parts = modules.setdefault(match["module"], {})
+        if str(match.lastgroup) in parts:
+            repeated.add(match["module"])
+        parts[str(match.lastgroup)] = tensor
+    return modules, unknown, repeated
+
+
+def _names_by_format(target: TargetModule) -> tuple[tuple[str, ...], ...]:
+    """The module's names in each format, without the prefixes that KEY strips."""
+    return ((target.official,), (target.native,), (target.diffsynth,), target.diffusers)
+
+
+def _check_no_module_twice(
+    path: Path,
+    num_tensors: int,
+    modules: dict[str, Weights],
+    repeated: set[str],
+    targets: Sequence[TargetModule],
+) -> None:
+    """Raises MegastyleError if a module has tensors under two names, one of which would be lost."""
+    doubled = [
+        target.official
+        for target in (*targets, *LAST_LAYER)
+        if sum(any(name in modules for name in names) for names in _names_by_format(target)) > 1
+        or repeated.intersection(chain(*_names_by_format(target)))
+    ]
+    if doubled:
+        raise MegastyleError(
+            f"{path} has {num_tensors} tensors, which give {len(doubled)} of {len(targets)} modules"
+            f" twice under two forms of keys, such as {doubled[0]}",
+            hint="keep one form of keys in the file",
+        )
+
+
+def _find_factors(
+    target: TargetModule, modules: dict[str, Weights], default_alpha: float | None
+) -> LoraFactors | None:
+    """The module's factors; None unless the file has all their tensors under one of its names."""
+    native = modules.get(target.official) or modules.get(target.native)
+    whole = native or modules.get(target.diffsynth)
+    parts = [whole] if whole else [modules.get(name, {}) for name in target.diffusers]
+    if not all("down" in part and "up" in part for part in parts):
+        return None
+    factors = _join([_factors(target, part, default_alpha) for part in parts])
+    if target.swapped and not native:
+        return replace(factors, up=swap_halves(factors.up))
+    return factors
+
+
+def _factors(target: TargetModule, part: Weights, default_alpha: float | None) -> LoraFactors:
+    down, up = part["down"], part["up"]
+    rank = len(down)
+    if rank != up.shape[-1]:
+        raise MegastyleError(
+            f"{target.official} has rank {rank} down and {up.shape[-1]} up",
+            hint="the LoRA is damaged: fetch or write it again",
+        )
+    alpha = float(part["alpha"]) if "alpha" in part else default_alpha
+    return LoraFactors(down, up, rank if alpha is None else alpha)
+
+
+def _join(parts: Sequence[LoraFactors]) -> LoraFactors:
+    """The factors of q, k and v (and MLP) as those of one layer with all their rows, exactly.
+
+    Parts that share their down matrix keep its rank; others are stacked, and the ranks add up.
+    """
+    first = parts[0]
+    if all(p.alpha == first.alpha and torch.equal(p.down, first.down) for p in parts):
+        return LoraFactors(first.down, torch.cat([part.up for part in parts]), first.alpha)
+    down = torch.cat([part.down * part.scale for part in parts])  # (sum of r, i)
+    ups = [part.up for part in parts]
+    up: Tensor = torch.block_diag(*ups)  # type: ignore[no-untyped-call]
+    return LoraFactors(down, up, len(down))
+
+
+def _warn_about_another_model(path: Path, header: dict[str, str], model: str) -> None:
+    trained_on = header.get("megastyle.model")
+    if trained_on and trained_on.rpartition("@")[2] != model.rpartition("@")[2]:
+        log.warning(
+            "%s was trained on %s, not on %s: unless one is a copy of the other, give the model"
+            " that it was trained on",
+            *(path, trained_on, model),
+        )
+
+
+def _count(names: Iterable[str], what: str) -> str:
+    found = list(names)
+    return f"{len(found)} {what}" + (f", such as {found[0]}" if found else "")
