@@ -69,7 +69,8 @@ def test_tied_down_matrices_have_the_gradient_of_one_linear_layer(adapted):
     load_lora(random_lora(target_modules_of(adapted)), adapted)
     attention = adapted.transformer_blocks[0].attn
     layers = (attention.to_q, attention.to_k, attention.to_v)
-    x, gradient = torch.randn(7, 32), torch.randn(7, 96)
+    rng = torch.Generator().manual_seed(0)
+    x, gradient = (torch.randn(7, width, generator=rng) for width in (32, 96))
     torch.cat([layer(x) for layer in layers], 1).backward(gradient)
 
     # q, k and v as one linear layer with one LoRA, which is what the official code trains
