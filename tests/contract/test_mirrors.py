@@ -93,7 +93,6 @@ MISSING: set[str] = {
     "models/encoders/text_tower.py",
     "models/flux/init.py",
     "models/flux/loader.py",
-    "models/flux/lora_convert.py",
     "models/flux/prompt_embeddings.py",
     "models/flux/sampling.py",
     "models/flux/schedule.py",
