@@ -1,11 +1,11 @@
-"""What does `cluster` take to reach what ten full Lloyd iterations of faiss.Kmeans reach?
+"""Time and objective of our k-means compared with ten full Lloyd iterations of faiss.Kmeans.
 
-Both in one run on the same vectors, on all cores of this process: faiss.Kmeans without subsampling,
+Both run on the same vectors and on all cores of this process: faiss.Kmeans without subsampling,
 then ours. The objective is the mean squared distance of a point to its centroid: to the nearest of
-all of them (both), and to the one that ours says. The vectors are unit rows, each the sum of a
-vector for each of a dozen attributes with values of uneven frequency, and noise; or --vectors.
-`--levels 50000,10000` goes on to the coarser levels, each beside faiss on the same points;
-`--alone` leaves faiss out, as for a million vectors, where its ten iterations take hours.
+all centroids (both), and to the assigned one (ours). The vectors are unit rows, each the sum of a
+vector for each of a dozen attributes, whose values have uneven frequencies, and noise; or those of
+--vectors. `--levels 50000,10000` continues with the coarser levels, each compared on the same
+points; `--alone` skips faiss, whose ten iterations take hours for a million vectors.
 """
 
 import argparse
@@ -32,12 +32,12 @@ BLOCK = 20_000
 ATTRIBUTES = ((300, 1.5), *[(50, 0.6)] * 3, *[(32, 0.65)] * 4, (24, 0.5), (20, 0.5), (10, 0.8))
 NOISE = 0.5
 ITERATIONS = 10
-CHECKED = 200_000  # rows whose nearest centroid of all is looked up
+CHECKED = 200_000  # rows whose nearest centroid of all is computed
 
 Array = Any
 
 
-def drawn(count: int, width: int, seed: int) -> Any:
+def random_vectors(count: int, width: int, seed: int) -> Any:
     """Blocks of unit rows (m, d) float32."""
     rng = np.random.default_rng(seed)
     tables = [
@@ -77,11 +77,13 @@ def main() -> None:
         f"Python {platform.python_version()}, numpy {version('numpy')}, faiss"
         f" {version('faiss-cpu')}, {cores} cores, load {os.getloadavg()[0]:.1f}\n"
     )
-    with tempfile.TemporaryDirectory() as scratch, VectorWriter(Path(scratch, "v.npy")) as whole:
+    with tempfile.TemporaryDirectory() as scratch, VectorWriter(Path(scratch, "v.npy")) as writer:
         vectors = (
             MappedVectors(options.vectors)
             if options.vectors
-            else whole.write(options.count, drawn(options.count, options.width, options.seed))
+            else writer.write(
+                options.count, random_vectors(options.count, options.width, options.seed)
+            )
         )
         points: Any = vectors
         for level in map(int, options.levels.split(",")):

@@ -1,10 +1,9 @@
-"""How much memory does `cluster` take beside its vectors, which it maps and never copies?
+"""Memory of `cluster` compared with the size of its vectors, which it maps and never copies.
 
-Runs the command in a process of its own over a .npy file and as many records. Peak: VmHWM, all
-pages the process had at once, mapped vectors, interpreter and libraries included; anonymous: the
-most of RssAnon, looked up every 20 ms: what is not a mapped file, so what the command asks of a
-machine that keeps the vectors in its page cache anyway. Vectors as in benchmarks/cluster.py. Linux
-only.
+Runs the command in a process of its own on a .npy file and as many records. Peak is VmHWM: all
+resident pages, including the mapped vectors, the interpreter and libraries. Anonymous is the
+maximum of RssAnon, sampled every 20 ms: the memory needed besides the page cache. The vectors are
+those of benchmarks/cluster.py. Linux only.
 """
 
 import argparse
@@ -21,19 +20,19 @@ from pathlib import Path
 from megastyle_cli.io.npy import VectorWriter
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.cluster import drawn  # noqa: E402
+from benchmarks.cluster import random_vectors  # noqa: E402
 
 EVERY_S = 0.02
 
 
 def memory_of(process: int) -> dict[str, int]:
     """The sizes in /proc/PROCESS/status, in bytes."""
-    told = Path(f"/proc/{process}/status").read_text()
-    return {name: 1024 * int(kb) for name, kb in re.findall(r"(\w+):\s+(\d+) kB", told)}
+    status = Path(f"/proc/{process}/status").read_text()
+    return {name: 1024 * int(kb) for name, kb in re.findall(r"(\w+):\s+(\d+) kB", status)}
 
 
 def main() -> None:
-    """Prints seconds, and the peaks beside the size of the vectors."""
+    """Prints seconds, and both peaks relative to the size of the vectors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200_000)
     parser.add_argument("--width", type=int, default=384)
@@ -48,9 +47,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        with VectorWriter(folder / "v.npy") as whole:
-            whole.write(options.count, drawn(options.count, options.width, options.seed))
-            whole.commit()
+        with VectorWriter(folder / "v.npy") as writer:
+            writer.write(options.count, random_vectors(options.count, options.width, options.seed))
+            writer.commit()
         with (folder / "in.jsonl").open("w") as file:
             file.writelines(f'{{"id":"r{row}","row":{row}}}\n' for row in range(options.count))
         command = [

@@ -1,11 +1,11 @@
-"""Which near measure tells a content written otherwise from another content?
+"""How well near-duplicate settings separate rewritten contents from different contents.
 
     python benchmarks/contents.py
 
-Short contents are drawn (a thing of ImageNet's, what it does, where) and edited: a letter wrong, a
-plural, an article, which leave the content what it is; a word dropped, another word, another
-subject, which make it another. Printed is the share of pairs that each measure takes for nearly the
-same, all compared, so without MinHash.
+Short contents are drawn at random (an ImageNet class, what it does, where) and edited. A wrong
+letter, a plural or an article leave the content the same; a dropped word, another word or another
+subject change it. Prints the share of pairs that each setting takes as near duplicates, all pairs
+compared, without MinHash.
 """
 
 import argparse
@@ -90,7 +90,7 @@ COUNT = 1500
 
 
 def content(draw: random.Random) -> str:
-    """A content of one to eight words."""
+    """A random content of one to eight words."""
     return draw.choice(FORMS).format(
         kind=draw.choice(KINDS),
         thing=draw.choice(THINGS),
@@ -101,7 +101,7 @@ def content(draw: random.Random) -> str:
 
 
 def letter(text: str, draw: random.Random) -> str | None:
-    """A letter left out, two in each other's place, or another one, in a word of four or more."""
+    """A letter dropped, replaced or swapped with the next, in a word of four or more letters."""
     words = text.split()
     long = [at for at, word in enumerate(words) if len(word) > 3]
     if not long:
@@ -116,7 +116,7 @@ def letter(text: str, draw: random.Random) -> str | None:
 
 
 def plural(text: str, draw: random.Random) -> str | None:
-    """One word with an s more or less."""
+    """An s added to or removed from a word."""
     words = text.split()
     at = draw.randrange(len(words))
     words[at] = words[at][:-1] if words[at].endswith("s") else words[at] + "s"
@@ -124,7 +124,7 @@ def plural(text: str, draw: random.Random) -> str | None:
 
 
 def article(text: str, draw: random.Random) -> str | None:
-    """An article left out, or the other one."""
+    """An article dropped or replaced by the other one."""
     words = text.split()
     articles = [at for at, word in enumerate(words) if word in ("a", "the")]
     if not articles:
@@ -135,7 +135,7 @@ def article(text: str, draw: random.Random) -> str | None:
 
 
 def dropped(text: str, draw: random.Random) -> str | None:
-    """Without what it is like or does."""
+    """Without an adjective or verb."""
     words = text.split()
     some = [at for at, word in enumerate(words) if word in KINDS or word in DOES]
     if not some:
@@ -145,7 +145,7 @@ def dropped(text: str, draw: random.Random) -> str | None:
 
 
 def other_word(text: str, draw: random.Random) -> str | None:
-    """Of another kind, doing something else, or elsewhere."""
+    """Another adjective, verb or preposition."""
     words = text.split()
     some = [
         (at, pool) for at, word in enumerate(words) for pool in (KINDS, DOES, BY) if word in pool
@@ -158,7 +158,7 @@ def other_word(text: str, draw: random.Random) -> str | None:
 
 
 def other_thing(text: str, draw: random.Random) -> str | None:
-    """Another thing in the same place."""
+    """Another subject in the same place."""
     thing = max((name for name in THINGS if f" {name}" in text), key=len, default="")
     return text.replace(thing, draw.choice(THINGS)) if thing else None
 
@@ -174,16 +174,16 @@ EDITS: dict[str, Edit] = {
 
 
 def similarities(pairs: list[tuple[str, str]], ngram: int, of: NgramUnit) -> np.ndarray:
-    """(n,) the Jaccard similarity of each pair."""
+    """The Jaccard similarity of each pair, (n,)."""
     texts = [text for pair in pairs for text in pair]
-    grams, starts = ngram_sets(normalize_block(StringArray.from_strings(texts)), ngram, of)
-    sets = [set(grams[low:high].tolist()) for low, high in zip(starts, starts[1:], strict=False)]
+    hashes, starts = ngram_sets(normalize_block(StringArray.from_strings(texts)), ngram, of)
+    sets = [set(hashes[low:high].tolist()) for low, high in zip(starts, starts[1:], strict=False)]
     both = zip(sets[::2], sets[1::2], strict=True)
     return np.array([len(one & two) / len(one | two) for one, two in both])
 
 
 def main() -> None:
-    """Prints a row for each measure, percent of pairs taken."""
+    """Prints a row per setting: the percentage of pairs taken as near duplicates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     draw = random.Random(parser.parse_args().seed)

@@ -1,13 +1,13 @@
-"""How fast, lean and right is `dedup` (exact and near) beside rensa's verified deduplicator?
+"""Speed, memory and quality of `dedup` (exact and near) compared with rensa's RMinHashDeduplicator.
 
     python benchmarks/dedup.py GALLERY.jsonl
 
-GALLERY holds records with `id`, `style`, `dup_of` (the id of the original, or null) and `dup_kind`
-(none, exact, near_..., para...): prompts with known duplicates. Peers are installed into an
-environment of their own (--peers). Each is measured in a process of its own, one after the other in
-one run, from JSON lines to JSON lines with start-up; "alone" leaves out start-up and writing, and
-for rensa reading too. Recall is the share of near copies that end with the same kept record as
-their original; precision that of removed records whose kept record is of the same family.
+GALLERY holds prompts with known duplicates: records with `id`, `style`, `dup_of` (the id of the
+original, or null) and `dup_kind` (none, exact, near_..., para...). rensa is installed into a
+separate environment (--peers). Both run in a process of their own, one after the other, from JSON
+lines to JSON lines including start-up; "alone" excludes start-up and writing, and for rensa
+reading too. Recall is the share of near copies for which the same record is kept as for their
+original; precision is the share of removed records whose kept record is of the same family.
 """
 
 import argparse
@@ -48,36 +48,36 @@ print(orjson.dumps(found).decode())
 
 
 def rensa(gallery: Path, folder: Path, peers: Path) -> dict[str, float]:
-    """Seconds from lines to lines and of its calls alone, peak memory and what it kept."""
+    """Wall-clock seconds of the process and of rensa's calls, peak memory, records kept."""
     python = peers / "bin" / "python"
     if not python.exists():
         venv.create(peers, with_pip=True)
     subprocess.run([python, "-m", "pip", "install", "-q", "rensa", "orjson"], check=True)
-    begun = time.perf_counter()
-    ended = subprocess.run(
+    started = time.perf_counter()
+    done = subprocess.run(
         [python, "-c", RENSA, str(gallery), str(folder / "rensa.jsonl")],
         check=True,
         capture_output=True,
         text=True,
     )
-    seconds = time.perf_counter() - begun
-    return {"seconds": seconds, **json.loads(ended.stdout)}
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, **json.loads(done.stdout)}
 
 
 def ours(gallery: Path, folder: Path, flags: list[str]) -> dict[str, float]:
-    """Seconds of the whole command, peak memory, and seconds of exact and near."""
+    """Wall-clock seconds of the command and of its two stages, peak memory, records kept."""
     stats = folder / "stats.json"
     command = [sys.executable, "-m", "megastyle_cli", "dedup", str(gallery), "--no-semantic", "-q"]
     command += ["-o", str(folder / "kept.jsonl"), "--stats", str(stats), "--overwrite", *flags]
     started = time.perf_counter()
     subprocess.run(command, check=True)
     seconds = time.perf_counter() - started
-    told = json.loads(stats.read_text())
+    counted = json.loads(stats.read_text())
     return {
         "seconds": seconds,
-        "calls": told["exact"]["seconds"] + told["near"]["seconds"],
-        "peak_gb": told["peak_bytes"] / 2**30,
-        "kept": told["out"],
+        "calls": counted["exact"]["seconds"] + counted["near"]["seconds"],
+        "peak_gb": counted["peak_bytes"] / 2**30,
+        "kept": counted["out"],
     }
 
 
@@ -94,19 +94,19 @@ def quality(gallery: Path, rejected: Path) -> dict[str, float]:
     with rejected.open("rb") as lines:
         for row in map(orjson.loads, lines):
             keeper[row["id"]] = row["_megastyle"]["dedup"]["duplicate_of"]
-    told = {}
+    found = {}
     for kind in sorted(set(kinds.values()) - {"none"}):
-        names = [name for name, its in kinds.items() if its == kind]
-        met = (
+        names = [name for name, other in kinds.items() if other == kind]
+        is_found = (
             keeper.get(name, name) == keeper.get(families[name], families[name]) for name in names
         )
-        told[f"recall_{kind}"] = sum(met) / len(names)
-    good = sum(families[name] == families[its] for name, its in keeper.items())
-    return {**told, "precision": good / max(1, len(keeper))}
+        found[f"recall_{kind}"] = sum(is_found) / len(names)
+    good = sum(families[name] == families[kept] for name, kept in keeper.items())
+    return {**found, "precision": good / max(1, len(keeper))}
 
 
 def main() -> None:
-    """Prints a line for each: records a second, peak memory, what was kept; then our quality."""
+    """Prints speed, peak memory and records kept of each, then the quality of `dedup`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("gallery", type=Path)
     parser.add_argument("--peers", type=Path, default=Path(tempfile.gettempdir(), "dedup-peers"))
@@ -123,15 +123,15 @@ def main() -> None:
             found = {"ours": ours(options.gallery, folder, [])}
             if not options.no_peers:
                 found["rensa"] = rensa(options.gallery, folder, options.peers)
-            for name, told in found.items():
+            for name, measured in found.items():
                 out(
-                    f"{name}: {count / told['seconds'] / 1e3:.1f} K records/s"
-                    f" ({count / told['calls'] / 1e3:.1f} K/s alone),"
-                    f" {told['peak_gb']:.2f} GB, {told['kept']:,.0f} kept\n"
+                    f"{name}: {count / measured['seconds'] / 1e3:.1f} K records/s"
+                    f" ({count / measured['calls'] / 1e3:.1f} K/s alone),"
+                    f" {measured['peak_gb']:.2f} GB, {measured['kept']:,.0f} kept\n"
                 )
-        gone = folder / "gone.jsonl"
-        ours(options.gallery, folder, ["--rejected", str(gone)])
-        for name, share in quality(options.gallery, gone).items():
+        dropped = folder / "dropped.jsonl"
+        ours(options.gallery, folder, ["--rejected", str(dropped)])
+        for name, share in quality(options.gallery, dropped).items():
             out(f"{name} {share:.6f}\n")
 
 

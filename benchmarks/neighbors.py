@@ -1,8 +1,8 @@
-"""Close pairs among embedded prompts: seconds and recall of the cells, beside comparing all pairs.
+"""Time and recall of the IVF search for close pairs of prompts, compared with all pairs.
 
     python benchmarks/neighbors.py GALLERY.jsonl [--count N] [--threshold COS] [--exact]
 
-Distinct texts of the records' `style`, static embeddings. --exact compares all pairs too.
+Uses the static embeddings of the distinct `style` texts. --exact compares all pairs too.
 """
 
 import argparse
@@ -15,42 +15,42 @@ from typing import Any
 import numpy as np
 
 from megastyle_cli.compute.local import LocalEngine
-from megastyle_cli.dedup import ivf_search as cells
+from megastyle_cli.dedup import ivf_search
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.scratch_array import scratch_array
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("gallery", type=Path)
-    asked.add_argument("--count", type=int, default=200_000)
-    asked.add_argument("--threshold", type=float, default=0.99)
-    asked.add_argument("--exact", action="store_true")
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("gallery", type=Path)
+    parser.add_argument("--count", type=int, default=200_000)
+    parser.add_argument("--threshold", type=float, default=0.99)
+    parser.add_argument("--exact", action="store_true")
+    options = parser.parse_args()
     texts: dict[str, None] = {}
-    for record in read_records([str(given.gallery)]):
+    for record in read_records([str(options.gallery)]):
         texts[record["style"]] = None  # type: ignore[index]
-        if len(texts) == given.count:
+        if len(texts) == options.count:
             break
     listed, embedder = list(texts), StaticEmbedder()
     vectors = scratch_array(len(listed), 256)
     for low in range(0, len(listed), 4096):
         vectors[low : low + 4096] = embedder.embed(listed[low : low + 4096])
-    cells.MAX_EXACT = 0
-    found = measured("cells", vectors, given.threshold, 0.99)
-    if given.exact:
-        true = measured("all pairs", vectors, given.threshold, 1.0)
+    ivf_search.MAX_EXACT = 0
+    found = measured("cells", vectors, options.threshold, 0.99)
+    if options.exact:
+        true = measured("all pairs", vectors, options.threshold, 1.0)
         sys.stdout.write(
             f"true recall {len(found & true) / max(1, len(true)):.5f}, wrong {len(found - true)}\n"
         )
 
 
 def measured(name: str, vectors: Any, threshold: float, recall: float) -> set[tuple[int, int]]:
-    """The pairs; prints what finding them took."""
+    """The pairs found; prints the time and memory of the search."""
     started, cpu = time.perf_counter(), time.process_time()
     with LocalEngine() as engine:
-        pairs, how = cells.search_neighbors(vectors, 0, threshold, recall, engine)
+        pairs, how = ivf_search.search_neighbors(vectors, 0, threshold, recall, engine)
     sys.stdout.write(
         f"{name}: {len(vectors):,} texts at {threshold}: {len(pairs.one):,} pairs,"
         f" {time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} CPU s,"

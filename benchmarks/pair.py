@@ -1,7 +1,7 @@
-"""How long does `pair` take for a gallery: 170,000 styles x 400,000 contents, 8 a style?
+"""Time and memory of `pair` for 170,000 styles and 400,000 contents, 8 contents per style.
 
-Writes both galleries, records as the commands before make them, then runs the command in a process
-of its own: seconds from the start of Python, seconds of CPU, peak memory.
+Writes both galleries with records like those of the preceding commands, then runs the command in
+a process of its own. Prints wall-clock seconds including start-up, CPU seconds and peak memory.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What `cluster` promises of vectors, engines and choices, run as the real command."""
+"""The command cluster: vectors, workers, samples, and failures of every kind."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def styles(count: int) -> list[dict]:
     ]
 
 
-def test_vectors_are_kept_and_taken_again_with_the_same_clusters(megastyle, tmp_path):
+def test_saved_vectors_give_the_same_clusters_again(megastyle, tmp_path):
     jsonl(tmp_path / "s.jsonl", styles(120))
     first = megastyle("cluster", "s.jsonl", "--vectors", "v.npy", "-o", "a.jsonl", cwd=tmp_path)
     again = megastyle("cluster", "a.jsonl", "--vectors-from", "v.npy", cwd=tmp_path)
@@ -51,18 +51,20 @@ def test_workers_change_no_byte(megastyle, tmp_path):
     assert len(lines(runs[0].stdout)) == 50
 
 
-def test_coverage_of_clusters_and_identities_is_told_beside_chance(megastyle, tmp_path):
+def test_coverage_of_clusters_and_identities_is_printed_beside_that_of_a_random_sample(
+    megastyle, tmp_path
+):
     jsonl(tmp_path / "s.jsonl", styles(200))
 
     done = megastyle("cluster", "s.jsonl", "--sample", "30", "--members", "nearest", cwd=tmp_path)
 
-    said = done.stderr.decode()
-    assert "coarse clusters, entropy" in said
-    assert "of 3 overall styles, entropy" in said
-    assert said.count("(random") == 2
+    message = done.stderr.decode()
+    assert "coarse clusters, entropy" in message
+    assert "of 3 overall styles, entropy" in message
+    assert message.count("(random") == 2
 
 
-def test_a_vector_that_is_not_finite_costs_its_record_alone(megastyle, tmp_path):
+def test_only_the_record_of_a_vector_that_is_not_finite_fails(megastyle, tmp_path):
     vectors = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     vectors[7, 2], vectors[9, 0], vectors[11] = np.nan, np.inf, 0
     np.save(tmp_path / "v.npy", vectors)
@@ -80,7 +82,7 @@ def test_a_vector_that_is_not_finite_costs_its_record_alone(megastyle, tmp_path)
     assert len(lines(done.stdout)) == 38
 
 
-def test_what_is_no_array_of_vectors_is_refused_in_one_sentence(megastyle, tmp_path):
+def test_a_file_without_vectors_is_refused_in_one_sentence(megastyle, tmp_path):
     jsonl(tmp_path / "s.jsonl", styles(3))
     np.save(tmp_path / "flat.npy", np.zeros(5, np.float32))
     np.save(tmp_path / "objects.npy", np.array([{}], object))
@@ -88,10 +90,10 @@ def test_what_is_no_array_of_vectors_is_refused_in_one_sentence(megastyle, tmp_p
 
     for name in ("flat.npy", "objects.npy", "text.npy", "missing.npy"):
         done = megastyle("cluster", "s.jsonl", "--vectors-from", name, cwd=tmp_path)
-        said = done.stderr.decode()
-        assert done.returncode == 2, said
-        assert name in said
-        assert len(said.strip().splitlines()) == 1, said
+        message = done.stderr.decode()
+        assert done.returncode == 2, message
+        assert name in message
+        assert len(message.strip().splitlines()) == 1, message
 
 
 def test_a_preset_shrinks_with_a_notice_and_every_record_has_each_level(megastyle, tmp_path):
@@ -106,7 +108,7 @@ def test_a_preset_shrinks_with_a_notice_and_every_record_has_each_level(megastyl
 
 
 @pytest.mark.parametrize("levels", ["abc", "10,100", "0", "5,5"])
-def test_wrong_levels_are_told_before_anything_is_read(megastyle, tmp_path, levels):
+def test_invalid_levels_are_refused_before_anything_is_read(megastyle, tmp_path, levels):
     (tmp_path / "s.jsonl").write_text("no record\n")
 
     done = megastyle("cluster", "s.jsonl", "--levels", levels, cwd=tmp_path)
@@ -114,7 +116,7 @@ def test_wrong_levels_are_told_before_anything_is_read(megastyle, tmp_path, leve
     assert done.returncode == 2 and b"levels" in done.stderr and b"no record" not in done.stderr
 
 
-def test_embeddings_that_dedup_kept_are_taken_from_the_cache(megastyle, tmp_path):
+def test_embeddings_cached_by_dedup_are_used(megastyle, tmp_path):
     jsonl(tmp_path / "s.jsonl", styles(120))
     plain = megastyle("cluster", "s.jsonl", cwd=tmp_path)
     megastyle("dedup", "s.jsonl", "--no-near", "--cache", "kept", cwd=tmp_path)
@@ -130,7 +132,7 @@ def test_embeddings_that_dedup_kept_are_taken_from_the_cache(megastyle, tmp_path
     ("name", "size"),
     [("out.jsonl.partial", 0), ("v.npy.partial", 1), ("out.jsonl.partial", 1), ("v.npy", 1)],
 )
-def test_killed_at_any_moment_its_files_are_whole_or_not_there_and_a_rerun_gives_the_same_bytes(
+def test_killed_at_any_moment_its_files_are_complete_or_absent_and_a_rerun_gives_the_same_bytes(
     megastyle, tmp_path, name, size
 ):
     source = jsonl(tmp_path / "s.jsonl", styles(3000))
@@ -152,7 +154,7 @@ def test_killed_at_any_moment_its_files_are_whole_or_not_there_and_a_rerun_gives
     assert not list((tmp_path / "killed").glob("*.partial"))
 
 
-def test_odd_texts_are_clustered_or_fail_and_nothing_of_them_is_lost(megastyle, tmp_path):
+def test_odd_texts_are_clustered_or_fail_without_losing_a_value(megastyle, tmp_path):
     records = [{"id": f"odd{n}", "style": text, "n": n} for n, text in enumerate(ODD_TEXTS)]
     records += [{"id": "none", "other": 1}, {"id": "null", "style": None}, {"id": "7", "style": 7}]
     source = jsonl(tmp_path / "s.jsonl", records + styles(60))
@@ -183,13 +185,13 @@ def test_one_prompt_a_hundred_thousand_times_is_one_cluster_in_little_memory(tmp
 
     found = lines(tmp_path / "out.jsonl")
     assert [record["cluster"] for record in found] == [0] * 50
-    told = json.loads((tmp_path / "t").read_text())
-    assert told["clusters"][0] == 1
+    stats = json.loads((tmp_path / "t").read_text())
+    assert stats["clusters"][0] == 1
     vectors = 4 * 256 * 100_000
-    assert told["peak_bytes"] < 1.3 * vectors + 150e6
+    assert stats["peak_bytes"] < 1.3 * vectors + 150e6
 
 
-def test_parts_of_a_folder_are_one_input_whatever_the_order_they_came_in(megastyle, tmp_path):
+def test_parts_in_a_folder_are_one_input_whatever_order_they_were_written_in(megastyle, tmp_path):
     records = styles(90)
     (tmp_path / "parts").mkdir()
     for part in (2, 0, 1):
@@ -205,7 +207,7 @@ def test_parts_of_a_folder_are_one_input_whatever_the_order_they_came_in(megasty
     assert parts.stdout == whole.stdout
 
 
-def test_vectors_of_other_types_and_sizes_are_taken_or_refused_in_one_sentence(megastyle, tmp_path):
+def test_vectors_of_other_types_and_shapes_are_used_or_refused_in_one_sentence(megastyle, tmp_path):
     jsonl(tmp_path / "s.jsonl", [{"id": f"r{n}", "row": n} for n in range(30)])
     rows = np.random.default_rng(0).normal(size=(30, 6))
     np.save(tmp_path / "float16.npy", rows.astype(np.float16))
@@ -224,8 +226,9 @@ def test_vectors_of_other_types_and_sizes_are_taken_or_refused_in_one_sentence(m
         assert runs[name].returncode == 0, runs[name].stderr.decode()
         assert len(lines(runs[name].stdout)) == 30
     for name in ("int.npy", "complex.npy", "cube.npy", "many.npz"):
-        said = runs[name].stderr.decode()
-        assert runs[name].returncode == 2 and name in said and len(said.splitlines()) == 1, said
+        message = runs[name].stderr.decode()
+        assert runs[name].returncode == 2, message
+        assert name in message and len(message.splitlines()) == 1, message
     short = runs["short.npy"]  # ten records have no row there: each fails alone
     assert short.returncode == 3 and len(lines(short.stdout)) == 20
     assert b"the vectors have 20" in short.stderr
@@ -245,7 +248,9 @@ def test_a_pickle_is_never_opened(megastyle, tmp_path):
     assert not (tmp_path / "opened").exists()
 
 
-def test_the_cores_are_meant_by_cpu_and_a_device_that_is_not_there_is_refused(megastyle, tmp_path):
+def test_device_cpu_is_the_default_without_a_gpu_and_a_missing_device_is_refused(
+    megastyle, tmp_path
+):
     jsonl(tmp_path / "s.jsonl", styles(60))
     plain = megastyle("cluster", "s.jsonl", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
 
@@ -260,12 +265,12 @@ def test_the_cores_are_meant_by_cpu_and_a_device_that_is_not_there_is_refused(me
         assert done.stdout == b""
 
 
-def test_stats_hold_what_the_choice_covers(megastyle, tmp_path):
+def test_stats_contain_the_coverage_of_the_sample(megastyle, tmp_path):
     jsonl(tmp_path / "s.jsonl", styles(200))
 
     done = megastyle("cluster", "s.jsonl", "--sample", "30", "--stats", "t", cwd=tmp_path)
 
     coverage = json.loads((tmp_path / "t").read_text())["coverage"]
-    styles_told = coverage["overall styles"]
-    assert styles_told["groups"] == 3 and set(coverage) == {"coarse clusters", "overall styles"}
-    assert f"entropy {styles_told['entropy']:.2f} bits" in done.stderr.decode()
+    of_styles = coverage["overall styles"]
+    assert of_styles["groups"] == 3 and set(coverage) == {"coarse clusters", "overall styles"}
+    assert f"entropy {of_styles['entropy']:.2f} bits" in done.stderr.decode()

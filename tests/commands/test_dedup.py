@@ -1,4 +1,4 @@
-"""dedup from flags to files: nothing lost, nothing half done, the same bytes again."""
+"""The command dedup: no record lost, no partial output, the same bytes every time."""
 
 import json
 import random
@@ -10,6 +10,7 @@ import pytest
 
 from tests import fork_server
 from tests.conftest import Runner, jsonl, kill_when, lines
+from tests.dedup.helpers import captions
 
 WORDS = [a + b for a in "bcdfghklmn" for b in ("alo", "eru", "ita", "omi", "unda", "ysto")]
 ODD = ["", " ", "\0", "\ud800 x", "one", "!!!", "\U0001f600", "\u05e9\u05de\u05df", "x" * 100_000]
@@ -34,17 +35,17 @@ def test_kept_rejected_and_failed_are_all_that_was_read(megastyle: Runner, tmp_p
     source = jsonl(tmp_path / "in.jsonl", records)
     with source.open("ab") as file:
         file.write(b'{"id":"nan","style":"a","x":NaN}\n{"id":"torn","style":\n')
-    kept, gone = tmp_path / "kept.jsonl", tmp_path / "gone.jsonl"
+    kept, dropped = tmp_path / "kept.jsonl", tmp_path / "dropped.jsonl"
 
-    ended = megastyle("dedup", source, "-o", kept, "--rejected", gone, "--max-errors", 4)
+    ended = megastyle("dedup", source, "-o", kept, "--rejected", dropped, "--max-errors", 4)
 
     assert ended.returncode == 0, ended.stderr.decode()
     failed = lines(tmp_path / "kept.errors.jsonl")
     assert [one["_error"]["kind"] for one in failed] == ["missing_key"] * 2 + ["bad_json"] * 2
-    found = {one["id"]: one for one in lines(kept) + lines(gone)}
-    assert len(found) == len(lines(kept)) + len(lines(gone)) == len(records) - 2
-    stayed = {one["id"] for one in lines(kept)}
-    assert all(one["_megastyle"]["dedup"]["duplicate_of"] in stayed for one in lines(gone))
+    found = {one["id"]: one for one in lines(kept) + lines(dropped)}
+    assert len(found) == len(lines(kept)) + len(lines(dropped)) == len(records) - 2
+    kept_ids = {one["id"] for one in lines(kept)}
+    assert all(one["_megastyle"]["dedup"]["duplicate_of"] in kept_ids for one in lines(dropped))
     for record in records[:-2]:
         assert {key: found[record["id"]][key] for key in record} == record
 
@@ -55,15 +56,15 @@ def test_workers_change_nothing(megastyle: Runner, tmp_path: Path, keep: str) ->
     outputs = []
     for workers in (1, 3):
         kept = tmp_path / f"{workers}.jsonl"
-        gone = tmp_path / f"{workers}.gone.jsonl"
-        flags = ("--keep", keep, "--workers", workers, "--rejected", gone)
+        dropped = tmp_path / f"{workers}.dropped.jsonl"
+        flags = ("--keep", keep, "--workers", workers, "--rejected", dropped)
         assert megastyle("dedup", source, "-o", kept, *flags).returncode == 0
-        outputs.append((kept.read_bytes(), gone.read_bytes()))
+        outputs.append((kept.read_bytes(), dropped.read_bytes()))
 
     assert outputs[0] == outputs[1] and outputs[0][1]
 
 
-def test_standard_input_gives_what_the_file_gives(megastyle: Runner, tmp_path: Path) -> None:
+def test_standard_input_gives_the_same_output_as_a_file(megastyle: Runner, tmp_path: Path) -> None:
     source = jsonl(tmp_path / "in.jsonl", gallery(200))
 
     from_file = megastyle("dedup", source)
@@ -73,7 +74,7 @@ def test_standard_input_gives_what_the_file_gives(megastyle: Runner, tmp_path: P
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536])
-def test_killed_at_any_moment_its_output_is_whole_or_not_there_and_a_rerun_gives_the_same_bytes(
+def test_killed_at_any_moment_the_output_is_complete_or_absent_and_a_rerun_gives_the_same_bytes(
     megastyle: Runner, tmp_path: Path, size: int
 ) -> None:
     source = jsonl(tmp_path / "in.jsonl", gallery(2000))
@@ -89,18 +90,18 @@ def test_killed_at_any_moment_its_output_is_whole_or_not_there_and_a_rerun_gives
     assert killed.read_bytes() == whole.read_bytes()
 
 
-def test_other_outputs_have_no_name_before_the_output_is_written(tmp_path: Path) -> None:
+def test_side_outputs_get_their_names_only_after_the_output_is_written(tmp_path: Path) -> None:
     source = jsonl(tmp_path / "in.jsonl", gallery(2000))
-    gone, report = tmp_path / "gone.jsonl", tmp_path / "report.json"
-    command = ("dedup", source, "--no-semantic", "--rejected", gone, "--report", report)
+    dropped, report = tmp_path / "dropped.jsonl", tmp_path / "report.json"
+    command = ("dedup", source, "--no-semantic", "--rejected", dropped, "--report", report)
     started = fork_server.start(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert started.stdout is not None
     begun = started.stdout.read(1)  # and now it waits, since nobody reads on
-    found = gone.exists() or report.exists()
+    found = dropped.exists() or report.exists()
     rest, _ = started.communicate()
 
     assert len(begun + rest) > 2 * 65536 and not found  # more than a pipe holds
-    assert gone.exists() and report.exists()
+    assert dropped.exists() and report.exists()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_two_outputs_of_one_name_are_refused_before_anything_is_read(
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
-def test_copies_count_as_exact_whatever_became_of_their_text(
+def test_copies_count_as_exact_even_if_their_text_is_dropped(
     megastyle: Runner, tmp_path: Path
 ) -> None:
     one = "a small red fox on a stone wall by the sea at night in autumn rain"
@@ -143,7 +144,7 @@ def test_copies_count_as_exact_whatever_became_of_their_text(
     assert (exact["in"], exact["removed"], near["in"], near["removed"]) == (3, 1, 2, 1)
 
 
-def test_report_and_stats_tell_what_each_measure_removed(megastyle: Runner, tmp_path: Path) -> None:
+def test_report_and_stats_count_what_each_stage_removed(megastyle: Runner, tmp_path: Path) -> None:
     records = gallery(300)
     records += [{**record, "id": f"copy{n}"} for n in range(20) for record in records[:1]]
     source = jsonl(tmp_path / "in.jsonl", records)
@@ -151,20 +152,20 @@ def test_report_and_stats_tell_what_each_measure_removed(megastyle: Runner, tmp_
 
     ended = megastyle("dedup", source, "--report", report, "--stats", stats)
 
-    told, counted = json.loads(report.read_text()), json.loads(stats.read_text())
-    assert told["in"] == 320 and told["out"] == len(lines(ended.stdout))
-    assert told["largest_groups"][0]["kept"]["id"] == "r0"
-    assert [one["how"] for one in told["measures"]] == ["exact", "near", "semantic"]
-    assert sum(one["removed"] for one in told["measures"]) == told["in"] - told["out"]
-    near = told["measures"][1]["example"]
+    found, counted = json.loads(report.read_text()), json.loads(stats.read_text())
+    assert found["in"] == 320 and found["out"] == len(lines(ended.stdout))
+    assert found["largest_groups"][0]["kept"]["id"] == "r0"
+    assert [one["how"] for one in found["measures"]] == ["exact", "near", "semantic"]
+    assert sum(one["removed"] for one in found["measures"]) == found["in"] - found["out"]
+    near = found["measures"][1]["example"]
     assert near["score"] >= 0.7 and near["style"] != near["for"]["style"]
-    assert counted["near"]["in"] - counted["near"]["out"] == told["measures"][1]["removed"]
-    assert told["measures"][2]["search"] == counted["semantic"]["search"] == "exact"
+    assert counted["near"]["in"] - counted["near"]["out"] == found["measures"][1]["removed"]
+    assert found["measures"][2]["search"] == counted["semantic"]["search"] == "exact"
     assert b"semantic: exact, every text compared" in ended.stderr
     assert counted["peak_bytes"] > 0 and counted["exact"]["seconds"] > 0
 
 
-def test_kept_embeddings_give_the_same_bytes(megastyle: Runner, tmp_path: Path) -> None:
+def test_cached_embeddings_give_the_same_bytes(megastyle: Runner, tmp_path: Path) -> None:
     source = jsonl(tmp_path / "in.jsonl", gallery(200))
     plain = megastyle("dedup", source).stdout
 
@@ -176,22 +177,22 @@ def test_kept_embeddings_give_the_same_bytes(megastyle: Runner, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, message",
     [
         (("--keep", "hard", "--no-semantic"), b"--keep hard ranks by embeddings"),
         (("--embedder", "static", "--model", "x"), b"--embedder static runs no --model"),
     ],
 )
-def test_flags_that_cannot_be_are_refused(
-    megastyle: Runner, tmp_path: Path, flags: tuple[str, ...], said: bytes
+def test_contradictory_options_are_refused(
+    megastyle: Runner, tmp_path: Path, flags: tuple[str, ...], message: bytes
 ) -> None:
     ended = megastyle("dedup", jsonl(tmp_path / "in.jsonl", gallery(3)), *flags)
 
-    assert ended.returncode == 2 and said in ended.stderr and b"Traceback" not in ended.stderr
+    assert ended.returncode == 2 and message in ended.stderr and b"Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("flag", ["--near", "--no-near"])
-def test_nothing_but_bad_records_is_an_empty_output_and_exit_3(megastyle, tmp_path, flag):
+def test_input_of_bad_records_only_gives_an_empty_output_and_exit_code_3(megastyle, tmp_path, flag):
     (tmp_path / "bad.jsonl").write_text('no json\n{"id":"a"}\n{"id":"b","style":3}\n')
 
     ended = megastyle("dedup", tmp_path / "bad.jsonl", flag, "-o", tmp_path / "out.jsonl")
@@ -199,3 +200,17 @@ def test_nothing_but_bad_records_is_an_empty_output_and_exit_3(megastyle, tmp_pa
     assert ended.returncode == 3
     assert (tmp_path / "out.jsonl").read_bytes() == b""
     assert len((tmp_path / "out.errors.jsonl").read_bytes().splitlines()) == 3
+
+
+def test_choosing_ngrams_switches_the_rule_for_common_words_off(
+    megastyle: Runner, tmp_path: Path
+) -> None:
+    texts = captions()  # of one template: without the rule they are near duplicates
+    records = [{"id": f"{row:03}", "style": text} for row, text in enumerate(texts)]
+    source = jsonl(tmp_path / "in.jsonl", records)
+
+    by_default = megastyle("dedup", source, "--no-semantic")
+    chosen = megastyle("dedup", source, "--no-semantic", "--ngram", "1")
+
+    assert len(lines(by_default.stdout)) == len(texts)
+    assert len(lines(chosen.stdout)) < len(texts) / 4

@@ -1,4 +1,4 @@
-"""What `pair` promises of bad input, bad luck and order, run as the real command."""
+"""The command pair: bad input, interruptions, and the order of styles."""
 
 import json
 import subprocess
@@ -25,23 +25,23 @@ def contents(folder: Path, count: int) -> Path:
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
-def test_killed_at_any_moment_its_output_is_whole_or_not_there_and_a_rerun_gives_the_same_bytes(
+def test_killed_at_any_moment_the_output_is_complete_or_absent_and_a_rerun_gives_the_same_bytes(
     megastyle: Runner, tmp_path: Path, size: int
 ) -> None:
-    asked = ("pair", styles(tmp_path, 6000), "--contents", contents(tmp_path, 2000))
+    command = ("pair", styles(tmp_path, 6000), "--contents", contents(tmp_path, 2000))
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
-    megastyle(*asked, "-o", whole)
-    kill_when((*asked, "-o", killed), tmp_path, tmp_path / "killed.jsonl.partial", size)
+    megastyle(*command, "-o", whole)
+    kill_when((*command, "-o", killed), tmp_path, tmp_path / "killed.jsonl.partial", size)
 
     assert not killed.exists() or killed.read_bytes() == whole.read_bytes()
-    again = megastyle(*asked, "-o", killed, "--overwrite")
+    again = megastyle(*command, "-o", killed, "--overwrite")
 
     assert again.returncode == 0, again.stderr.decode()
     assert killed.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_the_order_of_styles_changes_the_order_of_pairs_alone(
+def test_the_order_of_styles_changes_only_the_order_of_pairs(
     megastyle: Runner, tmp_path: Path
 ) -> None:
     bank = contents(tmp_path, 50)
@@ -50,17 +50,17 @@ def test_the_order_of_styles_changes_the_order_of_pairs_alone(
         records = [{"id": f"s{n}", "style": f"style {n}"} for n in numbers]
         parts.append(jsonl(tmp_path / f"{name}.jsonl", records))
 
-    forth = megastyle("pair", *parts, "--contents", bank)
-    back = megastyle("pair", *parts[::-1], "--contents", bank)
+    forward = megastyle("pair", *parts, "--contents", bank)
+    backward = megastyle("pair", *parts[::-1], "--contents", bank)
 
-    assert forth.returncode == 0, forth.stderr.decode()
-    first, second = forth.stdout.splitlines(), back.stdout.splitlines()
+    assert forward.returncode == 0, forward.stderr.decode()
+    first, second = forward.stdout.splitlines(), backward.stdout.splitlines()
     half = len(first) // 2
     assert first == second[half:] + second[:half]
 
 
 @pytest.mark.parametrize("ids", ["parents", "official"])
-def test_odd_texts_are_paired_or_fail_and_nothing_of_them_is_lost(
+def test_odd_texts_are_paired_or_fail_without_losing_a_value(
     megastyle: Runner, tmp_path: Path, ids: str
 ) -> None:
     records = [{"id": f"odd{n}", "style": text} for n, text in enumerate(ODD_TEXTS)]
@@ -83,16 +83,16 @@ def test_odd_texts_are_paired_or_fail_and_nothing_of_them_is_lost(
     assert {"none", "null", "7"} <= set(failed)
     pairs = lines(out)
     assert len(pairs) == 2 * (len(records) - len(failed))
-    said = {json.dumps(pair["style"]) for pair in pairs}
+    paired = {json.dumps(pair["style"]) for pair in pairs}
     for record in records:
         if record["id"] in failed:
             assert {key: failed[record["id"]][key] for key in record} == record
         else:
-            assert json.dumps(record["style"]) in said
+            assert json.dumps(record["style"]) in paired
     assert {json.dumps(pair["content"]) for pair in pairs} <= set(map(json.dumps, texts))
 
 
-def test_a_content_without_words_or_picture_is_named_and_nothing_is_written(
+def test_a_content_without_text_or_image_is_named_and_nothing_is_written(
     megastyle: Runner, tmp_path: Path
 ) -> None:
     bank = jsonl(tmp_path / "bank.jsonl", [{"id": "good", "content": "frog"}, {"id": "bad"}])
@@ -114,5 +114,5 @@ def test_one_prompt_a_hundred_thousand_times_is_paired_in_little_memory(tmp_path
 
     with (tmp_path / "out.jsonl").open() as file:
         assert sum(1 for _ in file) == 100_000
-    told = json.loads((tmp_path / "t").read_text())
-    assert told["peak_bytes"] < 250e6  # interpreter and libraries included
+    stats = json.loads((tmp_path / "t").read_text())
+    assert stats["peak_bytes"] < 250e6  # interpreter and libraries included

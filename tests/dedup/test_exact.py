@@ -1,6 +1,7 @@
 """Normalization and keys of blocks of texts against plain Python."""
 
 import numpy as np
+import pytest
 
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup.exact import count_characters, normalize, normalize_block, text_keys
@@ -18,6 +19,15 @@ def test_a_normalized_block_holds_each_text_normalized() -> None:
     block = normalize_block(StringArray.from_strings(texts))
 
     assert list(block) == [encoded(normalize(text)) for text in texts]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["", " "]])
+def test_blocks_without_a_character_are_normalized(texts: list[str]) -> None:
+    block = normalize_block(StringArray.from_strings(texts))
+
+    assert list(block) == [b""] * len(texts)
+    assert count_characters(block).tolist() == [0] * len(texts)
+    assert len(text_keys(block)) == len(texts)
 
 
 def test_every_ascii_character_is_normalized_as_python_does_at_every_place() -> None:

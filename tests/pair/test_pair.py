@@ -1,4 +1,4 @@
-"""Draws depend on the style alone and are uniform; a pair says what its parents said."""
+"""Draws are uniform and depend on the style alone; a pair has the values of its parents."""
 
 import json
 from collections import Counter
@@ -71,7 +71,7 @@ def test_a_pair_has_the_style_of_one_parent_and_the_content_of_the_other():
     assert list(pair)[:5] == ["id", "style_id", "content_id", "style", "content"]
 
 
-def test_parents_are_left_as_they_were():
+def test_parents_are_not_changed():
     before = json.dumps([STYLE, CONTENT])
 
     pair_record(STYLE, CONTENT, draw=0)["_megastyle"]["pair"]["draw"] = 9
@@ -79,7 +79,7 @@ def test_parents_are_left_as_they_were():
     assert json.dumps([STYLE, CONTENT]) == before
 
 
-def test_what_a_parent_does_not_have_is_absent_and_never_taken_from_the_other():
+def test_a_value_that_a_parent_lacks_is_absent_and_never_taken_from_the_other():
     pair = pair_record({"id": "a", "file_name": "a.png", "content": "stale"}, {"id": "b"}, draw=0)
 
     assert pair == {
@@ -91,7 +91,7 @@ def test_what_a_parent_does_not_have_is_absent_and_never_taken_from_the_other():
     }
 
 
-def test_a_pair_made_of_pairs_names_its_own_parents_and_pictures():
+def test_a_pair_made_of_pairs_names_its_own_parents_and_their_images():
     first = pair_record(STYLE, CONTENT, draw=0)
 
     second = pair_record(first, first, draw=1)
@@ -109,7 +109,7 @@ def test_a_pair_made_of_pairs_names_its_own_parents_and_pictures():
         (check_content, [{"content": "x"}, {"file_name": "x"}], [{}, {"content": None}]),
     ],
 )
-def test_a_parent_needs_words_or_a_picture(check, good, bad):
+def test_a_parent_needs_a_text_or_an_image(check, good, bad):
     for record in good:
         check(record)
     for record in bad:
@@ -118,7 +118,7 @@ def test_a_parent_needs_words_or_a_picture(check, good, bad):
         assert caught.value.kind == "missing_key"
 
 
-def test_a_draw_is_of_different_contents_and_of_all_if_they_are_few():
+def test_a_draw_has_different_contents_and_all_of_them_if_there_are_few():
     rows = draw_contents("style", 1000, 8, seed=0)
 
     assert len(set(rows)) == 8
@@ -127,7 +127,7 @@ def test_a_draw_is_of_different_contents_and_of_all_if_they_are_few():
     assert draw_contents("style", 0, 8, seed=0) == []
 
 
-def test_a_draw_is_set_by_seed_and_style_alone():
+def test_a_draw_depends_on_seed_and_style_alone():
     draws = {style: draw_contents(style, 400, 8, seed=0) for style in ("a", "b", "\ud800")}
 
     assert draws["a"] == draw_contents("a", 400, 8, seed=0)
@@ -136,21 +136,21 @@ def test_a_draw_is_set_by_seed_and_style_alone():
     assert draw_contents("12", 400, 8, seed=1) != draw_contents("2", 400, 8, seed=11)
 
 
-def test_contents_are_drawn_uniformly_at_every_place():
+def test_contents_are_drawn_uniformly_at_every_position():
     drawn = [draw_contents(f"style {i}", 20, 4, seed=3) for i in range(5000)]
 
-    for place in range(4):
-        uses = Counter(rows[place] for rows in drawn)
-        # chi-square of 20 cells: 19 on average, above 50 once in 8,000 times
+    for position in range(4):
+        uses = Counter(rows[position] for rows in drawn)
+        # chi-square with 19 degrees of freedom exceeds 50 once in 8,000 times
         assert sum((uses[row] - 250) ** 2 / 250 for row in range(20)) < 50
 
 
-def test_ids_that_come_again_count_once_and_the_first_stands():
+def test_of_records_with_one_id_the_first_counts():
     assert distinct_rows(["a", "b", "a", "c", "b"]) == [0, 1, 3]
     assert distinct_rows([]) == []
 
 
-def test_every_style_gets_its_own_contents_whatever_other_styles_there_are():
+def test_the_contents_of_a_style_do_not_depend_on_other_styles():
     styles = [{"id": f"s{i}", "style": "x"} for i in range(6)]
     contents = [{"id": f"c{i}", "content": "y"} for i in range(30)]
     metadata = {"run": "0b7d44e9"}
@@ -165,7 +165,7 @@ def test_every_style_gets_its_own_contents_whatever_other_styles_there_are():
     assert all(pair in pairs for pair in some)
 
 
-def test_official_ids_are_places_from_one_and_the_parents_ids_are_kept():
+def test_official_ids_are_numbers_from_one_and_the_provenance_has_the_ids_of_the_parents():
     styles = [{"id": "a", "style": "x"}, {"id": "b", "style": "x"}]
     contents = [{"id": "p", "content": "y"}, {"id": "q", "content": "y"}]
 
@@ -176,7 +176,7 @@ def test_official_ids_are_places_from_one_and_the_parents_ids_are_kept():
     assert pairs[0]["_megastyle"]["pair"] == {"draw": 0, "style_id": "a", "content_id": "q"}
 
 
-def test_too_few_contents_are_all_used_and_said():
+def test_too_few_contents_are_all_used_and_reported():
     draws = draw_all(["a"], 1, 8, seed=0)
 
     assert draws.tolist() == [[0]]
@@ -186,7 +186,7 @@ def test_too_few_contents_are_all_used_and_said():
 @pytest.mark.parametrize(
     ("styles", "contents", "each", "most"), [(50, 100, 8, 4), (30, 40, 8, 6), (12, 8, 8, 12)]
 )
-def test_no_content_is_used_more_often_than_allowed_even_with_no_room_to_spare(
+def test_no_content_is_used_more_often_than_allowed_even_if_all_uses_are_needed(
     styles, contents, each, most
 ):
     names = [f"s{i}" for i in range(styles)]
@@ -198,7 +198,7 @@ def test_no_content_is_used_more_often_than_allowed_even_with_no_room_to_spare(
     assert np.array_equal(draws, draw_all(names, contents, each, seed=0, max_uses=most))
 
 
-def test_a_cap_that_nobody_meets_changes_no_draw():
+def test_a_limit_that_is_not_reached_changes_no_draw():
     names = [f"s{i}" for i in range(40)]
 
     assert np.array_equal(
@@ -206,14 +206,14 @@ def test_a_cap_that_nobody_meets_changes_no_draw():
     )
 
 
-def test_a_cap_that_cannot_be_kept_is_refused_with_the_least_that_can():
+def test_a_limit_that_is_too_low_is_refused_with_the_least_that_suffices():
     with pytest.raises(MegastyleError, match="need 80 uses") as caught:
         draw_all([f"s{i}" for i in range(10)], 20, 8, seed=0, max_uses=3)
 
     assert "--max-uses 4" in str(caught.value.hint)
 
 
-def test_coverage_counts_contents_used_and_how_evenly():
+def test_usage_counts_contents_and_how_evenly_they_are_used():
     found = content_usage(np.array([[1, 2], [1, 3]]), 4)
 
     assert (found.pairs, found.contents, found.contents_used) == (4, 4, 3)
@@ -223,7 +223,7 @@ def test_coverage_counts_contents_used_and_how_evenly():
     assert content_usage(np.array([[0, 1], [2, 3]]), 4).evenness == pytest.approx(1.0)
 
 
-def test_the_fingerprint_tells_which_contents_were_used() -> None:
+def test_the_fingerprint_identifies_the_contents() -> None:
     contents = [{"id": "a", "content": "A fox"}, {"id": "b", "content": "A cat"}]
 
     known = fingerprint(contents)
