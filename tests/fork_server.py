@@ -45,6 +45,8 @@ LIBRARIES = (
     *("torch", "onnx", "tokenizers", "safetensors.torch", "accelerate"),
     *("transformers", "diffusers"),
 )
+# Nothing reads these when it is imported, so that a fork can have its own.
+READ_LATE = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "FORCE_COLOR", "NO_COLOR", "OPENAI_API_KEY"}
 # The libraries read these when they are imported; a command sets them before.
 QUIET = dict.fromkeys(("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"), "error")
 NUMBER = struct.Struct("!i")  # length of a request, process id, or exit code as in subprocess
@@ -118,13 +120,13 @@ def start(
     """Starts `megastyle ARGUMENTS` in the environment that the tests were started in, plus `env`.
 
     Streams are as in subprocess.Popen: None, PIPE, DEVNULL or a file descriptor. The process is
-    forked from the server unless a fresh interpreter is asked for or `env` is given, which
-    libraries may read when they are imported.
+    forked from the server unless a fresh interpreter is asked for, or needed because `env` has
+    variables that libraries may read when they are imported.
     """
     words = [str(argument) for argument in arguments]
-    server = None if fresh or env else _server()
+    server = None if fresh or set(env) - READ_LATE else _server()
     if server:
-        return server.fork(words, cwd, (stdin, stdout, stderr))
+        return server.fork(words, cwd, env, (stdin, stdout, stderr))
     return subprocess.Popen(
         [sys.executable, "-m", "megastyle_cli", *words],
         stdin=stdin,
@@ -159,9 +161,14 @@ class ForkServer:
         self.num_threads = _receive_number(self._control)
 
     def fork(
-        self, arguments: list[str], cwd: Path | None, streams: Sequence[int | None]
+        self,
+        arguments: list[str],
+        cwd: Path | None,
+        env: dict[str, str],
+        streams: Sequence[int | None],
     ) -> ForkedProcess:
-        request = json.dumps({"arguments": arguments, "cwd": str(cwd or Path.cwd())}).encode()
+        call = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": env}
+        request = json.dumps(call).encode()
         status, other_end = socket.socketpair()
         ends = [_open_stream(number, kind) for number, kind in enumerate(streams)]
         files = [*(theirs for theirs, _ in ends), other_end.detach()]
@@ -214,10 +221,11 @@ def _receive_number(connection: socket.socket) -> int:
 
 
 class Request(NamedTuple):
-    """A command to start: its arguments and folder, and its streams, then that of its status."""
+    """A command to start; `files` are its streams and the socket that its status is sent to."""
 
     arguments: list[str]
     cwd: str
+    env: dict[str, str]
     files: list[int]
 
 
@@ -284,6 +292,7 @@ def _become(request: Request) -> None:
             os.dup2(file, number)
         os.close(file)
     os.chdir(request.cwd)
+    os.environ |= request.env
     sys.path.insert(0, request.cwd)
     sys.argv = ["megastyle", *request.arguments]
     # new ones: those of the server were set up for other files

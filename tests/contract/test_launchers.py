@@ -13,6 +13,7 @@ import pytest
 
 from megastyle_cli.core.errors import TRY_AGAIN
 from megastyle_cli.core.shard import Shard
+from tests import fork_server
 from tests.chat_server import CONTENT, Asked, Fault, completion, serving
 from tests.conftest import Runner, draw, jsonl, lines
 from tests.tiny_pipelines import save_tiny_qwen
@@ -138,30 +139,39 @@ def test_captions_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
     assert not list(out.glob("*.partial"))
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
-def test_pictures_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
-    megastyle: Runner, tmp_path: Path, told: Path, how: str
-) -> None:
-    model = save_tiny_qwen(tmp_path / "tiny")
+@pytest.fixture(scope="module")
+def synth(tmp_path_factory: pytest.TempPathFactory, megastyle: Runner) -> tuple[object, ...]:
+    """A call of synth whose uninterrupted output is in the folder `whole` beside its records."""
+    folder = tmp_path_factory.mktemp("synth")
+    model = save_tiny_qwen(folder / "tiny")
     asked = [
         {"id": f"s1_c{n}", "content": f"A fox {'very ' * (n % 9)}red", "style": "In woodcut."}
         for n in range(28)
     ]
-    records = jsonl(tmp_path / "pairs.jsonl", asked)
-    flags = ("synth", records, "--model", model, "--size", 48, "--steps", 30, "--device", "cpu")
-    flags += ("--batch-size", 1)
-    assert megastyle(*flags, "-o", tmp_path / "whole").returncode == 0
-    out = tmp_path / "out"
+    records = jsonl(folder / "pairs.jsonl", asked)
+    flags = ("--size", 48, "--steps", 30, "--device", "cpu", "--batch-size", 1)
+    call = ("synth", records, "--model", model, *flags)
+    assert megastyle(*call, "-o", folder / "whole").returncode == 0
+    return call
 
-    launched = launch("torchrun", told, *flags, "-o", out)
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_pictures_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
+    synth: tuple[object, ...], tmp_path: Path, told: Path, how: str
+) -> None:
+    out, whole = tmp_path / "out", Path(str(synth[1])).with_name("whole")
+
+    launched = launch("torchrun", told, *synth, "-o", out)
     wait_for_lines(out, launched, told / "words")
     interrupt(how, launched, told)
     assert codes(told) == expected_codes(how), (told / "words").read_text()
     assert 2 <= written(out).total() < 28
 
-    flags += ("-o", out, "--resume")
-    assert launch("torchrun", told, *flags).wait(240) == 0, (told / "words").read_text()
+    # what a launcher would start; the captions above are resumed by launchers
+    command = (*synth, "-o", out, "--resume", "-q")
+    ranks = [fork_server.start(*command, RANK=f"{rank}", WORLD_SIZE="2") for rank in range(2)]
+    assert [rank.wait(240) for rank in ranks] == [0, 0]
 
-    assert written(out) == written(tmp_path / "whole")
+    assert written(out) == written(whole)
     pictures = {path.name: path.read_bytes() for path in out.rglob("*.png")}
-    assert pictures == {p.name: p.read_bytes() for p in (tmp_path / "whole").rglob("*.png")}
+    assert pictures == {path.name: path.read_bytes() for path in whole.rglob("*.png")}
