@@ -59,7 +59,7 @@ completions: $(READY) ## write completions/ from the command tree
 	$(BIN)/megastyle completion fish > completions/megastyle.fish
 
 docs: completions ## write the generated tables of README.md
-	$(BIN)/python tests/contract/test_docs.py
+	$(BIN)/python -m tests.contract.test_docs
 
 bench: $(READY) ## run every benchmark (minutes); RESULTS.md keeps the figures
 	for question in benchmarks/*.py; do $(BIN)/python "$$question" || exit 1; done

@@ -17,11 +17,13 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -55,11 +57,11 @@ NUMBER = struct.Struct("!i")  # length of a request, process id, or exit code as
 class ForkedProcess:
     """A command forked by the server; used like subprocess.Popen, of which it has the main part."""
 
-    def __init__(self, status: socket.socket, streams: "list[IO[bytes] | None]") -> None:
-        self._status = status
+    def __init__(self, connection: socket.socket, streams: "list[IO[bytes] | None]") -> None:
+        self._connection = connection
         self.stdin, self.stdout, self.stderr = streams
         self.returncode: int | None = None
-        self.pid = _receive_number(status)
+        self.pid = _receive_number(connection)
 
     def poll(self) -> int | None:
         """The exit code, or None while the process runs."""
@@ -70,12 +72,12 @@ class ForkedProcess:
     def wait(self, timeout: float | None = None) -> int:
         """Waits for the process to end and returns its exit code; negative: it died by a signal."""
         if self.returncode is None:
-            self._status.settimeout(timeout)
+            self._connection.settimeout(timeout)
             try:
-                self.returncode = _receive_number(self._status)
+                self.returncode = _receive_number(self._connection)
             except (TimeoutError, BlockingIOError):
                 raise subprocess.TimeoutExpired("megastyle", timeout or 0) from None
-            self._status.close()
+            self._connection.close()
         return self.returncode
 
     def communicate(self, input: bytes = b"") -> tuple[bytes, bytes]:
@@ -144,21 +146,57 @@ def stop_server() -> None:
         _server.cache_clear()
 
 
+def write_program(path: Path) -> None:
+    """Writes a program that does what `megastyle` does, for shell scripts to call."""
+    server = _server()
+    if server:
+        text = PROGRAM.format(python=sys.executable, address=server.address)
+    else:
+        text = f'#!/bin/sh\nexec "{sys.executable}" -m megastyle_cli "$@"\n'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+# Starts in 20 ms: without site-packages, and with nothing else imported.
+PROGRAM = """#!{python} -IS
+import json, os, socket, struct, sys
+
+call = {{"arguments": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+request = json.dumps(call).encode()
+connection = socket.socket(socket.AF_UNIX)
+connection.connect({address!r})
+socket.send_fds(connection, [struct.pack("!i", len(request))], [0, 1, 2])
+connection.sendall(request)
+_, code = struct.unpack("!ii", connection.recv(8, socket.MSG_WAITALL))
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
 class ForkServer:
     """The server's process, seen from the tests."""
 
     def __init__(self) -> None:
-        self._control, other_end = socket.socketpair()
-        with other_end:
+        self._folder = Path(tempfile.mkdtemp(prefix="megastyle-"))
+        self.address = str(self._folder / "socket")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.address)
+            listening.listen()
             self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(other_end.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                [sys.executable, "-P", __file__, str(listening.fileno())],
+                stdin=subprocess.PIPE,  # the server ends when this is closed
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=ENVIRONMENT,
-                pass_fds=[other_end.fileno()],
+                pass_fds=[listening.fileno()],
             )
-        self.num_threads = _receive_number(self._control)
+        assert self._process.stdout
+        with self._process.stdout as answer:
+            self.num_threads = int(answer.readline())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def fork(
         self,
@@ -167,20 +205,24 @@ class ForkServer:
         env: dict[str, str],
         streams: Sequence[int | None],
     ) -> ForkedProcess:
-        call = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": env}
+        """Starts a command; its streams are as in subprocess.Popen."""
+        call = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": ENVIRONMENT | env}
         request = json.dumps(call).encode()
-        status, other_end = socket.socketpair()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self.address)
         ends = [_open_stream(number, kind) for number, kind in enumerate(streams)]
-        files = [*(theirs for theirs, _ in ends), other_end.detach()]
-        socket.send_fds(self._control, [NUMBER.pack(len(request))], files)
-        self._control.sendall(request)
+        files = [theirs for theirs, _ in ends]
+        socket.send_fds(connection, [NUMBER.pack(len(request))], files)
+        connection.sendall(request)
         for file in files:
             os.close(file)
-        return ForkedProcess(status, [ours for _, ours in ends])
+        return ForkedProcess(connection, [ours for _, ours in ends])
 
     def stop(self) -> None:
-        self._control.close()
+        assert self._process.stdin
+        self._process.stdin.close()
         self._process.wait()
+        shutil.rmtree(self._folder)
 
 
 @cache
@@ -221,36 +263,36 @@ def _receive_number(connection: socket.socket) -> int:
 
 
 class Request(NamedTuple):
-    """A command to start; `files` are its streams and the socket that its status is sent to."""
+    """A command to start, and its standard streams."""
 
     arguments: list[str]
     cwd: str
     env: dict[str, str]
-    files: list[int]
+    streams: list[int]
 
 
-def _serve(control: socket.socket) -> Request | None:
+def _serve(listening: socket.socket) -> Request | None:
     """Forks a child for every request; returns the request in each child, None at the end."""
     running: dict[int, socket.socket] = {}
     woken, wake = socket.socketpair()
     wake.setblocking(False)
-    woken.setblocking(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
     with selectors.DefaultSelector() as selector:
-        selector.register(control, selectors.EVENT_READ)
-        selector.register(woken, selectors.EVENT_READ)
+        for source in (listening, woken, sys.stdin):
+            selector.register(source, selectors.EVENT_READ)
         while True:
             ready = {key.fileobj for key, _ in selector.select()}
             if woken in ready:
                 woken.recv(4096)
                 _report_ended(running)
-            if control not in ready:
-                continue
-            request = _receive_request(control)
-            if request is None:
+            if sys.stdin in ready:
                 return None
+            if listening not in ready:
+                continue
+            connection, _ = listening.accept()
+            request = _receive_request(connection)
             signals = (signal.SIGINT, signal.SIGTERM)  # kept until the child can handle them
             signal.pthread_sigmask(signal.SIG_BLOCK, signals)
             pid = os.fork()
@@ -258,40 +300,37 @@ def _serve(control: socket.socket) -> Request | None:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                for other in (control, woken, wake, *running.values()):
+                for other in (listening, woken, wake, connection, *running.values()):
                     other.close()
                 return request
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-            *streams, status = request.files
-            for stream in streams:
+            for stream in request.streams:
                 os.close(stream)
-            running[pid] = socket.socket(fileno=status)
-            running[pid].sendall(NUMBER.pack(pid))
+            running[pid] = connection
+            connection.sendall(NUMBER.pack(pid))
 
 
-def _receive_request(control: socket.socket) -> Request | None:
-    head, files, _, _ = socket.recv_fds(control, NUMBER.size, 4)
-    if not head:
-        return None
-    body = control.recv(NUMBER.unpack(head)[0], socket.MSG_WAITALL)
-    return Request(**json.loads(body), files=files)
+def _receive_request(connection: socket.socket) -> Request:
+    head, streams, _, _ = socket.recv_fds(connection, NUMBER.size, 3)
+    body = connection.recv(NUMBER.unpack(head)[0], socket.MSG_WAITALL)
+    return Request(**json.loads(body), streams=streams)
 
 
 def _report_ended(running: dict[int, socket.socket]) -> None:
     for pid in list(running):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            with running.pop(pid) as socket_of_test, suppress(OSError):
-                socket_of_test.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
+            with running.pop(pid) as connection, suppress(OSError):  # the test may be gone
+                connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
 def _become(request: Request) -> None:
     """Turns the forked child into a process that was started with `request`."""
-    for number, file in enumerate(request.files):
-        if number < 3:
-            os.dup2(file, number)
-        os.close(file)
+    for number, stream in enumerate(request.streams):
+        os.dup2(stream, number)
+        os.close(stream)
     os.chdir(request.cwd)
+    os.environ.clear()
     os.environ |= request.env
     sys.path.insert(0, request.cwd)
     sys.argv = ["megastyle", *request.arguments]
@@ -315,16 +354,13 @@ def _become(request: Request) -> None:
 
 
 def main() -> None:
-    control = socket.socket(fileno=int(sys.argv[1]))
     os.environ |= QUIET
     for library in LIBRARIES:
         import_module(library)
-    for name in QUIET:
-        del os.environ[name]
     gc.collect()
     gc.freeze()  # objects of the libraries stay shared with the children
-    control.sendall(NUMBER.pack(len(list(Path("/proc/self/task").iterdir()))))
-    if request := _serve(control):
+    print(len(list(Path("/proc/self/task").iterdir())), flush=True)  # noqa: T201
+    if request := _serve(socket.socket(fileno=int(sys.argv[1]))):
         _become(request)
 
 

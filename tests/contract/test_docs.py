@@ -1,6 +1,6 @@
 """What the documentation says is true: its tables are generated, its command lines run.
 
-`python tests/contract/test_docs.py` writes the generated tables of README.md.
+`python -m tests.contract.test_docs` writes the generated tables of README.md.
 """
 
 import json
@@ -24,6 +24,9 @@ from megastyle_cli.app import COMMANDS, build
 from megastyle_cli.cli.completion import Flag, command_tree
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.writers.parquet import write_parquet
+from tests import fork_server
+from tests.chat_server import serving
+from tests.conftest import draw, lines
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -123,7 +126,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with examples/, where `bin/megastyle` starts the package under test."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(ROOT / "examples", folder / "examples")
-    executable(folder / "bin" / "megastyle", f'exec "{sys.executable}" -m megastyle_cli "$@"')
+    fork_server.write_program(folder / "bin" / "megastyle")
     return folder
 
 
@@ -175,8 +178,6 @@ def recipe(word: str) -> str:
 
 
 def test_the_recipe_for_captions_runs_against_a_server(folder: Path) -> None:
-    from tests.chat_server import serving  # not at the top: this file is also a script
-
     shutil.copytree(folder / "examples" / "pictures" / "styles", folder / "served" / "imgs")
     with serving() as server:
         lines = recipe("--base-url").replace("http://localhost:8000/v1", server.url)
@@ -372,8 +373,6 @@ def test_a_job_writes_the_share_of_its_task(
 def test_the_recipe_for_an_array_is_a_job(
     code: int, told: str, cluster: Path, tmp_path: Path
 ) -> None:
-    from tests.conftest import draw, lines  # not at the top: this file is also a script
-
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
     (block,) = [block for _, block in blocks if "#SBATCH --array" in block]
     (tmp_path / "imgs").mkdir()

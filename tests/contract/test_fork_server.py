@@ -90,6 +90,18 @@ def test_a_signal_ends_one_command_with_its_code(number: signal.Signals, code: i
     assert second.communicate() and second.returncode == 0
 
 
+def test_a_shell_script_can_call_it(tmp_path: Path) -> None:
+    jsonl(tmp_path / "in.jsonl", [{"id": f"r{n}", "style": "ink"} for n in range(3)])
+    fork_server.write_program(tmp_path / "megastyle")
+    line = "./megastyle dedup in.jsonl --no-semantic -q | ./megastyle dedup --no-semantic -q"
+
+    ended = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+    refused = subprocess.run([tmp_path / "megastyle", "dedup", "no.jsonl"], capture_output=True)
+
+    assert (ended.returncode, ended.stdout.count(b"\n"), ended.stderr) == (0, 1, b"")
+    assert refused.returncode == 2 and refused.stderr.startswith(b"error: no.jsonl")
+
+
 def test_a_wait_that_takes_too_long_ends() -> None:
     process = start_waiting()
 
@@ -103,7 +115,7 @@ def test_a_wait_that_takes_too_long_ends() -> None:
 def test_no_zombie_and_no_open_file_is_left(megastyle: Runner) -> None:
     server = fork_server._server()
     assert server
-    process = Path("/proc", str(server._process.pid))
+    process = Path("/proc", str(server.pid))
 
     left = []
     for _ in range(2):
