@@ -289,7 +289,7 @@ def main(
             read_content=None if from_words else partial(read_pictures, max_side_px=long_side_px),
             read_style=None
             if from_words and not compares
-            else cached_picture_reader(STYLE_PX, remembered=64),
+            else cached_picture_reader(STYLE_PX, max_cached=64),
             save=picture_saver(sink.picture_path, layout.suffix, quality),
             long_side_px=long_side_px,
             size_px=size_px,

@@ -1,15 +1,14 @@
-"""Embeddings kept on disk by text and model, so that the next command need not make them again.
+"""Cache of text embeddings on disk, shared by runs and commands.
 
-A folder holds one folder a model, in it segments: `NAME.keys.npy` (n, 16) bytes, a hash of each
-text, and `NAME.vectors.npy` (n, d) float32. A segment is written aside and renamed, keys last, so
-that a killed run leaves none, and several processes may add to a folder at once. Vectors stay on
-disk, mapped; memory holds 24 bytes a text.
+The folder holds one folder for each model, and in it segments: `NAME.keys.npy` (n, 16) bytes, a
+hash of each text, and `NAME.vectors.npy` (n, d) float32. The keys of a segment are written last, so
+that a killed run leaves no incomplete one, and several processes may add segments at once. Vectors
+stay on disk, memory-mapped; memory holds 24 bytes for each text.
 """
 
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,17 @@ from megastyle_cli.core.errors import MegastyleError
 Array = npt.NDArray[Any]
 EmbedTexts = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
-SEGMENT = 65_536  # texts a segment at most
-SAVE_S = 60.0  # so much of a killed run's work, and a call more, is made again
-_KEY = np.dtype("S16")  # compares as bytes do, without the NULs at the end, which hashes may lose
+MAX_SEGMENT = 65_536  # texts
+SAVE_S = 60.0  # a killed run loses the embeddings of about this time
+_KEY = np.dtype("S16")  # compares as bytes do; NULs at the end of a hash do not count
 
 
 class EmbeddingCache:
-    """What `embed` gives for a text, made once: an `Embed` itself, closed to keep the last rows.
+    """An embedder that calls `embed` only for texts that are not in the cache yet.
 
-    `model` names everything a vector depends on but its text. Rows come back bit for bit.
-    Raises MegastyleError if the folder cannot be written, or holds vectors of another width.
+    `model` names everything that a vector depends on besides its text. Rows come back bit for bit.
+    `advance` is called with the number of rows that came from the cache. Raises MegastyleError if
+    the folder is not writable, is damaged, or holds vectors of another width.
     """
 
     def __init__(
@@ -44,19 +44,19 @@ class EmbeddingCache:
     ) -> None:
         name = sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self.folder = folder.expanduser() / name
-        self.make, self.advance = embed, advance
+        self.embed, self.advance = embed, advance
         self.num_found = self.num_made = 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "model.txt").write_text(model + "\n", errors="backslashreplace")
-        except OSError as fault:
+        except OSError as error:
             raise MegastyleError(
-                f"embeddings cannot be kept in {folder}: {fault.strerror}",
+                f"embeddings cannot be kept in {folder}: {error.strerror}",
                 hint="name another folder, or leave it out",
-            ) from fault
-        self._vectors: list[Array] = []  # (n, d) of each segment, mapped
+            ) from error
+        self._vectors: list[Array] = []  # (n, d) of each segment, memory-mapped
         self._keys = np.empty(0, _KEY)  # of all segments, sorted
-        self._places = np.empty((0, 2), np.int32)  # their segment and row
+        self._positions = np.empty((0, 2), np.int32)  # segment and row of each key
         self._new_keys: list[bytes] = []
         self._new_rows: list[Array] = []
         self._saved_s = time.monotonic()
@@ -66,77 +66,73 @@ class EmbeddingCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Rows (n, d), those not known yet made in one call and kept."""
-        keys = np.array([_key(text) for text in texts], _KEY)
-        at = np.searchsorted(self._keys, keys)
-        is_known = np.zeros(len(texts), bool)
-        inside = np.flatnonzero(at < len(self._keys))
-        is_known[inside] = self._keys[at[inside]] == keys[inside]
-        missing = np.flatnonzero(~is_known)
-        self.num_found += len(texts) - len(missing)
-        self.num_made += len(missing)
-        if len(missing) < len(texts):
-            self.advance(len(texts) - len(missing))
-        made = (
-            self.make([texts[row] for row in missing.tolist()])
-            if len(missing) or not texts
-            else None
-        )
-        if made is not None and not is_known.any():
-            rows = np.asarray(made, np.float32)
-        else:
-            rows = np.empty((len(texts), self._width(made)), np.float32)
-            if made is not None:
-                rows[missing] = made
-            for row in np.flatnonzero(is_known):
-                segment, place = self._places[at[row]]
-                rows[row] = self._vectors[segment][place]
-        if made is not None and len(missing):
-            self._new_keys += keys[missing].tolist()
-            self._new_rows.append(np.asarray(made, np.float32))
-            late = time.monotonic() - self._saved_s >= SAVE_S
-            if late or len(self._new_keys) >= SEGMENT:
-                self._save()
-        return rows
-
-    def close(self) -> None:
-        """Keeps what was made since the last full segment."""
         if self._new_keys:
             self._save()
 
-    def _width(self, made: Array | None) -> int:
-        widths = {segment.shape[1] for segment in self._vectors}
-        widths |= {made.shape[1]} if made is not None else set()
-        if len(widths) != 1:
+    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeddings (n, d) float32; those that are not cached are made in one call of `embed`."""
+        keys = np.array([_key(text) for text in texts], _KEY)
+        at = np.searchsorted(self._keys, keys)
+        is_cached = np.zeros(len(texts), bool)
+        inside = np.flatnonzero(at < len(self._keys))
+        is_cached[inside] = self._keys[at[inside]] == keys[inside]
+        cached, missing = np.flatnonzero(is_cached), np.flatnonzero(~is_cached)
+        self.num_found += len(cached)
+        self.num_made += len(missing)
+        if not len(cached):
+            rows = made = np.asarray(self.embed(list(texts)), np.float32)
+            self._check_width(rows.shape[1])
+        else:
+            self.advance(len(cached))
+            rows = np.empty((len(texts), self._vectors[0].shape[1]), np.float32)
+            for row, (segment, position) in zip(cached, self._positions[at[cached]], strict=True):
+                rows[row] = self._vectors[segment][position]
+            made = np.empty((0, rows.shape[1]), np.float32)
+            if len(missing):
+                made = np.asarray(self.embed([texts[row] for row in missing.tolist()]), np.float32)
+                self._check_width(made.shape[1])
+                rows[missing] = made
+        if len(missing):
+            self._add(keys[missing].tolist(), made)
+        return rows
+
+    def _add(self, keys: list[bytes], rows: Array) -> None:
+        self._new_keys += keys
+        self._new_rows.append(rows)
+        is_late = time.monotonic() - self._saved_s >= SAVE_S
+        if is_late or len(self._new_keys) >= MAX_SEGMENT:
+            self._save()
+
+    def _check_width(self, *new: int) -> None:
+        widths = {*new, *(segment.shape[1] for segment in self._vectors)}
+        if len(widths) > 1:
             raise MegastyleError(
                 f"{self.folder} holds vectors of {sorted(widths)} numbers", hint="empty the folder"
             )
-        return int(widths.pop())
 
     def _open_segments(self) -> None:
-        found, places = [self._keys], [self._places]
+        keys, positions = [self._keys], [self._positions]
         for path in sorted(self.folder.glob("*.keys.npy")):
             try:
-                keys = np.load(path, allow_pickle=False)
+                hashes = np.load(path, allow_pickle=False)
                 vectors = np.load(
                     path.with_name(path.name.replace(".keys.", ".vectors.")),
                     mmap_mode="r",
                     allow_pickle=False,
                 )
-            except (OSError, ValueError) as fault:
-                raise MegastyleError(f"{path} is damaged: {fault}", hint="remove it") from fault
-            if keys.ndim != 2 or keys.shape[1:] != (16,) or len(keys) != len(vectors):
+            except (OSError, ValueError) as error:
+                raise MegastyleError(f"{path} is damaged: {error}", hint="remove it") from error
+            if hashes.ndim != 2 or hashes.shape[1:] != (16,) or len(hashes) != len(vectors):
                 raise MegastyleError(f"{path} does not fit its vectors", hint="remove both")
-            found.append(np.ascontiguousarray(keys).view(_KEY)[:, 0])
-            rows = np.arange(len(keys))
-            places.append(np.stack([np.full(len(keys), len(self._vectors)), rows], 1))
+            keys.append(np.ascontiguousarray(hashes).view(_KEY)[:, 0])
+            segment = np.full(len(hashes), len(self._vectors))
+            positions.append(np.stack([segment, np.arange(len(hashes))], 1))
             self._vectors.append(vectors)
-        keys = np.concatenate(found)
-        order = np.argsort(keys, kind="stable")
-        self._keys, self._places = keys[order], np.concatenate(places)[order].astype(np.int32)
+        self._check_width()
+        every_key = np.concatenate(keys)
+        order = np.argsort(every_key, kind="stable")
+        self._keys = every_key[order]
+        self._positions = np.concatenate(positions)[order].astype(np.int32)
 
     def _save(self) -> None:
         name = secrets.token_hex(8)
@@ -146,22 +142,6 @@ class EmbeddingCache:
                 np.save(file, rows)
         self._new_keys, self._new_rows = [], []
         self._saved_s = time.monotonic()
-
-
-def cached_embedder(
-    embed: EmbedTexts,
-    model: str,
-    folder: Path | None,
-    closing: ExitStack,
-    advance: Callable[[int], None] = lambda count: None,
-) -> EmbedTexts:
-    """`embed`, its rows kept in `folder` if one is named; the last ones when `closing` ends.
-
-    `advance` is told how many rows came from the folder.
-    """
-    if folder is None:
-        return embed
-    return closing.enter_context(EmbeddingCache(folder, model, embed, advance))
 
 
 def _key(text: str) -> bytes:

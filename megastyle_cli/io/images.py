@@ -1,8 +1,8 @@
-"""Pictures in and out: any file to RGB, turned by its EXIF, within a size limit; saved atomically.
+"""Pictures in and out: decoded to upright RGB within a size limit, and saved atomically.
 
-Everything a person's folder holds is expected here: alpha (laid on white), palettes, CMYK, 16 bits
-a channel, animations (first frame), wrong suffixes (the content decides), files cut off. JPEGs are
-decoded at the smallest DCT scale that covers the size asked for.
+Whatever a folder may hold is handled here: alpha (composited on white), palettes, CMYK, 16 bits per
+channel, animations (first frame), wrong suffixes (the content decides), truncated files. JPEGs are
+decoded at the smallest DCT scale that covers the requested size.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,21 +19,21 @@ from megastyle_cli.core.parallel import parallel_map
 from megastyle_cli.io.archive_member import picture_bytes, split_member_name
 from megastyle_cli.io.writers.image_dataset import QUALITY
 
-MAX_PIXELS = 180_000_000  # a decoded picture of this size takes 540 MB; larger ones are refused
-DRAFT_MARGIN = 1.3  # JPEGs are decoded so much larger than asked for, and the rest is resampled
-Image.MAX_IMAGE_PIXELS = None  # our own limit answers with a sentence; Pillow's warns first
-# Not all that Pillow knows: for PostScript it would start another program.
+MAX_PIXELS = 180_000_000  # decoded, 540 MB
+DRAFT_MARGIN = 1.3  # JPEGs are decoded larger than requested by this factor, then resampled
+Image.MAX_IMAGE_PIXELS = None  # our own limit is an error with a message; Pillow's is a warning
+# not all that Pillow reads: for PostScript it would start another program
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO"]
 
 
 def open_picture(
     name: str, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
 ) -> Image.Image:
-    """The picture at `name`, RGB, upright, its longer side at most `max_side_px`.
+    """The picture at `name`: RGB, upright, its longer side at most `max_side_px`.
 
-    A JPEG is decoded at `margin` times that size at least: 1 is fastest, and halves 1024 exactly.
-    `name` is a file's, or that of a row or member of a container (containers.py). Raises
-    BadRecord("bad_image", ...) if it is missing, empty, cut off, too large or no picture.
+    `name` is a file, or a row or member of a container (see `archive_member`). A JPEG is decoded at
+    least `margin` times larger than requested; 1 is fastest. Raises BadRecord("bad_image", ...) if
+    it is missing, empty, truncated, too large or not a picture.
     """
     if split_member_name(name) is not None:
         return decode_picture(name, picture_bytes(name), max_side_px, margin)
@@ -43,7 +43,7 @@ def open_picture(
 def decode_picture(
     name: str, content: bytes, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
 ) -> Image.Image:
-    """As `open_picture`, of bytes that are there already; `name` is for the words."""
+    """`open_picture` of bytes in memory; error messages call them `name`."""
     return _opened(name, BytesIO(content), max_side_px, margin)
 
 
@@ -57,30 +57,30 @@ def _opened(
         what = "is not a picture in a format we know" if _size(source) else "is empty"
         raise BadRecord("bad_image", f"{name} {what}") from None
     except OSError as error:
-        raise BadRecord("bad_image", _why_unreadable(name, source, error)) from error
+        raise BadRecord("bad_image", _read_error(name, source, error)) from error
     except BadRecord:
         raise
     except Exception as error:
-        # Pillow's plugins let these escape on damaged headers.
+        # Pillow's plugins raise errors of all kinds for damaged headers
         raise BadRecord("bad_image", f"{name} is damaged: {error}") from error
 
 
 def read_pictures(
     names: Sequence[str], max_side_px: int | None = None, margin: float = DRAFT_MARGIN
 ) -> "list[Image.Image | BadRecord]":
-    """`open_picture` of many names on all cores, in order; a bad one gives its BadRecord."""
-    return parallel_map(lambda name: _opened_or_why(name, max_side_px, margin), names)
+    """`open_picture` of many names on all cores, in order; a BadRecord where one cannot be read."""
+    return parallel_map(lambda name: _opened_or_error(name, max_side_px, margin), names)
 
 
 def cached_picture_reader(
-    max_side_px: int | None, remembered: int
+    max_side_px: int | None, max_cached: int
 ) -> "Callable[[Sequence[str]], list[Image.Image | BadRecord]]":
-    """As `read_pictures`, keeping the last `remembered` pictures, for references that return."""
-    attempt = lru_cache(remembered)(lambda name: _opened_or_why(name, max_side_px))
-    return lambda names: parallel_map(attempt, names)
+    """`read_pictures` that caches the last `max_cached` pictures, for references used again."""
+    read = lru_cache(max_cached)(lambda name: _opened_or_error(name, max_side_px))
+    return lambda names: parallel_map(read, names)
 
 
-def _opened_or_why(
+def _opened_or_error(
     name: str, max_side_px: int | None, margin: float = DRAFT_MARGIN
 ) -> "Image.Image | BadRecord":
     try:
@@ -92,7 +92,7 @@ def _opened_or_why(
 def picture_saver(
     path_of: "Callable[[str, str], Path]", suffix: str, quality: int | None = None
 ) -> "Callable[[str, Image.Image], str]":
-    """A function that saves the picture of a record at `path_of(id, suffix)` and gives its name."""
+    """A function that saves a record's picture at `path_of(id, suffix)` and returns its name."""
 
     def save(record_id: str, picture: Image.Image) -> str:
         path = path_of(record_id, suffix)
@@ -103,12 +103,12 @@ def picture_saver(
 
 
 def save_picture(image: Image.Image, path: Path, quality: int | None = None) -> None:
-    """Write `image` so that `path` never holds half a picture; the suffix decides the format.
+    """Writes `image` atomically in the format of the suffix of `path`.
 
-    `quality` is of JPEG and WebP, 1 to 100; None is QUALITY.
+    `quality` applies to JPEG and WebP, 1 to 100; None is QUALITY.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Level 1: 512 px in a fifth of the time for a tenth more bytes.
+    # level 1: a 512 px PNG in a fifth of the time, for a tenth more bytes
     is_png = path.suffix == ".png"
     options = {"compress_level": 1} if is_png else {"quality": quality or QUALITY}
     with atomic_path(path, durable=False) as temporary:
@@ -153,7 +153,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _eight_bits(
     gray: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]",
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    """Gray of any depth to 0..255: 16-bit values by their range, floats in 0..1 or by their own."""
+    """Gray of any depth as 0 to 255.
+
+    White is 65535 in 16-bit types and where a value exceeds 255, 1 in floats up to 1, else 255.
+    """
     values = np.nan_to_num(gray.astype(np.float64))
     top = 65535.0 if values.max(initial=0) > 255 else 255.0
     if gray.dtype.kind == "f" and values.max(initial=0) <= 1:
@@ -167,14 +170,14 @@ def _size(source: str | BytesIO) -> int:
     return source.getbuffer().nbytes if isinstance(source, BytesIO) else Path(source).stat().st_size
 
 
-def _why_unreadable(name: str, source: str | BytesIO, error: OSError) -> str:
+def _read_error(name: str, source: str | BytesIO, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{name} does not exist"
     if isinstance(error, IsADirectoryError):
         return f"{name} is a directory, not a picture"
     if isinstance(error, PermissionError):
         return f"{name} may not be read: permission denied"
-    words = str(error).lower()
-    if "truncated" in words or "broken data stream" in words or "cut" in words:
+    message = str(error).lower()
+    if any(words in message for words in ("truncated", "broken data stream", "cut")):
         return f"{name} is cut off after {_size(source)} bytes"
     return f"{name} cannot be decoded: {error}"

@@ -1,4 +1,4 @@
-"""Vectors on disk: a .npy file read through a memory map, written block by block or not at all."""
+"""Vectors in .npy files: read through a memory map, written block by block and atomically."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 
 def check_vector_options(written: Path | None, given: Path | None) -> None:
-    """Raises MegastyleError if vectors would be both written and given, or not called .npy."""
+    """Raises MegastyleError if vectors would be both read and written, or not to a .npy file."""
     if written is not None and given is not None:
         raise MegastyleError(
             f"vectors are given by {given} and would be written to {written}",
@@ -30,94 +30,95 @@ def check_vector_options(written: Path | None, given: Path | None) -> None:
 
 
 class MappedVectors:
-    """The rows (n, d) of a .npy file, of any float type; a pickle of it is its path.
+    """The rows (n, d) of a .npy file of any float type; pickled as its path.
 
-    Raises MegastyleError if the file holds no such rows.
+    Raises MegastyleError if the file holds anything else.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            # never a pickle: an array of objects is refused
+            # an array of objects would be a pickle
             rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise MegastyleError(f"{path} is no .npy file: {error}", hint="make it again") from None
         except OSError as error:
             raise MegastyleError(f"{path}: {error.strerror}", hint="check the path") from None
         if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
-            told = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "npz"
+            is_array = isinstance(rows, np.ndarray)
+            content = f"{rows.dtype} of shape {rows.shape}" if is_array else "npz"
             raise MegastyleError(
-                f"{path} holds {told}, not rows of floats", hint="give (n, d) float32 or float16"
+                f"{path} holds {content}, not rows of floats", hint="give (n, d) float32 or float16"
             )
         self._rows = rows.view(np.ndarray)
         self.shape: tuple[int, ...] = rows.shape
 
     def __getitem__(self, rows: Any) -> Array:
-        taken: Array = self._rows[rows]
-        return taken
+        selected: Array = self._rows[rows]
+        return selected
 
     @property
     def fingerprint(self) -> str:
-        """8 hex digits over the shape, the type and some 1,000 rows: what a run may be told by."""
-        some = self._rows[:: max(1, self.shape[0] // 1000)]
-        told = f"{self.shape}{self._rows.dtype}".encode() + np.ascontiguousarray(some).tobytes()
-        return hashlib.sha256(told).hexdigest()[:8]
+        """8 hex digits over the shape, the type and about 1,000 rows, to identify a run."""
+        sample = np.ascontiguousarray(self._rows[:: max(1, self.shape[0] // 1000)])
+        header = f"{self.shape}{self._rows.dtype}".encode()
+        return hashlib.sha256(header + sample.tobytes()).hexdigest()[:8]
 
     def __reduce__(self) -> tuple[type["MappedVectors"], tuple[Path]]:
         return (MappedVectors, (self.path,))
 
 
 class VectorWriter:
-    """Vectors written once: under `final` when kept, else in a scratch file that goes with us.
+    """Vectors written once: to `final`, or without it to a temporary file deleted at the end.
 
-    That lies in the folder `scratch`, or in the one for temporary files.
+    The temporary file is made in `scratch`, or in the system's folder for such files.
     """
 
     def __init__(self, final: Path | None, scratch: Path | None = None) -> None:
         self.final = final
         self.scratch = scratch
-        self._unfinished: Path | None = None
+        self._partial: Path | None = None
 
     def __enter__(self) -> "VectorWriter":
         return self
 
     def write(self, count: int, blocks: Iterable[Array]) -> MappedVectors:
-        """All `count` rows of `blocks` (m, d) float32, on disk and mapped.
+        """Writes `count` rows, in `blocks` (m, d) float32, and maps them into memory.
 
-        Raises MegastyleError if the disk has no room for them.
+        Raises MegastyleError if the disk has too little space.
         """
-        self._unfinished = self._place()
+        self._partial = self._new_file()
         mapped: Any = None
         start = 0
         for block in blocks:
             if mapped is None:
                 mapped = np.lib.format.open_memmap(
-                    self._unfinished, mode="w+", dtype=np.float32, shape=(count, block.shape[1])
+                    self._partial, mode="w+", dtype=np.float32, shape=(count, block.shape[1])
                 )
-                with self._unfinished.open("r+b") as file:
-                    reserve_space(file.fileno(), self._unfinished.parent, count, block.shape[1])
+                with self._partial.open("r+b") as file:
+                    reserve_space(file.fileno(), self._partial.parent, count, block.shape[1])
             mapped[start : start + len(block)] = block
             start += len(block)
         assert start == count
         if mapped is None:
-            np.save(self._unfinished.open("wb"), np.zeros((0, 1), np.float32))
+            np.save(self._partial.open("wb"), np.zeros((0, 1), np.float32))
         else:
             mapped.flush()
-        return MappedVectors(self._unfinished)
+        return MappedVectors(self._partial)
 
     def commit(self) -> None:
-        """Gives what was written its final name."""
-        if self.final is not None and self._unfinished is not None:
-            move_into_place(self._unfinished, self.final, durable=True)
-            self._unfinished = None
+        """Gives the file its final name."""
+        if self.final is not None and self._partial is not None:
+            move_into_place(self._partial, self.final, durable=True)
+            self._partial = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._unfinished is not None:
-            self._unfinished.unlink(missing_ok=True)
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)
 
-    def _place(self) -> Path:
+    def _new_file(self) -> Path:
         if self.final is not None:
             return partial_path(self.final)
         handle, name = tempfile.mkstemp(".npy", "megastyle-", self.scratch)

@@ -1,4 +1,4 @@
-"""Which files an output of a given name has: the records, the failures, the note on the run."""
+"""The files of an output: its records, its failures, and run.json with the options of the run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,10 @@ from megastyle_cli.io.relative_paths import LISTING
 
 @dataclass(frozen=True, kw_only=True)
 class OutputPaths:
-    """The files of one output. `final` None is standard output; names are relative to `base`."""
+    """The files of one output. `final` is None for standard output.
+
+    Picture names in its records are relative to `base`.
+    """
 
     final: Path | None
     errors: Path | None
@@ -22,10 +25,11 @@ class OutputPaths:
 def output_paths(
     output: str, shard: Shard, *, folder: bool, errors: str | None = None
 ) -> OutputPaths:
-    """Where an output of this name goes.
+    """The files of the output that the option -o names.
 
-    `folder` is true for image makers. A sharded output is a directory of parts: files for record
-    filters, folders for image makers. Raises MegastyleError if the name does not fit.
+    `folder` is true for commands that make pictures. A sharded output is a directory of parts: of
+    folders for these commands, of files for the others. Raises MegastyleError if the name does not
+    fit.
     """
     named = Path(errors) if errors else None
     if output == "-":

@@ -1,4 +1,4 @@
-"""Records held in memory as lines of bytes: a fifth of what they take as objects."""
+"""Records in memory as JSON lines: a fifth of the memory they take as objects."""
 
 from array import array
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from megastyle_cli.io.readers.jsonl import dump_line, load_line
 
 
 class PackedRecords(Sequence[Record]):
-    """A list of records that grows at its end; each is made anew whenever it is asked for."""
+    """A list of records to which records can be appended; each access parses one anew."""
 
     def __init__(self) -> None:
         self._lines = bytearray()
@@ -32,8 +32,8 @@ class PackedRecords(Sequence[Record]):
     def __getitem__(self, row: int | slice) -> Record | list[Record]:
         if isinstance(row, slice):
             return [self[each] for each in range(len(self))[row]]
-        place = range(len(self))[row]
-        return load_line(bytes(self._lines[self._starts[place] : self._starts[place + 1]]))
+        row = range(len(self))[row]
+        return load_line(bytes(self._lines[self._starts[row] : self._starts[row + 1]]))
 
     def __iter__(self) -> Iterator[Record]:
         return (self[row] for row in range(len(self)))

@@ -1,4 +1,4 @@
-"""The package that reads and writes parquet, or a sentence on how to get it."""
+"""pyarrow, which reads and writes parquet, or an error that says how to install it."""
 
 from megastyle_cli.core.errors import MegastyleError
 

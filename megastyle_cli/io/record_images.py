@@ -1,4 +1,4 @@
-"""The pictures of records, opened in one go; what cannot be opened stands as the reason why."""
+"""The pictures of many records, opened together, each or the reason why it cannot be opened."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ if TYPE_CHECKING:
 
 ReadPictures = Callable[[Sequence[str]], "list[Image | BadRecord]"]
 
-WHY = {"file_name": ": it brings no picture"}  # in parquet a column, in a tar a member
+# a parquet row without a picture column, a sample in a tar without such a member
+_REASON = {"file_name": ": it brings no picture"}
 
 
 def open_record_pictures(
     records: Sequence[Record], key: str, read: ReadPictures
 ) -> list[Image | BadRecord]:
-    """The picture each record names under `key`, in order; BadRecord where none can be opened."""
+    """The picture that each record names under `key`, in order, or a BadRecord."""
     names = [record.get(key) for record in records]
     opened = iter(read([name for name in names if isinstance(name, str)]))
     return [
         next(opened)
         if isinstance(name, str)
-        else BadRecord("missing_key", f"record {record['id']} has no {key}{WHY.get(key, '')}")
+        else BadRecord("missing_key", f"record {record['id']} has no {key}{_REASON.get(key, '')}")
         for name, record in zip(names, records, strict=True)
     ]

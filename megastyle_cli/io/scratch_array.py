@@ -1,4 +1,4 @@
-"""Room for vectors on disk: the system keeps in memory what it has room for."""
+"""Temporary arrays on disk, of which the operating system keeps in memory what fits."""
 
 import os
 import tempfile
@@ -14,10 +14,10 @@ Array = npt.NDArray[Any]
 
 
 def scratch_array(n: int, d: int) -> Array:
-    """(n, d) float32, a file without a name in the folder for temporary files.
+    """An array (n, d) float32 in an unnamed file in the folder for temporary files.
 
-    It is given back with the array, however the process ends. Raises MegastyleError if there is
-    too little.
+    The disk space is freed with the array, however the process ends. Raises MegastyleError if there
+    is too little.
     """
     if n * d == 0:
         return np.empty((n, d), np.float32)
@@ -27,12 +27,12 @@ def scratch_array(n: int, d: int) -> Array:
 
 
 def reserve_space(file: int, folder: Path, n: int, d: int) -> None:
-    """Makes a file in `folder` large enough for vectors (n, d) float32.
+    """Makes an open file in `folder` large enough for vectors (n, d) float32.
 
-    The disk space is taken now, not when a page without room would end the process. Raises
-    MegastyleError, with exit code 1, if there is too little.
+    The space is allocated now: later, writing to a page without space would kill the process.
+    Raises MegastyleError, with exit code 1, if there is too little.
     """
-    size = max(4 * n * d, os.fstat(file).st_size)  # of a .npy file with its head
+    size = max(4 * n * d, os.fstat(file).st_size)  # the latter of a .npy file with its header
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file, 0, size)

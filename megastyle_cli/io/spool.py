@@ -1,4 +1,4 @@
-"""What a barrier command read, kept on disk between its two passes: memory holds only keys."""
+"""Records on disk between the two passes of a command that reads everything before it writes."""
 
 import os
 import tempfile
@@ -15,13 +15,13 @@ from megastyle_cli.io.readers.jsonl import dump_line, load_line
 if TYPE_CHECKING:
     from megastyle_cli.io.raw_jsonl.batches import LineBatch
 
-_WINDOW = 1 << 18  # bytes read at once; rows are mostly asked for in order
+_WINDOW = 1 << 18  # bytes read at once; rows are mostly read in order
 
 
 class Spool:
-    """Records written once and read as often as needed; gone when closed.
+    """Records in a temporary file, written once and read any number of times.
 
-    Record i is `starts[i]` to `starts[i + 1]` of the file's bytes; `is_plain` is as in `Block`.
+    Record i is bytes `starts[i]` to `starts[i + 1]` of the file; `is_plain` is as in `LineBatch`.
     """
 
     def __init__(self) -> None:
@@ -50,12 +50,12 @@ class Spool:
         self.starts.append(self.starts[-1] + len(line))
         self.is_plain.append(False)
 
-    def extend(self, block: "LineBatch") -> None:
-        """Appends all of them."""
+    def extend(self, batch: "LineBatch") -> None:
+        """Appends a batch of records."""
         with with_path(self.folder):
-            self._file.write(block.lines.data.data)
-        self.starts.frombytes((block.lines.starts[1:] + self.starts[-1]).tobytes())
-        self.is_plain += block.is_plain.tobytes()
+            self._file.write(batch.lines.data.data)
+        self.starts.frombytes((batch.lines.starts[1:] + self.starts[-1]).tobytes())
+        self.is_plain += batch.is_plain.tobytes()
 
     def read(self, rows: Iterable[int] | None = None) -> Iterator[Record]:
         """The records at `rows`, in that order; all of them if None."""
@@ -65,7 +65,7 @@ class Spool:
         window, first = b"", 0
         for row in rows:
             start, end = self.starts[row], self.starts[row + 1]
-            if start < first:  # back, and most likely forth again
+            if start < first:  # a step back, most likely followed by one forward
                 yield self.read_bytes(start, end - start)
                 continue
             if end > first + len(window):
@@ -73,7 +73,7 @@ class Spool:
             yield window[start - first : end - first]
 
     def read_bytes(self, start: int, size: int) -> bytes:
-        """So many bytes of the file from `start` on, fewer at its end."""
+        """`size` bytes of the file from `start` on, fewer at its end."""
         with with_path(self.folder):
             self._file.flush()
         parts: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Kept embeddings: the same bits, made once, whatever was killed or runs beside."""
+"""Cached embeddings: the same bits, made once, also after a kill or beside another process."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.io import embedding_cache as embeddings
+from megastyle_cli.io import embedding_cache
 from megastyle_cli.io.embedding_cache import EmbeddingCache
 
 TEXTS = ["", "teal", "\ud800", "\0", "a" * 100_000, *(f"text {n}" for n in range(2000))]
 
 
 class Embedder:
-    """Rows drawn from the text; counts what it was asked for."""
+    """Rows that depend on the text; records the texts it was given."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -26,7 +26,7 @@ class Embedder:
         return np.array(rows, np.float32).reshape(-1, 8)
 
 
-def test_a_later_run_reads_the_same_bits_and_makes_nothing(tmp_path: Path) -> None:
+def test_a_later_run_reads_the_same_bits_and_embeds_nothing(tmp_path: Path) -> None:
     with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
         first = cache(TEXTS)
     later = Embedder()
@@ -38,7 +38,7 @@ def test_a_later_run_reads_the_same_bits_and_makes_nothing(tmp_path: Path) -> No
     assert np.array_equal(rows[::-1], first) and np.array_equal(first, Embedder()(TEXTS))
 
 
-def test_only_what_is_missing_is_made_and_stands_in_its_place(tmp_path: Path) -> None:
+def test_only_missing_texts_are_embedded_and_rows_keep_their_order(tmp_path: Path) -> None:
     with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
         cache(TEXTS[::2])
     later = Embedder()
@@ -61,7 +61,7 @@ def test_models_do_not_share_rows(tmp_path: Path) -> None:
     assert other.asked == TEXTS
 
 
-def test_a_segment_without_its_keys_does_not_count(tmp_path: Path) -> None:
+def test_a_segment_without_keys_is_ignored(tmp_path: Path) -> None:
     with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
         cache(TEXTS)
     for keys in cache.folder.glob("*.keys.npy"):
@@ -74,10 +74,10 @@ def test_a_segment_without_its_keys_does_not_count(tmp_path: Path) -> None:
     assert later.asked == TEXTS
 
 
-def test_full_segments_are_kept_without_a_close(
+def test_full_segments_are_saved_without_a_close(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embeddings, "SEGMENT", 100)
+    monkeypatch.setattr(embedding_cache, "MAX_SEGMENT", 100)
     cache = EmbeddingCache(tmp_path, "m", Embedder())
     for start in range(0, 250, 50):
         cache(TEXTS[start : start + 50])
@@ -103,16 +103,28 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         EmbeddingCache(tmp_path, "m", Embedder())
 
 
-def test_what_a_slow_embedder_made_is_kept_every_minute_and_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(embeddings, "SAVE_S", 0.0)
-    told: list[int] = []
+def test_new_rows_are_saved_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_cache, "SAVE_S", 0.0)
+    found: list[int] = []
     killed = EmbeddingCache(tmp_path, "m", Embedder())
     killed(["a", "b"])  # never closed, as after SIGKILL
-    (tmp_path / killed.folder.name / "half.vectors.tmp").write_bytes(b"torn")
+    (killed.folder / ".half.vectors.npy.tmp").write_bytes(b"incomplete")
 
-    with EmbeddingCache(tmp_path, "m", Embedder(), told.append) as cache:
+    with EmbeddingCache(tmp_path, "m", Embedder(), found.append) as cache:
         cache(["a", "b", "c"])
 
-    assert cache.num_found == 2 and cache.num_made == 1 and told == [2]
+    assert cache.num_found == 2 and cache.num_made == 1 and found == [2]
+
+
+def test_vectors_of_another_width_are_an_error(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(TEXTS)
+
+    def wider(texts: Sequence[str]) -> np.ndarray:
+        return np.zeros((len(texts), 9), np.float32)
+
+    with (
+        EmbeddingCache(tmp_path, "m", wider) as cache,
+        pytest.raises(MegastyleError, match=r"vectors of \[8, 9\] numbers"),
+    ):
+        cache(["new", *TEXTS])

@@ -1,6 +1,6 @@
-"""Records by the thousand: the lines, and one text each, of as many as a megabyte holds.
+"""Batches of about a megabyte of JSON lines, with one text of each record.
 
-For commands that look at one text of every record and pass the lines on: most records never become
+For commands that need one text of every record and pass the lines on: most records never become
 Python objects.
 """
 
@@ -26,17 +26,17 @@ from megastyle_cli.io.readers.jsonl import dump_line
 Array = npt.NDArray[Any]
 Check = Callable[[Record], None]
 
-_BYTES = 1 << 20  # read at once
-_RECORDS = 1024  # taken together where they come one by one
+_BATCH_BYTES = 1 << 20
+_BATCH_RECORDS = 1024  # from inputs that are not JSON lines
 
 
 @dataclass(frozen=True)
 class LineBatch:
-    """Records one after another, and what could not be made one."""
+    """Consecutive records, and failures of those that could not be read."""
 
     lines: StringArray  # as `dump_line` writes them
-    texts: StringArray  # what is looked at
-    is_plain: Array  # (n,) bool: whether the line is as plain as `stream.plain` says
+    texts: StringArray  # one of each record
+    is_plain: Array  # (n,) bool: whether the line is plain (see `parser`)
     failures: Sequence[Failure] = ()
 
     def __len__(self) -> int:
@@ -46,35 +46,35 @@ class LineBatch:
 def read_batches(
     inputs: Sequence[str], key: str, check: Check, limit: int | None = None
 ) -> Iterator[LineBatch]:
-    """The records that `read_records` gives, with the text that each has under `key`.
+    """The records of `read_records`, with the text of each under `key`.
 
-    `check` raises BadRecord for a record that cannot be used; one that passes has that text. Raises
-    MegastyleError at once if an input does not exist or says nothing.
+    `check` raises BadRecord for a record that cannot be used; every other one must have the text.
+    Raises MegastyleError at once if an input does not exist or holds no records.
     """
-    found = read_records(inputs, limit=limit)  # opens them all now
+    found = read_records(inputs, limit=limit)  # opens all inputs
     if limit is None and all(map(is_jsonl_input, inputs)):
-        return (block for name in inputs for block in _of_lines(name, key, check))
-    return _of_records(found, key, check)
+        return (batch for name in inputs for batch in _read_lines(name, key, check))
+    return _read_parsed(found, key, check)
 
 
-def _of_records(found: Iterator[Record | Failure], key: str, check: Check) -> Iterator[LineBatch]:
-    while some := list(islice(found, _RECORDS)):
+def _read_parsed(found: Iterator[Record | Failure], key: str, check: Check) -> Iterator[LineBatch]:
+    while some := list(islice(found, _BATCH_RECORDS)):
         yield _parsed(some, key, check)
 
 
-def _of_lines(name: str, key: str, check: Check) -> Iterator[LineBatch]:
+def _read_lines(name: str, key: str, check: Check) -> Iterator[LineBatch]:
     number = 1
     opened = nullcontext(sys.stdin.buffer) if name == "-" else open_decompressed(Path(name))
     with opened as file:
-        for data in _whole_lines(file):
+        for data in _complete_lines(file):
             lines = parse_plain_lines(data, key)
-            yield _block(lines, name, number, key, check)
+            yield _batch(lines, name, number, key, check)
             number += len(lines.is_plain)
 
 
-def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
-    begun: list[bytes] = []  # of a line without an end so far
-    while part := file.read(_BYTES):
+def _complete_lines(file: IO[bytes]) -> Iterator[bytes]:
+    begun: list[bytes] = []  # parts of a line that has no end yet
+    while part := file.read(_BATCH_BYTES):
         end = part.rfind(b"\n") + 1
         if end:
             yield b"".join((*begun, part[:end]))
@@ -84,24 +84,24 @@ def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
         yield b"".join((*begun, b"\n"))
 
 
-def _block(lines: PlainLines, name: str, number: int, key: str, check: Check) -> LineBatch:
-    """Plain lines as they are, the others, by their numbers from `number` on, parsed."""
+def _batch(lines: PlainLines, name: str, number: int, key: str, check: Check) -> LineBatch:
+    """Plain lines as they are, the others parsed; `number` is that of the first line."""
     if lines.is_plain.all():
         return LineBatch(lines.lines, lines.texts, lines.is_plain)
     edges = [0, *(np.flatnonzero(np.diff(lines.is_plain)) + 1).tolist(), len(lines.is_plain)]
-    blocks = []
+    parts = []
     for first, end in pairwise(edges):
         if lines.is_plain[first]:
             copied, texts = lines.lines.slice(first, end), lines.texts.slice(first, end)
-            blocks.append(LineBatch(copied, texts, lines.is_plain[first:end]))
+            parts.append(LineBatch(copied, texts, lines.is_plain[first:end]))
         else:
-            odd = records_from_lines(name, lines.came.slice(first, end), number + first)
-            blocks.append(_parsed(odd, key, check))
+            others = records_from_lines(name, lines.raw.slice(first, end), number + first)
+            parts.append(_parsed(others, key, check))
     return LineBatch(
-        StringArray.concatenate([block.lines for block in blocks]),
-        StringArray.concatenate([block.texts for block in blocks]),
-        np.concatenate([block.is_plain for block in blocks]),
-        [failure for block in blocks for failure in block.failures],
+        StringArray.concatenate([part.lines for part in parts]),
+        StringArray.concatenate([part.texts for part in parts]),
+        np.concatenate([part.is_plain for part in parts]),
+        [failure for part in parts for failure in part.failures],
     )
 
 

@@ -1,10 +1,11 @@
-"""A line is copied exactly as the parser and dump_line would have it, or is left to them."""
+"""A line is copied exactly as parsing it and dump_line would write it, or is left to them."""
 
 import json
-import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.inputs import records_from_lines
@@ -18,7 +19,7 @@ PLAIN = [
     b'{"style":"","id":"a"}',
     '{"id":"\u00e9","style":"\u6c34\u5f69 \U0001f3a8","\u00e9":"\u05d0"}'.encode(),
 ]
-ODD = [
+NOT_PLAIN = [
     b"",
     b"   ",
     b"{}",
@@ -57,64 +58,96 @@ ODD = [
     b'\xef\xbb\xbf{"id":"a","style":"x"}',
     b'{"id":"a","style":"x"}\r',
 ]
-CHARACTERS = ' {}[]":,\\019-.einulltrsa\u00e9\U0001f3a8\t'
+KEYS = st.sampled_from(["id", "style", "n", "x y", "\u00e9", "file_name", "_error"]) | st.text()
+VALUES = (
+    st.text()
+    | st.text("ab ,:{}", max_size=5)
+    | st.integers(-(10**19), 10**19)
+    | st.sampled_from([True, False, None, 0.5, 1e300, -0.0, [1], {"a": 1}])
+)
+OBJECTS = st.lists(st.tuples(KEYS, VALUES), max_size=4).map(
+    lambda pairs: {"id": "a", "style": "ink", **dict(pairs)}
+)
+SEPARATORS = st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")])
 
 
 def parsed(line: bytes) -> Any:
-    """The one result of the parser's way; None for a blank line."""
+    """What reading gives for a line; None for a blank one."""
     return next(records_from_lines("-", [line], 1), None)
 
 
-def copied(line: bytes) -> tuple[bytes, str]:
-    """What is written of a line, and its text."""
-    lines = parse_plain_lines(line + b"\n", "style")
-    assert lines.is_plain.tolist() == [True]
-    return lines.lines.data.tobytes(), lines.texts.data.tobytes().decode()
+def check(data: bytes) -> int:
+    """Compares all lines of `data` with what parsing gives, and counts the plain ones."""
+    every = data.splitlines(keepends=True) if b"\r" not in data else [data]
+    found = parse_plain_lines(data, "style")
+    assert list(found.raw) == every
+    for line, is_plain, copied, text in zip(
+        every, found.is_plain, found.lines, found.texts, strict=True
+    ):
+        if is_plain:
+            record = parsed(line)
+            assert not isinstance(record, Failure)
+            assert copied == dump_line(record)
+            assert text == record["style"].encode()
+        else:
+            assert copied == text == b""
+    return int(found.is_plain.sum())
 
 
 @pytest.mark.parametrize("line", PLAIN)
-def test_a_plain_line_is_written_as_the_parser_would_have_it(line: bytes) -> None:
-    record = parsed(line)
-    assert copied(line) == (dump_line(record), record["style"])
+def test_a_plain_line_is_written_as_parsing_it_would(line: bytes) -> None:
+    assert check(line + b"\n") == 1
 
 
-@pytest.mark.parametrize("line", ODD)
-def test_an_odd_line_is_left_to_the_parser(line: bytes) -> None:
-    lines = parse_plain_lines(line + b"\n", "style")
-    assert not lines.is_plain.any()
-    assert len(lines.lines.data) == len(lines.texts.data) == 0
+@pytest.mark.parametrize("line", NOT_PLAIN)
+def test_any_other_line_is_left_to_the_reader(line: bytes) -> None:
+    assert check(line + b"\n") == 0
 
 
-def test_lines_keep_their_places_among_others() -> None:
-    every = [line for pair in zip(PLAIN, ODD, strict=False) for line in pair]
-    every = [line for line in every if b"\xff" not in line and b"\xed" not in line]
-    lines = parse_plain_lines(b"".join(line + b"\n" for line in every), "style")
-    assert list(lines.came) == [line + b"\n" for line in every]
-    expected = [dump_line(parsed(line)) if line in PLAIN else b"" for line in every]
-    assert list(lines.lines) == expected
-    texts = [parsed(line)["style"].encode() if line in PLAIN else b"" for line in every]
-    assert list(lines.texts) == texts
+def test_lines_keep_their_order() -> None:
+    lines = [line for pair in zip(PLAIN, NOT_PLAIN[:4], strict=False) for line in pair]
+
+    assert check(b"".join(line + b"\n" for line in lines)) == 4
 
 
-def test_whatever_comes_is_copied_right_or_left_alone() -> None:
-    draw = random.Random(7)
-    num_plain = 0
-    for _ in range(20_000):
-        record: dict[str, Any] = {"id": draw.choice(["a", 5, ""]), "style": "flat ink"}
-        for _ in range(draw.randrange(3)):
-            name = "".join(draw.choices("stylenid_", k=draw.randrange(1, 4)))
-            record[name] = draw.choice(["x, y", 0, -3, True, None, 0.5, 10**18, [1], "", 'a"b'])
-        spaced = draw.choice([(",", ":"), (", ", ": "), (" ,", " :")])
-        text = json.dumps(record, separators=spaced, ensure_ascii=draw.random() < 0.5)
-        for _ in range(draw.choice([0, 0, 1, 1, 2])):  # and something is broken, moved or doubled
-            at = draw.randrange(len(text))
-            text = text[:at] + draw.choice(["", draw.choice(CHARACTERS)]) + text[at + 1 :]
-        line = text.encode()
-        lines = parse_plain_lines(line + b"\n", "style")
-        if lines.is_plain[0]:
-            num_plain += 1
-            read = parsed(line)
-            assert not isinstance(read, Failure), line
-            assert list(lines.lines) == [dump_line(read)], line
-            assert list(lines.texts) == [read["style"].encode()], line
-    assert num_plain > 2_000
+@settings(max_examples=500)
+@given(OBJECTS, SEPARATORS, st.booleans())
+def test_every_object_is_copied_right_or_not_at_all(
+    record: dict[str, Any], separators: tuple[str, str], is_ascii: bool
+) -> None:
+    line = json.dumps(record, separators=separators, ensure_ascii=is_ascii)
+    num_plain = check(line.encode("utf-8", "surrogatepass") + b"\n")
+
+    is_simple = {type(value) for value in record.values()} <= {bool, type(None)} | {str}
+    if is_simple and line.isascii() and record.keys() <= {"id", "style", "n", "x y"}:
+        strings = {type(record[key]) for key in ("id", "style")} == {str} and record["id"]
+        assert num_plain == bool(strings and "\\" not in line and "\x7f" not in line)
+
+
+@settings(max_examples=1000)
+@given(
+    OBJECTS,
+    SEPARATORS,
+    st.lists(
+        st.tuples(
+            st.integers(0, 200), st.sampled_from(' {}[]":,\\019-.enulrts\u00e9\t') | st.just("")
+        )
+    ),
+)
+def test_damaged_lines_are_copied_right_or_not_at_all(
+    record: dict[str, Any], separators: tuple[str, str], edits: list[tuple[int, str]]
+) -> None:
+    line = json.dumps(record, separators=separators)
+    for at, character in edits:
+        at %= len(line) or 1
+        line = line[:at] + character + line[at + 1 :]
+
+    check(line.encode() + b"\n")
+
+
+@given(st.binary().filter(lambda data: b"\r" not in data))
+def test_bytes_of_any_kind_are_not_copied(data: bytes) -> None:
+    lines = b"".join(line + b"\n" for line in data.split(b"\n"))
+
+    assert [*parse_plain_lines(lines, "style").raw] == [line + b"\n" for line in data.split(b"\n")]
+    assert not parse_plain_lines(lines, "style").is_plain.any()
