@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
-from megastyle_cli.dedup.hash_index import HashIndex
-from megastyle_cli.dedup.hashing import mix
+from megastyle_cli.dedup.hashing import HashIndex, mix
 
 Array = npt.NDArray[Any]
 

@@ -54,11 +54,13 @@ def pair_all(
     ids: Ids = "parents",
     metadata: Record,
 ) -> Iterator[Record]:
-    """The pairs of each style with its contents, which are the rows `draws[style]`.
+    """The records of the pairs of each style with its contents, the rows `draws[style]`.
 
-    With `ids` "parents" a pair's id consists of its parents' ids; with "official" it is s{n}_c{m}
-    with the numbers, from 1, of the style and the content, as in the official releases. `metadata`
-    goes to `_megastyle.pair`.
+    The style text, attributes and unknown keys come from the style record. The content text comes
+    from the content record, and its unknown keys get the prefix `content_` (`content_cluster`).
+    `metadata` and the number of the draw go to `_megastyle.pair`, beside the provenance of both
+    parents. With `ids` "parents" a pair's id consists of its parents' ids; with "official" it is
+    s{n}_c{m} with the numbers, from 1, of the style and the content, as in the official releases.
     """
     for number, (style, rows) in enumerate(zip(styles, draws, strict=True), start=1):
         half = _style_half(style)
@@ -85,9 +87,10 @@ def draw_all(
 ) -> Array:
     """The rows of the contents drawn for each style, (s, min(per_style, num_contents)) int32.
 
-    Each style is drawn as in `draw_contents`. With `max_uses`, contents that are used up are
-    replaced by random ones that are not, style by style in the given order. The same inputs give
-    the same draws. Raises MegastyleError if there are too few contents.
+    The contents of a style differ, and every set of them is equally likely. A draw depends only on
+    the seed, the style's id and the number of contents, not on other styles. With `max_uses`,
+    contents that are used up are replaced by random ones that are not, style by style in the given
+    order. The same inputs give the same draws. Raises MegastyleError if there are too few contents.
     """
     each = min(per_style, num_contents)
     if max_uses is not None and len(style_ids) * each > num_contents * max_uses:
@@ -166,16 +169,6 @@ class _RemainingUses:
                 self.index[last] = index
 
 
-def draw_contents(style_id: str, num_contents: int, per_style: int, seed: int) -> list[int]:
-    """The rows of min(per_style, num_contents) different contents for one style, as drawn.
-
-    Every set of contents is equally likely. The draw depends only on the seed, the style's id and
-    the number of contents, not on other styles or their order.
-    """
-    rows: list[int] = draw_all([style_id], num_contents, per_style, seed)[0].tolist()
-    return rows
-
-
 def _rng(style_id: str, seed: int) -> random.Random:
     # canonical JSON is ASCII: an id with an unpaired surrogate could not be encoded
     return random.Random(canonical_json([seed, style_id]))
@@ -222,16 +215,6 @@ def check_content(record: Record) -> None:
     """Raises BadRecord("missing_key") unless the record has a content text or a content image."""
     if not (_text(record, "content") or _image(record, "content_file_name")):
         raise BadRecord("missing_key", "the content record has neither content nor file_name")
-
-
-def pair_record(style: Record, content: Record, draw: int, **metadata: Any) -> Record:
-    """The record of a style with a content, which `synth` renders.
-
-    The style text, attributes and unknown keys come from the style record. The content text comes
-    from the content record, and its unknown keys get the prefix `content_` (`content_cluster`).
-    `metadata` and `draw` go to `_megastyle.pair`, beside the provenance of both parents.
-    """
-    return _join(_style_half(style), content, draw, metadata)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,8 @@ from megastyle_cli.pair.pair import (
     describe_draws,
     distinct_rows,
     draw_all,
-    draw_contents,
     fingerprint,
     pair_all,
-    pair_record,
 )
 
 STYLE = {
@@ -44,8 +42,17 @@ CONTENT = {
 }
 
 
+def draw_contents(style_id: str, num_contents: int, per_style: int, seed: int) -> list[int]:
+    return draw_all([style_id], num_contents, per_style, seed)[0].tolist()
+
+
+def pair_record(style: dict, content: dict, **metadata: str) -> dict:
+    (pair,) = pair_all([style], [content], np.array([[0]]), metadata=metadata)
+    return pair
+
+
 def test_a_pair_has_the_style_of_one_parent_and_the_content_of_the_other():
-    pair = pair_record(STYLE, CONTENT, draw=5, run="0b7d44e9")
+    pair = pair_record(STYLE, CONTENT, run="0b7d44e9")
 
     assert pair == {
         "id": "sa1_cb2",
@@ -65,7 +72,7 @@ def test_a_pair_has_the_style_of_one_parent_and_the_content_of_the_other():
         "_megastyle": {
             "style": {"caption": {"run": "8f3c2a1d"}},
             "content": {"caption": {"run": "11111111"}},
-            "pair": {"run": "0b7d44e9", "draw": 5},
+            "pair": {"run": "0b7d44e9", "draw": 0},
         },
     }
     assert list(pair)[:5] == ["id", "style_id", "content_id", "style", "content"]
@@ -74,13 +81,13 @@ def test_a_pair_has_the_style_of_one_parent_and_the_content_of_the_other():
 def test_parents_are_not_changed():
     before = json.dumps([STYLE, CONTENT])
 
-    pair_record(STYLE, CONTENT, draw=0)["_megastyle"]["pair"]["draw"] = 9
+    pair_record(STYLE, CONTENT)["_megastyle"]["pair"]["draw"] = 9
 
     assert json.dumps([STYLE, CONTENT]) == before
 
 
 def test_a_value_that_a_parent_lacks_is_absent_and_never_taken_from_the_other():
-    pair = pair_record({"id": "a", "file_name": "a.png", "content": "stale"}, {"id": "b"}, draw=0)
+    pair = pair_record({"id": "a", "file_name": "a.png", "content": "stale"}, {"id": "b"})
 
     assert pair == {
         "id": "sa_cb",
@@ -92,9 +99,9 @@ def test_a_value_that_a_parent_lacks_is_absent_and_never_taken_from_the_other():
 
 
 def test_a_pair_made_of_pairs_names_its_own_parents_and_their_images():
-    first = pair_record(STYLE, CONTENT, draw=0)
+    first = pair_record(STYLE, CONTENT)
 
-    second = pair_record(first, first, draw=1)
+    second = pair_record(first, first)
 
     assert (second["style_id"], second["content_id"]) == ("sa1_cb2", "sa1_cb2")
     assert second["style_file_name"] == "imgs/1.jpg"
