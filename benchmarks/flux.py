@@ -43,8 +43,8 @@ sys.path.insert(0, str(ROOT))  # the tiny FLUX is that of the tests
 
 from megastyle_cli.core.errors import is_out_of_memory  # noqa: E402
 from megastyle_cli.io.inputs import read_records  # noqa: E402
+from megastyle_cli.models.flux.flux_stylist import FluxStylist  # noqa: E402
 from megastyle_cli.models.flux.prompt_embeddings import max_text_tokens  # noqa: E402
-from megastyle_cli.models.flux.stylist import FluxStylist  # noqa: E402
 from megastyle_cli.models.protocols import PictureRequest  # noqa: E402
 from megastyle_cli.training.flux.augment import opened  # noqa: E402
 from megastyle_cli.training.flux.batch import Conditions, PairLoader, conditions  # noqa: E402

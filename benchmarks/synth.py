@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests know how to make
 
 from megastyle_cli.models.device import resolve_device, resolve_dtype
 from megastyle_cli.models.protocols import PictureRequest
-from megastyle_cli.models.text_to_image.painter import DiffusionPainter, prompt_of
+from megastyle_cli.models.text_to_image.diffusion_painter import DiffusionPainter, build_prompt
 from tests.tiny_pipelines import save_tiny_qwen
 
 REAL_WIDTH: dict[str, Any] = {
@@ -105,8 +105,8 @@ def one_by_one(painter: DiffusionPainter, requests: list[PictureRequest]) -> Non
     """The pipeline's own way: every prompt encoded and painted by a call of its own."""
     for request in requests:
         width, height = request.size_px or (0, 0)
-        painter.pipeline(
-            prompt=prompt_of(request),
+        painter.model.pipeline(
+            prompt=build_prompt(request),
             negative_prompt=" ",
             true_cfg_scale=painter.guidance,
             width=width,

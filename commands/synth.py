@@ -185,9 +185,10 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.filters import style_key
-    from megastyle_cli.generate.synth import ROUNDS, pictures_at_once, synth
+    from megastyle_cli.generate.synth import ROUNDS, synth
     from megastyle_cli.io.images import cached_picture_reader, picture_saver, read_pictures
     from megastyle_cli.io.writers.image_dataset import ImageFormat
+    from megastyle_cli.models.image_size import images_per_batch
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.callbacks import Flow, run_job
@@ -227,7 +228,7 @@ def main(
         how |= {"device": device, "dtype": dtype, "offload": offload, "compiled": compile}
         at_once = batch_size
         if size_px and not options.given(context, ("batch_size",)):
-            at_once = pictures_at_once(size_px)
+            at_once = images_per_batch(size_px)
         how["batch_size"] = at_once
         in_a_batch = ROUNDS * at_once if at_once > 1 or offload else 1
     else:

@@ -15,13 +15,7 @@ from megastyle_cli.models.protocols import Painter, PictureRequest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PIXELS_AT_ONCE = 1024 * 1024  # what a large GPU paints at a time, where nobody says
 ROUNDS = 4  # batches whose prompts are encoded and sorted by length together
-
-
-def pictures_at_once(size_px: tuple[int, int]) -> int:
-    """How many pictures of a width and height make a batch: a megapixel of them."""
-    return max(1, PIXELS_AT_ONCE // (size_px[0] * size_px[1]))
 
 
 def synth(

@@ -40,11 +40,11 @@ BACKENDS: dict[str, dict[str, str]] = {
     "text_image": {"auto": "megastyle_cli.models.encoders.dual_encoder:DualEncoder"},
     "painter": {
         "builtin": "megastyle_cli.models.builtin.painter:MagentaPainter",
-        "diffusers": "megastyle_cli.models.text_to_image.painter:DiffusionPainter",
+        "diffusers": "megastyle_cli.models.text_to_image.diffusion_painter:DiffusionPainter",
     },
     "stylist": {
         "builtin": "megastyle_cli.models.builtin.stylist:MagentaStylist",
-        "flux": "megastyle_cli.models.flux.stylist:FluxStylist",
+        "flux": "megastyle_cli.models.flux.flux_stylist:FluxStylist",
     },
     "classifier": {
         "open_nsfw": "megastyle_cli.models.builtin.open_nsfw:OpenNsfw",

@@ -80,6 +80,8 @@ MISSING: set[str] = {
     "models/registry.py",
     "models/text_to_image/guidance.py",
     "models/text_to_image/lora_adapter.py",
+    "models/text_to_image/guided_pipeline.py",
+    "models/text_to_image/pipeline_class.py",
     "models/text_to_image/pipeline_loader.py",
     "models/text_to_image/presets.py",
     "report/html.py",

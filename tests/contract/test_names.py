@@ -24,10 +24,8 @@ REPEATED_STEMS: set[str] = {
     "memory_plan",
     "objective",
     "optimizer",
-    "painter",
     "prompts",
     "style_encoder",
-    "stylist",
 }
 REPEATED_CLASSES: set[str] = {
     "Batch",

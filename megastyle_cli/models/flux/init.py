@@ -1,4 +1,4 @@
-"""A FLUX transformer of any size, drawn from a seed, to be trained from nothing."""
+"""A FLUX transformer of any size with random weights, to be trained from scratch."""
 
 import inspect
 import json
@@ -9,28 +9,29 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import nn
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import MegastyleError, first_line
 from megastyle_cli.models.flux.model import Transformer
 
-KIND: Any = FluxTransformer2DModel
+TRANSFORMER_CLASS: Any = FluxTransformer2DModel
 
 
 def new_transformer(config: Path, seed: int) -> Transformer:
-    """The transformer that a config .json, or the config of a model folder, describes, in float32.
+    """The transformer of a config .json, or of the config in a model folder, in float32.
 
-    All modulation and the last layer begin at zero, so that every block passes its input on and the
-    first prediction is nothing: adaLN-Zero (Peebles and Xie 2023). The global generators stay as
-    they were. Raises MegastyleError if no transformer can be made of it.
+    Weights are drawn from `seed`; the global random generators are left as they were. All
+    modulation and the last layer start at zero, so that every block passes its input on and the
+    first prediction is zero: adaLN-Zero (Peebles and Xie 2023). Raises MegastyleError if the config
+    describes no FLUX transformer.
     """
     path = config / "config.json" if config.is_dir() else config
     try:
-        told = json.loads(path.read_text())
-        sizes = {name: value for name, value in told.items() if not name.startswith("_")}
-    except (OSError, ValueError, AttributeError) as fault:
+        content = json.loads(path.read_text())
+        sizes = {name: value for name, value in content.items() if not name.startswith("_")}
+    except (OSError, ValueError, AttributeError) as error:
         raise MegastyleError(
             f"{path} is no config that can be read", hint="give the config.json of a FLUX"
-        ) from fault
-    known = inspect.signature(KIND.__init__).parameters
+        ) from error
+    known = inspect.signature(TRANSFORMER_CLASS.__init__).parameters
     unknown = [name for name in sizes if name not in known]
     if unknown:
         raise MegastyleError(
@@ -40,24 +41,25 @@ def new_transformer(config: Path, seed: int) -> Transformer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            made = KIND(**sizes)
-        except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as fault:
-            reason = str(fault).partition("\n")[0]
-            raise MegastyleError(f"{path} makes no FLUX: {reason}", hint="mend it") from fault
-    rope, head = sum(made.config.axes_dims_rope), made.config.attention_head_dim
+            transformer = TRANSFORMER_CLASS(**sizes)
+        except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+            raise MegastyleError(
+                f"{path} makes no FLUX: {first_line(error)}", hint="correct it"
+            ) from error
+    rope, head = sum(transformer.config.axes_dims_rope), transformer.config.attention_head_dim
     if rope != head:
         raise MegastyleError(
             f"{path} makes no FLUX: axes_dims_rope adds up to {rope}, attention_head_dim is {head}",
             hint="make them equal",
         )
-    blocks = [*made.transformer_blocks, *made.single_transformer_blocks]
+    blocks = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
     for block in blocks:
         for name, module in block.named_modules():
             if "norm" in name and isinstance(module, nn.Linear):
                 _zero(module)
-    _zero(made.norm_out.linear)
-    _zero(made.proj_out)
-    return made
+    _zero(transformer.norm_out.linear)
+    _zero(transformer.proj_out)
+    return transformer
 
 
 def _zero(linear: nn.Linear) -> None:

@@ -1,4 +1,4 @@
-"""A FLUX model by folder or hub name: found, read part by part, and refused unless it is whole."""
+"""FLUX models by folder or hub name: found, inspected and loaded strictly."""
 
 import json
 from pathlib import Path
@@ -9,65 +9,27 @@ from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, T5EncoderModel
 
-from megastyle_cli.core.errors import MegastyleError, short_reason
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.flux.model import Transformer
 from megastyle_cli.models.flux.patch_autoencoder import PatchAutoencoder
 from megastyle_cli.models.hub import find_model
-from megastyle_cli.models.text_to_image.pipeline_loader import load_part
+from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline, load_parts
 
-Pipeline = Any  # a diffusers FluxPipeline: diffusers has no types to check
-PIPELINE: Any = FluxPipeline
-
-SIDE_PX = 512  # the method's size: nothing else was trained
 OFFICIAL = "black-forest-labs/FLUX.1-dev"
 BUILTIN_FLUX = "builtin-flux"  # a small one, trained by examples/builtin_flux.sh
 BUILTIN_FOLDER = Path(__file__).parents[1] / "builtin" / "weights" / "flux"
+DEFAULT_SIZE_PX = 512  # the method's own: the official LoRA was trained with nothing else
 HOW_TO_FETCH = (
     f"accept the licence of {OFFICIAL} on its page, log in with: hf auth login, then fetch it with:"
     f" hf download {OFFICIAL} --exclude 'flux1-dev.safetensors' --local-dir FLUX.1-dev;"
     " and give --model FLUX.1-dev"
 )
-PARTS: dict[str, Any] = {
+CLASSES: dict[str, Any] = {
     "transformer": FluxTransformer2DModel,
     "vae": AutoencoderKL,
     "text_encoder": CLIPTextModel,
     "text_encoder_2": T5EncoderModel,
 }
-
-
-def load_flux(model: str, dtype: torch.dtype, transformer: Any = None) -> Pipeline:
-    """The FluxPipeline of a folder or hub NAME[@REVISION], on the CPU, in `dtype`.
-
-    A `transformer` that is given takes the place of the folder's, which may then lack one. Only a
-    hub name reaches the network. Raises MegastyleError if there is no such model, or if a weight is
-    missing or has another shape.
-    """
-    folder = find_flux(model)
-    wanted = {n: kind for n, kind in PARTS.items() if n != "transformer" or transformer is None}
-    lacking = [name for name in ("model_index.json", *wanted) if not (folder / name).exists()]
-    if lacking:
-        raise MegastyleError(
-            f"{folder} is no whole FLUX model: it has no {', '.join(lacking)}",
-            hint="give a folder as FluxPipeline.save_pretrained writes it",
-        )
-    if _class_of(folder / "vae") == PatchAutoencoder.__name__:
-        wanted["vae"] = PatchAutoencoder
-    parts = {name: load_part(kind, folder / name, dtype) for name, kind in wanted.items()}
-    if transformer is not None:
-        parts["transformer"] = transformer
-    try:
-        return PIPELINE.from_pretrained(folder, **parts, local_files_only=True)
-    except (OSError, ValueError, TypeError) as fault:  # the tokenizers, the scheduler's settings
-        raise MegastyleError(
-            f"{folder} cannot be read: {short_reason(fault)}", hint="fetch the model again"
-        ) from fault
-
-
-def _class_of(part: Path) -> str:
-    """The class that a part's config.json names; nothing if it cannot be read."""
-    try:
-        return str(json.loads((part / "config.json").read_text())["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def find_flux(model: str) -> Path:
@@ -80,37 +42,62 @@ def find_flux(model: str) -> Path:
     return find_model(model, hint=HOW_TO_FETCH, is_pipeline=True)
 
 
+def load_flux(model: str, dtype: torch.dtype, transformer: Transformer | None = None) -> Pipeline:
+    """The FluxPipeline of a folder or hub NAME[@REVISION], on the CPU, in `dtype`.
+
+    A `transformer` replaces that of the folder, which may then have none. Only a hub name reaches
+    the network. Raises MegastyleError if there is no such model, or if a weight is missing or has
+    another shape.
+    """
+    folder = find_flux(model)
+    classes, given = dict(CLASSES), {}
+    if transformer is not None:
+        del classes["transformer"]
+        given["transformer"] = transformer
+    if _class_name(folder / "vae") == PatchAutoencoder.__name__:
+        classes["vae"] = PatchAutoencoder
+    return load_parts(FluxPipeline, folder, classes, dtype, given=given, noun="FLUX model")
+
+
 def training_size_px(model: str) -> int:
-    """The side of the pictures that a model was trained on, as `train-flux` notes it; else 512."""
-    return int(_noted(model).get("megastyle.size", SIDE_PX))
+    """The side of the images that `train-flux` trained the model on; 512 for other models."""
+    return int(_transformer_metadata(model).get("megastyle.size", DEFAULT_SIZE_PX))
 
 
 def is_reference_trained(model: str) -> bool:
-    """Whether `train-flux` taught the model itself to look at a reference, without a LoRA."""
-    return "megastyle.size" in _noted(model)
-
-
-def _noted(model: str) -> dict[str, str]:
-    """The header of a model's transformer; nothing if it is in several files, or unreadable."""
-    file = find_flux(model) / "transformer" / "diffusion_pytorch_model.safetensors"
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return opened.metadata() or {}
-    except (OSError, SafetensorError):  # what cannot be read is told where it is needed
-        return {}
+    """Whether `train-flux` trained the model itself, without a LoRA, to use a reference."""
+    return "megastyle.size" in _transformer_metadata(model)
 
 
 def block_counts(model: str) -> tuple[int, int]:
-    """How many double and single blocks a model's transformer has, by its config.json.
+    """The number of double and of single blocks in the config.json of a model's transformer.
 
     Raises MegastyleError if there is none to read.
     """
-    config = find_flux(model) / "transformer" / "config.json"
+    path = find_flux(model) / "transformer" / "config.json"
     try:
-        told = json.loads(config.read_text())
-        return int(told["num_layers"]), int(told["num_single_layers"])
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+        config = json.loads(path.read_text())
+        return int(config["num_layers"]), int(config["num_single_layers"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise MegastyleError(
-            f"{config} does not tell how many blocks the model has",
+            f"{path} does not tell how many blocks the model has",
             hint="give a FLUX model's whole folder",
-        ) from fault
+        ) from error
+
+
+def _class_name(folder: Path) -> str:
+    """The class in a part's config.json; empty if it cannot be read, which `load_part` reports."""
+    try:
+        return str(json.loads((folder / "config.json").read_text())["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _transformer_metadata(model: str) -> dict[str, str]:
+    """The header of a transformer's weights; empty if they are in several files or unreadable."""
+    path = find_flux(model) / "transformer" / "diffusion_pytorch_model.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):  # reported when the model is loaded
+        return {}

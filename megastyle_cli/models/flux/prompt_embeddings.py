@@ -1,4 +1,4 @@
-"""Prompts as FLUX reads them: what T5 and CLIP make of their words."""
+"""The embeddings of prompts by FLUX's text encoders, T5 and CLIP."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline
 # b prompts, t text tokens (512), d width of T5 (4096)
 
 TEXT_TOKENS = 512
-MAX_WORDS_LISTED = 40  # in the error for a model that knows few words
+MAX_WORDS_LISTED = 40  # in the error, for a model with a short word list
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from megastyle_cli.models.flux.model import Transformer, velocity
 from megastyle_cli.models.flux.modulation import PrecomputedModulation
 from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
 
-# b pictures, c latent channels (16), n target tokens, m reference tokens
+# b images, c latent channels (16), n target tokens, m reference tokens
 
 INFERENCE_GUIDANCE = 3.5  # the official model was trained with 1.0
 
@@ -19,35 +19,38 @@ def denoise(
     transformer: Transformer,
     noisy: Tensor,
     references: Tensor,
-    words: PromptEmbeddings,
-    levels: Tensor,
+    prompt_embeds: PromptEmbeddings,
+    sigmas: Tensor,
     ids: Tensor,
     *,
     guidance: float = INFERENCE_GUIDANCE,
     bias: Tensor | None = None,
     modulation: PrecomputedModulation | None = None,
 ) -> Tensor:
-    """Target tokens (b, n, 4c) taken from noise level levels[0] down to levels[-1], by Euler steps.
+    """Target tokens (b, n, 4c) taken from noise level sigmas[0] down to sigmas[-1] by Euler steps.
 
-    Between steps they keep the dtype of `noisy`, as in the official code. `modulation` is the one
-    taken out of `transformer`, if any, computed for `levels[:-1]`.
+    Between steps they keep the dtype of `noisy`, as in the official code. `references` (b, m, 4c),
+    `ids` and `bias` are those of `velocity`. `modulation` is the one taken out of `transformer`, if
+    any, computed for `sigmas[:-1]`.
     """
     tokens = noisy
-    for step, (level, next_level) in enumerate(pairwise(levels.tolist())):
+    for step, (sigma, next_sigma) in enumerate(pairwise(sigmas.tolist())):
         if modulation is not None:
             modulation.use_step(step)
-        sigmas = torch.full((len(tokens),), level, device=tokens.device)
-        with _cache(transformer):
+        levels = torch.full((len(tokens),), sigma, device=tokens.device)
+        with _cache_context(transformer):
             flow = velocity(
-                transformer, tokens, references, words, sigmas, ids, guidance=guidance, bias=bias
-            )
-        tokens = tokens + flow * (next_level - level)
+                *(transformer, tokens, references, prompt_embeds, levels, ids),
+                guidance=guidance,
+                bias=bias,
+            )  # (b, n, 4c)
+        tokens = tokens + flow * (next_sigma - sigma)
     return tokens
 
 
-def _cache(transformer: Transformer) -> AbstractContextManager[None]:
-    """What a cache of diffusers' wants around a call, if there is one."""
-    found: AbstractContextManager[None] = nullcontext()
+def _cache_context(transformer: Transformer) -> AbstractContextManager[None]:
+    """The context that diffusers' step cache requires around a call, if it is enabled."""
+    context: AbstractContextManager[None] = nullcontext()
     if transformer.is_cache_enabled:
-        found = transformer.cache_context("cond")
-    return found
+        context = transformer.cache_context("cond")
+    return context

@@ -1,7 +1,6 @@
-"""A FLUX read and made ready to paint: LoRA fused, numbers rounded, parts kept off the device."""
+"""A FLUX model ready to generate: LoRA fused, weights quantized, idle parts off the device."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +9,10 @@ from diffusers import FirstBlockCacheConfig
 
 from megastyle_cli.core.errors import MegastyleError, is_out_of_memory
 from megastyle_cli.models.device import require_compiler, resolve_device, resolve_dtype
-from megastyle_cli.models.flux.loader import Pipeline, load_flux
+from megastyle_cli.models.flux.loader import load_flux
 from megastyle_cli.models.flux.lora import fuse_lora, target_modules_of
 from megastyle_cli.models.flux.lora_file import read_lora
 from megastyle_cli.models.flux.memory import (
-    ComponentBytes,
     component_bytes,
     device_memory,
     memory_flags,
@@ -29,9 +27,10 @@ from megastyle_cli.models.strict_weights import fingerprint, first_values
 Offload = Literal["modulation", "model", "layers"]
 Preset = Literal["fast-cache"]
 
-# Blocks after the first are left out of a step in which the first changed its input by less than
-# this share of what it changed when they last ran. Source: diffusers' default for FLUX.
-CACHE: Any = partial(FirstBlockCacheConfig, threshold=0.05)
+# A step skips the blocks after the first if the first changed its input by less than this share of
+# what it changed when they last ran. Source: diffusers' default for FLUX.
+CACHE_THRESHOLD = 0.05
+CACHE_CONFIG: Any = FirstBlockCacheConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class RuntimeConfig:
 
     @property
     def flags(self) -> str:
-        """Those that say what is kept where."""
+        """The flags that save memory."""
         return memory_flags(self.offload, self.quantize)
 
 
@@ -65,28 +64,28 @@ def resolve_runtime(
     *,
     compiled: bool,
 ) -> RuntimeConfig:
-    """The options as a Running. Raises MegastyleError if they do not go together."""
-    chosen = resolve_device(device)
-    if offload in ("model", "layers") and chosen.type == "cpu":
+    """The options with defaults filled in. Raises MegastyleError if they exclude each other."""
+    resolved = resolve_device(device)
+    if offload in ("model", "layers") and resolved.type == "cpu":
         raise MegastyleError(
             f"--offload {offload} needs a GPU to save memory on",
             hint="leave it out, or give --offload modulation, which is faster on a CPU",
         )
-    if compiled and preset == "fast-cache":  # its choice at every step is outside of any graph
+    if compiled and preset == "fast-cache":  # it branches at every step, which no graph can
         raise MegastyleError(
             "--preset fast-cache decides from step to step, which --compile cannot",
             hint="give one of them",
         )
     if compiled:
-        require_compiler(chosen)
+        require_compiler(resolved)
     if quantize and offload == "layers":
         raise MegastyleError(
             f"--offload layers moves plain weights only, not those of --quantize {quantize}",
             hint=f"give --offload model --quantize {quantize}, or leave --quantize out",
         )
     return RuntimeConfig(
-        device=chosen,
-        dtype=resolve_dtype(dtype, chosen),
+        device=resolved,
+        dtype=resolve_dtype(dtype, resolved),
         offload=offload,
         quantize=quantize,
         preset=preset,
@@ -105,63 +104,64 @@ def quantize_flux(transformer: Transformer, kind: Quantized) -> None:
 
 
 class PreparedFlux:
-    """A pipeline made ready, its name with a fingerprint, and its modulation where that was taken.
+    """A pipeline ready to generate, its name with a fingerprint, and its precomputed modulation.
 
-    `lora` is a file in any form that `read_lora` knows, fused at `lora_strength`. Raises
-    MegastyleError if the model or the LoRA is not whole, or if the device is too small.
+    `modulation` is None unless it is offloaded. `lora` is a file in any format that `read_lora`
+    knows, fused at `lora_strength`. Raises MegastyleError if the model or the LoRA is incomplete,
+    or if the device is too small.
     """
 
     def __init__(
-        self, model: str, lora: str | None, lora_strength: float, how: RuntimeConfig
+        self, model: str, lora: str | None, lora_strength: float, config: RuntimeConfig
     ) -> None:
-        self.how = how
-        self.pipeline: Pipeline = load_flux(model, how.dtype)
-        self.weights: ComponentBytes = component_bytes(self.pipeline)
+        self.config = config
+        self.pipeline = load_flux(model, config.dtype)
+        self.weights = component_bytes(self.pipeline)
         self.modulation: PrecomputedModulation | None = None
         transformer = self.pipeline.transformer
         self.name = f"{model}@{fingerprint(first_values(transformer.state_dict()))}"
-        adapter = {}
+        factors = {}
         if lora is not None:
-            adapter = read_lora(Path(lora), target_modules_of(transformer), self.name)
+            factors = read_lora(Path(lora), target_modules_of(transformer), self.name)
         try:
-            if not how.flags:
-                self.pipeline.to(how.device)
-            fuse_lora(adapter, transformer, lora_strength, how.device)
-            self._make_ready()
-        except RuntimeError as fault:
-            if not is_out_of_memory(fault):
+            if not config.flags:
+                self.pipeline.to(config.device)
+            fuse_lora(factors, transformer, lora_strength, config.device)
+            self._apply_config()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
             raise MegastyleError(
-                f"the model does not fit on {how.device}", hint=self.what_fits(work=0)
-            ) from fault
+                f"the model does not fit on {config.device}", hint=self.memory_hint(0)
+            ) from error
 
-    def what_fits(self, work: int) -> str:
-        """What to try where painting a picture, which takes `work` bytes, ran out of memory."""
-        memory = device_memory(self.how.device)
+    def memory_hint(self, needed: int) -> str:
+        """What to try if memory ran out for an image whose activations take `needed` bytes."""
+        memory = device_memory(self.config.device)
         if memory is None:
             return "give a smaller --size or --batch-size"
-        known = memory_plans(self.weights, self.how.dtype.itemsize)
-        return suggest_plan(known, self.how.flags, work, memory)
+        plans = memory_plans(self.weights, self.config.dtype.itemsize)
+        return suggest_plan(plans, self.config.flags, needed, memory)
 
-    def rest(self) -> None:
-        """After each painting: parts leave the device, caches forget."""
+    def release(self) -> None:
+        """Moves offloaded parts off the device and clears the step cache, after each batch."""
         self.pipeline.maybe_free_model_hooks()
 
-    def _make_ready(self) -> None:
-        how, transformer = self.how, self.pipeline.transformer
-        if how.offload in ("modulation", "model"):
+    def _apply_config(self) -> None:
+        config, transformer = self.config, self.pipeline.transformer
+        if config.offload in ("modulation", "model"):
             self.modulation = PrecomputedModulation(transformer)
-        if how.quantize:
-            quantize_flux(transformer, how.quantize)
-        if how.offload == "model":
-            self.pipeline.enable_model_cpu_offload(device=how.device)
-        elif how.offload == "layers":
+        if config.quantize:
+            quantize_flux(transformer, config.quantize)
+        if config.offload == "model":
+            self.pipeline.enable_model_cpu_offload(device=config.device)
+        elif config.offload == "layers":
             self.pipeline.enable_group_offload(
-                how.device, offload_type="leaf_level", use_stream=True
+                config.device, offload_type="leaf_level", use_stream=True
             )
         else:
-            self.pipeline.to(how.device)
-        if how.preset == "fast-cache":
-            transformer.enable_cache(CACHE())
-        if how.compiled:
+            self.pipeline.to(config.device)
+        if config.preset == "fast-cache":
+            transformer.enable_cache(CACHE_CONFIG(threshold=CACHE_THRESHOLD))
+        if config.compiled:
             transformer.compile_repeated_blocks(fullgraph=True)

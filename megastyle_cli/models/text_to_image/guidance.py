@@ -1,7 +1,7 @@
-"""What guidance means to each text-to-image pipeline, and by what names it takes encoded prompts.
+"""How each text-to-image pipeline is guided, and the names of its arguments for encoded prompts.
 
-`true_cfg_scale` of Qwen-Image acts only beside a negative prompt, " " suffices; `guidance_scale` is
-classifier-free guidance for SD3 and SDXL, and a number that the network reads for FLUX.
+`true_cfg_scale` of Qwen-Image acts only with a negative prompt, for which " " is enough;
+`guidance_scale` is classifier-free guidance for SD3 and SDXL, and an input of the network for FLUX.
 """
 
 import inspect
@@ -10,107 +10,109 @@ from typing import Any, Literal
 
 from megastyle_cli.core.errors import MegastyleError
 
-GuidanceKind = Literal["contrast", "embedded", "none"]
+GuidanceKind = Literal["classifier-free", "embedded", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidanceRecipe:
-    """How a pipeline is guided and told its prompts.
+class PipelineSpec:
+    """How a pipeline is guided and takes its prompts.
 
-    `contrast` paints against a negative prompt, which costs a second pass a step; `embedded` tells
-    the network a number. `encoded` are the arguments that `encode_prompt` returns the values of, in
-    order, None for one that is left to the pipeline; `paired` says that it returns the negative
-    prompt's too. Without `encoded` the pipeline is told words.
+    `classifier-free` guidance compares with a negative prompt, at the cost of a second pass in each
+    step; `embedded` guidance is an input of the network. `encoded` are the arguments that take the
+    values of `encode_prompt`, in order, None for a value that is not passed on; without them the
+    pipeline is given text. `encodes_negative`: `encode_prompt` returns the negative prompt's too.
     """
 
     kind: GuidanceKind
     argument: str | None = None
-    negative: str | None = None  # the negative prompt where none is given; None: the pipeline's own
+    negative: str | None = None  # the default negative prompt; None: the pipeline's own
     encoded: tuple[str | None, ...] = ()
-    paired: bool = False
+    encodes_negative: bool = False
 
 
-_PAIRS = (
-    *("prompt_embeds", "negative_prompt_embeds"),
-    *("pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
+_STABLE_DIFFUSION = PipelineSpec(
+    kind="classifier-free",
+    argument="guidance_scale",
+    encoded=(
+        *("prompt_embeds", "negative_prompt_embeds"),
+        *("pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
+    ),
+    encodes_negative=True,
 )
-RECIPES: dict[str, GuidanceRecipe] = {
-    "QwenImagePipeline": GuidanceRecipe(
-        kind="contrast",
+SPECS: dict[str, PipelineSpec] = {
+    "QwenImagePipeline": PipelineSpec(
+        kind="classifier-free",
         argument="true_cfg_scale",
         negative=" ",
         encoded=("prompt_embeds", "prompt_embeds_mask"),
     ),
-    "FluxPipeline": GuidanceRecipe(
+    "FluxPipeline": PipelineSpec(
         kind="embedded",
         argument="guidance_scale",
         encoded=("prompt_embeds", "pooled_prompt_embeds", None),
     ),
-    "Flux2Pipeline": GuidanceRecipe(
+    "Flux2Pipeline": PipelineSpec(
         kind="embedded", argument="guidance_scale", encoded=("prompt_embeds", None)
     ),
-    "Flux2KleinPipeline": GuidanceRecipe(
-        kind="contrast",
+    "Flux2KleinPipeline": PipelineSpec(
+        kind="classifier-free",
         argument="guidance_scale",
         negative="",
         encoded=("prompt_embeds", None),
     ),
-    "StableDiffusion3Pipeline": GuidanceRecipe(
-        kind="contrast", argument="guidance_scale", encoded=_PAIRS, paired=True
-    ),
-    "StableDiffusionXLPipeline": GuidanceRecipe(
-        kind="contrast", argument="guidance_scale", encoded=_PAIRS, paired=True
-    ),
+    "StableDiffusion3Pipeline": _STABLE_DIFFUSION,
+    "StableDiffusionXLPipeline": _STABLE_DIFFUSION,
 }
 
 
-def guidance_recipe(kind: Any) -> GuidanceRecipe:
-    """The recipe of a pipeline class: from the table, else from what its call can be told."""
-    known = RECIPES.get(kind.__name__)
+def pipeline_spec(kind: Any) -> PipelineSpec:
+    """The spec of a pipeline class: from the table, else from the parameters of its call."""
+    known = SPECS.get(kind.__name__)
     if known is not None:
         return known
-    asked = inspect.signature(kind.__call__).parameters
-    if "true_cfg_scale" in asked and "negative_prompt" in asked:
-        return GuidanceRecipe(kind="contrast", argument="true_cfg_scale", negative=" ")
-    if "guidance_scale" not in asked:
-        return GuidanceRecipe(kind="none")
-    contrasts = "negative_prompt" in asked
-    return GuidanceRecipe(kind="contrast" if contrasts else "embedded", argument="guidance_scale")
+    parameters = inspect.signature(kind.__call__).parameters
+    if "true_cfg_scale" in parameters and "negative_prompt" in parameters:
+        return PipelineSpec(kind="classifier-free", argument="true_cfg_scale", negative=" ")
+    if "guidance_scale" not in parameters:
+        return PipelineSpec(kind="none")
+    if "negative_prompt" in parameters:
+        return PipelineSpec(kind="classifier-free", argument="guidance_scale")
+    return PipelineSpec(kind="embedded", argument="guidance_scale")
 
 
 def resolve_guidance(
-    pipeline: Any, recipe: GuidanceRecipe, guidance: float | None, negative: str | None
+    pipeline: Any, spec: PipelineSpec, guidance: float | None, negative: str | None
 ) -> float | None:
-    """The guidance to paint with: as asked for, else the pipeline's own; None where there is none.
+    """The guidance scale, by default the pipeline's own; None where it has no guidance.
 
-    Raises MegastyleError if what is asked for would have no effect.
+    Raises MegastyleError if an option would have no effect.
     """
     name = type(pipeline).__name__
-    kind = "none" if _is_distilled(pipeline, recipe) else recipe.kind
+    kind = "none" if _is_distilled(pipeline, spec) else spec.kind
     if kind == "none" and guidance is not None:
         raise MegastyleError(
             f"--guidance {guidance:g} would do nothing: this {name} knows no guidance",
             hint="leave it out, or give a model that is not distilled",
         )
-    if kind != "contrast" and negative is not None:
+    if kind != "classifier-free" and negative is not None:
         raise MegastyleError(
             f"--negative {negative!r} would do nothing: this {name} has no negative prompt",
             hint="leave it out",
         )
-    if kind == "none" or recipe.argument is None:
+    if kind == "none" or spec.argument is None:
         return None
-    default = inspect.signature(type(pipeline).__call__).parameters[recipe.argument].default
-    chosen = float(default if guidance is None else guidance)
-    if kind == "contrast" and chosen <= 1 and negative is not None:
+    default = inspect.signature(type(pipeline).__call__).parameters[spec.argument].default
+    scale = float(default if guidance is None else guidance)
+    if kind == "classifier-free" and scale <= 1 and negative is not None:
         raise MegastyleError(
-            f"--negative {negative!r} would do nothing at --guidance {chosen:g}",
+            f"--negative {negative!r} would do nothing at --guidance {scale:g}",
             hint="give a guidance above 1, or leave the negative prompt out",
         )
-    return chosen
+    return scale
 
 
-def _is_distilled(pipeline: Any, recipe: GuidanceRecipe) -> bool:
-    """Whether these weights were taught to do without guidance (FLUX.1-schnell, FLUX.2-klein)."""
-    if recipe.kind == "embedded" and type(pipeline).__name__ == "FluxPipeline":
+def _is_distilled(pipeline: Any, spec: PipelineSpec) -> bool:
+    """Whether these weights were distilled to work without guidance (FLUX.1-schnell, klein)."""
+    if spec.kind == "embedded" and type(pipeline).__name__ == "FluxPipeline":
         return not pipeline.transformer.config.guidance_embeds
     return bool(pipeline.config.get("is_distilled", False))

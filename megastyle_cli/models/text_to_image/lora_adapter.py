@@ -1,4 +1,4 @@
-"""A LoRA added to any pipeline of diffusers, to the last tensor, or refused with the counts."""
+"""LoRAs on any diffusers pipeline, loaded to the last tensor."""
 
 from pathlib import Path
 from typing import Any
@@ -10,36 +10,42 @@ ADAPTER = "megastyle"
 
 
 def add_lora(pipeline: Pipeline, path: Path, strength: float, *, fuse: bool) -> None:
-    """Adds `strength` times the LoRA in a .safetensors file to the part that paints.
+    """Adds `strength` times the LoRA of a .safetensors file to the denoiser.
 
-    With `fuse` it becomes part of the weights and costs nothing more; quantised weights keep it
-    beside them. Raises MegastyleError if a tensor has no place, or if some got none.
+    With `fuse` it becomes part of the weights and costs no time; quantized weights keep it beside
+    them. Raises MegastyleError with the counts if a tensor fits nowhere, or if the denoiser's LoRA
+    is not filled.
     """
     from peft import get_peft_model_state_dict
 
+    kind = type(pipeline).__name__
     if not path.is_file():
         raise MegastyleError(f"there is no LoRA {path}", hint="give a .safetensors file")
     if not hasattr(pipeline, "load_lora_weights"):
-        raise MegastyleError(f"a {type(pipeline).__name__} takes no LoRA", hint="leave --lora out")
+        raise MegastyleError(f"a {kind} takes no LoRA", hint="leave --lora out")
     try:
-        told = pipeline.lora_state_dict(str(path.parent), weight_name=path.name)
-        held: dict[str, Any] = told[0] if isinstance(told, tuple) else told
+        loaded = pipeline.lora_state_dict(str(path.parent), weight_name=path.name)
+        tensors: dict[str, Any] = loaded[0] if isinstance(loaded, tuple) else loaded
         pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=ADAPTER)
-    except Exception as fault:  # whatever a file of another kind raises in diffusers and PEFT
+    except Exception as error:  # diffusers and PEFT raise anything for a file of another kind
         raise MegastyleError(
-            f"{path} is no LoRA of a {type(pipeline).__name__}: {short_reason(fault)}",
+            f"{path} is no LoRA of a {kind}: {short_reason(error)}",
             hint="give the LoRA that was made for this model",
-        ) from fault
+        ) from error
     denoiser = denoiser_of(pipeline)
-    has_it = ADAPTER in getattr(denoiser, "peft_config", {})
-    loaded = get_peft_model_state_dict(denoiser, adapter_name=ADAPTER) if has_it else {}
-    wanted = {_bare(key) for key in held if not key.endswith((".alpha", "network_alpha"))}
-    missing, extra = wanted - loaded.keys(), loaded.keys() - wanted
-    if missing or extra or not loaded:
+    is_attached = ADAPTER in getattr(denoiser, "peft_config", {})
+    attached = get_peft_model_state_dict(denoiser, adapter_name=ADAPTER) if is_attached else {}
+    names = {
+        key.removeprefix("transformer.").removeprefix("unet.")
+        for key in tensors
+        if not key.endswith((".alpha", "network_alpha"))
+    }
+    missing, extra = names - attached.keys(), attached.keys() - names
+    if missing or extra or not attached:
         example = next(iter(sorted(missing or extra)), "none")
         raise MegastyleError(
-            f"{path} has {len(wanted)} tensors, of which {len(wanted) - len(missing)} fit this"
-            f" {type(pipeline).__name__} ({len(extra)} of its own stay empty), such as {example}",
+            f"{path} has {len(names)} tensors, of which {len(names) - len(missing)} fit this"
+            f" {kind} ({len(extra)} of its own stay empty), such as {example}",
             hint="give the LoRA that was made for this model",
         )
     if fuse:
@@ -47,8 +53,3 @@ def add_lora(pipeline: Pipeline, path: Path, strength: float, *, fuse: bool) -> 
         pipeline.unload_lora_weights()
     else:
         pipeline.set_adapters(ADAPTER, strength)
-
-
-def _bare(key: str) -> str:
-    """A tensor's name inside the part that paints."""
-    return key.removeprefix("transformer.").removeprefix("unet.")

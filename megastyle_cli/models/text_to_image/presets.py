@@ -1,4 +1,4 @@
-"""Step-distilled LoRAs by name: how many steps, which schedule, and that there is no guidance."""
+"""Settings of step-distilled LoRAs by name: steps, noise schedule, guidance."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline
 
-SCHEDULER: Any = FlowMatchEulerDiscreteScheduler
+SCHEDULER_CLASS: Any = FlowMatchEulerDiscreteScheduler
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistilledPreset:
-    """The settings that a distilled LoRA was taught with."""
+    """The settings that a distilled LoRA was trained for."""
 
     pipeline: str
     steps: int
@@ -22,7 +22,8 @@ class DistilledPreset:
     schedule: dict[str, Any]
 
 
-# Lightning, 8 steps: sigma -> 3 sigma / (1 + 2 sigma) at every size, down to 0, one pass a step.
+# Lightning, 8 steps: sigma -> 3 sigma / (1 + 2 sigma) at every size, down to 0; guidance 1 is one
+# pass a step.
 PRESETS = {
     "lightning": DistilledPreset(
         pipeline="QwenImagePipeline",
@@ -39,12 +40,16 @@ PRESETS = {
 }
 
 
-def apply_preset(pipeline: Pipeline, name: str) -> None:
-    """Gives the pipeline the preset's schedule. Raises MegastyleError if it is another model's."""
-    preset = PRESETS[name]
-    if type(pipeline).__name__ != preset.pipeline:
+def apply_preset(pipeline: Pipeline, name: str) -> DistilledPreset:
+    """Gives the pipeline the schedule of a preset, and returns the preset.
+
+    Raises MegastyleError if it is for another pipeline.
+    """
+    preset, kind = PRESETS[name], type(pipeline).__name__
+    if kind != preset.pipeline:
         raise MegastyleError(
-            f"--preset {name} is for a {preset.pipeline}, this is a {type(pipeline).__name__}",
+            f"--preset {name} is for a {preset.pipeline}, this is a {kind}",
             hint="leave it out, or give Qwen-Image by --model",
         )
-    pipeline.scheduler = SCHEDULER.from_config(pipeline.scheduler.config, **preset.schedule)
+    pipeline.scheduler = SCHEDULER_CLASS.from_config(pipeline.scheduler.config, **preset.schedule)
+    return preset

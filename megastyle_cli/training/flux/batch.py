@@ -21,10 +21,10 @@ from torch import Tensor
 from megastyle_cli.core.parallel import usable_cores
 from megastyle_cli.core.record import Failure, record_seed
 from megastyle_cli.models.encoders.siglip_vision import normalize_pixels
-from megastyle_cli.models.flux.loader import Pipeline
 from megastyle_cli.models.flux.model import pack_latents
 from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
 from megastyle_cli.models.flux.vae import encode_pixels, token_size_px
+from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline
 from megastyle_cli.training.flux.augment import Opened, opened
 from megastyle_cli.training.flux.config import Settings
 from megastyle_cli.training.flux.objective import loss_weights, noise_levels

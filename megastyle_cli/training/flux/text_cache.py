@@ -17,13 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.models.flux.loader import Pipeline
 from megastyle_cli.models.flux.prompt_embeddings import (
     PromptEmbeddings,
     encode_prompts,
     max_text_tokens,
 )
 from megastyle_cli.models.strict_weights import fingerprint, first_values
+from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline
 from megastyle_cli.training.common.atomic_folder import write_whole
 from megastyle_cli.training.common.memory_plan import said
 

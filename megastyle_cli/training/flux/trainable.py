@@ -10,7 +10,7 @@ from torch import Tensor
 from megastyle_cli import __version__
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.flux.init import new_transformer
-from megastyle_cli.models.flux.loader import Pipeline, find_flux, load_flux
+from megastyle_cli.models.flux.loader import find_flux, load_flux
 from megastyle_cli.models.flux.lora_file import read_lora, save_lora
 from megastyle_cli.models.flux.lora_training import (
     attach_lora,
@@ -23,6 +23,7 @@ from megastyle_cli.models.flux.model import Transformer
 from megastyle_cli.models.flux.schedule import SHIFT
 from megastyle_cli.models.flux.setup import quantize_flux
 from megastyle_cli.models.strict_weights import fingerprint, first_values
+from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline
 from megastyle_cli.training.common.atomic_folder import write_whole
 from megastyle_cli.training.flux.config import Settings
 

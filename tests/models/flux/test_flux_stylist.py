@@ -19,8 +19,8 @@ from megastyle_cli.models.flux.vae import (
     images_to_pixels,
     pixels_to_images,
     resize_image,
-    round_up,
 )
+from megastyle_cli.models.image_size import round_up
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.registry import load
 from tests.conftest import draw

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.registry import load
-from megastyle_cli.models.text_to_image.painter import prompt_of
+from megastyle_cli.models.text_to_image.diffusion_painter import build_prompt
 from megastyle_cli.models.text_to_image.pipeline_loader import denoiser_of
 from tests.tiny_flux import save_tiny_flux
 from tests.tiny_pipelines import (
@@ -92,15 +92,13 @@ def test_pictures_painted_together_agree_with_each_alone_up_to_rounding(painters
     requests = [replace(ASKED, content=f"a {animal}", seed=seed) for seed, animal in ANIMALS]
 
     alone = pictures(painter, *requests)
-    words = painter._encoded([prompt_of(asked) for asked in requests])
     with torch.inference_mode():
-        together = painter._painted(
-            [((text, words[text]), seed) for text, (seed, _) in zip(words, ANIMALS, strict=True)],
-            (48, 48),
-        )
+        prompts = painter.model.encode([build_prompt(request) for request in requests])
+        seeds = [request.seed for request in requests]
+        together = painter.model.generate([*prompts.values()], seeds, (48, 48))
 
     for one, other in zip(alone, together, strict=True):
-        assert abs(one - array(other)).max() <= 1
+        assert abs(one - (other * 255).round()).max() <= 1
 
 
 ANIMALS = [(1, "fox"), (2, "cat"), (3, "dog"), (4, "owl")]
@@ -152,9 +150,9 @@ def test_guidance_changes_the_picture(folders, painters, name):
 @pytest.mark.parametrize("name", CONTRASTED)
 def test_guidance_against_a_negative_prompt_is_real(folders, name):
     guided, bare = (painter_of(folders[name], guidance=g) for g in (4.0, 1.0))
-    passes = [calls_of(denoiser_of(painter.pipeline)) for painter in (guided, bare)]
+    passes = [calls_of(denoiser_of(painter.model.pipeline)) for painter in (guided, bare)]
     shapes = []
-    denoiser_of(guided.pipeline).register_forward_pre_hook(
+    denoiser_of(guided.model.pipeline).register_forward_pre_hook(
         lambda _, args, told: shapes.append((*args, *told.values())[0].shape[0]), with_kwargs=True
     )
 
@@ -202,8 +200,8 @@ def test_nothing_is_padded_and_every_prompt_is_encoded_before_painting(painters,
     hooks = [
         part.register_forward_pre_hook(lambda *_, what=what: order.append(what))
         for what, part in (
-            ("words", painter.pipeline.text_encoder),
-            ("paint", denoiser_of(painter.pipeline)),
+            ("words", painter.model.pipeline.text_encoder),
+            ("paint", denoiser_of(painter.model.pipeline)),
         )
     ]
 
@@ -216,7 +214,7 @@ def test_nothing_is_padded_and_every_prompt_is_encoded_before_painting(painters,
 
 
 def test_a_prompt_is_the_content_then_the_style():
-    assert prompt_of(ASKED) == "a fox. In the style of woodcut."
+    assert build_prompt(ASKED) == "a fox. In the style of woodcut."
 
 
 @pytest.mark.parametrize(
@@ -242,7 +240,7 @@ def test_sizes_are_rounded_up_to_multiples_of_16(painters, size, made):
 def test_a_picture_that_is_no_number_is_a_failure_and_not_black(folders):
     painter = painter_of(folders["qwen"])
     with torch.no_grad():
-        painter.pipeline.vae.decoder.conv_out.bias.fill_(torch.nan)
+        painter.model.pipeline.vae.decoder.conv_out.bias.fill_(torch.nan)
 
     (bad,) = painter.paint([ASKED])
 
@@ -253,14 +251,14 @@ def test_a_batch_that_does_not_fit_is_halved_with_a_remark_and_a_lone_picture_fa
     folders, caplog
 ):
     painter = painter_of(folders["qwen"], batch_size=4)
-    painter._at_once = lambda size: max(1, 4 >> painter._halvings)  # as on a GPU
+    painter._batch_size = lambda size: max(1, 4 >> painter._halvings)  # as on a GPU
     most = 1
 
     def fits(part, args, told):
         if told["hidden_states"].shape[0] > most:
             raise torch.OutOfMemoryError("no room")
 
-    painter.pipeline.transformer.register_forward_pre_hook(fits, with_kwargs=True)
+    painter.model.pipeline.transformer.register_forward_pre_hook(fits, with_kwargs=True)
     requests = [replace(ASKED, seed=seed) for seed in range(4)]
 
     painted = pictures(painter, *requests)
@@ -277,7 +275,7 @@ def test_a_model_has_one_name_in_whatever_numbers_it_runs(folders, painters):
 
     assert halved.name == painters["qwen"].name
     assert halved.name != painters["flux"].name
-    assert halved.pipeline.transformer.dtype == torch.bfloat16
+    assert halved.model.pipeline.transformer.dtype == torch.bfloat16
     assert array(halved.paint([ASKED])[0]).std() > 0
 
 
@@ -327,14 +325,14 @@ def test_a_lora_that_does_not_fit_to_the_last_tensor_is_refused(folders, tmp_pat
 def test_lightning_is_eight_steps_at_shift_three_without_guidance(folders, tmp_path):
     lora = str(made_lora(folders["qwen"], tmp_path / "l.safetensors"))
     painter = painter_of(folders["qwen"], lora=lora, preset="lightning", steps=None)
-    passes = calls_of(painter.pipeline.transformer)
+    passes = calls_of(painter.model.pipeline.transformer)
 
     painter.paint([ASKED])
 
     flat = np.linspace(1, 1 / 8, 8)
     assert len(passes) == 8 and painter.settings == {"steps": 8, "guidance": 1.0}
-    assert np.allclose(painter.pipeline.scheduler.sigmas[:-1], 3 * flat / (1 + 2 * flat))
-    assert painter.pipeline.scheduler.sigmas[-1] == 0
+    assert np.allclose(painter.model.pipeline.scheduler.sigmas[:-1], 3 * flat / (1 + 2 * flat))
+    assert painter.model.pipeline.scheduler.sigmas[-1] == 0
 
 
 def test_a_preset_of_another_model_is_refused(folders):
@@ -408,15 +406,15 @@ def test_a_model_that_is_not_there_says_what_to_fetch():
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_text_encoders_are_away_while_the_rest_paints(folders, painters, name):
     painter = painter_of(folders[name])
-    painter.offload = "model"  # as on a GPU; here both places are the CPU
+    painter.model.offload = "model"  # as on a GPU; here both places are the CPU
     seen = []
-    denoiser_of(painter.pipeline).register_forward_pre_hook(
-        lambda *_: seen.append(painter.pipeline.text_encoder)
+    denoiser_of(painter.model.pipeline).register_forward_pre_hook(
+        lambda *_: seen.append(painter.model.pipeline.text_encoder)
     )
 
     (found,) = pictures(painter, ASKED)
 
-    assert set(seen) == {None} and painter.pipeline.text_encoder is not None
+    assert set(seen) == {None} and painter.model.pipeline.text_encoder is not None
     assert np.array_equal(found, pictures(painters[name], ASKED)[0])
 
 
@@ -427,7 +425,9 @@ def test_offload_on_a_cpu_is_refused(folders):
 
 def test_memory_that_a_cpu_does_not_have_is_a_failure_of_its_record(folders):
     painter = painter_of(folders["qwen"])
-    painter.pipeline.transformer.register_forward_pre_hook(lambda *_: torch.empty(1 << 50) and None)
+    painter.model.pipeline.transformer.register_forward_pre_hook(
+        lambda *_: torch.empty(1 << 50) and None
+    )
 
     (bad,) = painter.paint([ASKED])
 

@@ -1,0 +1,67 @@
+"""The class of a diffusers pipeline and of its models, from the model_index.json of its folder."""
+
+import inspect
+import json
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from megastyle_cli.core.errors import MegastyleError
+
+LIBRARIES = ("diffusers", "transformers")
+
+
+def read_model_index(folder: Path) -> dict[str, Any]:
+    """The content of model_index.json. Raises MegastyleError if it names no pipeline class."""
+    try:
+        index: Any = json.loads((folder / "model_index.json").read_text())
+    except (OSError, ValueError):
+        index = None
+    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
+        raise MegastyleError(
+            f"{folder} is no model that paints: it has no model_index.json that can be read",
+            hint="give the folder of a text-to-image pipeline, such as Qwen-Image's",
+        )
+    return index
+
+
+def pipeline_class(folder: Path, index: dict[str, Any]) -> Any:
+    """The pipeline's class. Raises MegastyleError unless it generates images from text alone."""
+    name = index["_class_name"]
+    kind = getattr(diffusers, name, None)
+    if kind is None:
+        raise MegastyleError(
+            f"{folder} is a {name}, which diffusers {diffusers.__version__} does not have",
+            hint="pip install -U diffusers",
+        )
+    parameters = inspect.signature(kind.__call__).parameters
+    takes_text = {"prompt", "height", "width"} <= parameters.keys()
+    required = [
+        name
+        for name, parameter in islice(parameters.items(), 1, None)
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        and name != "prompt"
+    ]
+    if not takes_text or "num_frames" in parameters or required:
+        raise MegastyleError(
+            f"{folder} is a {name}, which does not paint pictures from words alone",
+            hint="give a text-to-image model: Qwen-Image, FLUX.1, FLUX.2, SD3, SDXL or its like",
+        )
+    return kind
+
+
+def model_classes(index: dict[str, Any]) -> dict[str, Any]:
+    """The classes of a pipeline's models by name; its other parts are tokenizers and settings."""
+    classes = {}
+    for name, entry in index.items():
+        if not isinstance(entry, list) or len(entry) != 2 or entry[0] not in LIBRARIES:
+            continue
+        kind = getattr(import_module(entry[0]), entry[1], None)
+        if isinstance(kind, type) and issubclass(kind, torch.nn.Module):
+            classes[name] = kind
+    return classes
