@@ -21,7 +21,7 @@ from PIL import Image
 
 from megastyle_cli.evaluate.metrics import bootstrap_interval, query_scores
 from megastyle_cli.models.builtin.imagenet import SIDE_PX, STYLE_LAYERS
-from megastyle_cli.models.builtin.style_encoder import (
+from megastyle_cli.models.builtin.style_descriptor import (
     EdgeDescriptor,
     StyleDescriptor,
     WhitenedDescriptor,

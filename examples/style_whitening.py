@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
-from megastyle_cli.models.builtin.style_encoder import WhitenedDescriptor
+from megastyle_cli.models.builtin.style_descriptor import WhitenedDescriptor
 
 # n pictures of s styles, d width of the descriptor, w of the answer
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -70,7 +70,7 @@ def described(paths: Sequence[Path | str]) -> Array:
     rows = []
     for start in range(0, len(paths), AT_ONCE):
         opened = [Image.open(path).convert("RGB") for path in paths[start : start + AT_ONCE]]
-        rows.append(WhitenedDescriptor.described(opened))
+        rows.append(WhitenedDescriptor.histogram_rows(opened))
     return np.concatenate(rows)
 
 

@@ -16,7 +16,7 @@ from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.registry import load
 from megastyle_cli.retrieve.embed import Array
 
-CONTENT_MODEL = "megastyle_cli.models.builtin.content:ContentDescriptor"
+CONTENT_MODEL = "megastyle_cli.models.builtin.imagenet:ContentDescriptor"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,20 +30,20 @@ BACKENDS: dict[str, dict[str, str]] = {
         "sentence-transformers": "megastyle_cli.models.encoders.sentence_embedder:SentenceEmbedder",
     },
     "style_encoder": {
-        "builtin": "megastyle_cli.models.builtin.style_encoder:WhitenedDescriptor",
-        "statistics": "megastyle_cli.models.builtin.style_encoder:StyleDescriptor",
-        "edges": "megastyle_cli.models.builtin.style_encoder:EdgeDescriptor",
+        "builtin": "megastyle_cli.models.builtin.style_descriptor:WhitenedDescriptor",
+        "statistics": "megastyle_cli.models.builtin.style_descriptor:StyleDescriptor",
+        "edges": "megastyle_cli.models.builtin.style_descriptor:EdgeDescriptor",
         "imagenet": "megastyle_cli.models.builtin.imagenet:ImagenetDescriptor",
         "siglip": "megastyle_cli.models.encoders.dual_encoder:siglip_encoder",
         "clip": "megastyle_cli.models.encoders.dual_encoder:clip_encoder",
     },
     "text_image": {"auto": "megastyle_cli.models.encoders.dual_encoder:DualEncoder"},
     "painter": {
-        "builtin": "megastyle_cli.models.builtin.painter:MagentaPainter",
+        "builtin": "megastyle_cli.models.builtin.magenta_painter:MagentaPainter",
         "diffusers": "megastyle_cli.models.text_to_image.diffusion_painter:DiffusionPainter",
     },
     "stylist": {
-        "builtin": "megastyle_cli.models.builtin.stylist:MagentaStylist",
+        "builtin": "megastyle_cli.models.builtin.magenta_painter:MagentaPainter",
         "flux": "megastyle_cli.models.flux.flux_stylist:FluxStylist",
     },
     "classifier": {

@@ -125,3 +125,12 @@ def test_ids_are_hashed_to_numbers_in_one_place() -> None:
         return isinstance(node, ast.Attribute) and ast.unparse(node) == "int.from_bytes"
 
     assert found(takes_number_of_digest, "megastyle_cli/core/record.py") == []
+
+
+def converts_to_lab(node: ast.AST) -> bool:
+    """Whether a number stands there that only the gamma curve of sRGB has."""
+    return isinstance(node, ast.Constant) and node.value in (0.04045, 12.92, 1.055)
+
+
+def test_only_one_file_converts_srgb() -> None:
+    assert found(converts_to_lab, "megastyle_cli/compute/color.py") == []

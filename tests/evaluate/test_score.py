@@ -7,7 +7,7 @@ from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, annotate
 from megastyle_cli.evaluate.references import OwnReferences, load_references
 from megastyle_cli.evaluate.score import ScoringModels, only_scored, score_records
-from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
+from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
 from tests.models.encoders.test_dual_encoder import clip_folder

@@ -4,7 +4,7 @@ import numpy as np
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure
-from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
+from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.retrieve.embed import batched, embed_images, embed_records, rounded
 from tests.conftest import draw
 from tests.retrieve.vectors import read_drawn

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
+from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.retrieve.encoder_probe import check_same_encoder, embed_probe, probe_image
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure
-from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
+from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.retrieve.retrieve import check_text_encoder, retrieve, retrieve_prototypes
 from megastyle_cli.retrieve.style_index import StyleIndex
 from tests.retrieve.vectors import read_drawn, unit_rows

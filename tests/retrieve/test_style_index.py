@@ -5,7 +5,7 @@ import pytest
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure
-from megastyle_cli.models.builtin.style_encoder import StyleDescriptor
+from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.retrieve.index_writer import IndexWriter, embed_rows, encode_row
 from megastyle_cli.retrieve.style_index import IndexSource, StyleIndex, build_index, open_searcher
 from tests.retrieve.vectors import csls_matrix, grouped_rows, read_drawn

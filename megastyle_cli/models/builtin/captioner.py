@@ -1,6 +1,6 @@
-"""Describes pictures by measuring them: style attributes from pixels, content from a recogniser.
+"""Captions by measurement: style attributes from pixels, content from an ImageNet classifier.
 
-Weight-free for the style; nothing is claimed that was not measured. Source: ours.
+Style needs no weights; nothing is stated that was not measured. Source: ours.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from PIL.Image import Image
 from megastyle_cli.core.choices import CaptionKind
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.style import StyleAttributes
-from megastyle_cli.models.builtin.canvas import working_copy
-from megastyle_cli.models.builtin.light import describe_light
-from megastyle_cli.models.builtin.lines import describe_edges, measure_strokes
-from megastyle_cli.models.builtin.looks import judge
+from megastyle_cli.models.builtin.edges import describe_edges, measure_strokes
+from megastyle_cli.models.builtin.image_kind import estimate_kind
+from megastyle_cli.models.builtin.lighting import describe_light
+from megastyle_cli.models.builtin.map_images import map_images
 from megastyle_cli.models.builtin.palette import name_palette, swatches
-from megastyle_cli.models.builtin.texture import (
-    describe_pattern,
-    describe_surface,
-    measure_roughness,
-)
-from megastyle_cli.models.builtin.threads import over_cores
-from megastyle_cli.models.builtin.words import (
+from megastyle_cli.models.builtin.phrases import (
     describe_brushwork,
     describe_identity,
     describe_medium,
     describe_outline,
     describe_tone,
 )
+from megastyle_cli.models.builtin.texture import (
+    describe_pattern,
+    describe_surface,
+    measure_roughness,
+)
+from megastyle_cli.models.builtin.working_image import make_working_image
 from megastyle_cli.models.protocols import Description
 
 if TYPE_CHECKING:
-    from megastyle_cli.models.builtin.imagenet import ImagenetRecogniser
+    from megastyle_cli.models.builtin.imagenet import ImagenetClassifier
 
-Recognise = Callable[[Image], tuple[str, float]]
+Recognize = Callable[[Image], tuple[str, float]]
 
 
 class PixelCaptioner:
-    """Style by measurement; content only if a network is at least `min_confidence` sure of it."""
+    """Style by measurement; content if a network gives it a probability of `min_confidence`."""
 
     name = "builtin"
 
@@ -55,57 +55,57 @@ class PixelCaptioner:
         self.min_confidence = min_confidence
 
     def describe(self, pictures: Sequence[Image], kind: CaptionKind) -> list[Description]:
-        """One Description a picture, in order, each independent of its neighbours.
+        """One Description per image, in order, each independent of the others.
 
-        Content needs two packages; if one is missing this raises MegastyleError.
+        Raises MegastyleError if a package that content needs is missing.
         """
-        recognise = None if kind == "style" else _recogniser().recognise_one
-        return over_cores(partial(self._describe_one, kind, recognise), pictures)
+        recognize = None if kind == "style" else _recognizer().recognize_one
+        return map_images(partial(self._describe_one, kind, recognize), pictures)
 
     def _describe_one(
-        self, kind: CaptionKind, recognise: Recognise | None, picture: Image
+        self, kind: CaptionKind, recognize: Recognize | None, picture: Image
     ) -> Description:
         style, content = None, None
         confidence: dict[str, float] = {}
         if kind != "content":
             style, confidence["medium"] = measure_style(picture)
-        if recognise is not None:
-            name, probability = recognise(picture)
+        if recognize is not None:
+            name, probability = recognize(picture)
             confidence["content"] = round(probability, 4)
             content = name if probability >= self.min_confidence else None
         return Description(style=style, content=content, confidence=confidence)
 
 
 def measure_style(picture: Image) -> tuple[StyleAttributes, float]:
-    """What can be seen of a picture's style, and the confidence in [0, 1] of its best medium."""
-    canvas = working_copy(picture)
-    roughness = measure_roughness(canvas)
-    impression = judge(canvas)
-    tone = describe_tone(canvas)
-    colors, accents = name_palette(swatches(canvas))
-    seen = StyleAttributes(
-        identity=describe_identity(tone, impression),
+    """The measured style attributes, and the confidence in [0, 1] of the likeliest medium."""
+    image = make_working_image(picture)
+    roughness = measure_roughness(image)
+    estimate = estimate_kind(image)
+    tone = describe_tone(image)
+    colors, accents = name_palette(swatches(image))
+    attributes = StyleAttributes(
+        identity=describe_identity(tone, estimate),
         colors=colors,
         accents=accents,
-        light=describe_light(canvas),
-        pattern=describe_pattern(canvas),
+        light=describe_light(image),
+        pattern=describe_pattern(image),
         surface=describe_surface(roughness),
-        edges=describe_edges(canvas),
-        outline=describe_outline(impression),
-        brushwork=describe_brushwork(impression, measure_strokes(canvas), roughness),
-        medium=describe_medium(tone, impression, roughness),
+        edges=describe_edges(image),
+        outline=describe_outline(estimate),
+        brushwork=describe_brushwork(estimate, measure_strokes(image), roughness),
+        medium=describe_medium(tone, estimate, roughness),
     )
-    return seen, round(impression.confidence, 4)
+    return attributes, round(estimate.confidence, 4)
 
 
 @cache
-def _recogniser() -> ImagenetRecogniser:
-    """The network behind the content; torch is imported here, and only here."""
+def _recognizer() -> ImagenetClassifier:
+    """The network for the content; torch is imported only here."""
     try:
-        from megastyle_cli.models.builtin.imagenet import ImagenetRecogniser
+        from megastyle_cli.models.builtin.imagenet import ImagenetClassifier
     except ModuleNotFoundError as missing:
         raise MegastyleError(
             f"to name contents, the package {missing.name!r} is needed, which is not installed",
             hint="pip install 'megastyle[builtin]', or ask for the style only",
         ) from missing
-    return ImagenetRecogniser()
+    return ImagenetClassifier()

@@ -1,9 +1,8 @@
-"""An ImageNet network from a package (EfficientNet-Lite0): recognises things, describes style.
+"""An ImageNet network from a package (EfficientNet-Lite0): names contents, describes style.
 
-c channels, h x w positions. The package's torch model gives architecture and weights; it is written
-down as an ONNX graph, which runs in about half the time. Each picture is computed alone on one
-thread, so its answer depends neither on its neighbours nor on the number of cores; pictures share
-the cores.
+c channels, h x w positions. The package's torch model provides architecture and weights; it is
+converted to an ONNX graph, which runs in about half the time. Each image is computed alone on one
+thread, so its result depends neither on other images nor on the number of cores.
 Source: Tan and Le 2019 (arXiv 1905.11946), the "lite" variant; weights Apache-2.0; class names are
 the 1000 classes of ILSVRC 2012 in ordinary words.
 """
@@ -23,43 +22,44 @@ from onnxruntime import InferenceSession
 from PIL import Image
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from megastyle_cli.models.builtin.map_images import map_images
 from megastyle_cli.models.builtin.onnx_graph import add, finish_graph, open_session, start_graph
-from megastyle_cli.models.builtin.threads import over_cores
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 SIDE_PX = 224
-# Blocks counted from 1, the last at 112, 56, 28 and 14 positions a side; later ones tell what, not
-# how.
+# Blocks counted from 1, the last ones of 112, 56, 28 and 14 positions a side; later blocks describe
+# the content, not the style.
 STYLE_LAYERS = (1, 3, 5, 11)
 DESCRIPTOR_WIDTH = 2 * (16 + 24 + 40 + 112)
+MIN_PROBABILITY = 1e-30  # smaller probabilities count as this before the logarithm
 
 
-class ImagenetRecogniser:
-    """Names the one thing a picture shows, with a probability."""
+class ImagenetClassifier:
+    """The likeliest class of an image, with its probability."""
 
     def __init__(self) -> None:
-        self._session = recogniser_session()
+        self._session = classifier_session()
         self._names = class_names()
 
-    def recognise(self, pictures: Sequence[Image.Image]) -> list[tuple[str, float]]:
-        """The likeliest of 1000 names and its probability in [0, 1] for each picture, in order."""
-        return over_cores(self.recognise_one, pictures)
+    def recognize(self, pictures: Sequence[Image.Image]) -> list[tuple[str, float]]:
+        """The likeliest of 1000 names and its probability in [0, 1] for each image, in order."""
+        return map_images(self.recognize_one, pictures)
 
-    def recognise_one(self, picture: Image.Image) -> tuple[str, float]:
+    def recognize_one(self, picture: Image.Image) -> tuple[str, float]:
         """The likeliest name and its probability, on the calling thread."""
-        chances = self.probabilities(picture)
-        top = int(chances.argmax())
-        return self._names[top], float(chances[top])
+        probabilities = self.probabilities(picture)
+        top = int(probabilities.argmax())
+        return self._names[top], float(probabilities[top])
 
     def probabilities(self, picture: Image.Image) -> Array:
         """The probability of each class, (1000,) float32, sum 1."""
-        chances: Array = self._session.run(None, {"pixels": _pixels(picture)})[0][0]
-        return chances
+        probabilities: Array = self._session.run(None, {"pixels": _pixels(picture)})[0][0]
+        return probabilities
 
 
 class ImagenetDescriptor:
-    """Style as channel statistics of four blocks, independent of what any renderer optimises."""
+    """Style as channel statistics of four blocks, which no renderer here optimizes."""
 
     name = "imagenet"
 
@@ -69,11 +69,11 @@ class ImagenetDescriptor:
     def embed(self, pictures: Sequence[Image.Image]) -> Array:
         """Unit rows (n, 384) float32.
 
-        Mean and standard deviation of each channel over all positions; each block's part has the
-        same length, so that no block drowns another.
+        Mean and standard deviation of each channel over all positions; the part of each block
+        is normalized, so that all have equal weight.
         Source: style statistics of Huang and Belongie 2017 (arXiv 1703.06868).
         """
-        rows = over_cores(self._statistics, pictures)
+        rows = map_images(self._statistics, pictures)
         return np.stack(rows) if rows else np.zeros((0, DESCRIPTOR_WIDTH), dtype=np.float32)
 
     def _statistics(self, picture: Image.Image) -> Array:
@@ -85,6 +85,31 @@ class ImagenetDescriptor:
         return row / np.linalg.norm(row)
 
 
+class ContentDescriptor:
+    """Log probabilities of the 1000 classes: similar for images of similar things.
+
+    It depends on style too: photographs are recognized better than drawings.
+    """
+
+    name = "imagenet-classes"
+
+    def __init__(self) -> None:
+        self._classifier = ImagenetClassifier()
+
+    def embed(self, pictures: Sequence[Image.Image]) -> Array:
+        """Unit rows (n, 1000) float32: the log probabilities minus their mean (ours)."""
+        rows = map_images(self._scores, pictures)
+        return np.stack(rows) if rows else np.zeros((0, len(class_names())), np.float32)
+
+    def _scores(self, picture: Image.Image) -> Array:
+        probabilities = self._classifier.probabilities(picture)
+        logits = np.log(np.maximum(probabilities, np.float32(MIN_PROBABILITY)))
+        centered = logits - logits.mean()
+        # equal probabilities would give no direction
+        row: Array = centered / max(np.linalg.norm(centered), np.float32(1e-6))
+        return row
+
+
 @cache
 def class_names() -> tuple[str, ...]:
     """The 1000 names in the network's order."""
@@ -93,7 +118,7 @@ def class_names() -> tuple[str, ...]:
 
 
 @cache
-def recogniser_session() -> InferenceSession:
+def classifier_session() -> InferenceSession:
     """The whole network: `pixels` (1, 3, 224, 224) in [-1, 1] to probabilities (1, 1000)."""
     graph, model = _start(), _model()
     *_, x = _blocks(graph, model)
@@ -126,7 +151,7 @@ def _model() -> Any:
 
 
 def _blocks(graph: GraphProto, model: Any) -> Iterator[str]:
-    """Append the stem, then block after block, and give the name of each block's output."""
+    """Append the stem, then block after block, and yield the name of each block's output."""
     x = _relu6(graph, _convolve(graph, "pixels", model._conv_stem, model._bn0))
     for block in model._blocks:
         x = _bottleneck(graph, x, block)
@@ -134,7 +159,7 @@ def _blocks(graph: GraphProto, model: Any) -> Iterator[str]:
 
 
 def _bottleneck(graph: GraphProto, x: str, block: Any) -> str:
-    """Append one inverted bottleneck: widen, filter each channel alone, narrow, add the input."""
+    """Append one inverted bottleneck: expand, depthwise convolution, project, add the input."""
     shape = block._block_args
     y = x
     if shape.expand_ratio != 1:
@@ -147,7 +172,7 @@ def _bottleneck(graph: GraphProto, x: str, block: Any) -> str:
 
 
 def _convolve(graph: GraphProto, x: str, conv: Any, norm: Any) -> str:
-    """Append `conv`, padded as in TensorFlow, with `norm` multiplied into its weights."""
+    """Append `conv`, padded as in TensorFlow, with `norm` folded into its weights."""
     weight, bias = fuse_conv_bn_weights(
         conv.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )
@@ -168,7 +193,7 @@ def _relu6(graph: GraphProto, x: str) -> str:
 
 
 def _pixels(picture: Image.Image) -> Array:
-    """(1, 3, 224, 224) in [-1, 1]: the whole picture, squeezed to a square."""
+    """(1, 3, 224, 224) in [-1, 1]: the whole image, resized to a square."""
     square = picture.convert("RGB").resize(
         (SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC, reducing_gap=1.5
     )

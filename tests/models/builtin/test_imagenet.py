@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 from megastyle_cli.models.builtin.imagenet import (
     DESCRIPTOR_WIDTH,
     STYLE_LAYERS,
+    ContentDescriptor,
+    ImagenetClassifier,
     ImagenetDescriptor,
-    ImagenetRecogniser,
     class_names,
 )
 
@@ -27,7 +28,7 @@ def pictures() -> list[Image.Image]:
     return [noise, disc, Image.new("RGB", (1, 1)), Image.new("L", (5, 400), 200)]
 
 
-def normalised(picture: Image.Image) -> torch.Tensor:
+def normalized(picture: Image.Image) -> torch.Tensor:
     """(1, 3, h, w) as the package's weights were trained."""
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
     return (pixels.float() - 127) / 128
@@ -53,11 +54,11 @@ def test_the_graph_gives_the_probabilities_of_the_packaged_network(
     packaged: Any, square: Image.Image
 ) -> None:
     with torch.inference_mode():
-        expected = torch.log_softmax(packaged(normalised(square)), dim=1)[0].numpy()
+        expected = torch.log_softmax(packaged(normalized(square)), dim=1)[0].numpy()
 
-    chances = ImagenetRecogniser().probabilities(square)
+    probabilities = ImagenetClassifier().probabilities(square)
 
-    assert np.allclose(np.log(chances), expected, rtol=0, atol=1e-3)
+    assert np.allclose(np.log(probabilities), expected, rtol=0, atol=1e-3)
 
 
 def test_the_descriptor_is_the_statistics_of_the_packaged_blocks(
@@ -65,7 +66,7 @@ def test_the_descriptor_is_the_statistics_of_the_packaged_blocks(
 ) -> None:
     parts = []
     with torch.inference_mode():
-        x = packaged._swish(packaged._bn0(packaged._conv_stem(normalised(square))))
+        x = packaged._swish(packaged._bn0(packaged._conv_stem(normalized(square))))
         for number, block in enumerate(packaged._blocks, start=1):
             x = block(x)
             if number in STYLE_LAYERS:
@@ -78,28 +79,28 @@ def test_the_descriptor_is_the_statistics_of_the_packaged_blocks(
 
 
 def test_probabilities_sum_to_one(pictures: list[Image.Image]) -> None:
-    recogniser = ImagenetRecogniser()
+    classifier = ImagenetClassifier()
 
     for picture in pictures:
-        chances = recogniser.probabilities(picture)
-        assert chances.shape == (1000,) and chances.min() >= 0
-        assert chances.sum() == pytest.approx(1, abs=1e-5)
+        probabilities = classifier.probabilities(picture)
+        assert probabilities.shape == (1000,) and probabilities.min() >= 0
+        assert probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_the_name_is_that_of_the_largest_probability(pictures: list[Image.Image]) -> None:
-    recogniser = ImagenetRecogniser()
+    classifier = ImagenetClassifier()
 
-    name, probability = recogniser.recognise(pictures[:1])[0]
+    name, probability = classifier.recognize(pictures[:1])[0]
 
-    chances = recogniser.probabilities(pictures[0])
-    assert probability == chances.max()
-    assert class_names().index(name) == chances.argmax()
+    probabilities = classifier.probabilities(pictures[0])
+    assert probability == probabilities.max()
+    assert class_names().index(name) == probabilities.argmax()
 
 
 def test_answers_do_not_depend_on_the_batch(pictures: list[Image.Image]) -> None:
-    recogniser, descriptor = ImagenetRecogniser(), ImagenetDescriptor()
+    classifier, descriptor = ImagenetClassifier(), ImagenetDescriptor()
 
-    assert recogniser.recognise(pictures) == [recogniser.recognise([p])[0] for p in pictures]
+    assert classifier.recognize(pictures) == [classifier.recognize([p])[0] for p in pictures]
     rows = descriptor.embed(pictures)
     assert np.array_equal(rows, np.concatenate([descriptor.embed([p]) for p in pictures]))
 
@@ -110,6 +111,16 @@ def test_descriptors_are_unit_rows(pictures: list[Image.Image]) -> None:
     assert rows.shape == (len(pictures), DESCRIPTOR_WIDTH) and rows.dtype == np.float32
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     assert ImagenetDescriptor().embed([]).shape == (0, DESCRIPTOR_WIDTH)
+
+
+def test_content_rows_are_centered_log_probabilities(pictures: list[Image.Image]) -> None:
+    rows = ContentDescriptor().embed(pictures)
+
+    logs = np.log([ImagenetClassifier().probabilities(p) for p in pictures])
+    centered = logs - logs.mean(axis=1, keepdims=True)
+    expected = centered / np.linalg.norm(centered, axis=1, keepdims=True)
+    assert rows.shape == (len(pictures), 1000) and np.allclose(rows, expected, atol=1e-5)
+    assert ContentDescriptor().embed([]).shape == (0, 1000)
 
 
 def test_a_texture_is_nearer_to_its_own_kind_than_to_another() -> None:

@@ -65,12 +65,6 @@ def test_a_paraphrase_is_closer_than_another_subject(embedder):
     assert boat @ ship > boat @ cake + 0.1
 
 
-def test_the_static_embedder_takes_order_for_nothing():
-    first, second = load("text_embedder", "builtin").embed(["red and teal", "teal and red"])
-
-    assert np.array_equal(first, second)
-
-
 def test_a_missing_model_folder_is_named_in_the_error():
     with pytest.raises(MegastyleError, match="no model folder ./nowhere"):
         load("text_embedder", "sentence-transformers", model="./nowhere")

@@ -1,4 +1,4 @@
-"""The hand-made descriptors: unit rows, what they see and what they do not."""
+"""The style descriptors from histograms: unit rows, what they depend on and what they ignore."""
 
 import hashlib
 import subprocess
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from megastyle_cli.models.builtin import statistics
-from megastyle_cli.models.builtin.style_encoder import (
+from megastyle_cli.compute.color import srgb_to_lab
+from megastyle_cli.models.builtin.style_descriptor import (
     EdgeDescriptor,
     StyleDescriptor,
     WhitenedDescriptor,
@@ -135,7 +135,7 @@ def ink_of(lightness, a, b):
     """The sRGB bytes nearest to a CIELAB colour."""
     levels = np.arange(0, 256, 3, dtype=np.uint8)
     grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
-    distance = np.linalg.norm(statistics.lab(grid) - [lightness, a, b], axis=-1)
+    distance = np.linalg.norm(srgb_to_lab(grid) - [lightness, a, b], axis=-1)
     return tuple(int(v) for v in grid[np.unravel_index(distance.argmin(), distance.shape)])
 
 
@@ -150,70 +150,13 @@ def test_a_bigger_copy_is_the_same_style(side_px):
     assert same @ large > same @ thick
 
 
-def test_mirrored_and_turned_pictures_keep_their_texture_and_strokes():
-    lightness = statistics.working_copy(draw(3, 128, 128))[..., 0]
-
-    for turned in (lightness[:, ::-1], lightness[::-1], lightness.T):
-        for count in (
-            statistics.stroke_widths,
-            statistics.edge_strengths,
-            lambda v: statistics.texture(v, radius_px=2),
-        ):
-            assert np.array_equal(count(lightness), count(turned))
-
-
-def test_lab_of_known_colours():
-    pixels = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 0, 255]]], np.uint8)
-
-    lab = statistics.lab(pixels)
-
-    # sRGB under D65, as printed in colour references
-    known = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]]
-    assert lab[0] == pytest.approx(np.array(known), abs=0.05)
-
-
-def test_stroke_widths_count_runs_by_hand():
-    lightness = np.full((16, 16), 99.0, np.float32)
-    lightness[:, 4:8] = 1.0  # a dark bar, 4 px wide and as high as the picture
-
-    widths = statistics.stroke_widths(lightness).reshape(
-        statistics.RUN_SHADES, statistics.RUN_STEPS
-    )
-
-    found = {(int(shade), int(step)): widths[shade, step] for shade, step in np.argwhere(widths)}
-    light = statistics.RUN_SHADES - 1
-    # rows: 4 light, 4 dark, 8 light; the columns are one run each and count as ground
-    assert found == {(0, 6): 16, (light, 6): 16, (light, 9): 16}
-
-
-def test_slanted_stroke_widths_count_runs_of_the_diagonals_that_end_inside():
-    lightness = np.full((16, 16), 100.0, np.float32)
-    lightness[6:9, 7:10] = 0  # its diagonals: of 3, twice 2 and twice 1 pixels, each way
-
-    widths = statistics.slanted_stroke_widths(lightness).reshape(statistics.RUN_SHADES, -1)
-
-    black = {int(3 * np.log2(n * np.sqrt(2))): count for n, count in ((1, 4), (2, 4), (3, 2))}
-    assert {i: int(c) for i, c in enumerate(widths[0]) if c} == black
-    assert widths[-1].sum() == 2 * 2 * 5  # white on both sides of the black, and no whole diagonal
-
-
-def test_colors_count_the_marked_pixels():
-    lab = statistics.lab(np.asarray(draw(1)))
-    marked = np.zeros(lab.shape[:2], bool)
-    marked[:5, :7] = True
-
-    histogram = statistics.colors(lab, marked)
-
-    assert histogram.reshape(3, -1).sum(axis=1).tolist() == [35, 35, 35]
-
-
 def test_all_are_found_by_name_and_bring_no_torch():
     assert load("style_encoder", "builtin").name.startswith("whitened-statistics@")
     assert load("style_encoder", "statistics").name == "style-statistics"
     assert load("style_encoder", "edges").name == "edge-texture"
 
     code = (
-        "import sys, megastyle_cli.models.builtin.style_encoder;"
+        "import sys, megastyle_cli.models.builtin.style_descriptor;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'onnxruntime', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

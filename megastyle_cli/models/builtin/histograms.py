@@ -1,7 +1,7 @@
-"""What can be counted in a picture without knowing what it shows: colours, edges, strokes, texture.
+"""Histograms of color, edges, strokes and texture: style statistics that ignore the content.
 
-Every function returns a histogram, float32 (bins,), of a fixed length. Flat ground is left out
-wherever it would only tell how much of the picture is empty, which is content and not style.
+Every function returns a histogram, float32 (bins,), of a fixed length. Flat areas are left out
+where they would only measure how much of the image is empty, which is content and not style.
 Sources: CIELAB (CIE 15); local binary patterns, rotation-invariant and uniform (Ojala et al. 2002);
 coherence of the structure tensor (Bigun and Granlund 1987); the choice of statistics is ours.
 """
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# h, w: pixels of the working copy
+from megastyle_cli.compute.color import srgb_to_lab
+
+# h, w: pixels of the thumbnail
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SIDE_PX = 128
@@ -23,46 +25,21 @@ RUN_SHADES = 6
 RUN_STEPS = 22
 FLAT = 2.0  # in CIELAB lightness (0..100): smaller changes are paper grain and JPEG noise
 
-_SRGB = np.arange(256) / 255
-_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)
-_TO_XYZ = np.array(
-    [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
-    ]
-)
-# Rows divided by their sum put the white of sRGB (D65) at (1, 1, 1).
-_TO_WHITE_XYZ = _TO_XYZ / _TO_XYZ.sum(axis=1, keepdims=True)
-_AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
+_NEIGHBORS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 
-def working_copy(picture: Image.Image) -> Array:
-    """The picture in CIELAB, float32 (h, w, 3); long side SIDE_PX, both sides multiples of 4."""
+def lab_thumbnail(picture: Image.Image) -> Array:
+    """The image in CIELAB, float32 (h, w, 3); long side SIDE_PX, both sides multiples of 4."""
     scale = SIDE_PX / max(picture.size)
     width_px, height_px = (max(SHORTEST_PX, 4 * round(n * scale / 4)) for n in picture.size)
-    # the mean over an area is how a picture drawn at this size would look: other filters sharpen
+    # a box filter looks like an image drawn at this size; other filters sharpen
     kernel = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    return lab(np.asarray(picture.resize((width_px, height_px), kernel)))
+    return srgb_to_lab(np.asarray(picture.resize((width_px, height_px), kernel)))
 
 
-def lab(pixels: Array) -> Array:
-    """sRGB bytes (h, w, 3) in CIELAB, float32: lightness in 0..100, a and b within -128..128."""
-    linear = _LINEAR.astype(np.float32)[pixels]
-    # not `linear @ matrix`: BLAS may sum in another order on another number of cores
-    x, y, z = (
-        linear[..., 0] * row[0] + linear[..., 1] * row[1] + linear[..., 2] * row[2]
-        for row in _TO_WHITE_XYZ.astype(np.float32)
-    )
-    fx, fy, fz = (
-        np.where(t > 216 / 24389, np.cbrt(t), (24389 / 27 * t + 16) / 116) for t in (x, y, z)
-    )
-    return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
-
-
-def colors(picture: Array, where: Array) -> Array:
-    """How often each lightness, a and b occurs in the pixels of (h, w, 3) that `where` marks."""
-    lightness, a, b = picture[where].T
+def colors(lab: Array, mask: Array) -> Array:
+    """How often each lightness, a and b occurs in the pixels of (h, w, 3) that `mask` selects."""
+    lightness, a, b = lab[mask].T
     shades = (lightness / 100, (a + 100) / 200, (b + 100) / 200)
     return np.concatenate([_count(_bins(shade, COLOR_BINS), COLOR_BINS) for shade in shades])
 
@@ -70,18 +47,18 @@ def colors(picture: Array, where: Array) -> Array:
 def edge_strengths(lightness: Array) -> Array:
     """How often a pixel's edge has each strength at full, half and quarter size, jointly.
 
-    A sharp line, a soft shade and a fine texture of one contrast fall into different bins.
+    A sharp line, a soft shade and a fine texture of equal contrast fall into different bins.
     """
     half = halved(lightness)
     code = np.zeros(lightness.shape, np.int64)
     for level, factor in ((lightness, 1), (half, 2), (halved(half), 4)):
         steps = _steps(np.hypot(*_gradient(level)), EDGE_STEPS)
         code = code * EDGE_STEPS + steps.repeat(factor, axis=0).repeat(factor, axis=1)
-    return _without_flat(_count(code, EDGE_STEPS**3))
+    return _drop_flat(_count(code, EDGE_STEPS**3))
 
 
 def edge_coherence(lightness: Array) -> Array:
-    """How often edges of each strength run one way (lines) or many (corners, grain, hatching)."""
+    """How often edges of each strength have one direction (lines) or many (corners, grain)."""
     gx, gy = _gradient(lightness)
     xx, xy, yy = _blurred(gx * gx), _blurred(gx * gy), _blurred(gy * gy)
     energy = xx + yy
@@ -92,32 +69,32 @@ def edge_coherence(lightness: Array) -> Array:
 
 
 def stroke_widths(lightness: Array) -> Array:
-    """How often each shade runs for each length along rows and columns: line width, gaps, hatching.
+    """Run lengths of each shade along rows and columns: line width, gaps, hatching.
 
-    Runs that cross the whole picture are ground, not strokes, and are left out.
+    Runs across the whole image are background, not strokes, and are left out.
     """
     shade = _bins(lightness / 100, RUN_SHADES)
     return _runs(shade) + _runs(shade.T)
 
 
-def slanted_stroke_widths(lightness: Array) -> Array:
-    """As `stroke_widths`, along both diagonals: rows and columns cut such strokes slantwise."""
+def diagonal_stroke_widths(lightness: Array) -> Array:
+    """Like `stroke_widths`, along both diagonals: rows and columns cut such strokes obliquely."""
     shade = _bins(lightness / 100, RUN_SHADES)
     root = 2**0.5
     return _runs(_diagonals(shade), root) + _runs(_diagonals(shade[::-1]), root)
 
 
 def texture(lightness: Array, radius_px: int) -> Array:
-    """How often each pattern of brighter and darker neighbours occurs, whichever way it turns."""
+    """How often each pattern of brighter and darker neighbors occurs, in any rotation."""
     brighter, darker = [], []
     height_px, width_px = lightness.shape
     middle = lightness[radius_px : height_px - radius_px, radius_px : width_px - radius_px]
-    for dy, dx in _AROUND:
+    for dy, dx in _NEIGHBORS:
         top, left = radius_px * (1 + dy), radius_px * (1 + dx)
         other = lightness[top : top + middle.shape[0], left : left + middle.shape[1]]
         brighter.append(other > middle + FLAT)
         darker.append(other < middle - FLAT)
-    return _without_flat(_count(_pattern(brighter) * 10 + _pattern(darker), 100))
+    return _drop_flat(_count(_pattern(brighter) * 10 + _pattern(darker), 100))
 
 
 def halved(lightness: Array) -> Array:
@@ -132,9 +109,9 @@ def edges(lightness: Array) -> Array:
     return np.hypot(*_gradient(lightness)) > FLAT
 
 
-def _pattern(neighbours: list[Array]) -> Array:
-    """0..8: how many of the eight are set, if they stand together; 9: they stand apart."""
-    ring = np.stack(neighbours)
+def _pattern(neighbors: list[Array]) -> Array:
+    """0..8: how many of the eight are set, if they are contiguous; 9: they are not."""
+    ring = np.stack(neighbors)
     changes = (ring != np.roll(ring, 1, axis=0)).sum(axis=0)
     return np.where(changes <= 2, ring.sum(axis=0), 9)
 
@@ -149,9 +126,9 @@ def _diagonals(shade: Array) -> Array:
 
 
 def _runs(shade: Array, step_px: float = 1) -> Array:
-    """How often each shade runs for each length, in thirds of octaves, along rows of (h, w).
+    """How often each shade has each run length, in thirds of octaves, along rows of (h, w).
 
-    Below 0 is no pixel; `step_px` is how far one is from the next.
+    Values below 0 are no pixels; `step_px` is the distance between neighbors.
     """
     height, width = shade.shape
     whole = (shade >= 0).sum(axis=1)
@@ -175,7 +152,7 @@ def _gradient(lightness: Array) -> tuple[Array, Array]:
 
 
 def _blurred(values: Array) -> Array:
-    """The triangle-weighted mean of each pixel's 5 x 5 surroundings, the border repeated."""
+    """The triangle-weighted mean of each pixel's 5 x 5 neighborhood, the border repeated."""
     height, width = values.shape
     padded = np.pad(values, 2, mode="edge")
     weights = (1 / 9, 2 / 9, 3 / 9, 2 / 9, 1 / 9)
@@ -203,6 +180,6 @@ def _count(code: Array, count: int) -> Array:
     return np.bincount(code.ravel(), minlength=count).astype(np.float32)
 
 
-def _without_flat(histogram: Array) -> Array:
+def _drop_flat(histogram: Array) -> Array:
     histogram[0] = 0
     return histogram

@@ -1,24 +1,24 @@
-"""Measures to words: identity, medium, outline and brushwork of a StyleAttributes."""
+"""Phrases for the identity, medium, outline and brushwork of a StyleAttributes."""
 
 import numpy as np
 
 from megastyle_cli.core.style import nearest_color
-from megastyle_cli.models.builtin.canvas import Canvas
-from megastyle_cli.models.builtin.lines import Outline, Strokes
-from megastyle_cli.models.builtin.looks import SURE, Impression
+from megastyle_cli.models.builtin.edges import Outline, Strokes
+from megastyle_cli.models.builtin.image_kind import MIN_MEDIUM_CONFIDENCE, KindEstimate
 from megastyle_cli.models.builtin.texture import Roughness, describe_scale
+from megastyle_cli.models.builtin.working_image import WorkingImage
 
-# Up to which share of the long side a line is called so.
-_WEIGHTS = (
+# Line weight by the maximum width as a share of the long side.
+_LINE_WEIGHTS = (
     (0.016, "thin"),
     (0.03, "slim"),
     (0.047, "medium-weight"),
     (0.061, "bold"),
     (1.0, "heavy"),
 )
-BRUSHED = 0.75  # probability of paint from which marks are called strokes
+MIN_PAINTED = 0.75  # probability of a painting for its texture to be called strokes
 
-_NOUNS = {
+_KIND_NOUNS = {
     "line": "linework",
     "silhouette": "silhouette graphic",
     "flat": "flat graphic",
@@ -28,8 +28,7 @@ _NOUNS = {
     "unclear": "shaded picture",
 }
 
-
-# Where each hue ends, in degrees of the CIELAB hue circle.
+# The upper end of each hue, in degrees of the CIELAB hue circle.
 _HUES = (
     (5, "pink"),
     (45, "red"),
@@ -43,10 +42,10 @@ _HUES = (
 )
 
 
-def describe_tone(canvas: Canvas) -> str:
-    """One word for lightness, chroma or the one hue of the figure, from every fourth pixel."""
-    lab, figure = canvas.lab[::2, ::2], canvas.figure[::2, ::2]
-    inside = lab[figure] if figure.any() else lab.reshape(-1, 3)
+def describe_tone(image: WorkingImage) -> str:
+    """One word for the lightness, chroma or hue of the foreground, from every fourth pixel."""
+    lab, foreground = image.lab[::2, ::2], image.foreground[::2, ::2]
+    inside = lab[foreground] if foreground.any() else lab.reshape(-1, 3)
     chroma = np.hypot(inside[:, 1], inside[:, 2])
     lightness, strength = float(inside[:, 0].mean()), float(chroma.mean())
     rank = int(chroma.size * 0.95)
@@ -65,55 +64,55 @@ def describe_tone(canvas: Canvas) -> str:
 
 
 def _hue(lightness: float, a: float, b: float) -> str:
-    """The hue of a CIELAB colour in one ordinary word; dark orange and yellow are brown."""
+    """The hue of a CIELAB color in one word; dark orange and yellow are brown."""
     degrees = float(np.degrees(np.arctan2(b, a))) % 360
     if 50 <= degrees < 100 and lightness < 60:
         return "brown"
     return next(name for end, name in _HUES if degrees < end)
 
 
-def describe_identity(tone: str, impression: Impression) -> str:
-    """A phrase under four words: the tone and what the picture looks like."""
-    if impression.look == "blank":
+def describe_identity(tone: str, estimate: KindEstimate) -> str:
+    """A phrase of at most three words: the tone and the kind of image."""
+    if estimate.kind == "blank":
         return "plain color field"
-    if impression.outline is not None and impression.look in ("flat", "shaded", "painted"):
-        kind = "print" if impression.look == "painted" else "graphic"
+    if estimate.outline is not None and estimate.kind in ("flat", "shaded", "painted"):
+        kind = "print" if estimate.kind == "painted" else "graphic"
         return f"{tone} outlined {kind}"
-    return f"{tone} {_NOUNS[impression.look]}"
+    return f"{tone} {_KIND_NOUNS[estimate.kind]}"
 
 
-def describe_medium(tone: str, impression: Impression, roughness: Roughness) -> str | None:
-    """A visible cue and the medium, at most 4 words; None below the stated confidence."""
-    if impression.confidence < SURE or impression.look == "unclear":
+def describe_medium(tone: str, estimate: KindEstimate, roughness: Roughness) -> str | None:
+    """A visible cue and the medium, at most 4 words; None if the medium is uncertain."""
+    if estimate.confidence < MIN_MEDIUM_CONFIDENCE or estimate.kind == "unclear":
         return None
-    if impression.look == "photograph":
+    if estimate.kind == "photograph":
         return "black-and-white photograph" if tone == "monochrome" else "color photograph"
-    if impression.look == "painted":
-        if impression.outline is not None:
+    if estimate.kind == "painted":
+        if estimate.outline is not None:
             return "outlined color print"
         return "smooth paint" if roughness.rough < 0.4 else "textured paint"
-    if impression.look == "line" and impression.outline is not None:
-        return f"{_weight(impression.outline)} line drawing"
+    if estimate.kind == "line" and estimate.outline is not None:
+        return f"{_line_weight(estimate.outline)} line drawing"
     named = {"silhouette": "solid shape graphic", "shaded": "gradient shaded graphic"}
-    return named.get(impression.look, "flat color graphic")
+    return named.get(estimate.kind, "flat color graphic")
 
 
-def describe_outline(impression: Impression) -> str | None:
-    """Width and colour of the outlines, such as "thin black outlines"; None without outlines."""
-    if impression.outline is None:
+def describe_outline(estimate: KindEstimate) -> str | None:
+    """Weight and color of the outlines, such as "thin black outlines"; None without outlines."""
+    if estimate.outline is None:
         return None
-    lightness, a, b = (float(value) for value in impression.outline.lab)
-    return f"{_weight(impression.outline)} {nearest_color((lightness, a, b))} outlines"
+    lightness, a, b = (float(value) for value in estimate.outline.lab)
+    return f"{_line_weight(estimate.outline)} {nearest_color((lightness, a, b))} outlines"
 
 
 def describe_brushwork(
-    impression: Impression, strokes: Strokes, roughness: Roughness
+    estimate: KindEstimate, strokes: Strokes, roughness: Roughness
 ) -> str | None:
     """Scale, direction and "strokes", at most 4 words.
 
-    None on what is plain or outlined, or not likely to be painted.
+    None for images that are smooth, outlined or unlikely to be painted.
     """
-    if impression.outline is not None or impression.painted < BRUSHED:
+    if estimate.outline is not None or estimate.painted < MIN_PAINTED:
         return None
     if strokes.share < 0.6 or strokes.coherence < 0.4:
         return None
@@ -128,5 +127,5 @@ def _direction(strokes: Strokes) -> str:
     return "curving" if strokes.flow > 0.62 else "multidirectional"
 
 
-def _weight(outline: Outline) -> str:
-    return next(name for end, name in _WEIGHTS if outline.width < end)
+def _line_weight(outline: Outline) -> str:
+    return next(name for end, name in _LINE_WEIGHTS if outline.width < end)

@@ -1,0 +1,144 @@
+"""Style vectors from histograms of color, edges, strokes and texture.
+
+Only the projection of WhitenedDescriptor is learned; the weights of the blocks were chosen on 78
+families of icons and emoji. On 14 other families (723 images), compared with the images of other
+contents, a query finds its own family first in 80.1 % (WhitenedDescriptor), 73.4 %
+(StyleDescriptor) and 74.7 % (EdgeDescriptor) of cases, and among the first ten in 98.3, 97.6 and
+98.3 %; random vectors reach 6.6 and 52.7 %. Compared with all others it is first in 73.9, 66.4 and
+67.9 %, and in 13 to 15 % the same content in another style is first. Cosines of different styles
+are near 0.7, those of WhitenedDescriptor near 0: only compare them with each other.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from importlib.resources import files
+
+import numpy as np
+from PIL.Image import Image
+from safetensors.numpy import load
+
+from megastyle_cli.models.builtin import histograms
+from megastyle_cli.models.builtin.histograms import Array
+from megastyle_cli.models.builtin.map_images import map_images
+
+# (weight: its share of the squared length, histogram)
+Block = tuple[float, Array]
+
+
+class StyleDescriptor:
+    """Color, edges, strokes and texture, as unit vectors (n, 1356) float32, all entries >= 0."""
+
+    name = "style-statistics"
+
+    def embed(self, pictures: Sequence[Image]) -> Array:
+        """One row per RGB image; the cosine of two rows is in [0, 1]."""
+        return _embed(pictures, lambda lab: [*color_blocks(lab), *edge_blocks(lab[..., 0])])
+
+
+class EdgeDescriptor:
+    """Edges, strokes and texture of the lightness alone, as unit vectors (n, 972) float32.
+
+    It ignores color, so it can score renderers that match colors.
+    """
+
+    name = "edge-texture"
+
+    def embed(self, pictures: Sequence[Image]) -> Array:
+        """One row per RGB image; the cosine of two rows is in [0, 1]."""
+        return _embed(pictures, lambda lab: edge_blocks(lab[..., 0]))
+
+
+class WhitenedDescriptor:
+    """StyleDescriptor and more, whitened within styles, as unit vectors (n, 256) float32.
+
+    Directions that vary within a style count less. The projection, fitted on the 60 families of
+    weights/CARD.md, is all that is learned here. Cosines of different styles are near 0 among icons
+    and near 0.8 among paintings: only compare them with each other.
+    Source: linear discriminant analysis (Fisher 1936); examples/style_whitening.py.
+    """
+
+    def __init__(self) -> None:
+        folder = files("megastyle_cli.models.builtin") / "weights"
+        content = (folder / "style_whitening.safetensors").read_bytes()
+        self.name = f"whitened-statistics@{sha256(content).hexdigest()[:8]}"
+        weights = load(content)
+        self._mean = weights["middle"].astype(np.float64)  # (1788,)
+        self._projection = weights["projection"].astype(np.float64)  # (1788, 256)
+
+    def embed(self, pictures: Sequence[Image]) -> Array:
+        """One row per RGB image; the cosine of two rows is in [-1, 1]."""
+        rows = []
+        for row in self.histogram_rows(pictures):
+            # one at a time and summed by numpy: BLAS may round a row depending on the others
+            projected = np.einsum("i,ij->j", row - self._mean, self._projection)
+            rows.append(projected / np.sqrt((projected * projected).sum()))
+        return np.stack(rows).astype(np.float32)
+
+    @staticmethod
+    def histogram_rows(pictures: Sequence[Image]) -> Array:
+        """The rows (n, 1788) before whitening: StyleDescriptor, diagonal strokes, more texture."""
+        return _embed(
+            pictures,
+            lambda lab: [
+                *color_blocks(lab),
+                *edge_blocks(lab[..., 0]),
+                *extra_blocks(lab[..., 0]),
+            ],
+        )
+
+
+def color_blocks(lab: Array) -> list[Block]:
+    """Colors of the whole image and of its edges."""
+    everywhere = np.ones(lab.shape[:2], bool)
+    return [
+        (1.0, histograms.colors(lab, everywhere)),
+        (1.0, histograms.colors(lab, histograms.edges(lab[..., 0]))),
+    ]
+
+
+def edge_blocks(lightness: Array) -> list[Block]:
+    """Edges, strokes and texture at full and half size."""
+    half = histograms.halved(lightness)
+    return [
+        (1.0, histograms.edge_strengths(lightness)),
+        (1.0, histograms.stroke_widths(lightness)),
+        (0.25, histograms.edge_coherence(lightness)),
+        (0.25, histograms.edge_coherence(half)),
+        (0.25, histograms.texture(lightness, radius_px=2)),
+        (0.25, histograms.texture(half, radius_px=2)),
+    ]
+
+
+def extra_blocks(lightness: Array) -> list[Block]:
+    """Strokes along the diagonals, and texture at other radii."""
+    half = histograms.halved(lightness)
+    return [
+        (1.0, histograms.diagonal_stroke_widths(lightness)),
+        (0.25, histograms.texture(lightness, radius_px=1)),
+        (0.25, histograms.texture(lightness, radius_px=4)),
+        (0.25, histograms.texture(half, radius_px=4)),
+    ]
+
+
+def _embed(pictures: Sequence[Image], describe: Callable[[Array], list[Block]]) -> Array:
+    def vector(picture: Image) -> Array:
+        return _unit_row(describe(histograms.lab_thumbnail(picture)))
+
+    return np.stack(map_images(vector, pictures))
+
+
+def _unit_row(blocks: list[Block]) -> Array:
+    """The square roots of the histograms, side by side, as one unit vector.
+
+    The inner product of two such blocks is the Bhattacharyya coefficient of their histograms. An
+    empty histogram (a flat image has no edges) counts as one entry in bin 0.
+    """
+    total = sum(weight for weight, _ in blocks)
+    parts = []
+    for weight, histogram in blocks:
+        if not histogram.any():
+            histogram[0] = 1
+        parts.append(np.sqrt(weight / total * histogram / histogram.sum()))
+    row = np.concatenate(parts).astype(np.float64)
+    unit: Array = (row / np.sqrt((row * row).sum())).astype(np.float32)
+    return unit

@@ -1,0 +1,65 @@
+"""Histograms of color, edges and strokes, against counts by hand."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from megastyle_cli.compute.color import srgb_to_lab
+from megastyle_cli.models.builtin import histograms
+from tests.conftest import draw
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((1, 1), (128, 128)), ((256, 128), (64, 128)), ((9, 900), (128, 16))]
+)
+def test_sides_of_a_thumbnail_are_multiples_of_4_of_at_most_128(size, shape):
+    lab = histograms.lab_thumbnail(Image.new("RGB", size, "white"))
+
+    assert lab.shape == (*shape, 3) and np.allclose(lab[..., 0], 100, atol=1e-3)
+
+
+def test_mirrored_and_turned_pictures_keep_their_texture_and_strokes():
+    lightness = histograms.lab_thumbnail(draw(3, 128, 128))[..., 0]
+
+    for turned in (lightness[:, ::-1], lightness[::-1], lightness.T):
+        for count in (
+            histograms.stroke_widths,
+            histograms.edge_strengths,
+            lambda v: histograms.texture(v, radius_px=2),
+        ):
+            assert np.array_equal(count(lightness), count(turned))
+
+
+def test_stroke_widths_count_runs_by_hand():
+    lightness = np.full((16, 16), 99.0, np.float32)
+    lightness[:, 4:8] = 1.0  # a dark bar, 4 px wide and as high as the picture
+
+    widths = histograms.stroke_widths(lightness).reshape(
+        histograms.RUN_SHADES, histograms.RUN_STEPS
+    )
+
+    found = {(int(shade), int(step)): widths[shade, step] for shade, step in np.argwhere(widths)}
+    light = histograms.RUN_SHADES - 1
+    # rows: 4 light, 4 dark, 8 light; the columns are one run each and count as ground
+    assert found == {(0, 6): 16, (light, 6): 16, (light, 9): 16}
+
+
+def test_diagonal_stroke_widths_count_runs_of_the_diagonals_that_end_inside():
+    lightness = np.full((16, 16), 100.0, np.float32)
+    lightness[6:9, 7:10] = 0  # its diagonals: of 3, twice 2 and twice 1 pixels, each way
+
+    widths = histograms.diagonal_stroke_widths(lightness).reshape(histograms.RUN_SHADES, -1)
+
+    black = {int(3 * np.log2(n * np.sqrt(2))): count for n, count in ((1, 4), (2, 4), (3, 2))}
+    assert {i: int(c) for i, c in enumerate(widths[0]) if c} == black
+    assert widths[-1].sum() == 2 * 2 * 5  # white on both sides of the black, and no whole diagonal
+
+
+def test_colors_count_the_marked_pixels():
+    lab = srgb_to_lab(np.asarray(draw(1)))
+    marked = np.zeros(lab.shape[:2], bool)
+    marked[:5, :7] = True
+
+    histogram = histograms.colors(lab, marked)
+
+    assert histogram.reshape(3, -1).sum(axis=1).tolist() == [35, 35, 35]
