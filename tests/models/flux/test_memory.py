@@ -1,4 +1,4 @@
-"""Out of memory says the flags with which it would fit, in numbers that come from the model."""
+"""The flags with which a model would fit, from the sizes of its weights."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from megastyle_cli.models.flux.memory import (
 from megastyle_cli.models.flux.setup import PreparedFlux, resolve_runtime
 from tests.tiny_flux import save_tiny_flux
 
-WORK = activation_bytes((512, 512), 2560, 3072, 2)  # one picture with one reference
+ACTIVATIONS = activation_bytes((512, 512), 2560, 3072, 2)  # one picture with one reference
 
 
 OTHERS = {"text_encoder_2": 4_762_310_656, "text_encoder": 123_060_480, "vae": 83_819_683}
@@ -25,7 +25,7 @@ OTHERS = {"text_encoder_2": 4_762_310_656, "text_encoder": 123_060_480, "vae": 8
 
 @pytest.fixture(scope="module")
 def flux_1():
-    """The plans of FLUX.1-dev in bfloat16: its transformer without memory, the others' sizes."""
+    """The plans of FLUX.1-dev in bfloat16, from the sizes of its parts."""
     with torch.device("meta"):
         parts = {name: torch.nn.Linear(size, 1, bias=False) for name, size in OTHERS.items()}
         parts["transformer"] = FluxTransformer2DModel(guidance_embeds=True)
@@ -33,18 +33,18 @@ def flux_1():
     return memory_plans(component_bytes(SimpleNamespace(components=parts)), 2)
 
 
-def test_the_plans_of_flux_1_are_those_that_people_use(flux_1):
+def test_the_plans_of_flux_1_have_the_sizes_that_people_report(flux_1):
     gib = {plan: round(size / GIB, 1) for plan, size in flux_1.items()}
 
     assert gib[""] == 31.4
     assert gib["--offload modulation"] == 25.4
     assert gib["--offload model"] == 16.2
-    assert gib["--offload model --quantize int8"] == 8.9  # T5, which is whole
+    assert gib["--offload model --quantize int8"] == 8.9  # T5, which is not quantized
     assert list(gib)[-1] == "--offload layers"
 
 
 @pytest.mark.parametrize(
-    ("memory", "now", "plan"),
+    ("memory", "flags", "plan"),
     [
         (32, "", "--offload modulation --batch-size 1 takes about 26"),
         (24, "", "--offload model --batch-size 1 takes about 17"),
@@ -55,14 +55,14 @@ def test_the_plans_of_flux_1_are_those_that_people_use(flux_1):
         (8, "--offload layers", "give a smaller --size"),
     ],
 )
-def test_the_first_plan_that_is_smaller_and_fits_is_told(flux_1, memory, now, plan):
-    assert plan in suggest_plan(flux_1, now, WORK, memory * GIB)
+def test_the_first_smaller_plan_that_fits_is_suggested(flux_1, memory, flags, plan):
+    assert plan in suggest_plan(flux_1, flags, ACTIVATIONS, memory * GIB)
 
 
-def test_the_weights_of_a_real_pipeline_are_all_counted(tmp_path):
+def test_all_weights_of_a_pipeline_are_counted(tmp_path):
     folder = save_tiny_flux(tmp_path / "tiny")
-    how = resolve_runtime("cpu", None, None, None, None, compiled=False)
-    flux = PreparedFlux(str(folder), None, 1.0, how)
+    config = resolve_runtime("cpu", None, None, None, None, compiled=False)
+    flux = PreparedFlux(str(folder), None, 1.0, config)
 
     found = flux.weights
 
@@ -73,6 +73,6 @@ def test_the_weights_of_a_real_pipeline_are_all_counted(tmp_path):
     assert found.modulation > 0 and len(found.others) == 3
 
 
-def test_flags_are_told_as_they_are_given():
+def test_flags_are_those_of_the_options():
     assert memory_flags(None, None) == ""
-    assert memory_flags("model", "fp8") == "--offload model --quantize int8"  # of one size
+    assert memory_flags("model", "fp8") == "--offload model --quantize int8"  # of the same size

@@ -20,7 +20,7 @@ from megastyle_cli.training.flux.batch import Conditions
 from megastyle_cli.training.flux.config import Layout, Settings
 from megastyle_cli.training.flux.objective import loss_weights
 from megastyle_cli.training.flux.trainer import Trainer
-from tests.models.flux.test_model import official
+from tests.models.flux.reference_model import official_velocity
 from tests.tiny_flux import TRANSFORMER, random_lora, save_tiny_flux
 
 B, SIDE, TEXT = 3, 2, 5  # pairs, rows of tokens, words
@@ -81,7 +81,7 @@ def test_the_loss_is_that_of_the_official_equations(trainer_of):
     weights = {name.replace(".base_layer", ""): w for name, w in weights.items()}
     share = told.sigmas[:, None, None]
     noisy = (1 - share) * told.latents + share * told.noise
-    flow = official(
+    flow = official_velocity(
         weights,
         TRANSFORMER,
         noisy,
