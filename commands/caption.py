@@ -98,7 +98,7 @@ def main(
     from megastyle_cli.caption.caption import caption
     from megastyle_cli.caption.prompts import VERSION
     from megastyle_cli.core.record import Run
-    from megastyle_cli.io.images import read_pictures
+    from megastyle_cli.io.images import ImageReader
     from megastyle_cli.models.protocols import VisionLanguageModel
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.runner.job import Source
@@ -144,10 +144,10 @@ def main(
                 workers = server.concurrency + WAITING_REQUESTS if backend == "openai" else 1
                 _prompt(model, job, captions, prompting, shown.max_side, workers)
             else:
-                read = partial(read_pictures, max_side_px=DECODED_PX)
+                reader = ImageReader(DECODED_PX)
                 how = {**vars(captions), "run": job.run.key}
                 for batch in job.batches():
-                    job.write(caption(batch, captioner=model, read=read, **how))
+                    job.write(caption(batch, captioner=model, reader=reader, **how))
     return job.exit_code
 
 
@@ -161,25 +161,23 @@ def _prompt(
 ) -> None:
     """Asks the model about every record, `workers` batches at a time; reports what was invalid."""
     from megastyle_cli.caption.caption import caption
-    from megastyle_cli.caption.concurrency import limit_concurrency, run_concurrently
+    from megastyle_cli.caption.concurrency import run_concurrently
     from megastyle_cli.caption.judge import JudgeCounts, judge
     from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
     from megastyle_cli.caption.retry import RetryingClient
     from megastyle_cli.core.record import Step
-    from megastyle_cli.io.images import read_pictures
+    from megastyle_cli.io.images import ImageReader
     from megastyle_cli.runner.concurrency import concurrent_results
 
     client, counts = RetryingClient(model, prompting.attempts), JudgeCounts()
-    read = limit_concurrency(
-        partial(read_pictures, max_side_px=max_side_px, margin=1), MAX_DECODING
-    )
+    reader = ImageReader(max_side_px, margin=1, max_concurrent=MAX_DECODING)
     step: Step
     if prompting.judge:
-        step = partial(judge, client=client, read=read, counts=counts, run=job.run.key)
+        step = partial(judge, client=client, reader=reader, counts=counts, run=job.run.key)
     else:
         prompted = PromptedCaptioner(client, captions.schema, per_attribute=prompting.per_attribute)
         how = {**vars(captions), "run": job.run.key}
-        step = partial(caption, captioner=prompted, read=read, **how)
+        step = partial(caption, captioner=prompted, reader=reader, **how)
     if workers > 1:
         for results in concurrent_results(step, job.batches(), workers, job.stop):
             job.write(results)

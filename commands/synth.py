@@ -32,22 +32,54 @@ painted whole by one --shard, and painted again for comparison if a stop or a fa
 With --style-against reference it is the cosine with the pair's own style picture.
 """
 
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from megastyle_cli.cli import options
-from megastyle_cli.cli import resolve_backend as backends
+from megastyle_cli.cli.options import given_flag, inputs_or_stdin, parse_size
+from megastyle_cli.cli.resolve_backend import (
+    decoded_px,
+    encoder_backend,
+    load_encoder,
+    lora_name,
+    painter_backend,
+    recorded_model,
+)
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.fingerprint import recorded_weights
+from megastyle_cli.core.option import result_options
+from megastyle_cli.generate.options import (
+    FilterOptions,
+    ImageBatchOptions,
+    ImageFormatOptions,
+    StrengthOptions,
+    SynthOptions,
+    TextToImageOffloadOptions,
+    TextToImageOptions,
+)
+from megastyle_cli.models.options import (
+    BackendOptions,
+    CompileOptions,
+    DeviceOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from megastyle_cli.runner.options import (
+    ImageOutputOptions,
+    InputOptions,
+    ReportOptions,
+    ResumeOptions,
+    SeedOptions,
+    ViewOptions,
+)
 
 if TYPE_CHECKING:
     from megastyle_cli.generate.filters import Filter
-    from megastyle_cli.io.writers.sink import Sink
+    from megastyle_cli.runner.map_job import MapJob
 
-STYLE_PX = 512  # style pictures are decoded at this longer side
-COMPARED_PX = 384  # what the builtin style encoder is shown, as by eval
-FLAGS_OF_MODELS = (
+STYLE_PX = 512  # longer side of decoded style images
+COMPARED_PX = 384  # longer side of what the builtin style encoder is shown, as in eval
+MODEL_FLAGS = (
     *("preset", "lora", "lora_strength", "steps", "guidance", "negative", "quantize"),
     *("device", "dtype", "offload", "compile"),
 )
@@ -55,271 +87,141 @@ FLAGS_OF_MODELS = (
 
 def main(
     context: typer.Context,
-    inputs: options.Inputs = None,
-    size: Annotated[
-        str,
-        typer.Option(
-            metavar="PX|WxH",
-            help="Longer side of the pictures; for a model width and height, or both.",
-        ),
-    ] = "512",
-    strength: options.Strength = 1.0,
-    format_: options.Format = "folder",
-    picture_format: options.PicturesAs = "png",
-    quality: options.Quality = None,
-    shard_size: options.ShardSize = 1000,
-    model: options.Model = None,
-    preset: Annotated[
-        Literal["lightning"] | None,
-        typer.Option(
-            show_default=False, help="Settings of a distilled --lora: 8 steps, no guidance."
-        ),
-    ] = None,
-    lora: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", show_default=False, help="A LoRA of the model, .safetensors."),
-    ] = None,
-    lora_strength: options.LoraStrength = 1.0,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=1000,
-            show_default=False,
-            help="From noise to picture; default 40, or the preset's.",
-        ),
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option(
-            metavar="G",
-            min=0,
-            show_default=False,
-            help="How closely a model keeps to words; default: its own, Qwen-Image 4.",
-        ),
-    ] = None,
-    negative: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WORDS", show_default=False, help="Painted away from; default: nothing."
-        ),
-    ] = None,
-    quantize: options.Quantize = None,
-    reject_blank: Annotated[
-        bool, typer.Option("--reject-blank", help="Turn away pictures of all but one colour.")
-    ] = False,
-    reject_duplicates: Annotated[
-        bool,
-        typer.Option("--reject-duplicates", help="Turn away pictures like one of this output."),
-    ] = False,
-    nsfw: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL", show_default=False, help="Turn away what this classifier finds unsafe."
-        ),
-    ] = None,
-    max_nsfw: Annotated[
-        float,
-        typer.Option(min=0, max=1, metavar="P", help="Probability of unsafe that is tolerated."),
-    ] = 0.5,
-    min_style_score: Annotated[
-        float | None,
-        typer.Option(
-            min=-1,
-            max=1,
-            metavar="S",
-            show_default=False,
-            help="Least mean cosine with the style's other pictures.",
-        ),
-    ] = None,
-    style_against: Annotated[
-        Literal["others", "reference"],
-        typer.Option(help="With what --min-style-score compares; reference: style_file_name."),
-    ] = "others",
-    style_model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            show_default=False,
-            help="Style encoder of --min-style-score; default: builtin.",
-        ),
-    ] = None,
-    rejects: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="Where rejected records go; default: rejects.jsonl in the output.",
-        ),
-    ] = None,
-    output: options.FolderOutput = None,
-    errors: options.Errors = None,
-    max_errors: options.MaxErrors = "0",
-    resume: options.Resume = False,
-    overwrite: options.Overwrite = False,
-    force: options.Force = False,
-    shard: options.ShardOf = None,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    backend: options.Backend = "builtin",
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    offload: Annotated[
-        Literal["model", "layers"] | None,
-        typer.Option(
-            metavar="model|layers",
-            show_default=False,
-            help="Keep off the GPU what is not at work: whole parts, or each layer on small cards.",
-        ),
-    ] = None,
-    compile: options.Compile = False,
-    batch_size: options.BatchSize = 8,
-    sheet: options.Sheet = None,
-    page: options.Page = None,
-    stats: options.Stats = None,
-    dry_run: options.DryRun = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    inputs: InputOptions,
+    sizes: SynthOptions,
+    applied: StrengthOptions,
+    stored: ImageFormatOptions,
+    named: ModelOptions,
+    rendering: TextToImageOptions,
+    rounding: QuantizeOptions,
+    filters: FilterOptions,
+    output: ImageOutputOptions,
+    existing: ResumeOptions,
+    drawing: SeedOptions,
+    which: BackendOptions,
+    hardware: DeviceOptions,
+    offloading: TextToImageOffloadOptions,
+    compiling: CompileOptions,
+    batches: ImageBatchOptions,
+    views: ViewOptions,
+    report: ReportOptions,
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.filters import style_key
-    from megastyle_cli.generate.synth import ROUNDS, synth
-    from megastyle_cli.io.images import cached_picture_reader, picture_saver, read_pictures
-    from megastyle_cli.io.writers.image_dataset import ImageFormat
+    from megastyle_cli.generate.synth import BATCHES_PER_ROUND, synth
+    from megastyle_cli.io.images import ImageReader
     from megastyle_cli.models.image_size import images_per_batch
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.runner.callbacks import Flow, run_job
+    from megastyle_cli.runner.job import Source
+    from megastyle_cli.runner.map_job import MapJob
 
-    if output is None or output == "-":
+    if output.output is None or output.output == "-":
         raise MegastyleError("synth makes a folder of pictures", hint="give -o DIRECTORY")
-    layout = ImageFormat(
-        container=format_,
-        picture_format=picture_format,
-        quality=quality,
-        num_per_shard=shard_size,
-    )
-    backend = backends.painter_backend(backend, model)
+    image_format = stored.image_format()
+    backend = painter_backend(which.backend, named.model)
     locate("painter", backend)
-    from_words = backend == "diffusers"
-    long_side_px, size_px = options.parsed_size(size)
-    if size_px and not from_words:
+    is_model = backend == "diffusers"
+    long_side_px, size_px = parse_size(sizes.size)
+    if size_px and not is_model:
         raise MegastyleError(
-            f"--size {size} is for a text-to-image model,"
+            f"--size {sizes.size} is for a text-to-image model,"
             f" backend {backend!r} keeps the content picture's shape",
             hint=f"give --size {max(size_px)}",
         )
-    if from_words and long_side_px:
+    if is_model and long_side_px:
         size_px = (long_side_px, long_side_px)
-    told: dict[str, Any] = {**backends.recorded_model(backend, model), "size": size, "seed": seed}
-    in_a_batch, how = batch_size, {}
-    if from_words:
-        if preset and not lora:
+    recorded: dict[str, Any] = recorded_model(backend, named.model)
+    recorded |= result_options(sizes, drawing) | image_format.as_options()
+    batch_size, loading = batches.batch_size, {}
+    if is_model:
+        if rendering.preset and not rendering.lora:
             raise MegastyleError(
-                f"--preset {preset} is for a distilled LoRA", hint="give it by --lora FILE"
+                f"--preset {rendering.preset} is for a distilled LoRA",
+                hint="give it by --lora FILE",
             )
-        told |= {"preset": preset, "lora": lora and backends.lora_name(lora)}
-        told |= {"lora_strength": lora_strength, "steps": steps, "guidance": guidance}
-        told |= {"negative": negative, "quantize": quantize, "dtype": dtype}
-        how = {name: told[name] for name in ("preset", "lora_strength", "steps", "guidance")}
-        how |= {"model": model, "lora": lora, "negative": negative, "quantize": quantize}
-        how |= {"device": device, "dtype": dtype, "offload": offload, "compiled": compile}
-        at_once = batch_size
-        if size_px and not options.given(context, ("batch_size",)):
-            at_once = images_per_batch(size_px)
-        how["batch_size"] = at_once
-        in_a_batch = ROUNDS * at_once if at_once > 1 or offload else 1
+        lora = rendering.lora and lora_name(rendering.lora)
+        recorded |= result_options(rendering) | {"lora": lora}
+        recorded |= vars(rounding) | {"dtype": hardware.dtype}
+        images = batches.batch_size
+        if size_px and not given_flag(context, ("batch_size",)):
+            images = images_per_batch(size_px)
+        loading = {"model": named.model, "batch_size": images, "compiled": compiling.compile}
+        loading |= {**vars(rendering), **vars(rounding), **vars(hardware), **vars(offloading)}
+        batch_size = BATCHES_PER_ROUND * images if images > 1 or offloading.offload else 1
     else:
-        if flag := options.given(context, FLAGS_OF_MODELS):
+        if flag := given_flag(context, MODEL_FLAGS):
             raise MegastyleError(
                 f"{flag} is for a text-to-image model, not for backend {backend!r}",
                 hint="give --model FOLDER or Qwen/Qwen-Image",
             )
-        how = {"model": model} if model else {}
-        told["strength"] = strength
-    told |= layout.as_options()
-    filters: dict[str, Any] = {
-        "reject_blank": reject_blank,
-        "reject_duplicates": reject_duplicates,
-        "nsfw": nsfw,
-        "max_nsfw": max_nsfw if nsfw else None,
-        "min_style_score": min_style_score,
-        "style_against": style_against if min_style_score is not None else None,
-        "style_model": style_model,
-    }
-    filters = {name: value for name, value in filters.items() if value not in (None, False)}
-    told |= filters
-    for flag in ("style_model", "style_against"):
-        if min_style_score is None and (named := options.given(context, (flag,))):
-            raise MegastyleError(f"{named} is for --min-style-score", hint="give both")
-    compares = min_style_score is not None and style_against == "reference"
-    by_style = min_style_score is not None and style_against == "others"
-    flow = Flow(
-        inputs=options.inputs_or_stdin(inputs, context),
-        output=output,
-        errors=errors,
-        rejects=rejects,
-        max_errors=max_errors,
-        resume=resume,
-        overwrite=overwrite,
-        force=force,
-        shard=shard,
-        limit=limit,
-        batch_size=in_a_batch,
-        keep=bool(sheet or page),
-        stats=stats,
-        dry_run=dry_run,
-        quiet=quiet,
-        layout=layout,
-        together=style_key if by_style else None,
-    )
-    if rejects and not filters:
+        recorded |= vars(applied)
+        loading = {"model": named.model} if named.model else {}
+    recorded_filters = _recorded_filters(filters)
+    for name in ("style_model", "style_against"):
+        if filters.min_style_score is None and (flag := given_flag(context, (name,))):
+            raise MegastyleError(f"{flag} is for --min-style-score", hint="give both")
+    if filters.rejects and not recorded_filters:
         raise MegastyleError("--rejects without a gate", hint="add one, such as --reject-blank")
-    check_views(sheet, page)
-    run = Run("synth", told, __version__)
+    compares = None if filters.min_style_score is None else filters.style_against
+    check_views(views.sheet, views.page)
+    job = MapJob(
+        Run("synth", recorded | recorded_filters, __version__),
+        Source(inputs=inputs_or_stdin(inputs.inputs, context)),
+        output=output,
+        existing=existing,
+        report=report,
+        batch_size=batch_size,
+        makes_images=True,
+        image_format=image_format,
+        rejects=filters.rejects,
+        may_reject=bool(recorded_filters),
+        group_key=style_key if compares == "others" else None,
+        keeps_records=views.are_wanted,
+    )
+    if report.dry_run:
+        return job.show_plan()
+    with job:
+        if job.has_records():
+            painter = load("painter", backend, **loading)
+            settings = dict(getattr(painter, "settings", vars(applied)))
+            settings |= {
+                name: recorded[name]
+                for name in ("preset", "lora", "quantize")
+                if recorded.get(name)
+            }
+            needs_style_image = not is_model or compares == "reference"
+            how: dict[str, Any] = {
+                "content_reader": None if is_model else ImageReader(long_side_px),
+                "style_reader": ImageReader(STYLE_PX, num_cached=64) if needs_style_image else None,
+                "long_side_px": long_side_px,
+                "size_px": size_px,
+                "strength": applied.strength,
+                "seed": drawing.seed,
+                "run": job.run.key,
+                "settings": settings,
+                "requires_style": compares == "reference",
+                "filters": _load_filters(filters, job),
+            }
+            for batch in job.batches():
+                job.write(synth(batch, painter, job.sink, **how))
+    write_views(job.records(), views.sheet, views.page, title=f"Rendered: {output.output}")
+    return job.exit_code
 
-    def load_step(sink: "Sink") -> Any:
-        painter = load("painter", backend, **how)
-        noted = {name: told[name] for name in ("preset", "lora", "quantize") if told.get(name)}
-        settings = {**getattr(painter, "settings", {"strength": strength}), **noted}
-        return partial(
-            synth,
-            painter=painter,
-            read_content=None if from_words else partial(read_pictures, max_side_px=long_side_px),
-            read_style=None
-            if from_words and not compares
-            else cached_picture_reader(STYLE_PX, max_cached=64),
-            save=picture_saver(sink.picture_path, layout.suffix, quality),
-            long_side_px=long_side_px,
-            size_px=size_px,
-            strength=strength,
-            seed=seed,
-            run=run.key,
-            settings=settings,
-            requires_style=compares,
-            filters=_filters(sink, resume=resume, **filters),
-        )
 
-    done = run_job(run, flow, load_step, folder=True, gated=bool(filters))
-    write_views(done.records, sheet, page, title=f"Rendered: {output}")
-    return done.code
+def _recorded_filters(filters: FilterOptions) -> dict[str, Any]:
+    """The filters as a run records them: those that are set, and what these depend on."""
+    recorded = result_options(filters) | recorded_weights("style_model", filters.style_model)
+    if filters.nsfw:
+        recorded |= recorded_weights("nsfw", filters.nsfw) | {"max_nsfw": filters.max_nsfw}
+    if filters.min_style_score is not None:
+        recorded["style_against"] = filters.style_against
+    return recorded
 
 
-def _filters(
-    sink: "Sink",
-    *,
-    resume: bool,
-    reject_blank: bool = False,
-    reject_duplicates: bool = False,
-    nsfw: str | None = None,
-    max_nsfw: float = 0.5,
-    min_style_score: float | None = None,
-    style_against: str = "others",
-    style_model: str | None = None,
-) -> "list[Filter]":
-    """The filters asked for, cheap ones first; duplicates last, to remember only what passed."""
+def _load_filters(filters: FilterOptions, job: "MapJob") -> "list[Filter]":
+    """The filters that are set, cheap ones first; duplicates last, to remember only what passed."""
     from megastyle_cli.generate.filters import (
         BlankFilter,
         ConsistencyFilter,
@@ -330,19 +232,20 @@ def _filters(
     from megastyle_cli.io.writers.rejects_file import ImageHashFile
     from megastyle_cli.models.registry import load
 
-    found: list[Filter] = [BlankFilter()] if reject_blank else []
-    if nsfw is not None:
-        backend = "open_nsfw" if nsfw == "open_nsfw" else "transformers"
-        named = {} if nsfw == "open_nsfw" else {"model": nsfw}
-        found.append(UnsafeFilter(load("classifier", backend, **named), max_nsfw))
-    if min_style_score is not None:
-        encoder = backends.load_encoder(
-            backends.encoder_backend("builtin", style_model), style_model
-        )
-        side_px = backends.decoded_px(style_model, COMPARED_PX)
-        by_score = ReferenceFilter if style_against == "reference" else ConsistencyFilter
-        found.append(by_score(encoder, min_style_score, side_px))
-    if reject_duplicates:
-        hashes = ImageHashFile(sink.paths.base / "hashes.jsonl", sink.done, resume=resume)
-        found.append(DuplicateImageFilter(hashes))
-    return found
+    loaded: list[Filter] = [BlankFilter()] if filters.reject_blank else []
+    if filters.nsfw is not None:
+        is_builtin = filters.nsfw == "open_nsfw"
+        backend = "open_nsfw" if is_builtin else "transformers"
+        named = {} if is_builtin else {"model": filters.nsfw}
+        loaded.append(UnsafeFilter(load("classifier", backend, **named), filters.max_nsfw))
+    if filters.min_style_score is not None:
+        model = filters.style_model
+        encoder = load_encoder(encoder_backend("builtin", model), model)
+        side_px = decoded_px(model, COMPARED_PX)
+        kind = ReferenceFilter if filters.style_against == "reference" else ConsistencyFilter
+        loaded.append(kind(encoder, filters.min_style_score, side_px))
+    if filters.reject_duplicates:
+        path = job.paths.base / "hashes.jsonl"
+        hashes = ImageHashFile(path, job.sink.done, resume=job.resumes)
+        loaded.append(DuplicateImageFilter(hashes))
+    return loaded

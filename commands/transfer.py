@@ -38,23 +38,48 @@ stands in each record.
 (as its trainer saves), diffusers (988 tensors), peft (ComfyUI's diffusion_model. prefix).
 """
 
-from functools import cache, partial
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import typer
 
-from megastyle_cli.cli import options
-from megastyle_cli.cli import resolve_backend as backends
+from megastyle_cli.cli.options import given_flag, inputs_or_stdin, parse_size
+from megastyle_cli.cli.resolve_backend import lora_name, recorded_model, stylist_backend
 from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.core.errors import DONE, MegastyleError
+from megastyle_cli.core.option import result_options
+from megastyle_cli.generate.options import (
+    FluxOffloadOptions,
+    FluxOptions,
+    FluxPresetOptions,
+    ImageBatchOptions,
+    ImageFormatOptions,
+    LoraOptions,
+    StrengthOptions,
+    TransferOptions,
+    TransferOutputOptions,
+)
+from megastyle_cli.models.options import (
+    BackendOptions,
+    CompileOptions,
+    DeviceOptions,
+    ModelOptions,
+    QuantizeOptions,
+)
+from megastyle_cli.runner.options import (
+    InputOptions,
+    ReportOptions,
+    ResumeOptions,
+    SeedOptions,
+    ViewOptions,
+)
 
-STYLE_PX = 512  # style pictures are decoded at this longer side, for FLUX as they are
-OF_CONVERSION = {"lora", "to", "output", "model", "overwrite", "quiet", "verbose"}
-OF_MANY = (
+STYLE_PX = 512  # longer side of decoded style images; FLUX is given them as they are
+CONVERSION_FLAGS = {"lora", "to", "output", "model", "overwrite", "quiet", "verbose"}
+FOLDER_FLAGS = (
     *("errors", "resume", "shard", "limit", "stats", "sheet", "page"),
     *("format_", "picture_format", "quality", "shard_size"),
 )
-FLAGS_OF_FLUX = (
+FLUX_FLAGS = (
     *("lora", "lora_strength", "steps", "guidance", "content_strength", "keep_aspect", "quantize"),
     *("preset", "device", "dtype", "offload", "compile"),
 )
@@ -62,272 +87,145 @@ FLAGS_OF_FLUX = (
 
 def main(
     context: typer.Context,
-    inputs: options.Inputs = None,
-    style: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PICTURE", help="Style reference; several are mixed.", show_default=False
-        ),
-    ] = None,
-    weight: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="W",
-            min=0,
-            help="Share of each --style, in their order; default equal.",
-            show_default=False,
-        ),
-    ] = None,
-    content: Annotated[
-        str | None,
-        typer.Option(metavar="PICTURE", help="The one picture to restyle.", show_default=False),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WORDS",
-            show_default=False,
-            help="What to paint; needs a backend that paints from words.",
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PX|WxH",
-            show_default=False,
-            help="Longer side of the result, or FLUX's width and height; default: the content"
-            " picture's, for FLUX 512 or as trained.",
-        ),
-    ] = None,
-    strength: options.Strength = 1.0,
-    model: options.Model = None,
-    lora: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", show_default=False, help="MegaStyle's adapter for FLUX, .safetensors."
-        ),
-    ] = None,
-    lora_strength: options.LoraStrength = 1.0,
-    to: Annotated[
-        Literal["official", "diffsynth", "diffusers", "peft"] | None,
-        typer.Option(
-            metavar="FORM",
-            show_default=False,
-            help="Paint nothing: write --lora as -o FILE.safetensors with the keys of official,"
-            " diffsynth, diffusers or peft.",
-        ),
-    ] = None,
-    steps: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="Of FLUX from noise to picture.")
-    ] = 30,
-    guidance: Annotated[
-        float, typer.Option(metavar="G", min=0, help="How closely FLUX is told to keep to words.")
-    ] = 3.5,
-    content_strength: Annotated[
-        float,
-        typer.Option(
-            metavar="S",
-            min=0,
-            max=1,
-            help="How much of the content picture FLUX starts from; 0: only from words.",
-        ),
-    ] = 0.0,
-    keep_aspect: Annotated[
-        bool,
-        typer.Option("--keep-aspect", help="Cut references to shape; FLUX was taught to squash."),
-    ] = False,
-    format_: options.Format = "folder",
-    picture_format: options.PicturesAs = "png",
-    quality: options.Quality = None,
-    shard_size: options.ShardSize = 1000,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="PATH",
-            help="A picture (one result), - for a PNG on stdout, or a directory.",
-            show_default=False,
-        ),
-    ] = None,
-    errors: options.Errors = None,
-    max_errors: options.MaxErrors = "0",
-    resume: options.Resume = False,
-    overwrite: options.Overwrite = False,
-    force: options.Force = False,
-    shard: options.ShardOf = None,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    backend: options.Backend = "builtin",
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    offload: Annotated[
-        Literal["modulation", "model", "layers"] | None,
-        typer.Option(
-            metavar="modulation|model|layers",
-            show_default=False,
-            help="Keep off the GPU a quarter of FLUX that is known before the first step; with it"
-            " whole parts not at work; or each layer.",
-        ),
-    ] = None,
-    quantize: options.Quantize = None,
-    preset: Annotated[
-        Literal["fast-cache"] | None,
-        typer.Option(
-            metavar="fast-cache",
-            show_default=False,
-            help="Faster pictures that are not quite the same.",
-        ),
-    ] = None,
-    compile: options.Compile = False,
-    batch_size: options.BatchSize = 8,
-    sheet: options.Sheet = None,
-    page: options.Page = None,
-    stats: options.Stats = None,
-    dry_run: options.DryRun = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    inputs: InputOptions,
+    what: TransferOptions,
+    applied: StrengthOptions,
+    named: ModelOptions,
+    adapter: LoraOptions,
+    painting: FluxOptions,
+    stored: ImageFormatOptions,
+    output: TransferOutputOptions,
+    existing: ResumeOptions,
+    drawing: SeedOptions,
+    which: BackendOptions,
+    hardware: DeviceOptions,
+    offloading: FluxOffloadOptions,
+    rounding: QuantizeOptions,
+    speed: FluxPresetOptions,
+    compiling: CompileOptions,
+    batches: ImageBatchOptions,
+    views: ViewOptions,
+    report: ReportOptions,
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.transfer import transfer, weighted_references
-    from megastyle_cli.io.images import cached_picture_reader, picture_saver, read_pictures
+    from megastyle_cli.io.images import ImageReader
     from megastyle_cli.io.record_ids import picture_id
-    from megastyle_cli.io.writers.image_dataset import ImageFormat
     from megastyle_cli.io.writers.single_image import (
+        SingleImageFile,
         is_single_image,
         read_transfer_request,
-        run_once,
-        single_image_saver,
+        require_success,
     )
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.runner.callbacks import Flow, run_job
+    from megastyle_cli.runner.job import Source
+    from megastyle_cli.runner.map_job import MapJob
     from megastyle_cli.runner.progress import say
 
-    if output is None:
+    if output.output is None:
         raise MegastyleError(
             "transfer makes pictures", hint="give -o out.png, -o - or -o DIRECTORY"
         )
-    if to is not None:
-        others = {parameter.name or "" for parameter in context.command.params} - OF_CONVERSION
-        if flag := options.given(context, others):
+    if adapter.to is not None:
+        others = {parameter.name or "" for parameter in context.command.params} - CONVERSION_FLAGS
+        if flag := given_flag(context, others):
             raise MegastyleError(f"{flag} and --to are given", hint="--to only converts --lora")
-        say(_converted(lora, output, to, model=model, overwrite=overwrite))
+        say(_convert(adapter, output.output, named.model, overwrite=existing.overwrite))
         return DONE
-    check_views(sheet, page)
-    backend = backends.stylist_backend(backend, model)
+    check_views(views.sheet, views.page)
+    backend = stylist_backend(which.backend, named.model)
     locate("stylist", backend)
     is_flux = backend == "flux"
-    long_side_px, size_px = options.parsed_size(size)
-    if not is_flux:
-        _refuse_what_is_of_flux(context, backend, size_px)
-    painting: dict[str, Any] = {
-        "lora_strength": lora_strength,
-        "steps": steps,
-        "guidance": guidance,
-        "content_strength": content_strength,
-        "keep_aspect": keep_aspect,
-        "dtype": dtype,
-        "quantize": quantize,
-        "preset": preset,
-    }
+    long_side_px, size_px = parse_size(what.size)
+    loading: dict[str, Any] = {"model": named.model} if named.model else {}
     settings: dict[str, Any] = {}
     if is_flux:
-        settings = {"lora": lora and backends.lora_name(lora, HOW_TO_FETCH_LORA), **painting}
-    references = weighted_references(style or [], weight or [])
-    layout = ImageFormat(
-        container=format_,
-        picture_format=picture_format,
-        quality=quality,
-        num_per_shard=shard_size,
-    )
-    told = {
-        **backends.recorded_model(backend, model),
+        changing = {**result_options(adapter, painting, speed), **vars(rounding)}
+        changing["dtype"] = hardware.dtype
+        lora = adapter.lora and lora_name(adapter.lora, HOW_TO_FETCH_LORA)
+        settings = {"lora": lora, **changing}
+        loading |= {**changing, **vars(hardware), **vars(offloading)}
+        loading |= {"lora": adapter.lora, "compiled": compiling.compile}
+        # only if it is given: a model without guidance refuses it
+        loading["guidance"] = painting.guidance if given_flag(context, ["guidance"]) else None
+    else:
+        _check_no_flux_options(context, backend, size_px)
+    references = weighted_references(what.style or [], what.weight or [])
+    image_format = stored.image_format()
+    recorded = {
+        **recorded_model(backend, named.model),
         "style": [picture_id(name) for name in references.names],
         "weights": [round(share, 4) for share in references.weights],
-        "size": size if size_px else long_side_px,
-        "strength": strength,
-        "seed": seed,
+        "size": what.size if size_px else long_side_px,
+        **vars(applied),
+        **result_options(drawing),
         **settings,
-        **layout.as_options(),
+        **image_format.as_options(),
     }
-    run = Run("transfer", told, __version__)
-    step = partial(
-        transfer,
-        references=references,
-        read_content=partial(read_pictures, max_side_px=long_side_px),
-        # FLUX squashes references itself, once; few are kept, since they are not made smaller here
-        read_style=cached_picture_reader(*((None, 8) if is_flux else (STYLE_PX, 64))),
-        starts_from_picture=not is_flux or content_strength > 0,
-        captioner=cache(partial(load, "captioner", "builtin")) if is_flux else None,
-        long_side_px=long_side_px,
-        size_px=size_px,
-        strength=strength,
-        seed=seed,
-        run=run.key,
-        settings={key: value for key, value in settings.items() if value is not None},
-    )
-
-    def stylist() -> Any:
-        if not is_flux:
-            return load("stylist", backend, **({"model": model} if model else {}))
-        running = {"device": device, "offload": offload, "compiled": compile}
-        wanted = {
-            **painting,
-            "guidance": guidance if options.given(context, ["guidance"]) else None,
-        }
-        return load("stylist", backend, model=model, lora=lora, **wanted, **running)
-
-    if content is not None and inputs:
+    run = Run("transfer", recorded, __version__)
+    how: dict[str, Any] = {
+        "references": references,
+        "content_reader": ImageReader(long_side_px),
+        # few are cached at full size, which FLUX is given: it squashes references itself
+        "style_reader": ImageReader(num_cached=8)
+        if is_flux
+        else ImageReader(STYLE_PX, num_cached=64),
+        "starts_from_image": not is_flux or painting.content_strength > 0,
+        "long_side_px": long_side_px,
+        "size_px": size_px,
+        "strength": applied.strength,
+        "seed": drawing.seed,
+        "run": run.key,
+        "settings": {key: value for key, value in settings.items() if value is not None},
+    }
+    if what.content is not None and inputs.inputs:
         raise MegastyleError("--content and inputs are given", hint="give one of the two")
-    if is_single_image(output):
-        if flag := options.given(context, OF_MANY):
+    if is_single_image(output.output):
+        if flag := given_flag(context, FOLDER_FLAGS):
             raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
-        record = read_transfer_request(inputs or [], content, prompt)
-        if dry_run:
-            say(f"transfer (dry run): one picture to {output} with {told}")
+        record = read_transfer_request(inputs.inputs or [], what.content, what.prompt)
+        if report.dry_run:
+            say(f"transfer (dry run): one picture to {output.output} with {recorded}")
             return DONE
-        save = single_image_saver(output, overwrite=overwrite)
-        run_once(partial(step, stylist=stylist(), save=save), record)
+        store = SingleImageFile(output.output, overwrite=existing.overwrite)
+        stylist = load("stylist", backend, **loading)
+        how["captioner"] = load("captioner", "builtin") if is_flux else None
+        require_success(transfer([record], stylist, store, **how))
         return DONE
-    if prompt is not None:
+    if what.prompt is not None:
         raise MegastyleError(
             "--prompt makes one picture", hint="give -o out.png, or records to many"
         )
-    flow = Flow(
-        inputs=[content] if content else options.inputs_or_stdin(inputs, context),
-        output=output,
-        errors=errors,
-        max_errors=max_errors,
-        resume=resume,
-        overwrite=overwrite,
-        force=force,
-        shard=shard,
-        limit=limit,
-        batch_size=batch_size,
-        keep=bool(sheet or page),
-        stats=stats,
-        dry_run=dry_run,
-        quiet=quiet,
-        layout=layout,
-    )
-    done = run_job(
+    names = [what.content] if what.content else inputs_or_stdin(inputs.inputs, context)
+    job = MapJob(
         run,
-        flow,
-        lambda sink: partial(
-            step, stylist=stylist(), save=picture_saver(sink.picture_path, layout.suffix, quality)
-        ),
-        folder=True,
+        Source(inputs=names),
+        output=output,
+        existing=existing,
+        report=report,
+        batch_size=batches.batch_size,
+        makes_images=True,
+        image_format=image_format,
+        keeps_records=views.are_wanted,
     )
-    write_views(done.records, sheet, page, title=f"Restyled: {output}")
-    return done.code
+    if report.dry_run:
+        return job.show_plan()
+    with job:
+        if job.has_records():
+            stylist = load("stylist", backend, **loading)
+            how["captioner"] = load("captioner", "builtin") if is_flux else None
+            for batch in job.batches():
+                job.write(transfer(batch, stylist, job.sink, **how))
+    write_views(job.records(), views.sheet, views.page, title=f"Restyled: {output.output}")
+    return job.exit_code
 
 
-def _refuse_what_is_of_flux(
+def _check_no_flux_options(
     context: typer.Context, backend: str, size_px: tuple[int, int] | None
 ) -> None:
-    if flag := options.given(context, FLAGS_OF_FLUX):
+    if flag := given_flag(context, FLUX_FLAGS):
         raise MegastyleError(
             f"{flag} is for FLUX, not for backend {backend!r}",
             hint="give --model FOLDER or black-forest-labs/FLUX.1-dev",
@@ -340,13 +238,13 @@ def _refuse_what_is_of_flux(
         )
 
 
-def _converted(
-    lora: str | None, output: str, to: Any, *, model: str | None, overwrite: bool
-) -> str:
+def _convert(adapter: LoraOptions, output: str, model: str | None, *, overwrite: bool) -> str:
+    """Writes the LoRA with other keys; what was done, as a sentence."""
     from pathlib import Path
 
     from megastyle_cli.models.flux.lora_file import convert_lora
 
-    if lora is None:
+    if adapter.lora is None or adapter.to is None:
         raise MegastyleError("--to converts a LoRA, and none is given", hint="give --lora FILE")
-    return convert_lora(Path(lora), Path(output), to, model=model, overwrite=overwrite)
+    path = Path(adapter.lora)
+    return convert_lora(path, Path(output), adapter.to, model=model, overwrite=overwrite)

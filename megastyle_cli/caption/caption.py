@@ -14,18 +14,19 @@ from megastyle_cli.core.style import (
     attribute_keys,
     style_sentence,
 )
-from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
 from megastyle_cli.models.protocols import Captioner, Description
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from megastyle_cli.io.images import ImageReader
+
 
 def caption(
     records: Iterable[Record],
-    *,
     captioner: Captioner,
-    read: ReadPictures,
+    reader: ImageReader,
+    *,
     kind: CaptionKind,
     schema: StyleSchema,
     run: str,
@@ -36,7 +37,7 @@ def caption(
     found are absent, even if an earlier captioner had found them.
     """
     batch = list(records)
-    images = open_record_pictures(batch, "file_name", read)
+    images = reader.read_key(batch, "file_name")
     kinds = [_missing_kind(record, kind) for record in batch]
     descriptions = _descriptions(captioner, images, kinds)
     for record, image, description in zip(batch, images, descriptions, strict=True):

@@ -1,14 +1,9 @@
-"""Concurrency within a batch, for steps that wait for a server or for images to be decoded."""
+"""Concurrency within a batch: its chunks are processed by several threads, results in order."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
-from typing import TypeVar
 
 from megastyle_cli.core.record import Failure, Record, Step
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 def run_concurrently(
@@ -23,16 +18,3 @@ def run_concurrently(
     with ThreadPoolExecutor(workers) as pool:
         for results in pool.map(lambda chunk: list(step(chunk)), chunks):
             yield from results
-
-
-def limit_concurrency(
-    function: Callable[[Sequence[In]], Out], limit: int
-) -> Callable[[Sequence[In]], Out]:
-    """`function`, run by at most `limit` threads at a time while the others wait."""
-    semaphore = BoundedSemaphore(limit)
-
-    def limited(items: Sequence[In]) -> Out:
-        with semaphore:
-            return function(items)
-
-    return limited

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from megastyle_cli.caption import prompts
 from megastyle_cli.caption.retry import Request, Response, RetryingClient
@@ -16,7 +17,9 @@ from megastyle_cli.caption.validate import Verdict, parse_verdicts
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.core.style import ATTRIBUTE_KEYS
-from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
+
+if TYPE_CHECKING:
+    from megastyle_cli.io.images import ImageReader
 
 
 class JudgeCounts:
@@ -57,10 +60,10 @@ class JudgeCounts:
 
 def judge(
     records: Iterable[Record],
-    *,
     client: RetryingClient,
-    read: ReadPictures,
+    reader: ImageReader,
     counts: JudgeCounts,
+    *,
     run: str,
 ) -> Iterator[Record | Failure]:
     """Adds verdicts on each attribute (else on the style) and the content to the provenance.
@@ -68,7 +71,7 @@ def judge(
     One result per record, in order. A record without style and content fails as missing_key.
     """
     batch = list(records)
-    images = open_record_pictures(batch, "file_name", read)
+    images = reader.read_key(batch, "file_name")
     requests = [
         Request(
             prompt=prompts.JUDGE.about(image, described=_as_list(descriptions)),

@@ -294,8 +294,8 @@ def inputs_or_stdin(inputs: list[str] | None, context: typer.Context) -> list[st
     return ["-"]
 
 
-def given(context: typer.Context, names: Collection[str]) -> str | None:
-    """The first of these parameters that stands on the command line, as its flag."""
+def given_flag(context: typer.Context, names: Collection[str]) -> str | None:
+    """The flag of the first of these parameters that the command line sets; None if none is."""
     for parameter in context.command.params:
         name = parameter.name or ""
         source = context.get_parameter_source(name)
@@ -312,8 +312,8 @@ def separator(paths: bool, null: bool) -> str | None:
 LEAST_PX, MOST_PX = 32, 4096
 
 
-def parsed_size(text: str | None) -> tuple[int | None, tuple[int, int] | None]:
-    """The longer side, or width and height, that PX or WIDTHxHEIGHT asks for; else both None.
+def parse_size(text: str | None) -> tuple[int | None, tuple[int, int] | None]:
+    """The longer side, or the width and height, in pixels; both None if `text` is None.
 
     Raises MegastyleError if it is neither, or out of range.
     """

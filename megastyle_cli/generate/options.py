@@ -1,10 +1,14 @@
 """The options of `synth` and `transfer`: sizes, models, filters, and how images are stored."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.option import option
+from megastyle_cli.runner.options import BatchOptions, OutputOptions
+
+if TYPE_CHECKING:
+    from megastyle_cli.io.writers.image_dataset import ImageFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,26 @@ class ImageFormatOptions:
         min=1,
         help="Records a tar or parquet file holds.",
         changes_results="derived",
+    )
+
+    def image_format(self) -> "ImageFormat":
+        """The same for the writers. Raises MegastyleError if `quality` does not fit the format."""
+        from megastyle_cli.io.writers.image_dataset import ImageFormat
+
+        return ImageFormat(
+            container=self.format_,
+            picture_format=self.picture_format,
+            quality=self.quality,
+            num_per_shard=self.shard_size,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBatchOptions(BatchOptions):
+    """How many images are made at once."""
+
+    batch_size: int = option(
+        8, metavar="N", min=1, help="Records worked on at once; changes speed, never results."
     )
 
 
@@ -225,8 +249,22 @@ class TransferOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FluxOptions:
-    """How FLUX paints in the style of a reference."""
+class TransferOutputOptions(OutputOptions):
+    """The output of `transfer`: one image, or a folder."""
+
+    output: str | None = option(  # type: ignore[assignment]
+        None,
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="A picture (one result), - for a PNG on stdout, or a directory.",
+        show_default=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraOptions:
+    """The adapter that makes FLUX see a reference."""
 
     lora: str | None = option(
         None,
@@ -249,6 +287,12 @@ class FluxOptions:
         help="Paint nothing: write --lora as -o FILE.safetensors with the keys of official,"
         " diffsynth, diffusers or peft.",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FluxOptions:
+    """How FLUX paints."""
+
     steps: int = option(
         30,
         metavar="N",

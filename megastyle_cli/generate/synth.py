@@ -1,4 +1,4 @@
-"""Render pairs: the content of each in the style of each, one picture a record."""
+"""Renders pairs: one image per record, of its content in its style."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, record_seed
 from megastyle_cli.generate.filters import Filter
-from megastyle_cli.generate.render import Save, render
-from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
+from megastyle_cli.generate.save import ImageStore, filter_and_save, valid_requests
 from megastyle_cli.models.protocols import Painter, PictureRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ROUNDS = 4  # batches whose prompts are encoded and sorted by length together
+    from megastyle_cli.io.images import ImageReader
+
+BATCHES_PER_ROUND = 4  # model batches whose prompts are encoded and sorted by length together
 
 
 def synth(
     records: Iterable[Record],
-    *,
     painter: Painter,
-    read_content: ReadPictures | None,
-    read_style: ReadPictures | None,
-    save: Save,
+    store: ImageStore,
+    *,
+    content_reader: ImageReader | None,
+    style_reader: ImageReader | None,
     long_side_px: int | None,
     size_px: tuple[int, int] | None = None,
     strength: float = 1.0,
@@ -41,47 +42,48 @@ def synth(
     filter compares with it), else it is left to the painter. Rejected images are not saved.
     """
     batch = list(records)
-    contents = _opened(batch, "content_file_name", read_content)
-    styles = _opened(batch, "style_file_name", read_style)
+    contents = _images(batch, "content_file_name", content_reader, is_required=False)
+    styles = _images(batch, "style_file_name", style_reader, is_required=requires_style)
     requests: list[PictureRequest | BadRecord] = []
     for record, content, style in zip(batch, contents, styles, strict=True):
-        wrong = _unreadable(content, needed=False) or _unreadable(style, needed=requires_style)
-        has_style = not isinstance(style, BadRecord) and style is not None
-        requests.append(
-            wrong
-            or PictureRequest(
-                content=record.get("content"),
-                style=record.get("style"),
-                content_picture=None if isinstance(content, BadRecord) else content,
-                references=(style,) if not isinstance(style, BadRecord) and style else (),
-                reference_keys=(record["style_file_name"],) if has_style else (),
-                weights=(1.0,) if has_style else (),
-                strength=strength,
-                long_side=long_side_px,
-                size_px=size_px,
-                seed=record_seed(seed, record["id"]),
+        if isinstance(content, BadRecord):
+            requests.append(content)
+        elif isinstance(style, BadRecord):
+            requests.append(style)
+        else:
+            requests.append(
+                PictureRequest(
+                    content=record.get("content"),
+                    style=record.get("style"),
+                    content_picture=content,
+                    references=(style,) if style else (),
+                    reference_keys=(record["style_file_name"],) if style else (),
+                    weights=(1.0,) if style else (),
+                    strength=strength,
+                    long_side=long_side_px,
+                    size_px=size_px,
+                    seed=record_seed(seed, record["id"]),
+                )
             )
-        )
-    facts: dict[str, Any] = {"model": painter.name, "run": run, **settings}
-    return render(
+    yield from filter_and_save(
         batch,
         requests,
+        painter.paint(valid_requests(requests)),
         command="synth",
-        paint=painter.paint,
-        save=save,
-        facts=facts,
+        store=store,
+        metadata={"model": painter.name, "run": run, **settings},
         filters=filters,
     )
 
 
-def _opened(
-    records: Sequence[Record], key: str, read: ReadPictures | None
-) -> Sequence[Image | BadRecord | None]:
-    return [None] * len(records) if read is None else open_record_pictures(records, key, read)
-
-
-def _unreadable(picture: Image | BadRecord | None, *, needed: bool) -> BadRecord | None:
-    """Why a record cannot be painted: a picture that is there must open."""
-    if isinstance(picture, BadRecord) and (needed or picture.kind != "missing_key"):
-        return picture
-    return None
+def _images(
+    records: Sequence[Record], key: str, reader: ImageReader | None, *, is_required: bool
+) -> list[Image | BadRecord | None]:
+    """The images under `key`; None if there is no reader, or where an optional one is missing."""
+    if reader is None:
+        return [None] * len(records)
+    images: list[Image | BadRecord | None] = []
+    for image in reader.read_key(records, key):
+        is_missing = isinstance(image, BadRecord) and image.kind == "missing_key"
+        images.append(None if is_missing and not is_required else image)
+    return images

@@ -1,63 +1,62 @@
-"""Apply reference styles: to each record's content picture, or to words where a stylist can.
+"""Applies reference styles to the content image of each record, or to its text.
 
-A stylist that paints from words is given those of the record, else what a captioner sees on its
-content picture.
+A stylist that generates from text gets the record's content, else what a captioner finds on its
+content image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import compress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.caption.caption import with_description
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, record_seed
-from megastyle_cli.generate.render import Save, render
-from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
+from megastyle_cli.generate.save import ImageStore, filter_and_save, valid_requests
 from megastyle_cli.models.protocols import Captioner, PictureRequest, Stylist
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from megastyle_cli.io.images import ImageReader
+
 
 @dataclass(frozen=True, kw_only=True)
 class References:
-    """Style pictures for records that bring none, with the share of each; the shares sum to 1."""
+    """Style images for records without their own, and the weight of each; the weights sum to 1."""
 
     names: tuple[str, ...]
     weights: tuple[float, ...]
 
 
 def weighted_references(names: Sequence[str], weights: Sequence[float]) -> References:
-    """References with shares in proportion to `weights`, equal if there are none.
+    """References with weights in proportion to `weights`; equal weights if there are none.
 
     Raises MegastyleError if the numbers of names and weights differ or the weights sum to 0.
     """
-    shares = list(weights) or [1.0] * len(names)
-    if len(shares) != len(names):
+    given = list(weights) or [1.0] * len(names)
+    if len(given) != len(names):
         raise MegastyleError(
-            f"styles given: {len(names)}, weights: {len(shares)}",
+            f"styles given: {len(names)}, weights: {len(given)}",
             hint="give one --weight a --style",
         )
-    total = sum(shares)
+    total = sum(given)
     if names and total <= 0:
         raise MegastyleError("the style weights sum to 0", hint="make at least one positive")
-    return References(names=tuple(names), weights=tuple(share / total for share in shares))
+    return References(names=tuple(names), weights=tuple(weight / total for weight in given))
 
 
 def transfer(
     records: Iterable[Record],
-    *,
     stylist: Stylist,
+    store: ImageStore,
+    *,
     references: References,
-    read_content: ReadPictures,
-    read_style: ReadPictures,
-    save: Save,
-    starts_from_picture: bool,
-    captioner: Callable[[], Captioner] | None,
+    content_reader: ImageReader,
+    style_reader: ImageReader,
+    starts_from_image: bool,
+    captioner: Captioner | None,
     long_side_px: int | None,
     size_px: tuple[int, int] | None,
     strength: float,
@@ -65,37 +64,41 @@ def transfer(
     run: str,
     settings: Mapping[str, Any],
 ) -> Iterator[Record | Failure]:
-    """Adds `file_name`, `width`, `height`, `seed` of the restyled picture, in order.
+    """Adds `file_name`, `width`, `height` and `seed`: one result per record, in order.
 
-    The content picture is `content_file_name`, else `file_name`, which becomes the former. It is
-    opened where the stylist `starts_from_picture`, or where its `captioner`, loaded at the first
-    need, has to find `content` for a record without; a stylist that needs no words has none. A
-    record's own `style_file_name` comes before `references`. `settings` are noted with each
-    picture.
+    The content image is `content_file_name`, else `file_name`, which is renamed to the former. It
+    is read if the stylist `starts_from_image`, or if the stylist needs text (then there is a
+    `captioner`) and the record has no `content`. A record's own `style_file_name` takes precedence
+    over `references`. `settings` go into each record's provenance.
     """
-    named = [_with_names(record, references) for record in records]
-    is_opened = [
-        starts_from_picture or (captioner is not None and not record.get("content"))
-        for record in named
-    ]
-    opened = iter(
-        open_record_pictures([*compress(named, is_opened)], "content_file_name", read_content)
-    )
-    contents = [next(opened) if wanted else None for wanted in is_opened]
-    batch = named if captioner is None else _with_words(named, contents, captioner, run)
-    ask = partial(PictureRequest, long_side=long_side_px, size_px=size_px, strength=strength)
+    batch = [_with_image_names(record, references) for record in records]
+    contents = _content_images(batch, content_reader, starts_from_image, captioner is not None)
+    if captioner is not None:
+        batch = _with_content(batch, contents, captioner, run)
+    template = PictureRequest(long_side=long_side_px, size_px=size_px, strength=strength)
     requests = [
-        _request(record, content, references, read_style, ask, seed, captioner is not None)
+        _request(
+            replace(template, seed=record_seed(seed, record["id"])),
+            record,
+            content,
+            references,
+            style_reader,
+            needs_text=captioner is not None,
+        )
         for record, content in zip(batch, contents, strict=True)
     ]
-    facts: dict[str, Any] = {"model": stylist.name, "run": run, "strength": strength, **settings}
-    return render(
-        batch, requests, command="transfer", paint=stylist.restyle, save=save, facts=facts
+    yield from filter_and_save(
+        batch,
+        requests,
+        stylist.restyle(valid_requests(requests)),
+        command="transfer",
+        store=store,
+        metadata={"model": stylist.name, "run": run, "strength": strength, **settings},
     )
 
 
-def _with_names(record: Record, references: References) -> Record:
-    """The record with its content picture and its heaviest style reference named."""
+def _with_image_names(record: Record, references: References) -> Record:
+    """The record with the names of its content image and of its heaviest style reference."""
     named = {key: value for key, value in record.items() if key != "file_name"}
     if "file_name" in record:
         named.setdefault("content_file_name", record["file_name"])
@@ -105,48 +108,48 @@ def _with_names(record: Record, references: References) -> Record:
     return named
 
 
-def _with_words(
+def _content_images(
+    records: Sequence[Record], reader: ImageReader, starts_from_image: bool, needs_text: bool
+) -> list[Image | BadRecord | None]:
+    """The content images in order; None where neither the stylist nor a captioner needs one."""
+    is_needed = [
+        starts_from_image or (needs_text and not record.get("content")) for record in records
+    ]
+    needed = [record for record, needs in zip(records, is_needed, strict=True) if needs]
+    images = iter(reader.read_key(needed, "content_file_name"))
+    return [next(images) if needs else None for needs in is_needed]
+
+
+def _with_content(
     records: Sequence[Record],
-    contents: Sequence[Image | BadRecord | None],
-    captioner: Callable[[], Captioner],
+    images: Sequence[Image | BadRecord | None],
+    captioner: Captioner,
     run: str,
 ) -> list[Record]:
-    """The records, those without `content` with what is seen on their pictures, where it is."""
-    worded = list(records)
-    asked: dict[int, Image] = {}
-    for row, (record, picture) in enumerate(zip(records, contents, strict=True)):
-        if not (record.get("content") or picture is None or isinstance(picture, BadRecord)):
-            asked[row] = picture
-    if not asked:
-        return worded
-    seer = captioner()
-    seen = seer.describe([*asked.values()], "content")
-    for row, description in zip(asked, seen, strict=True):
+    """The records; those without `content` get what the captioner finds on their image, if any."""
+    result = list(records)
+    rows, uncaptioned = [], []
+    for row, (record, image) in enumerate(zip(records, images, strict=True)):
+        if not record.get("content") and image is not None and not isinstance(image, BadRecord):
+            rows.append(row)
+            uncaptioned.append(image)
+    descriptions = captioner.describe(uncaptioned, "content") if uncaptioned else []
+    for row, description in zip(rows, descriptions, strict=True):
         if not isinstance(description, BadRecord):
-            worded[row] = with_description(records[row], description, "v2", seer.name, run)
-    return worded
-
-
-def _wordless(record: Record, content: Image | BadRecord | None) -> BadRecord:
-    if content is None or isinstance(content, BadRecord):
-        why = f"record {record['id']} has neither content nor a content picture"
-    else:
-        why = f"what {record['content_file_name']} shows was not recognised"
-    return BadRecord(
-        "missing_key",
-        f"{why}, and FLUX paints from words: give --prompt, or content by megastyle caption",
-    )
+            result[row] = with_description(records[row], description, "v2", captioner.name, run)
+    return result
 
 
 def _request(
+    template: PictureRequest,
     record: Record,
     content: Image | BadRecord | None,
     references: References,
-    read_style: ReadPictures,
-    ask: Callable[..., PictureRequest],
-    seed: int,
-    needs_words: bool,
+    style_reader: ImageReader,
+    *,
+    needs_text: bool,
 ) -> PictureRequest | BadRecord:
+    """`template` with the record's text and images; BadRecord if something needed is missing."""
     own = record.get("style_file_name")
     if own is not None and not isinstance(own, str):
         return BadRecord(
@@ -154,26 +157,37 @@ def _request(
             f"record {record['id']} has style_file_name {own!r}, not the name of one picture:"
             " --style, once for each, mixes several",
         )
-    own_names = [own] if own else []
-    given = references if own in references.names else weighted_references(own_names, [])
-    if not given.names:
+    own_references = weighted_references([own] if own else [], [])
+    styles = references if own in references.names else own_references
+    if not styles.names:
         return BadRecord(
             "missing_key", f"record {record['id']} has no style_file_name: give --style"
         )
-    styles = read_style(given.names)
-    for found in (content, *styles):
-        if isinstance(found, BadRecord) and found.kind != "missing_key":
-            return found
-    words = record.get("content")
-    if needs_words and not words:
-        return _wordless(record, content)
-    if words is not None and not isinstance(words, str):
-        return BadRecord("missing_key", f"record {record['id']} has content {words!r}, not words")
-    return ask(
-        content=words,
+    style_images = style_reader.read(styles.names)
+    for image in (content, *style_images):
+        if isinstance(image, BadRecord) and image.kind != "missing_key":
+            return image
+    text = record.get("content")
+    if needs_text and not text:
+        return _missing_text(record, content)
+    if text is not None and not isinstance(text, str):
+        return BadRecord("missing_key", f"record {record['id']} has content {text!r}, not words")
+    return replace(
+        template,
+        content=text,
         content_picture=None if isinstance(content, BadRecord) else content,
-        references=tuple(style for style in styles if not isinstance(style, BadRecord)),
-        reference_keys=given.names,
-        weights=given.weights,
-        seed=record_seed(seed, record["id"]),
+        references=tuple(image for image in style_images if not isinstance(image, BadRecord)),
+        reference_keys=styles.names,
+        weights=styles.weights,
+    )
+
+
+def _missing_text(record: Record, content: Image | BadRecord | None) -> BadRecord:
+    if content is None or isinstance(content, BadRecord):
+        reason = f"record {record['id']} has neither content nor a content picture"
+    else:
+        reason = f"what {record['content_file_name']} shows was not recognised"
+    return BadRecord(
+        "missing_key",
+        f"{reason}, and FLUX paints from words: give --prompt, or content by megastyle caption",
     )

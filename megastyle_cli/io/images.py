@@ -5,10 +5,12 @@ channel, animations (first frame), wrong suffixes (the content decides), truncat
 decoded at the smallest DCT scale that covers the requested size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -16,7 +18,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.parallel import parallel_map
+from megastyle_cli.core.record import Record
 from megastyle_cli.io.archive_member import picture_bytes, split_member_name
+from megastyle_cli.io.record_images import open_record_pictures
 from megastyle_cli.io.writers.image_dataset import QUALITY
 
 MAX_PIXELS = 180_000_000  # decoded, 540 MB
@@ -72,12 +76,35 @@ def read_pictures(
     return parallel_map(lambda name: _opened_or_error(name, max_side_px, margin), names)
 
 
-def cached_picture_reader(
-    max_side_px: int | None, max_cached: int
-) -> "Callable[[Sequence[str]], list[Image.Image | BadRecord]]":
-    """`read_pictures` that caches the last `max_cached` pictures, for references used again."""
-    read = lru_cache(max_cached)(lambda name: _opened_or_error(name, max_side_px))
-    return lambda names: parallel_map(read, names)
+class ImageReader:
+    """Opens images by file name on all cores: RGB, upright, see `open_picture` for the sizes.
+
+    The last `num_cached` images stay in memory, for names that recur; 0: none. At most
+    `max_concurrent` threads are inside at a time, to bound memory; None: any number.
+    """
+
+    def __init__(
+        self,
+        max_side_px: int | None = None,
+        *,
+        margin: float = DRAFT_MARGIN,
+        num_cached: int = 0,
+        max_concurrent: int | None = None,
+    ) -> None:
+        def open_or_reason(name: str) -> Image.Image | BadRecord:
+            return _opened_or_error(name, max_side_px, margin)
+
+        self._open = lru_cache(num_cached)(open_or_reason) if num_cached else open_or_reason
+        self._slots = BoundedSemaphore(max_concurrent) if max_concurrent else nullcontext()
+
+    def read(self, names: Sequence[str]) -> "list[Image.Image | BadRecord]":
+        """The image of each name, in order; a BadRecord with the reason where there is none."""
+        with self._slots:
+            return parallel_map(self._open, names)
+
+    def read_key(self, records: Sequence[Record], key: str) -> "list[Image.Image | BadRecord]":
+        """The image that each record names under `key`, in order; a BadRecord where none opens."""
+        return open_record_pictures(records, key, self.read)
 
 
 def _opened_or_error(
@@ -87,19 +114,6 @@ def _opened_or_error(
         return open_picture(name, max_side_px, margin)
     except BadRecord as bad:
         return bad
-
-
-def picture_saver(
-    path_of: "Callable[[str, str], Path]", suffix: str, quality: int | None = None
-) -> "Callable[[str, Image.Image], str]":
-    """A function that saves a record's picture at `path_of(id, suffix)` and returns its name."""
-
-    def save(record_id: str, picture: Image.Image) -> str:
-        path = path_of(record_id, suffix)
-        save_picture(picture, path, quality)
-        return str(path)
-
-    return save
 
 
 def save_picture(image: Image.Image, path: Path, quality: int | None = None) -> None:

@@ -7,64 +7,47 @@ import pytest
 from megastyle_cli.caption.judge import JudgeCounts, judge
 from megastyle_cli.caption.retry import RetryingClient
 from megastyle_cli.core.record import Failure
-from tests.conftest import draw
-
-
-class Judge:
-    """Calls everything relevant, and vague what it is told to call so."""
-
-    name, num_threads, batch_size = "judge", 1, 8
-
-    def __init__(self, vague):
-        self.vague = vague
-
-    def generate(self, questions):
-        return [
-            json.dumps(
-                {
-                    line[2:].partition(":")[0]: {
-                        "relevant": True,
-                        "vague": line.partition(": ")[2] in self.vague,
-                    }
-                    for line in question.question.splitlines()
-                    if line.startswith("- ")
-                }
-            )
-            for question in questions
-        ]
-
-
-def judged(records, counts=None, vague=()):
-    client = RetryingClient(Judge(vague), attempts=1)
-    counts = counts or JudgeCounts()
-    read = lambda names: [draw(len(name)) for name in names]  # noqa: E731
-    return list(judge(records, client=client, read=read, counts=counts, run="ab"))
-
+from tests.caption.fakes import DrawnImages, FakeModel
 
 ATTRIBUTED = {
     "id": "a",
-    "file_name": "a.png",
+    "file_name": "1",
     "style": "In the style of ink.",
     "style_identity": "ink",
     "style_light": "diffused",
     "content": "Boat",
 }
-WHOLE = {"id": "b", "file_name": "b.png", "style": "In the style of ink, diffused."}
+WHOLE = {"id": "b", "file_name": "2", "style": "In the style of ink, diffused."}
+
+
+def judged(records, counts=None, vague=()):
+    """The results of a judge that finds everything relevant, and `vague` what is listed."""
+
+    def respond(prompt):
+        lines = [line[2:] for line in prompt.question.splitlines() if line.startswith("- ")]
+        found = (line.partition(": ") for line in lines)
+        return json.dumps(
+            {name: {"relevant": True, "vague": value in vague} for name, _, value in found}
+        )
+
+    client = RetryingClient(FakeModel(respond), attempts=1)
+    return list(judge(records, client, DrawnImages(), counts or JudgeCounts(), run="ab"))
 
 
 def test_each_attribute_and_the_content_get_both_verdicts():
-    (told,) = judged([ATTRIBUTED], vague=["diffused"])
+    (record,) = judged([ATTRIBUTED], vague=["diffused"])
 
-    note = told["_megastyle"]["judge"]
+    note = record["_megastyle"]["judge"]
     assert note["relevant"] == {"identity": True, "light": True, "content": True}
     assert note["vague"] == {"identity": False, "light": True, "content": False}
-    assert {key: value for key, value in told.items() if key != "_megastyle"} == ATTRIBUTED
+    assert (note["model"], note["run"], note["instructions"]) == ("fake", "ab", "1")
+    assert {key: value for key, value in record.items() if key != "_megastyle"} == ATTRIBUTED
 
 
-def test_a_style_without_attributes_is_judged_whole():
-    (told,) = judged([WHOLE])
+def test_a_style_without_attributes_is_judged_as_one():
+    (record,) = judged([WHOLE])
 
-    assert told["_megastyle"]["judge"]["relevant"] == {"style": True}
+    assert record["_megastyle"]["judge"]["relevant"] == {"style": True}
 
 
 def test_shares_are_over_all_records():
@@ -76,11 +59,33 @@ def test_shares_are_over_all_records():
     )
 
     assert counts.shares()["light"] == {"judged": 2, "relevant": 1.0, "vague": 0.5}
+    assert counts.remarks()[0].endswith("light 100.0% relevant 50.0% vague")
 
 
-@pytest.mark.parametrize("record", [{"id": "a", "file_name": "a.png"}, {"id": "a", "style": "ink"}])
-def test_a_record_that_cannot_be_judged_fails_alone(record):
-    good, bad = judged([WHOLE, record])
+def test_nothing_judged_is_no_remark():
+    assert JudgeCounts().shares() == {} and JudgeCounts().remarks() == []
 
-    assert isinstance(bad, Failure) and bad.kind == "missing_key"
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        ({"id": "a", "file_name": "1"}, "missing_key"),
+        ({"id": "a", "style": "ink"}, "missing_key"),
+        ({"id": "a", "file_name": "cut.png", "style": "ink"}, "bad_image"),
+    ],
+)
+def test_a_record_that_cannot_be_judged_fails_alone(record, kind):
+    bad, good = judged([record, WHOLE])
+
+    assert isinstance(bad, Failure) and bad.kind == kind
     assert good["id"] == "b"
+
+
+def test_a_judge_without_a_valid_answer_is_a_failure_that_names_the_file():
+    client = RetryingClient(FakeModel(lambda prompt: "{}"), attempts=2)
+    counts = JudgeCounts()
+
+    (failure,) = judge([WHOLE], client, DrawnImages(), counts, run="ab")
+
+    assert failure.kind == "bad_answer" and failure.message.startswith("2: no usable answer in 2")
+    assert counts.shares() == {}

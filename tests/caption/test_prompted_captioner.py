@@ -1,207 +1,93 @@
-"""Captions by a model that answers: asked again with the reason, kept in order, or failed."""
+"""Captions by prompting a model: the schemas, the order of the questions, lost images."""
 
 import json
-import threading
 
 import pytest
 
-from megastyle_cli.caption.caption import caption
-from megastyle_cli.caption.concurrency import limit_concurrency, run_concurrently
 from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
 from megastyle_cli.caption.retry import RetryingClient
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.record import Failure
+from megastyle_cli.core.style import StyleAttributes
+from tests.caption.fakes import VALUES, FakeModel, answer_well, is_about_content, is_retry
 from tests.chat_server import ATTRIBUTES, CONTENT, SENTENCE
 from tests.conftest import draw
 
-
-class Told:
-    """Answers what `behave` makes of a question, and remembers what it was asked."""
-
-    name, num_threads, batch_size = "told", 2, 3
-
-    def __init__(self, behave):
-        self.behave, self.asked = behave, []
-
-    def generate(self, questions):
-        self.asked += questions
-        return [self.behave(question) for question in questions]
+IMAGES = [draw(seed) for seed in range(5)]
 
 
-def well(question):
-    if "content phrase" in question.question:
-        return CONTENT
-    if "style sentence" in question.question:
-        return SENTENCE
-    if "Write the value" in question.question:
-        return ATTRIBUTES[question.question[len("Give ") :].partition(":")[0]]
-    return json.dumps(ATTRIBUTES)
-
-
-def captioned(model, records, kind="both", schema="v2", attempts=3, per_attribute=False):
+def described(model, images, kind="both", schema="v2", attempts=3, per_attribute=False):
     client = RetryingClient(model, attempts)
-    captioner = PromptedCaptioner(client, schema, per_attribute=per_attribute)
-    read = lambda names: [draw(int(name)) for name in names]  # noqa: E731
-    settings = {"read": read, "kind": kind, "schema": schema, "run": "ab"}
-    return list(caption(records, captioner=captioner, **settings)), client
+    return PromptedCaptioner(client, schema, per_attribute=per_attribute).describe(images, kind)
 
 
-RECORDS = [{"id": str(n), "file_name": str(n), "kept": n} for n in range(5)]
+def test_v2_gives_the_attributes_and_the_content():
+    description, *_ = described(FakeModel(answer_well), IMAGES)
 
-
-def test_v2_gives_the_sentence_the_template_makes_and_the_attributes_beside_it():
-    (told, *_), _ = captioned(Told(well), RECORDS)
-
-    seen = {name: value for name, value in ATTRIBUTES.items() if value != "N/A"}
-    assert {f"style_{name}": value for name, value in seen.items()}.items() <= told.items()
-    assert told["style"].endswith("in layered paper.")
-    assert told["content"] == CONTENT and told["kept"] == 0
-    assert told["_megastyle"]["caption"] == {
-        "model": "told",
-        "run": "ab",
-        "instructions": "1",
-        "attempts": 1,
-    }
-
-
-def test_one_request_per_attribute_gives_the_same_record_as_one_for_all():
-    together, _ = captioned(Told(well), RECORDS)
-    alone, _ = captioned(Told(well), RECORDS, per_attribute=True)
-
-    assert alone == together
+    assert description.style == StyleAttributes(**VALUES)
+    assert description.sentence is None and description.content == CONTENT
+    assert description.notes == {"instructions": "1", "attempts": 1}
 
 
 def test_v1_gives_the_sentence_as_answered_and_no_attributes():
-    before = [{**record, "style_light": "of an earlier captioner"} for record in RECORDS]
+    description, *_ = described(FakeModel(answer_well), IMAGES, schema="v1", kind="style")
 
-    (told, *_), _ = captioned(Told(well), before, schema="v1", kind="style")
-
-    assert told["style"] == SENTENCE
-    assert "style_light" not in told and "content" not in told
+    assert description.sentence == SENTENCE
+    assert description.style is None and description.content is None
 
 
-def test_a_content_that_the_record_brings_is_not_asked_for():
-    model = Told(well)
+def test_one_prompt_per_attribute_gives_the_same_as_one_for_all():
+    model = FakeModel(answer_well)
 
-    (told,), _ = captioned(model, [{**RECORDS[0], "content": "mine"}])
+    one_by_one = described(model, IMAGES, per_attribute=True)
 
-    assert told["content"] == "mine" and len(model.asked) == 1
-
-
-def test_a_refused_answer_is_asked_again_with_the_reason():
-    def vague_at_first(question):
-        if "content phrase" in question.question or "not used" in question.question:
-            return well(question)
-        return json.dumps({**ATTRIBUTES, "light": "diffused"})
-
-    model = Told(vague_at_first)
-    (told,), client = captioned(model, RECORDS[:1])
-
-    assert 'light: "diffused" would fit half' in model.asked[-1].question
-    assert told["_megastyle"]["caption"]["attempts"] == 2
-    assert client.invalid_answers == {"vague": 1}
+    assert one_by_one == described(FakeModel(answer_well), IMAGES)
+    assert len(model.prompts) == len(IMAGES) * (1 + len(ATTRIBUTES))
 
 
-def test_only_refused_answers_are_asked_again():
-    def garbage_for_one(question):
-        again = "not used" in question.question
-        return well(question) if question.image != draw(2) or again else "!!!!!!!!!!!!"
+def test_an_attribute_without_a_valid_answer_loses_its_image_only():
+    def fail_medium(prompt):
+        is_lost = prompt.image == IMAGES[1] and "Give medium" in prompt.question
+        return "digital art" if is_lost else answer_well(prompt)
 
-    model = Told(garbage_for_one)
-    told, client = captioned(model, RECORDS, kind="content")
+    descriptions = described(FakeModel(fail_medium), IMAGES[:3], attempts=2, per_attribute=True)
 
-    assert len(model.asked) == len(RECORDS) + 1
-    assert [record["_megastyle"]["caption"]["attempts"] for record in told] == [1, 1, 2, 1, 1]
-    assert client.invalid_answers == {"garbage": 1}
+    assert isinstance(descriptions[1], BadRecord) and descriptions[1].kind == "bad_answer"
+    assert [descriptions[row].style.medium for row in (0, 2)] == ["layered paper"] * 2
 
 
-def test_after_the_last_attempt_the_record_fails_and_says_why():
-    def garbage_for_one(question):
-        return "!!!!!!!!!!!!" if question.image == draw(2) else well(question)
+@pytest.mark.parametrize(("kind", "count"), [("content", 5), ("style", 5), ("both", 10)])
+def test_only_what_is_wanted_is_asked_for(kind, count):
+    model = FakeModel(answer_well)
 
-    model = Told(garbage_for_one)
-    results, _ = captioned(model, RECORDS, attempts=2)
+    described(model, IMAGES, kind=kind)
 
-    assert isinstance(results[2], Failure) and results[2].record == RECORDS[2]
-    assert results[2].kind == "bad_answer"
-    assert results[2].message == (
-        "2: no usable answer in 2 attempts; the last: it is not made of words"
-    )
-    assert [r["id"] for r in results if not isinstance(r, Failure)] == ["0", "1", "3", "4"]
-    # its style is not asked for: the record is lost already
-    assert len(model.asked) == 5 + 1 + 4
+    assert len(model.prompts) == count
 
 
-def test_a_style_that_names_the_picture_s_own_content_is_asked_again():
-    def named(question):
-        if "content phrase" in question.question:
+def test_the_style_of_an_image_without_content_is_not_asked_for():
+    def fail_one_content(prompt):
+        is_lost = is_about_content(prompt) and prompt.image == IMAGES[2]
+        return "!!!!!!!!!!!!" if is_lost else answer_well(prompt)
+
+    model = FakeModel(fail_one_content)
+    descriptions = described(model, IMAGES, attempts=2)
+
+    assert [isinstance(d, BadRecord) for d in descriptions] == [False, False, True, False, False]
+    assert len(model.prompts) == 5 + 1 + 4
+
+
+@pytest.mark.parametrize("schema", ["v1", "v2"])
+def test_a_style_may_not_mention_the_content_of_its_own_image(schema):
+    def mention_it(prompt):
+        if is_about_content(prompt):
             return "Lighthouse stands near a rocky shore"
-        return (
-            SENTENCE if "not used" in question.question else SENTENCE.replace("wide", "lighthouse")
-        )
+        if is_retry(prompt):
+            return answer_well(prompt)
+        if schema == "v1":
+            return SENTENCE.replace("wide", "lighthouse")
+        return json.dumps({**ATTRIBUTES, "medium": "lighthouse paper"})
 
-    (told,), client = captioned(Told(named), RECORDS[:1], schema="v1")
+    (description,) = described(FakeModel(mention_it), IMAGES[:1], schema=schema)
 
-    assert told["style"] == SENTENCE and client.invalid_answers == {"content_in_style": 1}
-
-
-def test_a_question_that_got_no_answer_is_not_asked_again():
-    model = Told(lambda question: BadRecord("model_error", "no answer"))
-
-    results, _ = captioned(model, RECORDS[:1])
-
-    assert results[0].kind == "model_error" and len(model.asked) == 1
-
-
-@pytest.mark.parametrize("lanes, at_once", [(1, 1), (1, 9), (3, 2), (8, 1)])
-def test_lanes_change_nothing_but_the_speed(lanes, at_once):
-    alone, _ = captioned(Told(well), RECORDS)
-
-    def step(records):
-        return iter(captioned(Told(well), records)[0])
-
-    assert list(run_concurrently(step, RECORDS, workers=lanes, chunk_size=at_once)) == alone
-
-
-def test_lanes_work_side_by_side():
-    meeting = threading.Barrier(4, timeout=10)
-
-    def step(records):
-        meeting.wait()  # breaks unless four are here at once
-        yield from records
-
-    assert list(run_concurrently(step, RECORDS[:4], workers=4, chunk_size=1)) == RECORDS[:4]
-
-
-def test_what_a_lane_raises_rises():
-    def step(records):
-        raise KeyError(records[0]["id"])
-        yield
-
-    with pytest.raises(KeyError, match="0"):
-        list(run_concurrently(step, RECORDS, workers=2, chunk_size=1))
-
-
-def test_no_more_threads_are_inside_than_may_be():
-    inside, most, lock = [0], [0], threading.Lock()
-    all_came = threading.Event()
-
-    def work(items):
-        with lock:
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
-            if inside[0] == 2:
-                all_came.set()
-        all_came.wait(10)
-        with lock:
-            inside[0] -= 1
-        return items
-
-    limited = limit_concurrency(work, 2)
-    threads = [threading.Thread(target=limited, args=([n],)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert most == [2]
+    assert description.notes["attempts"] == 2
+    assert (description.sentence or description.style.medium) in (SENTENCE, "layered paper")

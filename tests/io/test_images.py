@@ -1,6 +1,7 @@
 """Every file of a person's folder opens as upright RGB, or says in a sentence why it does not."""
 
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io import images
-from megastyle_cli.io.images import open_picture, read_pictures, save_picture
+from megastyle_cli.io.images import ImageReader, open_picture, read_pictures, save_picture
 from tests.conftest import Runner, draw, lines
 
 
@@ -128,6 +129,57 @@ def test_bad_pictures_keep_their_place_among_good_ones(tmp_path: Path) -> None:
     opened = read_pictures(names)
 
     assert [isinstance(found, BadRecord) for found in opened] == [False, True, False, False]
+
+
+def test_a_reader_keeps_the_last_images_that_it_read(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        draw(seed).save(path)
+    names = [str(path) for path in paths]
+    reader = ImageReader(num_cached=2)
+    for name in names:
+        reader.read([name])
+    for path in paths:
+        path.unlink()
+
+    kept = [reader.read([name])[0] for name in (names[1], names[2], names[0])]
+    assert [isinstance(image, Image.Image) for image in kept] == [True, True, False]
+
+
+def test_a_reader_opens_what_records_name_and_says_which_name_nothing(tmp_path: Path) -> None:
+    draw(1, 64, 32).save(tmp_path / "a.png")
+    records = [{"id": "a", "file_name": str(tmp_path / "a.png")}, {"id": "b"}]
+
+    found, missing = ImageReader(max_side_px=16).read_key(records, "file_name")
+
+    assert isinstance(found, Image.Image) and found.size == (16, 8)
+    assert isinstance(missing, BadRecord) and missing.kind == "missing_key"
+    assert missing.message == "record b has no file_name: it brings no picture"
+
+
+def test_no_more_threads_read_at_a_time_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, most, lock, two_came = [0], [0], threading.Lock(), threading.Event()
+
+    def count(*_: object) -> Image.Image:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+            if now[0] == 2:
+                two_came.set()
+        two_came.wait(10)
+        with lock:
+            now[0] -= 1
+        return draw(1)
+
+    monkeypatch.setattr(images, "open_picture", count)
+    reader = ImageReader(max_concurrent=2)
+    threads = [threading.Thread(target=reader.read, args=([str(n)],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == [2]
 
 
 def test_a_picture_is_saved_whole_or_not_at_all(

@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL.Image import Image
 
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
-from megastyle_cli.core.record import Failure, Record, Step
+from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.images import save_picture
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.record_ids import with_id
@@ -47,7 +47,7 @@ def read_transfer_request(inputs: list[str], content: str | None, prompt: str | 
                 hint=f'to paint words give --prompt "{name}" with --model',
             )
     record = read_single_record([content] if content else inputs) if content or inputs else {}
-    return {**record, **({"content": prompt} if prompt else {})}
+    return record_or_raise(with_id({**record, **({"content": prompt} if prompt else {})}))
 
 
 def _is_words(name: str) -> bool:
@@ -64,38 +64,35 @@ def record_or_raise(found: Record | Failure) -> Record:
     return found
 
 
-def single_image_saver(output: str, *, overwrite: bool) -> Callable[[str, Image], str]:
-    """A function that puts the one picture where `output` says.
+class SingleImageFile:
+    """The one image of a run: a file of a given name, or a PNG on standard output.
 
     Raises MegastyleError at once if the file exists or standard output is a terminal.
     """
-    if output == "-":
-        if sys.stdout.isatty():
+
+    def __init__(self, output: str, *, overwrite: bool) -> None:
+        self.output = output
+        if output == "-" and sys.stdout.isatty():
             raise MegastyleError(
                 "a PNG would spoil the terminal", hint="redirect it: -o - > out.png, or -o out.png"
             )
-        return _to_stdout
-    path = Path(output)
-    if path.exists() and not overwrite:
-        raise MegastyleError(f"{path} exists", hint="add --overwrite to replace it")
+        if output != "-" and Path(output).exists() and not overwrite:
+            raise MegastyleError(f"{output} exists", hint="add --overwrite to replace it")
 
-    def to_file(_: str, picture: Image) -> str:
-        save_picture(picture, path)
-        return str(path)
+    def save_image(self, _: str, image: Image) -> str:
+        """Saves the image; returns its name."""
+        if self.output == "-":
+            image.save(sys.stdout.buffer, format="PNG")
+            sys.stdout.buffer.flush()
+        else:
+            save_picture(image, Path(self.output))
+        return self.output
 
-    return to_file
 
-
-def run_once(step: Step, record: Record) -> None:
-    """Runs `step` on one record. Raises MegastyleError (exit 3) with its sentence if it fails."""
+def require_success(results: Iterable[Record | Failure]) -> None:
+    """Takes all results. Raises MegastyleError (exit 3) with the sentence of one that failed."""
     try:
-        for found in step([record_or_raise(with_id(record))]):
-            record_or_raise(found)
+        for result in results:
+            record_or_raise(result)
     except BadRecord as bad:
         raise MegastyleError(bad.message, exit_code=TOO_MANY_FAILURES) from bad
-
-
-def _to_stdout(_: str, picture: Image) -> str:
-    picture.save(sys.stdout.buffer, format="PNG")
-    sys.stdout.buffer.flush()
-    return "-"

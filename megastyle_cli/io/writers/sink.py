@@ -4,9 +4,8 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, atomic_write
 from megastyle_cli.core.errors import MegastyleError
@@ -21,6 +20,9 @@ from megastyle_cli.io.writers.image_dataset import (
     ImageWriter,
     image_writer_for,
 )
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Output(Protocol):
@@ -83,11 +85,13 @@ class Sink:
         notes_first: bool,
         line: Callable[[Record], bytes] = dump_line,
         pictures: ImageWriter | None = None,
+        image_format: ImageFormat | None = None,
         once: Callable[[Record], str] | None = None,
     ) -> None:
         self.paths, self.run, self.output, self.errors = paths, run, output, errors
         self.notes_first, self.once = notes_first, once
         self.pictures = pictures or ImageFolderWriter(paths.base)
+        self.image_format = image_format or ImageFormat()
         self.written: list[Record] | None = None
         self._pictured: Counter[str] = Counter()
         self._line = line
@@ -147,11 +151,15 @@ class Sink:
         self.output.close()
         self.errors.close()
 
-    def picture_path(self, record_id: str, suffix: str) -> Path:
-        """Where the next picture of this id is to be saved."""
+    def save_image(self, record_id: str, image: "Image") -> str:
+        """Saves an image that was made for this id; returns its name, to be written in a record."""
+        from megastyle_cli.io.images import save_picture  # Pillow: not for commands over text
+
         earlier = self.done[record_id] + self._pictured[record_id]
         self._pictured[record_id] += 1
-        return self.pictures.path(record_id, earlier, suffix)
+        path = self.pictures.path(record_id, earlier, self.image_format.suffix)
+        save_picture(image, path, self.image_format.quality)
+        return str(path)
 
     def _note_run(self) -> None:
         if self.paths.run is None:
@@ -187,8 +195,16 @@ def resumable_sink(
     output = ResumableFile(paths.final, resume=resume, overwrite=overwrite)
     if resume and not force and output.existing():
         _check_same_run(paths, run)
-    pictures = image_writer_for(paths.base, layout or ImageFormat(), output.existing())
-    return Sink(paths, run, output, errors, notes_first=True, pictures=pictures)
+    image_format = layout or ImageFormat()
+    return Sink(
+        paths,
+        run,
+        output,
+        errors,
+        notes_first=True,
+        pictures=image_writer_for(paths.base, image_format, output.existing()),
+        image_format=image_format,
+    )
 
 
 def atomic_sink(

@@ -15,7 +15,6 @@ from PIL import Image
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, Step
 from megastyle_cli.io.archive_member import picture_bytes
-from megastyle_cli.io.images import picture_saver
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.writers import parquet as parquet_writer
 from megastyle_cli.io.writers.image_dataset import ImageFormat
@@ -48,11 +47,9 @@ def make(
     """Draws a picture a record; killed when it has drawn number `stop_at`."""
 
     def load(sink: Sink) -> Step:
-        save = picture_saver(sink.picture_path, layout.suffix, layout.quality)
-
         def step(batch: Iterable[Record]) -> Iterator[Record | Failure]:
             for record in batch:
-                name = save(record["id"], draw(record["n"]))
+                name = sink.save_image(record["id"], draw(record["n"]))
                 if record["n"] == stop_at:
                     raise Killed
                 yield {**record, "file_name": name}

@@ -11,7 +11,7 @@ from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import OutputPaths, output_paths
 from megastyle_cli.io.relative_paths import to_folder
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
-from tests.conftest import jsonl, lines
+from tests.conftest import draw, jsonl, lines
 
 RUN = Run("caption", {"a": 1})
 
@@ -59,12 +59,12 @@ def test_failures_of_a_pipe_name_pictures_from_their_own_folder(
 
 def test_records_of_equal_ids_get_pictures_of_their_own(tmp_path: Path) -> None:
     with sink(tmp_path, folder=True) as out:
-        names = [out.picture_path(record_id, ".png").name for record_id in ("a", "b", "a", "a")]
+        names = [Path(out.save_image(name, draw(1))).name for name in ("a", "b", "a", "a")]
         out.write({"id": "a"})
     assert names == ["a.png", "b.png", "a~1.png", "a~2.png"]
 
     with sink(tmp_path, folder=True, resume=True) as out:
-        assert out.picture_path("a", ".png").name == "a~1.png"
+        assert Path(out.save_image("a", draw(1))).name == "a~1.png"
 
 
 @pytest.mark.parametrize("line", ["not json", "[1]", "{}", "null"])

@@ -1,11 +1,17 @@
-"""A vision-language model whose answers a test decides."""
+"""A vision-language model whose answers a test decides, and images drawn by their names."""
 
 import json
 from collections.abc import Callable, Sequence
 
+from PIL.Image import Image
+
 from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import VisionPrompt
 from tests.chat_server import ATTRIBUTES, CONTENT, SENTENCE
+from tests.conftest import draw
+
+VALUES = {name: value for name, value in ATTRIBUTES.items() if value != "N/A"}
 
 
 class FakeModel:
@@ -22,11 +28,29 @@ class FakeModel:
 
 
 def answer_well(prompt: VisionPrompt) -> str:
-    """A valid answer to any prompt for a caption."""
-    if "content phrase" in prompt.question:
+    """A valid answer to any prompt of a caption."""
+    if is_about_content(prompt):
         return CONTENT
     if "style sentence" in prompt.question:
         return SENTENCE
     if "Write the value" in prompt.question:
         return ATTRIBUTES[prompt.question[len("Give ") :].partition(":")[0]]
     return json.dumps(ATTRIBUTES)
+
+
+def is_about_content(prompt: VisionPrompt) -> bool:
+    return "content phrase" in prompt.question
+
+
+def is_retry(prompt: VisionPrompt) -> bool:
+    return "not used" in prompt.question
+
+
+class DrawnImages(ImageReader):
+    """Draws the image whose seed is the name; a name that is no number cannot be read."""
+
+    def read(self, names: Sequence[str]) -> list[Image | BadRecord]:
+        return [
+            draw(int(name)) if name.isdigit() else BadRecord("bad_image", f"{name} is cut off")
+            for name in names
+        ]

@@ -1,0 +1,73 @@
+"""Filters and saves generated images and adds their metadata, for `synth` and `transfer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.record import Failure, Record, annotate, is_context_only
+from megastyle_cli.generate.filters import Candidate, Filter, first_rejections
+from megastyle_cli.models.protocols import PictureRequest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class ImageStore(Protocol):
+    """Where generated images are saved."""
+
+    def save_image(self, record_id: str, image: Image) -> str:
+        """Saves the image generated for this id; returns its file name."""
+
+
+def valid_requests(requests: Iterable[PictureRequest | BadRecord]) -> list[PictureRequest]:
+    """The requests an image can be generated for, in order."""
+    return [request for request in requests if not isinstance(request, BadRecord)]
+
+
+def filter_and_save(
+    records: Sequence[Record],
+    requests: Sequence[PictureRequest | BadRecord],
+    images: Iterable[Image | BadRecord],
+    *,
+    command: str,
+    store: ImageStore,
+    metadata: Mapping[str, Any],
+    filters: Sequence[Filter] = (),
+) -> Iterator[Record | Failure]:
+    """Adds `file_name`, `width`, `height` and `seed`: one result per record, in order.
+
+    `images` are those of the valid requests. An image is saved before its record is yielded: a
+    record implies its image. A rejected image is not saved; its record has `rejected` and `score`
+    beside `metadata` under `_megastyle.<command>`. A record that is context only is returned as it
+    is: its image is only for the filters to compare others with.
+    """
+    generated = iter(images)
+    results = [
+        request if isinstance(request, BadRecord) else next(generated) for request in requests
+    ]
+    candidates = [
+        Candidate(record, request, image)
+        for record, request, image in zip(records, requests, results, strict=True)
+        if not isinstance(request, BadRecord) and not isinstance(image, BadRecord)
+    ]
+    rejections = iter(first_rejections(candidates, filters))
+    for record, request, image in zip(records, requests, results, strict=True):
+        if isinstance(request, BadRecord):
+            yield Failure(record, request.kind, request.message)
+        elif isinstance(image, BadRecord):
+            yield Failure(record, image.kind, f"record {record['id']}: {image.message}")
+        elif rejection := next(rejections):
+            rejected = {"rejected": rejection.reason, "score": rejection.score}
+            yield annotate(record, command, **metadata, **rejected, seed=request.seed)
+        elif is_context_only(record):
+            yield record
+        else:
+            added = {
+                "file_name": store.save_image(record["id"], image),
+                "width": image.width,
+                "height": image.height,
+                "seed": request.seed,
+            }
+            yield annotate({**record, **added}, command, **metadata)

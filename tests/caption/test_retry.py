@@ -1,0 +1,82 @@
+"""Retries: which prompts are asked again, with what reason, and when a record is given up."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from megastyle_cli.caption.prompts import CONTENT as CONTENT_PROMPT
+from megastyle_cli.caption.retry import Request, RetryingClient
+from megastyle_cli.caption.validate import parse_content
+from megastyle_cli.core.errors import BadRecord
+from tests.caption.fakes import FakeModel, answer_well, is_retry
+from tests.chat_server import CONTENT
+from tests.conftest import draw
+
+GARBAGE = "!!!!!!!!!!!!"
+
+
+def requests(count):
+    return [
+        Request(prompt=CONTENT_PROMPT.about(draw(seed)), parse=parse_content)
+        for seed in range(count)
+    ]
+
+
+def test_only_invalid_answers_are_asked_again_and_counted():
+    def garbage_for_one(prompt):
+        return GARBAGE if prompt.image == draw(2) and not is_retry(prompt) else answer_well(prompt)
+
+    model = FakeModel(garbage_for_one)
+    client = RetryingClient(model, attempts=3)
+    responses = client.ask(requests(5))
+
+    assert [response.value for response in responses] == [CONTENT] * 5
+    assert [response.attempts for response in responses] == [1, 1, 2, 1, 1]
+    assert len(model.prompts) == 6
+    assert client.invalid_answers == {"garbage": 1}
+
+
+def test_a_retry_states_what_was_wrong_and_repeats_the_question():
+    model = FakeModel(lambda prompt: answer_well(prompt) if is_retry(prompt) else "Cat sleeps")
+    RetryingClient(model, attempts=2).ask(requests(1))
+
+    first, second = model.prompts
+    assert second.question.startswith(first.question)
+    assert "it has 2 words, not 5 to 10" in second.question
+    assert second.instruction == first.instruction
+
+
+@pytest.mark.parametrize(("attempts", "times"), [(1, "1 attempt"), (3, "3 attempts")])
+def test_after_the_last_attempt_the_reason_is_the_last_error(attempts, times):
+    model = FakeModel(lambda prompt: GARBAGE)
+    (response,) = RetryingClient(model, attempts).ask(requests(1))
+
+    assert isinstance(response.value, BadRecord) and response.value.kind == "bad_answer"
+    message = f"no usable answer in {times}; the last: it is not made of words"
+    assert response.value.message == message
+    assert len(model.prompts) == response.attempts == attempts
+
+
+def test_a_prompt_that_got_no_answer_is_not_asked_again():
+    model = FakeModel(lambda prompt: BadRecord("model_error", "no answer"))
+    (response,) = RetryingClient(model, attempts=3).ask(requests(1))
+
+    assert response.value.kind == "model_error" and len(model.prompts) == 1
+
+
+def test_the_remark_counts_the_commonest_error_first():
+    answers = iter([GARBAGE, "Cat sleeps", "Dog sleeps", CONTENT])
+    client = RetryingClient(FakeModel(lambda prompt: next(answers)), attempts=9)
+    assert client.remarks() == []
+
+    client.ask(requests(1))
+
+    assert client.remarks() == ["answers not used: 2 word_limit, 1 garbage"]
+
+
+def test_counts_of_many_threads_add_up():
+    client = RetryingClient(FakeModel(lambda prompt: GARBAGE), attempts=5)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(client.ask, [requests(1)] * 40))
+
+    assert client.invalid_answers == {"garbage": 200}
