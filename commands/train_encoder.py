@@ -131,14 +131,14 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli.evaluate.metrics import retrieval_scores
-    from megastyle_cli.runner.map_loop import tolerance
+    from megastyle_cli.runner.job import Tolerance
     from megastyle_cli.training.common.run import Existing
     from megastyle_cli.training.encoder import job
     from megastyle_cli.training.encoder.config import Layout, Settings, count_or_auto, every_nth
     from megastyle_cli.training.encoder.data import Augmentation
 
     names = options.inputs_or_stdin(inputs, context)
-    allows = tolerance(max_errors)
+    allows = Tolerance.parse(max_errors).allows
     if pack is not None:
         from megastyle_cli.training.encoder.pack import pack_pictures
 

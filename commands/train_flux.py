@@ -174,7 +174,7 @@ def main(
     verbose: options.Verbose = 0,
 ) -> int:
     from megastyle_cli.report.contact_sheet import write_sheet
-    from megastyle_cli.runner.map_loop import tolerance
+    from megastyle_cli.runner.job import Tolerance
     from megastyle_cli.training.common.run import Existing
     from megastyle_cli.training.encoder.config import count_or_auto, every_nth
     from megastyle_cli.training.flux import job
@@ -182,7 +182,7 @@ def main(
     from megastyle_cli.training.flux.pairs import PairSampler
 
     names = options.inputs_or_stdin(inputs, context)
-    allows = tolerance(max_errors)
+    allows = Tolerance.parse(max_errors).allows
     if output is None or output == "-":
         raise MegastyleError("train-flux writes a folder", hint="give -o DIR")
     if model is None:

@@ -3,7 +3,7 @@
 import pytest
 
 from megastyle_cli.core.record import Failure, record_seed
-from megastyle_cli.generate.synth import default_batch_size, synth
+from megastyle_cli.generate.synth import synth
 from tests.conftest import draw
 from tests.generate.fakes import DrawnImages, FakePainter, MemoryStore
 
@@ -76,10 +76,3 @@ def test_records_are_independent_of_their_batch():
     together = synthesized(records, FakePainter())
 
     assert together == [synthesized([record], FakePainter())[0] for record in records]
-
-
-@pytest.mark.parametrize(
-    ("size_px", "count"), [((512, 512), 4), ((1024, 1024), 1), ((2048, 2048), 1), ((64, 128), 128)]
-)
-def test_a_batch_is_a_megapixel(size_px, count):
-    assert default_batch_size(size_px) == count

@@ -4,7 +4,7 @@ import io
 import json
 import signal
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ import pytest
 from PIL import Image
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.record import Failure, Record, Run, Step
+from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.writers import parquet as parquet_writer
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.sink import Sink
-from megastyle_cli.runner.callbacks import Flow, run_job
+from megastyle_cli.runner.job import Source
+from megastyle_cli.runner.map_job import MapJob
+from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from tests.conftest import Runner, draw, jsonl, lines
 from tests.contract.test_contract import kill_after_a_line
 
@@ -46,21 +48,27 @@ def make(
 ) -> int:
     """Draws a picture a record; killed when it has drawn number `stop_at`."""
 
-    def load(sink: Sink) -> Step:
-        def step(batch: Iterable[Record]) -> Iterator[Record | Failure]:
-            for record in batch:
-                name = sink.save_image(record["id"], draw(record["n"]))
-                if record["n"] == stop_at:
-                    raise Killed
-                yield {**record, "file_name": name}
-
-        return step
+    def drawn(batch: list[Record], sink: Sink) -> Iterator[Record | Failure]:
+        for record in batch:
+            name = sink.save_image(record["id"], draw(record["n"]))
+            if record["n"] == stop_at:
+                raise Killed
+            yield {**record, "file_name": name}
 
     source = jsonl(out.parent / f"{out.name}-in.jsonl", records)
-    flow = Flow(
-        inputs=[str(source)], output=str(out), batch_size=2, quiet=True, layout=layout, **flags
-    )
-    return run_job(Run("synth", layout.as_options()), flow, load, folder=True).code
+    with MapJob(
+        Run("synth", layout.as_options()),
+        Source(inputs=[str(source)]),
+        output=OutputOptions(output=str(out)),
+        existing=ResumeOptions(**flags),
+        report=ReportOptions(quiet=True),
+        batch_size=2,
+        makes_images=True,
+        image_format=layout,
+    ) as job:
+        for batch in job.batches():
+            job.write(drawn(batch, job.sink))
+    return job.exit_code
 
 
 def files(folder: Path) -> dict[str, bytes]:
