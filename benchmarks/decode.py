@@ -20,8 +20,9 @@ from PIL import Image
 from megastyle_cli.core.parallel import usable_cores
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.training.encoder.data import Loader, sort_records
+from megastyle_cli.training.encoder.data import split_images
 from megastyle_cli.training.encoder.decode import decode_into
+from megastyle_cli.training.encoder.image_loader import ImageLoader
 from megastyle_cli.training.encoder.sampler import GroupSampler
 from megastyle_cli.training.encoder.shards import pack
 
@@ -80,14 +81,14 @@ def per_second(work: Callable[[str], object], names: list[str]) -> tuple[float, 
 
 def loaded(inputs: str, side_px: int) -> str:
     """The loader's pictures a second on all cores, from what stands at `inputs`."""
-    pictures = sort_records(
+    pictures = split_images(
         read_records([inputs]), label="style_id", holdout=0, split_key=None, seed=0
     ).training
     sampler = GroupSampler(pictures.styles, groups_per_batch=BATCH // 4, k=4, seed=0)
     steps = min(STEPS, sampler.steps_per_epoch)
     rates = []
     for _ in range(ROUNDS):
-        loader = Loader(pictures, sampler, side_px=side_px, rank=0, world=1)
+        loader = ImageLoader(pictures, sampler, side_px=side_px, rank=0, world=1)
         started = time.process_time(), time.perf_counter()
         count = sum(len(batch.pixels) for batch in loader.batches(0, steps))
         cpu, wall = time.process_time() - started[0], time.perf_counter() - started[1]

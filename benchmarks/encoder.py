@@ -39,9 +39,11 @@ from megastyle_cli.models.encoders.siglip_vision import (
     normalize_pixels,
     read_tower_config,
 )
-from megastyle_cli.training.encoder.data import Augmentation, Loader, augmented, sort_records
-from megastyle_cli.training.encoder.gradient_cache import backward_of_batch
-from megastyle_cli.training.encoder.losses import style_contrast
+from megastyle_cli.training.encoder.augment import Augmentation, AugmentedImages
+from megastyle_cli.training.encoder.data import split_images
+from megastyle_cli.training.encoder.gradient_cache import backward
+from megastyle_cli.training.encoder.image_loader import ImageLoader
+from megastyle_cli.training.encoder.losses import supervised_contrastive
 from megastyle_cli.training.encoder.sampler import GroupSampler
 
 SMALL = {
@@ -126,17 +128,15 @@ class Bench:
         draws = self.augmentation.draws(0, 0, size).to(self.device)
         styles = torch.arange(size, device=self.device) // 4
 
-        def view(start: int, stop: int) -> torch.Tensor:
-            rows = slice(start, stop)
-            return augmented(pixels[rows], draws[rows], self.augmentation, side_px)
+        images = AugmentedImages(pixels, draws, self.augmentation, side_px)
 
         def step() -> None:
             optimizer.zero_grad(set_to_none=True)
-            backward_of_batch(
+            backward(
                 tower,
-                view,
+                images,
                 styles,
-                lambda z, y: style_contrast(z, y, 0.1).gradient,
+                lambda z, y: supervised_contrastive(z, y, 0.1).gradient,
                 self.accelerator,
                 chunk,
             )
@@ -192,11 +192,11 @@ def make_pictures(folder: Path, count: int, side_px: int) -> Path:
 
 def loader_row(folder: Path, batch: int, side_px: int, steps: int) -> Row:
     """Pictures a second from files to batches in memory."""
-    found = sort_records(
+    found = split_images(
         read_records([str(folder)]), label="style_id", holdout=0, split_key=None, seed=0
     ).training
     sampler = GroupSampler(found.styles, groups_per_batch=batch // 4, k=4, seed=0)
-    loader = Loader(found, sampler, side_px=side_px, rank=0, world=1)
+    loader = ImageLoader(found, sampler, side_px=side_px, rank=0, world=1)
     batches = loader.batches(0, steps + 2)
     next(batches)
     started = time.perf_counter()

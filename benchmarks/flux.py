@@ -46,15 +46,23 @@ from megastyle_cli.io.inputs import read_records  # noqa: E402
 from megastyle_cli.models.flux.flux_stylist import FluxStylist  # noqa: E402
 from megastyle_cli.models.flux.prompt_embeddings import max_text_tokens  # noqa: E402
 from megastyle_cli.models.protocols import PictureRequest  # noqa: E402
-from megastyle_cli.training.flux.augment import opened  # noqa: E402
-from megastyle_cli.training.flux.batch import Conditions, PairLoader, conditions  # noqa: E402
-from megastyle_cli.training.flux.config import Layout, Settings  # noqa: E402
-from megastyle_cli.training.flux.pairs import Pairs, PairSampler, pairs_of  # noqa: E402
-from megastyle_cli.training.flux.trainer import Trainer  # noqa: E402
+from megastyle_cli.training.common.split import Split  # noqa: E402
+from megastyle_cli.training.flux.batch import PairBatch, PairLoader, encode_batch  # noqa: E402
+from megastyle_cli.training.flux.config import FluxConfig  # noqa: E402
+from megastyle_cli.training.flux.pair_images import load_pair  # noqa: E402
+from megastyle_cli.training.flux.pairs import (  # noqa: E402
+    Pairs,
+    PairSampler,
+    TrainingPairs,
+    split_pairs,
+)
+from megastyle_cli.training.flux.trainer import FluxTrainer  # noqa: E402
 from tests.tiny_flux import save_tiny_flux  # noqa: E402
+from tests.training.contexts import run_context  # noqa: E402
 
 PICTURES = ROOT / "examples" / "pictures" / "contents"
 SOURCE_PX = 512  # of the released pictures, which are PNG
+LR = 1e-4
 WARM_UP = 2  # steps that are not counted
 
 Row = dict[str, Any]
@@ -74,45 +82,12 @@ def step_flops(config: Any, tokens: int, rank: int, share_twice: float) -> float
 class Bench:
     """A model, pairs, and trainers of them to be timed."""
 
-    def __init__(self, model: str, pairs: Pairs, scratch: Path, asked: argparse.Namespace) -> None:
+    def __init__(
+        self, model: str, pairs: Split[Pairs], scratch: Path, asked: argparse.Namespace
+    ) -> None:
         self.pairs, self.scratch, self.steps = pairs, scratch, asked.steps
-        layout = Layout(
-            chunk=1,
-            recompute=1,
-            encode_text="beside",
-            compile=False,
-            checkpoint_every=1,
-            validate_every=1,
-            sample_every=1,
-            samples=0,
-            export_dtype="bfloat16",
-        )
-        self.settings = Settings(
-            model=model,
-            init=None,
-            lora=None,
-            full=False,
-            rank=asked.rank,
-            alpha=None,
-            targets="all",
-            quantize=None,
-            size_px=asked.size,
-            batch=1,
-            steps=10**6,
-            optimizer="adamw",
-            lr=1e-4,
-            schedule="constant",
-            warmup=0.0,
-            weight_decay=0.01,
-            clip=0.0,
-            ema=0.0,
-            timesteps="megastyle",
-            loss_weight="bell",
-            guidance=1.0,
-            augment=True,
-            seed=0,
-            dtype="auto",
-            layout=layout,
+        self.config = FluxConfig(
+            model=model, rank=asked.rank, size=asked.size, steps=10**6, encode_text="beside"
         )
 
     def official(self) -> Row:
@@ -121,40 +96,41 @@ class Bench:
         groups = trainer.optimizer.param_groups
         trainer.optimizer = torch.optim.AdamW(
             [{"params": g["params"], "weight_decay": g["weight_decay"]} for g in groups],
-            lr=1e-4,
+            lr=LR,
             fused=False,
             foreach=False,
         )
 
         def step(number: int) -> None:
-            drawn = sampler.drawn(number)
-            found = opened(self.pairs, drawn, self.settings.size_px, augment=True)
+            draw = sampler.draw(number)
+            pair = load_pair(self.pairs.training, draw, self.config.size, augment=True)
             with torch.no_grad():
-                made = conditions([found], [drawn], trainer.encoders, self.settings)
-            trainer.step(made)
+                batch = encode_batch([pair], [draw], trainer.encoders, self.config)
+            trainer.train_step(batch, LR)
 
         return self._row("official", trainer, 1, self._median_s(step))
 
     def step(self, batch: int, every: int, *, is_compiled: bool) -> Row:
         """A step alone."""
         trainer, sampler = self._trainer(batch, every, is_compiled=is_compiled)
-        made = self._loaded(trainer, sampler, 1)[0]
-        return self._row("step", trainer, batch, self._median_s(lambda _: trainer.step(made)))
+        loaded = self._loaded(trainer, sampler, 1)[0]
+        seconds = self._median_s(lambda _: trainer.train_step(loaded, LR))
+        return self._row("step", trainer, batch, seconds)
 
     def whole(self, batch: int, every: int, *, is_compiled: bool) -> Row:
         """The loop with its loader."""
         trainer, sampler = self._trainer(batch, every, is_compiled=is_compiled)
         loader = self._loader(trainer, sampler)
         batches = loader.batches(0, WARM_UP + self.steps)
-        seconds = self._median_s(lambda _: trainer.step(next(batches)))
+        seconds = self._median_s(lambda _: trainer.train_step(next(batches), LR))
         loader.close()
         return self._row("whole", trainer, batch, seconds)
 
     def transfer(self, *, is_compiled: bool) -> Row:
         """A picture; its time stands as that of a step."""
         self._begin()
-        stylist = FluxStylist(self.settings.model, compiled=is_compiled)
-        size = (self.settings.size_px, self.settings.size_px)
+        stylist = FluxStylist(self.config.model, compiled=is_compiled)
+        size = (self.config.size, self.config.size)
         reference = Image.new("RGB", size, "teal")
 
         def paint(number: int) -> None:
@@ -179,19 +155,28 @@ class Bench:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
-    def _trainer(self, batch: int, every: int, *, is_compiled: bool) -> tuple[Trainer, PairSampler]:
+    def _trainer(
+        self, batch: int, every: int, *, is_compiled: bool
+    ) -> tuple[FluxTrainer, PairSampler]:
         self._begin()
         AcceleratorState._reset_state(reset_partial_state=True)
-        layout = replace(self.settings.layout, chunk=batch, recompute=every, compile=is_compiled)
         accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
-        settings = replace(self.settings, batch=batch, layout=layout)
-        sampler = PairSampler(self.pairs, batch=batch, seed=0)
-        return Trainer(settings, accelerator, self.scratch), sampler
+        config = replace(
+            self.config,
+            global_batch=batch,
+            chunk=str(batch),
+            recompute=str(every) if every else "none",
+            compile=is_compiled,
+        )
+        sampler = PairSampler(self.pairs.training, batch=batch, seed=0)
+        context = run_context(self.scratch, "train-flux", accelerator=accelerator)
+        data = TrainingPairs(split=self.pairs, sampler=sampler)
+        return FluxTrainer(config, data, context), sampler
 
-    def _loader(self, trainer: Trainer, sampler: PairSampler) -> PairLoader:
-        return PairLoader(sampler, trainer.encoders, trainer.settings, rank=0, world=1)
+    def _loader(self, trainer: FluxTrainer, sampler: PairSampler) -> PairLoader:
+        return PairLoader(sampler, trainer.encoders, trainer.config, rank=0, world=1)
 
-    def _loaded(self, trainer: Trainer, sampler: PairSampler, count: int) -> list[Conditions]:
+    def _loaded(self, trainer: FluxTrainer, sampler: PairSampler, count: int) -> list[PairBatch]:
         loader = self._loader(trainer, sampler)
         found = list(loader.batches(0, count))
         loader.close()
@@ -207,13 +192,13 @@ class Bench:
             took.append(time.perf_counter() - started)
         return statistics.median(took[WARM_UP:])
 
-    def _row(self, what: str, trainer: Trainer, batch: int, seconds: float) -> Row:
+    def _row(self, what: str, trainer: FluxTrainer, batch: int, seconds: float) -> Row:
         plan, config = trainer.plan, trainer.transformer.config
         tokens = max_text_tokens(trainer.pipeline) + 2 * trainer.rows**2
-        share = plan.num_twice / plan.layers
-        flops = step_flops(config, tokens, self.settings.rank or 0, share) * batch
-        told: Row = {"what": what, "batch": batch, "twice": f"{plan.num_twice}/{plan.layers}"}
-        told["blocks"] = _blocks(trainer.settings.layout.compile)
+        share = plan.num_recomputed / plan.layers
+        flops = step_flops(config, tokens, self.config.rank or 0, share) * batch
+        told: Row = {"what": what, "batch": batch, "twice": f"{plan.num_recomputed}/{plan.layers}"}
+        told["blocks"] = _blocks(trainer.config.compile)
         told |= {"step_s": seconds, "samples_per_s": batch / seconds}
         return {**told, "tflop_per_s": flops / seconds / 1e12, **_peak()}
 
@@ -258,7 +243,7 @@ def fitting(what: str, batch: int, measure: Callable[[], Row]) -> Row:
     return row
 
 
-def made_pairs(folder: Path, styles: int = 16, each: int = 4) -> Pairs:
+def made_pairs(folder: Path, styles: int = 16, each: int = 4) -> Split[Pairs]:
     """PNG pictures cut from the example photographs, as pairs of made-up styles."""
     sources = sorted(PICTURES.glob("*.jpg"))
     lines = []
@@ -271,8 +256,8 @@ def made_pairs(folder: Path, styles: int = 16, each: int = 4) -> Pairs:
         known = {"id": str(number), "style_id": number // each, "content": f"picture {number}"}
         lines.append({**known, "file_name": f"{number}.png"})
     (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = read_records([str(folder)])
-    return pairs_of(found, label="style_id", holdout=0, split_key=None, seed=0).training
+    records = read_records([str(folder)])
+    return split_pairs(records, label="style_id", holdout=0, split_key=None, seed=0)
 
 
 def table(found: list[Row]) -> str:

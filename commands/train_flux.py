@@ -26,236 +26,69 @@ their reference: that script dropped it. SIGTERM saves and exits 75; --resume go
 weights.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
 
 import typer
 
-from megastyle_cli.cli import options
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.cli.options import inputs_or_stdin
+from megastyle_cli.core.errors import DONE, MegastyleError
+from megastyle_cli.runner.options import InputOptions, ReportOptions, SeedOptions
+from megastyle_cli.training.common.config import RunOptions
+from megastyle_cli.training.flux.config import FluxConfig
+
+COMMAND = "train-flux"
 
 
 def main(
     context: typer.Context,
-    inputs: options.Inputs = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Directory for checkpoints, metrics, samples and the finished weights.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            show_default=False,
-            help="FLUX by folder or hub NAME[@REV], as transfer takes it.",
-        ),
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CONFIG.json",
-            show_default=False,
-            help="Draw a transformer of that size from the seed instead, and train all of it.",
-        ),
-    ] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Train all of --model's transformer, no LoRA.")
-    ] = False,
-    lora: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="Start from a LoRA: official, DiffSynth's or diffusers' keys.",
-        ),
-    ] = None,
-    rank: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="R", show_default=False, help="Of the LoRA; default: --lora's, or 128."
-        ),
-    ] = None,
-    alpha: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            metavar="A",
-            show_default=False,
-            help="The LoRA counts A/R; default: its rank, which all its readers understand.",
-        ),
-    ] = None,
-    targets: Annotated[
-        str,
-        typer.Option(
-            metavar="all|KINDS",
-            help="Modules by official stem, such as img_attn_qkv,txt_attn_qkv,linear1.",
-        ),
-    ] = "all",
-    quantize: options.Quantize = None,
-    label: options.Label = "style_id",
-    holdout: options.Holdout = 0.01,
-    split_key: options.SplitKey = None,
-    size: Annotated[
-        int, typer.Option(min=8, metavar="PX", help="Side of both squares, a multiple of 16.")
-    ] = 512,
-    global_batch: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Pairs a step, over all devices.")
-    ] = 8,
-    chunk: Annotated[
-        str, typer.Option(metavar="auto|N", help="Pairs on a device at once; by memory.")
-    ] = "auto",
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Updates (paper).")] = 30_000,
-    optimizer: Annotated[
-        Literal["adamw", "adamw8bit"],
-        typer.Option(help="8bit: moments in a quarter of the memory, by bitsandbytes."),
-    ] = "adamw",
-    lr: Annotated[float, typer.Option("--lr", min=0, metavar="X", help="Highest rate.")] = 1e-4,
-    warmup: options.Warmup = 0.0,
-    schedule: Annotated[
-        Literal["constant", "cosine", "linear", "official"],
-        typer.Option(help="Of the rate; official: a third for five steps, then the whole."),
-    ] = "constant",
-    weight_decay: options.WeightDecay = 0.01,
-    clip: options.Clip = 0.0,
-    ema: options.Ema = 0.0,
-    timesteps: Annotated[
-        Literal["megastyle", "logit-normal", "sigmoid", "flux-shift", "uniform"],
-        typer.Option(help="Noise levels: even over 1000 of shift 3; others as other trainers."),
-    ] = "megastyle",
-    loss_weight: Annotated[
-        Literal["bell", "none"], typer.Option(help="Of noise levels: the official bell, or none.")
-    ] = "bell",
-    guidance: Annotated[
-        float, typer.Option(min=0, metavar="G", help="What FLUX is told while it learns.")
-    ] = 1.0,
-    augment: Annotated[
-        bool, typer.Option("--augment/--no-augment", help="Mirror and cut half the references.")
-    ] = True,
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="Of frozen weights and products; auto: bfloat16 on a GPU."),
-    ] = "auto",
-    recompute: options.Recompute = "auto",
-    encode_text: Annotated[
-        Literal["auto", "beside", "first"],
-        typer.Option(
-            help="By T5 and CLIP: beside the steps, or all first, which makes room; by memory."
-        ),
-    ] = "auto",
-    compile: options.Compile = False,
-    checkpoint_every: options.CheckpointEvery = 500,
-    validate_every: Annotated[
-        int, typer.Option(min=1, metavar="STEPS", help="Losses on held-out styles so often.")
-    ] = 500,
-    sample_every: Annotated[
-        int, typer.Option(min=1, metavar="STEPS", help="Paint samples so often.")
-    ] = 1000,
-    samples: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Pictures painted each time; 0: none.")
-    ] = 8,
-    export_dtype: Annotated[
-        Literal["bfloat16", "float16", "float32"], typer.Option(help="Of the finished weights.")
-    ] = "bfloat16",
-    max_errors: options.MaxErrors = "1%",
-    resume: options.Resume = False,
-    overwrite: options.Overwrite = False,
-    force: options.Force = False,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    stats: options.Stats = None,
-    dry_run: options.DryRun = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    source: InputOptions,
+    config: FluxConfig,
+    options: RunOptions,
+    seed: SeedOptions,
+    report: ReportOptions,
 ) -> int:
-    from megastyle_cli.report.contact_sheet import write_sheet
+    from megastyle_cli import __version__
+    from megastyle_cli.core.record import Run
     from megastyle_cli.runner.job import Tolerance
-    from megastyle_cli.training.common.run import Existing
-    from megastyle_cli.training.encoder.config import count_or_auto, every_nth
-    from megastyle_cli.training.flux import job
-    from megastyle_cli.training.flux.config import Layout, Settings
-    from megastyle_cli.training.flux.pairs import PairSampler
+    from megastyle_cli.training.common.run import announce, open_run, report_result
+    from megastyle_cli.training.flux.pairs import load_pairs
+    from megastyle_cli.training.flux.provenance import record_provenance
+    from megastyle_cli.training.flux.trainer import FluxTrainer
 
-    names = options.inputs_or_stdin(inputs, context)
-    allows = Tolerance.parse(max_errors).allows
-    if output is None or output == "-":
-        raise MegastyleError("train-flux writes a folder", hint="give -o DIR")
-    if model is None:
+    names = inputs_or_stdin(source.inputs, context)
+    tolerance = Tolerance.parse(options.max_errors)
+    if config.output is None or config.output == "-":
+        raise MegastyleError(f"{COMMAND} writes a folder", hint="give -o DIR")
+    folder = Path(config.output)
+    if not config.model:
         raise MegastyleError(
-            "train-flux needs a FLUX model",
+            f"{COMMAND} needs a FLUX model",
             hint="--model black-forest-labs/FLUX.1-dev is the paper's; or a folder",
         )
-    layout = Layout(
-        chunk=count_or_auto(chunk),
-        recompute=every_nth(recompute),
-        encode_text=encode_text,
-        compile=compile,
-        checkpoint_every=checkpoint_every,
-        validate_every=validate_every,
-        sample_every=sample_every,
-        samples=samples,
-        export_dtype=export_dtype,
-    )
-    settings = Settings(
-        model=model,
-        init=init,
-        lora=lora,
-        full=full,
-        rank=rank,
-        alpha=alpha,
-        targets=targets,
-        quantize=quantize,
-        size_px=size,
-        batch=global_batch,
-        steps=steps,
-        optimizer=optimizer,
-        lr=lr,
-        schedule=schedule,
-        warmup=warmup,
-        weight_decay=weight_decay,
-        clip=clip,
-        ema=ema,
-        timesteps=timesteps,
-        loss_weight=loss_weight,
-        guidance=guidance,
-        augment=augment,
-        seed=seed,
-        dtype=dtype,
-        layout=layout,
-    )
-    told = {
-        "inputs": names,
-        "limit": limit,
-        "label": label,
-        "holdout": holdout,
-        "split_key": split_key,
-    }
-    found = job.gather_pairs(
-        names,
-        limit=limit,
-        label=label,
-        holdout=holdout,
-        split_key=split_key,
-        seed=seed,
-        model=model,
-    )
-    return job.run_training(
-        job.Job(
-            settings=settings,
-            told={**told, "max_errors": max_errors},
-            found=found,
-            sampler=PairSampler(found.training, batch=global_batch, seed=seed),
-            folder=Path(output),
-            existing=Existing(resume=resume, overwrite=overwrite, force=force),
-            allows=allows,
-            draw=lambda records, path, title: write_sheet(records, path, title=title),
-            stats=stats,
-            quiet=quiet,
-        ),
-        dry_run=dry_run,
-    )
+    config = replace(config, seed=seed.seed)
+    data = load_pairs(names, config, options.limit)
+    pairs = data.split
+    work = f"{config.steps:,} steps of {config.global_batch:,} pairs from {config.model}"
+    announce(f"{COMMAND}: {data.summary(config.steps)}", work, folder, report)
+    if report.dry_run:
+        return DONE
+
+    with open_run(
+        Run(COMMAND, {**config.run_options, "pairs": pairs.training.key}, __version__),
+        folder,
+        global_batch=config.global_batch,
+        num_read=pairs.num_read,
+        num_used=len(pairs.training),
+        failures=pairs.failures,
+        options=options,
+        tolerance=tolerance,
+        report=report,
+    ) as run:
+        trainer = FluxTrainer(config, data, run)
+        record_provenance(trainer, names, options)
+        trainer.restore()
+        for line in trainer.describe():
+            run.say(line)
+        result = trainer.train()
+    return report_result(result, run)

@@ -428,7 +428,7 @@ def test_a_memory_that_is_full_while_pictures_are_encoded_is_one_sentence(
     def fill(*_: object) -> None:
         torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr("megastyle_cli.training.flux.batch.encode", fill)
+    monkeypatch.setattr("megastyle_cli.training.flux.batch.encode_pixels", fill)
     ended = train(*arguments, "-o", tmp_path / "run")
 
     assert ended.returncode == 1, ended.stderr.decode()

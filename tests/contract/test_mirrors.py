@@ -77,15 +77,6 @@ MISSING: set[str] = {
     "retrieve/options.py",
     "runner/options.py",
     "runner/progress.py",
-    "training/common/atomic_folder.py",
-    "training/common/loop.py",
-    "training/common/run.py",
-    "training/encoder/config.py",
-    "training/encoder/job.py",
-    "training/encoder/loop.py",
-    "training/flux/config.py",
-    "training/flux/job.py",
-    "training/flux/trainable.py",
 }
 
 

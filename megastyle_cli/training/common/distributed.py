@@ -1,7 +1,7 @@
-"""The processes of a training: those that a launcher started, found, counted and asked."""
+"""Processes of a distributed training: start, checks of the launch, and agreement among ranks."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -11,16 +11,16 @@ from megastyle_cli.core.errors import MegastyleError
 
 
 def start_accelerator(command: str) -> Accelerator:
-    """The processes that accelerate or torchrun started, or this one alone.
+    """Joins the processes that accelerate or torchrun started, or runs alone.
 
-    Raises MegastyleError if each process, or each node, believes it is alone: a CPU has to be asked
-    for by name.
+    Raises MegastyleError if each process, or each node, runs alone although several were started:
+    accelerate has to be told explicitly to use CPUs.
     """
-    refuse_lonely_nodes(os.environ)
+    check_all_nodes_joined(os.environ)
     # No model here has buffers that change.
-    exchange = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision="no", kwargs_handlers=[exchange]
+        cpu=not torch.cuda.is_available(), mixed_precision="no", kwargs_handlers=[ddp]
     )
     expected = int(os.environ.get("WORLD_SIZE", 1))
     if accelerator.num_processes != expected:
@@ -31,10 +31,10 @@ def start_accelerator(command: str) -> Accelerator:
     return accelerator
 
 
-def refuse_lonely_nodes(environ: Mapping[str, str]) -> None:
-    """Raises MegastyleError if a launcher on each of several nodes joined only its own processes.
+def check_all_nodes_joined(environ: Mapping[str, str]) -> None:
+    """Raises MegastyleError if the launcher on each of several nodes joined only its own processes.
 
-    Slurm says how many nodes share the step, torchrun (which accelerate starts) how many joined.
+    Slurm tells how many nodes share the step, torchrun (which accelerate starts) how many joined.
     """
     nodes, joined = environ.get("SLURM_STEP_NUM_NODES"), environ.get("GROUP_WORLD_SIZE")
     if nodes and joined and int(joined) < int(nodes):
@@ -44,8 +44,8 @@ def refuse_lonely_nodes(environ: Mapping[str, str]) -> None:
         )
 
 
-def refuse_uneven(batch: int, accelerator: Accelerator) -> None:
-    """Raises MegastyleError unless the processes share a global batch evenly."""
+def check_batch_divides(batch: int, accelerator: Accelerator) -> None:
+    """Raises MegastyleError unless the processes can share a global batch evenly."""
     if batch % accelerator.num_processes:
         raise MegastyleError(
             f"a batch of {batch:,} cannot be shared by {accelerator.num_processes} processes",
@@ -53,13 +53,13 @@ def refuse_uneven(batch: int, accelerator: Accelerator) -> None:
         )
 
 
-def refuse_shared_stdin(names: list[str]) -> None:
-    """Raises MegastyleError if several processes would read one standard input."""
+def check_stdin_not_shared(names: Sequence[str]) -> None:
+    """Raises MegastyleError if several processes would read the same standard input."""
     if "-" in names and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise MegastyleError("several processes cannot share standard input", hint="name a file")
 
 
 def any_rank(flag: bool, accelerator: Accelerator) -> bool:
-    """Whether the flag is up on any rank, so that all do the same."""
+    """Whether the flag is set on any rank, so that all ranks do the same."""
     mine = torch.tensor([flag], device=accelerator.device)
     return bool(accelerator.gather(mine).any())

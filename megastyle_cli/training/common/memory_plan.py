@@ -1,30 +1,27 @@
-"""How many pictures fit on a device at once, and which layers to compute twice so that they do.
+"""Memory plan: how many items a device processes at once, and which layers it recomputes.
 
-Arithmetic alone: bytes in, a plan out. The figures of a layer are counted from what its backward
-pass keeps, in units of one number for each token and each of the tower's widths.
+Pure arithmetic: bytes in, a plan out. `footprint` in encoder/ and flux/memory_cost.py give the
+bytes of one item.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
-
-from megastyle_cli.training.encoder.losses import MOST_CELLS
+from dataclasses import dataclass
 
 GIB = 2**30
 FLOAT = 4  # bytes of a weight, of its gradient, of each of its moments
 
-USABLE = 0.9  # of what is free: the rest is the allocator's, the kernels' and the network's
-MOST_TOKENS = 2**17  # worked on at once: matrix products gain nothing from more
-FEWEST_TOKENS = 2**12  # below that they lose so much that computing layers twice costs less
-EVERY = (0, 4, 3, 2, 1)  # which layers may be computed twice: none, every fourth, ..., all
+USABLE = 0.9  # of the free memory: allocator, kernels and network need the rest
+MAX_TOKENS = 2**17  # processed at once: matrix products do not get faster with more
+MIN_TOKENS = 2**12  # below this they get so slow that recomputing layers costs less
+RECOMPUTE_EVERY = (0, 4, 3, 2, 1)  # which layers to recompute: none, every fourth, ..., all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """Bytes that one picture of `tokens` tokens leaves in a tower of `layers` layers.
+    """Bytes that one item of `tokens` tokens keeps for the backward pass, by part of the model.
 
-    `kept` is of a layer that keeps its activations, `inputs` of one that keeps its input alone,
-    `outside` what is before the layers and after them.
+    `kept` is for a layer that keeps its activations, `inputs` for one that keeps only its input and
+    is recomputed, `outside` for what is before and after the layers.
     """
 
     layers: int
@@ -33,170 +30,152 @@ class Footprint:
     inputs: int
     outside: int
 
-    def num_twice(self, every: int) -> int:
-        """How many layers are computed twice if it is every n-th; 0: none."""
+    def num_recomputed(self, every: int) -> int:
+        """The number of layers recomputed if it is every n-th; 0 means none."""
         return len(range(0, self.layers, every)) if every else 0
 
-    def picture(self, every: int) -> int:
-        """Bytes of a picture at their peak: a layer computed again is whole while it is live."""
-        twice = self.num_twice(every)
-        live = self.kept if twice else 0
-        return self.outside + (self.layers - twice) * self.kept + twice * self.inputs + live
+    def bytes_per_item(self, every: int) -> int:
+        """Peak bytes of an item: a recomputed layer keeps all its activations while it is live."""
+        recomputed = self.num_recomputed(every)
+        live = self.kept if recomputed else 0
+        return (
+            self.outside + (self.layers - recomputed) * self.kept + recomputed * self.inputs + live
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Pictures of one rank in chunks, every n-th layer computed twice, and what it should take."""
+class MemoryPlan:
+    """How one rank processes its items: micro-batch size, recomputed layers, expected memory."""
 
-    pictures: int
-    chunk: int
-    every: int  # 0: no layer
-    num_twice: int
+    items: int  # of a rank in a step
+    micro_batch: int
+    recompute_every: int  # every n-th layer is recomputed; 0: none
+    num_recomputed: int
     layers: int
-    fixed: int  # bytes, whatever the chunk is
-    activations: int  # bytes of a chunk
-    free: int  # bytes, before anything of ours was there
-    noun: str = "pictures"
-    embeds_twice: bool = True  # whether chunks are embedded before their gradient is known
+    fixed: int  # bytes that do not depend on the micro-batch
+    activations: int  # bytes of a micro-batch
+    free: int  # bytes, before anything was allocated
+    noun: str  # what an item is, in the plural
+    embeds_twice: bool  # whether micro-batches are embedded before their gradient is known
 
     @property
     def is_single_pass(self) -> bool:
-        """Whether all pictures are embedded once, with their graph."""
-        return self.chunk >= self.pictures
+        """Whether all items are embedded once, with their graph."""
+        return self.micro_batch >= self.items
 
     @property
-    def forwards(self) -> float:
-        """What a picture costs, in forward passes of the tower; a backward pass counts as two."""
+    def forward_passes(self) -> float:
+        """The cost of an item in forward passes; a backward pass counts as two."""
         again = self.embeds_twice and not self.is_single_pass
-        return 3 + self.num_twice / self.layers + again
+        return 3 + self.num_recomputed / self.layers + again
 
     @property
     def fits(self) -> bool:
-        """Whether it should fit."""
+        """Whether it is expected to fit."""
         return self.fixed + self.activations <= USABLE * self.free
 
     @property
     def is_tight(self) -> bool:
-        """Whether it takes so much of what is free that it is better tried first."""
+        """Whether it takes so much of the free memory that it should be tried first."""
         return self.fixed + self.activations > self.free / 2
 
     @property
     def sentence(self) -> str:
         """The plan in words."""
         if self.is_single_pass:
-            passes = f"one pass over {self.pictures:,} {self.noun}"
+            passes = f"one pass over {self.items:,} {self.noun}"
         else:
-            number = -(-self.pictures // self.chunk)
+            number = -(-self.items // self.micro_batch)
             again = ", each embedded twice" if self.embeds_twice else ""
-            passes = f"{number:,} chunks of {self.chunk:,} {self.noun}{again}"
+            passes = f"{number:,} chunks of {self.micro_batch:,} {self.noun}{again}"
         layers = {0: "all activations kept", self.layers: "only the layers' inputs kept"}.get(
-            self.num_twice, f"{self.num_twice} of {self.layers} layers computed twice"
+            self.num_recomputed, f"{self.num_recomputed} of {self.layers} layers computed twice"
         )
         return (
-            f"{passes}, {layers}: about {said(self.fixed)} + {said(self.activations)}"
-            f" of activations, of {said(self.free)} free"
+            f"{passes}, {layers}: about {format_bytes(self.fixed)} +"
+            f" {format_bytes(self.activations)} of activations, of {format_bytes(self.free)} free"
             + ("" if self.fits else "; that may not be enough")
         )
 
 
-def footprint(config: Any, *, is_half: bool, is_compiled: bool) -> Footprint:
-    """What a picture leaves in a tower of a SiglipVisionConfig, in bytes.
-
-    In single precision a layer keeps 8 units (both norms' inputs and outputs, queries, keys,
-    values, and what attention makes of them) and its MLP's inner numbers twice, before and after
-    the activation function. Under autocast it is 12: what passes from layer to layer stays float32,
-    and each product casts its own input. Compiled it is about 7.25 and the inner numbers once.
-    Counted from autograd in eager mode (tests), an estimate from published figures when compiled.
-    """
-    tokens = int(config.image_size // config.patch_size) ** 2
-    size = 2 if is_half else FLOAT
-    unit = tokens * config.hidden_size * size
-    inner = float(config.intermediate_size / config.hidden_size)
-    units = 7.25 + inner if is_compiled else (12 if is_half else 8) + 2 * inner
-    softmax = config.num_attention_heads * tokens * FLOAT  # a sum for each row of attention
-    return Footprint(
-        layers=config.num_hidden_layers,
-        tokens=tokens,
-        kept=round(units * unit) + softmax,
-        inputs=tokens * config.hidden_size * FLOAT,
-        outside=5 * unit + 3 * config.image_size**2 * size,
-    )
-
-
 def state_bytes(
-    parameters: int, *, moments: int, has_average: bool, is_half: bool, world: int
+    parameters: int, *, moment_bytes: float, has_ema: bool, is_half: bool, world: int
 ) -> int:
-    """Bytes of weights and gradients, of the optimiser's `moments`, of averaged weights if they are
-    kept, of autocast's copies in half precision, and of the buckets that ranks exchange.
+    """Bytes of the training state of `parameters` trained float32 weights.
+
+    Weights, gradients, optimizer moments (`moment_bytes` per weight), averaged weights if kept,
+    autocast's copies in half precision, and the buckets that ranks exchange.
     """
-    floats = 2 + moments + has_average + is_half / 2 + (world > 1)
-    return round(parameters * FLOAT * floats)
+    return round(parameters * (FLOAT * (2 + has_ema + is_half / 2 + (world > 1)) + moment_bytes))
 
 
-def batch_bytes(batch: int, pictures: int, decoded_px: int) -> int:
-    """Bytes of a rank's `pictures` as they were decoded, and of the loss of the whole `batch`: five
-    matrices of similarities at once.
-    """
-    return pictures * 3 * decoded_px**2 + 5 * FLOAT * min(batch**2, MOST_CELLS)
-
-
-def plan(
-    foot: Footprint,
+def plan_memory(
+    footprint: Footprint,
     *,
-    pictures: int,
+    items: int,
     fixed: int,
     free: int,
-    chunk: int | None = None,
-    every: int | None = None,
+    micro_batch: int | None = None,
+    recompute_every: int | None = None,
     noun: str = "pictures",
     embeds_twice: bool = True,
-) -> Plan:
-    """The cheapest way to work off a rank's `pictures` in `free` bytes, of which `fixed` are taken.
+) -> MemoryPlan:
+    """The cheapest way to process a rank's `items` in `free` bytes, `fixed` of which are taken.
 
-    One pass over all of them if they fit, else chunks as large as products gain from; layers are
-    computed twice only if that saves a pass, or if a chunk would be too small without. A `chunk` or
-    `every` that is given stays. If nothing fits, the plan that needs least. Chunks cost a pass more
-    where they are embedded twice, as they are not if a loss is a mean over `noun`.
+    One pass over all of them if they fit, otherwise micro-batches as large as matrix products gain
+    from; layers are recomputed only if that saves a pass, or if a micro-batch would be too small
+    otherwise. A given `micro_batch` or `recompute_every` is kept. If nothing fits, the plan that
+    needs least. With `embeds_twice`, as in a gradient cache, several micro-batches cost one more
+    forward pass; a loss that is a mean over items needs none.
     """
-    plans = [
-        replace(made, noun=noun, embeds_twice=embeds_twice)
-        for made in _plans(foot, pictures, fixed, free, chunk, every)
-    ]
-    fewest = min(pictures, -(-FEWEST_TOKENS // foot.tokens))
-    good = [p for p in plans if p.fits and (chunk is not None or p.chunk >= fewest)]
+    plans = list(
+        _plans(footprint, items, fixed, free, micro_batch, recompute_every, noun, embeds_twice)
+    )
+    smallest = min(items, -(-MIN_TOKENS // footprint.tokens))
+    good = [p for p in plans if p.fits and (micro_batch is not None or p.micro_batch >= smallest)]
     if good:
-        return min(good, key=lambda p: p.forwards)
+        return min(good, key=lambda p: p.forward_passes)
     return plans[-1]
 
 
 def _plans(
-    foot: Footprint, pictures: int, fixed: int, free: int, chunk: int | None, every: int | None
-) -> Iterator[Plan]:
-    """A plan for each choice of layers, the fewest computed twice first."""
-    for n in EVERY if every is None else (every,):
-        room = max(0, USABLE * free - fixed)
-        size = chunk or _largest(int(room // foot.picture(n)), pictures, foot.tokens)
-        yield Plan(
-            pictures=pictures,
-            chunk=size,
-            every=n,
-            num_twice=foot.num_twice(n),
-            layers=foot.layers,
+    footprint: Footprint,
+    items: int,
+    fixed: int,
+    free: int,
+    micro_batch: int | None,
+    recompute_every: int | None,
+    noun: str,
+    embeds_twice: bool,
+) -> Iterator[MemoryPlan]:
+    """A plan for each choice of recomputed layers, the fewest first."""
+    for every in RECOMPUTE_EVERY if recompute_every is None else (recompute_every,):
+        available = max(0, USABLE * free - fixed)
+        bytes_per_item = footprint.bytes_per_item(every)
+        size = micro_batch or _largest(int(available // bytes_per_item), items, footprint.tokens)
+        yield MemoryPlan(
+            items=items,
+            micro_batch=size,
+            recompute_every=every,
+            num_recomputed=footprint.num_recomputed(every),
+            layers=footprint.layers,
             fixed=fixed,
-            activations=min(size, pictures) * foot.picture(n),
+            activations=min(size, items) * bytes_per_item,
             free=free,
+            noun=noun,
+            embeds_twice=embeds_twice,
         )
 
 
-def _largest(fitting: int, pictures: int, tokens: int) -> int:
-    """A chunk: all pictures if they fit, else 2^n or 3 x 2^n of those that do."""
-    if fitting >= pictures:
-        return pictures
-    most = max(1, min(fitting, MOST_TOKENS // tokens))
-    power = 1 << most.bit_length() - 1
-    return power * 3 // 2 if power > 1 and most >= power * 3 // 2 else power
+def _largest(fitting: int, items: int, tokens: int) -> int:
+    """A micro-batch size: all items if they fit, otherwise 2^n or 3 x 2^n of those that do."""
+    if fitting >= items:
+        return items
+    limit = max(1, min(fitting, MAX_TOKENS // tokens))
+    power = 1 << limit.bit_length() - 1
+    return power * 3 // 2 if power > 1 and limit >= power * 3 // 2 else power
 
 
-def said(size: int) -> str:
-    """So many bytes in words."""
+def format_bytes(size: int) -> str:
+    """A size in MiB or GiB."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"

@@ -1,74 +1,58 @@
-"""What is free on a device, and whether a chunk really fits: tried before the first step."""
+"""Memory probe: how much memory is free on a device, and whether a micro-batch really fits.
+
+A job's own limit counts, too: Slurm (--mem) and containers limit a job by a control group, which
+the machine's free memory does not show, and a plan beyond that limit is killed. Source: the
+kernel's cgroup-v1 and cgroup-v2 documents.
+"""
 
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory
-from megastyle_cli.training.common.free_memory import free_memory
 
 log = logging.getLogger(__name__)
 
-
-def least_free_bytes(accelerator: Accelerator) -> int:
-    """What is free on the fullest device of all ranks, so that they come to the same plan."""
-    free = torch.tensor([free_bytes(accelerator.device)], device=accelerator.device)
-    return int(accelerator.gather(free).min())
+MEMINFO = Path("proc/meminfo")  # Linux
+OWN_GROUPS = Path("proc/self/cgroup")
+MOUNT = Path("sys/fs/cgroup")
 
 
-def free_bytes(device: torch.device) -> int:
-    """Bytes that a process may still take on `device`; of a CPU's, its share among the ranks."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return free_memory() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-
-
-def chunk_that_fits(
-    chunk: int,
-    rehearse: Callable[[int], None],
+def fit_micro_batch(
+    size: int,
+    probe: Callable[[int], None],
     accelerator: Accelerator,
-    noun: str = "pictures",
-    hint: str = "give --recompute all, a smaller tower, or a device with more memory",
+    noun: str,
+    hint: str,
 ) -> int:
-    """`chunk`, or the first of its halves that `rehearse` has memory for, on every rank the same.
+    """`size`, or the first of its halves that `probe` has memory for, the same on every rank.
 
-    `chunk` is the same on all. A rank that ran out of memory amid a step would leave the others
-    waiting for it, so each tries alone and all take the smallest. Raises MegastyleError (exit 1),
-    with the hint, if one of `noun` is too many.
+    `size` is the same on all ranks. A rank that ran out of memory during a step would leave the
+    others waiting for it, so each tries on its own and all take the smallest result. Raises
+    MegastyleError (exit 1), with the hint, if a single one of `noun` is too many.
     """
     while True:
-        found = torch.tensor([_tried(chunk, rehearse, noun, hint)], device=accelerator.device)
-        smallest = int(accelerator.gather(found).min())
-        if smallest == chunk:
-            return chunk
-        chunk = smallest
+        fitting = torch.tensor([_try_size(size, probe, noun, hint)], device=accelerator.device)
+        smallest = int(accelerator.gather(fitting).min())
+        if smallest == size:
+            return size
+        size = smallest
 
 
-@contextmanager
-def told_where_full(sentence: Callable[[], MegastyleError]) -> Iterator[None]:
-    """Inside, a memory that is full is raised as that sentence."""
+def _try_size(size: int, probe: Callable[[int], None], noun: str, hint: str) -> int:
+    """`size` if there is memory for it, otherwise half of it."""
     try:
-        yield
+        probe(size)
+        return size
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise sentence() from error
-
-
-def _tried(chunk: int, rehearse: Callable[[int], None], noun: str, hint: str) -> int:
-    """The chunk if there is memory for it, else half of it."""
-    try:
-        rehearse(chunk)
-        return chunk
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if chunk == 1:
+        if size == 1:
             raise MegastyleError(
                 f"there is no memory for a single one of the {noun}",
                 hint=hint,
@@ -76,6 +60,68 @@ def _tried(chunk: int, rehearse: Callable[[int], None], noun: str, hint: str) ->
             ) from error
     finally:
         clear_device_cache(garbage_collection=True)
-    half = -(-chunk // 2)
-    log.warning("out of memory with %d %s at once; going on with %d", chunk, noun, half)
+    half = -(-size // 2)
+    log.warning("out of memory with %d %s at once; going on with %d", size, noun, half)
     return half
+
+
+def least_free_bytes(accelerator: Accelerator) -> int:
+    """The free bytes on the fullest device of all ranks, so that all make the same plan."""
+    free = torch.tensor([free_bytes(accelerator.device)], device=accelerator.device)
+    return int(accelerator.gather(free).min())
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that this process can still allocate on `device`; on a CPU, its share among ranks."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return free_host_bytes() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def free_host_bytes(root: Path = Path("/")) -> int:
+    """Free memory of the machine, within every control group limit of this process, in bytes."""
+    return max(0, min([_free_on_machine(root), *_free_in_groups(root)]))
+
+
+def _free_on_machine(root: Path) -> int:
+    meminfo = root / MEMINFO
+    if meminfo.exists():
+        values = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        return int(values["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _free_in_groups(root: Path) -> Iterator[int]:
+    """The bytes left in each control group of this process that has a limit."""
+    for folder, limit_name, used_name, cache_key in _groups(root):
+        try:
+            limit = (folder / limit_name).read_text().strip()
+            used = int((folder / used_name).read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            continue  # a group we may not read, or the root, which has no limit
+        if limit.isdecimal():  # version 2 writes "max" where there is none
+            # cached pages of files count as used, and are given up when memory is needed
+            yield int(limit) - used + int(stat.get(cache_key, 0))
+
+
+def _groups(root: Path) -> Iterator[tuple[Path, str, str, str]]:
+    """Each group of this process, innermost first: its folder and the names of the files in it."""
+    own = root / OWN_GROUPS
+    if not own.exists():
+        return
+    for line in own.read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            mount = root / MOUNT
+            names = ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            mount = root / MOUNT / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = mount / group.lstrip("/")
+        for parent in (folder, *folder.parents):
+            yield parent, *names
+            if parent == mount:
+                break

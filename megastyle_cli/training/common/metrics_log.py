@@ -1,4 +1,4 @@
-"""What a training run says line by line: metrics.jsonl, errors.jsonl, TensorBoard."""
+"""Metrics and errors of a training run: metrics.jsonl, errors.jsonl and TensorBoard."""
 
 import json
 from contextlib import suppress
@@ -10,61 +10,64 @@ from accelerate.utils import is_tensorboard_available
 
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.relative_paths import to_folder
-from megastyle_cli.training.common.atomic_folder import write_text, write_whole
+from megastyle_cli.training.common.run_folder import write_text
+
+METRICS_FILE, ERRORS_FILE = "metrics.jsonl", "errors.jsonl"
 
 
-class Journal:
-    """Appends to metrics.jsonl and errors.jsonl of a run; nothing on ranks other than the first.
+class MetricsLog:
+    """Appends to the metrics and errors files of a run; writes nothing on ranks but the first.
 
-    `told` holds the kind of every failure of the run by its message, of earlier starts too.
+    `failures` maps the message of every failure of the run, earlier starts included, to its kind.
     """
 
     def __init__(self, folder: Path, command: str, *, is_writing: bool) -> None:
         self.folder, self.command, self.is_writing = folder, command, is_writing
-        self.tracker: Any = None
-        path = folder / "errors.jsonl"
-        errors = [json.loads(line)[ERROR] for line in _whole_lines(path)]
-        self.told = {error["message"]: error["kind"] for error in errors}
+        self.tensorboard: Any = None
+        path = folder / ERRORS_FILE
+        errors = [json.loads(line)[ERROR] for line in _complete_lines(path)]
+        self.failures = {error["message"]: error["kind"] for error in errors}
         if is_writing and path.exists():
-            _keep(path, _whole_lines(path))  # a kill may have torn the last one
+            write_text(path, "".join(_complete_lines(path)))  # a kill may have cut off the last
 
-    def cut(self, step: int) -> None:
-        """Forgets what was measured after `step`, or for 0 all: it is measured again."""
-        path = self.folder / "metrics.jsonl"
+    def discard_after(self, step: int) -> None:
+        """Deletes the metrics of later steps, or all if `step` is 0: they will be logged again."""
+        path = self.folder / METRICS_FILE
         if self.is_writing and path.exists():
-            whole = _whole_lines(path)
-            _keep(path, [line for line in whole if json.loads(line)["step"] <= step > 0])
+            kept = [x for x in _complete_lines(path) if json.loads(x)["step"] <= step > 0]
+            write_text(path, "".join(kept))
 
-    def track(self, step: int) -> None:
-        """From `step` on, metrics go to RUN/tensorboard/ too, where TensorBoard is installed."""
+    def start_tensorboard(self, step: int) -> None:
+        """Logs metrics after `step` to RUN/tensorboard/ too, where TensorBoard is installed."""
         if not self.is_writing or not is_tensorboard_available():
             return
         tracker = TensorBoardTracker("tensorboard", self.folder, purge_step=step + 1)
-        with suppress(ImportError):  # there, but without what it needs
+        with suppress(ImportError):  # installed without its own dependencies
             tracker.start()
-            self.tracker = tracker
+            self.tensorboard = tracker
 
-    def measure(self, line: dict[str, Any]) -> None:
-        """One line of metrics."""
-        self._append("metrics.jsonl", line)
-        if self.tracker is not None:
-            told = {name: value for name, value in line.items() if name != "step"}
-            told |= {f"held_out/{k}": v for k, v in told.pop("held_out", {}).items()}
-            self.tracker.log({k: v for k, v in told.items() if v is not None}, step=line["step"])
+    def log(self, line: dict[str, Any]) -> None:
+        """Appends one line of metrics."""
+        self._append(METRICS_FILE, line)
+        if self.tensorboard is not None:
+            values = {name: value for name, value in line.items() if name != "step"}
+            values |= {f"held_out/{k}": v for k, v in values.pop("held_out", {}).items()}
+            values = {name: value for name, value in values.items() if value is not None}
+            self.tensorboard.log(values, step=line["step"])
 
     def close(self) -> None:
-        """Writes out what TensorBoard holds back."""
-        if self.tracker is not None:
-            self.tracker.finish()
+        """Writes out what TensorBoard has buffered."""
+        if self.tensorboard is not None:
+            self.tensorboard.finish()
 
-    def fail(self, failure: Failure) -> bool:
-        """One line of errors, unless it is there; whether it was new."""
-        if failure.message in self.told:
+    def log_failure(self, failure: Failure) -> bool:
+        """Appends a failure to the errors unless it is there already; whether it was new."""
+        if failure.message in self.failures:
             return False
-        self.told[failure.message] = failure.kind
-        told = {"step": self.command, "kind": failure.kind, "message": failure.message}
+        self.failures[failure.message] = failure.kind
+        error = {"step": self.command, "kind": failure.kind, "message": failure.message}
         record = rename_pictures(failure.record, to_folder(self.folder))
-        self._append("errors.jsonl", {**record, ERROR: {**record.get(ERROR, {}), **told}})
+        self._append(ERRORS_FILE, {**record, ERROR: {**record.get(ERROR, {}), **error}})
         return True
 
     def _append(self, name: str, line: Record) -> None:
@@ -78,10 +81,6 @@ class Journal:
             raise
 
 
-def _whole_lines(path: Path) -> list[str]:
+def _complete_lines(path: Path) -> list[str]:
     text = path.read_text() if path.exists() else ""
     return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _keep(path: Path, lines: list[str]) -> None:
-    write_whole(path, lambda aside: write_text(aside, "".join(lines)))

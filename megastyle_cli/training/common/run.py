@@ -1,175 +1,215 @@
-"""What every training does around its steps: the folder, the journal, progress, the last words."""
+"""Everything around a training: run folder, processes, stop signals, progress, and the last words.
+
+with open_run(run, folder, ...) as context:
+    trainer = ...(context)
+    result = trainer.train()
+return report_result(result, context)
+"""
 
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
-from megastyle_cli.core.errors import DONE, TRY_AGAIN, USAGE, MegastyleError
+from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, USAGE, MegastyleError
 from megastyle_cli.core.record import Failure, Run, annotate
 from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.runner.job import Tolerance
+from megastyle_cli.runner.options import ReportOptions
 from megastyle_cli.runner.progress import Progress, Stats, duration, say
-from megastyle_cli.runner.signals import stop_signals
-from megastyle_cli.training.common.checkpoint import (
-    mark_stopped,
-    occupied,
-    put_back,
-    refuse_run,
+from megastyle_cli.runner.signals import StopSignal, stop_signals
+from megastyle_cli.training.common.config import RunOptions
+from megastyle_cli.training.common.distributed import (
+    any_rank,
+    check_batch_divides,
+    start_accelerator,
+)
+from megastyle_cli.training.common.metrics_log import ERRORS_FILE, MetricsLog
+from megastyle_cli.training.common.run_folder import (
+    check_run_folder,
+    lock_folder,
+    restore_previous,
     start_run,
 )
-from megastyle_cli.training.common.distributed import refuse_uneven, start_accelerator
-from megastyle_cli.training.common.loop import Measured, Stop, refuse_too_many
-from megastyle_cli.training.common.metrics_log import Journal
 
-Allows = Callable[[int, int], bool]  # are so many failures of so many records tolerated
+Metrics = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Existing:
-    """What the flags say about an output that exists."""
-
-    resume: bool
-    overwrite: bool
-    force: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How far a training came, with its last losses, and what it made if it is finished."""
+class TrainingResult:
+    """How far a training came, its last losses, and the finished weights if it is complete."""
 
     step: int
-    losses: Measured
-    held_out: Measured
+    num_steps: int
+    losses: Metrics
+    held_out: Metrics
     finished: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a training writes, what its records were good for, and how loud it is."""
+class RunContext:
+    """What a training needs of its surroundings: folder, processes, logs, stop signal."""
 
     run: Run
     folder: Path
-    existing: Existing
-    steps: int
-    batch: int  # over all devices
-    num_read: int
-    num_used: int
-    failures: Sequence[Failure]  # records that are none to train on
-    allows: Allows
-    stats: Path | None
-    quiet: bool
+    accelerator: Accelerator
+    metrics: MetricsLog
+    stop: StopSignal
+    stats: Stats
+    tolerance: Tolerance
+    report: ReportOptions
 
-    def may_fail(self, num_failed: int) -> bool:
-        """Whether so many unusable records are tolerated."""
-        return self.allows(num_failed, self.num_read)
+    def say(self, sentence: str) -> None:
+        """Prints a line for people, unless the run is quiet or this is not the first rank."""
+        if not self.report.quiet:
+            say(sentence)
+
+    def should_stop(self) -> bool:
+        """Whether a signal has asked any rank to stop; the same answer on all ranks."""
+        return any_rank(self.stop.requested, self.accelerator)
+
+    def log_failures(self, failures: Sequence[Failure]) -> list[Failure]:
+        """Logs what could not be used on any rank; the failures that are new."""
+        if not any_rank(bool(failures), self.accelerator):
+            return []
+        return [f for f in gather_object(list(failures)) if self.metrics.log_failure(f)]
+
+    def has_too_many_failures(self) -> bool:
+        """Whether more records are unusable than tolerated."""
+        return not self.tolerance.allows(len(self.metrics.failures), self.stats.read)
+
+    def too_many_failures(self) -> MegastyleError:
+        """The error (exit 3) for more unusable records than tolerated."""
+        return MegastyleError(
+            f"{len(self.metrics.failures):,} records cannot be used, more than --max-errors allows",
+            hint=f"see {self.folder / ERRORS_FILE}; --resume --max-errors N goes on",
+            exit_code=TOO_MANY_FAILURES,
+        )
+
+    @contextmanager
+    def track_progress(self, step: int, num_steps: int) -> Iterator["StepProgress"]:
+        """Shows the progress from `step` on, on the first rank."""
+        stats = Stats(self.run.command, done_before=step)
+        is_silent = self.report.quiet or not self.accelerator.is_main_process
+        progress = Progress(stats, quiet=is_silent, to_stdout=False, total=num_steps - step)
+        with closing(progress):
+            yield StepProgress(stats, progress, self.metrics)
 
 
-Follow = Callable[[Place, Accelerator, Journal, Stop], Ended]
+@dataclass(frozen=True)
+class StepProgress:
+    """The progress display of a training, in steps."""
 
+    stats: Stats
+    progress: Progress
+    metrics: MetricsLog
 
-def carry_out(place: Place, follow: Follow, *, material: str, work: str, dry_run: bool) -> int:
-    """Trains in the folder by `follow`, tells how it went, and gives the exit code.
-
-    `material` says what there is to train on, `work` what is made of it: `dry_run` only tells both.
-    """
-    if not place.quiet:
-        say(material)
-        if dry_run:
-            say(f"would train {work}")
-            say(f"would write to: {place.folder}")
-    if dry_run:
-        return DONE
-    accelerator = start_accelerator(place.run.command)
-    refuse_uneven(place.batch, accelerator)
-    tally = Stats(place.run.command, read=place.num_read)
-    return _conclude(place, _train(place, accelerator, follow, tally), tally)
+    def update(self, step: int) -> None:
+        """Shows that `step` updates have been made."""
+        self.stats.read = self.stats.written = step - self.stats.done_before
+        self.stats.failed = Counter(self.metrics.failures.values())
+        self.progress.show()
 
 
 @contextmanager
-def watched(place: Place, journal: Journal, accelerator: Accelerator, at: int) -> Any:
-    """Inside, a function that is told each step shows the progress from step `at` on.
+def open_run(
+    run: Run,
+    folder: Path,
+    *,
+    global_batch: int,
+    num_read: int,
+    num_used: int,
+    failures: Sequence[Failure],
+    options: RunOptions,
+    tolerance: Tolerance,
+    report: ReportOptions,
+) -> Iterator[RunContext]:
+    """Starts or resumes a run in `folder`; inside, the folder is locked and signals are caught.
 
-    Measures go to trackers meanwhile.
+    `failures` are the records that cannot be used, out of `num_read`. Raises MegastyleError if the
+    folder may not be written to, or if there are too many failures. If the block raises a usage
+    error before the first checkpoint, the folder is left as it was before.
     """
-    steps = Stats(place.run.command, done_before=at)
-    is_silent = place.quiet or not accelerator.is_main_process
-    progress = Progress(steps, quiet=is_silent, to_stdout=False, total=place.steps - at)
-
-    def moved(step: int) -> None:
-        steps.read = steps.written = step - steps.done_before
-        steps.failed = Counter(journal.told.values())
-        progress.show()
-
-    journal.track(at)
-    try:
-        yield moved
-    finally:
-        journal.close()
-        progress.close()
-
-
-def _train(place: Place, accelerator: Accelerator, follow: Follow, tally: Stats) -> Ended:
-    """Trains in the folder, and counts what failed in `tally`."""
-    is_first, existing = accelerator.is_main_process, place.existing
-    is_new = not place.folder.exists() or not any(place.folder.iterdir())
-    refuse_run(
-        place.folder,
-        place.run,
-        resume=existing.resume,
-        overwrite=existing.overwrite,
-        force=existing.force,
+    accelerator = start_accelerator(run.command)
+    check_batch_divides(global_batch, accelerator)
+    stats = Stats(run.command, read=num_read, written=num_used)
+    is_main = accelerator.is_main_process
+    is_new = not folder.exists() or not any(folder.iterdir())
+    check_run_folder(
+        folder, run, resume=options.resume, overwrite=options.overwrite, force=options.force
     )
-    accelerator.wait_for_everyone()  # nobody writes before everybody has looked
-    with stop_signals() as stop, occupied(place.folder) if is_first else nullcontext():
-        if is_first:
-            start_run(place.folder, place.run, overwrite=existing.overwrite)
+    accelerator.wait_for_everyone()  # no rank writes before all have checked
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        if is_main:
+            stack.enter_context(lock_folder(folder))
+            start_run(folder, run, overwrite=options.overwrite)
         accelerator.wait_for_everyone()
-        journal = Journal(place.folder, place.run.command, is_writing=is_first)
+        metrics = stack.enter_context(closing(MetricsLog(folder, run.command, is_writing=is_main)))
+        context = RunContext(
+            run=run,
+            folder=folder,
+            accelerator=accelerator,
+            metrics=metrics,
+            stop=stop,
+            stats=stats,
+            tolerance=tolerance,
+            report=report,
+        )
         try:
-            for failure in place.failures:
-                journal.fail(failure)
-            refuse_too_many(journal, place.may_fail)
-            ended = follow(place, accelerator, journal, stop)
+            for failure in failures:
+                metrics.log_failure(failure)
+            if context.has_too_many_failures():
+                raise context.too_many_failures()
+            yield context
         except MegastyleError as error:
-            if is_first and error.exit_code == USAGE and (is_new or existing.overwrite):
-                put_back(place.folder)  # or the mended command would find it in its way
+            if is_main and error.exit_code == USAGE and (is_new or options.overwrite):
+                restore_previous(folder)  # otherwise the corrected command would find it in its way
             raise
-        finally:
-            tally.failed.update(journal.told.values())
-        if is_first and ended.finished is None:
-            mark_stopped(place.folder)
-        return ended
 
 
-def _conclude(place: Place, ended: Ended, tally: Stats) -> int:
-    """The last sentence, the counts, and on stdout the finished weights as one JSON line."""
-    code = DONE if ended.step == place.steps else TRY_AGAIN
+def announce(summary: str, work: str, folder: Path, report: ReportOptions) -> None:
+    """Prints what there is to train on and, for a dry run, what would be done."""
+    if report.quiet:
+        return
+    say(summary)
+    if report.dry_run:
+        say(f"would train {work}")
+        say(f"would write to: {folder}")
+
+
+def report_result(result: TrainingResult, context: RunContext) -> int:
+    """Prints how the run ended, writes its statistics and the JSON line; returns the exit code.
+
+    The JSON line on stdout names the finished weights; there is none if a signal ended the run.
+    """
+    code = DONE if result.step == result.num_steps else TRY_AGAIN
     if int(os.environ.get("RANK", 0)) > 0:
         return code
-    command = place.run.command
-    tally.written = place.num_used
-    if place.stats is not None:
-        tally.measured = {"step": ended.step, **ended.losses, "held_out": ended.held_out}
-        tally.write(place.stats)
-    if not place.quiet:
-        loss = f" \u00b7 loss {ended.losses['loss']:.4f}" if ended.losses else ""
-        where = f" \u2192 {place.folder / 'errors.jsonl'}" if tally.num_failed else ""
-        say(
-            f"{command}: step {ended.step:,} of {place.steps:,}{loss}"
-            f" \u00b7 {tally.num_failed:,} unusable{where} \u00b7 {duration(tally.seconds)}"
-        )
-        if code == TRY_AGAIN:
-            say(f"{command}: stopped by a signal; the same command with --resume goes on")
-    if code == DONE:
-        told: dict[str, Any] = {"step": ended.step, **ended.losses}
-        if ended.held_out:
-            told["held_out"] = ended.held_out
-        told["checkpoint"] = str(ended.finished)
-        sys.stdout.buffer.write(dump_line(annotate(told, command, run=place.run.key)))
+    command, stats, report = context.run.command, context.stats, context.report
+    stats.failed.update(context.metrics.failures.values())
+    if report.stats is not None:
+        stats.measured = {"step": result.step, **result.losses, "held_out": result.held_out}
+        stats.write(report.stats)
+    loss = f" \u00b7 loss {result.losses['loss']:.4f}" if result.losses else ""
+    errors = f" \u2192 {context.folder / ERRORS_FILE}" if stats.num_failed else ""
+    context.say(
+        f"{command}: step {result.step:,} of {result.num_steps:,}{loss}"
+        f" \u00b7 {stats.num_failed:,} unusable{errors} \u00b7 {duration(stats.seconds)}"
+    )
+    if code == TRY_AGAIN:
+        context.say(f"{command}: stopped by a signal; the same command with --resume goes on")
+    else:
+        line: dict[str, Any] = {"step": result.step, **result.losses}
+        if result.held_out:
+            line["held_out"] = result.held_out
+        line["checkpoint"] = str(result.finished)
+        sys.stdout.buffer.write(dump_line(annotate(line, command, run=context.run.key)))
     return code

@@ -1,57 +1,61 @@
-"""One gradient of the whole global batch, however small the chunks that fit in memory.
+"""Exact gradient of a loss over the whole global batch, computed in micro-batches.
 
-Embed everything without a graph, gather the embeddings of all ranks, take the full loss's gradient
-with respect to them, and embed again in chunks to carry it into the weights. Exact, not an
-approximation: the tests hold it to the direct gradient at 1e-12.
-Source: GradCache (Gao et al. 2021); the loss on every rank's copy of all embeddings is ours.
+Embed all images without a graph, gather the embeddings of all ranks, compute the gradient of the
+full loss with respect to them, then embed again in micro-batches to propagate it to the weights.
+This is exact, not an approximation: tests compare it with the direct gradient at 1e-12.
+Source: GradCache (Gao et al. 2021); computing the loss on every rank from all embeddings is ours.
 """
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-# n pictures of the global batch, b of them on this rank, d width
-Pixels = Callable[[int, int], Tensor]  # rows start to stop of this rank's pictures, made ready
-Objective = Callable[[Tensor, Tensor], Tensor]  # embeddings, labels (n,) -> gradient (n, d)
+# n images of the global batch, b of them on this rank, d width
+Loss = Callable[[Tensor, Tensor], Tensor]  # embeddings (n, d), labels (n,) -> gradient (n, d)
 
 
-def backward_of_batch(
+class Images(Protocol):
+    """Images of this rank, ready for the encoder: a tensor, or a class that augments on access."""
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """float32 (rows, 3, side, side), the same each time."""
+
+
+def backward(
     tower: nn.Module,
-    pixels: Pixels,
+    images: Images,
     labels: Tensor,
-    objective: Objective,
+    loss: Loss,
     accelerator: Accelerator,
-    chunk: int,
+    micro_batch: int,
 ) -> None:
     """Adds the gradient of the global batch's loss to the parameters of `tower`.
 
-    `labels` (b,) are of this rank's pictures, which `pixels` gives; b is the same on every rank,
-    and rank r holds rows r b to (r + 1) b of the global batch. `objective` must give the same on
-    every rank. A rank's pictures that fit in one `chunk` are embedded once, with their graph.
+    `labels` (b,) belong to this rank's `images`; b is the same on every rank, and rank r holds rows
+    r b to (r + 1) b of the global batch. `loss` must return the same gradient on every rank. If the
+    images of a rank fit in one `micro_batch`, they are embedded once, with their graph.
     """
     b = len(labels)
-    is_single_pass = b <= chunk
-    starts = range(0, b, chunk)
+    is_single_pass = b <= micro_batch
+    parts = [slice(start, min(start + micro_batch, b)) for start in range(0, b, micro_batch)]
     with nullcontext() if is_single_pass else torch.no_grad():
-        z = torch.cat([tower(pixels(start, min(start + chunk, b))) for start in starts])  # (b, d)
-    gathered = _of_all_ranks(z.detach(), accelerator)  # (n, d)
-    gradient = objective(gathered, _of_all_ranks(labels, accelerator))
+        z = torch.cat([tower(images[rows]) for rows in parts])  # (b, d)
+    gradient = loss(_gather(z.detach(), accelerator), _gather(labels, accelerator))  # (n, d)
     mine = slice(accelerator.process_index * b, (accelerator.process_index + 1) * b)
-    # DDP takes the mean over ranks of what is a sum of each rank's share.
+    # DDP averages over ranks, but the gradient is the sum of the ranks' shares.
     g = gradient[mine] * accelerator.num_processes
     if is_single_pass:
         z.backward(g)  # type: ignore[no-untyped-call]
         return
-    for start in starts:
-        stop = min(start + chunk, b)
-        is_last = stop == b
-        with nullcontext() if is_last else accelerator.no_sync(tower):
-            tower(pixels(start, stop)).backward(g[start:stop])
+    for rows in parts:
+        with nullcontext() if rows.stop == b else accelerator.no_sync(tower):
+            tower(images[rows]).backward(g[rows])
 
 
-def _of_all_ranks(rows: Tensor, accelerator: Accelerator) -> Tensor:
+def _gather(rows: Tensor, accelerator: Accelerator) -> Tensor:
     gathered: Tensor = accelerator.gather(rows)
     return gathered

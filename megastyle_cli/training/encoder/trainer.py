@@ -1,257 +1,300 @@
-"""One update of the style encoder from one global batch, and where the trainer stands."""
+"""Trainer of the style encoder: one exact gradient of the whole global batch per step.
 
-import copy
-import math
+A step embeds the images of all ranks, computes the loss of all embeddings together, and propagates
+its gradient in micro-batches (gradient_cache.py). The loop is `Trainer.train` in common/trainer.py.
+"""
+
+from collections.abc import Generator
+from contextlib import closing
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import SiglipVisionModel
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.core.record import Failure
+from megastyle_cli.evaluate.metrics import retrieval_scores
 from megastyle_cli.models.encoders.siglip_vision import (
     StyleTower,
+    count_tensors,
     load_tower,
     normalize_pixels,
     save_folder,
+    save_official,
 )
 from megastyle_cli.models.tensor_files import read_weights
-from megastyle_cli.training.common import memory_plan as memory
-from megastyle_cli.training.common.checkpoint import load_checkpoint, save_checkpoint
-from megastyle_cli.training.common.loop import refuse_no_finite, refuse_no_number
-from megastyle_cli.training.common.memory_probe import chunk_that_fits, least_free_bytes
-from megastyle_cli.training.encoder.config import Settings
-from megastyle_cli.training.encoder.data import Batch, Pictures, augmented, whole_pictures
-from megastyle_cli.training.encoder.gradient_cache import Pixels, backward_of_batch
-from megastyle_cli.training.encoder.objective import Objective
-from megastyle_cli.training.encoder.optimizer import MOMENTS, learning_rate, optimizer_of
-from megastyle_cli.training.encoder.prompts import TextSide, text_side
+from megastyle_cli.training.common.distributed import any_rank
+from megastyle_cli.training.common.memory_probe import least_free_bytes
+from megastyle_cli.training.common.optimizer import MOMENT_BYTES, build_optimizer
+from megastyle_cli.training.common.run import Metrics, RunContext
+from megastyle_cli.training.common.run_folder import run_output
+from megastyle_cli.training.common.trainer import Trainer
+from megastyle_cli.training.encoder.augment import Augmentation, AugmentedImages
+from megastyle_cli.training.encoder.config import EncoderConfig
+from megastyle_cli.training.encoder.data import TrainingData
+from megastyle_cli.training.encoder.gradient_cache import backward
+from megastyle_cli.training.encoder.image_loader import ImageBatch, ImageLoader, read_images
+from megastyle_cli.training.encoder.losses import EncoderLoss
+from megastyle_cli.training.encoder.memory_cost import batch_bytes, plan_encoder_memory
+from megastyle_cli.training.encoder.prompt_targets import PromptTargets, prompt_targets
 
-# n pictures of the global batch, b of this rank, d width
+# n images of the global batch, b of this rank, d width
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-EMBEDDED_AT_ONCE = 64  # held-out pictures, without a graph
+BETAS = (0.9, 0.95)  # SigLIP's
+VALIDATION_BATCH = 64  # held-out images embedded at once, without a graph
 
 
-class Trainer:
-    """The tower, its optimiser and its place, moved on one global batch at a time by `step`."""
+class EncoderTrainer(Trainer[ImageBatch]):
+    """A SigLIP image tower in training."""
+
+    items, noun = "images", "pictures"
+    out_of_memory_hint = "give --recompute all, a smaller tower, or a device with more memory"
+    config: EncoderConfig
 
     def __init__(
-        self, settings: Settings, pictures: Pictures, accelerator: Accelerator, folder: Path
+        self, config: EncoderConfig, num_steps: int, data: TrainingData, context: RunContext
     ) -> None:
-        self.settings, self.pictures, self.accelerator = settings, pictures, accelerator
-        self.folder, self.device = folder, accelerator.device
-        self.at = 0  # updates made
-        free = least_free_bytes(accelerator)  # before anything of ours is there
-        self.vision = load_tower(settings.init, settings.seed).train().to(self.device)
-        self.ema = copy.deepcopy(self.vision).requires_grad_(False) if settings.ema else None
-        self.dtype = DTYPES[_chosen(settings.dtype, self.device)]
-        self.optimizer = optimizer_of(self.vision, settings)
-        text = self._text_side() if settings.text_weight else None
-        self.objective = Objective(settings.temperature, settings.text_weight, text, self.device)
-        self.plan = self._plan(free)
-        self.chunk = self.plan.chunk
-        _compute_twice(self.vision, self.plan.every)
-        if settings.layout.compile:
+        super().__init__(config, num_steps, context)
+        self.data, self.images = data, data.split.training
+        free = least_free_bytes(self.accelerator)  # before anything is allocated
+        self.vision = load_tower(config.init, config.seed).train().to(self.device)
+        self.side_px: int = self.vision.config.image_size
+        self.augmentation = Augmentation(flip=config.flip, crop_area=config.crop)
+        self.trained = list(self.vision.parameters())
+        self.ema = [w.detach().clone() for w in self.trained] if config.ema else []
+        self.optimizer = build_optimizer(
+            self.vision, config, betas=BETAS, fused=self.device.type == "cuda"
+        )
+        targets = self._prompt_targets() if config.text_weight else None
+        self.loss = EncoderLoss(config.temperature, config.text_weight, targets, self.device)
+        prompts = self.loss.prompts
+        self.plan = plan_encoder_memory(
+            self.vision.config,
+            config,
+            parameters=self._num_parameters,
+            extra=self._batch_bytes + (0 if prompts is None else prompts.nbytes),
+            is_half=self.dtype != torch.float32,
+            free=free,
+            world=self.accelerator.num_processes,
+        )
+        self.micro_batch = self.plan.micro_batch
+        _recompute_activations(self.vision, self.plan.recompute_every)
+        if config.compile:
             for layer in self.vision.encoder.layers:
                 layer.compile()
-        self.tower: nn.Module = accelerator.prepare(StyleTower(self.vision, self.dtype))
+        self.tower: nn.Module = self.accelerator.prepare(StyleTower(self.vision, self.dtype))
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One update with a rank's slice of the global batch; the losses before it.
+    def batches(self) -> Generator[ImageBatch, None, None]:
+        """This rank's batches from the current step to the last.
 
-        Raises MegastyleError (exit 1), and saves the ids, if the loss or gradient is no number.
+        Raises MegastyleError (exit 3), with a checkpoint, when no image can be opened on some rank.
+        These are not counted as unusable: their storage is gone, and a resumed run may find them.
         """
-        settings = self.settings
-        self.optimizer.zero_grad(set_to_none=True)
-        backward_of_batch(
-            self.tower,
-            self._views(batch),
-            self._styles(batch),
-            self.objective,
-            self.accelerator,
-            self.chunk,
+        loader = ImageLoader(
+            self.images,
+            self.data.sampler,
+            side_px=self.augmentation.decoded_px(self.side_px),
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
         )
-        norm = nn.utils.clip_grad_norm_(self.vision.parameters(), settings.clip or math.inf)
-        losses = {**self.objective.losses, "gradient_norm": float(norm)}
-        ids = [self.pictures.ids[row] for row in batch.rows]
-        refuse_no_number(losses, ids, self.at, self.folder, self.accelerator)
-        self._update(learning_rate(self.at, settings))
-        return losses
+        with closing(loader):
+            for batch in loader.batches(self.step, self.num_steps):
+                if any_rank(not batch.is_complete, self.accelerator):
+                    self.save_checkpoint()
+                    raise MegastyleError(
+                        f"at step {self.step:,} none of the {len(self.images):,} pictures to train"
+                        " on can be opened",
+                        hint="look where they are; --resume goes on from here",
+                        exit_code=TOO_MANY_FAILURES,
+                    )
+                yield batch
 
-    def settle_chunk(self) -> None:
-        """Where memory is tight, halves the chunk until it fits; the gradient stays the same."""
-        if self.plan.is_tight:
-            self.chunk = chunk_that_fits(self.chunk, self._rehearse, self.accelerator)
+    def forward_backward(self, batch: ImageBatch) -> Metrics:
+        """Adds the gradient of the global batch's loss to the weights; the terms of the loss."""
+        backward(
+            self.tower,
+            self._augmented(batch),
+            torch.from_numpy(self.images.styles[batch.rows]).to(self.device),
+            self.loss,
+            self.accelerator,
+            self.micro_batch,
+        )
+        return dict(self.loss.values)
 
-    def embed(self, pictures: Pictures) -> tuple[Any, list[int], list[Failure]]:
-        """Unit rows (n, d) of the pictures that open, their rows, and what does not open.
+    def batch_ids(self, batch: ImageBatch) -> list[str]:
+        """The ids of the images in a batch."""
+        return [self.images.ids[row] for row in batch.rows]
 
-        Each rank embeds a share. As an encoder is used: exact processing, the averaged weights.
+    def validate(self) -> Metrics:
+        """Retrieval scores of the held-out styles, on the first rank; empty if there are none."""
+        held_out = self.data.held_out
+        if not len(held_out):
+            return {}
+        vectors, rows, failures = self.embed_held_out()
+        self.log_failures(failures)
+        if not rows or not self.accelerator.is_main_process:
+            return {}
+        labels = [held_out.style_ids[held_out.styles[row]] for row in rows]
+        known = held_out.known_contents()
+        contents = None if known is None else [known[row] for row in rows]
+        scores = {
+            "other_contents_only": known is not None,
+            **retrieval_scores(vectors, labels, contents, exclude_same_content=known is not None),
+        }
+        self.log_validation(scores)
+        return scores
+
+    def embed_held_out(self) -> tuple[Any, list[int], list[Failure]]:
+        """Unit vectors (n, d) of the held-out images, their rows, and this rank's failures.
+
+        Each rank embeds a share, as the finished encoder is used: full decoding, averaged weights.
         """
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        tower = StyleTower(self.ema or self.vision, self.dtype).eval()
+        images, world = self.data.held_out, self.accelerator.num_processes
+        tower = StyleTower(self.vision, self.dtype).eval()
         rows: list[int] = []
         vectors: list[Any] = []
         failures: list[Failure] = []
-        size, side_px = min(self.chunk, EMBEDDED_AT_ONCE), self.vision.config.image_size
-        for start in range(rank * size, len(pictures), world * size):
-            chunk = range(start, min(start + size, len(pictures)))
-            opened, pixels, failed = whole_pictures(pictures, chunk, side_px)
-            if opened:
-                with torch.no_grad():
-                    unit = tower(normalize_pixels(torch.stack(pixels).to(self.device)))
-                vectors += list(unit.cpu().numpy())
-            rows += opened
-            failures += failed
+        size = min(self.micro_batch, VALIDATION_BATCH)
+        with self.ema_weights():
+            for start in range(self.accelerator.process_index * size, len(images), world * size):
+                chunk = range(start, min(start + size, len(images)))
+                opened, pixels, failed = read_images(images, chunk, self.side_px)
+                if opened:
+                    vectors += list(
+                        tower(normalize_pixels(torch.stack(pixels).to(self.device))).cpu().numpy()
+                    )
+                rows += opened
+                failures += failed
         tower.train()
-        found = sorted(zip(gather_object(rows), gather_object(vectors), strict=True), key=_row)
-        embedded = np.array([vector for _, vector in found], np.float32)
-        return embedded, [row for row, _ in found], gather_object(failures)
+        all_rows, all_vectors = gather_object(rows), gather_object(vectors)
+        order = np.argsort(all_rows)
+        embedded = np.array([all_vectors[i] for i in order], np.float32)
+        return embedded, [all_rows[i] for i in order], failures
 
-    def save(self) -> None:
-        """A checkpoint of this step; the first rank writes, the others wait.
+    def write_weights(self, folder: Path) -> None:
+        """Writes the tower to the folder of a checkpoint, as `from_pretrained` reads it."""
+        save_folder(self.vision, folder)
 
-        Raises MegastyleError (exit 1) if the weights are not finite.
-        """
-        averages = self.ema.parameters() if self.ema else ()
-        refuse_no_finite(chain(self.vision.parameters(), averages), self.at)
-        if self.accelerator.is_main_process:
-            state = {
-                "optimizer": self.optimizer.state_dict(),
-                "ema": self.ema.state_dict() if self.ema else {},
-            }
-            save_checkpoint(self.folder, self.at, partial(save_folder, self.vision), state)
-        self.accelerator.wait_for_everyone()
+    def read_weights(self, folder: Path) -> None:
+        """Reads the tower back from the folder of a checkpoint."""
+        self.vision.load_state_dict(read_weights(folder / "model.safetensors"))
 
-    def restore(self) -> None:
-        """Goes on from the newest checkpoint of the run, if there is one."""
-        held = load_checkpoint(self.folder)
-        if held is None:
-            return
-        saved, state = held
-        self.vision.load_state_dict(read_weights(saved / "model.safetensors"))
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
-        self.at = state["step"]
+    def ema_state(self) -> dict[str, Any]:
+        """The averaged weights by name; empty if none are kept."""
+        names = [name for name, _ in self.vision.named_parameters()]
+        return {"ema": dict(zip(names, self.ema, strict=True)) if self.ema else {}}
 
-    def _views(self, batch: Batch) -> Pixels:
-        """This rank's pictures on the device, of which rows start to stop are cut as they are used.
+    def load_ema(self, state: dict[str, Any]) -> None:
+        """Copies the averaged weights from the state of training.pt."""
+        names = [name for name, _ in self.vision.named_parameters()]
+        for name, average in zip(names, self.ema, strict=False):
+            average.copy_(state["ema"][name])
 
-        The draws are of the global batch and the step, so that a picture embedded twice is cut
-        alike, and in every world size.
-        """
-        settings, b = self.settings, len(batch.rows)
-        pixels = batch.pixels.to(self.device, non_blocking=True)
-        first = self.accelerator.process_index * b
-        draws = settings.augmentation.draws(settings.seed, self.at, settings.batch)
-        draws = draws[first : first + b].to(self.device)
-        side_px = self.vision.config.image_size
+    def export(self) -> Path:
+        """The finished encoder: RUN/encoder/ in float32, and in it encoder.pth."""
+        folder = self.folder / "encoder"
+        with run_output(folder) as temporary:
+            temporary.mkdir()
+            save_folder(self.vision, temporary)
+            dtype = getattr(torch, self.config.export_dtype)
+            save_official(self.vision, temporary / "encoder.pth", dtype)
+        return folder
 
-        def view(start: int, stop: int) -> Tensor:
-            rows = slice(start, stop)
-            return augmented(pixels[rows], draws[rows], settings.augmentation, side_px)
-
-        return view
-
-    def _styles(self, batch: Batch) -> Tensor:
-        return torch.from_numpy(self.pictures.styles[batch.rows]).to(self.device)
-
-    def _update(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.at += 1
-        if self.ema:
-            pairs = zip(self.ema.parameters(), self.vision.parameters(), strict=True)
-            for average, weight in pairs:
-                average.lerp_(weight.detach(), 1 - self.settings.ema)
-
-    def _plan(self, free: int) -> memory.Plan:
-        settings, config, world = self.settings, self.vision.config, self.accelerator.num_processes
-        is_half = self.dtype != torch.float32
-        state = memory.state_bytes(
-            sum(weight.numel() for weight in self.vision.parameters()),
-            moments=MOMENTS[settings.optimizer],
-            has_average=self.ema is not None,
-            is_half=is_half,
-            world=world,
-        )
-        prompts = self.objective.prompts
-        held = 0 if prompts is None else prompts.nbytes
-        return memory.plan(
-            memory.footprint(config, is_half=is_half, is_compiled=settings.layout.compile),
-            pictures=settings.batch // world,
-            fixed=state + held + self._batch_bytes(),
-            free=free,
-            chunk=settings.layout.chunk,
-            every=settings.layout.recompute,
-        )
-
-    def _batch_bytes(self) -> int:
-        settings = self.settings
-        decoded_px = settings.augmentation.decoded_px(self.vision.config.image_size)
-        mine = settings.batch // self.accelerator.num_processes
-        return memory.batch_bytes(settings.batch, mine, decoded_px)
-
-    def _rehearse(self, chunk: int) -> None:
-        """Takes the memory of a step with that chunk, and changes nothing."""
-        moments = 0 if self.optimizer.state else MOMENTS[self.settings.optimizer]
-        number = sum(weight.numel() for weight in self.vision.parameters())
-        later = number * memory.FLOAT * moments + self._batch_bytes()
-        side_px = self.vision.config.image_size
-        size = min(chunk, self.plan.pictures)
+    def probe_memory(self, micro_batch: int) -> None:
+        """Takes the memory of a step with that micro-batch, and changes no weight."""
+        moments = 0.0 if self.optimizer.state else MOMENT_BYTES[self.config.optimizer]
+        later = round(self._num_parameters * moments) + self._batch_bytes
+        size = min(micro_batch, self.plan.items)
         try:
-            held = torch.empty(later, dtype=torch.uint8, device=self.device)
-            pictures = torch.zeros(size, 3, side_px, side_px, device=self.device)
-            StyleTower(self.vision, self.dtype)(pictures).sum().backward()
-            del held
+            reserved = torch.empty(later, dtype=torch.uint8, device=self.device)
+            images = torch.zeros(size, 3, self.side_px, self.side_px, device=self.device)
+            StyleTower(self.vision, self.dtype)(images).sum().backward()
+            del reserved
         finally:
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _text_side(self) -> TextSide:
-        missing = [
-            style
-            for style, prompt in zip(self.pictures.style_ids, self.pictures.prompts, strict=True)
-            if prompt is None
+    def describe(self) -> list[str]:
+        """What is about to happen, in words: size, batch, memory, steps, prompts."""
+        config, world = self.config, self.accelerator.num_processes
+        batch = config.global_batch
+        dtype = str(self.dtype).removeprefix("torch.")
+        lines = [
+            f"{self._num_parameters:,} parameters in {count_tensors(self.vision)} tensors,"
+            f" pictures of {self.side_px} px, {dtype}",
+            f"batch {batch:,} = {config.groups:,} styles x {config.images_per_style},"
+            f" {world} x {batch // world:,} on {self.device.type}",
+            f"memory: {self.plan.sentence}",
+            f"{self.num_steps:,} steps of {config.optimizer}, {config.schedule} schedule,"
+            f" {self.data.sampler.steps_per_epoch:,} an epoch, from step {self.step:,}",
         ]
+        in_parquet = sum(".parquet#" in name for name in self.images.names)
+        if in_parquet:
+            lines.append(
+                f"{in_parquet:,} pictures lie in parquet, where a group of rows is read for each:"
+                " --pack DIR once, and training from DIR, feeds a GPU"
+            )
+        targets = self.loss.targets
+        if targets is not None:
+            lines.append(
+                f"prompts by {targets.name}, scale {targets.scale:.1f}, bias {targets.bias:.1f},"
+                f" weight {config.text_weight}"
+            )
+        return lines
+
+    @property
+    def _num_parameters(self) -> int:
+        return sum(weight.numel() for weight in self.trained)
+
+    @property
+    def _batch_bytes(self) -> int:
+        batch = self.config.global_batch
+        decoded_px = self.augmentation.decoded_px(self.side_px)
+        return batch_bytes(batch, batch // self.accelerator.num_processes, decoded_px)
+
+    def _augmented(self, batch: ImageBatch) -> AugmentedImages:
+        """This rank's images on the device, augmented as they are used.
+
+        The random numbers are drawn for the global batch and the step, so that an image embedded
+        twice is cropped alike, in every world size.
+        """
+        b = len(batch.rows)
+        first = self.accelerator.process_index * b
+        draws = self.augmentation.draws(self.config.seed, self.step, self.config.global_batch)
+        return AugmentedImages(
+            pixels=batch.pixels.to(self.device, non_blocking=True),
+            draws=draws[first : first + b].to(self.device),
+            augmentation=self.augmentation,
+            side_px=self.side_px,
+        )
+
+    def _prompt_targets(self) -> PromptTargets:
+        images = self.images
+        missing = [s for s, p in zip(images.style_ids, images.prompts, strict=True) if p is None]
         if missing:
             raise MegastyleError(
-                f"{len(missing)} of {len(self.pictures.style_ids)} styles have no prompt under"
-                f" 'style', such as {missing[0]}",
+                f"{len(missing)} of {len(images.style_ids)} styles have no prompt under 'style',"
+                f" such as {missing[0]}",
                 hint="caption them (megastyle caption --kind style), or --text-weight 0",
             )
-        with self.accelerator.main_process_first():  # the others read what the first one made
-            return text_side(
-                [prompt or "" for prompt in self.pictures.prompts],
-                self.settings.init,
+        with self.accelerator.main_process_first():  # the others read what the first has cached
+            return prompt_targets(
+                [prompt or "" for prompt in images.prompts],
+                self.config.init,
                 self.vision.config.hidden_size,
                 self.folder / "prompts.npz",
                 str(self.device),
             )
 
 
-def _compute_twice(vision: SiglipVisionModel, every: int) -> None:
-    """Every n-th layer keeps its input alone and is computed again for the backward pass."""
-    again = partial(checkpoint, use_reentrant=False)
+def _recompute_activations(vision: SiglipVisionModel, every: int) -> None:
+    """Lets every n-th layer keep its input only and recompute the rest in the backward pass."""
     layers: Any = vision.encoder.layers
     for layer in layers[::every] if every else ():
         layer.gradient_checkpointing = True
-        layer._gradient_checkpointing_func = again
-
-
-def _row(found: tuple[int, Any]) -> int:
-    return found[0]
-
-
-def _chosen(dtype: str, device: torch.device) -> str:
-    return ("bfloat16" if device.type == "cuda" else "float32") if dtype == "auto" else dtype
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)

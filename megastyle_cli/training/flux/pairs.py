@@ -1,41 +1,45 @@
-"""Records to pairs of one style, and which of them make up the batch of a step.
+"""Training pairs of FLUX: records become pairs of one style, and a sampler draws batches of them.
 
-A pair is a reference and a target of the same style with the target's content as its words. As the
-paper has it, an epoch draws one pair of every style, so that all styles weigh the same.
+A pair is a reference and a target of the same style, with the target's content as prompt. As in the
+paper, an epoch draws one pair of every style, so that all styles weigh the same.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, canonical_json, record_seed
-from megastyle_cli.training.encoder.data import styles_aside
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.training.common.distributed import check_stdin_not_shared
+from megastyle_cli.training.common.split import Split, held_out_styles, separate_failures
 from megastyle_cli.training.encoder.sampler import Array
+from megastyle_cli.training.flux.config import FluxConfig
+from megastyle_cli.training.flux.known_words import Vocabulary, local_vocabulary
 
 # u units, an epoch draws one pair of each; n rows
 
 Draws = np.ndarray[Any, np.dtype[np.float64]]
-TARGET, REFERENCE, LEVEL, FLIP, CROP, AREA, LEFT, TOP = range(8)  # what the draws of a pair decide
+TARGET, REFERENCE, LEVEL, FLIP, CROP, AREA, LEFT, TOP = range(8)  # the columns of a pair's draws
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """What pairs are drawn from: pictures by style, or targets that bring their own reference.
+    """What pairs are drawn from: images by style, or targets that name their own reference.
 
-    `units[i]` are the rows of a style's pictures, two at least, or the one row of a pair that was
-    told; `styles[i]` is its style.
+    `units[i]` holds the rows of a style's images, at least two, or the single row of an explicit
+    pair; `styles[i]` is its style.
     """
 
     ids: list[str]
     targets: list[str]
     contents: list[str]
-    references: list[str | None]  # None: another picture of the unit
+    references: list[str | None]  # None: another image of the unit
     units: list[Array]
     styles: list[str]
 
@@ -44,77 +48,89 @@ class Pairs:
 
     @property
     def prompts(self) -> list[str]:
-        """The words of every target that can be drawn."""
+        """The content of every target that can be drawn."""
         return [self.contents[row] for unit in self.units for row in unit.tolist()]
 
     @property
     def key(self) -> str:
-        """8 hex digits over the rows of all units, their words and styles, in order."""
+        """8 hex digits over the rows of all units, with their contents and styles, in order."""
         rows = np.concatenate([*self.units, np.zeros(0, np.int64)]).astype(np.int64).tolist()
-        told = [[self.ids[row], self.contents[row], self.references[row]] for row in rows]
+        described = [[self.ids[row], self.contents[row], self.references[row]] for row in rows]
         sizes = [len(unit) for unit in self.units]
-        return hashlib.sha256(canonical_json([told, sizes, self.styles]).encode()).hexdigest()[:8]
+        content = canonical_json([described, sizes, self.styles])
+        return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What the records were good for: training, validation, or neither, and why."""
+def load_pairs(names: Sequence[str], config: FluxConfig, limit: int | None) -> "TrainingPairs":
+    """The pairs that can be drawn from the inputs `names`, with contents that --model can encode.
 
-    training: Pairs
-    held_out: Pairs
-    failures: list[Failure]
-    num_single: int  # styles left out because they have one picture
-    num_read: int
+    Raises MegastyleError if there are none, with exit code 3 if that is because of unknown words.
+    """
+    check_stdin_not_shared(names)
+    split = split_pairs(
+        read_records(list(names), limit=limit),
+        label=config.label,
+        holdout=config.holdout,
+        split_key=config.split_key,
+        seed=config.seed,
+        vocabulary=local_vocabulary(config.model),
+    )
+    unknown = [failure for failure in split.failures if failure.kind == "unknown_word"]
+    if unknown and not len(split.training):
+        raise MegastyleError(
+            f"{len(unknown):,} of {split.num_read:,} records have words that {config.model} does"
+            f" not know, and the others make no pair; the first: {unknown[0].message}",
+            hint="give contents of words it knows, or another --model",
+            exit_code=TOO_MANY_FAILURES,
+        )
+    sampler = PairSampler(split.training, batch=config.global_batch, seed=config.seed)
+    return TrainingPairs(split=split, sampler=sampler)
 
 
-def take(_: str) -> None:
-    """Refuses no content."""
-
-
-def pairs_of(
-    found: Iterable[Record | Failure],
+def split_pairs(
+    results: Iterable[Record | Failure],
     *,
     label: str,
     holdout: float,
     split_key: str | None,
     seed: int,
-    refuse: Callable[[str], None] = take,
-) -> Found:
-    """Pairs to train on and pairs of held-out styles; a style is never in both.
+    vocabulary: Vocabulary | None = None,
+) -> Split[Pairs]:
+    """Pairs to train on and pairs of held-out styles; no style is in both.
 
-    A record is a picture (`file_name`, `content` and, under `label`, its style) or a pair
-    (`style_file_name`, `target_file_name`, `content`); `refuse` raises BadRecord for a content that
-    the model cannot be told. Held-out styles are chosen as `sort_records` chooses them.
+    A record is an image (`file_name`, `content` and, under `label`, its style) or an explicit pair
+    (`style_file_name`, `target_file_name`, `content`). Contents with words that are not in
+    `vocabulary` fail. `held_out_styles` chooses the styles that are held out.
     """
-    kept: list[Record] = []
-    failures: list[Failure] = []
-    num_read = 0
-    for record in found:
-        num_read += 1
-        one = record if isinstance(record, Failure) else checked(record, label, refuse)
-        (failures if isinstance(one, Failure) else kept).append(one)  # type: ignore[arg-type]
-    styles = [_style(record, label) for record in kept]
-    counts = Counter(s for r, s in zip(kept, styles, strict=True) if not _is_told(r))
+    checked = (
+        result if isinstance(result, Failure) else check_pair_record(result, label, vocabulary)
+        for result in results
+    )
+    records, failures = separate_failures(checked)
+    labelled = [(record, _style(record, label)) for record in records]
+    counts = Counter(style for record, style in labelled if not _is_explicit_pair(record))
     single = {style for style, count in counts.items() if count == 1}
     usable = [
         (record, style)
-        for record, style in zip(kept, styles, strict=True)
-        if _is_told(record) or style not in single
+        for record, style in labelled
+        if _is_explicit_pair(record) or style not in single
     ]
-    aside = styles_aside(usable, holdout=holdout, split_key=split_key, seed=seed)
-    return Found(
-        training=_gathered([(r, s) for r, s in usable if s not in aside]),
-        held_out=_gathered([(r, s) for r, s in usable if s in aside]),
+    held_out = held_out_styles(usable, holdout=holdout, split_key=split_key, seed=seed)
+    return Split(
+        training=_pairs([(r, style) for r, style in usable if style not in held_out]),
+        held_out=_pairs([(r, style) for r, style in usable if style in held_out]),
         failures=failures,
         num_single=len(single),
-        num_read=num_read,
+        num_read=len(records) + len(failures),
     )
 
 
-def checked(record: Record, label: str, refuse: Callable[[str], None]) -> Record | Failure:
-    """The record, or why there is no pair in it."""
+def check_pair_record(
+    record: Record, label: str, vocabulary: Vocabulary | None = None
+) -> Record | Failure:
+    """The record if a pair can be drawn from it, otherwise the reason why not."""
     name = record["id"]
-    if _is_told(record):
+    if _is_explicit_pair(record):
         if not isinstance(record.get("style_file_name"), str):
             why = f"record {name} has a target_file_name and no style_file_name"
             return Failure(record, "missing_key", why)
@@ -123,65 +139,64 @@ def checked(record: Record, label: str, refuse: Callable[[str], None]) -> Record
         return Failure(record, "missing_key", why)
     elif not isinstance(record.get(label), str | int) or record[label] == "":
         return Failure(record, "missing_key", f"record {name} has no {label}")
-    if not isinstance(record.get("content"), str) or not record["content"].strip():
+    content = record.get("content")
+    if not isinstance(content, str) or not content.strip():
         return Failure(record, "missing_key", f"record {name} has no content to paint from")
-    return _unsaid(record, refuse) or record
-
-
-def _unsaid(record: Record, refuse: Callable[[str], None]) -> Failure | None:
-    """Why the content of a record cannot be told to the model, if it cannot."""
-    name, content = record["id"], record["content"]
     try:
         content.encode()
-        refuse(content)
+        if vocabulary is not None:
+            vocabulary.check(content)
     except UnicodeEncodeError:
         why = f"record {name} has half a character (a lone surrogate) in its content"
         return Failure(record, "bad_json", why)
-    except BadRecord as bad:
-        return Failure(record, bad.kind, f"record {name}: {bad.message}")
-    return None
+    except BadRecord as error:
+        return Failure(record, error.kind, f"record {name}: {error.message}")
+    return record
 
 
-def _is_told(record: Record) -> bool:
+def _is_explicit_pair(record: Record) -> bool:
     return isinstance(record.get("target_file_name"), str)
 
 
 def _style(record: Record, label: str) -> str:
-    told = record.get(label)
-    return str(record["style_file_name"] if told in (None, "") and _is_told(record) else told)
+    style = record.get(label)
+    if style in (None, "") and _is_explicit_pair(record):
+        style = record["style_file_name"]
+    return str(style)
 
 
-def _gathered(labelled: Sequence[tuple[Record, str]]) -> Pairs:
-    """The records of one set: those of a style as one unit, each told pair as one."""
+def _pairs(labelled: Sequence[tuple[Record, str]]) -> Pairs:
+    """The images of each style as one unit, each explicit pair as a unit of its own."""
     by_style: dict[str, list[int]] = {}
-    alone: list[tuple[str, list[int]]] = []
+    explicit: list[tuple[str, list[int]]] = []
     for row, (record, style) in enumerate(labelled):
-        if _is_told(record):
-            alone.append((style, [row]))
+        if _is_explicit_pair(record):
+            explicit.append((style, [row]))
         else:
             by_style.setdefault(style, []).append(row)
-    units = [*sorted(by_style.items()), *alone]
+    units = [*sorted(by_style.items()), *explicit]
+    records = [record for record, _ in labelled]
     return Pairs(
-        ids=[r["id"] for r, _ in labelled],
-        targets=[r["target_file_name"] if _is_told(r) else r["file_name"] for r, _ in labelled],
-        contents=[r["content"] for r, _ in labelled],
-        references=[r["style_file_name"] if _is_told(r) else None for r, _ in labelled],
+        ids=[r["id"] for r in records],
+        targets=[r["target_file_name" if _is_explicit_pair(r) else "file_name"] for r in records],
+        contents=[r["content"] for r in records],
+        references=[r["style_file_name"] if _is_explicit_pair(r) else None for r in records],
         units=[np.array(rows, np.int64) for _, rows in units],
         styles=[style for style, _ in units],
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """One pair of a unit: the rows of target and reference, and what else chance decides of it.
+class PairDraw:
+    """One drawn pair: the rows of target and reference, and the random numbers for the rest.
 
-    `place` counts all pairs since the first step; the same place is the same pair, noise included.
+    `index` counts all pairs since the first step; the same index is the same pair, noise included.
     """
 
-    place: int
+    index: int
     unit: int
     target: int
-    reference: int | None  # None: the one the target brings
+    reference: int | None  # None: the one that the target names
     draws: Draws  # (8,) in [0, 1)
 
 
@@ -189,7 +204,7 @@ class PairSampler:
     """Global batches of `batch` pairs: a pure function of seed and step, the same in every world.
 
     Pairs are numbered from the first step on; every u of them show each unit once. A batch may
-    reach over the end of an epoch, so that nothing is dropped.
+    cross the end of an epoch, so that nothing is dropped.
     """
 
     def __init__(self, pairs: Pairs, *, batch: int, seed: int) -> None:
@@ -199,28 +214,51 @@ class PairSampler:
                 hint="give more pictures, or --label KEY if style_id is not the key of the style",
             )
         self.pairs, self.batch, self.seed = pairs, batch, seed
-        self.drawn_in = lru_cache(2)(self._drawn_in)
+        self.draws_of_epoch = lru_cache(2)(self._draws_of_epoch)
 
-    def places(self, step: int) -> range:
-        """The numbers of the pairs of a step's global batch."""
+    def indices(self, step: int) -> range:
+        """The indices of the pairs in a step's global batch."""
         return range(step * self.batch, (step + 1) * self.batch)
 
-    def drawn(self, place: int) -> Drawn:
-        """The pair of that number."""
-        epoch, turn = divmod(place, len(self.pairs))
-        order, draws = self.drawn_in(epoch)
-        unit, chance = int(order[turn]), draws[turn]
+    def draw(self, index: int) -> PairDraw:
+        """The pair with that index."""
+        epoch, turn = divmod(index, len(self.pairs))
+        order, epoch_draws = self.draws_of_epoch(epoch)
+        unit, draws = int(order[turn]), epoch_draws[turn]
         rows = self.pairs.units[unit]
-        target = int(chance[TARGET] * len(rows))
+        target = int(draws[TARGET] * len(rows))
         reference: int | None = None
         if self.pairs.references[rows[target]] is None:
-            other = int(chance[REFERENCE] * (len(rows) - 1))
+            other = int(draws[REFERENCE] * (len(rows) - 1))
             reference = int(rows[other + (other >= target)])
-        return Drawn(
-            place=place, unit=unit, target=int(rows[target]), reference=reference, draws=chance
+        return PairDraw(
+            index=index, unit=unit, target=int(rows[target]), reference=reference, draws=draws
         )
 
-    def _drawn_in(self, epoch: int) -> tuple[Array, Draws]:
-        """The order of the units (u,) in an epoch, and the numbers (u, 8) drawn for each."""
+    def _draws_of_epoch(self, epoch: int) -> tuple[Array, Draws]:
+        """The order of the units (u,) in an epoch, and the random numbers (u, 8) for each."""
         rng = np.random.default_rng(record_seed(self.seed, "pairs", epoch))
         return rng.permutation(len(self.pairs)), rng.random((len(self.pairs), 8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPairs:
+    """The pairs to train on and to hold out, and the sampler that draws batches of the former."""
+
+    split: Split[Pairs]
+    sampler: PairSampler
+
+    def summary(self, num_steps: int) -> str:
+        """The number of pairs of each kind, in words."""
+        split = self.split
+        epochs = num_steps * self.sampler.batch / len(split.training)
+        return (
+            f"{len(split.training):,} styles or pairs to train on, {len(split.held_out):,} held"
+            f" out, {split.num_single:,} styles left out as they have one picture,"
+            f" {len(split.failures):,} records unusable; each is drawn {epochs:,.1f} times"
+        )
+
+    @property
+    def prompts(self) -> set[str]:
+        """The content of every target that can be drawn, held-out ones included."""
+        return {*self.split.training.prompts, *self.split.held_out.prompts}

@@ -1,13 +1,14 @@
-"""What T5 and CLIP make of prompts: beside the steps, or of all prompts before the first step.
+"""Prompt embeddings by T5 and CLIP: computed during training, or all before the first step.
 
-FLUX.1's text encoders are 10 GB. Where these leave the transformer too little room, every prompt is
-encoded before it takes its place, into RUN/words/, a file each, and the encoders are gone then. A
-file's name is a hash of the prompt and of the encoders, so that neither can be taken for another.
+FLUX.1's text encoders take 10 GB. Where they would leave the transformer too little memory, every
+prompt is encoded before the transformer is loaded, into RUN/words/, one file each, and the encoders
+are freed. A file's name is a hash of the prompt and of the encoders, so neither can be mistaken for
+another.
 """
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,121 +25,115 @@ from megastyle_cli.models.flux.prompt_embeddings import (
 )
 from megastyle_cli.models.strict_weights import fingerprint, first_values
 from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline
-from megastyle_cli.training.common.atomic_folder import write_whole
-from megastyle_cli.training.common.memory_plan import said
+from megastyle_cli.training.common.memory_plan import format_bytes
+from megastyle_cli.training.common.run_folder import run_output
 
-TOGETHER = 8  # prompts encoded at once before the first step
-REMEMBERED = 2**28  # bytes of words that are kept on a CPU
-ENCODERS = ("text_encoder", "text_encoder_2")
+BATCH = 8  # prompts encoded at once before the first step
+CACHE_BYTES = 2**28  # of embeddings that are kept in memory on a CPU
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
 class TextEncoders:
     """A pipeline's text encoders on a device.
 
-    On a CPU they encode one prompt after the other, so that its words depend on nothing else, bit
-    for bit, and remember those asked for last; elsewhere all together.
+    On a CPU they encode one prompt at a time, so that its embedding does not depend on the others,
+    bit for bit, and cache the most recent ones; elsewhere they encode all together.
     """
 
     def __init__(self, pipeline: Pipeline, device: torch.device) -> None:
         self.pipeline, self.device = pipeline, device
-        self._remembered = lru_cache(REMEMBERED // bytes_a_prompt(pipeline))(self._alone)
+        cache_size = CACHE_BYTES // bytes_per_prompt(pipeline)
+        self._cached_embedding = lru_cache(cache_size)(self._embed_one)
 
-    def words(self, prompts: Sequence[str]) -> PromptEmbeddings:
-        """What they make of `prompts`."""
+    def embed(self, prompts: Sequence[str]) -> PromptEmbeddings:
+        """The embeddings of `prompts`, on the device."""
         if self.device.type != "cpu":
             return encode_prompts(self.pipeline, list(prompts), self.device)
-        return _together([self._remembered(prompt) for prompt in prompts])
+        return _concatenate([self._cached_embedding(prompt) for prompt in prompts])
 
-    def _alone(self, prompt: str) -> PromptEmbeddings:
+    def _embed_one(self, prompt: str) -> PromptEmbeddings:
         return encode_prompts(self.pipeline, [prompt], self.device)
 
 
-class WordStore:
-    """Prompts that a pipeline's text encoders have encoded, in a folder."""
+class PromptCache:
+    """Embeddings of prompts by a pipeline's text encoders, stored in a folder."""
 
-    def __init__(self, folder: Path, pipeline: Pipeline) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, pipeline: Pipeline, device: torch.device) -> None:
+        self.folder, self.device = folder, device
         tensors: dict[str, Tensor] = {}
-        for name in ENCODERS:
-            held = first_values(getattr(pipeline, name).state_dict())
-            tensors |= {f"{name}.{key}": value for key, value in held.items()}
+        for name in TEXT_ENCODERS:
+            weights = first_values(getattr(pipeline, name).state_dict())
+            tensors |= {f"{name}.{key}": value for key, value in weights.items()}
         dtype = pipeline.text_encoder_2.dtype
-        self.encoders = f"{fingerprint(tensors)} {dtype} {max_text_tokens(pipeline)}"
+        self.encoders_key = f"{fingerprint(tensors)} {dtype} {max_text_tokens(pipeline)}"
+        self.bytes_per_prompt = bytes_per_prompt(pipeline)
 
     def path(self, prompt: str) -> Path:
-        """Where the words of `prompt` are, or would be."""
-        name = hashlib.sha256(
-            f"{self.encoders}\n{prompt}".encode("utf-8", "surrogatepass")
-        ).hexdigest()[:32]
+        """The file for the embeddings of `prompt`, whether or not it exists."""
+        content = f"{self.encoders_key}\n{prompt}".encode("utf-8", "surrogatepass")
+        name = hashlib.sha256(content).hexdigest()[:32]
         return self.folder / name[:2] / f"{name}.safetensors"
 
-    def lacking(self, prompts: Iterable[str]) -> list[str]:
-        """Those of the distinct `prompts` that are not there, sorted."""
-        return [prompt for prompt in sorted(set(prompts)) if not self.path(prompt).exists()]
+    def missing(self, prompts: Iterable[str]) -> list[str]:
+        """The distinct `prompts` that are not stored yet, sorted.
 
-    @torch.no_grad()
-    def fill(
-        self,
-        prompts: Iterable[str],
-        pipeline: Pipeline,
-        accelerator: Accelerator,
-        tell: Callable[[str], None],
-    ) -> None:
-        """Encodes the `prompts` that are not there, each rank its share; all wait for all.
-
-        Raises MegastyleError (exit 1) if the disk has no room, before anything is encoded; if it
-        fills up meanwhile, what was encoded stays.
+        Raises MegastyleError (exit 1) if the disk has no space for them.
         """
-        lacking = self.lacking(prompts)
-        needed = len(lacking) * bytes_a_prompt(pipeline)
-        self._refuse_full_disk(len(lacking), needed)
-        if lacking:
-            tell(f"encoding {len(lacking):,} prompts first, {said(needed)} in {self.folder}")
-        accelerator.wait_for_everyone()  # nobody writes before everybody has looked
-        encoders = TextEncoders(pipeline, accelerator.device)
-        mine = lacking[accelerator.process_index :: accelerator.num_processes]
-        for start in range(0, len(mine), TOGETHER):
-            some = mine[start : start + TOGETHER]
-            words = encoders.words(some)
-            for k, prompt in enumerate(some):
-                self._write(prompt, words.states[k], words.pooled[k])
-        accelerator.wait_for_everyone()
-
-    def words(self, prompts: Sequence[str], device: torch.device) -> PromptEmbeddings:
-        """Those of `prompts`, which are all there."""
-        held = [load_file(self.path(prompt)) for prompt in prompts]
-        rows = [PromptEmbeddings(states=h["states"][None], pooled=h["pooled"][None]) for h in held]
-        words = _together(rows)
-        return PromptEmbeddings(
-            states=words.states.to(device, non_blocking=True),
-            pooled=words.pooled.to(device, non_blocking=True),
-        )
-
-    def _refuse_full_disk(self, count: int, needed: int) -> None:
+        missing = [prompt for prompt in sorted(set(prompts)) if not self.path(prompt).exists()]
+        needed = len(missing) * self.bytes_per_prompt
         free = shutil.disk_usage(self.folder.parent).free
         if needed > free:
             raise MegastyleError(
-                f"the words of {count:,} prompts take {said(needed)} in {self.folder},"
-                f" {said(free)} are free",
+                f"the words of {len(missing):,} prompts take {format_bytes(needed)} in"
+                f" {self.folder}, {format_bytes(free)} are free",
                 hint="give another -o, fewer records (--limit), or --encode-text beside",
                 exit_code=UNEXPECTED,
             )
+        return missing
+
+    @torch.no_grad()
+    def fill(self, missing: Sequence[str], pipeline: Pipeline, accelerator: Accelerator) -> None:
+        """Encodes and stores the `missing` prompts, each rank its share; all ranks wait.
+
+        Raises MegastyleError (exit 1) if the disk fills up; the stored prompts stay.
+        """
+        accelerator.wait_for_everyone()  # no rank writes before all have looked what is missing
+        encoders = TextEncoders(pipeline, accelerator.device)
+        mine = missing[accelerator.process_index :: accelerator.num_processes]
+        for start in range(0, len(mine), BATCH):
+            prompts = mine[start : start + BATCH]
+            embeddings = encoders.embed(prompts)
+            for k, prompt in enumerate(prompts):
+                self._write(prompt, embeddings.states[k], embeddings.pooled[k])
+        accelerator.wait_for_everyone()
+
+    def embed(self, prompts: Sequence[str]) -> PromptEmbeddings:
+        """The stored embeddings of `prompts`, on the device; all must be stored."""
+        stored = [load_file(self.path(prompt)) for prompt in prompts]
+        embeddings = _concatenate(
+            [PromptEmbeddings(states=s["states"][None], pooled=s["pooled"][None]) for s in stored]
+        )
+        return PromptEmbeddings(
+            states=embeddings.states.to(self.device, non_blocking=True),
+            pooled=embeddings.pooled.to(self.device, non_blocking=True),
+        )
 
     def _write(self, prompt: str, states: Tensor, pooled: Tensor) -> None:
         path = self.path(prompt)
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = {"states": states.cpu().contiguous(), "pooled": pooled.cpu().contiguous()}
-        write_whole(path, lambda aside: save_file(held, aside))
+        tensors = {"states": states.cpu().contiguous(), "pooled": pooled.cpu().contiguous()}
+        with run_output(path) as temporary:
+            save_file(tensors, temporary)
 
 
-def bytes_a_prompt(pipeline: Pipeline) -> int:
-    """Of the words of one prompt: 4.2 MB for FLUX.1 in half precision."""
+def bytes_per_prompt(pipeline: Pipeline) -> int:
+    """The size of one prompt's embeddings: 4.2 MB for FLUX.1 in half precision."""
     t5, clip = pipeline.text_encoder_2, pipeline.text_encoder
     numbers = max_text_tokens(pipeline) * t5.config.hidden_size + clip.config.hidden_size
     return int(numbers * t5.dtype.itemsize)
 
 
-def _together(rows: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
+def _concatenate(rows: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
     return PromptEmbeddings(
         states=torch.cat([row.states for row in rows]),
         pooled=torch.cat([row.pooled for row in rows]),

@@ -1,49 +1,53 @@
-"""One update of FLUX from one global batch of pairs, and where the trainer stands."""
+"""Trainer of FLUX: the flow-matching loss of style pairs, by a LoRA or all weights.
 
-import copy
-import logging
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+A step in `FluxTrainer.forward_backward`: the target's latents get noise at a random level, the
+transformer predicts its velocity beside the clean reference, and the weighted squared error is
+averaged over the global batch. The loop is `Trainer.train` in common/trainer.py.
+"""
+
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory
 from megastyle_cli.models.device import require_compiler
 from megastyle_cli.models.flux.model import Transformer, position_ids, velocity
 from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings, max_text_tokens
 from megastyle_cli.models.flux.vae import token_size_px
-from megastyle_cli.training.common.checkpoint import load_checkpoint, save_checkpoint
-from megastyle_cli.training.common.loop import Measured, refuse_no_finite, refuse_no_number
-from megastyle_cli.training.common.memory_probe import (
-    chunk_that_fits,
-    least_free_bytes,
-    told_where_full,
+from megastyle_cli.training.common.memory_plan import format_bytes
+from megastyle_cli.training.common.memory_probe import least_free_bytes
+from megastyle_cli.training.common.optimizer import MOMENT_BYTES, build_optimizer
+from megastyle_cli.training.common.run import Metrics, RunContext, TrainingResult
+from megastyle_cli.training.common.trainer import Trainer
+from megastyle_cli.training.flux.batch import FrozenEncoders, PairBatch, PairLoader
+from megastyle_cli.training.flux.config import FluxConfig
+from megastyle_cli.training.flux.flow_matching import add_noise, squared_errors
+from megastyle_cli.training.flux.memory_cost import plan_flux_memory
+from megastyle_cli.training.flux.pairs import TrainingPairs
+from megastyle_cli.training.flux.text_cache import TEXT_ENCODERS, PromptCache, TextEncoders
+from megastyle_cli.training.flux.trainable import TrainableModel
+from megastyle_cli.training.flux.validation import held_out_losses, paint_samples
+
+# b pairs of a rank, n tokens of an image, 4c values in a token
+
+BETAS = (0.9, 0.999)  # PyTorch's default, as in the official trainer
+PROMPT_FOLDER = "words"  # in the run folder, while all prompts are encoded first
+SMALLER = (
+    "give --optimizer adamw8bit, --quantize int8 or nf4, a smaller --size or --rank,"
+    " or a device with more memory"
 )
-from megastyle_cli.training.encoder.optimizer import learning_rate
-from megastyle_cli.training.flux.batch import Conditions, Encoders
-from megastyle_cli.training.flux.config import Settings
-from megastyle_cli.training.flux.memory_plan import room_for
-from megastyle_cli.training.flux.objective import mixed, squared_errors
-from megastyle_cli.training.flux.optimizer import moment_bytes, optimizer_of
-from megastyle_cli.training.flux.text_cache import ENCODERS, WordStore
-from megastyle_cli.training.flux.trainable import Student
-
-# b pairs of a rank, n tokens of a picture, 4c numbers in a token
-
-log = logging.getLogger(__name__)
 
 
-class Loss(nn.Module):
-    """The transformer with its loss around it: what the ranks exchange gradients of."""
+class FlowMatching(nn.Module):
+    """The transformer and its loss as one module: DDP synchronizes the gradients of its forward."""
 
     def __init__(self, transformer: Transformer, dtype: torch.dtype, guidance: float) -> None:
         super().__init__()
@@ -60,11 +64,11 @@ class Loss(nn.Module):
         sigmas: Tensor,
         ids: Tensor,
     ) -> Tensor:
-        """The mean squared error (b,) of the velocity of each target, float32.
+        """The mean squared error (b,) of each target's predicted velocity, float32.
 
-        The reference is clean at every noise level and has no part in the error.
+        The reference is clean at every noise level and does not count in the error.
         """
-        noisy = mixed(latents, noise, sigmas).to(self.dtype)
+        noisy = add_noise(latents, noise, sigmas).to(self.dtype)
         is_half = self.dtype != torch.float32
         with torch.autocast(latents.device.type, self.dtype, enabled=is_half):
             flow = velocity(
@@ -79,242 +83,258 @@ class Loss(nn.Module):
         return squared_errors(flow, latents, noise)
 
 
-class Trainer:
-    """The transformer, its optimiser and its place, moved on one global batch at a time by `step`.
+class FluxTrainer(Trainer[PairBatch]):
+    """A FLUX transformer in training; `trainable` knows whether a LoRA or all of it is trained."""
 
-    What is trained, a LoRA or all of the transformer, is the `student`'s to know. `prompts` are all
-    that will ever be asked for; where they are encoded first, `tell` hears of it. Raises
-    MegastyleError if something is missing, or if there is no room on the disk for their words.
-    """
+    items, noun = "samples", "pairs"
+    out_of_memory_hint = SMALLER
+    config: FluxConfig
 
-    def __init__(
-        self,
-        settings: Settings,
-        accelerator: Accelerator,
-        folder: Path,
-        prompts: Sequence[str] = (),
-        tell: Callable[[str], None] = log.info,
-    ) -> None:
-        self.settings, self.accelerator, self.folder = settings, accelerator, folder
-        self.device = accelerator.device
-        self.at = 0  # updates made
-        free = least_free_bytes(accelerator)  # before anything of ours is there
-        self.dtype = _chosen(settings.dtype, self.device)
-        self.student = Student(settings, self.dtype)
-        self.pipeline = self.student.pipeline
-        self.transformer = self.student.transformer
-        self.rows = self._rows()
-        if settings.layout.compile:
+    def __init__(self, config: FluxConfig, data: TrainingPairs, context: RunContext) -> None:
+        super().__init__(config, config.steps, context)
+        self.data = data
+        self.sample_every = config.sample_every if config.samples else 0
+        with self._explain_out_of_memory(is_loading=True):
+            self._build()
+
+    def _build(self) -> None:
+        """Loads the model, plans memory, and puts everything on the device.
+
+        The text encoders come first: they may have to be freed before the transformer is moved.
+        """
+        config, world = self.config, self.accelerator.num_processes
+        free = least_free_bytes(self.accelerator)  # before anything is allocated
+        self.trainable = TrainableModel(config, self.dtype)
+        self.pipeline = self.trainable.pipeline
+        self.transformer = self.trainable.transformer
+        self.rows = _token_rows(config.size, token_size_px(self.pipeline.vae))
+        if config.compile:
             require_compiler(self.device)
-        world = accelerator.num_processes
-        self.room = room_for(self.student, dtype=self.dtype, rows=self.rows, free=free, world=world)
-        self.plan = self.room.plan
-        self.chunk = self.plan.chunk
-        self.encoders = self._encoders(prompts, tell)  # before the transformer takes its place
+        self.memory = plan_flux_memory(
+            self.trainable, dtype=self.dtype, rows=self.rows, free=free, world=world
+        )
+        self.plan = self.memory.plan
+        self.micro_batch = self.plan.micro_batch
+        self.encoders = self._load_encoders()
         self.transformer.train().to(self.device)
         self.trained = [w for w in self.transformer.parameters() if w.requires_grad]
-        self.averages = [w.detach().clone() for w in self.trained] if settings.ema else []
-        self.optimizer = optimizer_of(
-            self.transformer,
-            settings.optimizer,
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-        )
+        self.ema = [w.detach().clone() for w in self.trained] if config.ema else []
+        self.optimizer = build_optimizer(self.transformer, config, betas=BETAS, fused=True)
         self.ids = position_ids(self.rows, self.rows, 1).to(self.device)
-        _compute_twice(self.transformer, self.plan.every)
-        if settings.layout.compile:
+        _recompute_activations(self.transformer, self.plan.recompute_every)
+        if config.compile:
             self.transformer.compile_repeated_blocks(fullgraph=True)
-        loss = Loss(self.transformer, self.dtype, settings.guidance)
-        frozen = [name for name, w in loss.named_parameters() if not w.requires_grad]
-        # Every rank has read the same files; 24 GB need not be sent, nor can rounded weights be.
+        model = FlowMatching(self.transformer, self.dtype, config.guidance)
+        frozen = [name for name, w in model.named_parameters() if not w.requires_grad]
+        # Every rank has read the same files; 24 GB need not be sent, nor can quantized weights be.
         ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
-        ignore(loss, frozen)
-        self.loss: nn.Module = accelerator.prepare(loss)
+        ignore(model, frozen)
+        self.model: nn.Module = self.accelerator.prepare(model)
 
-    def step(self, batch: Conditions) -> Measured:
-        """One update with a rank's part of the global batch; the loss before it.
+    def train(self) -> TrainingResult:
+        """As `Trainer.train`; running out of memory is reported with what would fit."""
+        with self._explain_out_of_memory():
+            return super().train()
 
-        Raises MegastyleError (exit 1), and saves the ids, if the loss or gradient is no number, or
-        if memory runs out.
-        """
-        self.optimizer.zero_grad(set_to_none=True)
-        with told_where_full(self.told_full):
-            loss = self._backward(batch)
-        norm = nn.utils.clip_grad_norm_(self.trained, self.settings.clip or math.inf)
-        losses = {"loss": loss, "gradient_norm": float(norm)}
-        refuse_no_number(losses, batch.ids, self.at, self.folder, self.accelerator)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.at, self.settings)
-        self.optimizer.step()
-        self.at += 1
-        for average, weight in zip(self.averages, self.trained, strict=False):
-            average.lerp_(weight.detach(), 1 - self.settings.ema)
-        return losses
+    def batches(self) -> Generator[PairBatch, None, None]:
+        """This rank's batches from the current step to the last, encoded ahead."""
+        loader = PairLoader(
+            self.data.sampler,
+            self.encoders,
+            self.config,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+        with closing(loader):
+            yield from loader.batches(self.step, self.num_steps)
 
-    def errors(self, batch: Conditions, rows: slice = slice(None)) -> Tensor:
+    def forward_backward(self, batch: PairBatch) -> Metrics:
+        """Adds the gradient of the mean weighted error over the global batch; the loss."""
+        b, total = len(batch.ids), torch.zeros((), device=self.device)
+        for start in range(0, b, self.micro_batch):
+            rows = slice(start, start + self.micro_batch)
+            is_last = rows.stop >= b
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
+                loss = (batch.weights[rows] * self.errors(batch, rows, self.model)).sum() / b
+                torch.autograd.backward(loss)
+            total += loss.detach()
+        return {"loss": float(self.accelerator.reduce(total, "mean"))}
+
+    def errors(self, batch: PairBatch, rows: slice, model: nn.Module) -> Tensor:
         """The unweighted squared error (b,) of those rows of a batch."""
-        errors: Tensor = self.loss(
+        errors: Tensor = model(
             batch.latents[rows],
             batch.references[rows],
             batch.noise[rows],
-            batch.words.states[rows],
-            batch.words.pooled[rows],
+            batch.prompts.states[rows],
+            batch.prompts.pooled[rows],
             batch.sigmas[rows],
             self.ids,
         )
         return errors
 
-    def settle_chunk(self) -> None:
-        """Where memory is tight, halves the chunk until it fits; the gradient stays the same."""
-        if self.plan.is_tight:
-            self.chunk = chunk_that_fits(
-                self.chunk, self._rehearse, self.accelerator, "pairs", SMALLER
-            )
+    def batch_ids(self, batch: PairBatch) -> list[str]:
+        """The ids of the targets in a batch."""
+        return batch.ids
 
-    def save(self) -> None:
-        """A checkpoint of this step; the first rank writes, the others wait.
+    def validate(self) -> Metrics:
+        """The losses of held-out pairs at fixed noise levels; empty if there are none."""
+        losses = held_out_losses(self, self.data.split.held_out)
+        if losses:
+            self.log_validation(losses)
+        return losses
 
-        Raises MegastyleError (exit 1) if the weights are not finite.
-        """
-        refuse_no_finite([*self.trained, *self.averages], self.at)
-        if self.accelerator.is_main_process:
-            state = {"optimizer": self.optimizer.state_dict(), "averages": self.averages}
-            write = partial(self.student.write_checkpoint, facts=self.facts)
-            save_checkpoint(self.folder, self.at, write, state)
-        self.accelerator.wait_for_everyone()
+    def paint_samples(self) -> None:
+        """Paints held-out pairs, or training pairs if none are held out, into RUN/samples/."""
+        split = self.data.split
+        paint_samples(self, split.held_out if len(split.held_out) else split.training)
+
+    def write_weights(self, folder: Path) -> None:
+        """Writes the trained weights to the folder of a checkpoint."""
+        self.trainable.write_checkpoint(folder, self.trainable.metadata(self.step))
+
+    def read_weights(self, folder: Path) -> None:
+        """Reads the trained weights back from the folder of a checkpoint."""
+        self.trainable.read_checkpoint(folder)
+
+    def ema_state(self) -> dict[str, Any]:
+        """The averaged weights in the order of the trained weights."""
+        return {"averages": self.ema}
+
+    def load_ema(self, state: dict[str, Any]) -> None:
+        """Copies the averaged weights from the state of training.pt."""
+        for average, saved in zip(self.ema, state["averages"], strict=True):
+            average.copy_(saved)
 
     def restore(self) -> None:
-        """Goes on from the newest checkpoint of the run, if there is one."""
-        held = load_checkpoint(self.folder)
-        if held is None:
-            return
-        saved, state = held
-        self.student.read_checkpoint(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
-        for average, before in zip(self.averages, state["averages"], strict=True):
-            average.copy_(before)
-        self.at = state["step"]
+        """As `Trainer.restore`; running out of memory is reported with what would fit."""
+        with self._explain_out_of_memory(is_loading=True):
+            super().restore()
 
-    @contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """Inside, the averaged weights are in place, if there are any, and nothing is learned."""
-        kept = copy.deepcopy([w.detach() for w in self.trained]) if self.averages else []
-        with torch.no_grad():
-            for weight, average in zip(self.trained, self.averages, strict=False):
-                weight.copy_(average)
-            try:
-                yield
-            finally:
-                for weight, before in zip(self.trained, kept, strict=False):
-                    weight.copy_(before)
+    def export(self) -> Path:
+        """Writes RUN/lora/ or RUN/flux/ and deletes the stored prompt embeddings."""
+        dtype = getattr(torch, self.config.export_dtype)
+        metadata = self.trainable.metadata(self.step)
+        finished = self.trainable.export(self.folder, metadata, dtype)
+        shutil.rmtree(self.folder / PROMPT_FOLDER, ignore_errors=True)
+        return finished
 
-    @property
-    def facts(self) -> dict[str, str]:
-        """What is written into the header of the weights."""
-        return self.student.facts(self.at)
-
-    def _backward(self, batch: Conditions) -> float:
-        """The gradient of the mean weighted error over the global batch; the loss."""
-        b, total = len(batch.ids), torch.zeros((), device=self.device)
-        starts = range(0, b, self.chunk)
-        for start in starts:
-            rows = slice(start, start + self.chunk)
-            is_last = start == starts[-1]
-            waits = nullcontext() if is_last else self.accelerator.no_sync(self.loss)
-            with waits:
-                loss = (batch.weights[rows] * self.errors(batch, rows)).sum() / b
-                torch.autograd.backward(loss)
-            total += loss.detach()
-        return float(self.accelerator.reduce(total, "mean"))
-
-    def _rehearse(self, chunk: int) -> None:
-        """Takes the memory of a step with that chunk, and changes nothing."""
-        moments = moment_bytes(self.trained, self.settings.optimizer)
+    def probe_memory(self, micro_batch: int) -> None:
+        """Takes the memory of a step with that micro-batch, and changes no weight."""
+        parameters = sum(weight.numel() for weight in self.trained)
+        moments = round(MOMENT_BYTES[self.config.optimizer] * parameters)
         later = 0 if self.optimizer.state else moments
-        size = min(chunk, self.plan.pictures)
+        size = min(micro_batch, self.plan.items)
         config, n = self.transformer.config, self.rows**2
         text = max_text_tokens(self.pipeline)
         try:
-            held = torch.empty(later, dtype=torch.uint8, device=self.device)
+            reserved = torch.empty(later, dtype=torch.uint8, device=self.device)
             tokens = torch.zeros(size, n, config.in_channels, device=self.device)
             states = torch.zeros(size, text, config.joint_attention_dim, device=self.device)
             pooled = torch.zeros(size, config.pooled_projection_dim, device=self.device)
+            prompts = (states.to(self.dtype), pooled.to(self.dtype))
             sigmas = torch.ones(size, device=self.device)
-            words = (states.to(self.dtype), pooled.to(self.dtype))
-            inner = self.accelerator.unwrap_model(self.loss)
-            inner(tokens, tokens, tokens, *words, sigmas, self.ids).sum().backward()
-            del held
+            model = self.accelerator.unwrap_model(self.model)
+            model(tokens, tokens, tokens, *prompts, sigmas, self.ids).sum().backward()
+            del reserved
         finally:
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _rows(self) -> int:
-        """Rows of tokens in a picture. Raises MegastyleError if the size is no multiple of one."""
-        side, size = token_size_px(self.pipeline.vae), self.settings.size_px
-        if size % side or size < side:
-            near = max(side, size // side * side)
-            raise MegastyleError(
-                f"--size {size} is no multiple of {side}, the pixels of a token of this model",
-                hint=f"give {near} or {near + side}",
-            )
-        return size // side
+    def describe(self) -> list[str]:
+        """What is about to happen, in words: weights, batch, memory, steps, noise levels."""
+        config, trainable = self.config, self.trainable
+        parameters = sum(weight.numel() for weight in self.trained)
+        dtype = str(self.dtype).removeprefix("torch.")
+        world, batch = self.accelerator.num_processes, config.global_batch
+        kind = "all weights"
+        if trainable.rank is not None:
+            kind = f"a LoRA of rank {trainable.rank} on {len(trainable.targets)} modules"
+        frozen = f", frozen ones in {config.quantize}" if config.quantize else ""
+        return [
+            f"{parameters:,} parameters to train: {kind} of {trainable.model}, {dtype}{frozen}",
+            f"batch {batch:,} = {world} x {batch // world:,} pairs of {config.size} px on"
+            f" {self.device.type}",
+            f"memory: {self.plan.sentence}",
+            self.memory.sentence,
+            f"{config.steps:,} steps of {config.optimizer}, {config.schedule} schedule, from step"
+            f" {self.step:,}; noise levels {config.timesteps}, loss weight {config.loss_weight},"
+            f" guidance {config.guidance:g}",
+        ]
 
-    def _encoders(self, prompts: Sequence[str], tell: Callable[[str], None]) -> Encoders:
-        """The frozen parts on the device; without the text encoders if all text is encoded now."""
+    def _load_encoders(self) -> FrozenEncoders:
+        """The frozen parts on the device; if text is encoded first, the text encoders are freed."""
         pipeline = self.pipeline
-        for name in ("vae", *ENCODERS):
+        for name in ("vae", *TEXT_ENCODERS):
             getattr(pipeline, name).requires_grad_(False).to(self.device)
-        if not self.room.encodes_first:
-            return Encoders(pipeline, self.device)
-        store = WordStore(self.folder / WORDS, pipeline)
-        store.fill(prompts, pipeline, self.accelerator, tell)
-        for name in ENCODERS:
+        if not self.memory.encodes_first:
+            return FrozenEncoders(pipeline, self.device, TextEncoders(pipeline, self.device))
+        cache = PromptCache(self.folder / PROMPT_FOLDER, pipeline, self.device)
+        missing = cache.missing(self.data.prompts)
+        if missing:
+            size = format_bytes(len(missing) * cache.bytes_per_prompt)
+            self.context.say(f"encoding {len(missing):,} prompts first, {size} in {cache.folder}")
+        cache.fill(missing, pipeline, self.accelerator)
+        for name in TEXT_ENCODERS:
             setattr(pipeline, name, None)
         clear_device_cache(garbage_collection=True)
-        return Encoders(pipeline, self.device, store)
+        return FrozenEncoders(pipeline, self.device, cache)
 
-    def told_full(self) -> MegastyleError:
-        """The sentence for work that found no memory, with what would fit."""
+    @contextmanager
+    def _explain_out_of_memory(self, *, is_loading: bool = False) -> Iterator[None]:
+        """Inside, running out of memory raises MegastyleError (exit 1) with what would fit."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._too_large() if is_loading else self._out_of_memory() from error
+
+    def _too_large(self) -> MegastyleError:
+        return MegastyleError(
+            f"{self.config.model} and what it takes to train it do not fit on {self.device}",
+            hint=SMALLER,
+            exit_code=UNEXPECTED,
+        )
+
+    def _out_of_memory(self) -> MegastyleError:
         plan = self.plan
-        if self.chunk > 1:
-            hint = f"give --chunk {self.chunk // 2} and --resume"
-        elif plan.num_twice < plan.layers:
+        if self.micro_batch > 1:
+            hint = f"give --chunk {self.micro_batch // 2} and --resume"
+        elif plan.num_recomputed < plan.layers:
             hint = "give --chunk 1 --recompute all and --resume"
-        elif not self.room.encodes_first:
+        elif not self.memory.encodes_first:
             hint = "give --encode-text first and --resume"
         else:
             hint = SMALLER
         return MegastyleError(
-            f"out of memory at step {self.at} with {self.chunk} pairs at once and"
-            f" {plan.num_twice} of {plan.layers} blocks computed twice",
+            f"out of memory at step {self.step} with {self.micro_batch} pairs at once and"
+            f" {plan.num_recomputed} of {plan.layers} blocks computed twice",
             hint=hint,
             exit_code=UNEXPECTED,
         )
 
 
-WORDS = "words"  # the folder of a run's encoded prompts
-SMALLER = (
-    "give --optimizer adamw8bit, --quantize int8 or nf4, a smaller --size or --rank,"
-    " or a device with more memory"
-)
+def _token_rows(size_px: int, token_px: int) -> int:
+    """Rows of tokens in an image. Raises MegastyleError if the size is no multiple of a token."""
+    if size_px % token_px or size_px < token_px:
+        near = max(token_px, size_px // token_px * token_px)
+        raise MegastyleError(
+            f"--size {size_px} is no multiple of {token_px}, the pixels of a token of this model",
+            hint=f"give {near} or {near + token_px}",
+        )
+    return size_px // token_px
 
 
-def _compute_twice(transformer: Transformer, every: int) -> None:
-    """Every n-th block keeps its input alone and is computed again for the backward pass."""
+def _recompute_activations(transformer: Transformer, every: int) -> None:
+    """Lets every n-th block keep its input only and recompute the rest in the backward pass."""
     if not every:
         return
     blocks = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
-    chosen = {id(block) for block in blocks[::every]}
+    recomputed = {id(block) for block in blocks[::every]}
 
-    def pass_on(block: nn.Module, *inputs: Any) -> Any:
-        if id(block) in chosen:
+    def call_block(block: nn.Module, *inputs: Any) -> Any:
+        if id(block) in recomputed:
             return checkpoint(block.__call__, *inputs, use_reentrant=False)
         return block(*inputs)
 
-    transformer.enable_gradient_checkpointing(pass_on)
-
-
-def _chosen(dtype: str, device: torch.device) -> torch.dtype:
-    if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    chosen: torch.dtype = getattr(torch, dtype)
-    return chosen
+    transformer.enable_gradient_checkpointing(call_block)

@@ -1,13 +1,12 @@
-"""What FLUX has learned, on pairs that stay the same: losses at fixed noise levels, and samples.
+"""Validation of FLUX on pairs that stay the same: losses at fixed noise levels, and samples.
 
 The training loss is noisy, since every step draws other noise levels; eight fixed levels are not.
-Each pair is also given another style's reference: a model that looks at its reference then does
-worse, one that is blind to it does not.
+Each pair is also scored with another style's reference: a model that looks at its reference then
+does worse, one that ignores it does not.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import gather_object
@@ -21,147 +20,148 @@ from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
 from megastyle_cli.models.flux.sampling import INFERENCE_GUIDANCE, denoise
 from megastyle_cli.models.flux.schedule import sampling_sigmas
 from megastyle_cli.models.flux.vae import decode_latents, pixels_to_images
-from megastyle_cli.training.common.loop import Measured
-from megastyle_cli.training.flux.augment import Opened
-from megastyle_cli.training.flux.batch import Conditions, first_pairs
+from megastyle_cli.report.contact_sheet import write_sheet
+from megastyle_cli.training.common.run import Metrics
+from megastyle_cli.training.flux.batch import PairBatch, fixed_pairs
+from megastyle_cli.training.flux.pair_images import LoadedPair
 from megastyle_cli.training.flux.pairs import Pairs
-from megastyle_cli.training.flux.trainer import Trainer
+
+if TYPE_CHECKING:
+    from megastyle_cli.training.flux.trainer import FluxTrainer
 
 LEVELS = tuple((k + 0.5) / 8 for k in range(8))  # as torchtitan validates FLUX
-MOST_PAIRS = 32
-STEPS = 30  # from noise to a sample
-
-Draw = Callable[[Sequence[Record], Path, str], None]  # records to a sheet with a title
+MAX_PAIRS = 32
+SAMPLING_STEPS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Squared errors of held-out pairs, unweighted, each (pairs, 8): own and other reference."""
+class HeldOutErrors:
+    """Unweighted squared errors of held-out pairs, (pairs, 8): own and another's reference."""
 
     own: Tensor
     other: Tensor
 
     @property
-    def measured(self) -> Measured:
-        """The means, and that of each noise level."""
+    def metrics(self) -> Metrics:
+        """The means, and the mean at each noise level."""
         levels = {
             f"loss_at_{level:.2f}": round(float(mean), 6)
             for level, mean in zip(LEVELS, self.own.mean(0), strict=True)
         }
         own, other = float(self.own.mean()), float(self.other.mean())
-        told = {"loss": round(own, 6), "loss_other_reference": round(other, 6)}
-        gain = {"reference_gain": round(other - own, 6)}
-        return {"pairs": len(self.own), **told, **gain, **levels}
+        return {
+            "pairs": len(self.own),
+            "loss": round(own, 6),
+            "loss_other_reference": round(other, 6),
+            "reference_gain": round(other - own, 6),
+            **levels,
+        }
 
 
-def held_out_losses(trainer: Trainer, pairs: Pairs) -> Measured:
-    """The losses on the first pairs, shared by the ranks; nothing if there are no pairs.
+def held_out_losses(trainer: "FluxTrainer", pairs: Pairs) -> Metrics:
+    """The losses on the first pairs, shared among the ranks; empty if there are no pairs.
 
-    Every rank must call it, and gets the same answer.
+    Every rank must call it, and gets the same result.
     """
-    settings, world = trainer.settings, trainer.accelerator.num_processes
-    found = first_pairs(pairs, MOST_PAIRS, settings.seed, settings.size_px)
-    if not found:
+    config, world = trainer.config, trainer.accelerator.num_processes
+    loaded = fixed_pairs(pairs, MAX_PAIRS, config.seed, config.size)
+    if not loaded:
         return {}
-    mine = range(trainer.accelerator.process_index, len(found), world)
-    with trainer.at_rest():
-        # of a single pair the other reference is its own, and the gain nothing
-        rows = [(k, *_errors(trainer, found[k], found[(k + 1) % len(found)], k)) for k in mine]
-    every = sorted(gather_object(rows), key=_place)
-    own, other = (torch.stack([row[which] for row in every]) for which in (1, 2))
-    return Scores(own=own, other=other).measured
+    mine = range(trainer.accelerator.process_index, len(loaded), world)
+    errors: dict[int, list[Tensor]] = {}
+    with trainer.ema_weights():
+        for k in mine:
+            # a single pair has only its own reference, and a gain of zero
+            other = loaded[(k + 1) % len(loaded)].reference
+            errors[k] = _errors(trainer, loaded[k], k, (loaded[k].reference, other))
+    gathered = dict(gather_object(list(errors.items())))
+    own, other_errors = (
+        torch.stack([gathered[k][which] for k in sorted(gathered)]) for which in (0, 1)
+    )
+    return HeldOutErrors(own=own, other=other_errors).metrics
 
 
-def paint_samples(trainer: Trainer, pairs: Pairs, draw: Draw) -> Measured:
-    """Paints the first pairs from fixed seeds into RUN/samples/, and draws them beside references.
+def paint_samples(trainer: "FluxTrainer", pairs: Pairs) -> None:
+    """Paints the first pairs from fixed seeds into RUN/samples/, with a sheet beside references.
 
     The first rank paints, the others wait.
     """
     if trainer.accelerator.is_main_process:
-        settings = trainer.settings
-        found = first_pairs(pairs, settings.layout.samples, settings.seed, settings.size_px)
-        folder = trainer.folder / "samples" / f"step-{trainer.at:08}"
+        config = trainer.config
+        samples = trainer.folder / "samples"
+        folder = samples / f"step-{trainer.step:08}"
         records: list[Record] = []
-        for k, one in enumerate(found):
-            painted, reference = folder / f"{k}.png", trainer.folder / "samples" / f"ref-{k}.png"
-            with trainer.at_rest():
-                save_picture(_painted(trainer, one, k), painted)
-            save_picture(one.reference, reference)
+        for k, pair in enumerate(fixed_pairs(pairs, config.samples, config.seed, config.size)):
+            painted, reference = folder / f"{k}.png", samples / f"ref-{k}.png"
+            with trainer.ema_weights():
+                save_picture(_paint(trainer, pair, k), painted)
+            save_picture(pair.reference, reference)
             records.append(
                 {
-                    "id": f"{k}: {one.id}",
-                    "style_id": one.id,
-                    "content": one.content,
+                    "id": f"{k}: {pair.id}",
+                    "style_id": pair.id,
+                    "content": pair.content,
                     "style_file_name": str(reference),
                     "file_name": str(painted),
                 }
             )
         if records:
-            draw(records, folder.with_suffix(".png"), f"step {trainer.at:,}")
+            write_sheet(records, folder.with_suffix(".png"), title=f"step {trainer.step:,}")
     trainer.accelerator.wait_for_everyone()
-    return {}
 
 
-def _errors(trainer: Trainer, one: Opened, other: Opened, k: int) -> tuple[Tensor, Tensor]:
-    """The errors (8,) of a pair at the fixed levels, with its own reference and with another's."""
+def _errors(
+    trainer: "FluxTrainer", pair: LoadedPair, k: int, references: tuple[Image.Image, Image.Image]
+) -> list[Tensor]:
+    """The errors (8,) of a pair at the fixed levels, with each of the references."""
     encoders, count = trainer.encoders, len(LEVELS)
-    tokens = encoders.latents([one.target, one.reference, other.reference])
-    words = encoders.words([one.content])
-    seeds = [record_seed(trainer.settings.seed, "held out", 8 * k + i) for i in range(count)]
-    own, others = (
-        _told_errors(
+    tokens = encoders.latents([pair.target, *references])  # (3, n, 4c)
+    prompt = encoders.embed([pair.content])
+    seeds = [record_seed(trainer.config.seed, "held out", 8 * k + i) for i in range(count)]
+    return [
+        _batch_errors(
             trainer,
-            Conditions(
+            PairBatch(
                 latents=tokens[:1].expand(count, -1, -1),
                 references=reference.expand(count, -1, -1),
-                noise=encoders.noise(seeds, trainer.settings.size_px),
-                words=PromptEmbeddings(
-                    states=words.states.expand(count, -1, -1),
-                    pooled=words.pooled.expand(count, -1),
+                noise=encoders.noise(seeds, trainer.config.size),
+                prompts=PromptEmbeddings(
+                    states=prompt.states.expand(count, -1, -1),
+                    pooled=prompt.pooled.expand(count, -1),
                 ),
                 sigmas=torch.tensor(LEVELS, device=trainer.device),
                 weights=torch.ones(count, device=trainer.device),
-                ids=[one.id] * count,
+                ids=[pair.id] * count,
                 failures=[],
             ),
         )
         for reference in (tokens[1:2], tokens[2:])
-    )
-    return own, others
+    ]
 
 
-def _told_errors(trainer: Trainer, batch: Conditions) -> Tensor:
-    """The errors of a batch, on the CPU, in chunks as in training; no other rank takes part."""
-    inner = trainer.accelerator.unwrap_model(trainer.loss)
-    words = batch.words
-    found = []
-    for start in range(0, len(batch.ids), trainer.chunk):
-        rows = slice(start, start + trainer.chunk)
-        known = (batch.latents, batch.references, batch.noise, words.states, words.pooled)
-        found.append(inner(*(part[rows] for part in known), batch.sigmas[rows], trainer.ids))
-    return torch.cat(found).cpu()
+def _batch_errors(trainer: "FluxTrainer", batch: PairBatch) -> Tensor:
+    """The errors of a batch, on the CPU, in micro-batches; other ranks do not take part."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    starts = range(0, len(batch.ids), trainer.micro_batch)
+    parts = [slice(start, start + trainer.micro_batch) for start in starts]
+    return torch.cat([trainer.errors(batch, rows, model) for rows in parts]).cpu()
 
 
-def _painted(trainer: Trainer, one: Opened, k: int) -> Image.Image:
-    """The picture painted for a pair, RGB."""
-    encoders, settings = trainer.encoders, trainer.settings
-    transformer = trainer.transformer
+def _paint(trainer: "FluxTrainer", pair: LoadedPair, k: int) -> Image.Image:
+    """The RGB image painted for a pair."""
+    encoders, config = trainer.encoders, trainer.config
     is_half = trainer.dtype != torch.float32
-    noise = encoders.noise([record_seed(settings.seed, "samples", k)], settings.size_px)
+    noise = encoders.noise([record_seed(config.seed, "samples", k)], config.size)
     with torch.autocast(trainer.device.type, trainer.dtype, enabled=is_half):
         tokens = denoise(
-            transformer,
+            trainer.transformer,
             noise.to(trainer.dtype),
-            encoders.latents([one.reference]).to(trainer.dtype),
-            encoders.words([one.content]),
-            sampling_sigmas(STEPS),
+            encoders.latents([pair.reference]).to(trainer.dtype),
+            encoders.embed([pair.content]),
+            sampling_sigmas(SAMPLING_STEPS),
             trainer.ids,
-            # what FLUX.1-dev is told for pictures; a model of our own knows one number only
-            guidance=settings.guidance if settings.init else INFERENCE_GUIDANCE,
+            # as FLUX.1-dev is used; a model trained from scratch knows its own guidance only
+            guidance=config.guidance if config.init else INFERENCE_GUIDANCE,
         )
     latents = unpack_latents(tokens, trainer.rows, trainer.rows)
     return pixels_to_images(decode_latents(trainer.pipeline.vae, latents))[0]
-
-
-def _place(row: tuple[int, Tensor, Tensor]) -> int:
-    return row[0]

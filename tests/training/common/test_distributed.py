@@ -1,4 +1,4 @@
-"""Many processes: the launch settings, and the Slurm job as two nodes on this machine."""
+"""Several processes: launch settings, and the Slurm job as two nodes on this machine."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from PIL import Image
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.training.common.distributed import refuse_lonely_nodes
+from megastyle_cli.training.common.distributed import check_all_nodes_joined
 from tests.conftest import jsonl
 
 ROOT = Path(__file__).parents[3]
@@ -31,7 +31,7 @@ ALLOCATION = {
     "OMP_NUM_THREADS": "1",
 }
 
-# What Slurm does, for a job of two nodes that are both this machine.
+# What srun does, for a job of two nodes that are both this machine.
 SRUN = """#!/usr/bin/env bash
 while [[ $1 == --* ]]; do shift; done
 for node in 0 1; do
@@ -51,7 +51,7 @@ done
 exit "$worst"
 """
 SCONTROL = """#!/usr/bin/env bash
-if [ "$1" = show ]; then echo 127.0.0.1; else echo "$@" >> told; fi
+if [ "$1" = show ]; then echo 127.0.0.1; else echo "$@" >> requeued; fi
 """
 
 
@@ -63,7 +63,7 @@ def executable(path: Path, text: str) -> None:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Path:
-    """A working directory with the examples, pictures of four styles, and Slurm's two commands."""
+    """A working directory with the examples, images of four styles, and two Slurm commands."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "imgs").mkdir()
     records = []
@@ -73,7 +73,7 @@ def cluster(tmp_path: Path) -> Path:
         records.append({"id": f"p{n}", "file_name": f"{n}.png", "style_id": str(n // 4)})
     jsonl(tmp_path / "imgs" / "metadata.jsonl", records)
     (tmp_path / "size.json").write_text(SIZE)
-    (tmp_path / "told").write_text("")
+    (tmp_path / "requeued").write_text("")
     executable(tmp_path / "bin" / "srun", SRUN)
     executable(tmp_path / "bin" / "scontrol", SCONTROL)
     launcher = (
@@ -84,7 +84,7 @@ def cluster(tmp_path: Path) -> Path:
 
 
 def submitted(cluster: Path, *flags: str, **changed: str) -> "subprocess.Popen[bytes]":
-    told = ["--init", "size.json", "--text-weight", "0", "--global-batch", "8", *flags]
+    options = ["--init", "size.json", "--text-weight", "0", "--global-batch", "8", *flags]
     path = f"{cluster / 'bin'}:{os.environ['PATH']}"
     return subprocess.Popen(
         [
@@ -93,7 +93,7 @@ def submitted(cluster: Path, *flags: str, **changed: str) -> "subprocess.Popen[b
             "train-encoder",
             "imgs",
             "out",
-            *told,
+            *options,
             "--images-per-style",
             "2",
             "--holdout",
@@ -107,7 +107,7 @@ def submitted(cluster: Path, *flags: str, **changed: str) -> "subprocess.Popen[b
     )
 
 
-def test_a_job_trains_on_both_nodes_and_is_queued_again_when_its_time_is_up(cluster: Path) -> None:
+def test_a_job_trains_on_both_nodes_and_is_requeued_when_its_time_is_up(cluster: Path) -> None:
     job = submitted(cluster, "--steps", "100000")
     metrics = cluster / "out" / "metrics.jsonl"
     while job.poll() is None and not (metrics.exists() and '"loss"' in metrics.read_text()):
@@ -116,14 +116,14 @@ def test_a_job_trains_on_both_nodes_and_is_queued_again_when_its_time_is_up(clus
     # to the step, not to the batch script: what --signal=USR1@120 does
     (srun,) = subprocess.check_output(["pgrep", "-P", str(job.pid)]).split()
     os.kill(int(srun), signal.SIGUSR1)
-    words = job.communicate()[1].decode()
+    stderr = job.communicate()[1].decode()
 
-    assert "batch 8 = 4 styles x 2, 2 x 4" in words
-    assert "--resume goes on" in words and (cluster / "out" / "latest").exists()
-    assert (cluster / "told").read_text() == f"requeue {ALLOCATION['SLURM_JOB_ID']}\n"
+    assert "batch 8 = 4 styles x 2, 2 x 4" in stderr
+    assert "--resume goes on" in stderr and (cluster / "out" / "latest").exists()
+    assert (cluster / "requeued").read_text() == f"requeue {ALLOCATION['SLURM_JOB_ID']}\n"
 
 
-def test_a_job_that_failed_is_not_queued_again(cluster: Path) -> None:
+def test_a_failed_job_is_not_requeued(cluster: Path) -> None:
     (cluster / "out").mkdir()
     (cluster / "out" / "stopped").touch()  # from an earlier start
     executable(cluster / "bin" / "srun", "#!/usr/bin/env bash\nexit 1\n")
@@ -131,19 +131,19 @@ def test_a_job_that_failed_is_not_queued_again(cluster: Path) -> None:
     job = submitted(cluster)
     job.communicate()
 
-    assert job.returncode == 1 and (cluster / "told").read_text() == ""
+    assert job.returncode == 1 and (cluster / "requeued").read_text() == ""
 
 
 @pytest.mark.parametrize(
     "name", ["SLURM_GPUS_ON_NODE", "SLURM_JOB_NUM_NODES", "SLURM_JOB_NODELIST"]
 )
-def test_a_job_that_does_not_know_its_nodes_starts_nothing(cluster: Path, name: str) -> None:
+def test_a_job_outside_slurm_starts_nothing(cluster: Path, name: str) -> None:
     executable(cluster / "bin" / "srun", "#!/usr/bin/env bash\ntouch started\n")
 
     job = submitted(cluster, **{name: ""})
-    words = job.communicate()[1]
+    stderr = job.communicate()[1]
 
-    assert job.returncode == 1 and b"start this with sbatch" in words
+    assert job.returncode == 1 and b"start this with sbatch" in stderr
     assert not (cluster / "started").exists()
 
 
@@ -151,18 +151,18 @@ def test_a_job_that_does_not_know_its_nodes_starts_nothing(cluster: Path, name: 
     ("name", "kind", "machines"),
     [("one_gpu", "NO", 1), ("one_node", "MULTI_GPU", 1), ("multi_node", "MULTI_GPU", 2)],
 )
-def test_accelerate_takes_the_settings(name: str, kind: str, machines: int) -> None:
-    told = load_config_from_file(str(SETTINGS / f"{name}.yaml"))
+def test_accelerate_reads_the_settings(name: str, kind: str, machines: int) -> None:
+    config = load_config_from_file(str(SETTINGS / f"{name}.yaml"))
 
-    assert (told.distributed_type.value, told.num_machines) == (kind, machines)
-    assert told.mixed_precision == "no" and told.use_cpu is False
-    assert told.rdzv_backend == ("c10d" if machines > 1 else "static")
+    assert (config.distributed_type.value, config.num_machines) == (kind, machines)
+    assert config.mixed_precision == "no" and config.use_cpu is False
+    assert config.rdzv_backend == ("c10d" if machines > 1 else "static")
 
 
-def test_a_launcher_that_joined_one_node_of_several_is_refused() -> None:
+def test_a_launcher_that_joined_one_of_several_nodes_is_rejected() -> None:
     with pytest.raises(MegastyleError, match="has 2 nodes and this launcher joined 1"):
-        refuse_lonely_nodes({"SLURM_STEP_NUM_NODES": "2", "GROUP_WORLD_SIZE": "1"})
+        check_all_nodes_joined({"SLURM_STEP_NUM_NODES": "2", "GROUP_WORLD_SIZE": "1"})
 
-    refuse_lonely_nodes({"SLURM_STEP_NUM_NODES": "2", "GROUP_WORLD_SIZE": "2"})
-    refuse_lonely_nodes({"SLURM_STEP_NUM_NODES": "1", "GROUP_WORLD_SIZE": "1"})
-    refuse_lonely_nodes({})
+    check_all_nodes_joined({"SLURM_STEP_NUM_NODES": "2", "GROUP_WORLD_SIZE": "2"})
+    check_all_nodes_joined({"SLURM_STEP_NUM_NODES": "1", "GROUP_WORLD_SIZE": "1"})
+    check_all_nodes_joined({})

@@ -1,8 +1,9 @@
-"""A chunk that does not fit is halved until it does; the machine is asked what is free."""
+"""A micro-batch that does not fit is halved until it does; a job's own limit counts as free."""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,14 @@ from accelerate import Accelerator, debug_launcher
 from accelerate.state import AcceleratorState
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.training.common.memory_probe import chunk_that_fits, free_bytes
+from megastyle_cli.training.common.memory_probe import (
+    fit_micro_batch,
+    free_bytes,
+    free_host_bytes,
+)
 
-# A tower that keeps about 1.2 MB of a picture, in a process that may take only so much more.
+GIB = 2**30
+# A tower that keeps about 1.2 MB per image, in a process with 200 MiB left.
 SHORT_OF_MEMORY = """
 import json, resource, sys
 from pathlib import Path
@@ -20,7 +26,7 @@ import torch
 from accelerate import Accelerator
 from transformers import SiglipVisionConfig
 from megastyle_cli.models.encoders.siglip_vision import StyleTower, new_tower
-from megastyle_cli.training.common.memory_probe import chunk_that_fits
+from megastyle_cli.training.common.memory_probe import fit_micro_batch
 
 torch.set_num_threads(1)
 config = SiglipVisionConfig(hidden_size=64, intermediate_size=256, num_hidden_layers=4,
@@ -28,15 +34,15 @@ config = SiglipVisionConfig(hidden_size=64, intermediate_size=256, num_hidden_la
 tower = StyleTower(new_tower(config, 0))
 tried = []
 
-def rehearse(chunk):
-    tried.append(chunk)
-    tower(torch.zeros(chunk, 3, 64, 64)).sum().backward()
+def probe(size):
+    tried.append(size)
+    tower(torch.zeros(size, 3, 64, 64)).sum().backward()
 
-rehearse(8)  # what comes with a first pass is there now
+probe(8)  # what only the first pass allocates
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 200 * 2**20,) * 2)
-chunk = chunk_that_fits(1024, rehearse, Accelerator(cpu=True))
-json.dump({"chunk": chunk, "tried": tried[1:]}, sys.stdout)
+size = fit_micro_batch(1024, probe, Accelerator(cpu=True), "pictures", "")
+json.dump({"size": size, "tried": tried[1:]}, sys.stdout)
 """
 
 
@@ -47,57 +53,116 @@ def accelerator():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and limits the address space")
-def test_out_of_memory_halves_the_chunk_and_goes_on_with_a_sentence():
+def test_out_of_memory_halves_the_size_and_is_reported():
     ended = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, check=False
     )
 
     assert ended.returncode == 0, ended.stderr.decode()
-    told = json.loads(ended.stdout)
-    assert told["tried"][:2] == [1024, 512] and told["chunk"] == told["tried"][-1]
-    assert 16 <= told["chunk"] <= 256
+    result = json.loads(ended.stdout)
+    assert result["tried"][:2] == [1024, 512] and result["size"] == result["tried"][-1]
+    assert 16 <= result["size"] <= 256
     assert b"out of memory with 1024 pictures at once; going on with 512" in ended.stderr
 
 
-def test_one_picture_too_many_is_a_sentence(accelerator):
-    def rehearse(chunk):
+def test_no_memory_for_a_single_item_is_an_error_with_the_hint(accelerator):
+    def probe(size):
         torch.empty(2**60, dtype=torch.uint8)
 
     with pytest.raises(MegastyleError, match="no memory for a single one of the pictures") as error:
-        chunk_that_fits(6, rehearse, accelerator)
+        fit_micro_batch(6, probe, accelerator, "pictures", "give --recompute all")
 
     assert error.value.exit_code == 1 and "--recompute all" in error.value.hint
 
 
 def in_process(folder):
-    """The second rank has memory for three pictures only."""
+    """The second rank has memory for three items only."""
     accelerator = Accelerator(cpu=True)
 
-    def rehearse(chunk):
-        if accelerator.process_index == 1 and chunk > 3:
+    def probe(size):
+        if accelerator.process_index == 1 and size > 3:
             torch.empty(2**60, dtype=torch.uint8)
 
-    chunk = chunk_that_fits(24, rehearse, accelerator)
-    (folder / f"{accelerator.process_index}").write_text(str(chunk))
+    size = fit_micro_batch(24, probe, accelerator, "pictures", "")
+    (folder / f"{accelerator.process_index}").write_text(str(size))
 
 
-def test_all_ranks_take_the_smallest_chunk_and_none_waits_for_another(tmp_path):
+def test_all_ranks_take_the_smallest_size_and_none_waits_for_another(tmp_path):
     debug_launcher(in_process, (tmp_path,), num_processes=2)
 
     assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["3", "3"]
 
 
-def test_another_error_is_not_taken_for_memory(accelerator):
-    def rehearse(chunk):
+def test_other_errors_are_raised(accelerator):
+    def probe(size):
         torch.zeros(2, 3) @ torch.zeros(2, 3)
 
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        chunk_that_fits(4, rehearse, accelerator)
+        fit_micro_batch(4, probe, accelerator, "pictures", "")
 
 
-def test_what_is_free_is_shared_by_the_ranks_of_a_machine(monkeypatch):
+def test_free_memory_is_divided_among_the_ranks_of_a_machine(monkeypatch):
     device = torch.device("cpu")
     alone = free_bytes(device)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
 
     assert alone > 2**26 and free_bytes(device) == pytest.approx(alone / 4, rel=0.2)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """The files of a machine with 100 GiB free and no control groups."""
+    write(tmp_path / "proc/meminfo", f"MemTotal: 1 kB\nMemAvailable:  {100 * 2**20} kB\n")
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def write_group_v2(folder: Path, limit: str, used: int, cache: int = 0) -> None:
+    write(folder / "memory.max", f"{limit}\n")
+    write(folder / "memory.current", f"{used}\n")
+    write(folder / "memory.stat", f"anon 5\ninactive_file {cache}\n")
+
+
+def test_without_groups_the_machine_decides(machine):
+    assert free_host_bytes(machine) == 100 * GIB
+
+
+def test_the_limit_of_a_parent_group_counts(machine):
+    write(machine / "proc/self/cgroup", "0::/slurm/job_7/step_0\n")
+    groups = machine / "sys/fs/cgroup/slurm"
+    write_group_v2(groups / "job_7/step_0", "max", 3 * GIB)
+    write_group_v2(groups / "job_7", str(16 * GIB), 4 * GIB)
+
+    assert free_host_bytes(machine) == 12 * GIB
+
+
+def test_cached_files_do_not_count_as_used(machine):
+    write(machine / "proc/self/cgroup", "0::/job\n")
+    write_group_v2(machine / "sys/fs/cgroup/job", str(16 * GIB), 15 * GIB, cache=10 * GIB)
+
+    assert free_host_bytes(machine) == 11 * GIB
+
+
+def test_control_groups_of_version_1_are_read(machine):
+    write(machine / "proc/self/cgroup", "5:cpu,cpuacct:/\n4:memory:/slurm/job_7\n0::/\n")
+    job = machine / "sys/fs/cgroup/memory/slurm/job_7"
+    write(job / "memory.limit_in_bytes", f"{8 * GIB}\n")
+    write(job / "memory.usage_in_bytes", f"{2 * GIB}\n")
+    write(job / "memory.stat", f"inactive_file 7\ntotal_inactive_file {GIB}\n")
+
+    assert free_host_bytes(machine) == 7 * GIB
+
+
+def test_a_full_group_leaves_nothing(machine):
+    write(machine / "proc/self/cgroup", "0::/job\n")
+    write_group_v2(machine / "sys/fs/cgroup/job", str(GIB), GIB + 4096)
+
+    assert free_host_bytes(machine) == 0
+
+
+def test_this_machine_has_free_memory():
+    assert free_host_bytes() > 2**26

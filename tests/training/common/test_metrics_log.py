@@ -1,12 +1,12 @@
-"""A run's lines: those that fit the step, each failure once, nothing torn."""
+"""Metrics fit the step of the run, each failure is logged once, and no line is incomplete."""
 
 import json
 
 import pytest
 
 from megastyle_cli.core.record import Failure, Run
-from megastyle_cli.training.common.checkpoint import start_run
-from megastyle_cli.training.common.metrics_log import Journal
+from megastyle_cli.training.common.metrics_log import MetricsLog
+from megastyle_cli.training.common.run_folder import start_run
 from tests.conftest import lines
 
 
@@ -16,52 +16,55 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
-def test_a_resumed_run_forgets_what_it_will_measure_again(folder):
-    journal = Journal(folder, "train-encoder", is_writing=True)
+def test_a_resumed_run_deletes_metrics_that_it_will_log_again(folder):
+    metrics = MetricsLog(folder, "train-encoder", is_writing=True)
     for step in range(5):
-        journal.measure({"step": step})
+        metrics.log({"step": step})
     with (folder / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 5, "lo')  # torn off by a kill
+        file.write('{"step": 5, "lo')  # cut off by a kill
 
-    journal.cut(3)
+    metrics.discard_after(3)
     assert [line["step"] for line in lines(folder / "metrics.jsonl")] == [0, 1, 2, 3]
-    journal.cut(0)
+    metrics.discard_after(0)
     assert lines(folder / "metrics.jsonl") == []
 
 
-def test_a_failure_is_told_once_over_all_starts(folder):
+def test_a_failure_is_logged_once_over_all_starts(folder):
     failure = Failure({"id": "a", "file_name": "imgs/a.png"}, "bad_image", "imgs/a.png is empty")
 
-    first = [Journal(folder, "train-encoder", is_writing=True).fail(failure) for _ in range(2)]
+    first = [
+        MetricsLog(folder, "train-encoder", is_writing=True).log_failure(failure) for _ in range(2)
+    ]
 
     assert first == [True, False]
-    (told,) = lines(folder / "errors.jsonl")
-    assert told["_error"] == {
+    (error,) = lines(folder / "errors.jsonl")
+    assert error["_error"] == {
         "step": "train-encoder",
         "kind": "bad_image",
         "message": "imgs/a.png is empty",
     }
-    assert told["file_name"].endswith("imgs/a.png") and told["file_name"].startswith("..")
+    assert error["file_name"].endswith("imgs/a.png") and error["file_name"].startswith("..")
 
 
-def test_a_torn_line_of_errors_is_dropped_and_its_picture_told_again(folder):
+def test_an_incomplete_line_of_errors_is_dropped_and_logged_again(folder):
     failures = [Failure({"id": name}, "bad_image", f"{name}.png is empty") for name in "ab"]
     for failure in failures:
-        Journal(folder, "train-encoder", is_writing=True).fail(failure)
+        MetricsLog(folder, "train-encoder", is_writing=True).log_failure(failure)
     path = folder / "errors.jsonl"
     path.write_text(path.read_text()[:-9])
 
     assert [
-        Journal(folder, "train-encoder", is_writing=True).fail(failure) for failure in failures
+        MetricsLog(folder, "train-encoder", is_writing=True).log_failure(failure)
+        for failure in failures
     ] == [False, True]
     assert [record["id"] for record in lines(path)] == ["a", "b"]
 
 
 def test_only_the_first_rank_writes(folder):
-    journal = Journal(folder, "train-encoder", is_writing=False)
-    journal.measure({"step": 1})
-    journal.fail(Failure({"id": "a"}, "bad_json", "line 1"))
+    metrics = MetricsLog(folder, "train-encoder", is_writing=False)
+    metrics.log({"step": 1})
+    metrics.log_failure(Failure({"id": "a"}, "bad_json", "line 1"))
 
-    assert journal.told == {"line 1": "bad_json"}
+    assert metrics.failures == {"line 1": "bad_json"}
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "run.json"]
     assert json.loads((folder / "run.json").read_text())["options"] == {"lr": 0.1}

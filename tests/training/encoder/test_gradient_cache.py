@@ -1,4 +1,4 @@
-"""The cached gradient is the direct gradient: any chunk, any number of processes, and no luck."""
+"""The cached gradient is the direct gradient, for any micro-batch and number of processes."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,9 @@ from torch import nn
 from transformers import SiglipVisionConfig
 
 from megastyle_cli.models.encoders.siglip_vision import StyleTower, new_tower
-from megastyle_cli.training.encoder import gradient_cache as cached
-from megastyle_cli.training.encoder import losses
-from megastyle_cli.training.encoder.gradient_cache import backward_of_batch
-from megastyle_cli.training.encoder.losses import image_text, style_contrast
+from megastyle_cli.training.encoder import gradient_cache, losses
+from megastyle_cli.training.encoder.gradient_cache import backward
+from megastyle_cli.training.encoder.losses import image_text_sigmoid, supervised_contrastive
 
 N = 24
 ON_A_GPU = [
@@ -34,8 +33,8 @@ SIZE = {
 
 
 @pytest.fixture(autouse=True)
-def forget_the_processes():
-    # a forked child must not take the parent's lone process for its own
+def reset_accelerate():
+    # a forked child must not inherit the parent's single-process state
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
     assert not PartialState._shared_state
@@ -44,20 +43,23 @@ def forget_the_processes():
 def made(dtype):
     tower = StyleTower(new_tower(SiglipVisionConfig(**SIZE), seed=4)).to(dtype)
     generator = torch.manual_seed(9)
-    pictures = torch.rand(N, 3, 16, 16, generator=generator, dtype=dtype) * 2 - 1
+    images = torch.rand(N, 3, 16, 16, generator=generator, dtype=dtype) * 2 - 1
     prompts = nn.functional.normalize(torch.randn(5, 16, generator=generator, dtype=dtype))
-    return tower, pictures, prompts
+    return tower, images, prompts
 
 
 def gradient_of(z, styles, prompts):
-    terms = style_contrast(z, styles, 0.1), image_text(z, prompts, styles, 10.0, -10.0)
+    terms = (
+        supervised_contrastive(z, styles, 0.1),
+        image_text_sigmoid(z, prompts, styles, 10.0, -10.0),
+    )
     return terms[0].gradient + terms[1].gradient
 
 
 def direct(dtype):
-    """Autograd through everything at once, by a loss of its own."""
-    tower, pictures, prompts = made(dtype)
-    z = tower(pictures)
+    """Autograd through the whole batch at once, with an independent loss."""
+    tower, images, prompts = made(dtype)
+    z = tower(images)
     similar = (z @ z.T / 0.1).masked_fill(torch.eye(N, dtype=torch.bool), -torch.inf)
     log_p = similar.log_softmax(1)
     same = (STYLES[:, None] == STYLES) & ~torch.eye(N, dtype=torch.bool)
@@ -72,19 +74,19 @@ def parameters_gradient(tower):
     return torch.cat([weight.grad.flatten() for weight in tower.parameters()])
 
 
-def by_chunks(dtype, chunk, accelerator=None, step=backward_of_batch):
-    """What this rank's parameters get from its slice of the global batch."""
+def in_micro_batches(dtype, micro_batch, accelerator=None, step=backward):
+    """The gradient that this rank's parameters get from its slice of the global batch."""
     accelerator = accelerator or Accelerator(cpu=True)
-    tower, pictures, prompts = made(dtype)
+    tower, images, prompts = made(dtype)
     share = N // accelerator.num_processes
     first = accelerator.process_index * share
     step(
         accelerator.prepare(tower),
-        lambda start, stop: pictures[first + start : first + stop],
+        images[first : first + share],
         STYLES[first : first + share],
         lambda z, styles: gradient_of(z, styles, prompts),
         accelerator,
-        chunk,
+        micro_batch,
     )
     return parameters_gradient(tower)
 
@@ -93,47 +95,49 @@ def relative_error(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
 
-@pytest.mark.parametrize("chunk", [N, 2 * N, N // 4, 7, 1])
-def test_any_chunk_gives_the_direct_gradient(chunk):
-    assert relative_error(by_chunks(torch.float64, chunk), direct(torch.float64)) <= 1e-12
+@pytest.mark.parametrize("micro_batch", [N, 2 * N, N // 4, 7, 1])
+def test_any_micro_batch_gives_the_direct_gradient(micro_batch):
+    assert (
+        relative_error(in_micro_batches(torch.float64, micro_batch), direct(torch.float64)) <= 1e-12
+    )
 
 
-def test_single_precision_agrees_too():
-    assert relative_error(by_chunks(torch.float32, 7), direct(torch.float32)) < 1e-5
+def test_single_precision_gives_the_direct_gradient():
+    assert relative_error(in_micro_batches(torch.float32, 7), direct(torch.float32)) < 1e-5
 
 
-def test_a_batch_that_fits_one_chunk_is_embedded_once():
-    tower, pictures, prompts = made(torch.float64)
+def test_a_batch_that_fits_one_micro_batch_is_embedded_once():
+    tower, images, prompts = made(torch.float64)
     passes = []
     tower.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
 
-    for chunk in (N, N // 2):
-        backward_of_batch(
+    for micro_batch in (N, N // 2):
+        backward(
             tower,
-            lambda start, stop: pictures[start:stop],
+            images,
             STYLES,
             lambda z, styles: gradient_of(z, styles, prompts),
             Accelerator(cpu=True),
-            chunk,
+            micro_batch,
         )
 
     assert passes == [True, False, False, True, True]
 
 
-def test_the_papers_batch_in_prime_chunks_has_the_gradient_of_one_pass():
+def test_the_papers_batch_in_odd_micro_batches_has_the_gradient_of_one_pass():
     n, styles = 8192, torch.arange(8192) // 4
-    pictures = torch.randint(0, 256, (n, 3, 16, 16), generator=torch.manual_seed(2))
+    images = torch.randint(0, 256, (n, 3, 16, 16), generator=torch.manual_seed(2))
     tower = StyleTower(new_tower(SiglipVisionConfig(**SIZE), seed=4)).double()
 
-    def gradient(chunk):
+    def gradient(micro_batch):
         tower.zero_grad()
-        backward_of_batch(
+        backward(
             tower,
-            lambda start, stop: pictures[start:stop].double() / 127.5 - 1,
+            images.double() / 127.5 - 1,
             styles,
-            lambda z, y: style_contrast(z, y, 0.1, most_cells=2**18).gradient,
+            lambda z, y: supervised_contrastive(z, y, 0.1, max_similarities=2**18).gradient,
             Accelerator(cpu=True),
-            chunk,
+            micro_batch,
         )
         return parameters_gradient(tower)
 
@@ -141,23 +145,23 @@ def test_the_papers_batch_in_prime_chunks_has_the_gradient_of_one_pass():
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_A_GPU)])
-def test_in_half_precision_the_cached_gradient_points_where_the_direct_one_does(device):
+def test_in_half_precision_the_cached_gradient_is_parallel_to_the_direct_one(device):
     # on a GPU layers are compiled, and with and without a graph they round differently
-    tower, pictures, prompts = made(torch.float32)
+    tower, images, prompts = made(torch.float32)
     tower.dtype = torch.bfloat16
     tower.to(device)
     for layer in tower.vision.encoder.layers if device == "cuda" else ():
         layer.compile()
 
-    def gradient(chunk):
+    def gradient(micro_batch):
         tower.zero_grad()
-        backward_of_batch(
+        backward(
             tower,
-            lambda start, stop: pictures[start:stop].to(device),
+            images.to(device),
             STYLES.to(device),
             lambda z, styles: gradient_of(z, styles, prompts.to(device)),
             Accelerator(cpu=device == "cpu"),
-            chunk,
+            micro_batch,
         )
         return parameters_gradient(tower)
 
@@ -165,7 +169,7 @@ def test_in_half_precision_the_cached_gradient_points_where_the_direct_one_does(
 
 
 def mutant(module, line, replacement):
-    """A module with one line of its source changed."""
+    """The module with one line of its source changed."""
     source = Path(module.__file__).read_text()
     assert source.count(line) == 1, line
     changed = ModuleType(f"mutant_of_{module.__name__}")
@@ -173,45 +177,45 @@ def mutant(module, line, replacement):
     return changed
 
 
-def in_process(folder, chunks, step):
-    """Runs in each of several processes: the errors against the direct gradient, as JSON."""
+def in_process(folder, micro_batches, step):
+    """Writes this process's errors against the direct gradient as JSON."""
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     errors = {
-        f"{dtype} {chunk}": relative_error(
-            by_chunks(dtype, chunk, accelerator, step), direct(dtype)
+        f"{dtype} {micro_batch}": relative_error(
+            in_micro_batches(dtype, micro_batch, accelerator, step), direct(dtype)
         )
         for dtype in (torch.float64, torch.float32)
-        for chunk in chunks
+        for micro_batch in micro_batches
     }
-    told = {"world": accelerator.num_processes, "errors": errors}
-    (folder / f"{accelerator.process_index}.json").write_text(json.dumps(told))
+    result = {"world": accelerator.num_processes, "errors": errors}
+    (folder / f"{accelerator.process_index}.json").write_text(json.dumps(result))
 
 
-def launched(folder, processes, chunks, step=backward_of_batch):
-    debug_launcher(in_process, (folder, chunks, step), num_processes=processes)
-    told = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    assert [found["world"] for found in told] == [processes] * processes
-    return [found["errors"] for found in told]
+def launched(folder, processes, micro_batches, step=backward):
+    debug_launcher(in_process, (folder, micro_batches, step), num_processes=processes)
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    assert [found["world"] for found in results] == [processes] * processes
+    return [found["errors"] for found in results]
 
 
-@pytest.mark.parametrize("processes, chunks", [(2, (12, 3, 5)), (4, (6, 5))])
-def test_any_number_of_processes_gives_the_direct_gradient(tmp_path, processes, chunks):
-    for errors in launched(tmp_path, processes, chunks):
-        assert len(errors) == 2 * len(chunks)
+@pytest.mark.parametrize("processes, micro_batches", [(2, (12, 3, 5)), (4, (6, 5))])
+def test_any_number_of_processes_gives_the_direct_gradient(tmp_path, processes, micro_batches):
+    for errors in launched(tmp_path, processes, micro_batches):
+        assert len(errors) == 2 * len(micro_batches)
         for name, error in errors.items():
             assert error <= (1e-12 if "float64" in name else 1e-5), name
 
 
-def test_without_the_world_factor_the_gradient_is_too_short(tmp_path):
-    changed = mutant(cached, "gradient[mine] * accelerator.num_processes", "gradient[mine]")
+def test_without_the_world_size_factor_the_gradient_is_too_short(tmp_path):
+    changed = mutant(gradient_cache, "gradient[mine] * accelerator.num_processes", "gradient[mine]")
 
-    for errors in launched(tmp_path, 2, (12, 5), changed.backward_of_batch):
+    for errors in launched(tmp_path, 2, (12, 5), changed.backward):
         assert all(error == pytest.approx(0.5, abs=1e-5) for error in errors.values())
 
 
 def test_without_the_column_term_the_gradient_is_wrong(monkeypatch):
     changed = mutant(losses, "gradient += pull.T @ z[rows]", "pass")
-    monkeypatch.setitem(globals(), "style_contrast", changed.style_contrast)
+    monkeypatch.setitem(globals(), "supervised_contrastive", changed.supervised_contrastive)
 
-    assert relative_error(by_chunks(torch.float64, 7), direct(torch.float64)) > 0.1
+    assert relative_error(in_micro_batches(torch.float64, 7), direct(torch.float64)) > 0.1

@@ -1,4 +1,4 @@
-"""--pack: pictures become shards that train like pictures; what fails is told, and tried again."""
+"""--pack: images become shards to train from; failures are reported and tried again."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.training.encoder.pack import pack_pictures
+from megastyle_cli.runner.job import Tolerance
+from megastyle_cli.training.common.config import RunOptions
+from megastyle_cli.training.encoder.pack import pack_images
 from tests.conftest import Runner, jsonl, lines
 
 SIZE = {
@@ -23,7 +25,7 @@ SIZE = {
 
 @pytest.fixture
 def imgs(tmp_path: Path) -> Path:
-    """A folder of sixteen pictures of four styles, and beside it the config of a tiny tower."""
+    """A folder of sixteen images of four styles, and the config of a tiny tower beside it."""
     folder = tmp_path / "imgs"
     folder.mkdir()
     records = []
@@ -36,27 +38,25 @@ def imgs(tmp_path: Path) -> Path:
     return folder
 
 
-def packed(imgs: Path, may_fail: int = 0, **flags: bool) -> int:
-    told = {"resume": False, "overwrite": False, **flags}
-    return pack_pictures(
+def packed(imgs: Path, max_errors: str = "0", **flags: bool) -> int:
+    return pack_images(
         [str(imgs)],
         imgs.parent / "shards",
-        limit=None,
         label="style_id",
-        may_fail=lambda failed, read: failed <= may_fail,
+        options=RunOptions(**flags),
+        tolerance=Tolerance.parse(max_errors),
         quiet=True,
-        **told,
     )
 
 
-def test_packed_pictures_train(megastyle: Runner, imgs: Path) -> None:
+def test_a_training_reads_packed_images(megastyle: Runner, imgs: Path) -> None:
     shards, run = imgs.parent / "shards", imgs.parent / "run"
-    told = ["--text-weight", 0, "--global-batch", 8, "--images-per-style", 2, "--holdout", 0]
+    options = ["--text-weight", 0, "--global-batch", 8, "--images-per-style", 2, "--holdout", 0]
 
     packing = megastyle("train-encoder", imgs, "--pack", shards)
     training = megastyle(
         *("train-encoder", shards, "--init", imgs.parent / "size.json", "--steps", 1),
-        *(*told, "-o", run),
+        *(*options, "-o", run),
     )
 
     assert packing.returncode == 0, packing.stderr.decode()
@@ -66,33 +66,35 @@ def test_packed_pictures_train(megastyle: Runner, imgs: Path) -> None:
     assert lines(training.stdout)[0]["step"] == 1
 
 
-def test_what_cannot_be_packed_is_told_and_counted(imgs: Path) -> None:
+def test_images_that_cannot_be_packed_are_reported_and_counted(imgs: Path) -> None:
     (imgs / "3.png").write_bytes(b"no picture")
 
     assert packed(imgs) == 3
     (failed,) = lines(imgs.parent / "shards" / "errors.jsonl")
     assert failed["id"] == "p3" and failed["_error"]["kind"] == "bad_image"
-    assert packed(imgs, may_fail=1, overwrite=True) == 0
+    assert packed(imgs, max_errors="1", overwrite=True) == 0
 
 
-def test_a_record_that_was_mended_is_packed_and_no_error_any_more(imgs: Path) -> None:
-    whole = (imgs / "3.png").read_bytes()
+def test_a_repaired_image_is_packed_and_no_longer_an_error(imgs: Path) -> None:
+    content = (imgs / "3.png").read_bytes()
     (imgs / "3.png").write_bytes(b"no picture")
     assert packed(imgs) == 3
-    (imgs / "3.png").write_bytes(whole)
+    (imgs / "3.png").write_bytes(content)
 
     assert packed(imgs, resume=True) == 0
     assert not (imgs.parent / "shards" / "errors.jsonl").exists()
 
 
-def test_existing_shards_are_refused(imgs: Path) -> None:
+def test_existing_shards_are_not_overwritten(imgs: Path) -> None:
     assert packed(imgs) == 0
 
     with pytest.raises(MegastyleError, match="exists"):
         packed(imgs)
 
 
-def test_several_processes_do_not_pack(imgs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packing_by_several_processes_is_rejected(
+    imgs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
 
     with pytest.raises(MegastyleError, match="one process packs"):

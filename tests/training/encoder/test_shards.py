@@ -1,4 +1,4 @@
-"""Packed pictures are the same pictures, smaller, and packing goes on where it stopped."""
+"""Packed images are the same images, smaller, and packing continues where it stopped."""
 
 from itertools import islice
 
@@ -30,24 +30,24 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def told(records):
+def facts(records):
     return [(record["id"], record["style_id"], record["n"]) for record in records]
 
 
-def test_packed_records_read_back_from_the_folder_and_from_the_bare_tars(tmp_path):
+def test_packed_records_are_read_from_the_folder_and_from_the_tars_alone(tmp_path):
     records = records_of(tmp_path / "imgs")
 
     packed = list(pack(records, tmp_path / "shards", **PLAIN))
 
     tars = sorted(str(path) for path in (tmp_path / "shards").glob("*.tar"))
     assert len(tars) == 3
-    assert told(packed) == told(records)
+    assert facts(packed) == facts(records)
     assert list(read_records([str(tmp_path / "shards")])) == packed
-    bare = [{k: v for k, v in found.items() if k != "key"} for found in read_records(tars)]
+    bare = [{k: v for k, v in record.items() if k != "key"} for record in read_records(tars)]
     assert bare == packed
 
 
-def test_pictures_keep_their_shape_and_are_never_enlarged(tmp_path):
+def test_images_keep_their_aspect_ratio_and_are_never_enlarged(tmp_path):
     records = records_of(tmp_path, count=2)
     draw(7, 20, 50).save(tmp_path / "1.png")
 
@@ -58,7 +58,7 @@ def test_pictures_keep_their_shape_and_are_never_enlarged(tmp_path):
     assert open_picture(small["file_name"]).size == (20, 50)
 
 
-def test_a_jpeg_that_is_small_enough_is_copied_as_it_is(tmp_path):
+def test_a_small_enough_jpeg_is_copied_unchanged(tmp_path):
     draw(1, 40, 30).save(tmp_path / "a.jpg", quality=40)
     record = {"id": "a", "file_name": str(tmp_path / "a.jpg"), "style_id": "s"}
 
@@ -67,9 +67,9 @@ def test_a_jpeg_that_is_small_enough_is_copied_as_it_is(tmp_path):
     assert picture_bytes(packed["file_name"]) == (tmp_path / "a.jpg").read_bytes()
 
 
-def test_packing_that_was_stopped_goes_on_to_the_same_bytes(tmp_path):
+def test_interrupted_packing_resumes_to_the_same_bytes(tmp_path):
     records = records_of(tmp_path / "imgs")
-    list(pack(records, tmp_path / "whole", **PLAIN))
+    list(pack(records, tmp_path / "complete", **PLAIN))
 
     stopped = pack(records, tmp_path / "shards", **PLAIN)
     list(islice(stopped, 5))
@@ -79,28 +79,28 @@ def test_packing_that_was_stopped_goes_on_to_the_same_bytes(tmp_path):
     before = (tmp_path / "shards" / "pictures-00000.tar").stat().st_mtime_ns
     resumed = list(pack(records, tmp_path / "shards", **PLAIN, resume=True))
 
-    assert told(resumed) == told(records)
-    assert files_of(tmp_path / "shards") == files_of(tmp_path / "whole")
+    assert facts(resumed) == facts(records)
+    assert files_of(tmp_path / "shards") == files_of(tmp_path / "complete")
     assert (tmp_path / "shards" / "pictures-00000.tar").stat().st_mtime_ns == before
 
 
-def test_pictures_that_failed_are_told_and_tried_again(tmp_path):
+def test_failed_images_are_reported_and_tried_again(tmp_path):
     records = records_of(tmp_path / "imgs")
     broken = tmp_path / "imgs" / "5.png"
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[:50])
+    complete = broken.read_bytes()
+    broken.write_bytes(complete[:50])
 
     first = list(pack(records, tmp_path / "shards", **PLAIN))
     again = list(pack(records, tmp_path / "shards", **PLAIN, resume=True))
-    broken.write_bytes(whole)
-    mended = list(pack(records, tmp_path / "shards", **PLAIN, resume=True))
+    broken.write_bytes(complete)
+    repaired = list(pack(records, tmp_path / "shards", **PLAIN, resume=True))
 
     assert isinstance(first[5], Failure) and first[5].record == records[5]
     assert again == first
-    assert told(mended) == told(records)
+    assert facts(repaired) == facts(records)
 
 
-def test_a_finished_folder_is_extended_and_cut_with_its_records(tmp_path):
+def test_a_finished_folder_grows_and_shrinks_with_its_records(tmp_path):
     records = records_of(tmp_path / "imgs")
     folder = tmp_path / "shards"
 
@@ -108,12 +108,12 @@ def test_a_finished_folder_is_extended_and_cut_with_its_records(tmp_path):
     longer = list(pack(records, folder, **PLAIN, resume=True))
     list(pack(records[:3], folder, **PLAIN, resume=True))
 
-    assert told(longer) == told(records)
-    assert told(read_records([str(folder)])) == told(records[:3])
+    assert facts(longer) == facts(records)
+    assert facts(read_records([str(folder)])) == facts(records[:3])
     assert [path.name for path in folder.glob("*.tar")] == ["pictures-00000.tar"]
 
 
-def test_a_folder_that_stands_is_not_written_to_unasked(tmp_path):
+def test_an_existing_folder_is_not_written_to_by_default(tmp_path):
     records = records_of(tmp_path / "imgs", count=2)
     list(pack(records, tmp_path / "shards", **PLAIN))
 
@@ -125,20 +125,20 @@ def test_a_folder_that_stands_is_not_written_to_unasked(tmp_path):
         pack(records, tmp_path / "imgs", **PLAIN, overwrite=True)
 
 
-def test_a_record_without_a_label_or_a_picture_fails_alone(tmp_path):
+def test_a_record_without_a_label_or_an_image_fails_on_its_own(tmp_path):
     records = records_of(tmp_path / "imgs", count=3)
     records[0] = {"id": "a", "style_id": "s"}
     records[1] = {"id": "b", "file_name": records[1]["file_name"]}
 
     kinds = [
-        found.kind if isinstance(found, Failure) else found["id"]
-        for found in pack(records, tmp_path / "shards", **PLAIN)
+        result.kind if isinstance(result, Failure) else result["id"]
+        for result in pack(records, tmp_path / "shards", **PLAIN)
     ]
 
     assert kinds == ["missing_key", "missing_key", "r2"]
 
 
-def test_alpha_becomes_white_in_a_shard(tmp_path):
+def test_transparency_becomes_white_in_a_shard(tmp_path):
     Image.new("RGBA", (40, 40), (255, 0, 0, 0)).save(tmp_path / "a.png")
     record = {"id": "a", "file_name": str(tmp_path / "a.png"), "style_id": "s"}
 

@@ -1,16 +1,22 @@
-"""The memory that is counted for a pair is what autograd keeps of it, and known cards get plans."""
+"""Memory cost of FLUX: autograd keeps what is counted, and known cards get plans that fit."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusers import FluxTransformer2DModel
+from diffusers import AutoencoderKL, FluxTransformer2DModel
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from megastyle_cli.models.flux.lora_training import attach_lora, select_target_modules
 from megastyle_cli.models.flux.model import position_ids, velocity
 from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
-from megastyle_cli.models.quantization import quantize_blocks
-from megastyle_cli.training.common.memory_plan import GIB, plan
-from megastyle_cli.training.flux.memory_cost import footprint, weight_bytes
+from megastyle_cli.models.flux.setup import quantize_flux
+from megastyle_cli.training.common.memory_plan import GIB, plan_memory
+from megastyle_cli.training.flux.config import FluxConfig
+from megastyle_cli.training.flux.memory_cost import footprint, plan_flux_memory, weight_bytes
 
+GB = 10**9
+RANK_128 = 612_630_528  # weights of the official LoRA
 RANK, TEXT, SIDE, WIDTH = 8, 64, 8, 128
 SIZES = {
     "in_channels": 16,
@@ -28,7 +34,7 @@ def transformer_of(double, single):
 
 
 def kept_bytes(double, single, pairs, *, dtype, rank):
-    """Bytes of what a forward pass holds for the backward pass, weights left out."""
+    """Bytes that a forward pass keeps for the backward pass, without the weights."""
     transformer = transformer_of(double, single)
     if rank:
         attach_lora(
@@ -40,10 +46,13 @@ def kept_bytes(double, single, pairs, *, dtype, rank):
     def pack(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes(), tensor  # held, so that no address returns
+            kept[storage.data_ptr()] = (
+                storage.nbytes(),
+                tensor,
+            )  # held, so that no address is reused
         return tensor
 
-    words = PromptEmbeddings(states=torch.randn(pairs, TEXT, 24), pooled=torch.randn(pairs, 20))
+    prompts = PromptEmbeddings(states=torch.randn(pairs, TEXT, 24), pooled=torch.randn(pairs, 20))
     tokens = torch.randn(pairs, SIDE**2, 16, dtype=dtype)
     sigmas, ids = torch.full((pairs,), 0.5), position_ids(SIDE, SIDE, 1)
     with (
@@ -51,7 +60,7 @@ def kept_bytes(double, single, pairs, *, dtype, rank):
         torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32),
         pytest.MonkeyPatch.context(),
     ):
-        flow = velocity(transformer, tokens, tokens, words, sigmas, ids, guidance=1.0)
+        flow = velocity(transformer, tokens, tokens, prompts, sigmas, ids, guidance=1.0)
     assert flow.requires_grad
     return sum(size for size, _ in kept.values())
 
@@ -59,24 +68,24 @@ def kept_bytes(double, single, pairs, *, dtype, rank):
 @pytest.mark.filterwarnings("ignore:Mismatch dtype")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rank", [RANK, None])
-def test_blocks_keep_what_is_counted_for_them(dtype, rank):
-    def a_pair(double, single):
+def test_blocks_keep_the_counted_bytes(dtype, rank):
+    def bytes_per_pair(double, single):
         more, less = (kept_bytes(double, single, pairs, dtype=dtype, rank=rank) for pairs in (3, 2))
         return more - less
 
-    one = a_pair(1, 1)
-    both = (a_pair(2, 1) - one) + (a_pair(1, 2) - one)
-    foot = footprint(
+    one = bytes_per_pair(1, 1)
+    both = (bytes_per_pair(2, 1) - one) + (bytes_per_pair(1, 2) - one)
+    cost = footprint(
         transformer_of(1, 1).config,
         text_tokens=TEXT,
-        picture_tokens=SIDE**2,
+        image_tokens=SIDE**2,
         rank=rank,
         is_half=dtype != torch.float32,
         is_compiled=False,
     )
 
-    assert both == pytest.approx(2 * foot.kept, rel=0.05)
-    assert one - both <= foot.outside
+    assert both == pytest.approx(2 * cost.kept, rel=0.05)
+    assert one - both <= cost.outside
 
 
 def of_flux(*, is_compiled):
@@ -86,7 +95,7 @@ def of_flux(*, is_compiled):
     return footprint(
         type(made.config)(sizes),
         text_tokens=512,
-        picture_tokens=1024,
+        image_tokens=1024,
         rank=128,
         is_half=True,
         is_compiled=is_compiled,
@@ -94,25 +103,27 @@ def of_flux(*, is_compiled):
 
 
 @pytest.mark.parametrize(("is_compiled", "gib"), [(False, 19), (True, 11)])
-def test_a_pair_in_flux_takes_what_was_calculated(is_compiled, gib):
-    assert of_flux(is_compiled=is_compiled).picture(0) / 1e9 == pytest.approx(gib, rel=0.15)
+def test_a_pair_in_flux_takes_the_calculated_bytes(is_compiled, gib):
+    assert of_flux(is_compiled=is_compiled).bytes_per_item(0) / 1e9 == pytest.approx(gib, rel=0.15)
 
 
 @pytest.mark.parametrize(
-    ("free_gib", "is_compiled", "chunk", "every"),
+    ("free_gib", "is_compiled", "micro_batch", "every"),
     [(139, True, 6, 0), (139, False, 4, 0), (79, True, 2, 0), (79, False, 2, 4)],
 )
-def test_known_cards_get_plans_that_fit_with_few_blocks_computed_twice(
-    free_gib, is_compiled, chunk, every
+def test_known_cards_get_plans_that_fit_with_few_recomputed_blocks(
+    free_gib, is_compiled, micro_batch, every
 ):
-    foot = of_flux(is_compiled=is_compiled)
+    cost = of_flux(is_compiled=is_compiled)
     fixed = round(43.5e9)
 
-    made = plan(
-        foot, pictures=8, fixed=fixed, free=free_gib * GIB, noun="pairs", embeds_twice=False
+    made = plan_memory(
+        cost, items=8, fixed=fixed, free=free_gib * GIB, noun="pairs", embeds_twice=False
     )
 
-    assert made.fits and (made.chunk, made.every) == (chunk, every), made.sentence
+    assert made.fits and (made.micro_batch, made.recompute_every) == (micro_batch, every), (
+        made.sentence
+    )
 
 
 def test_weights_are_counted_once_as_they_are_stored():
@@ -122,20 +133,95 @@ def test_weights_are_counted_once_as_they_are_stored():
     assert weight_bytes(one, one, other) == 110 * 4 + 110 * 2
 
 
-@pytest.mark.filterwarnings("ignore")  # what the package says of missing kernels
-def test_four_bits_count_before_they_are_rounded_what_they_take_after():
+@pytest.mark.filterwarnings("ignore")  # the package's remarks on missing kernels
+def test_4_bit_weights_are_counted_before_they_are_quantized():
     pytest.importorskip("bitsandbytes")
     transformer = transformer_of(1, 1)
-    for blocks in (transformer.transformer_blocks, transformer.single_transformer_blocks):
-        quantize_blocks(blocks, "nf4")
+    quantize_flux(transformer, "nf4")
 
     before = weight_bytes(transformer)
-    transformer.to("cpu")  # where they are rounded
+    transformer.to("cpu")  # quantizes them
 
-    held = 0
+    stored = 0
     for weight in transformer.parameters():
-        held += weight.nbytes
+        stored += weight.nbytes
         if hasattr(weight, "quant_state"):
             state = weight.quant_state
-            held += state.absmax.nbytes + state.state2.absmax.nbytes
-    assert before == pytest.approx(held, rel=0.02) and weight_bytes(transformer) == before
+            stored += state.absmax.nbytes + state.state2.absmax.nbytes
+    assert before == pytest.approx(stored, rel=0.02) and weight_bytes(transformer) == before
+
+
+@pytest.fixture
+def flux_1():
+    """The parts of FLUX.1-dev at full size, on the meta device."""
+    with torch.device("meta"):
+        transformer = FluxTransformer2DModel(guidance_embeds=True).to(torch.bfloat16)
+        transformer.requires_grad_(False)
+        transformer.lora = torch.nn.Parameter(torch.empty(RANK_128))
+        t5 = T5Config(d_model=4096, d_ff=10240, num_layers=24, num_heads=64, d_kv=64)
+        t5.feed_forward_proj, t5.is_gated_act, t5.dense_act_fn = "gated-gelu", True, "gelu_new"
+        clip = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12)
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            latent_channels=16,
+        )
+        return SimpleNamespace(
+            transformer=transformer,
+            vae=vae.to(torch.bfloat16),
+            text_encoder=CLIPTextModel(clip).to(torch.bfloat16),
+            text_encoder_2=T5EncoderModel(t5).to(torch.bfloat16),
+            tokenizer_2=SimpleNamespace(model_max_length=512),
+        )
+
+
+def planned(flux_1, free_gb, **changed):
+    trainable = SimpleNamespace(
+        config=FluxConfig(**changed), pipeline=flux_1, transformer=flux_1.transformer, rank=128
+    )
+    return plan_flux_memory(
+        trainable, dtype=torch.bfloat16, rows=32, free=int(free_gb * GB), world=1
+    )
+
+
+@pytest.mark.parametrize(("free_gb", "first"), [(140, False), (80, False), (50, True), (24, True)])
+def test_memory_decides_whether_text_is_encoded_first(flux_1, free_gb, first):
+    memory = planned(flux_1, free_gb)
+
+    assert memory.encodes_first is first
+    assert memory.plan.fits is (free_gb >= 50)
+    assert ("make room" in memory.sentence) is first and "9.1 GiB" in memory.sentence
+
+
+def test_encoding_first_frees_the_text_encoders(flux_1):
+    kept, freed = (planned(flux_1, 80, encode_text=how) for how in ("beside", "first"))
+
+    assert kept.plan.fixed - freed.plan.fixed == kept.text_encoder_bytes == freed.text_encoder_bytes
+    assert 9 * GB < kept.text_encoder_bytes < 10.2 * GB
+
+
+def test_a_requested_place_of_the_encoders_is_kept_even_if_it_does_not_fit(flux_1):
+    assert not planned(flux_1, 50, encode_text="beside").encodes_first
+    assert planned(flux_1, 140, encode_text="first").encodes_first
+
+
+def test_a_24_gb_card_fits_rank_128_with_8_bit_weights_and_moments(flux_1):
+    for name, module in flux_1.transformer.named_modules():
+        if "transformer_blocks" in name and isinstance(module, torch.nn.Linear):
+            quantized = torch.empty(module.weight.shape, dtype=torch.int8, device="meta")
+            module.weight = torch.nn.Parameter(quantized, requires_grad=False)
+    card = 23.4 * 2**30 / GB  # free of 24
+
+    full, eight_bit = (planned(flux_1, card, optimizer=kind) for kind in ("adamw", "adamw8bit"))
+
+    assert not full.plan.fits
+    assert eight_bit.plan.fits and eight_bit.encodes_first and eight_bit.plan.recompute_every == 1
+
+
+def test_8_bit_moments_take_a_quarter_of_the_memory(flux_1):
+    full, eight_bit = (planned(flux_1, 80, optimizer=kind) for kind in ("adamw", "adamw8bit"))
+
+    saved = full.plan.fixed - eight_bit.plan.fixed
+    assert saved == pytest.approx(0.75 * 8 * RANK_128, rel=0.02)

@@ -1,7 +1,7 @@
-"""train-encoder on real icons: styles that it never saw are told apart better than at the start.
+"""train-encoder on real icons: it gets better at telling apart styles that it never saw.
 
-tests/pictures/icons.png is a sheet in grey: a row for each family of icons.jsonl, which says who
-drew it and under which licence, a column for each content, 32 px a side.
+tests/pictures/icons.png is a grey sheet with a row for each family in icons.jsonl, which names
+authors and licences, and a column for each content, 32 px a side.
 """
 
 import json
@@ -41,7 +41,7 @@ SIZE = {
 
 @pytest.fixture(scope="module")
 def icons(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 contents of 36 families; 15 of them, whole sets of their designers, are held out."""
+    """12 contents of 36 families; 15 families, complete sets of their designers, are held out."""
     folder = tmp_path_factory.mktemp("icons")
     sheet = Image.open(PICTURES / "icons.png").convert("RGB")
     records = []
@@ -51,28 +51,28 @@ def icons(tmp_path_factory: pytest.TempPathFactory) -> Path:
             left, top = column * SIDE_PX, row * SIDE_PX
             name = f"{family['style_id']}-{column}.png"
             sheet.crop((left, top, left + SIDE_PX, top + SIDE_PX)).save(folder / name)
-            told = {"file_name": name, "style_id": family["style_id"], "split": split}
-            records.append({**told, "content_id": column})
+            record = {"file_name": name, "style_id": family["style_id"], "split": split}
+            records.append({**record, "content_id": column})
     jsonl(folder / "metadata.jsonl", records)
     (folder / "size.json").write_text(json.dumps(SIZE))
     return folder
 
 
-def test_styles_never_seen_are_retrieved_better_and_alike_in_a_second_run(
+def test_unseen_styles_are_retrieved_better_and_a_second_run_is_identical(
     train: Callable[..., Ended], icons: Path, tmp_path: Path
 ) -> None:
-    told = ["train-encoder", icons, "--init", icons / "size.json", "--split-key", "split"]
-    told += ["--text-weight", 0, "--global-batch", 64, "--images-per-style", 4, "--chunk", 64]
-    told += ["--steps", 40, "--lr", 0.002, "--crop", 0.6, "--validate-every", 40]
+    options = ["train-encoder", icons, "--init", icons / "size.json", "--split-key", "split"]
+    options += ["--text-weight", 0, "--global-batch", 64, "--images-per-style", 4, "--chunk", 64]
+    options += ["--steps", 40, "--lr", 0.002, "--crop", 0.6, "--validate-every", 40]
 
     for name in ("once", "again"):
-        ended = train(*told, "-o", tmp_path / name)
+        ended = train(*options, "-o", tmp_path / name)
         assert ended.returncode == 0, ended.stderr.decode()
 
     found = measured(tmp_path / "once")
     before, after = (line["held_out"] for line in found if "held_out" in line)
     assert before["queries"] == 180 and before["other_contents_only"]
-    assert after["map_10"] > 1.2 * before["map_10"]  # 0.094 and 0.132 where it was written
+    assert after["map_10"] > 1.2 * before["map_10"]  # 0.094 and 0.132 when this was written
     once, again = ((tmp_path / name / "encoder/model.safetensors") for name in ("once", "again"))
     assert once.read_bytes() == again.read_bytes()
     assert measured(tmp_path / "again") == found

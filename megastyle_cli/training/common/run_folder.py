@@ -1,0 +1,197 @@
+"""The folder of a training run: options, checkpoints, metrics, errors and finished weights.
+
+RUN/run.json        the options, so that a resumed run is the same run
+RUN/checkpoints/    step-00000100/: weights as `from_pretrained` reads them, and training.pt
+RUN/latest          a link to the newest checkpoint
+RUN/metrics.jsonl   one line per step, and one per validation
+RUN/tensorboard/    the same for TensorBoard, where it is installed
+RUN/errors.jsonl    images that could not be used
+RUN/stopped         exists after a signal ended the run early: launchers turn exit code 75 into 1
+RUN/encoder/        the finished encoder, and in it encoder.pth, the official layout
+RUN/lora/, flux/    the finished LoRA, or the whole model
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from megastyle_cli.core.atomic_file import atomic_path, move_into_place, remove
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.record import Run
+from megastyle_cli.models.tensor_files import apply_umask
+
+STOPPED = "stopped"
+PREVIOUS = ".before"  # an overwritten run, until a checkpoint replaces it
+MOVING = ".moving"  # the same while it is moved there or back
+
+
+def check_run_folder(folder: Path, run: Run, *, resume: bool, overwrite: bool, force: bool) -> None:
+    """Raises MegastyleError unless a run with these options may write to `folder`.
+
+    It changes nothing, so that every rank comes to the same answer.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    subfolders = (folder, folder / MOVING, folder / PREVIOUS)
+    existing = [facts for subfolder in subfolders if (facts := _read_facts(subfolder))]
+    if not existing:
+        raise MegastyleError(f"{folder} exists and is not of this command", hint="give another -o")
+    if not (resume or overwrite):
+        raise MegastyleError(
+            f"{folder} exists", hint="add --resume to continue it or --overwrite to start again"
+        )
+    # a run in a subfolder was to be replaced by a start that was killed before its first checkpoint
+    if overwrite or force or any(facts["run"] == run.key for facts in existing):
+        return
+    before, now = existing[0]["options"], run.options
+    changed = [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    raise MegastyleError(
+        f"{folder} was made with other options: {'; '.join(changed)}",
+        hint="repeat the options, or --overwrite to start again, or --force to mix the two",
+    )
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Makes the folder and locks it. Raises MegastyleError if another process is training in it.
+
+    The lock ends with the process, however it ends; this never waits for a lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise MegastyleError(
+            f"another process is training in {folder}", hint="wait for it, or give another -o"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
+    """Makes the folder with the run's options; to overwrite, an existing run is moved aside first.
+
+    The first checkpoint deletes that run, `restore_previous` brings it back.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in list(folder.glob("**/.*.tmp")):  # left by a run that was killed
+        remove(path)
+    if (folder / MOVING).exists():
+        _move_back(folder)
+    current, previous = (_read_facts(path).get("run") for path in (folder, folder / PREVIOUS))
+    is_other_run = previous == run.key != current
+    if (folder / PREVIOUS).exists() and (overwrite or not current or is_other_run):
+        restore_previous(folder)  # the start that was killed made no checkpoint
+    if overwrite:
+        _move_aside(folder)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    (folder / STOPPED).unlink(missing_ok=True)
+    facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
+    _write_facts(folder, {**_read_facts(folder), **facts})
+
+
+def restore_previous(folder: Path) -> None:
+    """Undoes a start that made no checkpoint: the earlier run is back, or the folder is gone.
+
+    If there is a checkpoint, nothing changes.
+    """
+    if (folder / "latest").exists():
+        return
+    for path in list(folder.iterdir()):
+        if path.name != PREVIOUS:
+            remove(path)
+    if (folder / PREVIOUS).exists():
+        move_into_place(folder / PREVIOUS, folder / MOVING, durable=False)
+        _move_back(folder)
+    elif not folder.is_symlink():
+        folder.rmdir()
+
+
+def delete_previous(folder: Path) -> None:
+    """Deletes the overwritten run, if there was one."""
+    remove(folder / PREVIOUS)
+
+
+def mark_stopped(folder: Path) -> None:
+    """Records that a signal ended the training early, and that --resume continues it."""
+    (folder / STOPPED).touch()
+
+
+def record_made_with(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Writes `facts` to run.json under `made_with`; returns those of the previous start."""
+    stored = _read_facts(folder)
+    before: dict[str, Any] = stored.get("made_with", {})
+    _write_facts(folder, {**stored, "made_with": facts})
+    return before
+
+
+@contextmanager
+def run_output(final: Path) -> Iterator[Path]:
+    """A path for a file, folder or link of the run, renamed to `final` at the end: `atomic_path`.
+
+    Raises MegastyleError with exit code 1 if it cannot be written, such as when the disk is full.
+    """
+    try:
+        with atomic_path(final, durable=True) as temporary:
+            yield temporary
+            if not temporary.is_symlink():
+                for path in [*temporary.rglob("*"), temporary]:
+                    if path.is_file():
+                        apply_umask(path)
+    except (OSError, SafetensorError) as error:  # safetensors has its own error for a full disk
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise MegastyleError(
+            f"{final} could not be written: {reason.lower()}",
+            hint="make room and go on with --resume",
+            exit_code=UNEXPECTED,
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file of the run atomically."""
+    with run_output(path) as temporary:
+        temporary.write_text(text)
+
+
+def _move_aside(folder: Path) -> None:
+    """Moves everything to PREVIOUS; `_move_back` or `restore_previous` undoes it after a kill."""
+    existing = list(folder.iterdir())
+    if not existing:
+        return
+    (folder / MOVING).mkdir()
+    for path in existing:
+        move_into_place(path, folder / MOVING / path.name, durable=False)
+    move_into_place(folder / MOVING, folder / PREVIOUS, durable=False)
+
+
+def _move_back(folder: Path) -> None:
+    for path in list((folder / MOVING).iterdir()):
+        move_into_place(path, folder / path.name, durable=False)
+    (folder / MOVING).rmdir()
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    """The content of the run.json in a folder; empty if there is none."""
+    path = folder / "run.json"
+    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return facts
+
+
+def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    write_text(folder / "run.json", json.dumps(facts, indent=1) + "\n")

@@ -1,0 +1,114 @@
+"""Text targets of the style encoder: embeddings of the unique style prompts, computed once."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from megastyle_cli.core.atomic_file import atomic_path
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.encoders.siglip_vision import encoder_folder, is_whole_siglip
+from megastyle_cli.models.hub import FILE_SUFFIXES
+from megastyle_cli.models.protocols import TextEmbedder
+from megastyle_cli.models.registry import load
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+# s prompts requested, p unique ones, d width of the image tower, t width of the text embedder
+
+# The values SigLIP starts its training from (Zhai et al. 2023); used with other text embedders.
+SCALE, BIAS = 10.0, -10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptTargets:
+    """Unit vectors (p, d) of the unique prompts, and the scale and bias that turn cosine to logit.
+
+    `rows` (s,) holds the vector's row for each requested prompt; `name` is the embedder's.
+    """
+
+    vectors: Array
+    rows: Rows
+    scale: float
+    bias: float
+    name: str
+
+
+def prompt_targets(
+    prompts: Sequence[str], model: str, width: int, cache_file: Path, device: str
+) -> PromptTargets:
+    """Embeddings of `prompts`, read from `cache_file` or computed and added to it.
+
+    A complete SigLIP folder or hub name encodes them with its own text tower. Otherwise the builtin
+    static vectors are projected to `width` by a fixed matrix: they tell which styles have similar
+    descriptions, and know nothing about images. This fallback is ours.
+    """
+    embedder, scale, bias = _text_embedder(model, width, device)
+    cached = _read_cache(cache_file)
+    unique = list(dict.fromkeys(prompts))
+    keys = [_cache_key(embedder.name, width, prompt) for prompt in unique]
+    new = [(key, prompt) for key, prompt in zip(keys, unique, strict=True) if key not in cached]
+    if new:
+        rows = embedder.embed([prompt for _, prompt in new])
+        if rows.shape[1] != width:
+            rows = project(rows, width)
+        cached |= {key: row for (key, _), row in zip(new, rows, strict=True)}
+        _write_cache(cache_file, cached)
+    row_of = {prompt: row for row, prompt in enumerate(unique)}
+    return PromptTargets(
+        vectors=np.stack([cached[key] for key in keys]),
+        rows=np.array([row_of[prompt] for prompt in prompts], np.int64),
+        scale=scale,
+        bias=bias,
+        name=embedder.name,
+    )
+
+
+def project(rows: Array, width: int) -> Array:
+    """Unit rows (p, t) mapped to unit rows (p, width) by a fixed orthonormal matrix.
+
+    To a larger width this keeps every cosine; to a smaller one it is a projection.
+    """
+    t = rows.shape[1]
+    noise = np.random.default_rng(0).standard_normal((max(t, width), min(t, width)))
+    basis, triangle = np.linalg.qr(noise)
+    basis *= np.sign(np.diag(triangle))  # makes the result independent of the library's signs
+    projected = rows.astype(np.float64) @ (basis.T if width >= t else basis)
+    norms = np.linalg.norm(projected, axis=1, keepdims=True)
+    unit: Array = (projected / norms).astype(np.float32)
+    return unit
+
+
+def _text_embedder(model: str, width: int, device: str) -> tuple[TextEmbedder, float, float]:
+    """The embedder of `model`, or the builtin one, with its logit scale and bias."""
+    if Path(model).suffix not in FILE_SUFFIXES:
+        folder = encoder_folder(model)
+        if is_whole_siglip(folder):
+            from megastyle_cli.models.encoders.text_tower import SiglipTextEmbedder
+
+            tower = SiglipTextEmbedder(folder, device)
+            return tower, tower.scale, tower.bias
+    return load("text_embedder", "builtin"), SCALE, BIAS
+
+
+def _cache_key(embedder: str, width: int, prompt: str) -> str:
+    content = f"{embedder}\0{width}\0{prompt}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_cache(path: Path) -> dict[str, Array]:
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError) as fault:
+        raise MegastyleError(f"{path} is damaged: {fault}", hint="delete it") from fault
+
+
+def _write_cache(path: Path, cached: dict[str, Array]) -> None:
+    with atomic_path(path, durable=False, shared=True) as temporary, temporary.open("wb") as file:
+        np.savez(file, keys=np.array(list(cached)), vectors=np.stack(list(cached.values())))

@@ -1,0 +1,64 @@
+"""What a FLUX training was made with, in run.json: frozen weights, LoRA, options, versions."""
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.training.common.config import RunOptions
+from megastyle_cli.training.common.run_folder import record_made_with
+from megastyle_cli.training.flux.trainer import FluxTrainer
+
+PACKAGES = (
+    *("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "pillow"),
+    *("torchao", "bitsandbytes"),
+)
+
+
+def record_provenance(trainer: FluxTrainer, inputs: Sequence[str], options: RunOptions) -> None:
+    """Writes to run.json what this start is made with, beside the options that name the run.
+
+    Raises MegastyleError if the run was begun with other frozen weights. Called on every rank; the
+    first writes.
+    """
+    if not trainer.accelerator.is_main_process:
+        return
+    config, model, folder = trainer.config, trainer.trainable.model, trainer.folder
+    facts = {
+        "model": model,
+        "lora": config.lora and _sha256(Path(config.lora).expanduser()),
+        "dtype": str(trainer.dtype).removeprefix("torch."),
+        "options": {
+            "inputs": list(inputs),
+            "limit": options.limit,
+            "label": config.label,
+            "holdout": config.holdout,
+            "split_key": config.split_key,
+            "max_errors": options.max_errors,
+            **config.execution_options,
+        },
+        "packages": _package_versions(),
+    }
+    before = record_made_with(folder, facts)
+    if before.get("model", model).rpartition("@")[2] != model.rpartition("@")[2]:
+        raise MegastyleError(
+            f"{folder} was begun with {before['model']}, and this is {model}",
+            hint="give the same --model, or another -o",
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _package_versions() -> dict[str, str]:
+    """The versions of Python and of those PACKAGES that are installed."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

@@ -1,0 +1,139 @@
+"""Prompts are embedded once, cached by prompt and encoder, and projected to the tower's width."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipModel
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
+from megastyle_cli.training.encoder.prompt_targets import BIAS, SCALE, project, prompt_targets
+
+PROMPTS = ["teal ink on paper", "ochre oil on canvas", "grey pencil", "ochre oil on canvas"]
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "size.json"
+    path.write_text("{}")
+    return str(path)
+
+
+@pytest.fixture
+def siglip(tmp_path):
+    """A complete SigLIP with random weights, with a tokenizer of a few words."""
+    torch.manual_seed(2)
+    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    text = {**small, "vocab_size": 12, "max_position_embeddings": 8, "projection_size": 32}
+    vision = {**small, "image_size": 16, "patch_size": 8, "num_attention_heads": 2}
+    model = SiglipModel(
+        SiglipConfig(text_config={**text, "num_attention_heads": 2}, vision_config=vision)
+    )
+    torch.nn.init.constant_(model.logit_scale, 2.0)
+    torch.nn.init.constant_(model.logit_bias, -3.0)
+    model.save_pretrained(tmp_path / "siglip")
+    words = ["<pad>", "<unk>", "teal", "ink", "on", "paper", "ochre", "oil", "canvas"]
+    tokens = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokens.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokens, pad_token="<pad>", unk_token="<unk>"
+    ).save_pretrained(tmp_path / "siglip")
+    return model, tmp_path / "siglip"
+
+
+@pytest.mark.parametrize("width", [256, 300, 1152])
+def test_projecting_to_a_larger_width_keeps_every_cosine(width):
+    rows = StaticEmbedder().embed(PROMPTS)
+
+    projected = project(rows, width)
+
+    assert projected.shape == (4, width) and projected.dtype == np.float32
+    assert np.allclose(projected @ projected.T, rows @ rows.T, atol=1e-6)
+
+
+def test_projecting_to_a_smaller_width_gives_distinct_unit_rows():
+    projected = project(StaticEmbedder().embed(PROMPTS), 64)
+
+    assert projected.shape == (4, 64) and np.allclose(
+        np.linalg.norm(projected, axis=1), 1, atol=1e-6
+    )
+    cosines = projected @ projected.T
+    assert cosines[1, 3] == pytest.approx(1) and cosines[0, 2] < 0.9
+
+
+def test_without_a_text_tower_the_builtin_vectors_are_used(config, tmp_path):
+    targets = prompt_targets(PROMPTS, config, 300, tmp_path / "prompts.npz", "cpu")
+
+    assert np.array_equal(targets.vectors, project(StaticEmbedder().embed(PROMPTS[:3]), 300))
+    assert targets.rows.tolist() == [0, 1, 2, 1]
+    assert (targets.scale, targets.bias, targets.name) == (SCALE, BIAS, "wordllama-256")
+
+
+def test_a_complete_siglip_uses_its_own_tower_scale_and_bias(siglip, tmp_path):
+    model, folder = siglip
+
+    targets = prompt_targets(
+        ["Teal INK on paper", "oil"], str(folder), 32, tmp_path / "prompts.npz", "cpu"
+    )
+
+    tokens = torch.tensor([[2, 3, 4, 5, 0, 0, 0, 0], [7, 0, 0, 0, 0, 0, 0, 0]])
+    with torch.no_grad():
+        expected = model.text_model(input_ids=tokens).pooler_output
+    assert np.allclose(targets.vectors, torch.nn.functional.normalize(expected).numpy(), atol=1e-6)
+    assert targets.scale == pytest.approx(np.exp(2.0)) and targets.bias == -3.0
+
+
+def test_a_prompt_longer_than_the_context_is_truncated(siglip, tmp_path):
+    _, folder = siglip
+
+    rows = prompt_targets(
+        ["oil " * 30, "oil " * 8], str(folder), 32, tmp_path / "prompts.npz", "cpu"
+    ).vectors
+
+    assert np.allclose(rows[0], rows[1], atol=1e-6)
+
+
+def test_an_incomplete_text_tower_is_rejected(siglip, tmp_path):
+    model, folder = siglip
+    weights = {n: w for n, w in model.state_dict().items() if "text_model.final" not in n}
+    model.save_pretrained(folder, state_dict=weights)
+
+    with pytest.raises(MegastyleError, match="of its text tower"):
+        prompt_targets(["oil"], str(folder), 32, tmp_path / "prompts.npz", "cpu")
+
+
+def test_cached_prompts_are_read_and_only_new_ones_are_embedded(config, tmp_path):
+    cache = tmp_path / "prompts.npz"
+    prompt_targets(PROMPTS, config, 300, cache, "cpu")
+    with np.load(cache) as stored:
+        assert stored["vectors"].shape == (3, 300)  # the unique prompts
+        marked = stored["vectors"].copy()
+        keys = stored["keys"]
+    marked[:] = 0.5  # recognizable when it is read back
+    np.savez(cache, keys=keys, vectors=marked)
+
+    targets = prompt_targets([*PROMPTS, "new"], config, 300, cache, "cpu")
+
+    assert (targets.vectors[:3] == 0.5).all() and not (targets.vectors[3] == 0.5).any()
+
+
+def test_another_encoder_or_width_does_not_use_the_cached_vectors(config, siglip, tmp_path):
+    cache = tmp_path / "prompts.npz"
+    first = prompt_targets(["oil"], config, 32, cache, "cpu").vectors
+
+    other = prompt_targets(["oil"], str(siglip[1]), 32, cache, "cpu").vectors
+    wider = prompt_targets(["oil"], config, 48, tmp_path / "wider.npz", "cpu").vectors
+
+    assert not np.allclose(first, other) and wider.shape == (1, 48)
+
+
+def test_a_damaged_cache_is_reported(config, tmp_path):
+    (tmp_path / "prompts.npz").write_bytes(json.dumps(["no", "zip"]).encode())
+
+    with pytest.raises(MegastyleError, match="damaged"):
+        prompt_targets(["oil"], config, 32, tmp_path / "prompts.npz", "cpu")
