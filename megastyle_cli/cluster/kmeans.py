@@ -30,7 +30,7 @@ from megastyle_cli.cluster.kmeans_assign import (
 )
 from megastyle_cli.cluster.kmeans_init import initial_means, train_cells
 from megastyle_cli.cluster.kmeans_update import fill_empty, update_means
-from megastyle_cli.cluster.points import Vectors, all_squared_lengths
+from megastyle_cli.cluster.points import Vectors, all_squared_lengths, cluster_blocks
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.models.protocols import Assigner
 
@@ -120,9 +120,10 @@ def _run_rounds(
     rounds = ROUNDS_OF_FEW if n <= FEW_POINTS else ROUNDS
     for step in (Round(number=number, rounds=rounds) for number in range(rounds)):
         if step.number > 0:
-            sizes = update_means(
-                points.vectors, points.labels, means, stale, search.sums, search.block_rows
-            )
+            sizes = np.bincount(points.labels, minlength=k)
+            which = np.flatnonzero(stale & (sizes > 0))
+            blocks = list(cluster_blocks(points.labels, which, k, search.block_rows))
+            update_means(means, sizes, blocks, search.sums(blocks, points.vectors))
         before = points.labels.copy()
         centroids = weigh_centroids(means, sizes, is_plain=step.is_plain)
         search.reassign(points, centroids, step, stale)

@@ -11,7 +11,7 @@ Source: ours; Wang et al. 2012 (cluster closures) for the narrow rounds.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,21 +94,6 @@ class Assignment:
     distances: Array
 
 
-class CentroidSearch(Protocol):
-    """Finds the best centroid of every point, and sums the points of clusters."""
-
-    block_rows: int | None  # points summed at a time; None: BLOCK_ROWS
-
-    def reassign(self, points: Assignment, centroids: Centroids, step: Round, stale: Array) -> None:
-        """Moves `points` to better centroids; the `stale` (k,) centroids have changed."""
-
-    def assign_all(self, points: Assignment, centroids: Centroids) -> None:
-        """Moves `points` to the best centroids, whatever they were assigned to before."""
-
-    def sums(self, blocks: Sequence[ClusterBlock], vectors: Vectors) -> Iterable[Array]:
-        """The sums of the points of each cluster (c, d) float32, block by block."""
-
-
 def weigh_centroids(means: Array, sizes: Array, *, is_plain: bool) -> Centroids:
     """The `means` (k, d) of clusters of `sizes` (k,), with the factors of Hartigan's rule."""
     lengths = half_squares(means)
@@ -123,14 +108,17 @@ def weigh_centroids(means: Array, sizes: Array, *, is_plain: bool) -> Centroids:
 class NeighborSearch:
     """Compares points with nearby centroids, indexed by `cells` (cells, d), on an engine."""
 
-    block_rows: int | None = None
+    block_rows: int | None = None  # points summed at a time; None: BLOCK_ROWS
 
     def __init__(self, cells: Array, engine: Engine) -> None:
         self.cells, self.engine = cells, engine
         self.neighbors = np.zeros((0, 0), np.int64)  # (k, c)
 
     def reassign(self, points: Assignment, centroids: Centroids, step: Round, stale: Array) -> None:
-        """See `CentroidSearch`; a narrow round visits clusters with a stale neighbor."""
+        """Moves `points` to better centroids, of which the `stale` (k,) have changed.
+
+        A narrow round visits only the clusters with a stale neighbor.
+        """
         if step.is_wide:
             assign_by_cells(points, centroids, self.cells, self.engine)
             return
@@ -140,13 +128,13 @@ class NeighborSearch:
         assign_by_lists(points, centroids, self.neighbors, np.flatnonzero(has_moved), self.engine)
 
     def assign_all(self, points: Assignment, centroids: Centroids) -> None:
-        """See `CentroidSearch`: a wide round, then a narrow one."""
+        """Moves `points` to the best centroids: a wide round, then a narrow one."""
         assign_by_cells(points, centroids, self.cells, self.engine)
         neighbors = list_neighbors(centroids, self.cells, NEIGHBORS, self.engine)
         assign_by_lists(points, centroids, neighbors, np.arange(len(neighbors)), self.engine)
 
     def sums(self, blocks: Sequence[ClusterBlock], vectors: Vectors) -> Iterable[Array]:
-        """See `CentroidSearch`."""
+        """The sums of the points of each cluster (c, d) float32, block by block."""
         return self.engine.map(block_sums, blocks, vectors)
 
 
@@ -158,7 +146,7 @@ class ExhaustiveSearch:
         self.block_rows: int | None = assigner.block_rows
 
     def reassign(self, points: Assignment, centroids: Centroids, step: Round, stale: Array) -> None:
-        """See `CentroidSearch`; one point in STAYING, another in each round, keeps its cluster.
+        """Moves `points` to the best centroids, except one in STAYING, another in each round.
 
         Otherwise points would swap clusters, which costs some percent in clusters of a few points.
         """
@@ -168,7 +156,7 @@ class ExhaustiveSearch:
         self._assign(points, centroids, rows)
 
     def assign_all(self, points: Assignment, centroids: Centroids) -> None:
-        """See `CentroidSearch`."""
+        """Moves all `points` to the best centroids."""
         self._assign(points, centroids, np.arange(len(points.labels)))
 
     def _assign(self, points: Assignment, centroids: Centroids, moving: Array) -> None:
@@ -183,11 +171,14 @@ class ExhaustiveSearch:
             points.labels[rows], points.distances[rows] = found
 
     def sums(self, blocks: Sequence[ClusterBlock], vectors: Vectors) -> Iterable[Array]:
-        """See `CentroidSearch`."""
+        """As in `NeighborSearch`."""
         return (
             self.assigner.cluster_sums(take_rows(vectors, block.rows), block.edges)
             for block in blocks
         )
+
+
+CentroidSearch = NeighborSearch | ExhaustiveSearch
 
 
 def assign_by_cells(points: Assignment, centroids: Centroids, cells: Array, engine: Engine) -> None:
@@ -221,16 +212,16 @@ def _best_in_cells(
     for which, (start, stop) in zip(members, pairwise(edges), strict=True):
         if start == stop or len(which) == 0:
             continue
-        some = order[start:stop] // close.shape[1]
-        squared = _squared_distances(points[some], squares[some], which, centroids)
+        rows_there = order[start:stop] // close.shape[1]
+        squared = _squared_distances(points[rows_there], squares[rows_there], which, centroids)
         costs_there = squared * centroids.join[which]
         best = costs_there.argmin(axis=1)
-        at = np.arange(len(some))
-        better = (costs_there[at, best] < costs[some]) & (which[best] != own[some])
-        who, best = some[better], best[better]
-        costs[who] = costs_there[at[better], best]
-        distances[who] = squared[at[better], best]
-        labels[who] = which[best]
+        at = np.arange(len(rows_there))
+        better = (costs_there[at, best] < costs[rows_there]) & (which[best] != own[rows_there])
+        moving, best = rows_there[better], best[better]
+        costs[moving] = costs_there[at[better], best]
+        distances[moving] = squared[at[better], best]
+        labels[moving] = which[best]
     return labels, distances
 
 

@@ -75,8 +75,8 @@ def _draw_points(vectors: Vectors, count: int, rng: np.random.Generator) -> Arra
     n = vectors.shape[0]
     if count > FEW_CLUSTERS or count >= n:
         return take_rows(vectors, np.sort(rng.choice(n, min(n, count), replace=False)))
-    some = np.sort(rng.choice(n, min(n, max(1024, 64 * count)), replace=False))
-    points = take_rows(vectors, some)
+    sample = np.sort(rng.choice(n, min(n, max(1024, 64 * count)), replace=False))
+    points = take_rows(vectors, sample)
     trials = 2 + int(np.log(count))
     drawn = [int(rng.integers(len(points)))]
     distances = _squared_distances(points, points[drawn])[:, 0]  # to the nearest point drawn

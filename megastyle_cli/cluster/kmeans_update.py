@@ -2,51 +2,39 @@
 
 # n points, d width, k clusters, c clusters of one block
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.cluster.points import ClusterBlock, Vectors, cluster_blocks, take_rows
+from megastyle_cli.cluster.points import ClusterBlock, Vectors, take_rows
 
 Array = npt.NDArray[Any]
-# The sums of the points of each cluster (c, d) float32, block by block.
-SumBlocks = Callable[[Sequence[ClusterBlock], Vectors], Iterable[Array]]
 
 # Relative to the squared length, the squared distance below which a point equals its centroid.
 SAME = 1e-6
 
 
 def update_means(
-    vectors: Vectors,
-    labels: Array,
-    means: Array,
-    stale: Array,
-    sums: SumBlocks,
-    block_rows: int | None = None,
-) -> Array:
-    """Recomputes the `stale` (k,) of `means` (k, d) in place; returns the sizes (k,) of all.
+    means: Array, sizes: Array, blocks: Iterable[ClusterBlock], sums: Iterable[Array]
+) -> None:
+    """Sets the `means` (k, d) of the clusters of `blocks` to those of their points, in place.
 
-    A mean is summed over the points of its cluster in the order of their rows, so that no bit
-    depends on how the work is distributed.
+    `sizes` (k,) are the cluster sizes, `sums` the sums of the points of each cluster, by block.
     """
-    sizes = np.bincount(labels, minlength=len(means))
-    which = np.flatnonzero(stale & (sizes > 0))
-    blocks = list(cluster_blocks(labels, which, len(means), block_rows))
     last, carry = -1, np.zeros(means.shape[1])
-    for block, parts in zip(blocks, sums(blocks, vectors), strict=True):
+    for block, parts in zip(blocks, sums, strict=True):
         total = parts.astype(np.float64)  # (c, d)
         if block.clusters[0] == last:
             total[0] += carry  # the cluster continues from the block before
         means[block.clusters] = total / sizes[block.clusters, None]
         last, carry = block.clusters[-1], total[-1].copy()
-    return sizes
 
 
 def block_sums(block: ClusterBlock, vectors: Vectors) -> Array:
-    """The sum of the points of each cluster of the block, (c, d) float32."""
+    """The sum of the points of each cluster of the block, (c, d) float32, added in their order."""
     points = take_rows(vectors, block.rows)
     return np.stack([points[start:stop].sum(axis=0) for start, stop in pairwise(block.edges)])
 

@@ -169,11 +169,11 @@ def _search_cell(
         bank_rows = members[low : low + BLOCK]
         bank = vectors[bank_rows]
         for first in range(0, len(rows), BLOCK):
-            some = rows[first : first + BLOCK]
-            queries = vectors[some]
+            block = rows[first : first + BLOCK]
+            queries = vectors[block]
             at, member = np.nonzero(queries @ bank.T >= threshold - SLACK)
-            one = np.maximum(some[at], bank_rows[member])
-            two = np.minimum(some[at], bank_rows[member])
+            one = np.maximum(block[at], bank_rows[member])
+            two = np.minimum(block[at], bank_rows[member])
             # blocks ascend: what a truncated row lacks comes later than what it has
             is_wanted = (one > two) & (one >= start) & ~buffer.is_truncated[one]
             one, two = one[is_wanted].astype(np.int32), two[is_wanted].astype(np.int32)

@@ -84,13 +84,13 @@ def merge_bands(bands: Iterable[BandBuckets], n: int) -> AdjacencyList:
         rows.append(band.rows[is_new])
         buckets.append(bucket[is_new])
     starts = np.zeros(n + 1, np.int64)
-    for some in rows:
-        _count_rows(some, starts)
+    for part in rows:
+        _count_rows(part, starts)
     np.cumsum(starts, out=starts)
     targets = np.empty(starts[-1], np.int32)
     ends = starts[:-1].copy()
-    for some, theirs in zip(rows, buckets, strict=True):
-        _fill_targets(some, theirs, ends, targets)
+    for part, part_buckets in zip(rows, buckets, strict=True):
+        _fill_targets(part, part_buckets, ends, targets)
     return AdjacencyList(starts, targets, len(known), np.empty(0))
 
 

@@ -62,9 +62,9 @@ def cosines(vectors: Array, one: Array, others: Array, two: Array) -> Array:
     """The cosines (m,) float64 of unit rows `vectors[one]` and `others[two]`, to six digits."""
     found = np.empty(len(one))
     for start in range(0, len(one), _COSINES_AT_ONCE):
-        some = slice(start, start + _COSINES_AT_ONCE)
-        pair = vectors[one[some]].astype(np.float64), others[two[some]].astype(np.float64)
-        found[some] = np.einsum("nd,nd->n", *pair)
+        part = slice(start, start + _COSINES_AT_ONCE)
+        pair = vectors[one[part]].astype(np.float64), others[two[part]].astype(np.float64)
+        found[part] = np.einsum("nd,nd->n", *pair)
     return np.minimum(np.round(found, 6), 1.0)
 
 

@@ -194,15 +194,15 @@ class SemanticLinker:
 
     def _vectors_of(self, texts: Array, embed: EmbedTexts) -> Iterator[Array]:
         self.progress.begin("texts embedded", len(texts))
-        for some in text_batches(self.texts.read(self.rows[texts]), _BLOCK):
-            yield embed(some)
+        for batch in text_batches(self.texts.read(self.rows[texts]), _BLOCK):
+            yield embed(batch)
 
     def _verify(self, found: NeighborPairs) -> NeighborPairs:
         """The pairs that reach the threshold by the second embedder, with its cosine."""
-        asked, at = np.unique(np.concatenate([found.one, found.two]), return_inverse=True)
-        if len(asked) == 0:
+        distinct, at = np.unique(np.concatenate([found.one, found.two]), return_inverse=True)
+        if len(distinct) == 0:
             return found
-        vectors = np.concatenate(list(self._vectors_of(self.embedded[asked], self.embedders[1])))
+        vectors = np.concatenate(list(self._vectors_of(self.embedded[distinct], self.embedders[1])))
         one, two = at[: len(found.one)], at[len(found.one) :]
         score = cosines(vectors, one, vectors, two)
         is_close = score >= self.config.threshold

@@ -8,23 +8,21 @@ from megastyle_cli.cluster.points import cluster_blocks
 from tests.cluster.test_kmeans import attribute_vectors
 
 
-def sums(blocks, vectors):
-    return (block_sums(block, vectors) for block in blocks)
-
-
 @pytest.mark.parametrize("block_rows", [1, 7, 64, None])
-def test_stale_means_become_those_of_their_points_and_others_stay(block_rows: int | None) -> None:
+def test_means_of_blocks_become_those_of_their_points_and_others_stay(
+    block_rows: int | None,
+) -> None:
     points = attribute_vectors(500)
     labels = np.random.default_rng(0).integers(0, 20, 500)
     labels[labels == 4] = 5  # an empty cluster
     means = np.full((21, points.shape[1]), 9, np.float32)
-    stale = np.arange(21) % 2 == 0
+    sizes = np.bincount(labels, minlength=21)
+    blocks = list(cluster_blocks(labels, np.arange(0, 21, 2), 21, block_rows))
 
-    sizes = update_means(points, labels, means, stale, sums, block_rows)
+    update_means(means, sizes, blocks, (block_sums(block, points) for block in blocks))
 
-    assert sizes.tolist() == np.bincount(labels, minlength=21).tolist()
     for cluster in range(21):
-        if stale[cluster] and sizes[cluster]:
+        if cluster % 2 == 0 and sizes[cluster]:
             assert np.allclose(means[cluster], points[labels == cluster].mean(axis=0), atol=1e-6)
         else:
             assert (means[cluster] == 9).all()
