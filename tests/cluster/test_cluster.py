@@ -53,6 +53,26 @@ def test_a_balanced_sample_covers_styles_more_evenly_than_a_random_one(seed, mem
     assert any(f"entropy {coverage.entropy:.2f} bits" in remark for remark in found.remarks)
 
 
+def test_nearest_members_are_closer_to_their_centroid_than_those_left_out():
+    vectors, _ = skewed(400)
+    options = {"levels": "20,4", "sample": 100, "seed": 0, "engine": LocalEngine(1)}
+
+    nearest = cluster_vectors(vectors, members="nearest", **options)
+    random = cluster_vectors(vectors, **options)
+
+    fine, distances = nearest.hierarchy.assignments[0], nearest.hierarchy.distances
+
+    def are_nearest(rows):
+        is_sampled = np.isin(np.arange(400), list(rows))
+        return all(
+            distances[(fine == cluster) & is_sampled].max(initial=0)
+            <= distances[(fine == cluster) & ~is_sampled].min(initial=np.inf)
+            for cluster in range(20)
+        )
+
+    assert are_nearest(nearest.rows) and not are_nearest(random.rows)
+
+
 def test_coverage_counts_groups_and_leaves_out_rows_without_one():
     styles = np.repeat([0, 1, 2, -1], [70, 20, 10, 5])
 
@@ -170,7 +190,8 @@ def test_no_records_have_no_clusters():
 def test_levels_are_numbers_a_preset_or_auto():
     assert parse_levels("50,10", 7) == [50, 10]
     assert parse_levels("auto", 1000) == [50, 10, 2]
-    assert all(parse_levels(name, 7) == levels for name, levels in PRESETS.items())
+    assert parse_levels("paper", 7) == PRESETS["paper"] == [50_000, 10_000, 5_000, 1_000]
+    assert parse_levels("plusplus", 7) == [100_000, 5_000, 500]
     for text in ("auto", "plusplus", "3"):
         check_levels(text)
     for text in ("abc", "5,5", "0", ""):
