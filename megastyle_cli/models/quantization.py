@@ -1,7 +1,7 @@
-"""Weights in fewer bits, so that a model leaves room on a smaller card.
+"""Weights quantized to fewer bits, so that a model fits a smaller GPU.
 
-int8 and fp8 are weight-only, by torchao; nf4 is QLoRA's four bits, by bitsandbytes. The products
-are computed in the input's numbers: the weights alone are rounded, and gradients pass through.
+int8 and fp8 are weight-only, by torchao; nf4 is QLoRA's 4-bit type, by bitsandbytes. Products are
+computed in the dtype of the input: only the weights are quantized, and gradients pass through.
 """
 
 from importlib import import_module
@@ -18,25 +18,25 @@ PACKAGES = {"int8": "torchao", "fp8": "torchao", "nf4": "bitsandbytes"}
 
 
 def quantize_blocks(blocks: nn.ModuleList, kind: Quantized) -> None:
-    """Rounds the weights of all linears in the blocks to `kind`; biases and norms stay.
+    """Quantizes the weights of all linear layers in the blocks; biases and norms are unchanged.
 
-    Raises MegastyleError if the package it takes is not installed.
+    Raises MegastyleError if the package for `kind` is not installed.
     """
-    _refuse_missing(kind)
+    _require_package(kind)
     if kind == "nf4":
-        _four_bits(blocks)
+        _quantize_4_bit(blocks)
     else:
         import_module("torchao.quantization").quantize_(blocks, _torchao_config(kind))
 
 
 def config_for_loading(kind: Quantized | None) -> Any:
-    """What diffusers is told to store a model's linears so as it reads them; None without a kind.
+    """The diffusers config that quantizes linear layers while a model loads; None without a kind.
 
-    Raises MegastyleError if the package it takes is not installed.
+    Raises MegastyleError if the package for `kind` is not installed.
     """
     if kind is None:
         return None
-    _refuse_missing(kind)
+    _require_package(kind)
     diffusers: Any = import_module("diffusers")
     if kind == "nf4":
         return diffusers.BitsAndBytesConfig(
@@ -45,7 +45,7 @@ def config_for_loading(kind: Quantized | None) -> Any:
     return diffusers.TorchAoConfig(_torchao_config(kind))
 
 
-def _refuse_missing(kind: Quantized) -> None:
+def _require_package(kind: Quantized) -> None:
     if find_spec(PACKAGES[kind]) is None:
         raise MegastyleError(
             f"--quantize {kind} needs the package {PACKAGES[kind]!r}, which is not installed",
@@ -58,13 +58,13 @@ def _torchao_config(kind: Quantized) -> Any:
     return torchao.Int8WeightOnlyConfig() if kind == "int8" else torchao.Float8WeightOnlyConfig()
 
 
-def _four_bits(blocks: nn.ModuleList) -> None:
-    """Puts bitsandbytes' linears in place; they round their weights on the way to the device."""
-    bitsandbytes: Any = import_module("bitsandbytes")  # its types are half there
+def _quantize_4_bit(blocks: nn.ModuleList) -> None:
+    """Replaces linear layers by bitsandbytes', which quantize when they move to the device."""
+    bitsandbytes: Any = import_module("bitsandbytes")  # it is only partly typed
     for name, linear in list(blocks.named_modules()):
         if not isinstance(linear, nn.Linear):
             continue
-        rounded = bitsandbytes.nn.Linear4bit(
+        quantized = bitsandbytes.nn.Linear4bit(
             linear.in_features,
             linear.out_features,
             bias=linear.bias is not None,
@@ -72,9 +72,9 @@ def _four_bits(blocks: nn.ModuleList) -> None:
             quant_type="nf4",
             device=torch.device("meta"),
         )
-        rounded.weight = bitsandbytes.nn.Params4bit(
+        quantized.weight = bitsandbytes.nn.Params4bit(
             linear.weight.data, requires_grad=False, quant_type="nf4"
         )
-        rounded.bias = linear.bias
+        quantized.bias = linear.bias
         parent, _, last = name.rpartition(".")
-        setattr(blocks.get_submodule(parent), last, rounded)
+        setattr(blocks.get_submodule(parent), last, quantized)

@@ -1,4 +1,4 @@
-"""On a device k-means is an exhaustive one: the best of all centroids, by the same rule."""
+"""On a device k-means compares all centroids, by the same rule as on the cores."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ Array = npt.NDArray[Any]
 
 def brute_force(points: Array, own: Array, means: Array, sizes: Array) -> tuple[Array, Array]:
     """Hartigan's rule in float64: the best of all clusters (m,), its squared distance (m,)."""
-    apart = ((points[:, None].astype(np.float64) - means[None]) ** 2).sum(axis=2)
-    costs = apart * sizes / (sizes + 1)
+    distances = ((points[:, None].astype(np.float64) - means[None]) ** 2).sum(axis=2)
+    costs = distances * sizes / (sizes + 1)
     costs[:, sizes == 0] = np.inf
-    at = np.arange(len(points))
-    costs[at, own] = (apart * sizes / np.maximum(sizes - 1, 0.5))[at, own]
+    rows = np.arange(len(points))
+    costs[rows, own] = (distances * sizes / np.maximum(sizes - 1, 0.5))[rows, own]
     best = costs.argmin(axis=1)
-    return best, apart[at, best]
+    return best, distances[rows, best]
 
 
 @pytest.mark.parametrize("scores", [2**23, 1000])
@@ -35,14 +35,14 @@ def test_the_best_of_all_centroids_is_found_by_the_rule(scores: int) -> None:
     own[sizes[own] == 0] = int(sizes.argmax())
     centroids = weigh_centroids(means, sizes, is_plain=False)
     assigner = TorchAssigner("cpu")
-    assigner.scores = scores
+    assigner.max_scores = scores
 
-    kept = assigner.upload(means, centroids.halves, centroids.leave, centroids.join)
-    labels, distances = assigner.assign(points, own, kept)
+    uploaded = assigner.upload(means, centroids.halves, centroids.leave, centroids.join)
+    labels, distances = assigner.assign(points, own, uploaded)
 
-    wanted, apart = brute_force(points, own, means, sizes)
-    assert np.array_equal(labels, wanted)
-    assert np.allclose(distances, apart, atol=1e-6)
+    expected, squares = brute_force(points, own, means, sizes)
+    assert np.array_equal(labels, expected)
+    assert np.allclose(distances, squares, atol=1e-6)
 
 
 def test_sums_are_those_of_each_cluster() -> None:
@@ -51,8 +51,8 @@ def test_sums_are_those_of_each_cluster() -> None:
 
     sums = TorchAssigner("cpu").cluster_sums(points, edges)
 
-    wanted = [points[a:b].sum(axis=0) for a, b in ((0, 3), (3, 3), (3, 60), (60, 100))]
-    assert np.allclose(sums, wanted, atol=1e-5)
+    expected = [points[a:b].sum(axis=0) for a, b in ((0, 3), (3, 3), (3, 60), (60, 100))]
+    assert np.allclose(sums, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "count"), [(3000, 300), (2000, 1000), (3000, 8), (5, 50)])
@@ -64,19 +64,19 @@ def test_the_objective_is_that_of_the_cores(n: int, count: int) -> None:
 
     assert found.objective <= ours.objective * 1.01 + 1e-9
     assert np.array_equal(np.unique(found.labels), np.arange(len(found.centroids)))
-    apart = ((points - found.centroids[found.labels]) ** 2).sum(axis=1)
-    assert np.allclose(found.distances, apart, atol=1e-5)
+    squares = ((points - found.centroids[found.labels]) ** 2).sum(axis=1)
+    assert np.allclose(found.distances, squares, atol=1e-5)
 
 
-def test_a_device_gives_the_same_bits_again_however_many_points_it_takes_at_once() -> None:
+def test_results_are_the_same_bits_whatever_the_size_of_a_block() -> None:
     points, assigner = attribute_vectors(3000), TorchAssigner("cpu")
-    first = kmeans(points, 150, seed=3, engine=LocalEngine(1), assigner=assigner)
-    assigner.scores = 2**30
+    small = kmeans(points, 150, seed=3, engine=LocalEngine(1), assigner=assigner)
+    assigner.max_scores = 2**30
 
-    again = kmeans(points, 150, seed=3, engine=LocalEngine(1), assigner=assigner)
+    large = kmeans(points, 150, seed=3, engine=LocalEngine(1), assigner=assigner)
 
-    assert np.array_equal(first.labels, again.labels)
-    assert first.centroids.tobytes() == again.centroids.tobytes()
+    assert np.array_equal(small.labels, large.labels)
+    assert small.centroids.tobytes() == large.centroids.tobytes()
 
 
 def test_points_go_to_the_nearest_of_given_centroids_as_on_the_cores() -> None:
@@ -89,7 +89,7 @@ def test_points_go_to_the_nearest_of_given_centroids_as_on_the_cores() -> None:
     assert np.allclose(found.distances, ours.distances, atol=1e-5)
 
 
-def test_what_comes_in_pieces_is_one_cluster() -> None:
+def test_equal_points_in_several_blocks_are_one_cluster() -> None:
     points = np.repeat(np.eye(4, dtype=np.float32), [900, 5, 1, 1], axis=0)
     assigner = TorchAssigner("cpu")
     assigner.block_rows = 64

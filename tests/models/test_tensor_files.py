@@ -1,4 +1,4 @@
-"""Tensors in a file: for whom the umask says, and the system's own word where it cannot be."""
+"""Weight files: permissions by the umask, the system's own errors, and no code from pickles."""
 
 import os
 
@@ -12,7 +12,7 @@ WEIGHTS = {"weight": torch.ones(3)}
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_the_mode_is_that_of_any_new_file(tmp_path, mask):
+def test_permissions_are_those_of_any_new_file(tmp_path, mask):
     before = os.umask(mask)
     try:
         write_safetensors(WEIGHTS, tmp_path / "a.safetensors")
@@ -24,7 +24,7 @@ def test_the_mode_is_that_of_any_new_file(tmp_path, mask):
     assert torch.equal(load_file(tmp_path / "a.safetensors")["weight"], WEIGHTS["weight"])
 
 
-def test_a_folder_that_is_not_there_is_the_systems_word(tmp_path):
+def test_a_missing_folder_is_the_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError) as absent:
         write_safetensors(WEIGHTS, tmp_path / "none" / "a.safetensors")
 

@@ -1,4 +1,4 @@
-"""A folder of a tiny random Qwen3-VL, as `from_pretrained` reads the big ones; made offline."""
+"""A model folder of a tiny random Qwen3-VL, made offline."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ VISION = {
 }
 
 
-def save_tiny_vlm(folder: Path, seed: int = 0) -> Path:
+def save_tiny_vlm(folder: Path, seed: int = 0, *, tie_word_embeddings: bool = False) -> Path:
     """Writes config, weights drawn from `seed`, tokenizer (bytes) and processor into `folder`."""
     tokenizer = _tokenizer()
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
@@ -63,11 +63,12 @@ def save_tiny_vlm(folder: Path, seed: int = 0) -> Path:
         text_config={
             **TEXT,
             "vocab_size": len(tokenizer),
-            "initializer_range": 0.5,  # wide, so that different pictures get different answers
+            "initializer_range": 0.5,  # wide, so that different images get different answers
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],
         },
         vision_config=VISION,
+        tie_word_embeddings=tie_word_embeddings,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],

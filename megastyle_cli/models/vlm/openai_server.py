@@ -1,7 +1,7 @@
-"""Questions about pictures to a server of OpenAI's chat completions: vLLM, SGLang, a hosted one.
+"""A vision-language model behind OpenAI's chat completions API: vLLM, SGLang or a hosted server.
 
-The standard library's HTTP client on purpose, one blocking request a thread: it takes half the CPU
-of httpx, and with hundreds in flight that is what limits us (benchmarks/caption_client.py).
+Uses the standard library's HTTP client with one blocking request per thread: it takes half the CPU
+of httpx, which is the limit with hundreds of requests in flight (benchmarks/caption_client.py).
 """
 
 import base64
@@ -27,18 +27,18 @@ from megastyle_cli.models.protocols import VisionPrompt
 log = logging.getLogger(__name__)
 
 BASE_URL = "http://localhost:8000/v1"
-KEY = "OPENAI_API_KEY"
+KEY_VARIABLE = "OPENAI_API_KEY"
 JPEG_QUALITY = 90
-AHEAD = 16
+PREPARED = 16
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # what another attempt may mend
-# These render the chat template themselves, and models that think would use up max_tokens with it.
-TEMPLATES = {"vllm", "sglang"}
-FEWEST_UNHEARD = 8  # so many requests in a row without any answer: the server is gone
+RETRYABLE = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+# These servers accept options of the chat template; reasoning would use up max_tokens.
+TEMPLATE_SERVERS = {"vllm", "sglang"}
+MIN_UNANSWERED = 8  # consecutive requests without any response before the server counts as gone
 
 
-class Response(NamedTuple):
-    """What a server said: status, `Retry-After` if it gave one, body."""
+class HttpResponse(NamedTuple):
+    """A response: status, the `Retry-After` header if there is one, body."""
 
     status: int
     retry_after: str | None
@@ -46,14 +46,14 @@ class Response(NamedTuple):
 
 
 class ChatClient:
-    """Answers by a server under `base_url` (with its /v1), one picture a request, greedily.
+    """Greedy answers by the server at `base_url` (with its /v1), one image per request.
 
-    `concurrency` requests are in flight at most; AHEAD more lanes prepare the next ones, so that no
-    place of the server stands empty while a picture is decoded. The key comes from the environment
-    variable OPENAI_API_KEY and goes nowhere but into the request. A request that times out, breaks
-    off or gets a passing status is sent again up to `retries` times; then it gives BadRecord.
-    Raises MegastyleError if the server cannot be reached, refuses the key, does not know the model,
-    or falls silent for good.
+    At most `concurrency` requests are in flight; PREPARED more threads decode and encode the next
+    images, so that no slot of the server is idle meanwhile. The key comes from the environment
+    variable OPENAI_API_KEY and is only put into the requests. A request that times out, is cut off
+    or gets a retryable status is sent again up to `retries` times; then it gives BadRecord.
+    Raises MegastyleError if the server cannot be reached, refuses the key, does not have the model,
+    or stops responding.
     """
 
     batch_size = 1
@@ -66,70 +66,72 @@ class ChatClient:
         timeout_s: float = 120.0,
         retries: int = 6,
     ) -> None:
-        self.base_url, self.num_threads = base_url, concurrency + AHEAD
-        self._places = BoundedSemaphore(concurrency)
+        self.base_url, self.num_threads = base_url, concurrency + PREPARED
+        self._slots = BoundedSemaphore(concurrency)
         self.timeout_s, self.retries = timeout_s, retries
-        self._scheme, self._host, self._port, self._path = _parts(base_url)
+        self._scheme, self._host, self._port, self._path = _parse_url(base_url)
         self._tls = ssl.create_default_context() if self._scheme == "https" else None
         self._headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY, "").strip():
+        if key := os.environ.get(KEY_VARIABLE, "").strip():
             self._headers["Authorization"] = f"Bearer {key}"
         self._idle: list[HTTPConnection] = []
-        self._unheard = 0
-        self._counting = Lock()
-        self._more: dict[str, Any] = {}  # what this server is told beside the prompt
+        self._unanswered = 0
+        self._count_lock = Lock()
+        self._server_options: dict[str, Any] = {}  # fields of the request that only some accept
         try:
-            self.name = self._served(model)
+            self.name = self._find_model(model)
         except MegastyleError:
             self.close()
             raise
 
     def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | BadRecord]:
-        """What the server answers to each prompt, in order; usable from many threads."""
-        shown: dict[int, str] = {}  # a picture that is asked about several times is encoded once
+        """The server's answer to each prompt, in order; may be called from many threads."""
+        encoded: dict[int, str] = {}  # each image once, however many prompts ask about it
         answers: list[str | BadRecord] = []
         for prompt in prompts:
             key = id(prompt.image)
-            shown.setdefault(key, _data_url(prompt.image))
-            body = _body(self.name, prompt, shown[key], self._more)
-            answers.append(self._answered(body))
+            if key not in encoded:
+                encoded[key] = _data_url(prompt.image)
+            body = _body(self.name, prompt, encoded[key], self._server_options)
+            answers.append(self._answer(body))
         return answers
 
     def close(self) -> None:
-        """Closes the connections that wait for a further request."""
+        """Closes the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
-    def _answered(self, body: bytes) -> str | BadRecord:
-        fault, heard = "", False
+    def _answer(self, body: bytes) -> str | BadRecord:
+        fault, has_response = "", False
         for attempt in range(self.retries + 1):
             try:
-                with self._places:
+                with self._slots:
                     response = self._exchange("POST", "/chat/completions", body)
-                heard = True
+                has_response = True
                 if response.status == 200:
                     answer = _message(response.body)
-                    self._unheard = 0
+                    self._unanswered = 0
                     return answer
-                fault = f"status {response.status}: {_said(response.body)}"
-                if response.status not in PASSING:
-                    return self._refused(response.status, fault)
-                asked_wait = response.retry_after
+                fault = _status_message(response)
+                if response.status not in RETRYABLE:
+                    return self._rejected(response.status, fault)
+                retry_after = response.retry_after
             except (OSError, HTTPException, ValueError) as error:
-                fault, asked_wait = _named(error), None
+                fault, retry_after = _describe(error), None
             log.debug("%s: attempt %d: %s", self.base_url, attempt + 1, fault)
             if attempt < self.retries:
-                time.sleep(wait_s(attempt, body, asked_wait))
-        self._count_unheard(heard, fault)
+                time.sleep(wait_s(attempt, body, retry_after))
+        self._count_unanswered(has_response, fault)
         return BadRecord(
             "model_error", f"{self.base_url} gave no answer in {self.retries + 1} attempts: {fault}"
         )
 
-    def _refused(self, status: int, fault: str) -> BadRecord:
-        """A request that no other attempt would mend. Raises MegastyleError if none ever will."""
+    def _rejected(self, status: int, fault: str) -> BadRecord:
+        """The failure of one request. Raises MegastyleError if every request would fail alike."""
         if status in (401, 403):
             raise MegastyleError(
-                f"{self.base_url} refuses the key: {fault}", hint=f"set {KEY} in the environment"
+                f"{self.base_url} refuses the key: {fault}",
+                hint=f"set {KEY_VARIABLE} in the environment",
             )
         if status == 404:
             raise MegastyleError(
@@ -137,42 +139,42 @@ class ChatClient:
             )
         return BadRecord("model_error", f"{self.base_url} refuses the request: {fault}")
 
-    def _count_unheard(self, heard: bool, fault: str) -> None:
-        with self._counting:
-            self._unheard = 0 if heard else self._unheard + 1
-            is_gone = self._unheard >= max(FEWEST_UNHEARD, self.num_threads)
+    def _count_unanswered(self, has_response: bool, fault: str) -> None:
+        with self._count_lock:
+            self._unanswered = 0 if has_response else self._unanswered + 1
+            is_gone = self._unanswered >= max(MIN_UNANSWERED, self.num_threads)
         if is_gone:
             raise MegastyleError(
-                f"{self.base_url} has fallen silent: {self._unheard} requests in a row got no"
+                f"{self.base_url} has fallen silent: {self._unanswered} requests in a row got no"
                 f" answer ({fault})",
                 hint="what is done stays; --resume goes on when the server is back",
                 exit_code=UNEXPECTED,
             )
 
-    def _served(self, model: str | None) -> str:
-        """The model to ask: `model`, or the only one the server has."""
+    def _find_model(self, model: str | None) -> str:
+        """The model to use: `model`, or the only one that the server has."""
         try:
             response = self._exchange("GET", "/models", None)
         except (OSError, HTTPException) as error:
             raise MegastyleError(
-                f"{self.base_url} cannot be reached: {_named(error)}",
+                f"{self.base_url} cannot be reached: {_describe(error)}",
                 hint="start the server, or give its address by --base-url",
             ) from error
         if response.status in (401, 403):
-            self._refused(response.status, f"status {response.status}: {_said(response.body)}")
-        names = _listed(response, "id")
-        if names and TEMPLATES.issuperset(_listed(response, "owned_by") or [""]):
-            self._more = {"chat_template_kwargs": {"enable_thinking": False}}
+            self._rejected(response.status, _status_message(response))
+        names = _list_models(response, "id")
+        if names and TEMPLATE_SERVERS.issuperset(_list_models(response, "owned_by") or [""]):
+            self._server_options = {"chat_template_kwargs": {"enable_thinking": False}}
         if model is not None and (names is None or model in names):
             return model
         if model is None and names is not None and len(names) == 1:
             return names[0]
-        told = "tells no models" if names is None else f"has {', '.join(names) or 'no models'}"
+        found = "tells no models" if names is None else f"has {', '.join(names) or 'no models'}"
         wanted = "" if model is None else f", not {model!r}"
-        raise MegastyleError(f"{self.base_url} {told}{wanted}", hint="give one by --model")
+        raise MegastyleError(f"{self.base_url} {found}{wanted}", hint="give one by --model")
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> Response:
-        """One request and its whole response. Raises OSError or HTTPException."""
+    def _exchange(self, method: str, path: str, body: bytes | None) -> HttpResponse:
+        """Sends one request and reads the whole response. Raises OSError or HTTPException."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -180,12 +182,14 @@ class ChatClient:
         try:
             connection.request(method, self._path + path, body, self._headers)
             with connection.getresponse() as response:
-                said = Response(response.status, response.headers["Retry-After"], response.read())
+                received = HttpResponse(
+                    response.status, response.headers["Retry-After"], response.read()
+                )
         except BaseException:
             connection.close()
             raise
         self._idle.append(connection)
-        return said
+        return received
 
     def _new_connection(self) -> HTTPConnection:
         if self._tls is None:
@@ -194,18 +198,18 @@ class ChatClient:
 
 
 def wait_s(attempt: int, body: bytes, retry_after: str | None = None) -> float:
-    """Seconds until attempt `attempt + 2`: what the server asks for, else doubling with jitter.
+    """Seconds to wait before attempt `attempt + 2`: what the server asks, or doubling with jitter.
 
-    The jitter, 50 to 100 %, is drawn from the request itself: two never wait alike, and the same
-    run waits the same. No wait is longer than LONGEST_WAIT_S.
+    The jitter, 50 to 100 %, is derived from the request: different requests wait differently, and
+    a repeated run waits the same. No wait is longer than LONGEST_WAIT_S.
     """
     jitter = 0.5 + zlib.crc32(body, attempt) / 2**33
-    backed_off = FIRST_WAIT_S * 2.0**attempt * jitter
-    return min(max(_asked_wait_s(retry_after), backed_off), LONGEST_WAIT_S)
+    backoff = FIRST_WAIT_S * 2.0**attempt * jitter
+    return min(max(_retry_after_s(retry_after), backoff), LONGEST_WAIT_S)
 
 
-def _asked_wait_s(retry_after: str | None) -> float:
-    """`Retry-After` in seconds, whether it is a number or a date; 0 if it is neither."""
+def _retry_after_s(retry_after: str | None) -> float:
+    """`Retry-After` in seconds, from a number or a date; 0 if it is neither."""
     if retry_after is None:
         return 0.0
     if retry_after.strip().isdecimal():
@@ -216,8 +220,8 @@ def _asked_wait_s(retry_after: str | None) -> float:
         return 0.0
 
 
-def _parts(base_url: str) -> tuple[str, str, int | None, str]:
-    """Scheme, host, port and path of an address. Raises MegastyleError if it is none."""
+def _parse_url(base_url: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and path of a URL. Raises MegastyleError if it is not one."""
     try:
         parts = urlsplit(base_url)
         scheme, host, port = parts.scheme, parts.hostname, parts.port
@@ -236,7 +240,7 @@ def _data_url(picture: Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
-def _body(model: str, prompt: VisionPrompt, data_url: str, more: Mapping[str, Any]) -> bytes:
+def _body(model: str, prompt: VisionPrompt, data_url: str, options: Mapping[str, Any]) -> bytes:
     parts = [
         {"type": "text", "text": prompt.instruction},
         {"type": "image_url", "image_url": {"url": data_url}},
@@ -247,13 +251,13 @@ def _body(model: str, prompt: VisionPrompt, data_url: str, more: Mapping[str, An
         "messages": [{"role": "user", "content": parts}],
         "max_tokens": prompt.max_tokens,
         "temperature": 0,
-        **more,
+        **options,
     }
     return json.dumps(request).encode()
 
 
 def _message(body: bytes) -> str:
-    """The text of a chat completion. Raises ValueError if the body is none."""
+    """The text of a chat completion. Raises ValueError if the body is not one."""
     try:
         message = json.loads(body)["choices"][0]["message"]
         answer = message.get("content") or message.get("refusal") or ""
@@ -264,24 +268,25 @@ def _message(body: bytes) -> str:
     return answer
 
 
-def _listed(response: Response, key: str) -> list[str] | None:
-    """What a server tells under `key` of each of its models; None if it does not."""
+def _list_models(response: HttpResponse, key: str) -> list[str] | None:
+    """The value of `key` for each of the server's models; None if it does not list them."""
     try:
         return [str(model[key]) for model in json.loads(response.body)["data"]]
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _said(body: bytes) -> str:
-    """The sentence of an error response."""
+def _status_message(response: HttpResponse) -> str:
+    """The status of an error response and its message, in one line."""
+    body = response.body
     try:
-        told: Any = json.loads(body)
-        error = told.get("error", told)
-        sentence = error.get("message", error) if isinstance(error, dict) else error
+        content: Any = json.loads(body)
+        error = content.get("error", content)
+        message = error.get("message", error) if isinstance(error, dict) else error
     except (ValueError, AttributeError):
-        sentence = body.decode("utf-8", "replace")
-    return " ".join(str(sentence).split())[:200]
+        message = body.decode("utf-8", "replace")
+    return f"status {response.status}: {' '.join(str(message).split())[:200]}"
 
 
-def _named(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""The client of a chat server over real HTTP: what it sends, and what it does with faults."""
+"""The chat client over real HTTP: what it sends, and how it handles faults."""
 
 import os
 import socket
@@ -11,14 +11,14 @@ import pytest
 from megastyle_cli.core.errors import UNEXPECTED, BadRecord, MegastyleError
 from megastyle_cli.models.protocols import VisionPrompt
 from megastyle_cli.models.registry import load
-from megastyle_cli.models.vlm.openai_server import KEY, LONGEST_WAIT_S, wait_s
+from megastyle_cli.models.vlm.openai_server import KEY_VARIABLE, LONGEST_WAIT_S, wait_s
 from tests.chat_server import CONTENT, MODEL, Fault, completion, serving
 from tests.conftest import draw
 
 
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch):
-    monkeypatch.delenv(KEY, raising=False)
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
 
 
 def prompt(seed=0, width=64):
@@ -40,7 +40,7 @@ def ask_one(server, **options):
         vlm.close()
 
 
-def test_a_request_is_a_greedy_chat_completion_with_the_picture_between_the_words():
+def test_a_request_is_a_greedy_chat_completion_with_the_image_between_the_texts():
     with serving() as server:
         assert ask_one(server) == CONTENT
 
@@ -54,30 +54,30 @@ def test_a_request_is_a_greedy_chat_completion_with_the_picture_between_the_word
 
 
 @pytest.mark.parametrize(
-    ("owned_by", "told"),
+    ("owned_by", "options"),
     [
         ("vllm", {"enable_thinking": False}),
         ("sglang", {"enable_thinking": False}),
-        ("system", None),  # hosted ones refuse what they do not know
+        ("system", None),  # hosted servers reject unknown fields
         (None, None),
     ],
 )
-def test_a_model_is_told_not_to_think_where_the_server_would_understand(owned_by, told):
+def test_reasoning_is_switched_off_where_the_server_has_the_option(owned_by, options):
     with serving(owned_by=owned_by) as server:
         assert ask_one(server) == CONTENT
 
-    assert server.asked[0].body.get("chat_template_kwargs") == told
+    assert server.asked[0].body.get("chat_template_kwargs") == options
 
 
 def test_the_key_comes_from_the_environment_without_its_line_end(monkeypatch):
-    monkeypatch.setenv(KEY, "secret\n")
+    monkeypatch.setenv(KEY_VARIABLE, "secret\n")
     with serving() as server:
         ask_one(server)
 
     assert server.asked[0].headers["Authorization"] == "Bearer secret"
 
 
-def test_many_requests_are_in_flight_and_each_gets_its_own_answer():
+def test_requests_run_in_parallel_and_each_gets_its_own_answer():
     def by_width(asked):
         time.sleep(0.05)
         return f"width {asked.picture.size[0]}"
@@ -110,7 +110,7 @@ def test_many_requests_are_in_flight_and_each_gets_its_own_answer():
     ],
     ids=lambda fault: f"{fault.status}-{(fault.body or b'drop')[:12]!r}-{fault.wait_s}",
 )
-def test_a_passing_fault_costs_another_attempt_and_no_answer(fault):
+def test_a_temporary_fault_costs_another_attempt_and_no_answer(fault):
     def faulty_at_first(asked):
         return fault if asked.number == 0 else CONTENT
 
@@ -121,24 +121,24 @@ def test_a_passing_fault_costs_another_attempt_and_no_answer(fault):
 
 
 @pytest.mark.parametrize(
-    "fault, said",
+    "fault, reason",
     [
         (Fault(status=500, body=b'{"error": {"message": "no memory"}}'), "status 500: no memory"),
         (Fault(drop=True), "closed connection without response"),
         (Fault(body=b"{"), "JSONDecodeError"),
     ],
 )
-def test_a_fault_that_stays_is_told_with_its_reason(fault, said):
+def test_a_lasting_fault_fails_the_record_with_its_reason(fault, reason):
     with serving(lambda asked: fault) as server:
         answer = ask_one(server, retries=1)
 
     assert isinstance(answer, BadRecord) and answer.kind == "model_error"
-    assert "2 attempts" in answer.message and said in answer.message
+    assert "2 attempts" in answer.message and reason in answer.message
     assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_request_that_the_server_will_never_take_is_not_sent_again(status):
+def test_a_rejected_request_is_not_sent_again(status):
     fault = Fault(status=status, body=b'{"message": "picture too large"}')
     with serving(lambda asked: fault) as server:
         answer = ask_one(server)
@@ -148,9 +148,9 @@ def test_a_request_that_the_server_will_never_take_is_not_sent_again(status):
 
 
 @pytest.mark.parametrize(
-    "status, word, hint", [(401, "refuses the key", KEY), (404, "has no model", "--model")]
+    "status, word, hint", [(401, "refuses the key", KEY_VARIABLE), (404, "has no model", "--model")]
 )
-def test_what_no_record_can_mend_ends_the_run(status, word, hint):
+def test_a_fault_common_to_all_requests_ends_the_run(status, word, hint):
     with (
         serving(lambda asked: Fault(status=status)) as server,
         pytest.raises(MegastyleError, match=word) as error,
@@ -160,7 +160,7 @@ def test_what_no_record_can_mend_ends_the_run(status, word, hint):
     assert hint in error.value.hint
 
 
-def test_an_empty_or_refused_message_is_an_answer_like_others():
+def test_a_refusal_is_an_answer_like_others():
     def refuses(asked):
         return Fault(body=b'{"choices":[{"message":{"content":null,"refusal":"I cannot"}}]}')
 
@@ -177,12 +177,12 @@ def test_an_unreachable_server_is_one_sentence():
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[", ""])
-def test_what_is_no_address_is_one_sentence(url):
+def test_an_invalid_url_is_one_sentence(url):
     with pytest.raises(MegastyleError, match="not the address of a server"):
         load("captioner", "openai", base_url=url)
 
 
-def test_the_only_model_of_a_server_is_asked_unless_another_is_named():
+def test_the_only_model_of_a_server_is_the_default():
     with serving() as server:
         found = client(server)
         found.close()
@@ -200,11 +200,11 @@ def test_a_server_that_lists_no_models_needs_one_named():
             client(server)
 
 
-def test_a_server_that_falls_silent_ends_the_run_instead_of_failing_every_record():
-    def silent_at_last(asked):
+def test_a_server_that_stops_responding_ends_the_run_instead_of_failing_every_record():
+    def silent_after_one(asked):
         return CONTENT if asked.number == 0 else Fault(drop=True)
 
-    with serving(silent_at_last) as server:
+    with serving(silent_after_one) as server:
         vlm = client(server, concurrency=1, retries=0)
         assert vlm.generate([prompt()]) == [CONTENT]
         with pytest.raises(MegastyleError, match="fallen silent") as error:
@@ -214,7 +214,7 @@ def test_a_server_that_falls_silent_ends_the_run_instead_of_failing_every_record
     assert error.value.exit_code == UNEXPECTED and "--resume" in error.value.hint
 
 
-def test_waits_double_with_jitter_and_are_the_same_in_every_run():
+def test_waits_double_with_jitter_and_are_repeatable():
     bodies = [os.urandom(8) for _ in range(50)]
     for attempt in range(5):
         waits = [wait_s(attempt, body) for body in bodies]
@@ -224,17 +224,17 @@ def test_waits_double_with_jitter_and_are_the_same_in_every_run():
         assert waits == [wait_s(attempt, body) for body in bodies]
 
 
-def test_the_server_s_own_wait_is_kept_as_a_number_or_a_date():
+def test_retry_after_is_a_number_or_a_date():
     in_a_while = formatdate(time.time() + 30, usegmt=True)
 
     assert wait_s(0, b"", "7") == 7
     assert 20 <= wait_s(0, b"", in_a_while) <= 30
 
 
-@pytest.mark.parametrize("said", ["", "soon", "nan", "-3", "Tue, 99 Foo 2020"])
-def test_a_wait_that_cannot_be_read_is_our_own(said):
-    assert wait_s(0, b"", said) == wait_s(0, b"")
+@pytest.mark.parametrize("header", ["", "soon", "nan", "-3", "Tue, 99 Foo 2020"])
+def test_an_invalid_retry_after_is_ignored(header):
+    assert wait_s(0, b"", header) == wait_s(0, b"")
 
 
-def test_no_wait_is_longer_than_the_longest():
+def test_no_wait_exceeds_the_maximum():
     assert wait_s(30, b"") == wait_s(0, b"", "86400") == LONGEST_WAIT_S

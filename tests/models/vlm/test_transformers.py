@@ -1,7 +1,10 @@
-"""A real, tiny, random Qwen3-VL through the code that loads the big ones."""
+"""A tiny random Qwen3-VL, loaded and run by the code for the large ones."""
+
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, SiglipVisionConfig, SiglipVisionModel
 
 from megastyle_cli.core.errors import MegastyleError
@@ -32,7 +35,7 @@ PROMPTS = [
 ]
 
 
-def test_answers_come_in_order_and_differ_with_the_picture(vlm):
+def test_answers_come_in_order_and_depend_on_the_image(vlm):
     answers = vlm.generate(PROMPTS)
 
     assert isinstance(vlm, VisionLanguageModel) and len(answers) == len(PROMPTS)
@@ -40,35 +43,35 @@ def test_answers_come_in_order_and_differ_with_the_picture(vlm):
     assert len(set(answers)) > 3
 
 
-def test_a_padded_batch_answers_as_each_question_alone(folder, vlm):
+def test_a_padded_batch_answers_as_each_prompt_alone(folder, vlm):
     batched = load("captioner", "transformers", model=str(folder), device="cpu")
     batched.batch_size = len(PROMPTS)
 
     assert batched.generate(PROMPTS) == vlm.generate(PROMPTS)
 
 
-def test_an_answer_is_no_longer_than_its_question_allows(vlm):
-    short, long = (vlm.generate([_allowing(n)])[0] for n in (3, 12))
+def test_an_answer_is_no_longer_than_its_prompt_allows(vlm):
+    short, long = (vlm.generate([_prompt_of(n)])[0] for n in (3, 12))
 
     assert long.startswith(short.rstrip("\ufffd")) and len(long) > len(short)
 
 
-def _allowing(tokens):
+def _prompt_of(tokens):
     return VisionPrompt(image=draw(1), instruction="a", question="b", max_tokens=tokens)
 
 
-def test_what_is_asked_and_shown_reaches_the_model(vlm):
-    prompts = vlm._tokenize(PROMPTS[:2])
+def test_texts_and_image_reach_the_model(vlm):
+    inputs = vlm._tokenize(PROMPTS[:2])
 
-    texts = vlm.processor.batch_decode(prompts["input_ids"])
+    texts = vlm.processor.batch_decode(inputs["input_ids"])
     assert all("Say what you see." in text and "<|image_pad|>" in text for text in texts)
     assert texts[0].startswith("<|endoftext|>") or texts[1].startswith("<|endoftext|>")  # left
-    patches = prompts["image_grid_thw"].prod(dim=1).sum()
-    assert prompts["pixel_values"].shape[0] == patches
+    patches = inputs["image_grid_thw"].prod(dim=1).sum()
+    assert inputs["pixel_values"].shape[0] == patches
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_model_runs_in_the_numbers_asked_for(folder, dtype):
+def test_the_model_runs_in_the_requested_dtype(folder, dtype):
     vlm = load("captioner", "transformers", model=str(folder), device="cpu", dtype=dtype)
 
     assert vlm.model.dtype == getattr(torch, dtype)
@@ -95,9 +98,33 @@ def test_a_folder_of_another_kind_of_model_is_one_sentence(tmp_path):
         load("captioner", "transformers", model=str(tmp_path), device="cpu")
 
 
-def test_a_model_of_words_alone_is_one_sentence(folder, tmp_path):
+def test_a_model_without_images_is_one_sentence(folder, tmp_path):
     AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
     GPT2Config(vocab_size=300, n_embd=8, n_layer=1, n_head=1).save_pretrained(tmp_path)
 
     with pytest.raises(MegastyleError, match="gpt2. has no processor for pictures"):
         load("captioner", "transformers", model=str(tmp_path), device="cpu")
+
+
+def test_a_model_with_a_missing_tensor_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    name = next(name for name in weights if name.endswith("mlp.down_proj.weight"))
+    del weights[name]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(MegastyleError, match=f"1 weights are missing.*{name.split('.', 1)[1]}"):
+        load("captioner", "transformers", model=str(tmp_path), device="cpu")
+
+
+def test_tied_embeddings_and_tensors_of_unused_parts_are_no_fault(tmp_path):
+    save_tiny_vlm(tmp_path, tie_word_embeddings=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    assert not any("lm_head" in name for name in weights)
+    save_file(
+        {**weights, "mtp.draft": torch.zeros(1)}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+
+    vlm = load("captioner", "transformers", model=str(tmp_path), device="cpu")
+
+    assert len(vlm.generate(PROMPTS[:1])) == 1
