@@ -58,7 +58,10 @@ def main(
     recorded = result_options(pairs, drawing) | {"contents": fingerprint(contents)}
     run = Run("pair", recorded, __version__)
     source = Source(inputs=inputs_or_stdin(inputs.inputs, context))
-    with CollectJob(run, source, output=output, existing=existing, report=report) as job:
+    job = CollectJob(run, source, output=output, existing=existing, report=report)
+    if report.dry_run:
+        return job.show_plan()
+    with job:
         styles = job.collect(check_style)
         ids = [record["id"] for record in styles.read()]
         rows = distinct_rows(ids)
