@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.io.formats import INPUTS_HELP
 
@@ -16,56 +15,6 @@ Inputs = Annotated[
         metavar="[INPUTS]...",
         help=INPUTS_HELP,
         show_default=False,
-    ),
-]
-Output = Annotated[
-    str,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="PATH",
-        help="File, directory or - for stdout.",
-    ),
-]
-FolderOutput = Annotated[
-    str | None,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="DIR",
-        help="Directory for pictures and metadata.jsonl.",
-        show_default=False,
-    ),
-]
-Format = Annotated[
-    Container,
-    typer.Option(
-        "--format", help="Keep pictures as files in a folder, or in WebDataset tars, or parquet."
-    ),
-]
-PicturesAs = Annotated[PictureFormat, typer.Option("--picture-format", help="Format of a picture.")]
-Quality = Annotated[
-    int | None,
-    typer.Option(
-        "--quality",
-        metavar="N",
-        min=1,
-        max=100,
-        show_default=False,
-        help="Of jpg and webp pictures; default 92.",
-    ),
-]
-ShardSize = Annotated[
-    int,
-    typer.Option("--shard-size", metavar="N", min=1, help="Records a tar or parquet file holds."),
-]
-Errors = Annotated[
-    str | None,
-    typer.Option(
-        "--errors",
-        metavar="FILE",
-        show_default=False,
-        help="Where failed records go; default: beside the output.",
     ),
 ]
 MaxErrors = Annotated[
@@ -86,105 +35,13 @@ ContentLabel = Annotated[
         metavar="KEY", help="As --label, for contents; retrieval is among other contents."
     ),
 ]
-ShardOf = Annotated[
-    str | None,
-    typer.Option(
-        "--shard",
-        metavar="I/N",
-        show_default=False,
-        help="This process's share of the records, 0 <= I < N; or auto (Slurm array).",
-    ),
-]
 Limit = Annotated[
     int | None,
     typer.Option(
         "--limit", metavar="N", min=0, show_default=False, help="Only the first N input records."
     ),
 ]
-Paths = Annotated[bool, typer.Option("--paths", help="stdin holds one file name a line.")]
-NulPaths = Annotated[
-    bool, typer.Option("-0", "--null", help="stdin holds file names separated by NUL.")
-]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="For everything drawn.")]
-Backend = Annotated[
-    str,
-    typer.Option(
-        "--backend", metavar="NAME", help="Which implementation, or package.module:Class."
-    ),
-]
-Strength = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=1,
-        metavar="S",
-        help="1: full style; 0: the content picture, or the words without a reference.",
-    ),
-]
-EncoderBackend = Annotated[
-    str,
-    typer.Option(
-        "--backend",
-        metavar="NAME",
-        help="builtin, statistics, edges, imagenet; with --model siglip, clip; or"
-        " package.module:Class.",
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        show_default=False,
-        help="By name or folder: sentence-transformers for texts, SigLIP's tower for pictures,"
-        " Qwen-Image or FLUX to paint, Qwen3-VL and its like to caption.",
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        metavar="NAME",
-        show_default=False,
-        help="Where the model runs: cpu, cuda, cuda:N; default: a GPU if there is one.",
-    ),
-]
-Dtype = Annotated[
-    Literal["float32", "bfloat16"] | None,
-    typer.Option(
-        "--dtype",
-        metavar="float32|bfloat16",
-        show_default=False,
-        help="Numbers the model runs in; default: bfloat16 on a GPU, float32 on a CPU.",
-    ),
-]
-Engine = Annotated[
-    Literal["local", "ray"],
-    typer.Option(
-        "--engine",
-        metavar="local|ray",
-        help="Where the work runs: on this machine's cores, or on those of a Ray cluster"
-        " (RAY_ADDRESS).",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="N",
-        min=1,
-        show_default=False,
-        help="Cores to work on, default: all; changes speed, never results.",
-    ),
-]
-BatchSize = Annotated[
-    int,
-    typer.Option(
-        "--batch-size",
-        metavar="N",
-        min=1,
-        help="Records worked on at once; changes speed, never results.",
-    ),
-]
 Holdout = Annotated[
     float, typer.Option(min=0, max=0.9, metavar="SHARE", help="Of styles, for validation.")
 ]
@@ -215,9 +72,6 @@ Recompute = Annotated[
 Compile = Annotated[
     bool, typer.Option("--compile", help="Compile the model's layers first: pays off for many.")
 ]
-LoraStrength = Annotated[
-    float, typer.Option("--lora-strength", metavar="S", help="How much of the LoRA is added.")
-]
 Quantize = Annotated[
     Literal["int8", "fp8", "nf4"] | None,
     typer.Option(
@@ -228,15 +82,6 @@ Quantize = Annotated[
     ),
 ]
 CheckpointEvery = Annotated[int, typer.Option(min=1, metavar="STEPS", help="Save so often.")]
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        metavar="DIR",
-        show_default=False,
-        help="Keep text embeddings here; dedup and cluster share them.",
-    ),
-]
 Stats = Annotated[
     Path | None,
     typer.Option(
@@ -244,21 +89,6 @@ Stats = Annotated[
         metavar="FILE",
         show_default=False,
         help="Write counts, seconds and error kinds as JSON.",
-    ),
-]
-Sheet = Annotated[
-    Path | None,
-    typer.Option(
-        "--sheet", metavar="FILE.png", show_default=False, help="Draw a labelled contact sheet."
-    ),
-]
-Page = Annotated[
-    Path | None,
-    typer.Option(
-        "--page",
-        metavar="FILE.html",
-        show_default=False,
-        help="Write a one-file page to look through, offline.",
     ),
 ]
 DryRun = Annotated[
@@ -302,11 +132,6 @@ def given_flag(context: typer.Context, names: Collection[str]) -> str | None:
         if name in names and source is not None and source.name == "COMMANDLINE":
             return parameter.opts[-1]
     return None
-
-
-def separator(paths: bool, null: bool) -> str | None:
-    """What separates file names on standard input; None if it holds JSON lines."""
-    return "\0" if null else "\n" if paths else None
 
 
 LEAST_PX, MOST_PX = 32, 4096
