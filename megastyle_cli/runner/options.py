@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from megastyle_cli.core.option import option
+from megastyle_cli.io.formats import INPUTS_HELP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +16,7 @@ class InputOptions:
         None,
         is_argument=True,
         metavar="[INPUTS]...",
-        help="Pictures, folders, JSON lines (.jsonl, .gz .bz2 .xz .zst), .csv, .tsv, .parquet, .tar"
-        " or - for stdin.",
+        help=INPUTS_HELP,
         show_default=False,
     )
 
