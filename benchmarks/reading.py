@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.writers.parquet import write_parquet
+from megastyle_cli.io.writers import parquet
 
 GIGABYTES = 2.0
 PICTURE_BYTES = 400_000
@@ -71,7 +71,7 @@ def make_files(folder: Path) -> None:
     count = int(GIGABYTES * 1e9 / PICTURE_BYTES)
     rows = ((record, os.urandom(PICTURE_BYTES)) for record in records(count))
     with (folder / "x.parquet").open("wb") as file:
-        write_parquet(file, rows)
+        parquet.write(file, rows)
 
 
 def ours(path: Path) -> int:

@@ -70,6 +70,14 @@ class Run:
         """8 hex digits over the command and its options."""
         return hashlib.sha256(canonical_json([self.command, self.options]).encode()).hexdigest()[:8]
 
+    def changes_from(self, before: dict[str, Any]) -> str:
+        """The options that differ from those `before`: "size was 512 and is 256; ..."."""
+        return "; ".join(
+            f"{name} was {before.get(name)!r} and is {self.options.get(name)!r}"
+            for name in sorted(before.keys() | self.options.keys())
+            if before.get(name) != self.options.get(name)
+        )
+
 
 def annotate(record: Record, command: str, **facts: Any) -> Record:
     """`record` with `facts` under `_megastyle.<command>`; provenance of earlier commands stays."""

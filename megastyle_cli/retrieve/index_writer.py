@@ -54,7 +54,13 @@ def index_sink(writer: "IndexWriter", run: Run, errors: str | None) -> Sink:
     paths = OutputPaths(final=folder / RECORDS, errors=errors_path, run=None, base=folder)
     errors_file = ErrorsFile(errors_path, run.command, resume=True, overwrite=False)
     return Sink(
-        paths, run, writer, errors_file, notes_first=False, line=encode_row, once=row_key(folder)
+        paths,
+        run,
+        writer,
+        errors_file,
+        run_file_first=False,
+        line=encode_row,
+        unique_key=row_key(folder),
     )
 
 

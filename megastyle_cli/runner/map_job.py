@@ -89,7 +89,7 @@ class MapJob(Job):
         )
         self._check_input_is_not_output()
         self.batch_size, self.group_key = batch_size, group_key
-        self.sink_key = sink.once if sink else None
+        self.sink_key = sink.unique_key if sink else None
         self._own_sink, self._resume = sink, existing
         self._image_format = image_format
         self._rejects_path = self._path_of_rejects(rejects) if may_reject else None

@@ -23,7 +23,7 @@ from typer.main import get_command
 from megastyle_cli.app import COMMANDS, build
 from megastyle_cli.cli.completion import Flag, command_tree
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.writers.parquet import write_parquet
+from megastyle_cli.io.writers import parquet
 from tests import fork_server
 from tests.chat_server import serving
 from tests.conftest import draw, lines
@@ -205,7 +205,7 @@ def test_the_recipe_for_the_releases_reads_their_layout(folder: Path) -> None:
             for row in range(16 * shard, 16 * shard + 16)
         )
         with (release / f"train-{shard:05}.parquet").open("wb") as file:
-            write_parquet(file, rows)
+            parquet.write(file, rows)
 
     ended = start(["bash", "-euo", "pipefail", "-c", recipe("MegaStyle-1.4M")], folder)
 

@@ -1,6 +1,6 @@
-"""WebDataset tars: neighbouring members that share a key, such as 01.jpg and 01.json, are a sample.
+"""WebDataset tars: consecutive members that share a key, such as 01.jpg and 01.json, are a sample.
 
-A tar has no directory, so its headers are walked once; after that a member is one read at its
+A tar has no directory, so its headers are read once; after that each member is one read at its
 offset, from any thread. Nothing is unpacked.
 """
 
@@ -21,25 +21,25 @@ from megastyle_cli.io.readers.jsonl import read_lines
 
 log = logging.getLogger(__name__)
 ARCHIVES = (".tar", ".tgz", ".gz", ".zip", ".zst", ".xz", ".bz2")
-BLOCK = 512  # bytes: what a tar is made of
-_walking = Lock()
+BLOCK = 512  # bytes; a tar consists of such blocks
+_scanning = Lock()
 
 
 @dataclass
 class Members:
-    """Where the members of one tar are, in its order, and what is wrong with some of them."""
+    """The members of a tar in order, and what is wrong with some of them or with the tar."""
 
-    where: dict[str, tuple[int, int]] = field(default_factory=dict)  # offset and size
-    problems: list[tuple[str, str]] = field(default_factory=list)  # name and why
-    damage: str = ""  # to the tar itself, behind the last member found
+    where: dict[str, tuple[int, int]] = field(default_factory=dict)  # offset and size by name
+    problems: list[tuple[str, str]] = field(default_factory=list)  # name and reason
+    damage: str = ""  # to the tar itself, after the last member found
 
 
 def read(path: Path) -> Iterator[Record | Failure]:
-    """The samples in order: the keys of a .json, a .txt as `text`, the tar's key as `key`.
+    """The samples in order: the keys of a .json, a .txt as `text`, the sample's key as `key`.
 
-    `file_name` is relative to the tar's folder. Of several pictures in a sample the first by suffix
-    is taken, in the order of PICTURE_SUFFIXES, doubled suffixes last; it is said once. Raises
-    MegastyleError at once if this is no tar; damage behind its first member is a last Failure.
+    `file_name` is relative to the tar's folder. Of several pictures in a sample the first is used,
+    in the order of PICTURE_SUFFIXES, double suffixes last, with one warning. Raises MegastyleError
+    at once if this is no tar; damage after its first member is a Failure at the end.
     """
     try:
         tarfile.open(path, "r:").close()
@@ -50,7 +50,7 @@ def read(path: Path) -> Iterator[Record | Failure]:
 
 
 def count(path: Path) -> int | None:
-    """None: a tar has no directory, and would have to be walked."""
+    """None: a tar has no directory."""
     return None
 
 
@@ -75,7 +75,7 @@ def picture_bytes(container: str, member: str) -> bytes:
 
 def _samples(path: Path) -> Iterator[Record | Failure]:
     members = _members(str(path))
-    unused: set[str] = set()  # suffixes of second pictures
+    unused: set[str] = set()  # suffixes of further pictures
     for key, names in groupby(members.where, _key):
         if key:
             yield _sample(path, key, {_suffix(name): name for name in names}, unused)
@@ -86,7 +86,7 @@ def _samples(path: Path) -> Iterator[Record | Failure]:
 
 
 def _sample(path: Path, key: str, names: dict[str, str], unused: set[str]) -> Record | Failure:
-    """One record of the members of a sample, by suffix."""
+    """The record of a sample, whose members are given by suffix."""
     ranks = {suffix: _rank(suffix) for suffix in names}
     pictures = sorted((suffix for suffix in names if ranks[suffix]), key=lambda s: ranks[s] or ())
     if not (pictures or names.keys() & {"json", "txt"}):
@@ -95,21 +95,21 @@ def _sample(path: Path, key: str, names: dict[str, str], unused: set[str]) -> Re
         unused.update(pictures[1:])
         log.warning("%s: of several pictures a sample, .%s is taken", path, pictures[0])
     try:
-        told = _object(str(path), names["json"]) if "json" in names else {}
+        record = _object(str(path), names["json"]) if "json" in names else {}
         if "txt" in names:
             text = picture_bytes(str(path), names["txt"]).decode()
-            told = {**told, "text": text.rstrip("\r\n")}
+            record = {**record, "text": text.rstrip("\r\n")}
     except UnicodeDecodeError:
         return _failure(f"{path}#{names['txt']}", "is not UTF-8", "bad_json")
     except BadRecord as bad:
         return Failure({"file_name": f"{path}#{key}"}, bad.kind, bad.message)
     if pictures:
-        told = {**told, "file_name": f"{path.name}#{names[pictures[0]]}"}
-    return {**told, "key": key}
+        record = {**record, "file_name": f"{path.name}#{names[pictures[0]]}"}
+    return {**record, "key": key}
 
 
 def _object(container: str, name: str) -> Record:
-    """The object of a .json member. Raises BadRecord."""
+    """The object in a .json member. Raises BadRecord if there is none."""
     content = picture_bytes(container, name)
     for found in read_lines([content], f"{container}#{name}"):
         if isinstance(found, Failure):
@@ -123,7 +123,7 @@ def _failure(name: str, why: str, kind: str = "bad_image") -> Failure:
 
 
 def _key(name: str) -> str:
-    """The member's path up to the first dot of its last part; "" if it belongs to no sample."""
+    """The sample of a member: its path up to the first dot in its name; "" if there is none."""
     last = name.rpartition("/")[2]
     stem, dot, _ = last.partition(".")
     return name[: len(name) - len(last)] + stem if stem and dot else ""
@@ -134,26 +134,26 @@ def _suffix(name: str) -> str:
 
 
 def _rank(suffix: str) -> tuple[int, int] | None:
-    """Where a picture stands among those of its sample; None for what is no picture."""
+    """The order of pictures in a sample; None for a member that is no picture."""
     *before, last = suffix.split(".")
     known = list(PICTURE_SUFFIXES)
     return (len(before), known.index(f".{last}")) if f".{last}" in known else None
 
 
 def _members(container: str) -> Members:
-    state = os.stat(container)  # noqa: PTH116  a tar that was written anew is walked anew
-    with _walking:
-        return _walked(container, state.st_mtime_ns, state.st_size)
+    state = os.stat(container)  # noqa: PTH116  a tar that has changed is read again
+    with _scanning:
+        return _scanned(container, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(4096)
-def _walked(container: str, mtime_ns: int, size: int) -> Members:
+def _scanned(container: str, mtime_ns: int, size: int) -> Members:
     members = Members()
     end = 0
     with Path(container).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         try:
             while (member := tar.next()) is not None:
-                _place(members, member)
+                _add_member(members, member)
                 end = member.offset_data + -(-member.size // BLOCK) * BLOCK
         except tarfile.TarError:
             members.damage = f"is cut off: its {size:,} bytes end inside a member"
@@ -167,7 +167,7 @@ def _walked(container: str, mtime_ns: int, size: int) -> Members:
     return members
 
 
-def _place(members: Members, member: tarfile.TarInfo) -> None:
+def _add_member(members: Members, member: tarfile.TarInfo) -> None:
     if member.isdir():
         return
     path = PurePosixPath(member.name)

@@ -1,4 +1,4 @@
-"""The errors file: failed records with their reason, in a form that is itself an input."""
+"""The errors file: failed records with the reason, which can be used as an input again."""
 
 import json
 import logging
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 
 class ErrorsFile:
-    """Says every failure, and writes it where `path` is given.
+    """Logs failures, and writes them to `path` if there is one.
 
-    With `resume`, a failure from before stays until its record is tried again.
+    With `resume`, an earlier failure stays until its record is tried again.
     """
 
     def __init__(self, path: Path | None, command: str, *, resume: bool, overwrite: bool) -> None:
@@ -27,7 +27,7 @@ class ErrorsFile:
         self._is_needed = False
 
     def open(self) -> None:
-        """Refuses an existing file unless it is to be resumed or overwritten."""
+        """Raises MegastyleError if the file exists and is neither resumed nor overwritten."""
         if self.path is None or self._file is None:
             return
         if self.path.exists() and not (self.resume or self.overwrite):
@@ -39,18 +39,18 @@ class ErrorsFile:
             self._earlier = read_failures(self.path)
 
     def mark_retried(self, found: Record | Failure) -> None:
-        """This was tried again: what failed before under any of its names no longer counts."""
+        """Drops the earlier failure of a record that was tried again."""
         for key in (record_key(found), _name_of(found)):
             self._earlier.pop(key, None)
 
     def write(self, failure: Failure) -> None:
-        """One line: the record as it was read, with `_error`."""
+        """Adds a line: the record as it was read, with `_error`."""
         log.warning("%s", failure.message)
         if self.path is None or self._file is None:
             return
-        told = {"step": self.command, "kind": failure.kind, "message": failure.message}
-        line = {**failure.record, ERROR: {**failure.record.get(ERROR, {}), **told}}
-        self._file.write(dump_line(rename_pictures(line, to_folder(self.path.parent))))
+        error = {"step": self.command, "kind": failure.kind, "message": failure.message}
+        record = {**failure.record, ERROR: {**failure.record.get(ERROR, {}), **error}}
+        self._file.write(dump_line(rename_pictures(record, to_folder(self.path.parent))))
         self._is_needed = True
 
     def flush(self) -> None:
@@ -70,13 +70,13 @@ class ErrorsFile:
             self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Without a commit before: what stood there still stands."""
+        """Closes the file; without a commit, an earlier one remains."""
         if self._file is not None:
             self._file.close()
 
 
 def record_key(result: Record | Failure) -> str:
-    """What tells a record from others, before and after it failed: its id, picture, or line."""
+    """What identifies a record before and after it failed: its id, its picture, or its line."""
     record = result.record if isinstance(result, Failure) else result
     if record.get("id") or record.get("file_name"):
         return str(record.get("id") or record["file_name"])
@@ -85,13 +85,13 @@ def record_key(result: Record | Failure) -> str:
 
 
 def _name_of(result: Record | Failure) -> str:
-    # a picture that could not be read had no id; now that it can, it has one
+    # a picture that could not be read had no id
     record = result.record if isinstance(result, Failure) else result
     return str(record.get("file_name"))
 
 
 def read_failures(path: Path) -> dict[str, bytes]:
-    """The lines of an errors file by `key_of` their record; a line that is none of ours is lost."""
+    """The lines of an errors file by `key_of` their record; other lines are dropped."""
     here = from_folder(str(path.parent))
     found = {}
     for line in path.read_bytes().splitlines(keepends=True):

@@ -1,8 +1,8 @@
-"""Where the pictures of an image maker go: files in a folder, or WebDataset tars, or parquet files.
+"""Data sets of generated pictures: files in a folder, or shards (WebDataset tars, parquet files).
 
-Shards hold a fixed number of records in output order and appear whole. Until a shard is full its
-pictures lie beside it in a hidden folder, so a run that is killed loses none of them and goes on
-to the same bytes.
+A shard has a fixed number of records in output order and appears complete. Until then its pictures
+lie in a hidden folder beside it, so that a killed run loses none of them and a resumed one writes
+the same bytes.
 """
 
 import json
@@ -10,8 +10,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from megastyle_cli.core.atomic_file import atomic_open, move_into_place
 from megastyle_cli.core.choices import Container, PictureFormat
@@ -21,16 +22,38 @@ from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.relative_paths import hashed_name, safe_name
 
 UNPACKED = ".unpacked"
-SUFFIX = {"webdataset": ".tar", "parquet": ".parquet"}
 QUALITY = 92
-OUR_SHARD = re.compile(r"train-\d{5,}\.(tar|parquet)")  # as the releases name theirs
+SHARD_NAME = re.compile(r"train-\d{5,}\.(tar|parquet)")  # as in the releases
+
+# Writes the records of a shard, each with the bytes of its picture, to a file.
+WriteShard = Callable[[BinaryIO, Iterable[tuple[Record, bytes]]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFormat:
+    """One row: the suffix of a shard, and the module in `writers/` whose `write` makes one."""
+
+    suffix: str
+    module: str  # imported when needed: it may need a package that is not installed
+    has_members: bool  # a picture is named by its file name in the shard, else by its row
+
+    def load(self) -> WriteShard:
+        """The function that writes a shard. Raises MegastyleError if a package is missing."""
+        module = import_module(f"megastyle_cli.io.writers.{self.module}")
+        return cast(WriteShard, module.write)
+
+
+SHARD_FORMATS: dict[Container, ShardFormat] = {
+    "webdataset": ShardFormat(suffix=".tar", module="webdataset", has_members=True),
+    "parquet": ShardFormat(suffix=".parquet", module="parquet", has_members=False),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFormat:
-    """How made pictures are kept: the container, the format in it, the records of a shard.
+    """How pictures are stored: in which container, in which format, how many in a shard.
 
-    `quality` is of JPEG and WebP, 1 to 100; None is QUALITY.
+    `quality` applies to JPEG and WebP, 1 to 100; None is QUALITY.
     """
 
     container: Container = "folder"
@@ -51,7 +74,7 @@ class ImageFormat:
         return f".{self.picture_format}"
 
     def as_options(self) -> dict[str, Any]:
-        """What of it decides the bytes of an output, as options of a run."""
+        """The settings that change the bytes of an output, as options of a run."""
         options: dict[str, Any] = {
             "format": self.container,
             "picture_format": self.picture_format,
@@ -64,42 +87,41 @@ class ImageFormat:
 
 
 class ImageWriter(Protocol):
-    """What takes made pictures: `path` says where to save one, `placed` where a record finds it.
+    """Stores generated pictures.
 
-    Records are placed in output order. Once `is_full`, and their lines are safe in the listing,
-    they are to be packed; `commit` follows when every line was written.
+    A picture is saved at `path_for` its record. `add` is called for each record in output order and
+    returns it with the final name of its picture. When `is_full`, and the lines of the records are
+    on disk, `pack` is called; `commit` follows after the last line.
     """
+
+    layout: ImageFormat
 
     @property
     def is_full(self) -> bool: ...
     def open(self, *, resume: bool) -> None: ...
-    def path(self, record_id: str, earlier: int, suffix: str) -> Path: ...
-    def placed(self, record: Record) -> Record: ...
+    def path_for(self, record_id: str, earlier: int) -> Path: ...
+    def add(self, record: Record) -> Record: ...
     def pack(self) -> None: ...
     def commit(self) -> None: ...
 
 
-# A shard's records with their pictures' bytes, written to a file.
-WriteShard = Callable[[BinaryIO, Iterable[tuple[Record, bytes]]], None]
-
-
 class ImageFolderWriter:
-    """Each picture a file, in one of 256 folders by a hash of the id."""
+    """Pictures as files, in 256 folders by a hash of the id."""
 
     is_full = False
 
-    def __init__(self, base: Path) -> None:
-        self.base = base
+    def __init__(self, base: Path, layout: ImageFormat) -> None:
+        self.base, self.layout = base, layout
 
     def open(self, *, resume: bool) -> None: ...
 
-    def path(self, record_id: str, earlier: int, suffix: str) -> Path:
-        """Where the picture of this id belongs, of which there are `earlier` ones."""
+    def path_for(self, record_id: str, earlier: int) -> Path:
+        """Where to save the picture of a record; there are `earlier` ones of its id."""
         name = safe_name(record_id, earlier, signs="._-")
-        return self.base / "images" / hashed_name(record_id)[:2] / f"{name}{suffix}"
+        return self.base / "images" / hashed_name(record_id)[:2] / f"{name}{self.layout.suffix}"
 
-    def placed(self, record: Record) -> Record:
-        """The record as it is: its picture stays where it was saved."""
+    def add(self, record: Record) -> Record:
+        """The record unchanged: its picture stays where it was saved."""
         return record
 
     def pack(self) -> None: ...
@@ -108,66 +130,67 @@ class ImageFolderWriter:
 
 
 class ImageShardWriter:
-    """BASE/train-00000.tar and so on, or .parquet, each of `num_per_shard` records, the last fewer.
+    """Pictures in BASE/train-00000.tar and so on, or .parquet, each of `num_per_shard` records.
 
-    Line n of the listing is record n: its shard and its row follow from that, so what stands there
-    after a kill says what is left to do. `before` is the listing that stands there, if one does.
-    Raises MegastyleError if the folder holds shards that it does not name.
+    Line n of the listing is record n, which determines its shard and row: the listing of a killed
+    run shows what is left to do. `before` is that listing, if there is one. Raises MegastyleError
+    if the folder holds shards that the listing does not name.
     """
 
-    def __init__(
-        self, base: Path, layout: ImageFormat, write: WriteShard, before: Path | None
-    ) -> None:
-        self.base, self.layout, self.write, self.before = base, layout, write, before
-        self._ours = _check_own_shards(base, before)
+    def __init__(self, base: Path, layout: ImageFormat, before: Path | None) -> None:
+        self.base, self.layout, self.before = base, layout, before
+        self.format = SHARD_FORMATS[layout.container]
+        self.write_shard = self.format.load()
+        self._earlier_shards = _listed_shards(base, before)
         self.unpacked = base / UNPACKED
-        self._waiting: list[Record] = []  # of the shard that is not full
+        self._records: list[Record] = []  # of the shard that is not full
         self._number = 0  # of that shard
 
     def open(self, *, resume: bool) -> None:
-        """Goes on where the listing ends, or starts again, with the shards from before removed."""
+        """Continues after the last line of the listing, or deletes earlier shards."""
         if resume:
             assert self.before is not None
-            self._continue_from(self.before)
+            self._continue_after(self.before)
             return
-        for path in self._ours:
+        for path in self._earlier_shards:
             path.unlink()
         shutil.rmtree(self.unpacked, ignore_errors=True)
 
-    def path(self, record_id: str, earlier: int, suffix: str) -> Path:
-        """Where the picture of this id is kept until its shard is written."""
-        # no dots: the key of a WebDataset sample ends at the first
-        return self.unpacked / f"{safe_name(record_id, earlier, signs='_-')}{suffix}"
+    def path_for(self, record_id: str, earlier: int) -> Path:
+        """Where to save the picture of a record until its shard is written."""
+        # no dots: the key of a WebDataset sample ends at the first one
+        name = safe_name(record_id, earlier, signs="_-")
+        return self.unpacked / f"{name}{self.layout.suffix}"
 
-    def placed(self, record: Record) -> Record:
-        """The record with its picture's place in the shard, relative to the folder."""
+    def add(self, record: Record) -> Record:
+        """The record with the name of its picture in the shard, relative to the folder."""
         name = Path(record["file_name"]).name
-        row = len(self._waiting)
-        move_into_place(self.unpacked / name, self._kept(row), durable=False)
-        inner = name if self.layout.container == "webdataset" else str(row)
-        placed = {**record, "file_name": f"{self._shard().name}#{inner}"}
-        self._waiting.append(placed)
-        return placed
+        row = len(self._records)
+        move_into_place(self.unpacked / name, self._path_of_row(row), durable=False)
+        member = name if self.format.has_members else str(row)
+        added = {**record, "file_name": f"{self._shard().name}#{member}"}
+        self._records.append(added)
+        return added
 
     @property
     def is_full(self) -> bool:
         """Whether the shard has all its records."""
-        return len(self._waiting) == self.layout.num_per_shard
+        return len(self._records) == self.layout.num_per_shard
 
     def pack(self) -> None:
-        """Packs the shard, and begins the next."""
-        self._pack()
-        self._waiting = []
+        """Writes the shard, and begins the next."""
+        self._write()
+        self._records = []
         self._number += 1
 
     def commit(self) -> None:
-        """Packs what is left, and takes the hidden folder away."""
-        if self._waiting:
-            self._pack()
+        """Writes the last shard, and deletes the hidden folder."""
+        if self._records:
+            self._write()
         shutil.rmtree(self.unpacked, ignore_errors=True)
 
-    def _continue_from(self, listing: Path) -> None:
-        for record in _listed(listing):
+    def _continue_after(self, listing: Path) -> None:
+        for record in _read_listing(listing):
             if _shard_of(record) != self._shard().name:
                 kind, count = self.layout.container, self.layout.num_per_shard
                 raise MegastyleError(
@@ -175,24 +198,24 @@ class ImageShardWriter:
                     f" --shard-size {count} does not write there",
                     hint="repeat the options, or --overwrite to start again",
                 )
-            self._waiting.append(record)
+            self._records.append(record)
             if self.is_full:
                 self.pack()
 
-    def _pack(self) -> None:
-        """Writes the shard, unless it stands and no picture is new."""
+    def _write(self) -> None:
+        """Writes the shard, unless it exists and no picture is new."""
         shard = self._shard()
-        kept = [self._kept(row) for row in range(len(self._waiting))]
-        if shard.exists() and not any(path.exists() for path in kept):
+        pictures = [self._path_of_row(row) for row in range(len(self._records))]
+        if shard.exists() and not any(path.exists() for path in pictures):
             return
         with atomic_open(shard, durable=True) as file:
-            self.write(file, self._rows(kept))
-        for path in kept:
+            self.write_shard(file, self._rows(pictures))
+        for path in pictures:
             path.unlink(missing_ok=True)
 
-    def _rows(self, kept: list[Path]) -> Iterator[tuple[Record, bytes]]:
-        """The records with their pictures; those packed before come from the shard as it stands."""
-        for record, path in zip(self._waiting, kept, strict=True):
+    def _rows(self, pictures: list[Path]) -> Iterator[tuple[Record, bytes]]:
+        """The records with their pictures, which may be in an earlier version of the shard."""
+        for record, path in zip(self._records, pictures, strict=True):
             try:
                 content = (
                     path.read_bytes()
@@ -207,42 +230,35 @@ class ImageShardWriter:
             yield record, content
 
     def _shard(self) -> Path:
-        return self.base / f"train-{self._number:05}{SUFFIX[self.layout.container]}"
+        return self.base / f"train-{self._number:05}{self.format.suffix}"
 
-    def _kept(self, row: int) -> Path:
-        """Where the picture of a row is kept; the sign is in no name made from an id."""
+    def _path_of_row(self, row: int) -> Path:
+        """Where the picture of a row is kept; no name made from an id begins with a #."""
         return self.unpacked / f"#{self._number * self.layout.num_per_shard + row}"
 
 
 def image_writer_for(base: Path, layout: ImageFormat, before: Path | None) -> ImageWriter:
-    """Where pictures of this layout go. Raises MegastyleError if a package is missing."""
+    """What stores pictures as `layout` says; `before` is the listing of an earlier run."""
     if layout.container == "folder":
-        return ImageFolderWriter(base)
-    if layout.container == "webdataset":
-        from megastyle_cli.io.writers.webdataset import write_tar
-
-        return ImageShardWriter(base, layout, write_tar, before)
-    from megastyle_cli.io.writers.parquet import write_parquet
-
-    return ImageShardWriter(base, layout, write_parquet, before)
+        return ImageFolderWriter(base, layout)
+    return ImageShardWriter(base, layout, before)
 
 
-def _check_own_shards(base: Path, listing: Path | None) -> list[Path]:
-    """The shards in `base`, all of which `listing` names. Raises MegastyleError if it does not."""
-    standing = sorted(base.glob("train-*"))
-    ours = [path for path in standing if OUR_SHARD.fullmatch(path.name)]
-    named = {_shard_of(record) for record in _listed(listing)} if ours and listing else set()
-    for path in ours:
+def _listed_shards(base: Path, listing: Path | None) -> list[Path]:
+    """The shards in `base`. Raises MegastyleError if there is one that `listing` does not name."""
+    shards = [path for path in sorted(base.glob("train-*")) if SHARD_NAME.fullmatch(path.name)]
+    named = {_shard_of(record) for record in _read_listing(listing)} if shards and listing else ()
+    for path in shards:
         if path.name not in named:
             raise MegastyleError(
                 f"{base} holds {path.name}, which is of no output of ours",
                 hint="give -o another directory",
             )
-    return ours
+    return shards
 
 
-def _listed(listing: Path) -> Iterator[Record]:
-    """The records of the whole lines."""
+def _read_listing(listing: Path) -> Iterator[Record]:
+    """The records in the complete lines."""
     with listing.open("rb") as lines:
         for line in lines:
             if line.endswith(b"\n") and line.strip():

@@ -1,7 +1,7 @@
-"""One parquet file with the columns of the official releases: id, image, content, style.
+"""Parquet shards with the columns of the official releases: id, image, content, style.
 
-What else a record says stands in metadata.jsonl beside it. Row groups are of bounded size, so that
-neither writing nor reading holds more than one.
+Other keys of a record are in metadata.jsonl beside them. Row groups have a limited size, so that
+neither writing nor reading needs more than one in memory.
 """
 
 import json
@@ -16,7 +16,7 @@ GROUP_ROWS = 100  # as in the releases
 GROUP_BYTES = 64 << 20
 TEXT = pa.string()
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])
-# by this the package `datasets` shows the column as pictures
+# tells the package `datasets` that the column holds pictures
 FEATURES = {
     "id": {"dtype": "string", "_type": "Value"},
     "image": {"_type": "Image"},
@@ -30,19 +30,19 @@ SCHEMA = pa.schema(
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 
 
-def write_parquet(file: BinaryIO, rows: Iterable[tuple[Record, bytes]]) -> None:
-    """Writes the rows in order, in groups of at most GROUP_ROWS rows or some GROUP_BYTES."""
+def write(file: BinaryIO, rows: Iterable[tuple[Record, bytes]]) -> None:
+    """Writes the rows in order, in groups of at most GROUP_ROWS rows or about GROUP_BYTES."""
     group: list[dict[str, Any]] = []
-    held = 0
-    # pictures are packed already, and no two are alike
+    group_bytes = 0
+    # pictures are compressed already, and all different
     how = {"use_dictionary": ["style"], "write_statistics": ["id"], "compression": "snappy"}
     with pq.ParquetWriter(file, SCHEMA, **how) as writer:
         for record, picture in rows:
             group.append(_row(record, picture))
-            held += len(picture)
-            if len(group) == GROUP_ROWS or held >= GROUP_BYTES:
+            group_bytes += len(picture)
+            if len(group) == GROUP_ROWS or group_bytes >= GROUP_BYTES:
                 writer.write_table(pa.Table.from_pylist(group, SCHEMA))
-                group, held = [], 0
+                group, group_bytes = [], 0
         if group:
             writer.write_table(pa.Table.from_pylist(group, SCHEMA))
 
@@ -56,7 +56,7 @@ def _row(record: Record, picture: bytes) -> dict[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    """A text as UTF-8 can hold it; None for what is no text."""
+    """A text without lone surrogates, which UTF-8 cannot encode; None for anything else."""
     if not isinstance(value, str):
         return None
     return value.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Records whose result a gate turned away: no failures, not in the output, and not tried again."""
+"""Records whose result a filter rejected: not failures, not in the output, and not tried again."""
 
 import json
 from collections import Counter
@@ -12,10 +12,10 @@ from megastyle_cli.io.relative_paths import to_folder
 
 
 class RejectsFile:
-    """Takes what a step marked as rejected, in a file that grows and is resumed like the output.
+    """Takes the records that a stage marked as rejected; it is resumed like the output.
 
-    A line is the record with `rejected`, the reason, and `score` among what the command notes; the
-    file is itself an input.
+    The provenance of a record has the reason as `rejected`, and a `score`. The file can be used as
+    an input.
     """
 
     def __init__(self, path: Path, command: str, *, resume: bool, overwrite: bool) -> None:
@@ -29,15 +29,15 @@ class RejectsFile:
 
     @property
     def done(self) -> Counter[str]:
-        """How often each id stands there from before."""
+        """How many records of each id earlier runs have written."""
         return self._file.done
 
     def reason(self, result: Record | Failure) -> str | None:
-        """Why the result was turned away; None if it was not."""
+        """Why the result was rejected; None if it was not."""
         if isinstance(result, Failure):
             return None
-        told = result.get(PROVENANCE, {}).get(self.command, {}).get("rejected")
-        return None if told is None else str(told)
+        reason = result.get(PROVENANCE, {}).get(self.command, {}).get("rejected")
+        return None if reason is None else str(reason)
 
     def write(self, record: Record) -> None:
         """Adds a line."""

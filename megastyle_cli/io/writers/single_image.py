@@ -1,4 +1,4 @@
-"""One record to one picture file, or to a PNG on standard output: no folder, no metadata."""
+"""One picture to a file, or to standard output as PNG: no folder and no metadata."""
 
 import os
 import sys
@@ -14,11 +14,11 @@ from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.record_ids import with_id
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-LONGEST_NAME = 255  # of a file, in bytes: asking whether a longer one exists is an error
+MAX_NAME_BYTES = 255  # asking whether a longer file name exists is an error
 
 
 def is_single_image(output: str) -> bool:
-    """Whether `output` names one picture rather than a folder of them."""
+    """Whether `output` names one picture, not a folder of them."""
     return output == "-" or Path(output).suffix.lower() in SUFFIXES
 
 
@@ -32,16 +32,16 @@ def read_single_record(inputs: list[str]) -> Record:
 
 
 def read_transfer_request(inputs: list[str], content: str | None, prompt: str | None) -> Record:
-    """The record of one picture to restyle: the only one of `inputs`, or of flags.
+    """The record of a picture to restyle: the only one of `inputs`, or of --content and --prompt.
 
-    `prompt` becomes its content. Raises MegastyleError if nothing is asked for.
+    `prompt` becomes its content. Raises MegastyleError if there is nothing to restyle.
     """
     if content is None and prompt is None and not inputs:
         raise MegastyleError(
             "there is nothing to restyle", hint="give --content PICTURE, or --prompt with --model"
         )
     for name in inputs:
-        if _is_words(name):
+        if _is_prompt(name):
             raise MegastyleError(
                 f"there is no picture {name!r}",
                 hint=f'to paint words give --prompt "{name}" with --model',
@@ -50,22 +50,22 @@ def read_transfer_request(inputs: list[str], content: str | None, prompt: str | 
     return record_or_raise(with_id({**record, **({"content": prompt} if prompt else {})}))
 
 
-def _is_words(name: str) -> bool:
-    """Whether an input that does not exist reads like a prompt, not like a mistyped path."""
+def _is_prompt(name: str) -> bool:
+    """Whether an input that does not exist looks like a prompt, not like a mistyped path."""
     path = Path(name)
-    reads_so = " " in name and path.name == name and (" " in path.suffix or not path.suffix)
-    return reads_so and (len(os.fsencode(name)) > LONGEST_NAME or not path.exists())
+    is_sentence = " " in name and path.name == name and (" " in path.suffix or not path.suffix)
+    return is_sentence and (len(os.fsencode(name)) > MAX_NAME_BYTES or not path.exists())
 
 
 def record_or_raise(found: Record | Failure) -> Record:
-    """The record. Raises MegastyleError (exit 3) with the sentence of a Failure."""
+    """The record. Raises MegastyleError (exit code 3) with the message of a Failure."""
     if isinstance(found, Failure):
         raise MegastyleError(found.message, exit_code=TOO_MANY_FAILURES)
     return found
 
 
 class SingleImageFile:
-    """The one image of a run: a file of a given name, or a PNG on standard output.
+    """The only image of a run: a file, or standard output as PNG.
 
     Raises MegastyleError at once if the file exists or standard output is a terminal.
     """
@@ -80,7 +80,7 @@ class SingleImageFile:
             raise MegastyleError(f"{output} exists", hint="add --overwrite to replace it")
 
     def save_image(self, _: str, image: Image) -> str:
-        """Saves the image; returns its name."""
+        """Saves the image and returns its name."""
         if self.output == "-":
             image.save(sys.stdout.buffer, format="PNG")
             sys.stdout.buffer.flush()
@@ -90,7 +90,7 @@ class SingleImageFile:
 
 
 def require_success(results: Iterable[Record | Failure]) -> None:
-    """Takes all results. Raises MegastyleError (exit 3) with the sentence of one that failed."""
+    """Consumes the results. Raises MegastyleError (exit code 3) for one that failed."""
     try:
         for result in results:
             record_or_raise(result)

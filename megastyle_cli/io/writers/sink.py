@@ -1,11 +1,11 @@
-"""Where results go: records to the output, failures to the errors file, pictures beside."""
+"""Where results go: records to the output, failures to the errors file, pictures beside them."""
 
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, atomic_write
 from megastyle_cli.core.errors import MegastyleError
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class Output(Protocol):
-    """What takes the lines: standard output, a file that grows, a file that is whole or not.
+    """Takes lines: standard output, an AtomicFile, a ResumableFile, or a stage's own.
 
-    `done` counts the ids that stood there when it was opened.
+    `done` counts the ids that it held when it was opened.
     """
 
     done: Counter[str]
@@ -41,11 +41,11 @@ class Output(Protocol):
 
 
 class Stdout:
-    """Standard output, which has no name to finish and is not ours to close."""
+    """Standard output: it has no final name, and is not closed."""
 
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()
-        # kept, since a library that prints may have its words sent elsewhere for a while
+        # the stream itself: the output of a library that prints may be redirected for a while
         self._lines = sys.stdout.buffer
 
     def open(self) -> None: ...
@@ -59,20 +59,19 @@ class Stdout:
         self._lines.flush()
 
     def commit(self) -> None:
-        """Nothing is left to do but to hand over the last lines."""
+        """Writes the last lines."""
         self.flush()
 
     def close(self) -> None: ...
 
 
 class Sink:
-    """Writes results in the order given; `commit` is the only way to the final name.
+    """Writes results in the order given; nothing has its final name before `commit`.
 
     Picture names, relative to the working directory until here, become relative to `paths.base`.
-    `written`, if it is set to a list, also collects the records written. `once` gives the key under
-    which `done` counts a record, if not its id, and of which there is never more than one. The note
-    on the run is there from the start where a run may be resumed (`notes_first`), else from the
-    commit on.
+    `unique_key` gives the key by which `done` counts a record, by default its id, if no two records
+    of the output share it. run.json is written at the start if a run can be resumed
+    (`run_file_first`), else at the commit. If `written` is set to a list, it collects the records.
     """
 
     def __init__(
@@ -82,39 +81,37 @@ class Sink:
         output: Output,
         errors: ErrorsFile,
         *,
-        notes_first: bool,
+        run_file_first: bool,
         line: Callable[[Record], bytes] = dump_line,
         pictures: ImageWriter | None = None,
-        image_format: ImageFormat | None = None,
-        once: Callable[[Record], str] | None = None,
+        unique_key: Callable[[Record], str] | None = None,
     ) -> None:
         self.paths, self.run, self.output, self.errors = paths, run, output, errors
-        self.notes_first, self.once = notes_first, once
-        self.pictures = pictures or ImageFolderWriter(paths.base)
-        self.image_format = image_format or ImageFormat()
+        self.run_file_first, self.unique_key = run_file_first, unique_key
+        self.pictures = pictures or ImageFolderWriter(paths.base, ImageFormat())
         self.written: list[Record] | None = None
-        self._pictured: Counter[str] = Counter()
+        self._num_pictures: Counter[str] = Counter()  # of this run by id
         self._line = line
-        # to standard output names go as they came: they open from here
+        # names on standard output stay relative to the working directory
         self._rename = to_folder(paths.base) if paths.final else None
 
     def __enter__(self) -> "Sink":
         self.errors.open()
         self.output.open()
         self.pictures.open(resume=bool(self.output.done))
-        if self.notes_first:
-            self._note_run()
+        if self.run_file_first:
+            self._write_run_file()
         return self
 
     @property
     def done(self) -> Counter[str]:
-        """How often each id, or key of `once`, stands there from before."""
+        """How many records of each id, or `unique_key`, earlier runs have written."""
         return self.output.done
 
     def write(self, result: Record | bytes | Failure) -> None:
-        """One line: to the output, or for a Failure to the errors file.
+        """Writes a record to the output, a Failure to the errors file.
 
-        Bytes are lines already, of records without pictures.
+        Bytes are complete lines of records without pictures.
         """
         if isinstance(result, bytes):
             self.output.write(result)
@@ -122,10 +119,10 @@ class Sink:
         if isinstance(result, Failure):
             self.errors.write(result)
             return
-        named = rename_pictures(result, self._rename) if self._rename else result
+        record = rename_pictures(result, self._rename) if self._rename else result
         if self.paths.final and self.paths.final.name == LISTING:
-            named = to_listing_keys(named)
-        self.output.write(self._line(self.pictures.placed(named)))
+            record = to_listing_keys(record)
+        self.output.write(self._line(self.pictures.add(record)))
         if self.pictures.is_full:
             self.output.flush()
             self.pictures.pack()
@@ -142,8 +139,8 @@ class Sink:
         self.errors.commit()
         self.pictures.commit()
         self.output.commit()
-        if not self.notes_first:
-            self._note_run()
+        if not self.run_file_first:
+            self._write_run_file()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -152,25 +149,25 @@ class Sink:
         self.errors.close()
 
     def save_image(self, record_id: str, image: "Image") -> str:
-        """Saves an image that was made for this id; returns its name, to be written in a record."""
+        """Saves an image made for the record of this id; returns its name."""
         from megastyle_cli.io.images import save_picture  # Pillow: not for commands over text
 
-        earlier = self.done[record_id] + self._pictured[record_id]
-        self._pictured[record_id] += 1
-        path = self.pictures.path(record_id, earlier, self.image_format.suffix)
-        save_picture(image, path, self.image_format.quality)
+        earlier = self.done[record_id] + self._num_pictures[record_id]
+        self._num_pictures[record_id] += 1
+        path = self.pictures.path_for(record_id, earlier)
+        save_picture(image, path, self.pictures.layout.quality)
         return str(path)
 
-    def _note_run(self) -> None:
+    def _write_run_file(self) -> None:
         if self.paths.run is None:
             return
-        facts = {
+        content = {
             "command": self.run.command,
             "run": self.run.key,
             "version": self.run.version,
             "options": self.run.options,
         }
-        atomic_write(self.paths.run, json.dumps(facts, indent=1) + "\n", durable=False)
+        atomic_write(self.paths.run, json.dumps(content, indent=1) + "\n", durable=False)
 
 
 def resumable_sink(
@@ -182,38 +179,30 @@ def resumable_sink(
     force: bool,
     layout: ImageFormat | None = None,
 ) -> Sink:
-    """For maps: what is done is readable at once, under the partial name, and can be resumed.
+    """For commands that write as they read: lines can be read at once, under NAME.partial.
 
-    `layout` says how an image maker's pictures are kept. Raises MegastyleError if what is to be
-    resumed was made with other options, unless `force`.
+    `layout` says how pictures are stored. Raises MegastyleError if the output to be resumed was
+    made with other options, unless `force`.
     """
     errors = ErrorsFile(paths.errors, run.command, resume=resume, overwrite=overwrite)
     if paths.final is None:
         if resume:
             raise MegastyleError("standard output cannot be resumed", hint="give -o FILE")
-        return Sink(paths, run, Stdout(), errors, notes_first=True)
+        return Sink(paths, run, Stdout(), errors, run_file_first=True)
     output = ResumableFile(paths.final, resume=resume, overwrite=overwrite)
     if resume and not force and output.existing():
         _check_same_run(paths, run)
-    image_format = layout or ImageFormat()
-    return Sink(
-        paths,
-        run,
-        output,
-        errors,
-        notes_first=True,
-        pictures=image_writer_for(paths.base, image_format, output.existing()),
-        image_format=image_format,
-    )
+    pictures = image_writer_for(paths.base, layout or ImageFormat(), output.existing())
+    return Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
 
 
 def atomic_sink(
     paths: OutputPaths, run: Run, *, overwrite: bool, line: Callable[[Record], bytes] = dump_line
 ) -> Sink:
-    """For commands that read all before they write: the whole output, or what was there before."""
+    """For commands that read everything before they write: the output appears as a whole."""
     errors = ErrorsFile(paths.errors, run.command, resume=False, overwrite=overwrite)
     output = AtomicFile(paths.final, overwrite=overwrite) if paths.final else Stdout()
-    return Sink(paths, run, output, errors, notes_first=False, line=line)
+    return Sink(paths, run, output, errors, run_file_first=False, line=line)
 
 
 def _check_same_run(paths: OutputPaths, run: Run) -> None:
@@ -222,16 +211,8 @@ def _check_same_run(paths: OutputPaths, run: Run) -> None:
     before = json.loads(paths.run.read_text())
     if before.get("run") == run.key:
         return
-    was: Mapping[str, Any] = before.get("options", {})
-    names = sorted(was.keys() | run.options.keys())
-    changed = [
-        f"{name} was {was.get(name)!r} and is {run.options.get(name)!r}"
-        for name in names
-        if was.get(name) != run.options.get(name)
-    ]
-    version = before.get("version")
-    by = f" by megastyle {version}" if version != run.version else ""
+    changes = run.changes_from(before.get("options", {}))
     raise MegastyleError(
-        f"{paths.final} was made{by} with other options: {'; '.join(changed)}",
+        f"{paths.final} was made with other options: {changes}",
         hint="repeat the options, or --overwrite to start again, or --force to mix the two",
     )

@@ -49,14 +49,9 @@ def check_run_folder(folder: Path, run: Run, *, resume: bool, overwrite: bool, f
     # a run in a subfolder was to be replaced by a start that was killed before its first checkpoint
     if overwrite or force or any(facts["run"] == run.key for facts in existing):
         return
-    before, now = existing[0]["options"], run.options
-    changed = [
-        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
+    changes = run.changes_from(existing[0]["options"])
     raise MegastyleError(
-        f"{folder} was made with other options: {'; '.join(changed)}",
+        f"{folder} was made with other options: {changes}",
         hint="repeat the options, or --overwrite to start again, or --force to mix the two",
     )
 

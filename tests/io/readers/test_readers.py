@@ -20,7 +20,7 @@ from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.io.inputs import count_records, read_records
 from megastyle_cli.io.record_ids import picture_id
-from megastyle_cli.io.writers.parquet import write_parquet
+from megastyle_cli.io.writers import parquet
 from megastyle_cli.io.writers.sink import to_folder
 from tests.conftest import Runner, draw, jsonl, lines
 
@@ -331,7 +331,7 @@ def test_the_memory_for_pictures_of_a_parquet_file_does_not_grow_with_it(tmp_pat
         noise = random.Random(0)
         rows = (({"id": f"s1_c{n}"}, noise.randbytes(100_000)) for n in range(count))
         with path.open("wb") as file:
-            write_parquet(file, rows)
+            parquet.write(file, rows)
         command = [sys.executable, "-c", READING, str(path)]
         told = subprocess.run(command, capture_output=True, check=True).stdout
         read, held, peak = map(int, told.split())
