@@ -45,7 +45,8 @@ ENVIRONMENT = dict(os.environ)
 LIBRARIES = (
     *("megastyle_cli.app", "numpy", "PIL.Image", "orjson", "jsonlines", "tqdm", "numba"),
     *("torch", "onnx", "tokenizers", "safetensors.torch", "accelerate"),
-    *("transformers", "diffusers"),
+    *("transformers", "diffusers", "faiss", "peft", "wordllama"),
+    *("diffusers.pipelines.flux.pipeline_flux", "diffusers.pipelines.qwenimage.pipeline_qwenimage"),
 )
 # Nothing reads these when it is imported, so that a fork can have its own.
 READ_LATE = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "FORCE_COLOR", "NO_COLOR", "OPENAI_API_KEY"}
