@@ -44,15 +44,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def megastyle() -> Runner:
     """Runs `megastyle ARGS` and returns its exit code, stdout and stderr as bytes.
 
-    `fresh=True` and `NAME=value` of the environment start a new interpreter; else the process is
-    forked from one that has imported the libraries (tests/fork_server.py).
+    Settings are those of fork_server.start: cwd, fresh, max_file_kib, variables.
     """
 
     def run(
-        *args: object, stdin: bytes = b"", cwd: Path | None = None, fresh: bool = False, **env: str
+        *args: object, stdin: bytes = b"", **settings: Any
     ) -> subprocess.CompletedProcess[bytes]:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        process = fork_server.start(*args, cwd=cwd, fresh=fresh, **pipes, **env)
+        process = fork_server.start(*args, **pipes, **settings)
         stdout, stderr = process.communicate(stdin)
         return subprocess.CompletedProcess(args, process.returncode, stdout, stderr)
 

@@ -15,6 +15,7 @@ import atexit
 import gc
 import json
 import os
+import resource
 import runpy
 import selectors
 import shutil
@@ -49,7 +50,10 @@ LIBRARIES = (
     *("diffusers.pipelines.flux.pipeline_flux", "diffusers.pipelines.qwenimage.pipeline_qwenimage"),
 )
 # Nothing reads these when it is imported, so that a fork can have its own.
-READ_LATE = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "FORCE_COLOR", "NO_COLOR", "OPENAI_API_KEY"}
+READ_LATE = {
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("ACCELERATE_USE_CPU", "FORCE_COLOR", "NO_COLOR", "OPENAI_API_KEY"),
+}
 # The libraries read these when they are imported; a command sets them before.
 QUIET = dict.fromkeys(("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"), "error")
 NUMBER = struct.Struct("!i")  # length of a request, process id, or exit code as in subprocess
@@ -115,6 +119,7 @@ def start(
     *arguments: object,
     cwd: Path | None = None,
     fresh: bool = False,
+    max_file_kib: int | None = None,
     stdin: int | None = None,
     stdout: int | None = None,
     stderr: int | None = None,
@@ -122,16 +127,18 @@ def start(
 ) -> "subprocess.Popen[bytes] | ForkedProcess":
     """Starts `megastyle ARGUMENTS` in the environment that the tests were started in, plus `env`.
 
-    Streams are as in subprocess.Popen: None, PIPE, DEVNULL or a file descriptor. The process is
+    Streams are as in subprocess.Popen: None, PIPE, DEVNULL or a file descriptor. No file may grow
+    beyond `max_file_kib`, as if a disk were full (`ulimit -f`, an OSError). The process is
     forked from the server unless a fresh interpreter is asked for, or needed because `env` has
     variables that libraries may read when they are imported.
     """
     words = [str(argument) for argument in arguments]
     server = None if fresh or set(env) - READ_LATE else _server()
     if server:
-        return server.fork(words, cwd, env, (stdin, stdout, stderr))
+        return server.fork(words, cwd, env, max_file_kib, (stdin, stdout, stderr))
+    limited = ["bash", "-c", f'ulimit -f {max_file_kib}; exec "$@"', "-"] if max_file_kib else []
     return subprocess.Popen(
-        [sys.executable, "-m", "megastyle_cli", *words],
+        [*limited, sys.executable, "-m", "megastyle_cli", *words],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
@@ -204,11 +211,12 @@ class ForkServer:
         arguments: list[str],
         cwd: Path | None,
         env: dict[str, str],
+        max_file_kib: int | None,
         streams: Sequence[int | None],
     ) -> ForkedProcess:
-        """Starts a command; its streams are as in subprocess.Popen."""
+        """Starts a command, as `start` says."""
         call = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": ENVIRONMENT | env}
-        request = json.dumps(call).encode()
+        request = json.dumps(call | {"max_file_kib": max_file_kib}).encode()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(self.address)
         ends = [_open_stream(number, kind) for number, kind in enumerate(streams)]
@@ -270,6 +278,7 @@ class Request(NamedTuple):
     cwd: str
     env: dict[str, str]
     streams: list[int]
+    max_file_kib: int | None = None
 
 
 def _serve(listening: socket.socket) -> Request | None:
@@ -333,6 +342,9 @@ def _become(request: Request) -> None:
     os.chdir(request.cwd)
     os.environ.clear()
     os.environ |= request.env
+    if request.max_file_kib:
+        limit = 1024 * request.max_file_kib
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     sys.path.insert(0, request.cwd)
     sys.argv = ["megastyle", *request.arguments]
     # new ones: those of the server were set up for other files

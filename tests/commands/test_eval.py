@@ -1,8 +1,6 @@
 """`megastyle eval` as people call it: references, text, diversity, benchmark, page, bad input."""
 
 import json
-import subprocess
-import sys
 import tempfile
 
 import pytest
@@ -203,16 +201,10 @@ def test_the_page_of_a_summary_is_a_report_with_its_measures(megastyle, labelled
         (("--each",), "out.jsonl", "go on with --resume"),
     ],
 )
-def test_a_full_disk_is_told_by_its_place_and_the_way_on(labelled, flags, place, hint):
-    # a limit on the size of a file stands for the end of the disk
-    limited = 'ulimit -f 1; exec "$0" -m megastyle_cli eval set.jsonl -o out.jsonl -q "$@"'
+def test_a_full_disk_is_told_by_its_place_and_the_way_on(megastyle, labelled, flags, place, hint):
+    command = ("eval", "set.jsonl", "-o", "out.jsonl", "-q", *flags)
 
-    ended = subprocess.run(
-        ["bash", "-c", limited, sys.executable, *flags],
-        cwd=labelled.parent,
-        capture_output=True,
-        check=False,
-    )
+    ended = megastyle(*command, cwd=labelled.parent, max_file_kib=1)
 
     assert ended.returncode == 1
     sentence = f"error: {place}: file too large: make room and {hint}\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_train_flux import folder, same_weights, told
-from tests.commands.trainings import has_made_a_step, measured, two_ranks
+from tests.commands.trainings import has_made_a_step, measured, start_two_ranks
 
 __all__ = ["folder"]  # a fixture
 
@@ -28,9 +28,8 @@ LAUNCHERS = {
 def whole(folder: Path) -> Path:
     """Two processes, uninterrupted."""
     run = folder / "whole"
-    with two_ranks([*told(folder), "-q", "-o", str(run)]) as ranks:
-        pass
-    assert [rank.exitcode for rank in ranks] == [0, 0]
+    ranks = start_two_ranks([*told(folder), "-q", "-o", run])
+    assert [rank.wait() for rank in ranks] == [0, 0]
     return run
 
 
@@ -44,7 +43,7 @@ def launched(launcher: str, arguments: list[str], run: Path) -> "subprocess.Pope
         stderr=subprocess.PIPE,
     )
     while started.poll() is None and not has_made_a_step(run):
-        time.sleep(0.001)
+        time.sleep(0.01)
     return started
 
 
@@ -74,8 +73,7 @@ def test_launched_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit
     assert "batch 4 = 2 x 2 pairs" in words and started.returncode != 0
     assert not (run / "lora").exists() and not list(run.rglob(".*.tmp"))
 
-    with two_ranks([*arguments, "-q", "--resume"]) as ranks:
-        pass
+    ranks = start_two_ranks([*arguments, "-q", "--resume"])
 
-    assert [rank.exitcode for rank in ranks] == [0, 0]
+    assert [rank.wait() for rank in ranks] == [0, 0]
     assert same_weights(run, whole) and measured(run) == measured(whole)

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -84,16 +83,9 @@ def test_batches_shards_and_an_interruption_change_no_byte(megastyle, made, tmp_
     assert megastyle("synth", *one_by_one, "--resume").returncode == 0
     assert tree(tmp_path / "stopped") == tree(tmp_path / "whole")
 
-    ranks = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", "-m", "megastyle_cli", "synth", *map(str, asked)),
-            *("--shard", "0/1", "-o", str(tmp_path / "ranks")),
-        ],
-        check=False,
-        capture_output=True,
-    )
-    assert ranks.returncode == 0, ranks.stderr
+    command = ("synth", *asked, "--shard", "0/1", "-o", tmp_path / "ranks")
+    ranks = [fork_server.start(*command, RANK=f"{rank}", WORLD_SIZE="2") for rank in range(2)]
+    assert [rank.wait() for rank in ranks] == [0, 0]
     parts = [tmp_path / "ranks" / f"part-0000{r}-of-00002" for r in (0, 1)]
     found = [lines(part / "metadata.jsonl") for part in parts]
     assert all(found) and by_id(found[0] + found[1]) == by_id(

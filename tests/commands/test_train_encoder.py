@@ -1,7 +1,6 @@
 """train-encoder's contract: what it writes, how it stops, resumes and refuses."""
 
 import json
-import os
 import pickle
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import SiglipVisionModel
 
-from tests.commands.trainings import Ended, measured, signal_after_a_step, train
+from tests.commands.trainings import Ended, measured, signal_after_a_step, start_two_ranks, train
 from tests.conftest import Runner, jsonl, lines
 
 __all__ = ["train"]  # a fixture
@@ -209,19 +208,13 @@ def test_two_processes_train_the_same_encoder(
     arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", "-m", "megastyle_cli", *arguments, "-o", str(run)),
-        ],
-        capture_output=True,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
-        check=False,
-    )
+    first, second = start_two_ranks([*arguments, "-o", run], subprocess.PIPE)
+    stdout, words = first.communicate()
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert len(lines(ended.stdout)) == 1  # the second rank is silent
-    assert ended.stderr.decode().count("batch 8 = 4 styles x 2, 2 x 4") == 1
+    assert second.communicate() == (b"", b"")  # the second rank is silent
+    assert [first.returncode, second.returncode] == [0, 0], words.decode()
+    assert len(lines(stdout)) == 1
+    assert words.decode().count("batch 8 = 4 styles x 2, 2 x 4") == 1
     # not the weights: under Adam a gradient of rounding size moves one by up to the learning rate
     for one, other in zip(measured(run), measured(whole), strict=True):
         if "loss" in one:
@@ -483,17 +476,15 @@ def test_the_advice_after_a_loss_that_is_no_number_is_a_command_that_works(
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+    megastyle: Runner,
+    train: Callable[..., Ended],
+    arguments: list[str],
+    whole: Path,
+    tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
-    words = " ".join(f"'{word}'" for word in [*arguments, "-o", str(run)])
 
-    # a limit on the size of a file, in KiB, stands for the end of the disk
-    ended = subprocess.run(
-        ["bash", "-c", f"ulimit -f 10; '{sys.executable}' -m megastyle_cli {words}"],
-        capture_output=True,
-        check=False,
-    )
+    ended = megastyle(*arguments, "-o", run, max_file_kib=10)
 
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr

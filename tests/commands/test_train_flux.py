@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -24,10 +22,10 @@ from tests.commands.trainings import (
     kill_after_a_step,
     measured,
     signal_after_a_step,
+    start_two_ranks,
     train,
-    two_ranks,
 )
-from tests.conftest import draw, jsonl, lines
+from tests.conftest import Runner, draw, jsonl, lines
 from tests.tiny_flux import LETTERS, TRANSFORMER, save_tiny_flux
 
 __all__ = ["train"]  # a fixture
@@ -66,12 +64,11 @@ def told(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(folder: Path) -> Path:
+def whole(folder: Path, megastyle: Runner) -> Path:
     """An uninterrupted run of one process, with samples."""
     run = folder / "whole"
     words = [*told(folder), "--samples", "2", "--sample-every", "12", "-o", str(run)]
-    command = [sys.executable, "-m", "megastyle_cli", *words, "--stats", str(folder / "stats.json")]
-    ended = subprocess.run(command, capture_output=True, check=False)
+    ended = megastyle(*words, "--stats", folder / "stats.json")
     assert ended.returncode == 0, ended.stderr.decode()
     (folder / "stdout.jsonl").write_bytes(ended.stdout)
     (folder / "stderr.txt").write_bytes(ended.stderr)
@@ -206,20 +203,15 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    with two_ranks([*arguments, "-o", str(one), "-q"]) as ranks:
-        pass
-    assert [rank.exitcode for rank in ranks] == [0, 0]
+    ranks = start_two_ranks([*arguments, "-o", one, "-q"])
+    assert [rank.wait() for rank in ranks] == [0, 0]
 
-    with two_ranks([*arguments, "-o", str(two), "-q"]) as ranks:
-        kill_after_a_step(ranks, two)
+    kill_after_a_step(start_two_ranks([*arguments, "-o", two, "-q"]), two)
     assert not (two / "lora").exists()
     # where text is encoded changes nothing
-    with two_ranks(
-        [*arguments, "-o", str(two), "-q", "--resume", "--encode-text", "first"]
-    ) as ranks:
-        pass
+    ranks = start_two_ranks([*arguments, "-o", two, "-q", "--resume", "--encode-text", "first"])
 
-    assert [rank.exitcode for rank in ranks] == [0, 0]
+    assert [rank.wait() for rank in ranks] == [0, 0]
     assert same_weights(one, two) and measured(one) == measured(two)
     # and the same pairs, noise and levels as one process, up to rounding
     for ours, alone in zip(measured(one), measured(whole), strict=True):
@@ -477,16 +469,13 @@ def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
     assert b"Traceback" not in ended.stderr and not (run / "lora").exists()
 
 
-def test_a_full_disk_leaves_no_half_checkpoint(arguments: list[str], tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_half_checkpoint(
+    megastyle: Runner, arguments: list[str], tmp_path: Path
+) -> None:
     run = tmp_path / "run"
-    words = " ".join(f"'{word}'" for word in [*arguments, "-o", str(run)])
+    command = [*arguments, "-o", run]
 
-    # a limit on the size of a file, in KiB, stands for the end of the disk
-    ended = subprocess.run(
-        ["bash", "-c", f"ulimit -f 20; '{sys.executable}' -m megastyle_cli {words}"],
-        capture_output=True,
-        check=False,
-    )
+    ended = megastyle(*command, max_file_kib=20)
 
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr
@@ -494,19 +483,15 @@ def test_a_full_disk_leaves_no_half_checkpoint(arguments: list[str], tmp_path: P
 
 
 def test_a_full_disk_leaves_the_finished_weights_of_before(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+    megastyle: Runner, train: Callable[..., Ended], arguments: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     arguments += ["--steps", "1", "--checkpoint-every", "9", "-o", str(run)]
     assert train(*arguments).returncode == 0
     before = {path.name: path.read_bytes() for path in (run / "lora").iterdir()}
-    words = " ".join(f"'{word}'" for word in [*arguments, "--resume"])
+    command = [*arguments, "--resume"]
 
-    ended = subprocess.run(
-        ["bash", "-c", f"ulimit -f 10; '{sys.executable}' -m megastyle_cli {words}"],
-        capture_output=True,
-        check=False,
-    )
+    ended = megastyle(*command, max_file_kib=10)
 
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"could not be written" in ended.stderr
@@ -514,18 +499,14 @@ def test_a_full_disk_leaves_the_finished_weights_of_before(
 
 
 def test_a_disk_that_is_full_amid_the_metrics_names_them_and_what_to_do(
-    arguments: list[str], whole: Path, tmp_path: Path
+    megastyle: Runner, arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     limit = 2 + (whole / "run.json").stat().st_size // 1024
     arguments += ["--checkpoint-every", "99", "--validate-every", "1", "--steps", "99"]
-    words = " ".join(f"'{word}'" for word in [*arguments, "-o", str(run)])
+    command = [*arguments, "-o", run]
 
-    ended = subprocess.run(
-        ["bash", "-c", f"ulimit -f {limit}; '{sys.executable}' -m megastyle_cli {words}"],
-        capture_output=True,
-        check=False,
-    )
+    ended = megastyle(*command, max_file_kib=limit)
 
     assert ended.returncode == 1, ended.stderr.decode()
     assert b"metrics.jsonl: file too large: make room and go on with --resume" in ended.stderr

@@ -1,8 +1,6 @@
 """transfer with FLUX: a prompt or records to pictures, and one sentence where it cannot be."""
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -223,16 +221,12 @@ PAINTED = (*("--style", "ref1.png", "--prompt", "a fox", "--steps", 1), *FAST[:2
     ("asked", "output"),
     [(PAINTED, "big.png"), (("--lora", "lora.safetensors", "--to", "peft"), "big.safetensors")],
 )
-def test_a_disk_too_small_for_one_file_is_no_case_for_resume(made, tmp_path, asked, output):
+def test_a_disk_too_small_for_one_file_is_no_case_for_resume(
+    megastyle, made, tmp_path, asked, output
+):
     command = ("transfer", "--model", "tiny", *asked, "-o", tmp_path / output)
-    words = " ".join(f"'{word}'" for word in command)
 
-    ended = subprocess.run(
-        ["bash", "-c", f"ulimit -f 1; '{sys.executable}' -m megastyle_cli {words}"],
-        capture_output=True,
-        cwd=made,
-        check=False,
-    )
+    ended = megastyle(*command, cwd=made, max_file_kib=1)
 
     assert ended.returncode == 1
     assert ended.stderr.endswith(f"{output}: file too large: make room and run it again\n".encode())

@@ -1,13 +1,9 @@
-"""Trainings called in this process, in one of their own to be signalled, or in two as ranks."""
+"""Trainings in the process of the test, in one that is signalled, or in two that are ranks."""
 
-import multiprocessing
-import os
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,45 +59,39 @@ def signal_after_a_step(command: Sequence[str], run: Path, number: int) -> tuple
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     started = fork_server.start(*command, **streams)
     while started.poll() is None and not has_made_a_step(run):
-        time.sleep(0.001)
+        time.sleep(0.01)
     started.send_signal(number)
     _, words = started.communicate()
     return started.returncode, words.decode()
 
 
-@contextmanager
-def two_ranks(arguments: Sequence[str]) -> Iterator[list[multiprocessing.Process]]:
-    """Two processes of one training, as a launcher would start them; they have torch loaded."""
+def start_two_ranks(
+    arguments: Sequence[object], stream: int | None = None
+) -> "list[subprocess.Popen[bytes] | fork_server.ForkedProcess]":
+    """Two processes of one training, as a launcher would start them; their outputs to `stream`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    ranks = [context.Process(target=_rank, args=(k, port, arguments)) for k in range(2)]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    sizes = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    return [
+        fork_server.start(
+            *arguments,
+            **{"stdout": stream, "stderr": stream, "RANK": rank, "LOCAL_RANK": rank},
+            **sizes,
+            **address,
+        )
+        for rank in ("0", "1")
+    ]
+
+
+def kill_after_a_step(
+    ranks: "Sequence[subprocess.Popen[bytes] | fork_server.ForkedProcess]", run: Path
+) -> None:
+    """Kills all ranks at once after the first step."""
+    while all(rank.poll() is None for rank in ranks) and not has_made_a_step(run):
+        time.sleep(0.01)
     for rank in ranks:
-        rank.start()
-    yield ranks
+        rank.kill()
     for rank in ranks:
-        rank.join()
-
-
-def kill_after_a_step(ranks: Sequence[multiprocessing.Process], run: Path) -> None:
-    """Kills both ranks at once after the first step."""
-    while all(rank.is_alive() for rank in ranks) and not has_made_a_step(run):
-        time.sleep(0.001)
-    for rank in ranks:
-        os.kill(rank.pid, signal.SIGKILL)
-
-
-def _rank(rank: int, port: int, arguments: Sequence[str]) -> None:
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "ACCELERATE_USE_CPU": "true",
-    }
-    AcceleratorState._reset_state(reset_partial_state=True)
-    code = build(str(arguments[0]))(list(arguments), standalone_mode=False)
-    os._exit(code)
+        rank.wait()

@@ -425,15 +425,14 @@ def test_a_full_disk_is_one_sentence_and_exit_1(cases: dict[str, Case], command:
 def test_a_disk_that_fills_while_pictures_are_made_loses_nothing(
     megastyle: Runner, cases: dict[str, Case], tmp_path: Path
 ) -> None:
-    words = " ".join(f"'{word}'" for word in (*cases["synth"].arguments, "-o", tmp_path / "out"))
-    run = f"'{sys.executable}' -m megastyle_cli synth {words} --size 400 --batch-size 1"
+    command = ("synth", *cases["synth"].arguments, "-o", tmp_path / "out")
+    command += ("--size", 400, "--batch-size", 1)
 
-    # a limit on the size of a file stands for the end of the disk
-    ended = subprocess.run(["bash", "-c", f"ulimit -f 60; {run}"], capture_output=True, check=False)
-    say_nothing_of_tracebacks(ended)  # type: ignore[arg-type]
+    ended = megastyle(*command, max_file_kib=60)
+    say_nothing_of_tracebacks(ended)
     assert ended.returncode == 1 and b"error: " in ended.stderr
 
-    resumed = subprocess.run(["bash", "-c", f"{run} --resume"], capture_output=True, check=False)
+    resumed = megastyle(*command, "--resume")
     assert resumed.returncode == 0, resumed.stderr.decode()
     assert len(lines(tmp_path / "out" / "metadata.jsonl")) == 8
     assert not list((tmp_path / "out").rglob("*.tmp"))
