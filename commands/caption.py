@@ -33,7 +33,7 @@ from megastyle_cli.caption.options import (
     ServerOptions,
     ShownSizeOptions,
 )
-from megastyle_cli.cli.options import inputs_or_stdin
+from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import captioner_backend
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.fingerprint import recorded_weights

@@ -36,7 +36,7 @@ from functools import partial
 
 import typer
 
-from megastyle_cli.cli.options import inputs_or_stdin
+from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import (
     check_engine,
     open_embedder,

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from megastyle_cli.cli.options import inputs_or_stdin
+from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import encoder_backend
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.evaluate.options import (

@@ -13,7 +13,7 @@ on the styles before it. How evenly the contents are used is printed.
 
 import typer
 
-from megastyle_cli.cli.options import inputs_or_stdin
+from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.option import result_options
 from megastyle_cli.pair.options import PairOptions

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import typer
 
-from megastyle_cli.cli.options import inputs_or_stdin
+from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import (
     decoded_px,
     encoder_backend,

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from megastyle_cli.cli.options import given_flag, inputs_or_stdin, parse_size
+from megastyle_cli.cli.command_line import given_flag, inputs_or_stdin, parse_size
 from megastyle_cli.cli.resolve_backend import (
     decoded_px,
     encoder_backend,

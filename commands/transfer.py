@@ -42,7 +42,7 @@ from typing import Any
 
 import typer
 
-from megastyle_cli.cli.options import given_flag, inputs_or_stdin, parse_size
+from megastyle_cli.cli.command_line import given_flag, inputs_or_stdin, parse_size
 from megastyle_cli.cli.resolve_backend import lora_name, recorded_model, stylist_backend
 from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.core.errors import DONE, MegastyleError

@@ -22,8 +22,9 @@ from transformers import (
 from transformers import CLIPImageProcessorPil as ClipProcessor
 from transformers import SiglipImageProcessorPil as SiglipProcessor
 
-from megastyle_cli.cli import options
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.option import declared_options
+from megastyle_cli.models.options import EncoderBackendOptions
 from megastyle_cli.models.protocols import TextEncoder
 from megastyle_cli.models.registry import BACKENDS, load
 from tests.conftest import draw
@@ -293,7 +294,8 @@ def test_a_clip_where_a_siglip_is_meant_is_refused_with_its_backend(kind, tmp_pa
 
 
 def test_the_help_of_backend_names_every_style_encoder():
-    help_text = options.EncoderBackend.__metadata__[0].help
+    (_, declared) = next(declared_options(EncoderBackendOptions))
+    help_text = declared.help
 
     assert set(BACKENDS["style_encoder"]) <= set(re.findall(r"\w+", help_text))
 
