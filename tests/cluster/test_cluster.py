@@ -44,6 +44,7 @@ def test_a_balanced_sample_covers_styles_more_evenly_than_a_random_one(seed, mem
         identities=styles,
     )
 
+    assert found.coverage["coarse clusters"].groups == 30
     coverage = found.coverage["overall styles"]
     sampled = styles[list(found.rows)]
     assert coverage.entropy == pytest.approx(entropy_bits(np.bincount(sampled)))
@@ -82,6 +83,8 @@ def test_coverage_counts_groups_and_leaves_out_rows_without_one():
     random = random[random >= 0]
     assert (coverage.groups, coverage.covered, coverage.entropy) == (3, 1, 0.0)
     assert coverage.random_covered == len(set(random))
+    one_each = sample_coverage(styles, np.array([0, 70, 90, 104]), np.random.default_rng(3))
+    assert (one_each.groups, one_each.covered) == (3, 3)
     assert coverage.random_entropy == pytest.approx(entropy_bits(np.bincount(random)))
 
 
@@ -151,7 +154,7 @@ def test_sampled_records_get_the_clusters_and_coordinates_of_their_own_row(spool
     for row, record in zip(found.rows, records, strict=True):
         assert record["id"] == f"r{row}" and record["row"] == row
         assert (record["cluster"], record["cluster_2"]) == (fine[row], coarse[row])
-        assert (record["x"], record["y"]) == pytest.approx(found.xy[row].tolist(), abs=6e-6)
+        assert [record["x"], record["y"]] == [round(value, 5) for value in found.xy[row].tolist()]
         assert record["_megastyle"]["cluster"] == {"run": "1234abcd"}
     assert "row" not in next(found.sample_records(spool))
 
