@@ -128,3 +128,11 @@ def test_unfinished_work_is_refused_before_anything_is_read(tmp_path: Path, name
 
     with pytest.raises(MegastyleError, match="not complete"):
         read_records([str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", ["style_indices.pkl", "x.pt", "x.ckpt"])
+def test_a_pickle_is_never_opened(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+
+    with pytest.raises(MegastyleError, match="is a pickle.* never opened"):
+        read_records([str(tmp_path / name)])

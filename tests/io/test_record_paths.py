@@ -147,3 +147,20 @@ def test_outputs_of_ours_are_read_as_folders_whatever_they_refer_to(
 )
 def test_what_leads_out(name: str, does: bool) -> None:
     assert escapes_folder(name) == does
+
+
+def test_a_listing_that_leads_out_of_its_folder_opens_pictures_and_nothing_else(
+    megastyle: Runner, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.txt").write_text("secret words")
+    (tmp_path / "a").mkdir()
+    names = ["../imgs/0.png", "../secret.txt", "/etc/passwd", "../none.png"]
+    (tmp_path / "a" / "t.csv").write_text("path\n" + "\n".join(names) + "\n")
+
+    out = tmp_path / "o.jsonl"
+    ended = megastyle("caption", "--kind", "style", tmp_path / "a" / "t.csv", "-o", out)
+
+    assert ended.returncode == 3 and len(lines(out)) == 1
+    failed = lines(tmp_path / "o.errors.jsonl")
+    assert [one["_error"]["kind"] for one in failed] == ["bad_image"] * 3
+    assert b"secret words" not in (tmp_path / "o.errors.jsonl").read_bytes()

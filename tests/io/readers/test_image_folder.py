@@ -1,0 +1,50 @@
+"""Folders: listings, parts, pictures or containers, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.io.inputs import count_records, read_records
+from tests.conftest import draw
+from tests.io.readers.samples import (
+    SAMPLES,
+    as_parquet,
+    as_tar,
+    whole,
+)
+
+
+def test_a_folder_of_shards_is_read_in_order_of_their_names(tmp_path: Path) -> None:
+    as_parquet(tmp_path / "train-00001.parquet", SAMPLES[3:])
+    as_parquet(tmp_path / "train-00000.parquet", SAMPLES[:3])
+
+    assert [record["n"] for record in whole(tmp_path)] == list(range(7))
+    assert count_records([str(tmp_path)]) == 7
+
+
+def test_a_folder_of_pictures_and_shards_is_refused(tmp_path: Path) -> None:
+    as_tar(tmp_path / "x.tar")
+    draw(1).save(tmp_path / "a.png")
+
+    with pytest.raises(MegastyleError, match="holds pictures .* and shards"):
+        read_records([str(tmp_path)])
+
+
+def test_a_metadata_csv_lists_the_pictures_of_its_folder(pictures: Path) -> None:
+    (pictures / "metadata.csv").write_text("file_name,text\n3.png,frog\n")
+
+    (record,) = whole(pictures)
+
+    assert Path(record["file_name"]).samefile(pictures / "3.png") and record["text"] == "frog"
+
+
+def test_a_pickle_beside_shards_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    as_parquet(folder / "x.parquet")
+    (folder / "style_indices.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+
+    assert len(whole(folder)) == 7 and "style_indices.pkl is a pickle" in caplog.text
