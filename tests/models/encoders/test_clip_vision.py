@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPConfig, CLIPModel
 from transformers import CLIPImageProcessorPil as Processor
 
 from megastyle_cli.core.errors import MegastyleError
@@ -42,22 +42,6 @@ def test_the_processing_is_that_of_transformers(size):
     ours = clip_pixels(center_crop(picture, SIDE)[None])
 
     assert torch.allclose(ours, processed([picture]), atol=1e-6)
-
-
-def test_a_tower_with_its_projection_embeds_as_transformers_does(tmp_path):
-    torch.manual_seed(1)
-    CLIPVisionModelWithProjection(CLIPVisionConfig(**SIZE, projection_dim=SHARED)).save_pretrained(
-        tmp_path
-    )
-
-    rows = encoder(tmp_path).embed(PICTURES)
-
-    reference = CLIPVisionModelWithProjection.from_pretrained(tmp_path)
-    with torch.no_grad():
-        expected = reference(pixel_values=processed(PICTURES)).image_embeds
-    assert np.allclose(rows, functional.normalize(expected).numpy(), atol=1e-6)
-    assert rows.dtype == np.float32 and rows.shape == (4, SHARED)
-    assert np.array_equal(rows[1:2], encoder(tmp_path).embed(PICTURES[1:2]))
 
 
 def test_a_whole_clip_without_a_projection_width_of_its_tower_gives_its_image_side(tmp_path):

@@ -1,4 +1,4 @@
-"""Pictures and texts of one space: embedded as transformers does, from weights that fit."""
+"""Images and texts in one space: embedded as transformers does, from weights that fit."""
 
 import json
 import re
@@ -40,7 +40,7 @@ TEXTS = ["Teal INK on paper", "ochre", "an oil painting of a boat, a frog and a 
 
 
 def clip_folder(folder, seed=3):
-    """A whole CLIP of random weights, its tokenizer with it."""
+    """A whole CLIP of random weights, with its tokenizer."""
     letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
     words = ["<|startoftext|>", "<|endoftext|>", *letters, "oi", "in", "oil</w>", "ink</w>"]
     merges = [("o", "i"), ("i", "n"), ("oi", "l</w>"), ("in", "k</w>")]
@@ -59,12 +59,12 @@ def clip_folder(folder, seed=3):
 
 
 def siglip_folder(folder, seed=3):
-    """A whole SigLIP of random weights, its tokenizer with it."""
+    """A whole SigLIP of random weights, with its tokenizer."""
     words = ["<pad>", "<unk>", "teal", "ink", "on", "paper", "ochre", "oil", "boat", "a"]
-    split = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    split.pre_tokenizer = Whitespace()
+    tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(
-        tokenizer_object=split, pad_token="<pad>", unk_token="<unk>"
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>"
     ).save_pretrained(folder)
     text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 8, "projection_size": 32}
     torch.manual_seed(seed)
@@ -82,7 +82,7 @@ def opened(folder):
 
 
 def changed(folder, change):
-    """The weights of the folder after `change` of the state dict."""
+    """Applies `change` to the state dict in the folder."""
     weights = load_file(folder / "model.safetensors")
     change(weights)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
@@ -99,12 +99,12 @@ def test_clip_embeds_as_transformers_does(tmp_path):
 
     rows, words = model.embed(pictures), model.embed_texts(TEXTS)
 
-    reference, split = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
+    reference, tokenizer = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
     side = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
-    seen = ClipProcessor(**side)(pictures, return_tensors="pt")
-    tokens = split(TEXTS, padding=True, truncation=True, max_length=20, return_tensors="pt")
+    inputs = ClipProcessor(**side)(pictures, return_tensors="pt")
+    tokens = tokenizer(TEXTS, padding=True, truncation=True, max_length=20, return_tensors="pt")
     with torch.no_grad():
-        assert np.allclose(rows, unit(reference.get_image_features(**seen)), atol=1e-6)
+        assert np.allclose(rows, unit(reference.get_image_features(**inputs)), atol=1e-6)
         assert np.allclose(words, unit(reference.get_text_features(**tokens)), atol=1e-6)
     assert rows.dtype == words.dtype == np.float32 and rows.shape == (4, 24)
 
@@ -117,14 +117,16 @@ def test_siglip_embeds_as_transformers_does(tmp_path):
     rows, words = model.embed(pictures), model.embed_texts(TEXTS)
 
     reference = SiglipModel.from_pretrained(folder)
-    split = PreTrainedTokenizerFast.from_pretrained(folder)
-    seen = SiglipProcessor(size={"height": 32, "width": 32})(pictures, return_tensors="pt")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    inputs = SiglipProcessor(size={"height": 32, "width": 32})(pictures, return_tensors="pt")
     lower = [text.lower() for text in TEXTS]
-    tokens = split(lower, padding="max_length", truncation=True, max_length=8, return_tensors="pt")
+    tokens = tokenizer(
+        lower, padding="max_length", truncation=True, max_length=8, return_tensors="pt"
+    )
     with torch.no_grad():
-        assert np.allclose(rows, unit(reference.get_image_features(**seen)), atol=1e-6)
-        told = reference.get_text_features(input_ids=tokens["input_ids"])
-        assert np.allclose(words, unit(told), atol=1e-6)
+        assert np.allclose(rows, unit(reference.get_image_features(**inputs)), atol=1e-6)
+        features = reference.get_text_features(input_ids=tokens["input_ids"])
+        assert np.allclose(words, unit(features), atol=1e-6)
     assert rows.dtype == words.dtype == np.float32 and rows.shape == (4, 32)
 
 
@@ -136,7 +138,7 @@ def test_a_row_does_not_depend_on_its_batch(folder):
     assert np.array_equal(model.embed_texts(TEXTS)[1:2], model.embed_texts(TEXTS[1:2]))
 
 
-def test_nothing_gives_no_rows_of_the_same_width(folder):
+def test_no_inputs_give_no_rows_of_the_same_width(folder):
     model = opened(folder)
 
     assert (
@@ -144,16 +146,8 @@ def test_nothing_gives_no_rows_of_the_same_width(folder):
     )
 
 
-def test_a_text_longer_than_the_model_has_places_is_cut(folder):
-    model = opened(folder)
-
-    cut, whole = model.embed_texts(["oil " * 40, "oil " * 41])
-
-    assert np.array_equal(cut, whole)
-
-
 @pytest.mark.parametrize("make", [clip_folder, siglip_folder])
-def test_the_name_tells_the_weights_of_either_tower_apart(make, tmp_path):
+def test_the_name_depends_on_the_weights_of_both_towers(make, tmp_path):
     folder = make(tmp_path)
     first = opened(folder).name
 
@@ -166,7 +160,7 @@ def test_the_name_tells_the_weights_of_either_tower_apart(make, tmp_path):
     assert opened(folder).name == other_picture and first.startswith(f"{folder}@")
 
 
-def test_the_counters_of_places_of_old_clips_are_no_weights(tmp_path):
+def test_the_position_ids_of_old_clips_are_ignored(tmp_path):
     folder = clip_folder(tmp_path)
     before = opened(folder)
 
@@ -181,19 +175,11 @@ def test_the_counters_of_places_of_old_clips_are_no_weights(tmp_path):
     assert np.array_equal(after.embed_texts(TEXTS), before.embed_texts(TEXTS))
 
 
-def test_half_an_image_tower_is_refused_with_the_counts(folder):
+def test_an_incomplete_image_tower_is_refused_with_the_counts(folder):
     changed(folder, lambda weights: weights.pop("vision_model.post_layernorm.bias"))
 
     with pytest.raises(MegastyleError, match=r"fits (\d+) of (\d+) tensors .*1 missing"):
         opened(folder)
-
-
-def test_half_a_text_tower_is_refused_with_the_counts_at_the_first_text(folder):
-    changed(folder, lambda weights: weights.pop("text_model.final_layer_norm.bias"))
-    model = opened(folder)
-
-    with pytest.raises(MegastyleError, match=r"fits \d+ of \d+ tensors of its text tower"):
-        model.embed_texts(TEXTS)
 
 
 def test_a_tensor_of_neither_tower_is_refused(folder):
@@ -204,9 +190,9 @@ def test_a_tensor_of_neither_tower_is_refused(folder):
 
 
 def test_weights_of_another_size_are_refused(folder):
-    told = json.loads((folder / "config.json").read_text())
-    told["vision_config"]["hidden_size"] = 16
-    (folder / "config.json").write_text(json.dumps(told))
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"]["hidden_size"] = 16
+    (folder / "config.json").write_text(json.dumps(config))
 
     with pytest.raises(MegastyleError, match="missing or of another shape"):
         opened(folder)
@@ -232,38 +218,10 @@ def test_a_config_that_makes_no_such_model_is_one_sentence(folder, config, word)
         opened(folder)
 
 
-def test_pictures_need_no_tokenizer_and_texts_say_that_it_is_missing(folder):
-    (folder / "tokenizer.json").unlink()
-    model = opened(folder)
-
-    assert len(model.embed([draw(1)])) == 1
-    with pytest.raises(MegastyleError, match="has no tokenizer"):
-        model.embed_texts(TEXTS)
-
-
-def test_a_damaged_tokenizer_is_one_sentence(folder):
-    (folder / "tokenizer.json").write_text("{")
-
-    with pytest.raises(MegastyleError, match="the tokenizer of .* cannot be read"):
-        opened(folder).embed_texts(TEXTS)
-
-
-def test_code_that_comes_with_a_tokenizer_is_never_run(folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (folder / "evil.py").write_text("from pathlib import Path; Path('went-off').touch()")
-    told = json.loads((folder / "tokenizer_config.json").read_text())
-    told |= {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "tokenizer_class": "Evil"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(told))
-
-    opened(folder).embed_texts(TEXTS)
-
-    assert not (tmp_path / "went-off").exists()
-
-
 @pytest.mark.parametrize(
     "make, backend", [(clip_folder, "clip"), (siglip_folder, "siglip")], ids=["clip", "siglip"]
 )
-def test_a_style_encoder_of_a_whole_model_has_a_text_side(make, backend, tmp_path):
+def test_a_style_encoder_of_a_whole_model_embeds_texts(make, backend, tmp_path):
     folder = make(tmp_path)
 
     encoder = load("style_encoder", backend, model=str(folder), device="cpu")
@@ -272,7 +230,7 @@ def test_a_style_encoder_of_a_whole_model_has_a_text_side(make, backend, tmp_pat
     assert np.array_equal(encoder.embed_texts(TEXTS), opened(folder).embed_texts(TEXTS))
 
 
-def test_a_style_encoder_of_an_image_tower_alone_has_no_text_side(tmp_path):
+def test_a_style_encoder_of_an_image_tower_alone_does_not_embed_texts(tmp_path):
     SiglipModel.from_pretrained(siglip_folder(tmp_path / "whole")).vision_model.save_pretrained(
         tmp_path / "tower"
     )
@@ -284,7 +242,7 @@ def test_a_style_encoder_of_an_image_tower_alone_has_no_text_side(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["clip", "clip_vision_model"])
-def test_a_clip_where_a_siglip_is_meant_is_refused_with_its_backend(kind, tmp_path):
+def test_a_clip_in_place_of_a_siglip_is_refused_with_its_backend(kind, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
 
     with pytest.raises(MegastyleError, match=f"holds a {kind}, not a SigLIP") as refused:

@@ -1,10 +1,9 @@
-"""Weights of an image tower are read to the last tensor or refused, and written both ways."""
+"""The SigLIP tower: read to the last tensor or refused, and written in both layouts."""
 
 import json
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from transformers import SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
@@ -21,7 +20,6 @@ from megastyle_cli.models.encoders.siglip_vision import (
     save_folder,
     save_official,
 )
-from megastyle_cli.models.registry import load
 from megastyle_cli.models.tensor_files import write_torch
 from tests.conftest import draw
 
@@ -81,20 +79,20 @@ def test_the_released_size_has_448_tensors():
 def test_a_saved_folder_is_what_from_pretrained_and_we_read(tower, tmp_path):
     save_folder(tower, tmp_path)
 
-    theirs, told = SiglipVisionModel.from_pretrained(tmp_path, output_loading_info=True)
+    theirs, report = SiglipVisionModel.from_pretrained(tmp_path, output_loading_info=True)
 
     assert same(theirs, tower) and same(load_tower(str(tmp_path)), tower)
-    assert not any(told.values())
+    assert not any(report.values())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_the_official_layout_goes_out_and_in(tower, config, tmp_path, dtype):
     save_official(tower, tmp_path / "encoder.pth", dtype)
 
-    held = torch.load(tmp_path / "encoder.pth", weights_only=True)
+    content = torch.load(tmp_path / "encoder.pth", weights_only=True)
     back = load_tower(str(tmp_path / "encoder.pth"))
 
-    assert all(name.startswith("vision_model.") and w.dtype == dtype for name, w in held.items())
+    assert all(name.startswith("vision_model.") and w.dtype == dtype for name, w in content.items())
     expected = {name: w.to(dtype).float() for name, w in tower.state_dict().items()}
     assert all(torch.equal(w, expected[name]) for name, w in back.state_dict().items())
 
@@ -106,41 +104,41 @@ def test_a_full_disk_is_an_error_of_the_disk():
 
 @pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])
 @pytest.mark.parametrize("prefix", ["", "module.", "vision_model.", "module.vision_model."])
-def test_every_wrapping_of_a_checkpoint_is_read(tower, config, tmp_path, wrapper, prefix):
-    held = {prefix + name: w for name, w in tower.state_dict().items()}
-    torch.save({wrapper: held, "epoch": 3} if wrapper else held, tmp_path / "encoder.pth")
+def test_every_layout_of_a_checkpoint_is_read(tower, config, tmp_path, wrapper, prefix):
+    content = {prefix + name: w for name, w in tower.state_dict().items()}
+    torch.save({wrapper: content, "epoch": 3} if wrapper else content, tmp_path / "encoder.pth")
 
     assert same(load_tower(str(tmp_path / "encoder.pth")), tower)
 
 
-def broken_missing(weights):
+def drop_one(weights):
     del weights["head.probe"]
 
 
-def broken_extra(weights):
+def add_one(weights):
     weights["classifier.weight"] = torch.zeros(3)
 
 
-def broken_shape(weights):
+def change_shape(weights):
     weights["head.probe"] = torch.zeros(1, 1, 31)
 
 
-def broken_unit(weights):
+def replace_by_number(weights):
     weights["head.probe"] = 3
 
 
 @pytest.mark.parametrize(
-    "harm, counts",
+    "damage, counts",
     [
-        (broken_missing, "47 of 48"),
-        (broken_extra, "48 of 48 tensors (0 missing or of another shape; 1 too many, such as clas"),
-        (broken_shape, "47 of 48"),
-        (broken_unit, "47 of 48"),
+        (drop_one, "47 of 48"),
+        (add_one, "48 of 48 tensors (0 missing or of another shape; 1 too many, such as clas"),
+        (change_shape, "47 of 48"),
+        (replace_by_number, "47 of 48"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_with_the_counts(tower, config, tmp_path, harm, counts):
+def test_weights_that_do_not_fit_are_refused_with_counts(tower, config, tmp_path, damage, counts):
     weights = dict(tower.state_dict())
-    harm(weights)
+    damage(weights)
     torch.save(weights, tmp_path / "encoder.pth")
 
     with pytest.raises(MegastyleError) as error:
@@ -153,7 +151,7 @@ def test_a_checkpoint_of_another_size_is_refused(config, tmp_path):
     other = new_tower(SiglipVisionConfig(**{**SIZE, "hidden_size": 16}), seed=1)
     save_official(other, tmp_path / "encoder.pth", torch.float32)
 
-    with pytest.raises(MegastyleError, match="fits 3 of 48"):  # the biases of 48 in three MLPs
+    with pytest.raises(MegastyleError, match="fits 3 of 48"):  # the three MLP biases of width 48
         load_tower(str(tmp_path / "encoder.pth"))
 
 
@@ -167,11 +165,11 @@ def test_a_size_that_was_not_released_needs_its_config(tower, tmp_path):
 
 
 def released_base(num_layers):
-    """Zeros in the names and shapes of the released width 768; they take no room in a file."""
+    """Zeros with the names and shapes of the released width 768; they need no disk space."""
     size = {"hidden_size": 768, "intermediate_size": 64, "num_attention_heads": 12}
     with torch.device("meta"):
-        told = SiglipVisionConfig(**{**SIZE, **size, "num_hidden_layers": num_layers})
-        shapes = {name: w.shape for name, w in SiglipVisionModel(told).state_dict().items()}
+        config = SiglipVisionConfig(**{**SIZE, **size, "num_hidden_layers": num_layers})
+        shapes = {name: w.shape for name, w in SiglipVisionModel(config).state_dict().items()}
     return {f"vision_model.{name}": torch.zeros(()).expand(s) for name, s in shapes.items()}
 
 
@@ -195,17 +193,17 @@ def test_a_released_width_with_another_number_of_layers_is_refused(tmp_path, num
     assert "has 12" in error.value.message and "config.json" in error.value.hint
 
 
-def test_a_released_width_of_another_depth_goes_by_the_config_beside_it(tmp_path):
-    told = {**SIZE, "hidden_size": 768, "intermediate_size": 64, "num_hidden_layers": 1}
-    (tmp_path / "config.json").write_text(json.dumps({**told, "num_attention_heads": 12}))
+def test_a_config_beside_the_file_decides_the_depth(tmp_path):
+    values = {**SIZE, "hidden_size": 768, "intermediate_size": 64, "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps({**values, "num_attention_heads": 12}))
     torch.save(released_base(1), tmp_path / "encoder.pth")
 
     assert load_tower(str(tmp_path / "encoder.pth")).config.num_hidden_layers == 1
 
 
 def test_a_tensor_under_two_names_is_refused(tower, config, tmp_path):
-    held = {f"vision_model.{name}": w for name, w in tower.state_dict().items()}
-    torch.save({**held, "head.probe": torch.ones(1, 1, 32)}, tmp_path / "encoder.pth")
+    content = {f"vision_model.{name}": w for name, w in tower.state_dict().items()}
+    torch.save({**content, "head.probe": torch.ones(1, 1, 32)}, tmp_path / "encoder.pth")
 
     with pytest.raises(MegastyleError, match="encoder.pth holds 1 of 48 tensors twice.*head.probe"):
         load_tower(str(tmp_path / "encoder.pth"))
@@ -253,7 +251,7 @@ def test_a_file_that_is_cut_off_is_one_sentence(tower, config, tmp_path, share):
 
 
 @pytest.mark.parametrize(
-    "told, word",
+    "text, word",
     [
         ('{"hidden_size": 33}', "makes no SigLIP tower"),
         ('{"model_type": "clip"}', "config of a clip"),
@@ -261,8 +259,8 @@ def test_a_file_that_is_cut_off_is_one_sentence(tower, config, tmp_path, share):
         ("[]", "no JSON object"),
     ],
 )
-def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, told, word):
-    (tmp_path / "size.json").write_text(told)
+def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, text, word):
+    (tmp_path / "size.json").write_text(text)
 
     with pytest.raises(MegastyleError, match=word):
         load_tower(str(tmp_path / "size.json"))
@@ -271,7 +269,7 @@ def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, told, word):
 @pytest.mark.parametrize(
     "name", ["missing", "missing/", "./a/b", "/a/b", "a/b/c", "a/b.pth", "../a"]
 )
-def test_what_is_no_hub_name_reaches_no_network(name):
+def test_an_invalid_name_reaches_no_network(name):
     with pytest.raises(MegastyleError, match="there is no model"):
         load_tower(name)
 
@@ -305,34 +303,3 @@ def test_the_processing_is_that_of_transformers(tower, tmp_path):
     theirs = Processor.from_pretrained(tmp_path)(picture, return_tensors="pt")["pixel_values"][0]
 
     assert torch.allclose(normalize_pixels(resize_to_square(picture, 32)), theirs, atol=1e-6)
-
-
-def test_the_backend_embeds_as_from_pretrained_does(tower, tmp_path):
-    save_folder(tower, tmp_path)
-    pictures = [draw(seed, 50 + seed, 40) for seed in range(5)]
-    encoder = load("style_encoder", "siglip", model=str(tmp_path), device="cpu")
-
-    rows = encoder.embed(pictures)
-
-    reference = SiglipVisionModel.from_pretrained(tmp_path)
-    inputs = Processor.from_pretrained(tmp_path)(pictures, return_tensors="pt")
-    with torch.no_grad():
-        pooled = reference(**inputs).pooler_output
-    expected = torch.nn.functional.normalize(pooled).numpy()
-    assert rows.dtype == np.float32 and np.allclose(rows, expected, atol=1e-6)
-    assert np.array_equal(rows[2:3], encoder.embed(pictures[2:3]))
-    assert encoder.embed([]).shape == (0, 32)
-
-
-def test_the_name_of_the_backend_tells_weights_apart(tower, tmp_path):
-    names = set()
-    for seed in (1, 1, 2):
-        save_folder(new_tower(tower.config, seed), tmp_path)
-        names.add(load("style_encoder", "siglip", model=str(tmp_path), device="cpu").name)
-
-    assert len(names) == 2
-
-
-def test_the_backend_without_a_model_says_what_to_give():
-    with pytest.raises(MegastyleError, match="needs weights"):
-        load("style_encoder", "siglip")

@@ -1,0 +1,73 @@
+"""Style encoders by a SigLIP or CLIP: rows as transformers computes them, names by the weights."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+from transformers import SiglipImageProcessorPil as Processor
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.encoders.siglip_vision import new_tower, save_folder
+from megastyle_cli.models.registry import load
+from tests.conftest import draw
+from tests.models.encoders.test_clip_vision import PICTURES, SHARED, encoder, processed
+from tests.models.encoders.test_clip_vision import SIZE as CLIP_SIZE
+from tests.models.encoders.test_siglip_vision import SIZE
+
+
+@pytest.fixture
+def tower():
+    return new_tower(SiglipVisionConfig(**SIZE), seed=1)
+
+
+def test_the_backend_embeds_as_from_pretrained_does(tower, tmp_path):
+    save_folder(tower, tmp_path)
+    pictures = [draw(seed, 50 + seed, 40) for seed in range(5)]
+    encoder = load("style_encoder", "siglip", model=str(tmp_path), device="cpu")
+
+    rows = encoder.embed(pictures)
+
+    reference = SiglipVisionModel.from_pretrained(tmp_path)
+    inputs = Processor.from_pretrained(tmp_path)(pictures, return_tensors="pt")
+    with torch.no_grad():
+        pooled = reference(**inputs).pooler_output
+    expected = torch.nn.functional.normalize(pooled).numpy()
+    assert rows.dtype == np.float32 and np.allclose(rows, expected, atol=1e-6)
+    assert np.array_equal(rows[2:3], encoder.embed(pictures[2:3]))
+    assert encoder.embed([]).shape == (0, 32)
+
+
+def test_the_name_depends_on_the_weights(tower, tmp_path):
+    names = set()
+    for seed in (1, 1, 2):
+        save_folder(new_tower(tower.config, seed), tmp_path)
+        names.add(load("style_encoder", "siglip", model=str(tmp_path), device="cpu").name)
+
+    assert len(names) == 2
+
+
+def test_the_backend_without_a_model_says_what_to_give():
+    with pytest.raises(MegastyleError, match="needs weights"):
+        load("style_encoder", "siglip")
+
+
+def test_a_tower_with_its_projection_embeds_as_transformers_does(tmp_path):
+    torch.manual_seed(1)
+    CLIPVisionModelWithProjection(
+        CLIPVisionConfig(**CLIP_SIZE, projection_dim=SHARED)
+    ).save_pretrained(tmp_path)
+
+    rows = encoder(tmp_path).embed(PICTURES)
+
+    reference = CLIPVisionModelWithProjection.from_pretrained(tmp_path)
+    with torch.no_grad():
+        expected = reference(pixel_values=processed(PICTURES)).image_embeds
+    assert np.allclose(rows, functional.normalize(expected).numpy(), atol=1e-6)
+    assert rows.dtype == np.float32 and rows.shape == (4, SHARED)
+    assert np.array_equal(rows[1:2], encoder(tmp_path).embed(PICTURES[1:2]))
