@@ -29,15 +29,19 @@ Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("tests")
 
-# Each starts clusters of two nodes.
-OF_RAY = ("tests/contract/test_engines.py", "tests/compute/test_ray.py")
+# Each starts Ray clusters of two nodes.
+RAY_FILES = ("tests/contract/test_engines.py", "tests/compute/test_ray.py")
+# Few tests of up to half a minute each. xdist starts the groups with the fewest tests last: as one
+# group, such a file would still run when all the others have ended.
+LAUNCHER_FILES = ("tests/contract/test_launchers.py", "tests/commands/test_launched.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests run side by side by files, those that start Ray clusters one after the other."""
+    """Groups that run in parallel: one per file, one for Ray, one per test that launches ranks."""
     for item in items:
         file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("ray" if file in OF_RAY else file))
+        group = item.nodeid if file in LAUNCHER_FILES else "ray" if file in RAY_FILES else file
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

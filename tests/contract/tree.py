@@ -12,7 +12,7 @@ def sources() -> list[Path]:
     return sorted(path for path in found if path.name not in ("__init__.py", "__main__.py"))
 
 
-def tests() -> list[Path]:
+def files_of_tests() -> list[Path]:
     """Every Python file of the tests, sorted by path."""
     return sorted((ROOT / "tests").rglob("*.py"))
 
