@@ -1,12 +1,26 @@
-"""What every page of ours is: one HTML file that fetches nothing and runs only its own script."""
+"""Pages as one HTML file each: they fetch nothing and run only their own script.
+
+Templates are in `templates/`; every value in them is escaped unless it is marked as HTML.
+"""
 
 import base64
 import hashlib
-from html import escape
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.atomic_file import atomic_write
+from megastyle_cli.report.rows import count, figure
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that a file of `templates/` makes of the values."""
+    return _environment().get_template(template).render(values)
 
 
 def write_document(page: str, path: Path) -> None:
@@ -24,13 +38,38 @@ def policy(*, style: str, script: str = "") -> str:
 
 
 def part(name: str) -> str:
-    """A file that lies beside this one: a style sheet, a script, a template."""
-    return files("megastyle_cli.report").joinpath(name).read_text(encoding="utf-8")
+    """The text of a style sheet or a script in `templates/`."""
+    return files("megastyle_cli.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def breakable(words: str) -> str:
+def markup(html: str) -> "Markup":
+    """HTML of our own, which templates do not escape."""
+    from markupsafe import Markup
+
+    return Markup(html)
+
+
+def breakable(words: str) -> "Markup":
     """Escaped words that may also break inside a path or a file name."""
-    return escape(words).replace("_", "_<wbr>").replace("/", "/<wbr>")
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(words)).replace("_", "_<wbr>").replace("/", "/<wbr>"))
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("megastyle_cli.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"breakable": breakable, "count": count, "figure": figure}
+    return environment
 
 
 def _hash(text: str) -> str:
