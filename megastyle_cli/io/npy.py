@@ -101,7 +101,8 @@ class VectorWriter:
             start += len(block)
         assert start == count
         if mapped is None:
-            np.save(self._partial.open("wb"), np.zeros((0, 1), np.float32))
+            with self._partial.open("wb") as file:
+                np.save(file, np.zeros((0, 1), np.float32))
         else:
             mapped.flush()
         return MappedVectors(self._partial)

@@ -1,12 +1,16 @@
 """CSV and TSV: rows are records, a column of paths names the picture."""
 
+import csv
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.inputs import count_records, read_records
+from megastyle_cli.io.readers import csv as csv_reader
 from tests.io.readers.samples import (
     whole,
 )
@@ -51,3 +55,35 @@ def test_what_is_no_table_is_said(tmp_path: Path, content: bytes, why: str) -> N
 
     with pytest.raises(MegastyleError, match=why):
         whole(tmp_path / "t.csv")
+
+
+# a carriage return inside a cell is written as it is, and read as the end of a line
+CELLS = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=9)
+COLUMNS = st.lists(
+    st.from_regex(r"[a-z]{1,5}", fullmatch=True).filter(
+        lambda name: name not in csv_reader.PATH_COLUMNS
+    ),
+    min_size=1,
+    max_size=4,
+    unique=True,
+)
+
+
+@given(COLUMNS, st.data(), st.sampled_from([("csv", ","), ("tsv", "\t")]))
+def test_written_cells_come_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    names: list[str],
+    data: st.DataObject,
+    form: tuple[str, str],
+) -> None:
+    suffix, separator = form
+    row = st.lists(CELLS, min_size=len(names), max_size=len(names))
+    rows = data.draw(st.lists(row.filter(any)))
+    path = tmp_path_factory.mktemp("table") / f"t.{suffix}"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=separator).writerows([names, *rows])
+
+    found = list(csv_reader.read(path))
+
+    expected = [{n: cell for n, cell in zip(names, cells, strict=True) if cell} for cells in rows]
+    assert found == expected

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure
@@ -106,3 +108,31 @@ def test_quick_and_strict_readers_and_writers_agree_to_the_byte() -> None:
         assert dump_line(record) == plain + b"\n"
         assert repr(load_line(plain)) == repr(json.loads(plain))
         assert repr(next(read_lines([plain], "x"))) == repr(record)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters() | st.characters(categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.text().filter(lambda key: key not in ("_error", "_megastyle"))
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=4))
+def test_every_record_comes_back_as_json_would_write_it(record: dict[str, Any]) -> None:
+    line = dump_line(record)
+
+    assert line.count(b"\n") == 1 and line.endswith(b"\n") and line.decode()
+    assert repr(json.loads(line)) == repr(load_line(line)) == repr(record)
+    assert repr(list(read_lines([line], "x"))) == repr([record])
+
+
+@given(st.binary(max_size=30))
+def test_any_line_is_a_record_or_a_failure(line: bytes) -> None:
+    found = list(read_lines([line], "x"))
+
+    assert len(found) == bool(line.strip())

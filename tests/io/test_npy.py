@@ -1,0 +1,88 @@
+"""Vectors in .npy files: written atomically, read through a memory map, and nothing else read."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.io.npy import MappedVectors, VectorWriter, check_vector_options
+
+ROWS = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+
+
+def test_written_rows_have_their_final_name_after_the_commit(tmp_path: Path) -> None:
+    final = tmp_path / "v.npy"
+    with VectorWriter(final) as writer:
+        mapped = writer.write(7, iter([ROWS[:5], ROWS[5:]]))
+        assert np.array_equal(mapped[:], ROWS) and not final.exists()
+        writer.commit()
+
+    assert np.array_equal(np.load(final), ROWS)
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_without_a_commit_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "v.npy").write_bytes(b"before")
+    with VectorWriter(tmp_path / "v.npy") as writer:
+        writer.write(7, iter([ROWS]))
+
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
+
+
+def test_no_rows_make_an_empty_file(tmp_path: Path) -> None:
+    with VectorWriter(tmp_path / "v.npy") as writer:
+        assert writer.write(0, iter([])).shape == (0, 1)
+
+
+def test_mapped_vectors_are_pickled_by_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", ROWS.astype(np.float16))
+    mapped = MappedVectors(tmp_path / "v.npy")
+
+    again = pickle.loads(pickle.dumps(mapped))
+
+    assert len(pickle.dumps(mapped)) < 500
+    assert np.array_equal(again[2:4], mapped[2:4]) and again.shape == (7, 3)
+
+
+def test_fingerprints_tell_vectors_apart(tmp_path: Path) -> None:
+    fingerprints = set()
+    for number, rows in enumerate([ROWS, ROWS + 1, ROWS[:6], ROWS.astype(np.float64), ROWS.copy()]):
+        np.save(tmp_path / f"{number}.npy", rows)
+        fingerprints.add(MappedVectors(tmp_path / f"{number}.npy").fingerprint)
+
+    assert len(fingerprints) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (np.zeros(3, np.float32), "float32 of shape"),
+        (np.zeros((2, 3), np.int64), "int64 of shape"),
+        (np.array([[{}]]), "is no .npy file"),
+    ],
+)
+def test_other_arrays_are_an_error(tmp_path: Path, rows: np.ndarray, why: str) -> None:
+    np.save(tmp_path / "v.npy", rows, allow_pickle=True)
+
+    with pytest.raises(MegastyleError, match=why):
+        MappedVectors(tmp_path / "v.npy")
+
+
+def test_a_missing_or_foreign_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "v.npy").write_bytes(b"no array")
+
+    with pytest.raises(MegastyleError, match="is no .npy file"):
+        MappedVectors(tmp_path / "v.npy")
+    with pytest.raises(MegastyleError, match="No such file"):
+        MappedVectors(tmp_path / "none.npy")
+
+
+def test_vectors_are_either_read_or_written_and_named_npy() -> None:
+    check_vector_options(Path("a.npy"), None)
+    check_vector_options(None, Path("b"))
+    with pytest.raises(MegastyleError, match="given by b and would be written to a.npy"):
+        check_vector_options(Path("a.npy"), Path("b"))
+    with pytest.raises(MegastyleError, match="does not end in .npy"):
+        check_vector_options(Path("a.bin"), None)

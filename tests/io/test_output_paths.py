@@ -1,0 +1,70 @@
+"""The files of an output follow from its name and shard."""
+
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.shard import Shard
+from megastyle_cli.io.output_paths import OutputPaths, output_paths
+
+HALF = Shard(index=1, count=2)
+
+
+def test_a_file_has_its_errors_and_run_beside_it() -> None:
+    for name in ("out/a.jsonl", "out/a.json", "out/a"):
+        assert output_paths(name, Shard(), folder=False) == OutputPaths(
+            final=Path(name),
+            errors=Path("out/a.errors.jsonl"),
+            run=Path("out/a.run.json"),
+            base=Path("out"),
+        )
+
+
+def test_a_folder_holds_its_listing_errors_and_run() -> None:
+    assert output_paths("out", Shard(), folder=True, errors="e.jsonl") == OutputPaths(
+        final=Path("out/metadata.jsonl"),
+        errors=Path("e.jsonl"),
+        run=Path("out/run.json"),
+        base=Path("out"),
+    )
+
+
+def test_a_shard_is_a_part_of_a_directory() -> None:
+    file = output_paths("out", HALF, folder=False)
+    folder = output_paths("out", HALF, folder=True)
+
+    assert file.final == Path("out/part-00001-of-00002.jsonl") and file.base == Path("out")
+    assert folder.final == Path("out/part-00001-of-00002/metadata.jsonl")
+    assert len({file.errors, file.run, folder.errors, folder.run}) == 4
+
+
+def test_standard_output_has_no_files_but_named_errors() -> None:
+    paths = output_paths("-", Shard(), folder=False, errors="e.jsonl")
+
+    assert paths == OutputPaths(final=None, errors=Path("e.jsonl"), run=None, base=Path())
+
+
+@pytest.mark.parametrize(
+    ("output", "shard", "errors", "why"),
+    [
+        ("-", HALF, None, "cannot write to standard output"),
+        ("a.jsonl.gz", Shard(), None, "names a packed file"),
+        ("a.jsonl.zst", Shard(), None, "names a packed file"),
+        ("a.jsonl", Shard(), "a.jsonl", "is output and errors file"),
+        ("out", HALF, "e.jsonl", "shards cannot share --errors"),
+    ],
+)
+def test_names_that_do_not_fit_are_errors(
+    output: str, shard: Shard, errors: str | None, why: str
+) -> None:
+    with pytest.raises(MegastyleError, match=why):
+        output_paths(output, shard, folder=False, errors=errors)
+
+
+def test_a_directory_is_no_file_and_holds_parts_of_one_count(tmp_path: Path) -> None:
+    with pytest.raises(MegastyleError, match="is a directory"):
+        output_paths(str(tmp_path), Shard(), folder=False)
+    (tmp_path / "part-00000-of-00003.jsonl").touch()
+    with pytest.raises(MegastyleError, match="holds parts of 3, not of 2"):
+        output_paths(str(tmp_path), HALF, folder=False)
