@@ -1,13 +1,13 @@
-"""The whitening of the `whitened` style encoder, fitted on families of pictures.
+"""Fits the whitening of the builtin style encoder on families of pictures.
 
   python examples/style_whitening.py PICTURES OUT.safetensors
 
 PICTURES is a folder with metadata.jsonl (file_name, style_id, split, license); only styles whose
 split is "train" are used, and of them none under the GPL, the LGPL or a share-alike licence. The
-hand-made descriptor varies inside a style too; the whitening measures how, and makes those
-directions count less. About half a minute on one core. On another kind of processor the axes that
-are drawn are others, since eigenvectors may come with other signs; those that tell styles apart are
-the same to the bit.
+hand-made descriptor varies within a style too; the whitening measures how, and makes those
+directions count less. About half a minute on one core. On another kind of processor the random axes
+differ, since eigenvectors may have other signs; those that discriminate styles are the same to the
+bit.
 
 Chosen by four-fold cross-validation over the groups of all training families, fitted on the freely
 licensed ones outside the fold: G1 mAP@1 86.5 over the statistics alone (84.1 with no
@@ -31,46 +31,48 @@ from safetensors.numpy import save_file
 
 from megastyle_cli.models.builtin.style_descriptor import WhitenedDescriptor
 
-# n pictures of s styles, d width of the descriptor, w of the answer
+# n images of s styles, d width of the descriptor, w of the projection
 Array = np.ndarray[Any, np.dtype[Any]]
 SHRINK = 1.0
 WIDTH = 256
-LEFT_OUT = ("icon-fluent-filled",)  # a relative of a family to measure on
+EXCLUDED = ("icon-fluent-filled",)  # related to a family of the benchmark
 COPYLEFT = re.compile(r"GPL|-SA-")
-AT_ONCE = 256
+BATCH = 256
 
 
 def whitening(
     rows: Array, labels: Array, width: int = WIDTH, shrink: float = SHRINK
 ) -> tuple[Array, Array]:
-    """The mean of the styles' means (d,) and a projection (d, w), of the descriptors `rows` (n, d).
+    """The mean of the style means (d,) and a projection (d, w) of the descriptors `rows` (n, d).
 
-    Behind the projection the pictures of a style scatter alike in all directions. Its first axes
-    are those along which the s styles differ, most first; s - 1 hold all of that, and what is left
-    of the width are random axes at right angles to them (ours). `shrink` adds so many times its
-    mean eigenvalue to the scatter. Source: linear discriminant analysis (Fisher 1936; Rao 1948).
+    After the projection the images of a style scatter equally in all directions. Its first axes are
+    those along which the s styles differ, largest first; s - 1 hold all of the difference, and the
+    rest are random axes orthogonal to them (ours). `shrink` times its mean eigenvalue is added to
+    the scatter. Source: linear discriminant analysis (Fisher 1936; Rao 1948).
     """
     styles, own = np.unique(labels, return_inverse=True)
     means = np.stack([rows[own == style].mean(axis=0) for style in range(len(styles))])  # (s, d)
-    inside = rows - means[own]
-    scatter = inside.T @ inside / len(inside)
+    residuals = rows - means[own]
+    scatter = residuals.T @ residuals / len(residuals)
     scatter += shrink * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
     values, axes = np.linalg.eigh(scatter)
     whitened = axes / np.sqrt(values)
-    middle = means.mean(axis=0)
-    _, _, found = np.linalg.svd((means - middle) @ whitened, full_matrices=False)
-    apart = found[: min(len(styles) - 1, width)].T  # (d, s - 1)
-    rest = np.random.default_rng(0).standard_normal((len(apart), width - apart.shape[1]))
-    rest -= apart @ (apart.T @ rest)
-    return middle, whitened @ np.hstack([apart, np.linalg.qr(rest)[0]])
+    mean = means.mean(axis=0)
+    _, _, directions = np.linalg.svd((means - mean) @ whitened, full_matrices=False)
+    discriminants = directions[: min(len(styles) - 1, width)].T  # (d, s - 1)
+    rest = np.random.default_rng(0).standard_normal(
+        (len(discriminants), width - discriminants.shape[1])
+    )
+    rest -= discriminants @ (discriminants.T @ rest)
+    return mean, whitened @ np.hstack([discriminants, np.linalg.qr(rest)[0]])
 
 
-def described(paths: Sequence[Path | str]) -> Array:
-    """The descriptor (n, d) of each picture."""
+def describe(paths: Sequence[Path | str]) -> Array:
+    """The descriptors (n, d) of image files."""
     rows = []
-    for start in range(0, len(paths), AT_ONCE):
-        opened = [Image.open(path).convert("RGB") for path in paths[start : start + AT_ONCE]]
-        rows.append(WhitenedDescriptor.histogram_rows(opened))
+    for start in range(0, len(paths), BATCH):
+        images = [Image.open(path).convert("RGB") for path in paths[start : start + BATCH]]
+        rows.append(WhitenedDescriptor.histogram_rows(images))
     return np.concatenate(rows)
 
 
@@ -78,19 +80,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("pictures", type=Path)
     parser.add_argument("out", type=Path)
-    given = parser.parse_args()
-    lines = (given.pictures / "metadata.jsonl").read_text().splitlines()
-    records = [told for told in map(json.loads, lines) if told["split"] == "train"]
-    records = [told for told in records if told["style_id"] not in LEFT_OUT]
-    records = [told for told in records if not COPYLEFT.search(told["license"])]
+    args = parser.parse_args()
+    lines = (args.pictures / "metadata.jsonl").read_text().splitlines()
+    records = [record for record in map(json.loads, lines) if record["split"] == "train"]
+    records = [record for record in records if record["style_id"] not in EXCLUDED]
+    records = [record for record in records if not COPYLEFT.search(record["license"])]
     sys.stdout.write(f"{len(records)} pictures, {len({r['style_id'] for r in records})} styles\n")
-    rows = described([given.pictures / told["file_name"] for told in records]).astype(np.float64)
-    middle, projection = whitening(rows, np.array([told["style_id"] for told in records]))
+    rows = describe([args.pictures / record["file_name"] for record in records]).astype(np.float64)
+    mean, projection = whitening(rows, np.array([record["style_id"] for record in records]))
     weights = {
-        "middle": middle.astype(np.float32),
+        "middle": mean.astype(np.float32),
         "projection": projection.astype(np.float16),
     }
-    save_file(weights, given.out)
+    save_file(weights, args.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""examples/builtin_flux.sh: its parts are a FLUX folder whose words arrive, its measure is fair."""
+"""The scripts of examples/builtin_flux.sh: the lists, the parts of the model, the measures."""
 
 import importlib
 from pathlib import Path
@@ -25,8 +25,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def script():
-    """The three scripts it calls."""
+def scripts():
+    """The three Python scripts that it calls."""
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(EXAMPLES)
         names = ("data", "parts", "measure")
@@ -35,7 +35,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Three train styles and two held out, of seven contents each; a fourth to choose by."""
+    """Six styles of seven contents: two held out, one for validation, one under the GPL."""
     folder = tmp_path_factory.mktemp("pictures")
     contents = ("bell", "book", "cat", "arrow-left", "home", "key", "star")
     rows = []
@@ -43,34 +43,37 @@ def pictures(tmp_path_factory):
         for k, content in enumerate(contents):
             name = f"{style}-{content}.png"
             draw(10 * style + k, 64, 64).save(folder / name)
-            told = {"group": f"g{style}", "license": "MIT" if style else "GPL-3"}
+            row = {"group": f"g{style}", "license": "MIT" if style else "GPL-3"}
             split = "heldout" if style in (3, 4) else "train"
-            told["source"] = "@iconify/json oi:x" if style == 5 else "hand"
-            told |= {"file_name": name, "style_id": f"s{style}", "content": content}
-            rows.append({"id": name, "split": split, **told})
+            row["source"] = "@iconify/json oi:x" if style == 5 else "hand"
+            row |= {"file_name": name, "style_id": f"s{style}", "content": content}
+            rows.append({"id": name, "split": split, **row})
     jsonl(folder / "metadata.jsonl", rows)
     return folder
 
 
 @pytest.fixture(scope="module")
-def out(script, pictures, tmp_path_factory):
+def out(scripts, pictures, tmp_path_factory):
     made = tmp_path_factory.mktemp("out")
-    script.data.lists(pictures, [], made, 7)
-    script.parts.parts(made, 1, 2)
+    scripts.data.write_lists(pictures, [], made, 7)
+    scripts.parts.make_parts(made, 1, 2)
     return made
 
 
-def test_held_out_styles_and_unfree_ones_are_never_trained_on(script, out):
-    trained, asked = script.data.read(out / "train.jsonl"), script.data.read(out / "asked.jsonl")
+def test_held_out_and_unfree_styles_are_never_trained_on(scripts, out):
+    training, requests = (
+        scripts.data.read_records(out / "train.jsonl"),
+        scripts.data.read_records(out / "asked.jsonl"),
+    )
 
-    splits = {row["style_id"]: row["split"] for row in trained}
+    splits = {row["style_id"]: row["split"] for row in training}
 
     assert splits == {"s1": "train", "s2": "train", "s5": "heldout"}
-    assert {row["style_id"] for row in asked} == {"s3", "s4"}
-    assert all(row["style_file_name"] != row["target_file_name"] for row in asked)
+    assert {row["style_id"] for row in requests} == {"s3", "s4"}
+    assert all(row["style_file_name"] != row["target_file_name"] for row in requests)
 
 
-def test_the_words_of_a_prompt_arrive_whole(out):
+def test_each_word_of_a_prompt_has_its_vector(out):
     pipeline = load_flux(str(out / "parts"), torch.float32, tiny_transformer())
 
     left, right, bell = (
@@ -83,23 +86,23 @@ def test_the_words_of_a_prompt_arrive_whole(out):
     assert not torch.allclose(bell.pooled, right.pooled, atol=0.1)
 
 
-def test_words_count_in_any_case_and_unknown_ones_are_refused_by_name(out):
+def test_words_are_case_insensitive_and_unknown_ones_raise(out):
     pipeline = load_flux(str(out / "parts"), torch.float32, tiny_transformer())
 
-    small, big = (encode_prompts(pipeline, [text], CPU) for text in ("arrow left", "ARROW Left"))
+    lower, upper = (encode_prompts(pipeline, [text], CPU) for text in ("arrow left", "ARROW Left"))
     check_known_words(pipeline, "ARROW Left")
 
-    assert torch.equal(small.states, big.states) and torch.equal(small.pooled, big.pooled)
+    assert torch.equal(lower.states, upper.states) and torch.equal(lower.pooled, upper.pooled)
     with pytest.raises(BadRecord, match="does not know a, dog: it knows arrow, bell, book, cat"):
         check_known_words(pipeline, "a cat dog")
 
 
-def test_latents_have_unit_spread(script, out):
+def test_latents_have_mean_0_and_standard_deviation_1(scripts, out):
     pipeline = load_flux(str(out / "parts"), torch.float32, tiny_transformer())
-    rows = script.data.read(out / "train.jsonl")
+    rows = scripts.data.read_records(out / "train.jsonl")
 
     with torch.inference_mode():
-        pixels = images_to_pixels(script.data.opened([row["file_name"] for row in rows]))
+        pixels = images_to_pixels(scripts.data.open_images([row["file_name"] for row in rows]))
         raw = pipeline.vae.encode(pixels).latent_dist.mode()
     latents = (raw - pipeline.vae.config.shift_factor) * pipeline.vae.config.scaling_factor
 
@@ -107,19 +110,21 @@ def test_latents_have_unit_spread(script, out):
     assert abs(latents.mean().item()) < 0.2 and abs(latents.std().item() - 1) < 0.2
 
 
-def test_a_copy_of_the_reference_seldom_shows_what_is_asked(script, out):
-    asked = script.data.read(out / "asked.jsonl")
-    judge = script.measure.content_judge(out)
-    wanted = np.array([row["content"] for row in asked])
+def test_a_copy_of_the_reference_seldom_has_the_requested_content(scripts, out):
+    requests = scripts.data.read_records(out / "asked.jsonl")
+    classify = scripts.measure.content_classifier(out)
+    wanted = np.array([row["content"] for row in requests])
 
-    copied = judge(script.data.opened([row["style_file_name"] for row in asked])) == wanted
+    copied = (
+        classify(scripts.data.open_images([row["style_file_name"] for row in requests])) == wanted
+    )
 
     assert copied.mean() < 0.5
 
 
-def test_intervals_hold_the_mean_and_narrow_with_agreement(script):
+def test_intervals_contain_the_mean_and_are_narrow_where_styles_agree(scripts):
     styles = np.repeat(["a", "b", "c", "d"], 5)
-    mixed = script.measure.interval(np.tile([1.0, 0, 0, 1, 0], 4), styles)
+    same_styles = scripts.measure.interval(np.tile([1.0, 0, 0, 1, 0], 4), styles)
 
-    assert mixed == " 40.0 % (40.0 to 40.0)"  # every style alike
-    assert script.measure.interval(np.repeat([1.0, 0, 0, 1], 5), styles) != mixed
+    assert same_styles == " 40.0 % (40.0 to 40.0)"  # every style has this mean
+    assert scripts.measure.interval(np.repeat([1.0, 0, 0, 1], 5), styles) != same_styles
