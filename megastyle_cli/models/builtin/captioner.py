@@ -59,7 +59,7 @@ class PixelCaptioner:
 
         Raises MegastyleError if a package that content needs is missing.
         """
-        recognize = None if kind == "style" else _recognizer().recognize_one
+        recognize = None if kind == "style" else _recognizer().recognize
         return map_images(partial(self._describe_one, kind, recognize), pictures)
 
     def _describe_one(

@@ -138,9 +138,9 @@ def _runs(shade: Array, step_px: float = 1) -> Array:
     ends = np.flatnonzero(np.diff(flat, append=RUN_SHADES))
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    kept = (flat[starts] >= 0) & (lengths < whole[starts // (width + 1)])
-    octave = np.minimum(3 * np.log2(step_px * lengths[kept]), RUN_STEPS - 1).astype(np.int64)
-    return _count(flat[starts][kept] * RUN_STEPS + octave, RUN_SHADES * RUN_STEPS)
+    is_stroke = (flat[starts] >= 0) & (lengths < whole[starts // (width + 1)])
+    octave = np.minimum(3 * np.log2(step_px * lengths[is_stroke]), RUN_STEPS - 1).astype(np.int64)
+    return _count(flat[starts][is_stroke] * RUN_STEPS + octave, RUN_SHADES * RUN_STEPS)
 
 
 def _gradient(lightness: Array) -> tuple[Array, Array]:

@@ -42,11 +42,7 @@ class ImagenetClassifier:
         self._session = classifier_session()
         self._names = class_names()
 
-    def recognize(self, pictures: Sequence[Image.Image]) -> list[tuple[str, float]]:
-        """The likeliest of 1000 names and its probability in [0, 1] for each image, in order."""
-        return map_images(self.recognize_one, pictures)
-
-    def recognize_one(self, picture: Image.Image) -> tuple[str, float]:
+    def recognize(self, picture: Image.Image) -> tuple[str, float]:
         """The likeliest name and its probability, on the calling thread."""
         probabilities = self.probabilities(picture)
         top = int(probabilities.argmax())
@@ -134,8 +130,8 @@ def descriptor_session() -> InferenceSession:
     """The network up to the last of STYLE_LAYERS: `pixels` to those blocks' (1, c, h, w) each."""
     graph = _start()
     blocks = list(islice(_blocks(graph, _model()), max(STYLE_LAYERS)))
-    seen = {blocks[number - 1]: (1, None, None, None) for number in STYLE_LAYERS}
-    return open_session(finish_graph(graph, seen))
+    outputs = {blocks[number - 1]: (1, None, None, None) for number in STYLE_LAYERS}
+    return open_session(finish_graph(graph, outputs))
 
 
 def _start() -> GraphProto:

@@ -102,7 +102,7 @@ class ChatClient:
             self._idle.pop().close()
 
     def _answer(self, body: bytes) -> str | BadRecord:
-        fault, has_response = "", False
+        reason, has_response = "", False
         for attempt in range(self.retries + 1):
             try:
                 with self._slots:
@@ -112,41 +112,42 @@ class ChatClient:
                     answer = _message(response.body)
                     self._unanswered = 0
                     return answer
-                fault = _status_message(response)
+                reason = _status_message(response)
                 if response.status not in RETRYABLE:
-                    return self._rejected(response.status, fault)
+                    return self._rejected(response.status, reason)
                 retry_after = response.retry_after
             except (OSError, HTTPException, ValueError) as error:
-                fault, retry_after = _describe(error), None
-            log.debug("%s: attempt %d: %s", self.base_url, attempt + 1, fault)
+                reason, retry_after = _describe(error), None
+            log.debug("%s: attempt %d: %s", self.base_url, attempt + 1, reason)
             if attempt < self.retries:
                 time.sleep(wait_s(attempt, body, retry_after))
-        self._count_unanswered(has_response, fault)
+        self._count_unanswered(has_response, reason)
         return BadRecord(
-            "model_error", f"{self.base_url} gave no answer in {self.retries + 1} attempts: {fault}"
+            "model_error",
+            f"{self.base_url} gave no answer in {self.retries + 1} attempts: {reason}",
         )
 
-    def _rejected(self, status: int, fault: str) -> BadRecord:
+    def _rejected(self, status: int, reason: str) -> BadRecord:
         """The failure of one request. Raises MegastyleError if every request would fail alike."""
         if status in (401, 403):
             raise MegastyleError(
-                f"{self.base_url} refuses the key: {fault}",
+                f"{self.base_url} refuses the key: {reason}",
                 hint=f"set {KEY_VARIABLE} in the environment",
             )
         if status == 404:
             raise MegastyleError(
-                f"{self.base_url} has no model {self.name!r}: {fault}", hint="check --model"
+                f"{self.base_url} has no model {self.name!r}: {reason}", hint="check --model"
             )
-        return BadRecord("model_error", f"{self.base_url} refuses the request: {fault}")
+        return BadRecord("model_error", f"{self.base_url} refuses the request: {reason}")
 
-    def _count_unanswered(self, has_response: bool, fault: str) -> None:
+    def _count_unanswered(self, has_response: bool, reason: str) -> None:
         with self._count_lock:
             self._unanswered = 0 if has_response else self._unanswered + 1
             is_gone = self._unanswered >= max(MIN_UNANSWERED, self.num_threads)
         if is_gone:
             raise MegastyleError(
                 f"{self.base_url} has fallen silent: {self._unanswered} requests in a row got no"
-                f" answer ({fault})",
+                f" answer ({reason})",
                 hint="what is done stays; --resume goes on when the server is back",
                 exit_code=UNEXPECTED,
             )

@@ -17,6 +17,7 @@ from megastyle_cli.models.builtin.imagenet import (
     ImagenetDescriptor,
     class_names,
 )
+from megastyle_cli.models.builtin.map_images import map_images
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_probabilities_sum_to_one(pictures: list[Image.Image]) -> None:
 def test_the_name_is_that_of_the_largest_probability(pictures: list[Image.Image]) -> None:
     classifier = ImagenetClassifier()
 
-    name, probability = classifier.recognize(pictures[:1])[0]
+    name, probability = classifier.recognize(pictures[0])
 
     probabilities = classifier.probabilities(pictures[0])
     assert probability == probabilities.max()
@@ -100,7 +101,8 @@ def test_the_name_is_that_of_the_largest_probability(pictures: list[Image.Image]
 def test_answers_do_not_depend_on_the_batch(pictures: list[Image.Image]) -> None:
     classifier, descriptor = ImagenetClassifier(), ImagenetDescriptor()
 
-    assert classifier.recognize(pictures) == [classifier.recognize([p])[0] for p in pictures]
+    names = map_images(classifier.recognize, pictures)
+    assert names == [classifier.recognize(picture) for picture in pictures]
     rows = descriptor.embed(pictures)
     assert np.array_equal(rows, np.concatenate([descriptor.embed([p]) for p in pictures]))
 
