@@ -75,7 +75,7 @@ class Fault:
 
 
 def well(asked: Asked) -> str:
-    """What a model answers that does as it is told."""
+    """The answer of a model that follows its instructions."""
     if "The descriptions of this picture" in asked.text:
         names = [line[2:].partition(":")[0] for line in asked.text.splitlines() if line[:2] == "- "]
         return json.dumps(dict.fromkeys(names, VERDICT))
@@ -120,13 +120,13 @@ class ChatServer:
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
-                told = server.handle(json.loads(raw), dict(self.headers))
-                if told.wait_s:
-                    time.sleep(told.wait_s)
-                if told.drop:
+                fault = server.handle(json.loads(raw), dict(self.headers))
+                if fault.wait_s:
+                    time.sleep(fault.wait_s)
+                if fault.drop:
                     self.close_connection = True
                     return
-                self._send(told.status, told.body or b"", told.headers)
+                self._send(fault.status, fault.body or b"", fault.headers)
 
             def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
@@ -154,19 +154,19 @@ class ChatServer:
             self._seen[key] += 1
             self.asked.append(asked)
         try:
-            told = self.behave(asked)
+            answer = self.behave(asked)
         finally:
             with self._lock:
                 self._now -= 1
-        return told if isinstance(told, Fault) else completion(told)
+        return answer if isinstance(answer, Fault) else completion(answer)
 
 
 def completion(answer: str) -> Fault:
     """An answer in the form of a chat completion."""
     message = {"role": "assistant", "content": answer}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    told = {"id": "x", "object": "chat.completion", "model": MODEL, "choices": [choice]}
-    return Fault(body=json.dumps(told).encode())
+    body = {"id": "x", "object": "chat.completion", "model": MODEL, "choices": [choice]}
+    return Fault(body=json.dumps(body).encode())
 
 
 @contextmanager

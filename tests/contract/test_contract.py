@@ -109,7 +109,7 @@ def content_of(output: Path) -> dict[str, bytes]:
     }
 
 
-def say_nothing_of_tracebacks(ended: subprocess.CompletedProcess[bytes]) -> None:
+def check_no_traceback(ended: subprocess.CompletedProcess[bytes]) -> None:
     assert b"Traceback" not in ended.stderr, ended.stderr.decode()
 
 
@@ -168,7 +168,7 @@ def test_bad_lines_fail_alone_and_nothing_is_lost(
     ended = megastyle(command, torn, *case.flags, "-o", output)
 
     assert ended.returncode == 3, ended.stderr.decode()
-    say_nothing_of_tracebacks(ended)
+    check_no_traceback(ended)
     written = lines(listing_of(command, output))
     assert len(written) == RECORDS_OUT.get(command, 8)
     name = "out/errors.jsonl" if command in FOLDERS else "out.errors.jsonl"
@@ -429,7 +429,7 @@ def test_a_disk_that_fills_while_pictures_are_made_loses_nothing(
     command += ("--size", 400, "--batch-size", 1)
 
     ended = megastyle(*command, max_file_kib=60)
-    say_nothing_of_tracebacks(ended)
+    check_no_traceback(ended)
     assert ended.returncode == 1 and b"error: " in ended.stderr
 
     resumed = megastyle(*command, "--resume")
@@ -454,7 +454,7 @@ def test_usage_errors_are_exit_2_with_a_hint(
         assert ended.returncode == 2, (arguments, ended.stderr.decode())
         assert word in ended.stderr
         assert ended.stdout == b""
-        say_nothing_of_tracebacks(ended)
+        check_no_traceback(ended)
 
 
 def test_an_unknown_command_suggests_the_nearest(megastyle: Runner) -> None:

@@ -99,6 +99,6 @@ def test_webdataset_reads_the_tars(made: Path) -> None:
     tars = sorted(map(str, (made / "webdataset").glob("*.tar")))
 
     rows = webdataset.WebDataset(tars, shardshuffle=False).decode("pil").to_tuple("json", "png")
-    found = {told["id"]: picture.convert("RGB").tobytes() for told, picture in rows}
+    found = {record["id"]: picture.convert("RGB").tobytes() for record, picture in rows}
 
     assert found == expected(made)

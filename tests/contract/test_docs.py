@@ -338,8 +338,8 @@ TASK = {"SLURM_ARRAY_JOB_ID": "36", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": 
 def cluster(folder: Path) -> Path:
     """`folder` with `srun` that starts its command here and `scontrol` that notes its own."""
     executable(folder / "bin" / "srun", 'exec "$@"')
-    executable(folder / "bin" / "scontrol", 'echo "$@" >> told')
-    (folder / "told").write_text("")
+    executable(folder / "bin" / "scontrol", 'echo "$@" >> requeued')
+    (folder / "requeued").write_text("")
     return folder
 
 
@@ -366,12 +366,12 @@ def test_a_job_writes_the_share_of_its_task(
     written = (cluster / f"{job}-parts" / listing).read_text().splitlines()
     owned = [record["id"] for record in records if owner.owns(record["id"])]
     assert [json.loads(line)["id"] for line in written] == owned != []
-    assert (cluster / "told").read_text() == ""
+    assert (cluster / "requeued").read_text() == ""
 
 
-@pytest.mark.parametrize(("code", "told"), [(0, ""), (75, "requeue 36_3\n")])
+@pytest.mark.parametrize(("code", "requeued"), [(0, ""), (75, "requeue 36_3\n")])
 def test_the_recipe_for_an_array_is_a_job(
-    code: int, told: str, cluster: Path, tmp_path: Path
+    code: int, requeued: str, cluster: Path, tmp_path: Path
 ) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
     (block,) = [block for _, block in blocks if "#SBATCH --array" in block]
@@ -384,23 +384,23 @@ def test_the_recipe_for_an_array_is_a_job(
 
     ended = start(["bash", "-c", f"cd '{tmp_path}'\n{block}"], cluster, **TASK)
 
-    queued = tmp_path / "told"
-    assert (ended.returncode, queued.read_text() if queued.exists() else "") == (code, told)
+    queued = tmp_path / "requeued"
+    assert (ended.returncode, queued.read_text() if queued.exists() else "") == (code, requeued)
     if code == 0:
         written = lines(tmp_path / "captions" / "part-00003-of-00064.jsonl")
         assert written and all(owner.owns(record["id"]) for record in written)
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-@pytest.mark.parametrize(("code", "told"), [(75, "requeue 36_3\n"), (3, "")])
+@pytest.mark.parametrize(("code", "requeued"), [(75, "requeue 36_3\n"), (3, "")])
 def test_a_job_is_queued_again_only_if_it_was_stopped(
-    job: Path, code: int, told: str, cluster: Path
+    job: Path, code: int, requeued: str, cluster: Path
 ) -> None:
     executable(cluster / "bin" / "srun", f"exit {code}")
 
     ended = start(["bash", str(job), "in", "out"], cluster, **TASK)
 
-    assert (ended.returncode, (cluster / "told").read_text()) == (code, told)
+    assert (ended.returncode, (cluster / "requeued").read_text()) == (code, requeued)
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)

@@ -1,4 +1,4 @@
-"""caption and synth under real launchers: a stop, a killed rank, a resume that gives the rest."""
+"""caption and synth under real launchers: stopped, killed, and resumed to the full output."""
 
 import os
 import signal
@@ -26,50 +26,50 @@ LAUNCHERS = {
         *("--main_process_port", "0"),
     ),
 }
-# what `-m megastyle_cli` starts, that also tells the process and, at the end, the exit code
+# what `-m megastyle_cli` runs, and it writes the process id and, at the end, the exit code
 RANK = """\
 import os, pathlib, sys
 from megastyle_cli.app import main
-told = pathlib.Path(sys.argv.pop(1), os.environ["RANK"])
-told.with_suffix(".pid").write_text(str(os.getpid()))
+report = pathlib.Path(sys.argv.pop(1), os.environ["RANK"])
+report.with_suffix(".pid").write_text(str(os.getpid()))
 try:
     main()
 except SystemExit as ended:
-    told.with_suffix(".code").write_text(str(ended.code))
+    report.with_suffix(".code").write_text(str(ended.code))
     raise
 """
 
 
 COUNT = 400
-LANES = 20  # more than what one rank has under way: when it had so many answers, some are written
+LANES = 20  # more than a rank has in flight: after this many answers, some records are written
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
-    """A folder where each rank tells its process and how it ended."""
-    folder = tmp_path / "told"
+def reports(tmp_path: Path) -> Path:
+    """A folder where each rank writes its process id and its exit code."""
+    folder = tmp_path / "reports"
     folder.mkdir()
     (folder / "rank.py").write_text(RANK)
     return folder
 
 
-def launch(launcher: str, told: Path, *args: object) -> "subprocess.Popen[bytes]":
-    script = (str(told / "rank.py"), str(told))
-    with (told / "words").open("wb") as words:
+def launch(launcher: str, reports: Path, *args: object) -> "subprocess.Popen[bytes]":
+    script = (str(reports / "rank.py"), str(reports))
+    with (reports / "stderr").open("wb") as stderr:
         return subprocess.Popen(
             [sys.executable, "-m", *LAUNCHERS[launcher], *script, *map(str, args)],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdout=subprocess.DEVNULL,
-            stderr=words,
+            stderr=stderr,
         )
 
 
-def wait_for_lines(parts: Path, launched: "subprocess.Popen[bytes]", words: Path) -> None:
+def wait_for_lines(parts: Path, launched: "subprocess.Popen[bytes]", stderr: Path) -> None:
     """Until both ranks have written some records."""
     deadline = time.monotonic() + 240
     while len([path for path in parts.rglob("*.partial") if b"\n" in path.read_bytes()]) < 2:
-        assert launched.poll() is None, words.read_text()
-        assert time.monotonic() < deadline, words.read_text()
+        assert launched.poll() is None, stderr.read_text()
+        assert time.monotonic() < deadline, stderr.read_text()
         time.sleep(0.01)
 
 
@@ -80,16 +80,16 @@ def written(parts: Path) -> "Counter[str]":
     return Counter(record["id"] for path in found for record in lines(path))
 
 
-def codes(told: Path) -> dict[str, str]:
-    return {path.stem: path.read_text() for path in told.glob("*.code")}
+def codes(reports: Path) -> dict[str, str]:
+    return {path.stem: path.read_text() for path in reports.glob("*.code")}
 
 
-def interrupt(how: str, launched: "subprocess.Popen[bytes]", told: Path) -> None:
+def interrupt(how: str, launched: "subprocess.Popen[bytes]", reports: Path) -> None:
     """SIGTERM to the launcher, or SIGKILL to a rank."""
     if how == "stopped":
         launched.send_signal(signal.SIGTERM)
     else:
-        os.kill(int((told / "1.pid").read_text()), signal.SIGKILL)
+        os.kill(int((reports / "1.pid").read_text()), signal.SIGKILL)
     assert launched.wait(120) != 0
 
 
@@ -103,7 +103,7 @@ def expected_codes(how: str) -> dict[str, str]:
     [("torchrun", "stopped"), ("torchrun", "killed"), ("accelerate", "stopped")],
 )
 def test_captions_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
-    tmp_path: Path, told: Path, launcher: str, how: str
+    tmp_path: Path, reports: Path, launcher: str, how: str
 ) -> None:
     for seed in range(COUNT):
         draw(seed, 64 + seed).save(tmp_path / f"{seed}.png")
@@ -122,17 +122,17 @@ def test_captions_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
 
     flags = ("caption", records, "--kind", "content", "--concurrency", 1)
     with serving(slowly) as server:
-        launched = launch(launcher, told, *flags, "--base-url", server.url, "-o", out)
-        wait_for_lines(out, launched, told / "words")
+        launched = launch(launcher, reports, *flags, "--base-url", server.url, "-o", out)
+        wait_for_lines(out, launched, reports / "stderr")
         over.set()
-        interrupt(how, launched, told)
+        interrupt(how, launched, reports)
     before = written(out)
-    assert codes(told) == expected_codes(how), (told / "words").read_text()
+    assert codes(reports) == expected_codes(how), (reports / "stderr").read_text()
     assert 2 <= before.total() < COUNT
 
     with serving() as server:
         flags = (*flags, "--base-url", server.url, "-o", out, "--resume")
-        assert launch(launcher, told, *flags).wait(240) == 0, (told / "words").read_text()
+        assert launch(launcher, reports, *flags).wait(240) == 0, (reports / "stderr").read_text()
 
     assert len(server.asked) == COUNT - before.total()
     assert written(out) == Counter(record["id"] for record in asked)
@@ -157,14 +157,14 @@ def synth(tmp_path_factory: pytest.TempPathFactory, megastyle: Runner) -> tuple[
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_pictures_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
-    synth: tuple[object, ...], tmp_path: Path, told: Path, how: str
+    synth: tuple[object, ...], tmp_path: Path, reports: Path, how: str
 ) -> None:
     out, whole = tmp_path / "out", Path(str(synth[1])).with_name("whole")
 
-    launched = launch("torchrun", told, *synth, "-o", out)
-    wait_for_lines(out, launched, told / "words")
-    interrupt(how, launched, told)
-    assert codes(told) == expected_codes(how), (told / "words").read_text()
+    launched = launch("torchrun", reports, *synth, "-o", out)
+    wait_for_lines(out, launched, reports / "stderr")
+    interrupt(how, launched, reports)
+    assert codes(reports) == expected_codes(how), (reports / "stderr").read_text()
     assert 2 <= written(out).total() < 28
 
     # what a launcher would start; the captions above are resumed by launchers

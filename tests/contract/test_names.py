@@ -87,7 +87,7 @@ FORMER_WORDS = {
     "said": (0, 10),
     "settle": (0, 0),
     "shelf": (0, 0),
-    "told": (16, 190),
+    "told": (9, 129),
 }
 
 

@@ -218,9 +218,9 @@ def run_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
 
     def key(command: str, words: Sequence[str]) -> str:
         code = build(command)([command, *words, "--dry-run"], standalone_mode=False)
-        told = capsys.readouterr().err
-        assert code == 0, told
-        (found,) = re.findall(r"\(run ([0-9a-f]{8})\)", told)
+        stderr = capsys.readouterr().err
+        assert code == 0, stderr
+        (found,) = re.findall(r"\(run ([0-9a-f]{8})\)", stderr)
         return str(found)
 
     return key
