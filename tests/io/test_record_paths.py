@@ -1,4 +1,4 @@
-"""A stranger's folder, tar or parquet file opens nothing outside of itself; our own outputs do."""
+"""Names in a stranger's folder, tar or parquet file stay inside of it; ours may lead out."""
 
 import io
 import json
@@ -29,31 +29,31 @@ def found(*inputs: object) -> list[Record | Failure]:
     return list(read_records([str(name) for name in inputs]))
 
 
-def write_tar(path: Path, told: Record) -> None:
-    content = json.dumps(told).encode()
+def write_tar(path: Path, record: Record) -> None:
+    content = json.dumps(record).encode()
     with tarfile.open(path, "w") as tar:
         member = tarfile.TarInfo("0.json")
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))
 
 
-def foreign(kind: str, folder: Path, told: Record) -> Path:
+def foreign(kind: str, folder: Path, record: Record) -> Path:
     """An input of this kind in `folder` with one record; what is to be named."""
     if kind == "metadata.jsonl":
-        jsonl(folder / "metadata.jsonl", [told])
+        jsonl(folder / "metadata.jsonl", [record])
         return folder
     if kind == "metadata.csv":
-        rows = ",".join(told), ",".join(map(str, told.values()))
+        rows = ",".join(record), ",".join(map(str, record.values()))
         (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
         return folder
     if kind == "parts":
-        jsonl(folder / "part-00000-of-00001.jsonl", [told])
+        jsonl(folder / "part-00000-of-00001.jsonl", [record])
         (folder / "fine.png").unlink()
         return folder
     if kind == "tar":
-        write_tar(folder / "x.tar", told)
+        write_tar(folder / "x.tar", record)
         return folder / "x.tar"
-    pq.write_table(pa.Table.from_pylist([told]), folder / "x.parquet")
+    pq.write_table(pa.Table.from_pylist([record]), folder / "x.parquet")
     return folder / "x.parquet"
 
 
@@ -77,8 +77,8 @@ def test_a_name_that_leads_out_of_a_stranger_s_folder_is_a_failure_and_is_not_op
 
 
 def test_a_stranger_s_neighbours_stay_in_the_folder_too(secret: Path) -> None:
-    told = {"file_name": "fine.png", "neighbors": [{"id": "n", "file_name": "../secret.png"}]}
-    (found,) = read_records([str(foreign("metadata.jsonl", secret.parent / "theirs", told))])
+    record = {"file_name": "fine.png", "neighbors": [{"id": "n", "file_name": "../secret.png"}]}
+    (found,) = read_records([str(foreign("metadata.jsonl", secret.parent / "theirs", record))])
     assert isinstance(found, Failure) and "leads out of the folder" in found.message
 
 

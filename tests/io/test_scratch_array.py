@@ -1,4 +1,4 @@
-"""Room on disk: zeros to write in, gone without a trace, or a sentence."""
+"""Temporary arrays on disk: zeros at first, deleted with the array, or an error."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from megastyle_cli.io.npy import VectorWriter
 from megastyle_cli.io.scratch_array import scratch_array
 
 
-def test_what_is_written_is_read_and_no_file_is_left(
+def test_rows_come_back_and_no_file_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -27,7 +27,9 @@ def test_what_is_written_is_read_and_no_file_is_left(
     assert scratch_array(0, 4).shape == (0, 4)
 
 
-def test_a_full_disk_is_named_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def full(file: int, start: int, size: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -41,7 +43,7 @@ def test_a_full_disk_is_named_before_anything_is_written(monkeypatch: pytest.Mon
         whole.write(2, blocks)
 
 
-def test_scratch_vectors_lie_where_they_are_asked_for_and_go_with_the_block(tmp_path: Path) -> None:
+def test_scratch_vectors_are_deleted_with_their_block(tmp_path: Path) -> None:
     with VectorWriter(None, tmp_path) as whole:
         rows = whole.write(3, iter([np.ones((2, 4), np.float32), np.zeros((1, 4), np.float32)]))
         assert rows.path.parent == tmp_path and rows[:].sum() == 8

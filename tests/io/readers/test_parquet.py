@@ -105,8 +105,8 @@ def test_the_memory_for_pictures_of_a_parquet_file_does_not_grow_with_it(tmp_pat
         with path.open("wb") as file:
             parquet.write(file, rows)
         command = [sys.executable, "-c", READING, str(path)]
-        told = subprocess.run(command, capture_output=True, check=True).stdout
-        read, held, peak = map(int, told.split())
+        printed = subprocess.run(command, capture_output=True, check=True).stdout
+        read, held, peak = map(int, printed.split())
         assert (read, held) == (count, count * 100_000)
         peaks.append(peak)
 

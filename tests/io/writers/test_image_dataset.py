@@ -96,10 +96,10 @@ def test_shards_hold_the_records_and_pictures_of_the_folder(tmp_path: Path, cont
 
     plain, packed = read(tmp_path / "plain"), read(tmp_path / "packed")
 
-    def told(records: list[Record]) -> list[Record]:
+    def content(records: list[Record]) -> list[Record]:
         return [{k: v for k, v in r.items() if k != "file_name"} for r in records]
 
-    assert told(packed) == told(plain)
+    assert content(packed) == content(plain)
     for one, other in zip(plain, packed, strict=True):
         assert picture_bytes(one["file_name"]) == picture_bytes(other["file_name"])
     suffix = {"webdataset": "tar", "parquet": "parquet"}[container]
