@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_train_flux import folder, same_weights, told
-from tests.commands.trainings import has_made_a_step, measured, start_two_ranks
+from tests.commands.test_train_flux import flags_of, folder, same_weights
+from tests.commands.trainings import has_made_a_step, metrics_of, start_two_ranks
 
 __all__ = ["folder"]  # a fixture
 
@@ -28,7 +28,7 @@ LAUNCHERS = {
 def whole(folder: Path) -> Path:
     """Two processes, uninterrupted."""
     run = folder / "whole"
-    ranks = start_two_ranks([*told(folder), "-q", "-o", run])
+    ranks = start_two_ranks([*flags_of(folder), "-q", "-o", run])
     assert [rank.wait() for rank in ranks] == [0, 0]
     return run
 
@@ -58,22 +58,22 @@ def test_launched_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit
     folder: Path, whole: Path, tmp_path: Path, launcher: str
 ) -> None:
     run = tmp_path / "run"
-    arguments = [*told(folder), "-o", str(run)]
+    arguments = [*flags_of(folder), "-o", str(run)]
     started = launched(launcher, arguments, run)
 
     if launcher == "torchrun":  # it hands the signal on, and makes 1 of exit code 75
         started.send_signal(signal.SIGTERM)
-        words = started.communicate()[1].decode()
-        assert "--resume goes on" in words and (run / "stopped").exists(), words
+        stderr = started.communicate()[1].decode()
+        assert "--resume goes on" in stderr and (run / "stopped").exists(), stderr
     else:  # one rank alone is killed
         _, killed = ranks_of(started.pid)
         os.kill(killed, signal.SIGKILL)
-        words = started.communicate()[1].decode()
-        assert not (run / "stopped").exists(), words
-    assert "batch 4 = 2 x 2 pairs" in words and started.returncode != 0
+        stderr = started.communicate()[1].decode()
+        assert not (run / "stopped").exists(), stderr
+    assert "batch 4 = 2 x 2 pairs" in stderr and started.returncode != 0
     assert not (run / "lora").exists() and not list(run.rglob(".*.tmp"))
 
     ranks = start_two_ranks([*arguments, "-q", "--resume"])
 
     assert [rank.wait() for rank in ranks] == [0, 0]
-    assert same_weights(run, whole) and measured(run) == measured(whole)
+    assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)

@@ -1,4 +1,4 @@
-"""train-encoder's contract: what it writes, how it stops, resumes and refuses."""
+"""train-encoder's contract: what it writes, how it stops and resumes, what it rejects."""
 
 import json
 import pickle
@@ -15,7 +15,13 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import SiglipVisionModel
 
-from tests.commands.trainings import Ended, measured, signal_after_a_step, start_two_ranks, train
+from tests.commands.trainings import (
+    CommandResult,
+    metrics_of,
+    signal_after_a_step,
+    start_two_ranks,
+    train,
+)
 from tests.conftest import Runner, jsonl, lines
 
 __all__ = ["train"]  # a fixture
@@ -34,7 +40,7 @@ STEPS = 30  # enough that a signal always finds it at work
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """36 pictures of six styles with prompts, and the config of a tiny tower."""
+    """36 images of six styles with prompts, and the config of a tiny tower."""
     folder = tmp_path_factory.mktemp("training")
     (folder / "imgs").mkdir()
     records = []
@@ -56,10 +62,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def arguments(folder: Path) -> list[str]:
-    """A training on five styles, one held out; every step is a checkpoint, however fast it is."""
-    told = ["train-encoder", folder / "imgs", "--init", folder / "size.json", "--steps", STEPS]
-    told += ["--global-batch", 8, "--images-per-style", 2, "--chunk", 3, "--holdout", 0.2]
-    return [*map(str, told), "--lr", "0.01", "--validate-every", "15", "--checkpoint-every", "1"]
+    """A training on five styles, one held out; a checkpoint at every step."""
+    flags = ["train-encoder", folder / "imgs", "--init", folder / "size.json", "--steps", STEPS]
+    flags += ["--global-batch", 8, "--images-per-style", 2, "--chunk", 3, "--holdout", 0.2]
+    return [*map(str, flags), "--lr", "0.01", "--validate-every", "15", "--checkpoint-every", "1"]
 
 
 def weights_of(run: Path) -> dict[str, torch.Tensor]:
@@ -75,23 +81,23 @@ def same_weights(one: Path, other: Path) -> bool:
 def whole(folder: Path, megastyle: Runner) -> Path:
     """An uninterrupted run."""
     run = folder / "whole"
-    told = ["train-encoder", folder / "imgs", "--init", folder / "size.json", "--steps", STEPS]
-    told += ["--global-batch", 8, "--images-per-style", 2, "--chunk", 3, "--holdout", 0.2]
-    told += ["--lr", 0.01, "--validate-every", 15, "--checkpoint-every", 10]
-    ended = megastyle(*told, "-o", run, "--stats", folder / "stats.json")
-    assert ended.returncode == 0, ended.stderr.decode()
-    (folder / "stdout.jsonl").write_bytes(ended.stdout)
-    (folder / "stderr.txt").write_bytes(ended.stderr)
+    flags = ["train-encoder", folder / "imgs", "--init", folder / "size.json", "--steps", STEPS]
+    flags += ["--global-batch", 8, "--images-per-style", 2, "--chunk", 3, "--holdout", 0.2]
+    flags += ["--lr", 0.01, "--validate-every", 15, "--checkpoint-every", 10]
+    result = megastyle(*flags, "-o", run, "--stats", folder / "stats.json")
+    assert result.returncode == 0, result.stderr.decode()
+    (folder / "stdout.jsonl").write_bytes(result.stdout)
+    (folder / "stderr.txt").write_bytes(result.stderr)
     return run
 
 
-def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Path) -> None:
-    (told,) = lines(folder / "stdout.jsonl")
-    words = (folder / "stderr.txt").read_text()
+def test_it_prints_a_plan_first_and_one_json_line_last(folder: Path, whole: Path) -> None:
+    (line,) = lines(folder / "stdout.jsonl")
+    stderr = (folder / "stderr.txt").read_text()
 
-    assert told["step"] == STEPS and told["checkpoint"] == str(whole / "encoder")
-    assert told["loss"] == pytest.approx(told["style_loss"] + told["text_loss"])
-    assert told["held_out"]["queries"] == 6 and told["_megastyle"]["train-encoder"]["run"]
+    assert line["step"] == STEPS and line["checkpoint"] == str(whole / "encoder")
+    assert line["loss"] == pytest.approx(line["style_loss"] + line["text_loss"])
+    assert line["held_out"]["queries"] == 6 and line["_megastyle"]["train-encoder"]["run"]
     for word in (
         "30 pictures of 5 styles",
         "6 of 1 held out",
@@ -100,79 +106,79 @@ def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Pa
         "all activations kept: about",
         "30 steps of adamw, cosine schedule",
     ):
-        assert word in words
-    assert words.splitlines()[-1].startswith("train-encoder: step 30 of 30 \u00b7 loss")
+        assert word in stderr
+    assert stderr.splitlines()[-1].startswith("train-encoder: step 30 of 30 \u00b7 loss")
     stats = json.loads((folder / "stats.json").read_text())
     assert stats["command"] == "train-encoder" and stats["in"] == 36 and stats["step"] == STEPS
 
 
-def test_metrics_hold_every_step_and_every_validation(whole: Path) -> None:
-    told = measured(whole)
+def test_metrics_have_every_step_and_every_validation(whole: Path) -> None:
+    metrics = metrics_of(whole)
 
-    steps = [line for line in told if "loss" in line]
+    steps = [line for line in metrics if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
     assert all(line["without_positive"] == 0 for line in steps)
     assert steps[0]["lr"] > steps[-1]["lr"] > 0
-    assert [line["step"] for line in told if "held_out" in line] == [0, 15, 30]
+    assert [line["step"] for line in metrics if "held_out" in line] == [0, 15, 30]
 
 
 def test_the_encoder_loads_with_transformers_and_retrieves(
-    train: Callable[..., Ended], folder: Path, whole: Path
+    train: Callable[..., CommandResult], folder: Path, whole: Path
 ) -> None:
-    model, told = SiglipVisionModel.from_pretrained(whole / "encoder", output_loading_info=True)
+    model, info = SiglipVisionModel.from_pretrained(whole / "encoder", output_loading_info=True)
     official = torch.load(whole / "encoder" / "encoder.pth", weights_only=True)
 
-    assert not any(told.values())
+    assert not any(info.values())
     assert set(official) == {f"vision_model.{name}" for name in model.state_dict()}
     assert {w.dtype for w in official.values()} == {torch.float16}
     for named in (whole / "encoder", whole / "encoder" / "encoder.pth", whole / "latest"):
-        ended = train(
+        result = train(
             *("retrieve", folder / "imgs" / "0-0.png", "--index", folder / "imgs", "--top", 2),
             *("--model", named),
         )
-        assert ended.returncode == 0, ended.stderr.decode()
-        assert len(lines(ended.stdout)[0]["neighbors"]) == 2
+        assert result.returncode == 0, result.stderr.decode()
+        assert len(lines(result.stdout)[0]["neighbors"]) == 2
     scored = train("eval", folder / "imgs", "--model", whole / "encoder")
     assert scored.returncode == 0 and lines(scored.stdout)[0]["recall_1"] > 0.2
 
 
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    code, words = signal_after_a_step([*arguments, "-o", str(run)], run, signal.SIGTERM)
+    code, stderr = signal_after_a_step([*arguments, "-o", str(run)], run, signal.SIGTERM)
 
-    assert code == 75 and "--resume goes on" in words and (run / "stopped").exists()
+    assert code == 75 and "--resume goes on" in stderr and (run / "stopped").exists()
     assert not (run / "encoder").exists() and (run / "latest" / "training.pt").exists()
-    stopped_at = len([line for line in measured(run) if "loss" in line])
+    stopped_at = len([line for line in metrics_of(run) if "loss" in line])
     assert 0 < stopped_at < STEPS
 
-    ended = train(*arguments, "-o", run, "--resume")
+    result = train(*arguments, "-o", run, "--resume")
 
-    assert ended.returncode == 0, ended.stderr.decode()
+    assert result.returncode == 0, result.stderr.decode()
     assert not (run / "stopped").exists()
-    assert same_weights(run, whole) and measured(run) == measured(whole)
-    assert f"from step {stopped_at}" in ended.stderr.decode()
+    assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)
+    assert f"from step {stopped_at}" in result.stderr.decode()
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+def test_a_killed_run_resumes_from_its_last_checkpoint(
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     code, _ = signal_after_a_step([*arguments, "-o", str(run)], run, signal.SIGKILL)
     assert code == -signal.SIGKILL
 
-    ended = train(*arguments, "-o", run, "--resume")
+    result = train(*arguments, "-o", run, "--resume")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert same_weights(run, whole) and measured(run) == measured(whole)
+    assert result.returncode == 0, result.stderr.decode()
+    assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)
 
 
-def test_an_existing_run_is_refused_resumed_or_overwritten(
-    train: Callable[..., Ended], arguments: list[str], whole: Path
+def test_an_existing_run_is_not_touched_by_default_but_can_be_resumed(
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path
 ) -> None:
-    refused = train(*arguments, "-o", whole)
-    assert refused.returncode == 2 and b"--resume" in refused.stderr
+    rejected = train(*arguments, "-o", whole)
+    assert rejected.returncode == 2 and b"--resume" in rejected.stderr
 
     other = train(*arguments, "--temperature", 0.2, "-o", whole, "--resume")
     assert other.returncode == 2 and b"temperature was 0.1 and is 0.2" in other.stderr
@@ -185,23 +191,23 @@ def test_an_existing_run_is_refused_resumed_or_overwritten(
 
 
 def test_overwrite_replaces_a_run_and_nothing_else(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
-    refused = train(*arguments, "-o", mine, "--overwrite")
-    assert refused.returncode == 2 and (mine / "thesis.txt").exists()
+    rejected = train(*arguments, "-o", mine, "--overwrite")
+    assert rejected.returncode == 2 and (mine / "thesis.txt").exists()
 
     run = tmp_path / "run"
     assert train(*arguments, "-o", run, "--seed", 3).returncode == 0
     assert not same_weights(run, whole)
     assert train(*arguments, "-o", run, "--overwrite").returncode == 0
-    assert same_weights(run, whole) and measured(run) == measured(whole)
+    assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)
 
     lost = train(*arguments, "-o", run, "--overwrite", "--init", tmp_path / "nothing")
     assert lost.returncode == 2 and b"nothing" in lost.stderr
-    assert same_weights(run, whole) and measured(run) == measured(whole)
+    assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)
 
 
 def test_two_processes_train_the_same_encoder(
@@ -209,14 +215,14 @@ def test_two_processes_train_the_same_encoder(
 ) -> None:
     run = tmp_path / "run"
     first, second = start_two_ranks([*arguments, "-o", run], subprocess.PIPE)
-    stdout, words = first.communicate()
+    stdout, stderr = first.communicate()
 
     assert second.communicate() == (b"", b"")  # the second rank is silent
-    assert [first.returncode, second.returncode] == [0, 0], words.decode()
+    assert [first.returncode, second.returncode] == [0, 0], stderr.decode()
     assert len(lines(stdout)) == 1
-    assert words.decode().count("batch 8 = 4 styles x 2, 2 x 4") == 1
+    assert stderr.decode().count("batch 8 = 4 styles x 2, 2 x 4") == 1
     # not the weights: under Adam a gradient of rounding size moves one by up to the learning rate
-    for one, other in zip(measured(run), measured(whole), strict=True):
+    for one, other in zip(metrics_of(run), metrics_of(whole), strict=True):
         if "loss" in one:
             assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
@@ -224,128 +230,137 @@ def test_two_processes_train_the_same_encoder(
 def test_accelerate_launch_starts_it(arguments: list[str], tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "-m", "megastyle_cli"]
 
-    ended = subprocess.run(
+    result = subprocess.run(
         [*launcher, *arguments, "-o", str(tmp_path / "run")], capture_output=True, check=False
     )
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert lines(ended.stdout)[0]["step"] == STEPS
+    assert result.returncode == 0, result.stderr.decode()
+    assert lines(result.stdout)[0]["step"] == STEPS
 
 
-def test_without_layout_flags_memory_decides_and_the_plan_is_said_first(
-    train: Callable[..., Ended], folder: Path, tmp_path: Path
+def test_memory_decides_by_default_and_the_plan_is_printed_first(
+    train: Callable[..., CommandResult], folder: Path, tmp_path: Path
 ) -> None:
-    told = ["--init", folder / "size.json", "--steps", 1, "--global-batch", 8, "-o", tmp_path / "r"]
+    flags = [
+        "--init",
+        folder / "size.json",
+        "--steps",
+        1,
+        "--global-batch",
+        8,
+        "-o",
+        tmp_path / "r",
+    ]
 
-    ended = train("train-encoder", folder / "imgs", *told, "--images-per-style", 2)
+    result = train("train-encoder", folder / "imgs", *flags, "--images-per-style", 2)
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    words = ended.stderr.decode()
-    assert "memory: one pass over 8 pictures, all activations kept: about" in words
-    assert words.index("GiB free") < words.index("step 1 of 1")
+    assert result.returncode == 0, result.stderr.decode()
+    stderr = result.stderr.decode()
+    assert "memory: one pass over 8 pictures, all activations kept: about" in stderr
+    assert stderr.index("GiB free") < stderr.index("step 1 of 1")
 
 
-def test_neither_chunk_nor_recompute_changes_the_run_that_is_resumed(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_a_run_can_be_resumed_with_another_chunk_or_recompute(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     assert train(*arguments, "--steps", 2, "-o", run).returncode == 0
 
-    ended = train(*arguments, "--steps", 2, "-o", run, "--resume", "--chunk", 5, "--recompute", 1)
+    result = train(*arguments, "--steps", 2, "-o", run, "--resume", "--chunk", 5, "--recompute", 1)
 
-    assert ended.returncode == 0, ended.stderr.decode()
+    assert result.returncode == 0, result.stderr.decode()
 
 
-def test_it_trains_from_parquet_and_says_what_is_faster(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_it_trains_from_parquet_and_suggests_what_is_faster(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     rows = []
     for record in lines(folder / "imgs" / "metadata.jsonl"):
         data = (folder / "imgs" / record["file_name"]).read_bytes()
-        told = {"image": {"bytes": data, "path": "x.png"}, "style_id": record["style_id"]}
-        rows.append({**told, "style": record["style"]})
+        known = {"image": {"bytes": data, "path": "x.png"}, "style_id": record["style_id"]}
+        rows.append({**known, "style": record["style"]})
     packed = tmp_path / "train-00000.parquet"
     pq.write_table(pa.Table.from_pylist(rows), packed, row_group_size=7)
     where = arguments.index(str(folder / "imgs"))
     arguments[where] = str(packed)
 
-    ended = train(*arguments, "--text-weight", "0", "-o", tmp_path / "run")
+    result = train(*arguments, "--text-weight", "0", "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert b"pictures lie in parquet" in ended.stderr and b"--pack DIR" in ended.stderr
-    losses = [line["loss"] for line in measured(tmp_path / "run") if "loss" in line]
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"pictures lie in parquet" in result.stderr and b"--pack DIR" in result.stderr
+    losses = [line["loss"] for line in metrics_of(tmp_path / "run") if "loss" in line]
     assert len(losses) == STEPS
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
-def test_every_optimiser_and_schedule_lowers_the_loss(
-    train: Callable[..., Ended],
+def test_every_optimizer_and_schedule_lowers_the_loss(
+    train: Callable[..., CommandResult],
     arguments: list[str],
     tmp_path: Path,
     optimizer: str,
     schedule: str,
 ) -> None:
-    told = ["--optimizer", optimizer, "--schedule", schedule, "--text-weight", "0", "--lr", "0.02"]
+    flags = ["--optimizer", optimizer, "--schedule", schedule, "--text-weight", "0", "--lr", "0.02"]
 
-    ended = train(*arguments, *told, "--no-flip", "--crop", "1", "-o", tmp_path / "run")
+    result = train(*arguments, *flags, "--no-flip", "--crop", "1", "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    steps = [line for line in measured(tmp_path / "run") if "loss" in line]
+    assert result.returncode == 0, result.stderr.decode()
+    steps = [line for line in metrics_of(tmp_path / "run") if "loss" in line]
     assert sum(line["loss"] for line in steps[-5:]) < 0.95 * sum(line["loss"] for line in steps[:5])
     assert (steps[-1]["lr"] == 0.02) is (schedule == "constant")
 
 
-def test_validation_is_among_other_contents_where_they_are_told(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_validation_is_among_other_contents_where_records_name_them(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     records = lines(folder / "imgs" / "metadata.jsonl")
-    told = [{**record, "content": int(record["id"][2:]) // 2} for record in records]
-    arguments[1] = str(jsonl(folder / "imgs" / "contents.jsonl", told))
+    changed = [{**record, "content": int(record["id"][2:]) // 2} for record in records]
+    arguments[1] = str(jsonl(folder / "imgs" / "contents.jsonl", changed))
     arguments += ["--steps", "1", "--content-label", "content"]
 
-    ended = train(*arguments, "-o", tmp_path / "run")
+    result = train(*arguments, "-o", tmp_path / "run")
     unknown = train(*arguments, "--content-label", "subject", "-o", tmp_path / "other")
 
-    held_out = lines(ended.stdout)[0]["held_out"]
+    held_out = lines(result.stdout)[0]["held_out"]
     assert held_out["other_contents_only"] is True and held_out["queries"] == 6
     assert lines(unknown.stdout)[0]["held_out"]["other_contents_only"] is False
 
 
-def test_contents_that_styles_do_not_share_out_leave_nothing_to_exclude(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_contents_that_follow_the_style_are_not_excluded(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     records = lines(folder / "imgs" / "metadata.jsonl")
-    told = [{**record, "content_id": record["style_id"]} for record in records]
-    arguments[1] = str(jsonl(folder / "imgs" / "one-content.jsonl", told))
+    changed = [{**record, "content_id": record["style_id"]} for record in records]
+    arguments[1] = str(jsonl(folder / "imgs" / "one-content.jsonl", changed))
 
-    ended = train(*arguments, "--steps", "1", "-o", tmp_path / "run")
+    result = train(*arguments, "--steps", "1", "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert lines(ended.stdout)[0]["held_out"]["other_contents_only"] is False
+    assert result.returncode == 0, result.stderr.decode()
+    assert lines(result.stdout)[0]["held_out"]["other_contents_only"] is False
 
 
-def test_training_lowers_the_loss_and_every_option_runs(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_the_loss_falls_with_every_other_option_too(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
-    told = [*arguments, "--steps", "40", "--ema", "0.9", "--recompute", "2", "--dtype", "bfloat16"]
-    told += ["--no-flip", "--crop", "1", "--text-weight", "0", "--export-dtype", "bfloat16"]
+    flags = [*arguments, "--steps", "40", "--ema", "0.9", "--recompute", "2", "--dtype", "bfloat16"]
+    flags += ["--no-flip", "--crop", "1", "--text-weight", "0", "--export-dtype", "bfloat16"]
 
-    ended = train(*told, "-o", tmp_path / "run")
+    result = train(*flags, "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    losses = [line["loss"] for line in measured(tmp_path / "run") if "loss" in line]
+    assert result.returncode == 0, result.stderr.decode()
+    losses = [line["loss"] for line in metrics_of(tmp_path / "run") if "loss" in line]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
-    assert "text_loss" not in lines(ended.stdout)[0]
+    assert "text_loss" not in lines(result.stdout)[0]
     averaged = weights_of(tmp_path / "run")
     last = load_file(tmp_path / "run" / "latest" / "model.safetensors")
     assert any(not torch.equal(averaged[name], last[name]) for name in last)
 
 
 def test_recomputing_activations_changes_nothing(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     assert train(*arguments, "--recompute", "all", "-o", tmp_path / "run").returncode == 0
 
@@ -353,7 +368,7 @@ def test_recomputing_activations_changes_nothing(
 
 
 def broken(folder: Path, tmp_path: Path, names: list[str]) -> Path:
-    """The pictures of `folder`, of which some are cut off."""
+    """The images of `folder`, some of them truncated."""
     imgs = tmp_path / "imgs"
     imgs.mkdir()
     for path in (folder / "imgs").iterdir():
@@ -362,16 +377,16 @@ def broken(folder: Path, tmp_path: Path, names: list[str]) -> Path:
     return imgs
 
 
-def test_a_corrupt_picture_is_replaced_counted_and_told(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_a_corrupt_image_is_replaced_counted_and_reported(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     arguments[1] = str(broken(folder, tmp_path, ["1-2", "4-4"]))
 
-    told = [*arguments, "--max-errors", 2, "--steps", 8, "--stats", tmp_path / "stats.json"]
-    ended = train(*told, "-o", tmp_path / "run")
+    flags = [*arguments, "--max-errors", 2, "--steps", 8, "--stats", tmp_path / "stats.json"]
+    result = train(*flags, "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert b"2 unusable" in ended.stderr
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"2 unusable" in result.stderr
     assert json.loads((tmp_path / "stats.json").read_text())["kinds"] == {"bad_image": 2}
     failed = lines(tmp_path / "run" / "errors.jsonl")
     assert {record["id"] for record in failed} == {"1-2", "4-4"}
@@ -379,8 +394,8 @@ def test_a_corrupt_picture_is_replaced_counted_and_told(
     assert all((tmp_path / "run" / record["file_name"]).exists() for record in failed)
 
 
-def test_too_many_corrupt_pictures_stop_it_with_a_checkpoint(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_too_many_corrupt_images_stop_it_with_a_checkpoint(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     arguments[1] = str(broken(folder, tmp_path, ["1-2", "4-4"]))
     run = tmp_path / "run"
@@ -393,8 +408,8 @@ def test_too_many_corrupt_pictures_stop_it_with_a_checkpoint(
     assert tolerant.returncode == 0, tolerant.stderr.decode()
 
 
-def test_a_style_of_corrupt_pictures_counts_and_the_run_goes_on(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_a_style_of_corrupt_images_is_counted_and_the_run_continues(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     imgs = broken(folder, tmp_path, [f"1-{n}" for n in range(6)])
     arguments = [*arguments, "--holdout", "0", "--steps", "8"]
@@ -412,8 +427,8 @@ def test_a_style_of_corrupt_pictures_counts_and_the_run_goes_on(
     assert same_weights(run, tmp_path / "whole")
 
 
-def test_pictures_that_are_gone_stop_it_with_a_checkpoint(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_missing_images_stop_it_with_a_checkpoint(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     imgs, run = broken(folder, tmp_path, []), tmp_path / "run"
     arguments = [*arguments, "--holdout", "0", "--steps", "8"]
@@ -431,75 +446,77 @@ def test_pictures_that_are_gone_stop_it_with_a_checkpoint(
     assert train(*arguments, "-o", run, "--resume").returncode == 0
 
 
-def test_a_corrupt_picture_of_a_held_out_style_is_told_and_counts(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_a_corrupt_image_of_a_held_out_style_is_reported_and_counted(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     imgs = broken(folder, tmp_path, ["1-2"])
     records = lines(imgs / "metadata.jsonl")
-    told = [{**r, "split": "heldout" if r["style_id"] == COLOURS[1] else "train"} for r in records]
-    arguments[1] = str(jsonl(imgs / "metadata.jsonl", told))
+    changed = [
+        {**r, "split": "heldout" if r["style_id"] == COLOURS[1] else "train"} for r in records
+    ]
+    arguments[1] = str(jsonl(imgs / "metadata.jsonl", changed))
     arguments += ["--split-key", "split", "-o", str(tmp_path / "run"), "--steps", "2"]
 
     stopped = train(*arguments, "--max-errors", 0)
 
     assert stopped.returncode == 3 and b"1 records cannot be used" in stopped.stderr
     assert b"1-2.png" in stopped.stderr
-    ended = train(*arguments, "--max-errors", 1, "--resume")
-    assert ended.returncode == 0 and b"1 unusable" in ended.stderr
+    result = train(*arguments, "--max-errors", 1, "--resume")
+    assert result.returncode == 0 and b"1 unusable" in result.stderr
 
 
-def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_a_loss_that_is_not_finite_stops_it_and_saves_the_ids(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
 
-    ended = train(*arguments, "--lr", "1e30", "--clip", "0", "-o", run)
+    result = train(*arguments, "--lr", "1e30", "--clip", "0", "-o", run)
 
-    assert ended.returncode == 1, ended.stderr.decode()
-    (told,) = run.glob("stopped-at-*.json")
-    facts = json.loads(told.read_text())
-    assert len(facts["ids"]) == 8 and str(told) in ended.stderr.decode()
-    assert f"at step {facts['step']}" in ended.stderr.decode()
-    assert b"Traceback" not in ended.stderr and not (run / "encoder").exists()
+    assert result.returncode == 1, result.stderr.decode()
+    (path,) = run.glob("stopped-at-*.json")
+    facts = json.loads(path.read_text())
+    assert len(facts["ids"]) == 8 and str(path) in result.stderr.decode()
+    assert f"at step {facts['step']}" in result.stderr.decode()
+    assert b"Traceback" not in result.stderr and not (run / "encoder").exists()
 
 
-def test_the_advice_after_a_loss_that_is_no_number_is_a_command_that_works(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_the_advice_after_a_loss_that_is_not_finite_works(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     arguments += ["--checkpoint-every", "100", "--steps", "8", "-o", str(tmp_path / "run")]
 
-    ended = train(*arguments, "--lr", "1e30", "--clip", "0")
+    result = train(*arguments, "--lr", "1e30", "--clip", "0")
 
-    assert ended.returncode == 1 and b"lower --lr with --resume --force" in ended.stderr
+    assert result.returncode == 1 and b"lower --lr with --resume --force" in result.stderr
     calmer = train(*arguments, "--clip", "0", "--resume", "--force")
     assert calmer.returncode == 0, calmer.stderr.decode()
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(
     megastyle: Runner,
-    train: Callable[..., Ended],
+    train: Callable[..., CommandResult],
     arguments: list[str],
     whole: Path,
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
 
-    ended = megastyle(*arguments, "-o", run, max_file_kib=10)
+    result = megastyle(*arguments, "-o", run, max_file_kib=10)
 
-    assert ended.returncode == 1, ended.stderr.decode()
-    assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr
+    assert result.returncode == 1, result.stderr.decode()
+    assert b"could not be written" in result.stderr and b"Traceback" not in result.stderr
     assert not [path for path in run.rglob("*.tmp")]
     assert train(*arguments, "-o", run, "--resume").returncode == 0
     assert same_weights(run, whole)
 
 
-def test_dry_run_says_what_would_be_done_and_writes_nothing(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_dry_run_prints_what_would_be_done_and_writes_nothing(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
-    ended = train(*arguments, "-o", tmp_path / "run", "-n")
+    result = train(*arguments, "-o", tmp_path / "run", "-n")
 
-    assert ended.returncode == 0 and ended.stdout == b""
-    assert b"30 pictures of 5 styles" in ended.stderr and b"30 steps" in ended.stderr
+    assert result.returncode == 0 and result.stdout == b""
+    assert b"30 pictures of 5 styles" in result.stderr and b"30 steps" in result.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -508,8 +525,8 @@ class Bomb:
         return exec, ("from pathlib import Path; Path('went-off').touch()",)
 
 
-def test_a_pickle_with_code_is_refused_and_not_run(
-    train: Callable[..., Ended],
+def test_a_pickle_with_code_is_rejected_and_not_run(
+    train: Callable[..., CommandResult],
     arguments: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -518,23 +535,23 @@ def test_a_pickle_with_code_is_refused_and_not_run(
     (tmp_path / "bomb.pth").write_bytes(pickle.dumps(Bomb(), 2))
     arguments[3] = str(tmp_path / "bomb.pth")
 
-    ended = train(*arguments, "-o", tmp_path / "run")
+    result = train(*arguments, "-o", tmp_path / "run")
 
-    assert ended.returncode == 2 and b"nothing in it was run" in ended.stderr
+    assert result.returncode == 2 and b"nothing in it was run" in result.stderr
     assert not (tmp_path / "went-off").exists()
 
 
-def test_weights_that_are_cut_off_are_refused_and_leave_no_folder(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_truncated_weights_are_rejected_and_leave_no_folder(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut.pth"
     torch.save({"head.probe": torch.zeros(1, 1, 4096)}, cut)
     cut.write_bytes(cut.read_bytes()[:9000])
     arguments[3] = str(cut)
 
-    ended = train(*arguments, "-o", tmp_path / "run")
+    result = train(*arguments, "-o", tmp_path / "run")
 
-    assert ended.returncode == 2 and f"{cut} is damaged".encode() in ended.stderr
+    assert result.returncode == 2 and f"{cut} is damaged".encode() in result.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -553,50 +570,50 @@ def test_weights_that_are_cut_off_are_refused_and_leave_no_folder(
     ],
 )
 def test_bad_options_are_exit_2_with_a_hint(
-    train: Callable[..., Ended],
+    train: Callable[..., CommandResult],
     arguments: list[str],
     tmp_path: Path,
     changed: list[str],
     word: bytes,
 ) -> None:
-    ended = train(*arguments, "-o", tmp_path / "run", *changed)
+    result = train(*arguments, "-o", tmp_path / "run", *changed)
 
-    assert ended.returncode == 2 and word in ended.stderr, ended.stderr.decode()
-    assert ended.stdout == b"" and b"Traceback" not in ended.stderr
+    assert result.returncode == 2 and word in result.stderr, result.stderr.decode()
+    assert result.stdout == b"" and b"Traceback" not in result.stderr
 
 
-def test_what_is_needed_is_asked_for(
-    train: Callable[..., Ended], folder: Path, tmp_path: Path
+def test_required_options_are_asked_for(
+    train: Callable[..., CommandResult], folder: Path, tmp_path: Path
 ) -> None:
-    for told, word in [
+    for flags, word in [
         (["--init", folder / "size.json"], b"-o DIR"),
         (["-o", tmp_path / "run"], b"--init"),
     ]:
-        ended = train("train-encoder", folder / "imgs", *told)
-        assert ended.returncode == 2 and word in ended.stderr
+        result = train("train-encoder", folder / "imgs", *flags)
+        assert result.returncode == 2 and word in result.stderr
 
 
 def test_styles_without_a_prompt_need_the_text_term_off(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
-    told = [{**record, "style": None} for record in lines(folder / "imgs" / "metadata.jsonl")]
-    listing = jsonl(folder / "imgs" / "bare.jsonl", told)
+    changed = [{**record, "style": None} for record in lines(folder / "imgs" / "metadata.jsonl")]
+    listing = jsonl(folder / "imgs" / "bare.jsonl", changed)
     arguments[1] = str(listing)
 
-    ended = train(*arguments, "-o", tmp_path / "run")
-    assert ended.returncode == 2 and b"5 of 5 styles have no prompt" in ended.stderr
+    result = train(*arguments, "-o", tmp_path / "run")
+    assert result.returncode == 2 and b"5 of 5 styles have no prompt" in result.stderr
 
-    ended = train(*arguments, "-o", tmp_path / "run", "--text-weight", 0, "--overwrite")
-    assert ended.returncode == 0, ended.stderr.decode()
+    result = train(*arguments, "-o", tmp_path / "run", "--text-weight", 0, "--overwrite")
+    assert result.returncode == 0, result.stderr.decode()
 
 
-def test_a_picture_alone_in_its_style_is_left_out_and_counted(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_an_image_alone_in_its_style_is_left_out_and_counted(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     records = lines(folder / "imgs" / "metadata.jsonl")
     records[3]["style_id"] = "alone"
     arguments[1] = str(jsonl(folder / "imgs" / "alone.jsonl", records))
 
-    ended = train(*arguments, "-o", tmp_path / "run", "-n")
+    result = train(*arguments, "-o", tmp_path / "run", "-n")
 
-    assert b"1 left out as alone in their style" in ended.stderr
+    assert b"1 left out as alone in their style" in result.stderr

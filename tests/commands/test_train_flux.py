@@ -1,4 +1,4 @@
-"""train-flux's contract: what it writes, how it stops, resumes and refuses."""
+"""train-flux's contract: what it writes, how it stops and resumes, what it rejects."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from transformers import T5EncoderModel
 from megastyle_cli.models.flux.lora import LoraFactors, target_modules, target_modules_of
 from megastyle_cli.models.flux.lora_file import read_lora, save_lora
 from tests.commands.trainings import (
-    Ended,
+    CommandResult,
     kill_after_a_step,
-    measured,
+    metrics_of,
     signal_after_a_step,
     start_two_ranks,
     train,
@@ -35,7 +35,7 @@ STEPS = 24  # enough that a signal always finds it at work
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny FLUX, and 24 pictures of six styles that say what they show."""
+    """A tiny FLUX, and 24 images of six styles with their contents."""
     folder = tmp_path_factory.mktemp("flux")
     save_tiny_flux(folder / "model", text_tokens=16)
     (folder / "imgs").mkdir()
@@ -52,26 +52,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def arguments(folder: Path) -> list[str]:
-    """A training on four styles, two held out; every step is a checkpoint."""
-    return told(folder)
+    """A training on four styles, two held out; a checkpoint at every step."""
+    return flags_of(folder)
 
 
-def told(folder: Path) -> list[str]:
-    words = ["train-flux", folder / "imgs", "--model", folder / "model", "--size", 32]
-    words += ["--rank", 4, "--lr", "0.01", "--steps", STEPS, "--global-batch", 4, "--chunk", 2]
-    words += ["--holdout", 0.3, "--validate-every", 12, "--checkpoint-every", 1, "--samples", 0]
-    return [str(word) for word in words]
+def flags_of(folder: Path) -> list[str]:
+    flags = ["train-flux", folder / "imgs", "--model", folder / "model", "--size", 32]
+    flags += ["--rank", 4, "--lr", "0.01", "--steps", STEPS, "--global-batch", 4, "--chunk", 2]
+    flags += ["--holdout", 0.3, "--validate-every", 12, "--checkpoint-every", 1, "--samples", 0]
+    return [str(word) for word in flags]
 
 
 @pytest.fixture(scope="module")
 def whole(folder: Path, megastyle: Runner) -> Path:
     """An uninterrupted run of one process, with samples."""
     run = folder / "whole"
-    words = [*told(folder), "--samples", "2", "--sample-every", "12", "-o", str(run)]
-    ended = megastyle(*words, "--stats", folder / "stats.json")
-    assert ended.returncode == 0, ended.stderr.decode()
-    (folder / "stdout.jsonl").write_bytes(ended.stdout)
-    (folder / "stderr.txt").write_bytes(ended.stderr)
+    flags = [*flags_of(folder), "--samples", "2", "--sample-every", "12", "-o", str(run)]
+    result = megastyle(*flags, "--stats", folder / "stats.json")
+    assert result.returncode == 0, result.stderr.decode()
+    (folder / "stdout.jsonl").write_bytes(result.stdout)
+    (folder / "stderr.txt").write_bytes(result.stderr)
     return run
 
 
@@ -80,9 +80,9 @@ def same_weights(one: Path, other: Path) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Path) -> None:
+def test_it_prints_a_plan_first_and_one_json_line_last(folder: Path, whole: Path) -> None:
     (line,) = lines(folder / "stdout.jsonl")
-    words = (folder / "stderr.txt").read_text()
+    stderr = (folder / "stderr.txt").read_text()
 
     assert line["step"] == STEPS and line["checkpoint"] == str(whole / "lora")
     assert line["loss"] > 0 and line["_megastyle"]["train-flux"]["run"]
@@ -95,19 +95,19 @@ def test_it_ends_with_one_json_line_and_a_plan_before_it(folder: Path, whole: Pa
         "stay, and encode beside the steps",
         "noise levels megastyle, loss weight bell, guidance 1",
     ):
-        assert word in words
-    assert words.splitlines()[-1].startswith(f"train-flux: step {STEPS} of {STEPS} \u00b7 loss")
+        assert word in stderr
+    assert stderr.splitlines()[-1].startswith(f"train-flux: step {STEPS} of {STEPS} \u00b7 loss")
     stats = json.loads((folder / "stats.json").read_text())
     assert stats["command"] == "train-flux" and stats["in"] == 24 and stats["step"] == STEPS
 
 
-def test_the_run_says_what_made_it(folder: Path, whole: Path) -> None:
-    told = json.loads((whole / "run.json").read_text())
+def test_run_json_records_what_the_run_was_made_with(folder: Path, whole: Path) -> None:
+    run_json = json.loads((whole / "run.json").read_text())
 
-    assert told["options"]["timesteps"] == "megastyle" and told["options"]["seed"] == 0
-    assert told["made_with"]["packages"].keys() >= {"python", "torch", "diffusers", "peft"}
-    assert told["made_with"]["dtype"] == "float32" and told["made_with"]["lora"] is None
-    asked = told["made_with"]["options"]
+    assert run_json["options"]["timesteps"] == "megastyle" and run_json["options"]["seed"] == 0
+    assert run_json["made_with"]["packages"].keys() >= {"python", "torch", "diffusers", "peft"}
+    assert run_json["made_with"]["dtype"] == "float32" and run_json["made_with"]["lora"] is None
+    asked = run_json["made_with"]["options"]
     assert asked["inputs"] == [str(folder / "imgs")] and asked["limit"] is None
     assert (asked["label"], asked["holdout"], asked["split_key"]) == ("style_id", 0.3, None)
     assert asked["chunk"] == 2 and asked["samples"] == 2 and asked["max_errors"] == "1%"
@@ -115,22 +115,22 @@ def test_the_run_says_what_made_it(folder: Path, whole: Path) -> None:
     with safe_open(whole / "lora" / "megastyle_flux.safetensors", "pt") as opened:
         facts = opened.metadata()
     assert facts["megastyle.loss_weight"] == "bell" and facts["megastyle.step"] == str(STEPS)
-    assert facts["megastyle.model"] == told["made_with"]["model"]
+    assert facts["megastyle.model"] == run_json["made_with"]["model"]
 
 
-def test_metrics_hold_every_step_and_losses_at_eight_fixed_levels(whole: Path) -> None:
-    told = measured(whole)
+def test_metrics_have_every_step_and_losses_at_eight_fixed_levels(whole: Path) -> None:
+    metrics = metrics_of(whole)
 
-    steps = [line for line in told if "loss" in line]
+    steps = [line for line in metrics if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
-    held_out = [line for line in told if "held_out" in line]
+    held_out = [line for line in metrics if "held_out" in line]
     assert [line["step"] for line in held_out] == [0, 12, 24]
     assert sum("loss_at" in name for name in held_out[0]["held_out"]) == 8
     assert held_out[-1]["held_out"]["loss"] < held_out[0]["held_out"]["loss"]
 
 
-def test_the_metrics_go_to_tensorboard_where_it_is_installed(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_metrics_are_logged_to_tensorboard_if_installed(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = tmp_path / "run"
@@ -139,9 +139,11 @@ def test_the_metrics_go_to_tensorboard_where_it_is_installed(
     read = events.EventAccumulator(str(run / "tensorboard"))
     read.Reload()
 
-    told = [line for line in measured(run) if "loss" in line]
+    metrics = [line for line in metrics_of(run) if "loss" in line]
     assert [one.step for one in read.Scalars("loss")] == [1, 2]
-    assert [one.value for one in read.Scalars("loss")] == pytest.approx([t["loss"] for t in told])
+    assert [one.value for one in read.Scalars("loss")] == pytest.approx(
+        [t["loss"] for t in metrics]
+    )
     assert "held_out/loss_other_reference" in read.Tags()["scalars"]
 
 
@@ -154,7 +156,7 @@ def test_samples_are_painted_beside_their_references(whole: Path) -> None:
     assert not (whole / "samples" / "step-00000007").exists()
 
 
-def test_both_forms_are_one_lora_and_diffusers_loads_it(folder: Path, whole: Path) -> None:
+def test_both_formats_hold_the_same_lora_and_diffusers_loads_it(folder: Path, whole: Path) -> None:
     pipeline = FluxPipeline.from_pretrained(folder / "model")
     wanted = target_modules_of(pipeline.transformer)
     official = read_lora(whole / "lora" / "megastyle_flux.safetensors", wanted)
@@ -169,34 +171,38 @@ def test_both_forms_are_one_lora_and_diffusers_loads_it(folder: Path, whole: Pat
 
 
 def test_transfer_paints_with_what_was_trained(
-    train: Callable[..., Ended], folder: Path, whole: Path, tmp_path: Path
+    train: Callable[..., CommandResult], folder: Path, whole: Path, tmp_path: Path
 ) -> None:
-    words = ["--prompt", "a fox", "--model", folder / "model", "--steps", 2, "--size", 32]
-    words += ["--lora", whole / "lora" / "megastyle_flux.safetensors", "-o", tmp_path / "fox.png"]
+    flags = ["--prompt", "a fox", "--model", folder / "model", "--steps", 2, "--size", 32]
+    flags += ["--lora", whole / "lora" / "megastyle_flux.safetensors", "-o", tmp_path / "fox.png"]
 
-    ended = train("transfer", "--style", folder / "imgs" / "0-0.png", *words)
+    result = train("transfer", "--style", folder / "imgs" / "0-0.png", *flags)
 
-    assert ended.returncode == 0, ended.stderr.decode()
+    assert result.returncode == 0, result.stderr.decode()
     assert (tmp_path / "fox.png").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path, number: int
+    train: Callable[..., CommandResult],
+    arguments: list[str],
+    whole: Path,
+    tmp_path: Path,
+    number: int,
 ) -> None:
     run = tmp_path / "run"
-    code, words = signal_after_a_step([*arguments, "-o", str(run)], run, number)
+    code, stderr = signal_after_a_step([*arguments, "-o", str(run)], run, number)
 
     if number == signal.SIGTERM:
-        assert code == 75 and "--resume goes on" in words and (run / "stopped").exists()
+        assert code == 75 and "--resume goes on" in stderr and (run / "stopped").exists()
     else:
         assert code == -signal.SIGKILL and not (run / "stopped").exists()
     assert not (run / "lora").exists()
 
-    ended = train(*arguments, "-o", run, "--resume")
+    result = train(*arguments, "-o", run, "--resume")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert same_weights(run, whole) and measured(run) == measured(whole)
+    assert result.returncode == 0, result.stderr.decode()
+    assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)
 
 
 def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
@@ -212,70 +218,70 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     ranks = start_two_ranks([*arguments, "-o", two, "-q", "--resume", "--encode-text", "first"])
 
     assert [rank.wait() for rank in ranks] == [0, 0]
-    assert same_weights(one, two) and measured(one) == measured(two)
+    assert same_weights(one, two) and metrics_of(one) == metrics_of(two)
     # and the same pairs, noise and levels as one process, up to rounding
-    for ours, alone in zip(measured(one), measured(whole), strict=True):
+    for ours, alone in zip(metrics_of(one), metrics_of(whole), strict=True):
         if "loss" in ours:
             assert ours["loss"] == pytest.approx(alone["loss"], rel=1e-3)
 
 
 def test_text_encoded_first_gives_the_same_bytes(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
 
-    ended = train(*arguments, "--encode-text", "first", "-o", run)
+    result = train(*arguments, "--encode-text", "first", "-o", run)
 
-    assert ended.returncode == 0, ended.stderr.decode()
+    assert result.returncode == 0, result.stderr.decode()
     for word in (b"encoding 4 prompts first", b"encode every prompt first, and make room then"):
-        assert word in ended.stderr
-    assert same_weights(run, whole) and measured(run) == measured(whole)
+        assert word in result.stderr
+    assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)
     assert not (run / "words").exists()  # only while it trains
 
 
-def test_neither_chunk_nor_recompute_changes_the_result_but_by_rounding(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+def test_chunk_and_recompute_change_the_result_only_by_rounding(
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     for flags in (["--chunk", "4"], ["--recompute", "all"], ["--recompute", "2"]):
         run = tmp_path / flags[1]
-        ended = train(*arguments, *flags, "--steps", 3, "-o", run)
+        result = train(*arguments, *flags, "--steps", 3, "-o", run)
 
-        assert ended.returncode == 0, ended.stderr.decode()
-        for ours, before in zip(measured(run)[:4], measured(whole), strict=False):
+        assert result.returncode == 0, result.stderr.decode()
+        for ours, before in zip(metrics_of(run)[:4], metrics_of(whole), strict=False):
             if "loss" in ours:
                 assert ours["loss"] == pytest.approx(before["loss"], rel=1e-4)
 
 
-def test_training_goes_on_from_a_lora_in_either_form(
-    train: Callable[..., Ended], arguments: list[str], whole: Path, tmp_path: Path
+def test_training_starts_from_a_lora_in_either_format(
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     found = []
     for name in ("megastyle_flux.safetensors", "pytorch_lora_weights.safetensors"):
         run = tmp_path / name
-        words = ["--lora", whole / "lora" / name, "--steps", 1, "-o", run]
-        assert train(*arguments, *words).returncode == 0
-        found.append(measured(run))
-        told = json.loads((run / "run.json").read_text())["made_with"]
-        assert told["lora"] == sha256((whole / "lora" / name).read_bytes()).hexdigest()
+        flags = ["--lora", whole / "lora" / name, "--steps", 1, "-o", run]
+        assert train(*arguments, *flags).returncode == 0
+        found.append(metrics_of(run))
+        facts = json.loads((run / "run.json").read_text())["made_with"]
+        assert facts["lora"] == sha256((whole / "lora" / name).read_bytes()).hexdigest()
 
     assert found[0] == found[1]
-    trained = [line["held_out"]["loss"] for line in measured(whole) if "held_out" in line]
+    trained = [line["held_out"]["loss"] for line in metrics_of(whole) if "held_out" in line]
     assert found[0][0]["held_out"]["loss"] == pytest.approx(trained[-1], rel=1e-3)
 
 
-def test_a_small_flux_is_trained_from_nothing_and_transfer_reads_it(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_a_small_flux_is_trained_from_scratch_and_transfer_reads_it(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "size.json").write_text(json.dumps(TRANSFORMER))
     run = tmp_path / "run"
     del arguments[arguments.index("--rank") : arguments.index("--rank") + 2]
-    words = ["--init", tmp_path / "size.json", "--ema", 0.5, "--schedule", "cosine", "-o", run]
+    flags = ["--init", tmp_path / "size.json", "--ema", 0.5, "--schedule", "cosine", "-o", run]
 
-    ended = train(*arguments, *words, "--export-dtype", "float32")
+    result = train(*arguments, *flags, "--export-dtype", "float32")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert lines(ended.stdout)[0]["checkpoint"] == str(run / "flux")
-    losses = [line["loss"] for line in measured(run) if "loss" in line]
+    assert result.returncode == 0, result.stderr.decode()
+    assert lines(result.stdout)[0]["checkpoint"] == str(run / "flux")
+    losses = [line["loss"] for line in metrics_of(run) if "loss" in line]
     assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
     painted = ["--prompt", "a fox", "--steps", 2, "--size", 32, "-o", tmp_path / "fox.png"]
     style = folder / "imgs" / "0-0.png"
@@ -284,16 +290,16 @@ def test_a_small_flux_is_trained_from_nothing_and_transfer_reads_it(
 
 
 def test_all_weights_of_a_model_are_trained_and_resumed(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     del arguments[arguments.index("--rank") : arguments.index("--rank") + 2]
-    words = [*arguments, "--full", "--ema", 0.9, "--steps", 4, "--lr", 0.001]
+    flags = [*arguments, "--full", "--ema", 0.9, "--steps", 4, "--lr", 0.001]
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert train(*words, "-o", whole).returncode == 0
-    code, _ = signal_after_a_step([str(w) for w in (*words, "-o", run)], run, signal.SIGKILL)
+    assert train(*flags, "-o", whole).returncode == 0
+    code, _ = signal_after_a_step([str(w) for w in (*flags, "-o", run)], run, signal.SIGKILL)
     assert code == -signal.SIGKILL
 
-    assert train(*words, "-o", run, "--resume").returncode == 0
+    assert train(*flags, "-o", run, "--resume").returncode == 0
 
     ours, theirs = (
         load_file(where / "flux" / "transformer" / "diffusion_pytorch_model.safetensors")
@@ -304,21 +310,21 @@ def test_all_weights_of_a_model_are_trained_and_resumed(
     assert not any(torch.equal(ours[name].float(), w) for name, w in before.items() if w.ndim > 1)
 
 
-def test_pairs_that_are_told_are_trained_on(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_explicit_pairs_are_trained_on(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     imgs = folder / "imgs"
     pair = {"style_file_name": str(imgs / "0-0.png"), "target_file_name": str(imgs / "0-1.png")}
     arguments[1] = str(jsonl(tmp_path / "pairs.jsonl", [{**pair, "content": "a thing"}]))
 
-    ended = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
+    result = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert b"1 styles or pairs to train on" in ended.stderr
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"1 styles or pairs to train on" in result.stderr
 
 
 def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     pa = pytest.importorskip("pyarrow")
     rows = [
@@ -339,49 +345,49 @@ def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
     )
     arguments[1] = str(tmp_path / "train-00000.parquet")
 
-    ended = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
+    result = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert b"3 styles or pairs to train on" in ended.stderr and b"0 records" in ended.stderr
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"3 styles or pairs to train on" in result.stderr and b"0 records" in result.stderr
     assert not list((tmp_path / "run").rglob("*.png"))
 
 
-def test_what_is_no_pair_is_counted_and_told(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_unusable_records_are_counted_and_reported(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     records = lines(folder / "imgs" / "metadata.jsonl")
     records[0]["style_id"] = "alone"
     records += [{"id": "words", "content": "no picture"}, {"id": "mute", "file_name": "0-1.png"}]
     records += [{"id": "half", "target_file_name": "0-1.png", "content": "a thing"}]
-    told = {"style_id": "s0", "file_name": "0-1.png"}
-    records += [{**told, "id": "torn", "content": "thing \ud800"}]
-    records += [{**told, "id": "strange", "content": "thing 7"}]  # the tiny model knows letters
+    known = {"style_id": "s0", "file_name": "0-1.png"}
+    records += [{**known, "id": "torn", "content": "thing \ud800"}]
+    records += [{**known, "id": "strange", "content": "thing 7"}]  # the tiny model knows letters
     arguments[1] = str(jsonl(folder / "imgs" / "odd.jsonl", records))
 
-    ended = train(*arguments, "--steps", 1, "--max-errors", 5, "-o", tmp_path / "run")
+    result = train(*arguments, "--steps", 1, "--max-errors", 5, "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert b"1 styles left out as they have one picture, 5 records unusable" in ended.stderr
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"1 styles left out as they have one picture, 5 records unusable" in result.stderr
     failed = lines(tmp_path / "run" / "errors.jsonl")
     assert {record["id"] for record in failed} == {"words", "mute", "half", "torn", "strange"}
     assert {record["_error"]["step"] for record in failed} == {"train-flux"}
 
 
-def test_contents_of_which_the_model_knows_none_are_exit_3_with_its_words(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_contents_of_unknown_words_only_are_exit_3_with_the_known_words(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     arguments[3] = "builtin-flux"
 
-    ended = train(*arguments, "-o", tmp_path / "run")
+    result = train(*arguments, "-o", tmp_path / "run")
 
-    assert ended.returncode == 3, ended.stderr.decode()
-    assert b"24 of 24 records have words that builtin-flux does not know" in ended.stderr
-    assert b"does not know thing, " in ended.stderr and b"it knows bell" in ended.stderr
+    assert result.returncode == 3, result.stderr.decode()
+    assert b"24 of 24 records have words that builtin-flux does not know" in result.stderr
+    assert b"does not know thing, " in result.stderr and b"it knows bell" in result.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_a_reference_that_does_not_open_is_replaced_counted_and_told(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_an_unreadable_reference_is_replaced_counted_and_reported(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     imgs = tmp_path / "imgs"
     imgs.mkdir()
@@ -390,29 +396,29 @@ def test_a_reference_that_does_not_open_is_replaced_counted_and_told(
         (imgs / path.name).write_bytes(content[:50] if path.stem == "1-2" else content)
     arguments[1] = str(imgs)
 
-    ended = train(*arguments, "--holdout", 0, "--max-errors", 1, "-o", tmp_path / "run")
+    result = train(*arguments, "--holdout", 0, "--max-errors", 1, "-o", tmp_path / "run")
 
-    assert ended.returncode == 0, ended.stderr.decode()
+    assert result.returncode == 0, result.stderr.decode()
     (failed,) = lines(tmp_path / "run" / "errors.jsonl")
     assert failed["id"] == "1-2" and failed["_error"]["kind"] == "bad_image"
-    assert b"1 unusable" in ended.stderr
+    assert b"1 unusable" in result.stderr
 
 
-def test_pictures_of_which_none_opens_are_exit_3_with_the_first_reason(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_no_readable_image_is_exit_3_with_the_first_reason(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     records = lines(folder / "imgs" / "metadata.jsonl")
     gone = [{**record, "file_name": f"gone-{record['id']}.png"} for record in records]
     arguments[1] = str(jsonl(folder / "imgs" / "gone.jsonl", gone))
 
-    ended = train(*arguments, "--holdout", 0, "-o", tmp_path / "run")
+    result = train(*arguments, "--holdout", 0, "-o", tmp_path / "run")
 
-    assert ended.returncode == 3, ended.stderr.decode()
-    assert b"of 24 that cannot, the first: " in ended.stderr and b".png does not" in ended.stderr
+    assert result.returncode == 3, result.stderr.decode()
+    assert b"of 24 that cannot, the first: " in result.stderr and b".png does not" in result.stderr
 
 
-def test_a_memory_that_is_full_while_pictures_are_encoded_is_one_sentence(
-    train: Callable[..., Ended],
+def test_out_of_memory_while_encoding_images_is_reported(
+    train: Callable[..., CommandResult],
     arguments: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -421,16 +427,16 @@ def test_a_memory_that_is_full_while_pictures_are_encoded_is_one_sentence(
         torch.empty(2**60, dtype=torch.uint8)
 
     monkeypatch.setattr("megastyle_cli.training.flux.batch.encode_pixels", fill)
-    ended = train(*arguments, "-o", tmp_path / "run")
+    result = train(*arguments, "-o", tmp_path / "run")
 
-    assert ended.returncode == 1, ended.stderr.decode()
-    assert b"out of memory at step 0 with 2 pairs at once" in ended.stderr
-    assert b"give --chunk 1 and --resume" in ended.stderr
+    assert result.returncode == 1, result.stderr.decode()
+    assert b"out of memory at step 0 with 2 pairs at once" in result.stderr
+    assert b"give --chunk 1 and --resume" in result.stderr
 
 
 @pytest.mark.parametrize("what", ["text encoder", "checkpoint"])
-def test_a_memory_that_is_full_while_weights_are_read_is_one_sentence(
-    train: Callable[..., Ended],
+def test_out_of_memory_while_reading_weights_is_reported(
+    train: Callable[..., CommandResult],
     arguments: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -448,25 +454,25 @@ def test_a_memory_that_is_full_while_weights_are_read_is_one_sentence(
     else:
         monkeypatch.setattr(T5EncoderModel, "from_pretrained", fill)
 
-    ended = train(*arguments, "--steps", 1, "-o", run, "--resume")
+    result = train(*arguments, "--steps", 1, "-o", run, "--resume")
 
-    assert ended.returncode == 1, ended.stderr.decode()
-    words = ended.stderr.decode().splitlines()[-1]
-    assert "fit" in words and "a smaller" in words and "more memory" in words
+    assert result.returncode == 1, result.stderr.decode()
+    stderr = result.stderr.decode().splitlines()[-1]
+    assert "fit" in stderr and "a smaller" in stderr and "more memory" in stderr
 
 
-def test_a_loss_that_is_no_number_stops_it_and_saves_the_ids(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_a_loss_that_is_not_finite_stops_it_and_saves_the_ids(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
 
-    ended = train(*arguments, "--lr", "1e30", "-o", run)
+    result = train(*arguments, "--lr", "1e30", "-o", run)
 
-    assert ended.returncode == 1, ended.stderr.decode()
+    assert result.returncode == 1, result.stderr.decode()
     (path,) = run.glob("stopped-at-*.json")
     facts = json.loads(path.read_text())
-    assert len(facts["ids"]) == 4 and f"at step {facts['step']}" in ended.stderr.decode()
-    assert b"Traceback" not in ended.stderr and not (run / "lora").exists()
+    assert len(facts["ids"]) == 4 and f"at step {facts['step']}" in result.stderr.decode()
+    assert b"Traceback" not in result.stderr and not (run / "lora").exists()
 
 
 def test_a_full_disk_leaves_no_half_checkpoint(
@@ -475,15 +481,15 @@ def test_a_full_disk_leaves_no_half_checkpoint(
     run = tmp_path / "run"
     command = [*arguments, "-o", run]
 
-    ended = megastyle(*command, max_file_kib=20)
+    result = megastyle(*command, max_file_kib=20)
 
-    assert ended.returncode == 1, ended.stderr.decode()
-    assert b"could not be written" in ended.stderr and b"Traceback" not in ended.stderr
+    assert result.returncode == 1, result.stderr.decode()
+    assert b"could not be written" in result.stderr and b"Traceback" not in result.stderr
     assert not list((run / "checkpoints").iterdir()) and not list(run.rglob("*.tmp"))
 
 
-def test_a_full_disk_leaves_the_finished_weights_of_before(
-    megastyle: Runner, train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_a_full_disk_keeps_the_previous_finished_weights(
+    megastyle: Runner, train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     arguments += ["--steps", "1", "--checkpoint-every", "9", "-o", str(run)]
@@ -491,14 +497,14 @@ def test_a_full_disk_leaves_the_finished_weights_of_before(
     before = {path.name: path.read_bytes() for path in (run / "lora").iterdir()}
     command = [*arguments, "--resume"]
 
-    ended = megastyle(*command, max_file_kib=10)
+    result = megastyle(*command, max_file_kib=10)
 
-    assert ended.returncode == 1, ended.stderr.decode()
-    assert b"could not be written" in ended.stderr
+    assert result.returncode == 1, result.stderr.decode()
+    assert b"could not be written" in result.stderr
     assert {path.name: path.read_bytes() for path in (run / "lora").iterdir()} == before
 
 
-def test_a_disk_that_is_full_amid_the_metrics_names_them_and_what_to_do(
+def test_a_disk_that_fills_up_in_the_metrics_is_reported_with_the_file(
     megastyle: Runner, arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -506,22 +512,22 @@ def test_a_disk_that_is_full_amid_the_metrics_names_them_and_what_to_do(
     arguments += ["--checkpoint-every", "99", "--validate-every", "1", "--steps", "99"]
     command = [*arguments, "-o", run]
 
-    ended = megastyle(*command, max_file_kib=limit)
+    result = megastyle(*command, max_file_kib=limit)
 
-    assert ended.returncode == 1, ended.stderr.decode()
-    assert b"metrics.jsonl: file too large: make room and go on with --resume" in ended.stderr
+    assert result.returncode == 1, result.stderr.decode()
+    assert b"metrics.jsonl: file too large: make room and go on with --resume" in result.stderr
 
 
-def test_a_run_is_resumed_by_the_same_options_and_model_only(
-    train: Callable[..., Ended], folder: Path, arguments: list[str], tmp_path: Path
+def test_a_run_is_resumed_with_the_same_options_and_model_only(
+    train: Callable[..., CommandResult], folder: Path, arguments: list[str], tmp_path: Path
 ) -> None:
     run, model = tmp_path / "run", tmp_path / "model"
     save_tiny_flux(model, text_tokens=16)
     arguments[3] = str(model)
     assert train(*arguments, "--steps", 1, "-o", run).returncode == 0
 
-    refused = train(*arguments, "--steps", 1, "-o", run)
-    assert refused.returncode == 2 and b"--resume" in refused.stderr
+    rejected = train(*arguments, "--steps", 1, "-o", run)
+    assert rejected.returncode == 2 and b"--resume" in rejected.stderr
     other = train(*arguments, "--steps", 1, "--timesteps", "uniform", "-o", run, "--resume")
     assert other.returncode == 2
     assert b"timesteps was 'megastyle' and is 'uniform'" in other.stderr
@@ -530,8 +536,8 @@ def test_a_run_is_resumed_by_the_same_options_and_model_only(
     assert changed.returncode == 2 and b"was begun with" in changed.stderr
 
 
-def test_two_trainings_do_not_share_a_folder(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_two_trainings_cannot_share_a_folder(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
     import fcntl
 
@@ -540,14 +546,14 @@ def test_two_trainings_do_not_share_a_folder(
     held = os.open(run, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
 
-    ended = train(*arguments, "--steps", 1, "-o", run, "--resume")
+    result = train(*arguments, "--steps", 1, "-o", run, "--resume")
 
     os.close(held)
-    assert ended.returncode == 2 and b"another process is training in" in ended.stderr
+    assert result.returncode == 2 and b"another process is training in" in result.stderr
 
 
 def lora_of(path: Path, *, width: int = 32, rank: int = 4, blocks: int = 2) -> Path:
-    """A LoRA file that fits the tiny FLUX if nothing is changed."""
+    """A LoRA file that fits the tiny FLUX by default."""
     sizes = {"modulation_lin": 3, "img_mod_lin": 6, "txt_mod_lin": 6, "linear1": 7}
     sizes |= {"img_attn_qkv": 3, "txt_attn_qkv": 3, "img_mlp_0": 4, "txt_mlp_0": 4}
     inputs = {"img_mlp_2": 4, "txt_mlp_2": 4, "linear2": 5}
@@ -569,8 +575,8 @@ def lora_of(path: Path, *, width: int = 32, rank: int = 4, blocks: int = 2) -> P
         ({"blocks": 1}, "which fit 13 of 26 modules"),
     ],
 )
-def test_a_lora_of_another_base_is_refused(
-    train: Callable[..., Ended],
+def test_a_lora_of_another_base_is_rejected(
+    train: Callable[..., CommandResult],
     arguments: list[str],
     tmp_path: Path,
     made: dict[str, int],
@@ -578,9 +584,9 @@ def test_a_lora_of_another_base_is_refused(
 ) -> None:
     path = lora_of(tmp_path / "lora.safetensors", **made)
 
-    ended = train(*arguments, "--lora", path, "-o", tmp_path / "run")
+    result = train(*arguments, "--lora", path, "-o", tmp_path / "run")
 
-    assert ended.returncode == 2 and word in ended.stderr.decode(), ended.stderr.decode()
+    assert result.returncode == 2 and word in result.stderr.decode(), result.stderr.decode()
 
 
 @pytest.mark.parametrize(
@@ -597,7 +603,7 @@ def test_a_lora_of_another_base_is_refused(
     ],
 )
 def test_bad_options_are_exit_2_with_a_hint(
-    train: Callable[..., Ended],
+    train: Callable[..., CommandResult],
     arguments: list[str],
     tmp_path: Path,
     changed: list[str],
@@ -606,18 +612,18 @@ def test_bad_options_are_exit_2_with_a_hint(
     if "--init" in changed:
         del arguments[arguments.index("--rank") : arguments.index("--rank") + 2]
 
-    ended = train(*arguments, "-o", tmp_path / "run", *changed)
+    result = train(*arguments, "-o", tmp_path / "run", *changed)
 
-    assert ended.returncode == 2 and word in ended.stderr.decode(), ended.stderr.decode()
-    assert ended.stdout == b"" and b"Traceback" not in ended.stderr
-    assert not (tmp_path / "run").exists()  # the mended command finds nothing in its way
+    assert result.returncode == 2 and word in result.stderr.decode(), result.stderr.decode()
+    assert result.stdout == b"" and b"Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()  # so that the corrected command can run
 
 
-def test_dry_run_says_what_would_be_done_and_writes_nothing(
-    train: Callable[..., Ended], arguments: list[str], tmp_path: Path
+def test_dry_run_prints_what_would_be_done_and_writes_nothing(
+    train: Callable[..., CommandResult], arguments: list[str], tmp_path: Path
 ) -> None:
-    ended = train(*arguments, "-o", tmp_path / "run", "-n")
+    result = train(*arguments, "-o", tmp_path / "run", "-n")
 
-    assert ended.returncode == 0 and ended.stdout == b""
-    assert b"would train 24 steps of 4 pairs" in ended.stderr
+    assert result.returncode == 0 and result.stdout == b""
+    assert b"would train 24 steps of 4 pairs" in result.stderr
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Trainings in the process of the test, in one that is signalled, or in two that are ranks."""
+"""Runs trainings in this process, in a process of its own to be signalled, or as two ranks."""
 
 import socket
 import subprocess
@@ -18,8 +18,8 @@ CLOCK = ("seconds", "images_per_s", "samples_per_s")
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a call ended; as of a process."""
+class CommandResult:
+    """Exit code and output of a command that ran in this process."""
 
     returncode: int
     stdout: bytes
@@ -28,20 +28,20 @@ class Ended:
 
 @pytest.fixture
 def train(capfdbinary: pytest.CaptureFixture[bytes]) -> "Iterator[object]":
-    """Runs the command in this process, which has torch loaded: six seconds less a call."""
+    """Runs a command in this process: torch is loaded already, which saves six seconds per call."""
 
-    def run(*arguments: object) -> Ended:
+    def run(*arguments: object) -> CommandResult:
         AcceleratorState._reset_state(reset_partial_state=True)
         capfdbinary.readouterr()
         code = build(str(arguments[0]))([str(word) for word in arguments], standalone_mode=False)
-        return Ended(code, *capfdbinary.readouterr())
+        return CommandResult(code, *capfdbinary.readouterr())
 
     yield run
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def measured(run: Path) -> list[dict[str, float]]:
-    """The metrics of each step without the clock's."""
+def metrics_of(run: Path) -> list[dict[str, float]]:
+    """The lines of metrics without those that depend on the clock."""
     return [
         {key: value for key, value in line.items() if key not in CLOCK}
         for line in lines(run / "metrics.jsonl")
@@ -49,26 +49,26 @@ def measured(run: Path) -> list[dict[str, float]]:
 
 
 def has_made_a_step(run: Path) -> bool:
-    """Whether the first line of metrics that holds a loss is there."""
+    """Whether a line of metrics with a training loss has been written."""
     metrics = run / "metrics.jsonl"
     return metrics.exists() and '"loss": ' in metrics.read_text().replace('{"pairs', "")
 
 
 def signal_after_a_step(command: Sequence[str], run: Path, number: int) -> tuple[int, str]:
-    """Starts a training, signals it after its first step; its exit code and words."""
+    """Starts a training, signals it after its first step; its exit code and stderr."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     started = fork_server.start(*command, **streams)
     while started.poll() is None and not has_made_a_step(run):
         time.sleep(0.01)
     started.send_signal(number)
-    _, words = started.communicate()
-    return started.returncode, words.decode()
+    _, stderr = started.communicate()
+    return started.returncode, stderr.decode()
 
 
 def start_two_ranks(
     arguments: Sequence[object], stream: int | None = None
 ) -> "list[subprocess.Popen[bytes] | fork_server.ForkedProcess]":
-    """Two processes of one training, as a launcher would start them; their outputs to `stream`."""
+    """Two processes of one training, as a launcher starts them; their output goes to `stream`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

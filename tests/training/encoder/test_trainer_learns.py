@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.commands.trainings import Ended, measured, train
+from tests.commands.trainings import CommandResult, metrics_of, train
 from tests.conftest import jsonl, lines
 
 __all__ = ["train"]  # a fixture
@@ -59,20 +59,20 @@ def icons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_unseen_styles_are_retrieved_better_and_a_second_run_is_identical(
-    train: Callable[..., Ended], icons: Path, tmp_path: Path
+    train: Callable[..., CommandResult], icons: Path, tmp_path: Path
 ) -> None:
     options = ["train-encoder", icons, "--init", icons / "size.json", "--split-key", "split"]
     options += ["--text-weight", 0, "--global-batch", 64, "--images-per-style", 4, "--chunk", 64]
     options += ["--steps", 40, "--lr", 0.002, "--crop", 0.6, "--validate-every", 40]
 
     for name in ("once", "again"):
-        ended = train(*options, "-o", tmp_path / name)
-        assert ended.returncode == 0, ended.stderr.decode()
+        result = train(*options, "-o", tmp_path / name)
+        assert result.returncode == 0, result.stderr.decode()
 
-    found = measured(tmp_path / "once")
+    found = metrics_of(tmp_path / "once")
     before, after = (line["held_out"] for line in found if "held_out" in line)
     assert before["queries"] == 180 and before["other_contents_only"]
     assert after["map_10"] > 1.2 * before["map_10"]  # 0.094 and 0.132 when this was written
     once, again = ((tmp_path / name / "encoder/model.safetensors") for name in ("once", "again"))
     assert once.read_bytes() == again.read_bytes()
-    assert measured(tmp_path / "again") == found
+    assert metrics_of(tmp_path / "again") == found
