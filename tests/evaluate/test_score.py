@@ -3,26 +3,19 @@
 import numpy as np
 import pytest
 
-from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, annotate
 from megastyle_cli.evaluate.references import OwnReferences, load_references
 from megastyle_cli.evaluate.score import ScoringModels, only_scored, score_records
 from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.models.registry import load
-from tests.conftest import draw
 from tests.models.encoders.test_dual_encoder import clip_folder
-
-
-def read(names):
-    """Drawn pictures by number; any other name is a damaged file."""
-    return [
-        draw(int(name)) if name.isdigit() else BadRecord("bad_image", f"{name} is damaged")
-        for name in names
-    ]
+from tests.retrieve.vectors import read_drawn
 
 
 def models(**more):
-    return ScoringModels(style=StyleDescriptor(), read=read, read_full_size=read, **more)
+    return ScoringModels(
+        style=StyleDescriptor(), read=read_drawn, read_full_size=read_drawn, **more
+    )
 
 
 def scored(records, having=None, references=None):
@@ -36,16 +29,12 @@ def given(records, **options):
     return load_references(records, models().reference_extractors, **options)
 
 
-def pictures(*numbers):
-    return [{"id": f"r{number}", "file_name": str(number)} for number in numbers]
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     return load("text_image", "auto", model=str(clip_folder(tmp_path_factory.mktemp("clip"))))
 
 
-def test_each_picture_is_compared_with_its_own_reference():
+def test_each_image_is_compared_with_its_own_reference():
     records = [
         {"id": "a", "file_name": "1", "style_file_name": "1", "license": "cc0"},
         {"id": "b", "file_name": "1", "style_file_name": "2"},
@@ -53,7 +42,7 @@ def test_each_picture_is_compared_with_its_own_reference():
 
     same, other = scored(records)
 
-    one, two = StyleDescriptor().embed(read(["1", "2"]))
+    one, two = StyleDescriptor().embed(read_drawn(["1", "2"]))
     assert same == records[0] | {"style_score": 1.0}
     assert other == records[1] | {"style_score": round(float(one @ two), 4)}
 
@@ -81,7 +70,7 @@ def test_a_reference_is_opened_once():
 
     def counting_read(names):
         opened.extend(names)
-        return read(names)
+        return read_drawn(names)
 
     having = ScoringModels(
         style=StyleDescriptor(), read=counting_read, read_full_size=counting_read
@@ -100,57 +89,12 @@ def test_scores_do_not_depend_on_how_records_are_batched():
     assert scored(records) == [scored([record])[0] for record in records]
 
 
-def test_of_many_references_the_mean_cosine_and_that_with_their_mean():
-    rows = StyleDescriptor().embed(read(["1", "2", "3", "4"])).astype(np.float64)
-    prototype = rows[1:].mean(axis=0)
-
-    (found,) = scored(pictures(1), references=given(pictures(2, 3, 4)))
-
-    assert found["style_score"] == round(float(np.mean(rows[1:] @ rows[0])), 4)
-    expected = prototype @ rows[0] / np.linalg.norm(prototype)
-    assert found["prototype_score"] == pytest.approx(expected, abs=5e-5)
-    assert found["references"] == 3
-
-
-def test_a_picture_is_never_its_own_reference():
-    (alone,) = scored(pictures(2), references=given(pictures(3, 4)))
-    (among,) = scored(pictures(2), references=given(pictures(2, 3, 4)))
-    (only,) = scored(pictures(2), references=given(pictures(2)))
-
-    assert among == alone
-    assert only.kind == "missing_key"
-
-
-def test_pairing_by_stem_compares_equal_names_only():
-    references = given(pictures(1, 2), pair_by="stem")
-
-    one, other = scored(pictures(2, 5), references=references)
-    by_copy = scored([{"id": "copy", "file_name": "2"}], references=references)[0]
-
-    assert one.kind == "missing_key"  # its namesake is itself
-    assert other.kind == "missing_key" and "'5'" in other.message
-    assert by_copy["style_score"] == 1.0 and by_copy["references"] == 1
-
-
-def test_a_reference_that_cannot_be_read_ends_us():
-    with pytest.raises(MegastyleError, match="broken is damaged"):
-        given([*pictures(1), {"id": "x", "file_name": "broken"}])
-
-
-def test_other_references_are_another_set_and_their_order_is_none():
-    one, turned = given(pictures(1, 2)), given(pictures(2, 1))
-
-    assert one.provenance == turned.provenance
-    assert one.provenance != given(pictures(1, 3)).provenance
-    assert one.provenance != given(pictures(1, 2), pair_by="stem").provenance
-
-
 def test_text_score_and_prompt_loss_are_cosines_of_picture_and_prompt(clip):
     record = {"id": "a", "file_name": "1", "content": "oil ink", "content_file_name": "2"}
 
     (found,) = scored([record], models(text=clip))
 
-    one, two = clip.embed(read(["1", "2"]))
+    one, two = clip.embed(read_drawn(["1", "2"]))
     (prompt,) = clip.embed_texts(["oil ink"])
     assert found["text_score"] == round(float(one @ prompt), 4)
     assert found["prompt_loss"] == pytest.approx(float((two - one) @ prompt), abs=6e-5)
@@ -169,7 +113,7 @@ def test_content_similarity_compares_with_the_reference(clip):
 
     (found,) = scored([record], models(text=clip, content=clip))
 
-    one, two = clip.embed(read(["1", "2"]))
+    one, two = clip.embed(read_drawn(["1", "2"]))
     assert found["content_similarity"] == round(float(one @ two), 4)
 
 
@@ -182,3 +126,77 @@ def test_a_score_by_the_same_model_is_kept_and_one_by_another_is_not():
 
     assert kept["style_score"] == 0.1234
     assert again["style_score"] != 0.1234
+
+
+def test_scores_against_given_references_name_their_prototype_and_number():
+    records = [{"id": "a", "file_name": "1"}]
+    references = given([{"id": "b", "file_name": "2"}, {"id": "c", "file_name": "3"}])
+
+    (found,) = scored(records, references=references)
+
+    rows = StyleDescriptor().embed(read_drawn(["1", "2", "3"])).astype(np.float64)
+    center = rows[1:].mean(axis=0)
+    assert found["style_score"] == pytest.approx((rows[1:] @ rows[0]).mean(), abs=5e-5)
+    assert found["prototype_score"] == pytest.approx(
+        center @ rows[0] / np.linalg.norm(center), abs=5e-5
+    )
+    assert found["references"] == 2
+
+
+def test_a_score_against_the_same_references_is_kept_and_one_against_others_is_not():
+    references = given([{"id": "b", "file_name": "2"}])
+    record = {"id": "a", "file_name": "1", "style_score": 0.1234}
+    name = StyleDescriptor().name
+    ours = annotate(record, "eval", model=name, **references.provenance)
+    theirs = annotate(record, "eval", model=name, references=1, reference_set="00000000")
+
+    kept, again = scored([ours, theirs], references=references)
+
+    assert kept["style_score"] == 0.1234 and "prototype_score" not in kept
+    assert again["style_score"] != 0.1234
+
+
+def test_a_score_against_given_references_is_kept_without_them():
+    note = {"model": StyleDescriptor().name, "references": 1, "reference_set": "00000000"}
+    record = {"id": "a", "file_name": "1", "style_file_name": "2", "style_score": 0.1234}
+
+    results = score_records(
+        [annotate(record, "eval", **note)],
+        models=models(),
+        references=OwnReferences(models().reference_extractors),
+    )
+
+    (result,) = results
+    assert result.record["style_score"] == 0.1234
+    assert result.key is None  # its own reference is not the one it was compared with
+
+
+def test_a_kept_text_score_is_not_computed_again(clip):
+    record = {"id": "a", "file_name": "1", "content": "oil", "text_score": 0.1234}
+
+    kept, again = scored(
+        [annotate(record, "eval", text_model=clip.name), annotate(record, "eval", text_model="x")],
+        models(text=clip),
+    )
+
+    assert kept["text_score"] == 0.1234
+    assert again["text_score"] != 0.1234
+
+
+def test_a_prompt_without_a_finite_vector_fails(clip):
+    class NoNumbers:
+        name = "lame"
+        embed = clip.embed
+
+        def embed_texts(self, texts):
+            return np.full((len(texts), 4), np.nan)
+
+    (failure,) = scored([{"id": "a", "file_name": "1", "content": "oil"}], models(text=NoNumbers()))
+
+    assert failure.kind == "model_error" and "lame gives no numbers for 'oil'" in failure.message
+
+
+def test_a_record_without_a_score_is_told_what_it_lacks(clip):
+    (failure,) = scored([{"id": "a", "file_name": "1"}], models(text=clip))
+
+    assert failure.message == "record a has no style_file_name and no text under 'content'"
