@@ -119,11 +119,11 @@ def main() -> None:
         for kind, (side_px, form, quality) in KINDS.items():
             names = make_pictures(Path(scratch, kind), side_px, form, quality)
             plain = per_second(pillow, names)
-            told = [f"{kind:17s} Pillow to 384 {plain[0]:5.0f} ({plain[1]:.0f})"]
+            reported = [f"{kind:17s} Pillow to 384 {plain[0]:5.0f} ({plain[1]:.0f})"]
             for wanted in (384, 448):
                 fast = per_second(ours(wanted), names)
-                told.append(f"ours to {wanted} {fast[0]:5.0f} ({fast[1]:.0f})")
-            out(" | ".join(told) + "\n")
+                reported.append(f"ours to {wanted} {fast[0]:5.0f} ({fast[1]:.0f})")
+            out(" | ".join(reported) + "\n")
         shards = packed(
             Path(scratch, "shards"), make_pictures(Path(scratch, "x"), 1024, "JPEG", 92)
         )

@@ -104,7 +104,11 @@ class Bench:
 
     def _row(self, vision: SiglipVisionModel, way: str, chunk: int, is_compiled: bool) -> Row:
         size = chunk * (CHUNKS_OF_A_CACHED_BATCH if way == "cached" else 1)
-        told: Row = {"what": way, "layers": "compiled" if is_compiled else "eager", "chunk": chunk}
+        message: Row = {
+            "what": way,
+            "layers": "compiled" if is_compiled else "eager",
+            "chunk": chunk,
+        }
         work = self._scoring(vision, size) if way == "score" else self._step(vision, size, chunk)
         if self.is_gpu:
             torch.cuda.empty_cache()
@@ -112,12 +116,12 @@ class Bench:
         try:
             seconds = self._median_s(work)
         except torch.OutOfMemoryError:
-            return told | {"images_per_s": None}
-        told["images_per_s"] = size / seconds
-        told["tflop_per_s"] = size / seconds * forward_flops(self.config) * PASSES[way] / 1e12
+            return message | {"images_per_s": None}
+        message["images_per_s"] = size / seconds
+        message["tflop_per_s"] = size / seconds * forward_flops(self.config) * PASSES[way] / 1e12
         if self.is_gpu:
-            told["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
-        return told
+            message["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        return message
 
     def _step(self, vision: SiglipVisionModel, size: int, chunk: int) -> Callable[[], None]:
         tower = StyleTower(vision, self.dtype)
@@ -216,8 +220,8 @@ def whole_row(folder: Path, config: Path, batch: int, steps: int) -> Row:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    told = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    speeds = [line["images_per_s"] for line in told if "loss" in line]
+    message = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    speeds = [line["images_per_s"] for line in message if "loss" in line]
     return {"what": "whole", "chunk": "auto", "images_per_s": float(np.median(speeds[1:]))}
 
 
@@ -243,12 +247,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each row")
     asked = parser.parse_args()
     is_gpu = torch.cuda.is_available()
-    told = json.loads(asked.config.read_text()) if asked.config else SO400M if is_gpu else SMALL
+    message = json.loads(asked.config.read_text()) if asked.config else SO400M if is_gpu else SMALL
     chunks = asked.chunks or ("32,64,96,128,192" if is_gpu else "32,128")
     batch = asked.batch or (1024 if is_gpu else 256)
     with tempfile.TemporaryDirectory() as scratch:
         config_file = Path(scratch, "size.json")
-        config_file.write_text(json.dumps({"model_type": "siglip_vision_model", **told}))
+        config_file.write_text(json.dumps({"model_type": "siglip_vision_model", **message}))
         config = read_tower_config(config_file)
         where = torch.cuda.get_device_name() if is_gpu else f"{os.cpu_count()} cores, no GPU"
         facts = {
@@ -257,7 +261,7 @@ def main() -> None:
             "where": where,
             "threads": torch.get_num_threads(),
             "gflop_per_image": round(forward_flops(config) / 1e9, 3),
-            "tower": told,
+            "tower": message,
         }
         sys.stdout.write("".join(f"{name}: {value}\n" for name, value in facts.items()))
         rows = list(Bench(config, asked.steps).rows([int(n) for n in chunks.split(",")]))

@@ -145,8 +145,8 @@ class Bench:
             stylist.restyle([asked])
 
         seconds = self._median_s(paint)
-        told: Row = {"what": "transfer", "batch": 1, "blocks": _blocks(is_compiled)}
-        return {**told, "step_s": seconds, "samples_per_s": 1 / seconds, **_peak()}
+        message: Row = {"what": "transfer", "batch": 1, "blocks": _blocks(is_compiled)}
+        return {**message, "step_s": seconds, "samples_per_s": 1 / seconds, **_peak()}
 
     def _begin(self) -> None:
         """Gives back what the row before took; a trainer stands in circles, which wait for gc."""
@@ -197,10 +197,14 @@ class Bench:
         tokens = max_text_tokens(trainer.pipeline) + 2 * trainer.rows**2
         share = plan.num_recomputed / plan.layers
         flops = step_flops(config, tokens, self.config.rank or 0, share) * batch
-        told: Row = {"what": what, "batch": batch, "twice": f"{plan.num_recomputed}/{plan.layers}"}
-        told["blocks"] = _blocks(trainer.config.compile)
-        told |= {"step_s": seconds, "samples_per_s": batch / seconds}
-        return {**told, "tflop_per_s": flops / seconds / 1e12, **_peak()}
+        message: Row = {
+            "what": what,
+            "batch": batch,
+            "twice": f"{plan.num_recomputed}/{plan.layers}",
+        }
+        message["blocks"] = _blocks(trainer.config.compile)
+        message |= {"step_s": seconds, "samples_per_s": batch / seconds}
+        return {**message, "tflop_per_s": flops / seconds / 1e12, **_peak()}
 
 
 def _blocks(is_compiled: bool) -> str:

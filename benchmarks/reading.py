@@ -40,8 +40,8 @@ def records(count: int) -> Iterator[dict[str, object]]:
     """Records as `pair` makes them."""
     for n in range(count):
         style = f"In the style of number {n // 8}, teal with ochre accents, soft light, in ink."
-        told = {"id": f"s{n // 8 + 1}_c{n}", "content": f"Frog {n} on a leaf", "style": style}
-        yield {**told, "style_id": str(n // 8 + 1), "content_id": str(n), "license": "cc0"}
+        message = {"id": f"s{n // 8 + 1}_c{n}", "content": f"Frog {n} on a leaf", "style": style}
+        yield {**message, "style_id": str(n // 8 + 1), "content_id": str(n), "license": "cc0"}
 
 
 def make_files(folder: Path) -> None:
@@ -158,8 +158,8 @@ def main() -> None:
             files = path.rglob("*") if path.is_dir() else [path]
             size = sum(file.stat().st_size for file in files) / 1e6
             command = [sys.executable, __file__, str(number), str(path)]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            count, seconds, peak_mb = map(float, told.split())
+            message = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            count, seconds, peak_mb = map(float, message.split())
             rate = f"{count / seconds:9,.0f}/s {peak_mb:6.0f} MB"
             out(f"{name:12s} {size:6.0f} MB  {how:24s} {rate}\n")
             sys.stdout.flush()

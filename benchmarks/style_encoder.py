@@ -92,20 +92,20 @@ def line(name: str, rows: Array, labels: Array, contents: Array) -> tuple[str, d
     """A line of the table, and what each query found (n,) by measure."""
     queries, others = query_scores(rows, labels, contents, exclude_same_content=True)
     _, everything = query_scores(rows, labels, contents, exclude_same_content=False)
-    told = [name]
+    message = [name]
     for measure in ("recall_1", "map_10", "map_csd_10", "recall_10"):
         low, high = bootstrap_interval(by_style(others[measure], labels[queries]))
         mean = others[measure].mean()
-        told.append(f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
-    told += [f"{100 * everything[key].mean():.1f}" for key in ("recall_1", "map_10")]
-    told.append(f"{100 * everything['same_content_1'].mean():.1f}")
+        message.append(f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
+    message += [f"{100 * everything[key].mean():.1f}" for key in ("recall_1", "map_10")]
+    message.append(f"{100 * everything['same_content_1'].mean():.1f}")
     found = {
         "G1 mAP@1": others["recall_1"],
         "G1 mAP@10": others["map_10"],
         "G2 mAP@1": everything["recall_1"],
         "same content first": everything["same_content_1"],
     }
-    return "| " + " | ".join(told) + " |\n", found
+    return "| " + " | ".join(message) + " |\n", found
 
 
 def vectors_of(pictures: Sequence[Image.Image], model: str | None) -> dict[str, Array]:
@@ -139,8 +139,8 @@ def told_of(rows: dict[str, Array], labels: Array, contents: Array) -> None:
     )
     found: dict[str, dict[str, Array]] = {}
     for name, vectors in rows.items():
-        told, found[name] = line(name, vectors, labels, contents)
-        sys.stdout.write(told)
+        message, found[name] = line(name, vectors, labels, contents)
+        sys.stdout.write(message)
     sys.stdout.write("\nLess those of statistics, in points (the last: less is better):\n\n")
     measures = list(found["statistics"])
     sys.stdout.write(f"| vectors | {' | '.join(measures)} |\n|{' --- |' * (1 + len(measures))}\n")
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--renderings", type=Path, help="a folder that synth made")
     given = parser.parse_args()
     lines = (given.pictures / "metadata.jsonl").read_text().splitlines()
-    records = [told for told in map(json.loads, lines) if told["split"] == "heldout"]
+    records = [message for message in map(json.loads, lines) if message["split"] == "heldout"]
     pictures = [Image.open(given.pictures / r["file_name"]).convert("RGB") for r in records]
     labels = np.array([record["style_id"] for record in records])
     contents = np.array([record["content"] for record in records])

@@ -175,17 +175,17 @@ def _zsh_flag(flag: Flag) -> str:
     """`'(-o --output)'{-o+,--output=}'[What it does.]:PATH:_files'`: + and = let a value adjoin."""
     joints = {True: "=", False: "+"} if flag.value else {True: "", False: ""}
     names = [name + joints[name.startswith("--")] for name in flag.names]
-    told = "[" + flag.help.replace("[", "(").replace("]", ")") + "]"
+    label = "[" + flag.help.replace("[", "(").replace("]", ")") + "]"
     if flag.value:
         action = (
             f"({' '.join(flag.choices)})" if flag.choices else "_files" if flag.is_file else " "
         )
-        told += f":{flag.value}:{action}"
+        label += f":{flag.value}:{action}"
     guard = "*" if flag.repeats else ""
     if len(names) == 1:
-        return _quoted(guard + names[0] + told)
+        return _quoted(guard + names[0] + label)
     guard = guard or f"({' '.join(flag.names)})"
-    return f"'{guard}'{{{','.join(names)}}}{_quoted(told)}"
+    return f"'{guard}'{{{','.join(names)}}}{_quoted(label)}"
 
 
 def _quoted(text: str) -> str:

@@ -65,13 +65,13 @@ class _Drawn:
         size = count(self.sizes[node], "record")
         level = self.depth - len(node) + 1
         key = "cluster" if level == 1 else f"cluster_{level}"  # as the records spell it
-        told = (
+        label = (
             f'<span class="node"><b>{key} {node[-1]}</b> <span class="size">{size}</span>'
             f' <span class="words" title="{words}">{words}</span></span>'
         )
         if not self.children.get(node):
-            return told
-        return f"<details><summary>{told}</summary>{self.branches(node)}</details>"
+            return label
+        return f"<details><summary>{label}</summary>{self.branches(node)}</details>"
 
 
 def _path(record: Record) -> Path:

@@ -55,7 +55,7 @@ def write_report(
     """Write the report to `path`, which never holds half of one.
 
     `summary` holds measures as floats, each with `*_low`, `*_high` for its 95 % interval and
-    `random_*` for what chance gives where these are known; what else it holds is told as facts,
+    `random_*` for what chance gives where these are known; all else it holds is shown as facts,
     the models in its `_megastyle` first. `histograms` are cosines of pairs by the name of the kind
     of pair. `bars` are (style, mean score, number of pictures). `worst` are records, the worst
     first, with `why` in words; their `style_file_name` and `neighbor_file_name` stand beside them.

@@ -84,11 +84,11 @@ def histograms(samples: Mapping[str, Sequence[float]], unit: str) -> str:
         _line(across.at(float(values.mean())), f"mean series{number % NUM_SERIES}")
         for number, values in enumerate(known.values())
     ]
-    told = "; ".join(f"{name}: mean {values.mean():.3f}" for name, values in known.items())
+    means = "; ".join(f"{name}: mean {values.mean():.3f}" for name, values in known.items())
     return (
         f'<div class="plot"><div class="upward" aria-hidden="true">{_labels(upward, 100, " %")}'
         f'</div><svg {STRETCHED} role="img"'
-        f' aria-label="{escape(f"Histograms of {unit}. {told}.")}">{_grid(upward)}{"".join(drawn)}'
+        f' aria-label="{escape(f"Histograms of {unit}. {means}.")}">{_grid(upward)}{"".join(drawn)}'
         f'</svg><div class="across" aria-hidden="true">{_labels(across)}</div>'
         f'<p class="unit" aria-hidden="true">{escape(unit)}</p></div>{_legend(known)}'
     )

@@ -173,15 +173,15 @@ def test_what_cannot_be_told_is_absent(absent):
 
 
 @pytest.mark.parametrize(
-    "name, said, value",
+    "name, answer, value",
     [
         ("medium", "In layered paper.", "layered paper"),
         ("identity", "In the style of ukiyo-e print", "ukiyo-e print"),
         ("outline", "with thin black outlines", "thin black outlines"),
     ],
 )
-def test_the_template_around_a_slot_is_not_said_twice(name, said, value):
-    assert parse_attribute(name, said) == value
+def test_the_template_around_a_slot_is_not_said_twice(name, answer, value):
+    assert parse_attribute(name, answer) == value
 
 
 @pytest.mark.parametrize("color", COLORS)

@@ -38,17 +38,17 @@ def summary_of(ended):
 
 
 def test_the_keys_of_a_summary_are_stable(megastyle, labelled):
-    told = summary_of(megastyle("eval", labelled))
+    message = summary_of(megastyle("eval", labelled))
 
     means = ["style_score", "csls_score"]
     means += [f"{m}_{k}" for k in (1, 10) for m in ("recall", "map_csd", "map")]
-    assert {f"{m}{end}" for m in means for end in ("", "_low", "_high")} <= told.keys()
-    assert {f"random_{m}" for m in means} <= told.keys()
+    assert {f"{m}{end}" for m in means for end in ("", "_low", "_high")} <= message.keys()
+    assert {f"random_{m}" for m in means} <= message.keys()
     rest = ["n", "failed", "styles", "references", "split", "other_contents_only", "queries"]
     rest += ["without_positive", "same_content_1", "spread_within", "spread_between"]
-    assert set(rest) <= told.keys()
-    assert told["_megastyle"]["eval"].keys() == {"model", "run"}
-    assert told["map_1"] == told["recall_1"] == told["map_csd_1"]
+    assert set(rest) <= message.keys()
+    assert message["_megastyle"]["eval"].keys() == {"model", "run"}
+    assert message["map_1"] == message["recall_1"] == message["map_csd_1"]
 
 
 def test_many_references_are_counted_and_named(megastyle, labelled):
@@ -56,13 +56,13 @@ def test_many_references_are_counted_and_named(megastyle, labelled):
     strangers = [folder / f"3-{content}.png" for content in range(5)]
     given = [word for name in ("0-1.png", "0-2.png") for word in ("--reference", folder / name)]
 
-    told = summary_of(
+    message = summary_of(
         megastyle("eval", labelled, *given, *(w for s in strangers for w in ("--others", s)))
     )
 
-    assert told["references"] == 2
-    assert {"prototype_score", "random_style_score", "csls_score"} <= told.keys()
-    assert told["_megastyle"]["eval"]["reference_set"]
+    assert message["references"] == 2
+    assert {"prototype_score", "random_style_score", "csls_score"} <= message.keys()
+    assert message["_megastyle"]["eval"]["reference_set"]
 
 
 def test_scores_against_references_fold_from_shards(megastyle, labelled, tmp_path):
@@ -91,20 +91,29 @@ def test_resuming_with_other_references_is_refused(megastyle, labelled, tmp_path
 def test_text_leakage_and_diversity_come_on_request(megastyle, labelled, tmp_path):
     clip = clip_folder(tmp_path / "clip")
 
-    told = summary_of(megastyle("eval", labelled, "--text-model", clip, "--leakage", "--diversity"))
+    message = summary_of(
+        megastyle("eval", labelled, "--text-model", clip, "--leakage", "--diversity")
+    )
 
-    assert {"text_score", "random_text_score", "prompt_loss", "content_leakage"} <= told.keys()
-    assert {"mpd", "vendi", "mnnd", "mpd_prompts", "vendi_prompts", "mnnd_prompts"} <= told.keys()
-    assert told["prompts"] == 4
-    assert str(clip) in told["_megastyle"]["eval"]["text_model"]
+    assert {"text_score", "random_text_score", "prompt_loss", "content_leakage"} <= message.keys()
+    assert {
+        "mpd",
+        "vendi",
+        "mnnd",
+        "mpd_prompts",
+        "vendi_prompts",
+        "mnnd_prompts",
+    } <= message.keys()
+    assert message["prompts"] == 4
+    assert str(clip) in message["_megastyle"]["eval"]["text_model"]
 
 
 def test_leakage_without_a_text_model_is_the_builtin_network_s(megastyle, labelled):
-    told = summary_of(megastyle("eval", labelled, "--leakage"))
+    message = summary_of(megastyle("eval", labelled, "--leakage"))
 
-    leaked = told["content_similarity"] - told["random_content_similarity"]
-    assert told["content_leakage"] == pytest.approx(leaked, abs=2e-4)
-    assert told["_megastyle"]["eval"]["content_model"] == "imagenet-classes"
+    leaked = message["content_similarity"] - message["random_content_similarity"]
+    assert message["content_leakage"] == pytest.approx(leaked, abs=2e-4)
+    assert message["_megastyle"]["eval"]["content_model"] == "imagenet-classes"
 
 
 def test_leakage_folds_with_its_model_and_without_it_says_what_lacks(megastyle, labelled, tmp_path):
@@ -115,12 +124,12 @@ def test_leakage_folds_with_its_model_and_without_it_says_what_lacks(megastyle, 
     again = summary_of(megastyle("eval", tmp_path / "each.jsonl", *asked))
     ended = megastyle("eval", tmp_path / "each.jsonl")
 
-    told = summary_of(ended)
+    message = summary_of(ended)
     exact = ("content_similarity", "text_score", "prompt_loss")
-    assert all(told[name] == at_once[name] for name in exact)
+    assert all(message[name] == at_once[name] for name in exact)
     assert again.keys() == at_once.keys()
     for name in ("content_leakage", "random_content_similarity", "random_text_score"):
-        assert name not in told and again[name] == pytest.approx(at_once[name], abs=1e-4)
+        assert name not in message and again[name] == pytest.approx(at_once[name], abs=1e-4)
     assert b"no content leakage: --leakage" in ended.stderr
     assert b"no random text score: --text-model" in ended.stderr
 
@@ -153,9 +162,9 @@ def test_a_single_picture_has_no_interval(megastyle, labelled):
 
     ended = megastyle("eval", folder / "1-2.png", "--reference", folder / "1-1.png")
 
-    told = summary_of(ended)
-    assert not any(name.endswith(("_low", "_high")) for name in told)
-    assert f"style score {told['style_score']:.3f}\n".encode() in ended.stderr
+    message = summary_of(ended)
+    assert not any(name.endswith(("_low", "_high")) for name in message)
+    assert f"style score {message['style_score']:.3f}\n".encode() in ended.stderr
 
 
 def test_a_benchmark_is_made_run_and_refused_once_changed(megastyle, labelled, tmp_path):
@@ -164,9 +173,9 @@ def test_a_benchmark_is_made_run_and_refused_once_changed(megastyle, labelled, t
     made = megastyle("eval", labelled, "--make-benchmark", bench, *size)
     assert made.returncode == 0 and made.stdout == b""
 
-    told = summary_of(megastyle("eval", "--benchmark", bench))
-    assert told["benchmark"] == json.loads((bench / "benchmark.json").read_text())["hash"]
-    assert told["split"] == "3 queries, 9 gallery" and told["queries"] == 3
+    message = summary_of(megastyle("eval", "--benchmark", bench))
+    assert message["benchmark"] == json.loads((bench / "benchmark.json").read_text())["hash"]
+    assert message["split"] == "3 queries, 9 gallery" and message["queries"] == 3
 
     changed = bench / lines(bench / "metadata.jsonl")[0]["file_name"]
     draw(77).save(changed)

@@ -28,12 +28,12 @@ def neighbors(done):
 
 
 def refused(done, *words):
-    said = done.stderr.decode()
-    assert done.returncode == 2, said
-    assert "Traceback" not in said
-    assert len(said.strip().splitlines()) == 1, said
+    stderr_text = done.stderr.decode()
+    assert done.returncode == 2, stderr_text
+    assert "Traceback" not in stderr_text
+    assert len(stderr_text.strip().splitlines()) == 1, stderr_text
     for word in words:
-        assert word in said
+        assert word in stderr_text
     return True
 
 
@@ -170,8 +170,8 @@ def test_a_prototype_of_one_finds_what_the_picture_finds(megastyle, built):
 
 
 def test_there_is_a_prototype_for_each_value_of_a_key(megastyle, built):
-    told = [{"file_name": f"imgs/{n}.png", "set": "ab"[n % 2]} for n in range(4)]
-    jsonl(built / "q.jsonl", [*told, {"file_name": "imgs/5.png"}])
+    message = [{"file_name": f"imgs/{n}.png", "set": "ab"[n % 2]} for n in range(4)]
+    jsonl(built / "q.jsonl", [*message, {"file_name": "imgs/5.png"}])
 
     done = megastyle("retrieve", "q.jsonl", "--prototype-by", "set", "--index", "x", cwd=built)
 

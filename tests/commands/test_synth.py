@@ -124,8 +124,8 @@ def test_what_gates_turn_away_is_no_failure_and_is_not_tried_again(megastyle, ma
     ended = megastyle("synth", *asked, "--stats", tmp_path / "stats.json")
 
     assert ended.returncode == 0
-    said = "4 in · 2 out · 2 rejected (1 blank, 1 duplicate) · 0 failed"
-    assert said in ended.stderr.decode()
+    summary = "4 in · 2 out · 2 rejected (1 blank, 1 duplicate) · 0 failed"
+    assert summary in ended.stderr.decode()
     assert [r["id"] for r in lines(tmp_path / "out" / "metadata.jsonl")] == ["a", "b"]
     again, blank = lines(tmp_path / "out" / "rejects.jsonl")
     noted = {r["id"]: r["_megastyle"]["synth"] for r in (again, blank)}
@@ -205,13 +205,13 @@ def test_neither_batches_nor_shards_have_a_say_in_what_is_unlike_its_style(
 
     for name in ("metadata.jsonl", "rejects.jsonl"):
         found = [one for path in (tmp_path / "parts").rglob(name) for one in lines(path)]
-        assert by_id(map(told, found)) == by_id(map(told, lines(tmp_path / "whole" / name)))
+        assert by_id(map(message, found)) == by_id(map(message, lines(tmp_path / "whole" / name)))
     assert {path.name for path in (tmp_path / "parts").rglob("*.png")} == {
         path.name for path in (tmp_path / "whole").rglob("*.png")
     }
 
 
-def told(record):
+def message(record):
     """A record without the names that depend on where it lies."""
     return {key: value for key, value in record.items() if not str(value).startswith("..")}
 

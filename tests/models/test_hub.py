@@ -12,11 +12,11 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    def refuse(*args, **kwargs):
+    def raise_offline(*args, **kwargs):
         raise OSError("no network in this test")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", raise_offline)
+    monkeypatch.setattr(socket, "getaddrinfo", raise_offline)
 
 
 @pytest.fixture

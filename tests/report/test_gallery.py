@@ -174,8 +174,8 @@ def test_the_summary_shows_its_numbers_with_their_range(tmp_path):
     page = written(tmp_path, [], summary=summary)
 
     figures = re.search(r'<dl class="figures".*?</dl>', page)[0]
-    told = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", figures)
-    assert [(name, unescape(re.sub("<.*?>", "", value))) for name, value in told] == [
+    message = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", figures)
+    assert [(name, unescape(re.sub("<.*?>", "", value))) for name, value in message] == [
         ("n", "1,200"),
         ("style score", "0.702 0.694\u20130.711"),
     ]

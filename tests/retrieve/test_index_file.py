@@ -75,8 +75,8 @@ def no_json(folder):
 
 
 def later_format(folder):
-    told = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps(told | {"format": 2}))
+    header = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps(header | {"format": 2}))
 
 
 def garbled_record(folder):

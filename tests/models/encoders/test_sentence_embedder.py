@@ -27,12 +27,12 @@ TEXTS = [
 @pytest.fixture(scope="module", params=["builtin", "sentence-transformers"])
 def embedder(request):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", _refuse)
-        patch.setattr(socket, "getaddrinfo", _refuse)
+        patch.setattr(socket.socket, "connect", _raise_offline)
+        patch.setattr(socket, "getaddrinfo", _raise_offline)
         yield load("text_embedder", request.param)
 
 
-def _refuse(*args, **kwargs):
+def _raise_offline(*args, **kwargs):
     raise AssertionError("an embedder reached for the network")
 
 
