@@ -1,0 +1,87 @@
+"""A summary in words: a line, a table, and what would add the measures it lacks."""
+
+from megastyle_cli.core.record import annotate
+from megastyle_cli.evaluate.console import headline, missing_metric_hints, table
+from tests.evaluate.small_set import VECTORS, Rows, record, scored_set, styled
+
+SUMMARY = {
+    "n": 1200,
+    "style_score": 0.7019,
+    "style_score_low": 0.694,
+    "style_score_high": 0.711,
+    "random_style_score": 0.3125,
+    "map_10": 0.5,
+    "other_contents_only": True,
+    "split": "leave-one-out",
+    "benchmark": None,
+    "_megastyle": {"eval": {"model": "enc@77c1a0b2", "run": "12345678"}},
+}
+
+
+def test_the_headline_has_the_main_measures_with_intervals_and_baselines():
+    assert headline(SUMMARY) == (
+        "style score 0.702 [0.694, 0.711], random 0.312 \u00b7 mAP@10 0.500"
+    )
+    assert headline({"n": 1200}) == "1,200 pictures, none with a style to compare"
+
+
+def test_the_table_has_a_line_for_each_measure():
+    lines = table(SUMMARY).splitlines()
+
+    assert [line.split() for line in lines] == [
+        ["model", "enc@77c1a0b2"],
+        ["value", "95", "%", "interval", "random"],
+        ["n", "1,200"],
+        ["style_score", "0.702", "[0.694,", "0.711]", "0.312"],
+        ["map_10", "0.500"],
+        ["other_contents_only", "yes"],
+        ["split", "leave-one-out"],
+        ["benchmark", "-"],
+    ]
+    assert table({"n": 1, "other_contents_only": False}).endswith("no\n")
+
+
+def hints(summary, found, *, leakage=False):
+    return list(missing_metric_hints(summary, found, leakage=leakage))
+
+
+def test_a_complete_summary_lacks_nothing():
+    complete = {"style_score": 1, "random_style_score": 1, "text_score": 1, "random_text_score": 1}
+
+    assert hints(complete, scored_set(styled())) == []
+    assert hints({**complete, "content_leakage": 1}, scored_set(styled()), leakage=True) == []
+
+
+def test_negatives_come_from_others_or_from_the_references_of_before():
+    bare = {"style_score": 0.5}
+    before = annotate(record(1), "eval", model="rows@1", reference_set="12345678")
+
+    (given,) = hints(bare, scored_set([record(1)], given=[record(2)]))
+    (folded,) = hints(bare, scored_set([before]))
+    (single,) = hints(bare, scored_set(styled(2, styles=1)))
+
+    assert (
+        given == "no random style score and no CSLS: --others, pictures of other styles, gives them"
+    )
+    assert folded.endswith("--reference and --others, as they were, give them")
+    assert single.endswith("there are no references of other styles")
+
+
+def test_prompts_of_others_need_the_text_model():
+    bare = {"text_score": 0.5}
+
+    (without,) = hints(bare, scored_set([record(1)]))
+    (single,) = hints(bare, scored_set([record(1, content="x")], text=Rows(VECTORS)))
+
+    assert without == "no random text score: --text-model, as it was, gives it"
+    assert single == "no random text score: there are no prompts of other pictures"
+
+
+def test_leakage_says_what_it_needs():
+    (asked,) = hints({}, scored_set([record(1)]), leakage=True)
+    (no_others,) = hints({"content_similarity": 0.5}, scored_set(styled(2, styles=1)), leakage=True)
+    (folded,) = hints({"content_similarity": 0.5}, scored_set([record(1)]))
+
+    assert asked == "no content leakage: no picture has a reference to take content from"
+    assert no_others == "no content leakage: there are no references of other styles"
+    assert folded.startswith("no content leakage: --leakage, and the --text-model")
