@@ -1,7 +1,7 @@
-"""How many pictures a second does the builtin captioner describe, from 1024 px JPEG, as a command?
+"""Images per second of the builtin captioner, from 1024 px JPEG, as a command.
 
-Beside it, in the same run: Pillow decoding the same files in full on all cores, which is what a
-captioner that measured nothing would need.
+For comparison, in the same run: Pillow decodes the same files in full on all cores, which is the
+least that a captioner has to do.
 """
 
 import os
@@ -19,7 +19,7 @@ from PIL import Image
 
 PICTURES = Path(__file__).parents[1] / "examples" / "pictures" / "contents"
 COUNT = 480
-ROUNDS = 3  # the best of them counts: what else the machine does only ever slows it down
+ROUNDS = 3  # the best counts: other load on the machine only ever slows a run down
 
 
 def make_pictures(folder: Path) -> list[Path]:
@@ -39,20 +39,20 @@ def make_pictures(folder: Path) -> list[Path]:
 
 
 def decode_fully(path: Path) -> None:
-    """What plain Pillow does with one file."""
+    """Decodes one file with plain Pillow."""
     with Image.open(path) as image:
         image.convert("RGB").load()
 
 
 def caption_s(folder: Path, kind: str, count: int) -> float:
-    """Seconds that the command takes for the first `count` pictures, start-up included."""
+    """Seconds the command takes for the first `count` images, start-up included."""
     flags = f"--kind {kind} --limit {count} -q --overwrite -o {folder.parent}/{kind}.jsonl"
     command = [sys.executable, "-m", "megastyle_cli", "caption", str(folder), *flags.split()]
     return best_s(lambda: subprocess.run(command, check=True))
 
 
 def best_s(work: Callable[[], object]) -> float:
-    """The least seconds of ROUNDS runs of `work`."""
+    """The shortest of ROUNDS runs of `work`, in seconds."""
     took = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -62,7 +62,7 @@ def best_s(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Prints images a second of the command, without and with start-up, and of plain decoding."""
+    """Prints images per second of plain decoding and of the command, without and with start-up."""
     out = sys.stdout.write
     out(f"Python {platform.python_version()}, Pillow {version('pillow')}, {os.cpu_count()} cores\n")
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,8 +1,8 @@
-"""How much of a captioning server does our client keep busy, and how fast can it feed one?
+"""How much of a captioning server's capacity the client uses, and how fast it can feed a server.
 
-The server is a process of its own that answers after a fixed time and holds a fixed number of
-requests at once; what it could do at most is its capacity. Both share the cores of one machine, so
-the CPU of each is told apart.
+The server is a separate process that answers after a fixed latency and processes a fixed number of
+requests at a time, which gives its capacity. Both share the cores of one machine, so the CPU time
+of each is reported.
 """
 
 import json
@@ -34,24 +34,24 @@ from megastyle_cli.models.vlm.openai_server import ChatClient
 
 ANSWER = "Three flat shapes overlap near a corner"
 # a completion that also lists the model
-TOLD = json.dumps(
+BODY = json.dumps(
     {"choices": [{"message": {"content": ANSWER}}], "data": [{"id": "waiting"}]}
 ).encode()
-RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(TOLD) + TOLD
-SMALL = 6000  # small pictures
-BODY_BYTES = 50_000  # what a picture of 512 px takes, encoded
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+SMALL = 6000  # number of small images
+BODY_BYTES = 50_000  # an encoded image of 512 px
 
 
 @dataclass
 class Connection:
-    """One client: the head of the request that is coming, and how much of its body is missing."""
+    """One client: the head of the current request, and the bytes missing from its body."""
 
     socket: socket.socket
     head: bytes = b""
     missing: int = 0
 
-    def is_asked(self, received: memoryview) -> bool:
-        """Whether the request is whole; what it says does not matter, only where it ends."""
+    def is_complete(self, received: memoryview) -> bool:
+        """Whether the request is complete after these bytes. Its content is ignored."""
         if self.missing:
             self.missing -= len(received)
             return self.missing == 0
@@ -65,7 +65,7 @@ class Connection:
 
 
 def serve(latency_s: float, num_slots: int) -> None:
-    """Serves on a free port, the first line of the output: one thread, as cheap as Python can."""
+    """Serves on a free port, which it prints, from one thread and with little CPU time."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     listener.setblocking(False)
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
@@ -74,8 +74,8 @@ def serve(latency_s: float, num_slots: int) -> None:
     poll.register(listener, select.EPOLLIN)
     clients: dict[int, Connection] = {}
     buffer = memoryview(bytearray(1 << 18))
-    queued: deque[Connection] = deque()  # for a slot
-    held: deque[tuple[float, Connection]] = deque()  # until when; all wait equally long
+    queued: deque[Connection] = deque()  # waiting for a slot
+    held: deque[tuple[float, Connection]] = deque()  # with the time of the answer, ascending
     while True:
         wait_s = max(0.0, held[0][0] - time.monotonic()) if held else -1
         for number, _ in poll.poll(wait_s):
@@ -89,7 +89,7 @@ def serve(latency_s: float, num_slots: int) -> None:
             if size == 0:
                 poll.unregister(client.socket)
                 clients.pop(number).socket.close()
-            elif client.is_asked(buffer[:size]):
+            elif client.is_complete(buffer[:size]):
                 queued.append(client)
         now = time.monotonic()
         while held and held[0][0] <= now:
@@ -106,14 +106,14 @@ class Serving:
     process: int
 
     def cpu_s(self) -> float:
-        """CPU seconds that it took so far."""
+        """CPU seconds used so far."""
         fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(") ")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def server(latency_s: float, num_slots: int) -> Iterator[Serving]:
-    """Such a server in another process."""
+    """A server in another process, stopped at the end."""
     command = [sys.executable, __file__, "serve", str(latency_s), str(num_slots)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -123,7 +123,7 @@ def server(latency_s: float, num_slots: int) -> Iterator[Serving]:
 
 
 def requests_alone(latency_s: float, num_slots: int, rounds: int) -> tuple[float, float, float]:
-    """Requests a second without pictures to decode; CPU seconds of client and server for each."""
+    """Requests per second without decoding; CPU seconds per request of client and server."""
     with server(latency_s, num_slots) as served:
         chat = ChatClient(base_url=served.url, concurrency=num_slots)
         picture = Image.new("RGB", (16, 16))
@@ -144,9 +144,9 @@ def requests_alone(latency_s: float, num_slots: int, rounds: int) -> tuple[float
 def command_rate(
     folder: Path, latency_s: float, num_slots: int, few: int, many: int
 ) -> tuple[float, float, float]:
-    """Pictures a second of the whole command, start-up taken off by a shorter run.
+    """Images per second of the command without start-up, which a shorter run measures.
 
-    Also the CPU seconds of the command and of the server for each picture.
+    Also the CPU seconds per image of the command and of the server.
     """
     took: list[float] = []
     ours: list[float] = []
@@ -166,24 +166,24 @@ def command_rate(
 
 
 def children_cpu_s() -> float:
-    """CPU seconds of the commands that have ended."""
+    """CPU seconds of the commands that have finished."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def told_cpu(ours_s: float, theirs_s: float) -> str:
-    """CPU of client and server, in words."""
+def format_cpu(ours_s: float, theirs_s: float) -> str:
+    """The CPU time of client and server as text."""
     return f"CPU each: client {ours_s * 1000:.2f} ms, server {theirs_s * 1000:.2f} ms"
 
 
 def main() -> None:
-    """Prints requests a second and shares of the capacity, and what the client can feed."""
+    """Prints requests per second, shares of the capacity, and the most the client can feed."""
     out = sys.stdout.write
     out(f"Python {platform.python_version()}, Pillow {version('pillow')}, {os.cpu_count()} cores\n")
     rate, *cpu_s = requests_alone(0.2, 256, rounds=80)
     share = rate / (256 / 0.2)
     out(f"requests of 50 kB alone   {rate:6.0f}/s, {share:.1%} of 256 slots at 200 ms;")
-    out(f" {told_cpu(*cpu_s)}\n")
+    out(f" {format_cpu(*cpu_s)}\n")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "imgs")
         folder.mkdir()
@@ -193,14 +193,14 @@ def main() -> None:
         out(f"plain Pillow decoding     {plain:6.1f} images/s from 1024 px JPEG\n")
         fed, *cpu_s = command_rate(folder, 0.0, 256, len(paths) // 4, len(paths))
         out(f"1024 px, server of 0 ms   {fed:6.1f} images/s: what the client can feed;")
-        out(f" {told_cpu(*cpu_s)}\n")
+        out(f" {format_cpu(*cpu_s)}\n")
         small = Path(scratch, "small")
         small.mkdir()
-        for number in range(SMALL):  # so that the client is measured, and not the decoding
+        for number in range(SMALL):  # small: decoding must not dominate
             Image.effect_noise((64, 64), 20 + number % 50).save(small / f"{number:05}.png")
         fed, *cpu_s = command_rate(small, 0.0, 256, SMALL // 4, SMALL)
         out(f"64 px, server of 0 ms     {fed:6.1f} images/s: what the client can feed;")
-        out(f" {told_cpu(*cpu_s)}\n")
+        out(f" {format_cpu(*cpu_s)}\n")
         for files, few, many, name, slots in (
             *((small, SMALL // 4, SMALL, "64 px", slots) for slots in (64, 128, 256)),
             *((folder, len(paths) // 4, len(paths), "1024 px", slots) for slots in (8, 16)),
@@ -208,7 +208,7 @@ def main() -> None:
             rate, *cpu_s = command_rate(files, 0.2, slots, few, many)
             share = rate / (slots / 0.2)
             out(f"{name}, {slots:3d} slots, 200 ms  {rate:6.1f} images/s, {share:.1%} of capacity;")
-            out(f" {told_cpu(*cpu_s)}\n")
+            out(f" {format_cpu(*cpu_s)}\n")
             sys.stdout.flush()
 
 

@@ -1,7 +1,7 @@
-"""How many pictures a second does one core decode for training, beside plain Pillow in this run?
+"""Images per second that one core decodes for training, compared with plain Pillow.
 
-Plain Pillow decodes in full and resamples bicubically to 384 px. Figures are by CPU time, so that
-what else the machine does counts little; the last lines are the loader itself on all cores.
+Plain Pillow decodes in full and resamples bicubically to 384 px. Figures are by CPU time, which
+other load on the machine affects little; the last line is the loader itself on all cores.
 """
 
 import io
@@ -28,7 +28,7 @@ from megastyle_cli.training.encoder.shards import pack
 
 PICTURES = Path(__file__).parents[1] / "examples" / "pictures" / "contents"
 COUNT = 96
-ROUNDS = 5  # the best of them counts
+ROUNDS = 5  # the best counts
 KINDS = {
     "1024 px JPEG q92": (1024, "JPEG", 92),
     "512 px JPEG q92": (512, "JPEG", 92),
@@ -36,11 +36,11 @@ KINDS = {
     "384 px JPEG q95": (384, "JPEG", 95),
     "512 px PNG": (512, "PNG", 0),
 }
-STEPS, BATCH = 8, 256  # of the loader
+STEPS, BATCH = 8, 256  # for the loader
 
 
 def make_pictures(folder: Path, side_px: int, form: str, quality: int) -> list[str]:
-    """COUNT different square pictures, cut from the example photographs."""
+    """COUNT different square images, cropped from the example photographs."""
     sources = sorted(PICTURES.glob("*.jpg"))
     folder.mkdir()
     names = []
@@ -55,20 +55,20 @@ def make_pictures(folder: Path, side_px: int, form: str, quality: int) -> list[s
 
 
 def pillow(name: str) -> torch.Tensor:
-    """What plain Pillow makes of one file: uint8 (3, 384, 384)."""
+    """One file decoded by plain Pillow: uint8 (3, 384, 384)."""
     with Image.open(io.BytesIO(Path(name).read_bytes())) as image:
         small = image.convert("RGB").resize((384, 384), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1)
 
 
 def ours(side_px: int) -> Callable[[str], None]:
-    """What the loader makes of one file."""
+    """A function that decodes one file as the loader does."""
     pixels = torch.empty(side_px, side_px, 3, dtype=torch.uint8)
     return lambda name: decode_into(pixels, name)
 
 
 def per_second(work: Callable[[str], object], names: list[str]) -> tuple[float, float]:
-    """Pictures a second of one thread, by CPU time and by the wall; the best of ROUNDS."""
+    """Images per second of one thread, by CPU and by wall time; the best of ROUNDS."""
     cpu, wall = [], []
     for _ in range(ROUNDS):
         started = time.thread_time(), time.perf_counter()
@@ -80,7 +80,7 @@ def per_second(work: Callable[[str], object], names: list[str]) -> tuple[float, 
 
 
 def loaded(inputs: str, side_px: int) -> str:
-    """The loader's pictures a second on all cores, from what stands at `inputs`."""
+    """Images per second of the loader on all cores, reading `inputs`."""
     pictures = split_images(
         read_records([inputs]), label="style_id", holdout=0, split_key=None, seed=0
     ).training
@@ -99,7 +99,7 @@ def loaded(inputs: str, side_px: int) -> str:
 
 
 def packed(folder: Path, names: list[str]) -> str:
-    """The folder of shards with the pictures of `names`, so often that batches can be drawn."""
+    """A folder of shards with the images of `names`, repeated to fill all batches."""
     records: list[Record] = [
         {"id": f"{n}", "file_name": names[n % len(names)], "style_id": f"{n // 8}"}
         for n in range(STEPS * BATCH)
@@ -110,7 +110,7 @@ def packed(folder: Path, names: list[str]) -> str:
 
 
 def main() -> None:
-    """Prints pictures a second by format, and those of the loader from packed shards."""
+    """Prints images per second by format, and of the loader from packed shards."""
     out = sys.stdout.write
     torch.set_num_threads(1)
     versions = " ".join(f"{name} {version(name)}" for name in ("pillow", "simplejpeg", "torch"))
@@ -119,11 +119,11 @@ def main() -> None:
         for kind, (side_px, form, quality) in KINDS.items():
             names = make_pictures(Path(scratch, kind), side_px, form, quality)
             plain = per_second(pillow, names)
-            reported = [f"{kind:17s} Pillow to 384 {plain[0]:5.0f} ({plain[1]:.0f})"]
+            cells = [f"{kind:17s} Pillow to 384 {plain[0]:5.0f} ({plain[1]:.0f})"]
             for wanted in (384, 448):
                 fast = per_second(ours(wanted), names)
-                reported.append(f"ours to {wanted} {fast[0]:5.0f} ({fast[1]:.0f})")
-            out(" | ".join(reported) + "\n")
+                cells.append(f"ours to {wanted} {fast[0]:5.0f} ({fast[1]:.0f})")
+            out(" | ".join(cells) + "\n")
         shards = packed(
             Path(scratch, "shards"), make_pictures(Path(scratch, "x"), 1024, "JPEG", 92)
         )

@@ -1,13 +1,13 @@
-"""How many pictures a second does the style encoder train on and score, and at what share of FLOPs?
+"""Images per second and FLOPs of training the style encoder and of scoring with it.
 
-On a GPU the tower is the paper's so400m at 384 px, on a CPU a small one, which says nothing about a
-GPU. Weights and pictures are random: neither changes the time. Four questions, in one run:
+On a GPU the vision tower is the paper's so400m at 384 px; on a CPU it is a small one, whose figures
+say nothing about a GPU. Weights and images are random, which does not change the speed. Measured:
 
-train   chunk sizes x eager or compiled x direct (one pass: 3 forwards' worth) or cached (embedded
-        twice: 4), each a whole step on pictures that are on the device: augmentation, tower, loss
-        of the batch, update
+train   complete steps on images in device memory (augmentation, tower, loss of the batch, update):
+        chunk sizes x eager or compiled x direct (one pass, the cost of 3 forward passes) or cached
+        (gradient cache: embedded twice, 4 forward passes)
 score   the forward pass alone
-loader  JPEG files to batches in memory, nothing else
+loader  from JPEG files to batches in memory
 whole   `megastyle train-encoder` on the same files, as a command
 
   python benchmarks/encoder.py [--config SIZE.json] [--chunks 32,64] [--batch N] [--steps N]
@@ -70,7 +70,7 @@ Row = dict[str, Any]
 
 
 def forward_flops(config: SiglipVisionConfig) -> int:
-    """Of one picture; a multiply-add is two. 670 GFLOP for so400m at 384 px."""
+    """FLOPs of one image, a multiply-add counted as two: 670 GFLOP for so400m at 384 px."""
     width, inner = config.hidden_size, config.intermediate_size
     n = (config.image_size // config.patch_size) ** 2
     layer = n * (8 * width**2 + 4 * width * inner) + 4 * n**2 * width
@@ -80,7 +80,7 @@ def forward_flops(config: SiglipVisionConfig) -> int:
 
 
 class Bench:
-    """A tower on a device, and steps of it to be timed."""
+    """A vision tower on a device, and the work to be timed."""
 
     def __init__(self, config: SiglipVisionConfig, steps: int) -> None:
         self.config, self.steps = config, steps
@@ -91,7 +91,7 @@ class Bench:
         self.augmentation = Augmentation()
 
     def rows(self, chunks: list[int]) -> Iterator[Row]:
-        """The measured rows of training and scoring, in words and figures."""
+        """Measures training and scoring, one row each."""
         for is_compiled in (False, True):
             vision = new_tower(self.config, seed=0).train().to(self.device)
             if is_compiled:
@@ -104,11 +104,7 @@ class Bench:
 
     def _row(self, vision: SiglipVisionModel, way: str, chunk: int, is_compiled: bool) -> Row:
         size = chunk * (CHUNKS_OF_A_CACHED_BATCH if way == "cached" else 1)
-        message: Row = {
-            "what": way,
-            "layers": "compiled" if is_compiled else "eager",
-            "chunk": chunk,
-        }
+        row: Row = {"what": way, "layers": "compiled" if is_compiled else "eager", "chunk": chunk}
         work = self._scoring(vision, size) if way == "score" else self._step(vision, size, chunk)
         if self.is_gpu:
             torch.cuda.empty_cache()
@@ -116,12 +112,12 @@ class Bench:
         try:
             seconds = self._median_s(work)
         except torch.OutOfMemoryError:
-            return message | {"images_per_s": None}
-        message["images_per_s"] = size / seconds
-        message["tflop_per_s"] = size / seconds * forward_flops(self.config) * PASSES[way] / 1e12
+            return row | {"images_per_s": None}
+        row["images_per_s"] = size / seconds
+        row["tflop_per_s"] = size / seconds * forward_flops(self.config) * PASSES[way] / 1e12
         if self.is_gpu:
-            message["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
-        return message
+            row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        return row
 
     def _step(self, vision: SiglipVisionModel, size: int, chunk: int) -> Callable[[], None]:
         tower = StyleTower(vision, self.dtype)
@@ -163,7 +159,7 @@ class Bench:
         return drawn.to(self.device)
 
     def _median_s(self, work: Callable[[], None]) -> float:
-        """The median seconds of `steps` runs, after two that compile and settle."""
+        """The median of `steps` runs in seconds, after two warm-up runs."""
         took = []
         for _ in range(2 + self.steps):
             self._wait()
@@ -179,7 +175,7 @@ class Bench:
 
 
 def make_pictures(folder: Path, count: int, side_px: int) -> Path:
-    """JPEGs in groups of four, cut from the example photographs; their listing."""
+    """Creates JPEGs in styles of four, cropped from the example photographs; returns `folder`."""
     sources = sorted(PICTURES.glob("*.jpg"))
     lines = []
     for number in range(count):
@@ -195,7 +191,7 @@ def make_pictures(folder: Path, count: int, side_px: int) -> Path:
 
 
 def loader_row(folder: Path, batch: int, side_px: int, steps: int) -> Row:
-    """Pictures a second from files to batches in memory."""
+    """Images per second from files to batches in memory."""
     found = split_images(
         read_records([str(folder)]), label="style_id", holdout=0, split_key=None, seed=0
     ).training
@@ -211,7 +207,7 @@ def loader_row(folder: Path, batch: int, side_px: int, steps: int) -> Row:
 
 
 def whole_row(folder: Path, config: Path, batch: int, steps: int) -> Row:
-    """The median of what the command itself measures, its first step left out."""
+    """The median of the speeds that the command logs, without its first step."""
     out = folder.parent / "run"
     flags = f"--text-weight 0 --holdout 0 --global-batch {batch} --steps {steps + 1} -q"
     command = [sys.executable, "-m", "megastyle_cli", "train-encoder", str(folder)]
@@ -220,13 +216,13 @@ def whole_row(folder: Path, config: Path, batch: int, steps: int) -> Row:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    message = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    speeds = [line["images_per_s"] for line in message if "loss" in line]
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    speeds = [line["images_per_s"] for line in metrics if "loss" in line]
     return {"what": "whole", "chunk": "auto", "images_per_s": float(np.median(speeds[1:]))}
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as a table of Markdown."""
+    """The rows as a Markdown table."""
     keys = ("what", "layers", "chunk", "images_per_s", "tflop_per_s", "peak_gib")
     lines = ["| " + " | ".join(keys) + " |", "| --- " * len(keys) + "|"]
     for row in rows:
@@ -239,20 +235,20 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Prints the table, then the same as one line of JSON."""
+    """Prints the table, then the same rows as one line of JSON."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--config", type=Path, help="size of the tower, as JSON")
     parser.add_argument("--chunks", help="such as 32,64,96")
     parser.add_argument("--batch", type=int, help="pictures of a step of loader and whole")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each row")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     is_gpu = torch.cuda.is_available()
-    message = json.loads(asked.config.read_text()) if asked.config else SO400M if is_gpu else SMALL
-    chunks = asked.chunks or ("32,64,96,128,192" if is_gpu else "32,128")
-    batch = asked.batch or (1024 if is_gpu else 256)
+    tower = json.loads(args.config.read_text()) if args.config else SO400M if is_gpu else SMALL
+    chunks = args.chunks or ("32,64,96,128,192" if is_gpu else "32,128")
+    batch = args.batch or (1024 if is_gpu else 256)
     with tempfile.TemporaryDirectory() as scratch:
         config_file = Path(scratch, "size.json")
-        config_file.write_text(json.dumps({"model_type": "siglip_vision_model", **message}))
+        config_file.write_text(json.dumps({"model_type": "siglip_vision_model", **tower}))
         config = read_tower_config(config_file)
         where = torch.cuda.get_device_name() if is_gpu else f"{os.cpu_count()} cores, no GPU"
         facts = {
@@ -261,16 +257,16 @@ def main() -> None:
             "where": where,
             "threads": torch.get_num_threads(),
             "gflop_per_image": round(forward_flops(config) / 1e9, 3),
-            "tower": message,
+            "tower": tower,
         }
         sys.stdout.write("".join(f"{name}: {value}\n" for name, value in facts.items()))
-        rows = list(Bench(config, asked.steps).rows([int(n) for n in chunks.split(",")]))
+        rows = list(Bench(config, args.steps).rows([int(n) for n in chunks.split(",")]))
         imgs = Path(scratch, "imgs")
         imgs.mkdir()
         decoded_px = Augmentation().decoded_px(config.image_size)
         make_pictures(imgs, 2 * batch, max(decoded_px, 128))
-        rows.append(loader_row(imgs, batch, decoded_px, asked.steps))
-        rows.append(whole_row(imgs, config_file, batch, asked.steps))
+        rows.append(loader_row(imgs, batch, decoded_px, args.steps))
+        rows.append(whole_row(imgs, config_file, batch, args.steps))
     sys.stdout.write(f"{table(rows)}\n{json.dumps({**facts, 'rows': rows})}\n")
 
 

@@ -1,18 +1,17 @@
-"""How many pairs a second does train-flux learn from, at what share of FLOPs, and how fast is a
-picture painted?
+"""Pairs per second and FLOPs of train-flux, and the time to generate an image.
 
-Four questions, in one run:
+Measured in one run:
 
-official  the official loop's shape, restated here: one pair a step, every block computed twice,
-          eager, pictures opened and conditions encoded in line, AdamW that is not fused
-step      pairs at once x blocks computed twice x eager or compiled, on conditions that are there
-whole     the loop of `train-flux` itself, at the fastest of those that fit: conditions encoded in
+official  the structure of the official training loop: one pair per step, activation checkpointing
+          of every block, eager, images opened and conditions encoded between steps, AdamW not fused
+step      batch sizes x activation checkpointing x eager or compiled, with conditions in memory
+whole     the loop of `train-flux` with the fastest of these settings: conditions are encoded in
           batches, ahead of the steps
-transfer  one picture in 30 steps with a reference, exact, without loading the model
+transfer  one image in 30 steps with a reference, exact, without loading the model
 
-On a CPU the model is tiny with drawn weights, which says nothing about a GPU. FLOPs are counted
-for a LoRA on all modules: linears and attention forward, their inputs' gradients, the LoRA's own,
-and what is computed twice.
+On a CPU the model is tiny and its weights random, so its figures say nothing about a GPU. FLOPs are
+counted for a LoRA on all modules: the forward pass of linear layers and attention, the gradients of
+their inputs, those of the LoRA, and recomputation.
 
   python benchmarks/flux.py [--model FLUX.1-dev/] [--batches 1,2,4,8] [--compile] [--steps N]
 """
@@ -39,7 +38,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # the tiny FLUX is that of the tests
+sys.path.insert(0, str(ROOT))  # for the tiny FLUX of the tests
 
 from megastyle_cli.core.errors import is_out_of_memory  # noqa: E402
 from megastyle_cli.io.inputs import read_records  # noqa: E402
@@ -61,15 +60,15 @@ from tests.tiny_flux import save_tiny_flux  # noqa: E402
 from tests.training.contexts import run_context  # noqa: E402
 
 PICTURES = ROOT / "examples" / "pictures" / "contents"
-SOURCE_PX = 512  # of the released pictures, which are PNG
+SOURCE_PX = 512  # side of the released images, which are PNG
 LR = 1e-4
-WARM_UP = 2  # steps that are not counted
+WARM_UP = 2  # steps that are not timed
 
 Row = dict[str, Any]
 
 
 def step_flops(config: Any, tokens: int, rank: int, share_twice: float) -> float:
-    """Of one pair: 87 TFLOP for FLUX.1 at 512 px and rank 128, 127 with all blocks twice."""
+    """FLOPs of one pair: 87 T for FLUX.1 at 512 px and rank 128, 127 T with full recomputation."""
     width = config.num_attention_heads * config.attention_head_dim
     double, single = config.num_layers, config.num_single_layers
     linear = 24 * width**2 * tokens * (double + single)
@@ -80,18 +79,18 @@ def step_flops(config: Any, tokens: int, rank: int, share_twice: float) -> float
 
 
 class Bench:
-    """A model, pairs, and trainers of them to be timed."""
+    """A model, training pairs, and the work to be timed."""
 
     def __init__(
-        self, model: str, pairs: Split[Pairs], scratch: Path, asked: argparse.Namespace
+        self, model: str, pairs: Split[Pairs], scratch: Path, args: argparse.Namespace
     ) -> None:
-        self.pairs, self.scratch, self.steps = pairs, scratch, asked.steps
+        self.pairs, self.scratch, self.steps = pairs, scratch, args.steps
         self.config = FluxConfig(
-            model=model, rank=asked.rank, size=asked.size, steps=10**6, encode_text="beside"
+            model=model, rank=args.rank, size=args.size, steps=10**6, encode_text="beside"
         )
 
     def official(self) -> Row:
-        """The official loop's shape."""
+        """Measures the structure of the official loop."""
         trainer, sampler = self._trainer(1, 1, is_compiled=False)
         groups = trainer.optimizer.param_groups
         trainer.optimizer = torch.optim.AdamW(
@@ -111,14 +110,14 @@ class Bench:
         return self._row("official", trainer, 1, self._median_s(step))
 
     def step(self, batch: int, every: int, *, is_compiled: bool) -> Row:
-        """A step alone."""
+        """Measures a step without its loader."""
         trainer, sampler = self._trainer(batch, every, is_compiled=is_compiled)
         loaded = self._loaded(trainer, sampler, 1)[0]
         seconds = self._median_s(lambda _: trainer.train_step(loaded, LR))
         return self._row("step", trainer, batch, seconds)
 
     def whole(self, batch: int, every: int, *, is_compiled: bool) -> Row:
-        """The loop with its loader."""
+        """Measures the loop with its loader."""
         trainer, sampler = self._trainer(batch, every, is_compiled=is_compiled)
         loader = self._loader(trainer, sampler)
         batches = loader.batches(0, WARM_UP + self.steps)
@@ -127,14 +126,14 @@ class Bench:
         return self._row("whole", trainer, batch, seconds)
 
     def transfer(self, *, is_compiled: bool) -> Row:
-        """A picture; its time stands as that of a step."""
+        """Measures an image; its time is reported as that of a step."""
         self._begin()
         stylist = FluxStylist(self.config.model, compiled=is_compiled)
         size = (self.config.size, self.config.size)
         reference = Image.new("RGB", size, "teal")
 
         def paint(number: int) -> None:
-            asked = PictureRequest(
+            request = PictureRequest(
                 content="a picture",
                 references=(reference,),
                 reference_keys=("teal",),
@@ -142,14 +141,14 @@ class Bench:
                 size_px=size,
                 seed=number,
             )
-            stylist.restyle([asked])
+            stylist.restyle([request])
 
         seconds = self._median_s(paint)
-        message: Row = {"what": "transfer", "batch": 1, "blocks": _blocks(is_compiled)}
-        return {**message, "step_s": seconds, "samples_per_s": 1 / seconds, **_peak()}
+        row: Row = {"what": "transfer", "batch": 1, "blocks": _blocks(is_compiled)}
+        return {**row, "step_s": seconds, "samples_per_s": 1 / seconds, **_peak()}
 
     def _begin(self) -> None:
-        """Gives back what the row before took; a trainer stands in circles, which wait for gc."""
+        """Frees the memory of the previous row; a trainer has reference cycles, hence gc."""
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -197,14 +196,10 @@ class Bench:
         tokens = max_text_tokens(trainer.pipeline) + 2 * trainer.rows**2
         share = plan.num_recomputed / plan.layers
         flops = step_flops(config, tokens, self.config.rank or 0, share) * batch
-        message: Row = {
-            "what": what,
-            "batch": batch,
-            "twice": f"{plan.num_recomputed}/{plan.layers}",
-        }
-        message["blocks"] = _blocks(trainer.config.compile)
-        message |= {"step_s": seconds, "samples_per_s": batch / seconds}
-        return {**message, "tflop_per_s": flops / seconds / 1e12, **_peak()}
+        row: Row = {"what": what, "batch": batch, "twice": f"{plan.num_recomputed}/{plan.layers}"}
+        row["blocks"] = _blocks(trainer.config.compile)
+        row |= {"step_s": seconds, "samples_per_s": batch / seconds}
+        return {**row, "tflop_per_s": flops / seconds / 1e12, **_peak()}
 
 
 def _blocks(is_compiled: bool) -> str:
@@ -218,7 +213,7 @@ def _peak() -> Row:
 
 
 def rows(bench: Bench, batches: list[int], *, with_compiled: bool) -> Iterator[Row]:
-    """All that is measured; what does not fit on the device is left out and said."""
+    """All measurements; a row that does not fit on the device has no figures."""
     yield fitting("official", 1, bench.official)
     best: Row = {"samples_per_s": None}
     how: tuple[int, int, bool] = (1, 1, False)
@@ -236,19 +231,19 @@ def rows(bench: Bench, batches: list[int], *, with_compiled: bool) -> Iterator[R
 
 
 def fitting(what: str, batch: int, measure: Callable[[], Row]) -> Row:
-    """What `measure` gives, or a row without figures if the device has no memory for it."""
+    """The row of `measure`, or one without figures if the device runs out of memory."""
     try:
         row = measure()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         row = {"what": what, "batch": batch, "samples_per_s": None}
-    sys.stderr.write(f"{json.dumps(row)}\n")  # seen, whatever comes of the next
+    sys.stderr.write(f"{json.dumps(row)}\n")  # kept if a later row crashes
     return row
 
 
-def made_pairs(folder: Path, styles: int = 16, each: int = 4) -> Split[Pairs]:
-    """PNG pictures cut from the example photographs, as pairs of made-up styles."""
+def make_pairs(folder: Path, styles: int = 16, each: int = 4) -> Split[Pairs]:
+    """Pairs of PNG images cropped from the example photographs, in invented styles."""
     sources = sorted(PICTURES.glob("*.jpg"))
     lines = []
     for number in range(styles * each):
@@ -265,7 +260,7 @@ def made_pairs(folder: Path, styles: int = 16, each: int = 4) -> Split[Pairs]:
 
 
 def table(found: list[Row]) -> str:
-    """The rows as a table of Markdown."""
+    """The rows as a Markdown table."""
     keys = ("what", "batch", "twice", "blocks", "step_s", "samples_per_s", "tflop_per_s")
     keys += ("peak_gib",) if torch.cuda.is_available() else ()
     lines = ["| " + " | ".join(keys) + " |", "| --- " * len(keys) + "|"]
@@ -279,7 +274,7 @@ def table(found: list[Row]) -> str:
 
 
 def main() -> None:
-    """Prints the table, then the same as one line of JSON."""
+    """Prints the table, then the same rows as one line of JSON."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--model", help="a FLUX folder; without one a tiny one is made")
     parser.add_argument("--batches", default="1,2,4,8")
@@ -287,9 +282,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="timed steps of each row")
     parser.add_argument("--size", type=int, help="pixels; 512, for the tiny model 32")
     parser.add_argument("--rank", type=int, help="128, for the tiny model 4")
-    asked = parser.parse_args()
-    asked.size = asked.size or (512 if asked.model else 32)
-    asked.rank = asked.rank or (128 if asked.model else 4)
+    args = parser.parse_args()
+    args.size = args.size or (512 if args.model else 32)
+    args.rank = args.rank or (128 if args.model else 4)
     where = f"{os.cpu_count()} cores, no GPU"
     if torch.cuda.is_available():
         where = torch.cuda.get_device_name()
@@ -299,17 +294,17 @@ def main() -> None:
         "diffusers": diffusers.__version__,
         "where": where,
         "threads": torch.get_num_threads(),
-        "model": asked.model or "tiny: 4 blocks of width 32",
-        "size": asked.size,
+        "model": args.model or "tiny: 4 blocks of width 32",
+        "size": args.size,
     }
     sys.stdout.write("".join(f"{name}: {value}\n" for name, value in facts.items()))
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         (scratch / "imgs").mkdir()
-        model = asked.model or str(save_tiny_flux(scratch / "model", text_tokens=64))
-        bench = Bench(model, made_pairs(scratch / "imgs"), scratch, asked)
-        batches = [int(number) for number in asked.batches.split(",")]
-        found = list(rows(bench, batches, with_compiled=asked.compile))
+        model = args.model or str(save_tiny_flux(scratch / "model", text_tokens=64))
+        bench = Bench(model, make_pairs(scratch / "imgs"), scratch, args)
+        batches = [int(number) for number in args.batches.split(",")]
+        found = list(rows(bench, batches, with_compiled=args.compile))
     gain = (found[-1]["samples_per_s"] or 0) / (found[0]["samples_per_s"] or float("inf"))
     sys.stdout.write(f"{table(found)}\n\nwhole to official: {gain:.2f} x the samples a second\n")
     sys.stdout.write(f"{json.dumps({**facts, 'gain': gain, 'rows': found})}\n")

@@ -1,9 +1,9 @@
-"""How fast are inputs read, in how much memory, beside a plain loop over the same file?
+"""Speed and memory of reading inputs, compared with a plain loop over the same file.
 
-Each measurement is a process of its own, so that its peak of memory is its own. The parquet file is
-made here in the layout of the releases, of some GIGABYTES, and deleted in the end; its pictures are
-noise, of the size that PNGs of 512 px have, since they are read and not decoded. Ends with 1 if a
-reader of ours takes more than MOST_MB.
+Each measurement runs in a process of its own, so that peak memory is measured separately. The
+parquet file has the layout of the releases and GIGABYTES of data, and is deleted at the end; its
+images are random bytes of the size of 512 px PNGs, since they are read but not decoded. Exits with
+1 if one of our readers takes more than MAX_MB.
 """
 
 import gzip
@@ -33,19 +33,19 @@ from megastyle_cli.io.writers import parquet
 GIGABYTES = 2.0
 PICTURE_BYTES = 400_000
 LINES, MEMBERS = 200_000, 5_000
-MOST_MB = 600  # that a reader of ours may take
+MAX_MB = 600  # limit for our readers
 
 
 def records(count: int) -> Iterator[dict[str, object]]:
-    """Records as `pair` makes them."""
+    """Records like those of `pair`."""
     for n in range(count):
         style = f"In the style of number {n // 8}, teal with ochre accents, soft light, in ink."
-        message = {"id": f"s{n // 8 + 1}_c{n}", "content": f"Frog {n} on a leaf", "style": style}
-        yield {**message, "style_id": str(n // 8 + 1), "content_id": str(n), "license": "cc0"}
+        record = {"id": f"s{n // 8 + 1}_c{n}", "content": f"Frog {n} on a leaf", "style": style}
+        yield {**record, "style_id": str(n // 8 + 1), "content_id": str(n), "license": "cc0"}
 
 
 def make_files(folder: Path) -> None:
-    """Every file that is read below."""
+    """Creates the files that are read below."""
     lines = b"".join(map(dump_line, records(LINES)))
     (folder / "x.jsonl").write_bytes(lines)
     (folder / "x.jsonl.gz").write_bytes(gzip.compress(lines, 6))
@@ -75,18 +75,18 @@ def make_files(folder: Path) -> None:
 
 
 def ours(path: Path) -> int:
-    """Records without their pictures."""
+    """Reads records without their images."""
     return sum(1 for _ in read_records([str(path)]))
 
 
 def ours_with_pictures(path: Path) -> int:
-    """Records, and the bytes of each picture."""
+    """Reads records and the bytes of each image."""
     found = read_records([str(path)])
     return sum(1 for record in found if picture_bytes(record["file_name"]))  # type: ignore[index]
 
 
 def plain_folder(path: Path) -> int:
-    """Every file, read."""
+    """Reads every file."""
     return sum(1 for name in sorted(path.iterdir()) if name.read_bytes())
 
 
@@ -106,20 +106,20 @@ def plain_csv(path: Path) -> int:
 
 
 def plain_parquet(path: Path) -> int:
-    """pyarrow, all columns, as it comes."""
+    """pyarrow, all columns."""
     with pq.ParquetFile(path) as file:
         return sum(len(batch.to_pylist()) for batch in file.iter_batches(32))
 
 
 def plain_parquet_texts(path: Path) -> int:
-    """pyarrow, the texts alone."""
+    """pyarrow, only the text columns."""
     with pq.ParquetFile(path) as file:
         columns = ["id", "content", "style"]
         return sum(len(batch.to_pylist()) for batch in file.iter_batches(1024, columns=columns))
 
 
 def plain_tar(path: Path) -> int:
-    """tarfile, every member read."""
+    """tarfile, reading every member."""
     with tarfile.open(path) as tar:
         return sum(1 for member in tar if tar.extractfile(member).read()) // 2  # type: ignore[union-attr]
 
@@ -146,7 +146,7 @@ MEASURED: list[tuple[str, str, Callable[[Path], int]]] = [
 
 
 def main() -> None:
-    """Prints records a second and the peak of memory, a line for each way of reading."""
+    """Prints records per second and peak memory, one line for each way of reading."""
     out = sys.stdout.write
     packages = ", ".join(f"{name} {version(name)}" for name in ("pyarrow", "backports.zstd"))
     out(f"Python {platform.python_version()}, {packages}, {os.cpu_count()} cores\n")
@@ -158,25 +158,25 @@ def main() -> None:
             files = path.rglob("*") if path.is_dir() else [path]
             size = sum(file.stat().st_size for file in files) / 1e6
             command = [sys.executable, __file__, str(number), str(path)]
-            message = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            count, seconds, peak_mb = map(float, message.split())
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            count, seconds, peak_mb = map(float, output.split())
             rate = f"{count / seconds:9,.0f}/s {peak_mb:6.0f} MB"
             out(f"{name:12s} {size:6.0f} MB  {how:24s} {rate}\n")
             sys.stdout.flush()
-            if how.startswith("ours") and peak_mb > MOST_MB:
+            if how.startswith("ours") and peak_mb > MAX_MB:
                 over.append(f"{name} {how}: {peak_mb:.0f} MB")
     if over:
-        sys.exit(f"more than {MOST_MB} MB: {', '.join(over)}")
+        sys.exit(f"more than {MAX_MB} MB: {', '.join(over)}")
 
 
 def peak_kb() -> int:
-    """The most memory this process had; ru_maxrss would begin with that of the one it came from."""
+    """Peak memory of this process; ru_maxrss would start with that of its parent."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def measure(number: int, path: Path) -> None:
-    """One line: records, seconds, the most memory this process had in MB."""
+    """Prints one line: records, seconds, peak memory in MB."""
     started = time.perf_counter()
     count = MEASURED[number][2](path)
     seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What does help cost? CPU seconds of `megastyle --help` against importing typer and rich alone."""
+"""CPU time of `megastyle --help`, compared with importing typer and rich alone."""
 
 import platform
 import resource
@@ -10,7 +10,7 @@ RUNS = 20
 
 
 def cpu_seconds(command: list[str]) -> float:
-    """The least CPU time (user + system) of RUNS runs, in seconds."""
+    """The shortest CPU time (user + system) of RUNS runs, in seconds."""
     return min(_one(command) for _ in range(RUNS))
 
 
@@ -22,7 +22,7 @@ def _one(command: list[str]) -> float:
 
 
 def main() -> None:
-    """Prints one line a command: CPU seconds and the ratio to the baseline."""
+    """Prints one line per command: CPU seconds and the ratio to the baseline."""
     plain = cpu_seconds([sys.executable, "-c", "import typer, rich"])
     out = sys.stdout.write
     out(f"Python {platform.python_version()}, typer {version('typer')}\n")

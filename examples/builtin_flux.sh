@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Trains a small FLUX of the same classes as FLUX.1 on icons and emoji, by train-flux, and measures
-# what it paints in styles it never saw: against copying the reference, and against ignoring it.
+# Trains a small model of the same architecture as FLUX.1 on icons and emoji, with train-flux, and
+# evaluates it on unseen styles, compared with copying the reference and with ignoring it.
 #
 #   examples/builtin_flux.sh PICTURES [OUT]        writes OUT/ (default: flux-run)
 #
 # PICTURES  a folder with metadata.jsonl: file_name, style_id, content, group, license, source, and
-#           "split", which says "heldout" for the styles to measure on; those are never trained on
-# FAMILIES  a folder that examples/builtin_encoder.sh drew (its OUT/families), to train on as well
-# WORDS     how many contents it learns (default: 24): the most frequent of PICTURES, then others
-# STEPS     of BATCH pairs (default: 6000 of 32); VAE_STEPS of 16 pictures (default: 1000)
-# WIDTH     of the transformer, a multiple of 64 (default: 256, 6.8 million parameters); SINGLE blocks
-# LR        highest rate, falling to zero (default: 0.002)
+#           "split", which is "heldout" for the styles of the evaluation; these are not trained on
+# FAMILIES  a folder drawn by examples/builtin_encoder.sh (its OUT/families), to train on as well
+# WORDS     number of contents to learn (default: 24): the most frequent of PICTURES, then others
+# STEPS     training steps of BATCH pairs (default: 6000 of 32)
+# VAE_STEPS training steps of the autoencoder, of 16 pictures (default: 1000)
+# WIDTH     width of the transformer, a multiple of 64 (default: 256, 6.8 million parameters)
+# SINGLE    number of single-stream blocks (default: 4)
+# LR        peak learning rate, decaying to zero (default: 0.002)
 #
-# Sized for a core or two of a CPU: 8 px a token, 64 tokens a picture, products in bfloat16: 44 pairs/s
-# of an AVX-512 core that has nothing else to do, 70 of two, so 45 to 75 minutes. Can be stopped and
-# started again. megastyle ships what 8,200 steps of it made, as --model builtin-flux (see its CARD.md).
+# Sized for one or two CPU cores: 8 px per token, 64 tokens per picture, bfloat16: 44 pairs/s on an
+# idle AVX-512 core, 70 on two, so 45 to 75 minutes. Can be interrupted and restarted. megastyle ships
+# a model trained like this for 8,200 steps as --model builtin-flux (see its CARD.md).
 # Needs: pip install 'megastyle[builtin]'
 set -euo pipefail
 
@@ -30,15 +32,15 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 [ -f "$out/parts/model_index.json" ] ||
   python "$here/builtin_flux_parts.py" make "$out" --steps "${VAE_STEPS:-1000}"
 
-# No guidance number, since nothing was distilled from.
+# No guidance embedding, since the model is not distilled.
 cat > "$out/size.json" << EOF
 {"in_channels": 64, "num_layers": 1, "num_single_layers": ${SINGLE:-4}, "attention_head_dim": 64,
  "num_attention_heads": $((width / 64)), "joint_attention_dim": 256, "pooled_projection_dim": 256,
  "guidance_embeds": false, "axes_dims_rope": [8, 28, 28]}
 EOF
 
-# No mirroring and no cuts: left and right, size and margin belong to a style of icons. What is
-# measured and painted meanwhile are styles set aside to choose by, not the held-out ones.
+# No mirroring and no crops: orientation, size and margin are part of an icon style. Validation and
+# samples during training use styles reserved for choosing settings, not the held-out ones.
 megastyle train-flux "$out/train.jsonl" --model "$out/parts" --init "$out/size.json" -o "$out/run" \
   --split-key split --size 64 --global-batch "$batch" --chunk "$batch" --recompute none \
   --steps "${STEPS:-6000}" --lr "${LR:-0.002}" --warmup 0.02 --schedule linear --clip 1 \

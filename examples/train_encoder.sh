@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Trains a small style encoder from nothing and shows that it learns: styles that it never saw are
-# retrieved better after the training than before. Minutes on two cores; no claim of quality.
+# Trains a small style encoder from scratch and shows that it learns: unseen styles are retrieved
+# better after the training than before. Takes minutes on two cores; not meant for use.
 #
 #   examples/train_encoder.sh PICTURES [OUT]     writes OUT/ (default: encoder-run)
 #
-# PICTURES  a folder with metadata.jsonl: file_name, style_id, and "split", which says "heldout" for
-#           the styles to measure on
-# STEPS     of training (default: 300)
-# BATCH     pictures a step (default: 128)
+# PICTURES  a folder with metadata.jsonl: file_name, style_id, and "split", which is "heldout" for the
+#           styles to evaluate on
+# STEPS     training steps (default: 300)
+# BATCH     pictures per step (default: 128)
 set -euo pipefail
 
 pictures=${1:?name a folder of pictures with metadata.jsonl}
@@ -15,7 +15,7 @@ out=${2:-encoder-run}
 steps=${STEPS:-300}
 mkdir -p "$out"
 
-# A tower of 3.3 million parameters that sees 16 tokens; so400m has 428 million and sees 729.
+# A vision transformer of 3.3 million parameters and 16 tokens; so400m has 428 million and 729.
 cat > "$out/size.json" << 'EOF'
 {"model_type": "siglip_vision_model", "hidden_size": 192, "intermediate_size": 768,
  "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": 64, "patch_size": 16}
@@ -26,5 +26,5 @@ megastyle train-encoder "$pictures" --init "$out/size.json" -o "$out/run" \
   --split-key split --text-weight 0 --global-batch "${BATCH:-128}" \
   --steps "$steps" --lr 0.001 --crop 0.6 --validate-every $(((steps + 3) / 4)) --resume -v
 
-echo "Held-out styles before the first step, on the way, and after the last:"
+echo "Held-out styles before the first step, during training, and after the last step:"
 grep held_out "$out/run/metrics.jsonl"

@@ -1,4 +1,4 @@
-"""A server of chat completions in the test's own process: real HTTP, faults on demand."""
+"""A chat completions server in the test's own process: real HTTP, with faults on demand."""
 
 import base64
 import json
@@ -37,21 +37,21 @@ VERDICT = {"relevant": True, "vague": False}
 
 
 @dataclass
-class Asked:
+class ChatRequest:
     """One request as the server saw it."""
 
     body: dict[str, Any]
     headers: dict[str, str]
-    number: int  # of the requests with this very picture and instruction, from 0
+    attempt: int  # counts requests with the same image and instruction, from 0
 
     @property
     def text(self) -> str:
-        """All the words of the request."""
+        """All text of the request."""
         return "\n".join(part["text"] for part in self._parts if part["type"] == "text")
 
     @property
-    def picture(self) -> Image.Image:
-        """The picture of the request, decoded."""
+    def image(self) -> Image.Image:
+        """The image of the request, decoded."""
         (url,) = [p["image_url"]["url"] for p in self._parts if p["type"] == "image_url"]
         head, _, encoded = url.partition(",")
         assert head == "data:image/jpeg;base64"
@@ -64,43 +64,45 @@ class Asked:
 
 
 @dataclass
-class Fault:
-    """Something else than an answer: a status, raw bytes for a body, a wait, a cut connection."""
+class RawResponse:
+    """A response byte for byte: its status, headers and body, a delay, or a closed connection."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     wait_s: float = 0.0
-    drop: bool = False
+    closes_connection: bool = False
 
 
-def well(asked: Asked) -> str:
-    """The answer of a model that follows its instructions."""
-    if "The descriptions of this picture" in asked.text:
-        names = [line[2:].partition(":")[0] for line in asked.text.splitlines() if line[:2] == "- "]
+def answer_well(request: ChatRequest) -> str:
+    """A valid answer to any request of `caption`."""
+    if "The descriptions of this picture" in request.text:
+        names = [
+            line[2:].partition(":")[0] for line in request.text.splitlines() if line[:2] == "- "
+        ]
         return json.dumps(dict.fromkeys(names, VERDICT))
-    if "content phrase" in asked.text:
+    if "content phrase" in request.text:
         return CONTENT
-    if "style sentence" in asked.text:
+    if "style sentence" in request.text:
         return SENTENCE
-    if "Write the value" in asked.text:
-        return ATTRIBUTES[asked.text.rpartition("Give ")[2].partition(":")[0]]
+    if "Write the value" in request.text:
+        return ATTRIBUTES[request.text.rpartition("Give ")[2].partition(":")[0]]
     return f"```json\n{json.dumps(ATTRIBUTES)}\n```"
 
 
 class ChatServer:
-    """A running server: its address, what it was asked, how many requests it held at once."""
+    """A running server: its address, its requests, and the most it had at the same time."""
 
     def __init__(
         self,
-        behave: Callable[[Asked], str | Fault],
+        respond: Callable[[ChatRequest], str | RawResponse],
         models: Sequence[str] | None,
         owned_by: str | None,
         port: int,
     ) -> None:
-        self.behave, self.models, self.owned_by = behave, models, owned_by
-        self.asked: list[Asked] = []
-        self.most_at_once = self._now = 0
+        self.respond, self.models, self.owned_by = respond, models, owned_by
+        self.requests: list[ChatRequest] = []
+        self.max_concurrent = self._num_open = 0
         self._seen: Counter[str] = Counter()
         self._lock = threading.Lock()
         server = self
@@ -120,13 +122,13 @@ class ChatServer:
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
-                fault = server.handle(json.loads(raw), dict(self.headers))
-                if fault.wait_s:
-                    time.sleep(fault.wait_s)
-                if fault.drop:
+                response = server.handle(json.loads(raw), dict(self.headers))
+                if response.wait_s:
+                    time.sleep(response.wait_s)
+                if response.closes_connection:
                     self.close_connection = True
                     return
-                self._send(fault.status, fault.body or b"", fault.headers)
+                self._send(response.status, response.body or b"", response.headers)
 
             def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
@@ -144,40 +146,40 @@ class ChatServer:
         self.http = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
 
-    def handle(self, body: dict[str, Any], headers: dict[str, str]) -> Fault:
+    def handle(self, body: dict[str, Any], headers: dict[str, str]) -> RawResponse:
         """The response to one chat request."""
         with self._lock:
-            self._now += 1
-            self.most_at_once = max(self.most_at_once, self._now)
+            self._num_open += 1
+            self.max_concurrent = max(self.max_concurrent, self._num_open)
             key = json.dumps(body["messages"][0]["content"][:2])
-            asked = Asked(body, headers, self._seen[key])
+            request = ChatRequest(body, headers, self._seen[key])
             self._seen[key] += 1
-            self.asked.append(asked)
+            self.requests.append(request)
         try:
-            answer = self.behave(asked)
+            response = self.respond(request)
         finally:
             with self._lock:
-                self._now -= 1
-        return answer if isinstance(answer, Fault) else completion(answer)
+                self._num_open -= 1
+        return response if isinstance(response, RawResponse) else completion(response)
 
 
-def completion(answer: str) -> Fault:
+def completion(answer: str) -> RawResponse:
     """An answer in the form of a chat completion."""
     message = {"role": "assistant", "content": answer}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     body = {"id": "x", "object": "chat.completion", "model": MODEL, "choices": [choice]}
-    return Fault(body=json.dumps(body).encode())
+    return RawResponse(body=json.dumps(body).encode())
 
 
 @contextmanager
 def serving(
-    behave: Callable[[Asked], str | Fault] = well,
+    respond: Callable[[ChatRequest], str | RawResponse] = answer_well,
     models: Sequence[str] | None = (MODEL,),
     owned_by: str | None = None,
     port: int = 0,
 ) -> Iterator[ChatServer]:
     """A running chat server; `models` None: it lists none, `port` 0: any that is free."""
-    server = ChatServer(behave, models, owned_by, port)
+    server = ChatServer(respond, models, owned_by, port)
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

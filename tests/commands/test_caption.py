@@ -1,4 +1,4 @@
-"""`caption` with models that answer, as a command: against a real server and a real tiny model."""
+"""`caption` with vision-language models: a real server and a real tiny model, as a command."""
 
 import json
 import signal
@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 
 from tests import fork_server
-from tests.chat_server import CONTENT, MODEL, SENTENCE, Fault, completion, serving, well
+from tests.chat_server import (
+    CONTENT,
+    MODEL,
+    SENTENCE,
+    RawResponse,
+    answer_well,
+    completion,
+    serving,
+)
 from tests.conftest import draw, jsonl, lines
 from tests.models.tiny_vlm import save_tiny_vlm
 
@@ -28,9 +36,9 @@ def ids(path):
     return Counter(record["id"] for record in lines(path))
 
 
-def number_of(asked):
-    """Which of `many` is asked about."""
-    return asked.picture.size[0] - 64
+def number_of(request):
+    """Which image of `many` the request is about."""
+    return request.image.size[0] - 64
 
 
 def test_records_hold_style_attributes_and_content(megastyle, pictures, tmp_path):
@@ -39,16 +47,16 @@ def test_records_hold_style_attributes_and_content(megastyle, pictures, tmp_path
         ended = megastyle("caption", pictures, "--base-url", server.url, "-o", out)
 
     assert ended.returncode == 0, ended.stderr
-    assert len(server.asked) == 12
+    assert len(server.requests) == 12
     for record in lines(out):
         assert record["content"] == CONTENT and record["style_medium"] == "layered paper"
         assert record["style"].endswith("in layered paper.")
         assert record["_megastyle"]["caption"]["model"] == MODEL
 
 
-def test_concurrency_changes_nothing_but_the_speed(megastyle, many, tmp_path):
-    def numbered(asked):
-        return f"Picture number {number_of(asked)} shows flat shapes"
+def test_concurrency_changes_only_the_speed(megastyle, many, tmp_path):
+    def numbered(request):
+        return f"Picture number {number_of(request)} shows flat shapes"
 
     with serving(numbered) as server:
         for n in (1, 7, 64):
@@ -63,19 +71,19 @@ def test_concurrency_changes_nothing_but_the_speed(megastyle, many, tmp_path):
     ] * 24
 
 
-def test_with_every_kind_of_fault_nothing_is_lost_and_nothing_twice(megastyle, many, tmp_path):
-    faults = [
-        Fault(status=429, headers={"Retry-After": "0"}),
-        Fault(status=500),
-        Fault(drop=True),
-        Fault(wait_s=3.0),
-        Fault(body=b'{"choices": [{"message": {"cont'),
+def test_every_kind_of_fault_is_retried_and_each_record_is_written_once(megastyle, many, tmp_path):
+    responses = [
+        RawResponse(status=429, headers={"Retry-After": "0"}),
+        RawResponse(status=500),
+        RawResponse(closes_connection=True),
+        RawResponse(wait_s=3.0),
+        RawResponse(body=b'{"choices": [{"message": {"cont'),
         "!!!!!!!!!!!!!!!!!!!!",
         "I'm sorry, I can't help with that.",
     ]
 
-    def faulty_at_first(asked):
-        return faults[number_of(asked) % 7] if asked.number == 0 else well(asked)
+    def faulty_at_first(request):
+        return responses[number_of(request) % 7] if request.attempt == 0 else answer_well(request)
 
     flags = ("--schema", "v1", "--kind", "style", "--timeout", 2)
     with serving() as server:
@@ -88,7 +96,7 @@ def test_with_every_kind_of_fault_nothing_is_lost_and_nothing_twice(megastyle, m
 
     assert ended.returncode == 0, ended.stderr
     assert ids(tmp_path / "b.jsonl") == ids(tmp_path / "a.jsonl")
-    assert len(server.asked) == 48
+    assert len(server.requests) == 48
     stats = json.loads((tmp_path / "stats.json").read_text())
     assert stats["refused_answers"] == {"garbage": 3, "refusal": 3}
     assert b"answers not used: 3 garbage, 3 refusal" in ended.stderr
@@ -96,9 +104,9 @@ def test_with_every_kind_of_fault_nothing_is_lost_and_nothing_twice(megastyle, m
     assert attempts == [2 if n % 7 > 4 else 1 for n in range(24)]
 
 
-def test_a_server_that_answers_for_half_leaves_the_others_to_be_resumed(megastyle, many, tmp_path):
-    def for_even_ones(asked):
-        return well(asked) if number_of(asked) % 2 == 0 else Fault(status=500)
+def test_records_that_the_server_failed_on_can_be_resumed(megastyle, many, tmp_path):
+    def for_even_ones(request):
+        return answer_well(request) if number_of(request) % 2 == 0 else RawResponse(status=500)
 
     out = tmp_path / "out.jsonl"
     flags = ("--kind", "content", "--retries", 0, "-o", out)
@@ -110,94 +118,96 @@ def test_a_server_that_answers_for_half_leaves_the_others_to_be_resumed(megastyl
 
     assert (first.returncode, second.returncode) == (3, 0)
     assert {record["_error"]["kind"] for record in failed} == {"model_error"} and len(failed) == 12
-    assert len(server.asked) == 12
+    assert len(server.requests) == 12
     assert len(ids(out)) == 24 and set(ids(out).values()) == {1}
     assert not (tmp_path / "out.errors.jsonl").exists()
 
 
-def test_killed_and_resumed_gives_the_identical_set_of_records(megastyle, many, tmp_path):
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(megastyle, many, tmp_path):
     for seed in range(24, 40):
         draw(seed, 64 + seed).save(many / f"{seed:02}.png")
     out = tmp_path / "out.jsonl"
     flags = ("--kind", "content", "--concurrency", "1")
     with serving() as server:
         megastyle("caption", many, "--base-url", server.url, *flags, "-o", tmp_path / "whole.jsonl")
-    victims = []
+    process = []
 
-    def kills_at_the_36th(asked):
-        if len(server.asked) == 36:
-            victims[0].send_signal(signal.SIGKILL)
-        return well(asked)
+    def kills_at_the_36th(request):
+        if len(server.requests) == 36:
+            process[0].send_signal(signal.SIGKILL)
+        return answer_well(request)
 
     with serving(kills_at_the_36th) as server:
         command = ("caption", many, *flags, "--base-url", server.url, "-o", out)
-        victims.append(fork_server.start(*command, stderr=subprocess.DEVNULL))
-        assert victims[0].wait() == -signal.SIGKILL
+        process.append(fork_server.start(*command, stderr=subprocess.DEVNULL))
+        assert process[0].wait() == -signal.SIGKILL
     assert not out.exists()
     with serving() as server:
         ended = megastyle("caption", many, "--base-url", server.url, *flags, "-o", out, "--resume")
 
     assert ended.returncode == 0, ended.stderr
-    assert 4 <= len(server.asked) < 40  # lost is only what was in flight or behind it
+    assert 4 <= len(server.requests) < 40  # only requests in flight or not yet written are repeated
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-def test_a_signal_finishes_what_is_in_flight_and_resume_gives_the_rest(megastyle, many, tmp_path):
+def test_a_signal_finishes_open_requests_and_resume_does_the_rest(megastyle, many, tmp_path):
     out = tmp_path / "out.jsonl"
-    asked_for = [{"id": f"r{n}", "file_name": f"many/{n % 24:02}.png"} for n in range(90)]
-    records = jsonl(tmp_path / "in.jsonl", asked_for)
+    wanted = [{"id": f"r{n}", "file_name": f"many/{n % 24:02}.png"} for n in range(90)]
+    records = jsonl(tmp_path / "in.jsonl", wanted)
     flags = ("--kind", "content", "--concurrency", "2")
     with serving() as server:
         megastyle(
             "caption", records, "--base-url", server.url, *flags, "-o", tmp_path / "whole.jsonl"
         )
-    stopped = []
+    process = []
 
-    def slow_from_the_fourth(asked):
-        if len(server.asked) == 4:
-            stopped[0].send_signal(signal.SIGTERM)
-        return Fault(body=completion(CONTENT).body, wait_s=0.1 if len(server.asked) >= 4 else 0)
+    def slow_from_the_fourth(request):
+        if len(server.requests) == 4:
+            process[0].send_signal(signal.SIGTERM)
+        return RawResponse(
+            body=completion(CONTENT).body, wait_s=0.1 if len(server.requests) >= 4 else 0
+        )
 
     with serving(slow_from_the_fourth) as server:
         command = ("caption", records, *flags, "--base-url", server.url, "-o", out)
-        stopped.append(fork_server.start(*command, stderr=subprocess.DEVNULL))
-        assert stopped[0].wait() == 75
-        asked = len(server.asked)
+        process.append(fork_server.start(*command, stderr=subprocess.DEVNULL))
+        assert process[0].wait() == 75
+        num_asked = len(server.requests)
     before = ids(out.with_name("out.jsonl.partial"))
-    assert before.total() == asked < 90
+    assert before.total() == num_asked < 90
     with serving() as server:
         ended = megastyle(
             "caption", records, "--base-url", server.url, *flags, "-o", out, "--resume"
         )
 
     assert ended.returncode == 0, ended.stderr
-    assert len(server.asked) == 90 - asked
+    assert len(server.requests) == 90 - num_asked
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-def test_one_slow_answer_does_not_hold_the_others_back(megastyle, many, tmp_path):
-    asked_meanwhile = []
+def test_a_slow_answer_does_not_delay_the_others(megastyle, many, tmp_path):
+    num_requests = []
 
-    def first_waits_for_all_others(asked):
-        if number_of(asked) == 0:
+    def first_waits_for_all_others(request):
+        if number_of(request) == 0:
             deadline = time.monotonic() + 30
-            while len(server.asked) < 24 and time.monotonic() < deadline:
+            while len(server.requests) < 24 and time.monotonic() < deadline:
                 time.sleep(0.01)
-            asked_meanwhile.append(len(server.asked))
-        return well(asked)
+            num_requests.append(len(server.requests))
+        return answer_well(request)
 
     with serving(first_waits_for_all_others) as server:
         flags = ("--kind", "content", "--concurrency", 2, "-o", tmp_path / "out.jsonl")
         ended = megastyle("caption", many, "--base-url", server.url, *flags)
 
     assert ended.returncode == 0, ended.stderr
-    assert asked_meanwhile == [24]
-    assert [ident["file_name"] for ident in lines(tmp_path / "out.jsonl")] == [
+    assert num_requests == [24]
+    assert [record["file_name"] for record in lines(tmp_path / "out.jsonl")] == [
         f"many/{n:02}.png" for n in range(24)
     ]
 
 
-def test_ranks_and_shards_split_the_work_and_lose_none(megastyle, many, tmp_path):
+def test_ranks_and_shards_split_the_work_and_lose_no_record(megastyle, many, tmp_path):
     with serving() as server:
         flags = ("--kind", "content", "--base-url", server.url)
         megastyle("caption", many, *flags, "-o", tmp_path / "whole.jsonl")
@@ -216,10 +226,10 @@ def test_ranks_and_shards_split_the_work_and_lose_none(megastyle, many, tmp_path
 
 
 @pytest.mark.parametrize("status, word", [(401, b"OPENAI_API_KEY"), (404, b"--model")])
-def test_a_wrong_key_or_model_is_one_sentence_and_loses_nothing(
+def test_a_wrong_key_or_model_stops_the_run_with_one_line(
     megastyle, pictures, tmp_path, status, word
 ):
-    with serving(lambda asked: Fault(status=status), models=None) as server:
+    with serving(lambda request: RawResponse(status=status), models=None) as server:
         flags = ("--base-url", server.url, "--model", "some", "-o", tmp_path / "out.jsonl")
         ended = megastyle("caption", pictures, *flags)
 
@@ -228,17 +238,17 @@ def test_a_wrong_key_or_model_is_one_sentence_and_loses_nothing(
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_the_key_is_written_nowhere(megastyle, pictures, tmp_path):
+def test_the_api_key_is_neither_printed_nor_written(megastyle, pictures, tmp_path):
     with serving() as server:
         flags = ("--base-url", server.url, "-o", tmp_path / "out.jsonl", "-vv")
         ended = megastyle("caption", pictures, *flags, OPENAI_API_KEY="sk-secret")
 
     written = b"".join(path.read_bytes() for path in tmp_path.glob("out*"))
-    assert server.asked[0].headers["Authorization"] == "Bearer sk-secret"
+    assert server.requests[0].headers["Authorization"] == "Bearer sk-secret"
     assert b"sk-secret" not in ended.stdout + ended.stderr + written
 
 
-def test_a_bad_picture_is_one_failure_and_is_not_sent(megastyle, pictures, tmp_path):
+def test_an_unreadable_image_fails_alone_and_is_not_sent(megastyle, pictures, tmp_path):
     (pictures / "0.png").write_bytes(b"")
     with serving() as server:
         flags = ("--kind", "content", "--base-url", server.url, "-o", tmp_path / "out.jsonl")
@@ -246,10 +256,10 @@ def test_a_bad_picture_is_one_failure_and_is_not_sent(megastyle, pictures, tmp_p
 
     assert ended.returncode == 3
     (failed,) = lines(tmp_path / "out.errors.jsonl")
-    assert failed["_error"]["kind"] == "bad_image" and len(server.asked) == 5
+    assert failed["_error"]["kind"] == "bad_image" and len(server.requests) == 5
 
 
-def test_pictures_are_sent_shrunk_and_upright(megastyle, tmp_path):
+def test_images_are_sent_upright_and_within_max_side(megastyle, tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     draw(1, 900, 600).save(tmp_path / "wide.jpg", exif=turned)
@@ -258,10 +268,10 @@ def test_pictures_are_sent_shrunk_and_upright(megastyle, tmp_path):
             flags += ("--kind", "content", "--base-url", server.url)
             megastyle("caption", tmp_path / "wide.jpg", *flags)
 
-    assert [asked.picture.size for asked in server.asked] == [(341, 512), (64, 96)]
+    assert [request.image.size for request in server.requests] == [(341, 512), (64, 96)]
 
 
-def test_judged_captions_get_verdicts_and_shares(megastyle, pictures, tmp_path):
+def test_judge_adds_verdicts_and_reports_shares(megastyle, pictures, tmp_path):
     stats = tmp_path / "stats.json"
     with serving() as server:
         captions = megastyle("caption", pictures, "--base-url", server.url).stdout
@@ -277,7 +287,7 @@ def test_judged_captions_get_verdicts_and_shares(megastyle, pictures, tmp_path):
     assert b"light 100.0% relevant 0.0% vague" in ended.stderr
 
 
-def test_a_random_model_s_babble_ends_as_failures_not_as_captions(megastyle, pictures, tmp_path):
+def test_answers_of_a_random_model_are_failures_not_captions(megastyle, pictures, tmp_path):
     model = save_tiny_vlm(tmp_path / "model")
     flags = ("--model", model, "--device", "cpu", "--stats", tmp_path / "stats.json")
     ended = megastyle("caption", pictures, *flags, "--attempts", 2, "-o", tmp_path / "out.jsonl")
@@ -289,7 +299,7 @@ def test_a_random_model_s_babble_ends_as_failures_not_as_captions(megastyle, pic
     assert sum(json.loads((tmp_path / "stats.json").read_text())["refused_answers"].values()) >= 12
 
 
-def test_the_instructions_are_shown(megastyle):
+def test_show_instructions_prints_every_prompt(megastyle):
     ended = megastyle("caption", "--show-instructions")
 
     assert ended.returncode == 0
@@ -306,20 +316,20 @@ def test_the_instructions_are_shown(megastyle):
         (("--base-url", "http://127.0.0.1:9/v1"), b"cannot be reached"),
     ],
 )
-def test_a_mistake_is_one_sentence(megastyle, pictures, flags, word):
+def test_invalid_options_are_reported_in_one_line(megastyle, pictures, flags, word):
     ended = megastyle("caption", pictures, *flags)
 
     assert ended.returncode == 2 and ended.stdout == b""
     assert word in ended.stderr and ended.stderr.count(b"\n") == 1
 
 
-def test_a_dry_run_asks_nobody(megastyle, pictures):
+def test_a_dry_run_sends_no_request(megastyle, pictures):
     ended = megastyle("caption", pictures, "--base-url", "http://127.0.0.1:9/v1", "-n")
 
     assert ended.returncode == 0 and b"instructions 1" in ended.stderr
 
 
-def test_the_v1_sentence_is_the_model_s_own(megastyle, pictures):
+def test_the_v1_sentence_is_written_as_answered(megastyle, pictures):
     with serving() as server:
         flags = ("--schema", "v1", "--kind", "style", "--base-url", server.url)
         ended = megastyle("caption", pictures, *flags)

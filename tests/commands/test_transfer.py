@@ -1,4 +1,4 @@
-"""transfer with FLUX: a prompt or records to pictures, and one sentence where it cannot be."""
+"""`transfer` with FLUX, as a command: from a prompt or records to images, and its errors."""
 
 import io
 from pathlib import Path
@@ -28,19 +28,19 @@ def made(tmp_path_factory):
     return folder
 
 
-def test_a_prompt_and_a_reference_make_one_picture_on_standard_output(megastyle, made):
-    asked = ("--style", made / "ref1.png", "--prompt", "a fox on a hill", "--model", made / "tiny")
+def test_a_prompt_and_a_reference_give_one_png_on_standard_output(megastyle, made):
+    args = ("--style", made / "ref1.png", "--prompt", "a fox on a hill", "--model", made / "tiny")
 
-    # a new interpreter, whose libraries have words to say when they are imported
+    # a new interpreter: libraries print when they are imported
     lora = ("--lora", made / "lora.safetensors")
-    ended = megastyle("transfer", *asked, *lora, *FAST, "-o", "-", fresh=True)
+    ended = megastyle("transfer", *args, *lora, *FAST, "-o", "-", fresh=True)
 
     assert (ended.returncode, ended.stderr) == (0, b"")
     with Image.open(io.BytesIO(ended.stdout)) as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (48, 48))
 
 
-def test_records_bring_words_and_references(megastyle, made, tmp_path):
+def test_records_give_text_and_references(megastyle, made, tmp_path):
     records = [
         {"id": "fox", "content": "a fox", "style_file_name": "ref1.png", "license": "cc0"},
         {"id": "mute", "style_file_name": "ref2.png"},
@@ -60,17 +60,17 @@ def test_records_bring_words_and_references(megastyle, made, tmp_path):
     assert mute["_error"]["kind"] == "missing_key"
 
 
-def test_the_small_flux_paints_words_it_knows_in_the_colour_of_a_reference(megastyle, tmp_path):
+def test_builtin_flux_renders_a_known_word_in_the_colour_of_a_reference(megastyle, tmp_path):
     colours = {"violet": "hsl(260, 80%, 55%)", "black": "hsl(0, 0%, 10%)"}
     painted = {}
     for name, colour in colours.items():
         reference = Image.new("RGB", (256, 256), "white")
         ImageDraw.Draw(reference).ellipse((30, 30, 226, 226), fill=colour)
         reference.save(tmp_path / f"{name}.png")
-        asked = ("--style", tmp_path / f"{name}.png", "--prompt", "star", "--steps", 10)
+        args = ("--style", tmp_path / f"{name}.png", "--prompt", "star", "--steps", 10)
 
         ended = megastyle(
-            "transfer", *asked, "--model", "builtin-flux", "--device", "cpu", "-o", "-"
+            "transfer", *args, "--model", "builtin-flux", "--device", "cpu", "-o", "-"
         )
 
         assert (ended.returncode, ended.stderr) == (0, b"")
@@ -83,7 +83,7 @@ def test_the_small_flux_paints_words_it_knows_in_the_colour_of_a_reference(megas
     assert colourful["violet"] > 3 * colourful["black"]
 
 
-def test_a_word_that_the_small_flux_does_not_know_is_refused_by_name(megastyle, made, tmp_path):
+def test_builtin_flux_names_a_word_that_it_does_not_know(megastyle, made, tmp_path):
     style = ("--style", made / "ref1.png", "--model", "builtin-flux", "--steps", 2)
 
     alone = megastyle("transfer", *style, "--prompt", "a star", "-o", tmp_path / "no.png")
@@ -98,7 +98,7 @@ def test_a_word_that_the_small_flux_does_not_know_is_refused_by_name(megastyle, 
     assert (fox["id"], fox["_error"]["kind"]) == ("2", "unknown_word")
 
 
-def test_a_lora_with_no_numbers_makes_a_failure_and_no_black_picture(megastyle, made, tmp_path):
+def test_a_lora_with_nan_gives_a_failure_and_no_black_image(megastyle, made, tmp_path):
     lora = random_lora(target_modules(2, 2))
     next(iter(lora.values())).up.fill_(torch.nan)
     save_lora(lora, tmp_path / "nan.safetensors")
@@ -123,7 +123,7 @@ def test_a_lora_with_no_numbers_makes_a_failure_and_no_black_picture(megastyle, 
 DOG = Path(__file__).parents[2] / "examples" / "pictures" / "contents" / "golden-retriever.jpg"
 
 
-def test_a_photo_is_painted_by_what_is_recognised_on_it(megastyle, made, tmp_path):
+def test_a_photo_without_text_is_rendered_from_what_is_recognised_on_it(megastyle, made, tmp_path):
     style = ("--style", made / "ref1.png", "--model", made / "tiny", *FAST)
 
     by_photo = megastyle("transfer", *style, DOG, "-o", tmp_path / "photo")
@@ -138,7 +138,7 @@ def test_a_photo_is_painted_by_what_is_recognised_on_it(megastyle, made, tmp_pat
     assert (record["width"], record["height"]) == (48, 48)
 
 
-def test_words_that_are_given_come_before_what_is_recognised(megastyle, made, tmp_path):
+def test_given_text_takes_precedence_over_what_is_recognised(megastyle, made, tmp_path):
     listing = jsonl(
         made / "worded.jsonl",
         [{"id": "dog", "content": "a fox", "file_name": str(DOG), "style_file_name": "ref1.png"}],
@@ -151,10 +151,10 @@ def test_words_that_are_given_come_before_what_is_recognised(megastyle, made, tm
     assert record["content"] == "a fox" and "caption" not in record["_megastyle"]
 
 
-def test_a_described_photo_can_be_started_from(megastyle, made, tmp_path):
-    asked = ("--style", made / "ref1.png", "--model", made / "tiny", "--content", DOG, *FAST)
+def test_content_strength_starts_from_the_photo(megastyle, made, tmp_path):
+    args = ("--style", made / "ref1.png", "--model", made / "tiny", "--content", DOG, *FAST)
 
-    ended = megastyle("transfer", *asked, "--content-strength", 0.5, "-o", tmp_path / "dog.png")
+    ended = megastyle("transfer", *args, "--content-strength", 0.5, "-o", tmp_path / "dog.png")
 
     assert ended.returncode == 0
     (remark,) = ended.stderr.decode().splitlines()
@@ -164,27 +164,24 @@ def test_a_described_photo_can_be_started_from(megastyle, made, tmp_path):
         assert (picture.width > picture.height) == (photo.width > photo.height)
 
 
-def test_guidance_reaches_the_model_and_small_flux_which_reads_none_refuses_it(
-    megastyle, made, tmp_path
-):
+def test_guidance_changes_the_image_and_is_refused_by_builtin_flux(megastyle, made, tmp_path):
     how = ("--style", made / "ref1.png", "--lora", made / "lora.safetensors", *FAST)
-    asked = ("--prompt", "a fox", "--model", made / "tiny", *how)
+    args = ("--prompt", "a fox", "--model", made / "tiny", *how)
 
     guided, plain = (
-        megastyle("transfer", *asked, "--guidance", number, "-o", "-").stdout
-        for number in (60, 3.5)
+        megastyle("transfer", *args, "--guidance", number, "-o", "-").stdout for number in (60, 3.5)
     )
     small = megastyle(
         *("transfer", "--style", made / "ref1.png", "--prompt", "star", "--guidance", 3.5),
         *("--model", "builtin-flux", "--device", "cpu", "-o", tmp_path / "no.png"),
     )
 
-    assert guided != plain == megastyle("transfer", *asked, "-o", "-").stdout != b""
+    assert guided != plain == megastyle("transfer", *args, "-o", "-").stdout != b""
     assert small.returncode == 2
     assert b"builtin-flux reads no guidance, and --guidance 3.5 is given" in small.stderr
 
 
-def test_what_changes_pixels_is_recorded_and_what_does_not_is_not(megastyle, made, tmp_path):
+def test_only_settings_that_change_pixels_are_recorded(megastyle, made, tmp_path):
     listing = jsonl(
         made / "one.jsonl", [{"id": "fox", "content": "a fox", "style_file_name": "ref1.png"}]
     )
@@ -201,7 +198,7 @@ def test_what_changes_pixels_is_recorded_and_what_does_not_is_not(megastyle, mad
     assert "offload" not in fast["_megastyle"]["transfer"]
 
 
-def test_a_lora_is_converted_with_its_counts(megastyle, made, tmp_path):
+def test_a_lora_is_converted_there_and_back_and_counts_its_modules(megastyle, made, tmp_path):
     given = ("--lora", made / "lora.safetensors", "--model", made / "tiny")
     middle, back = tmp_path / "d.safetensors", tmp_path / "o.safetensors"
 
@@ -214,17 +211,17 @@ def test_a_lora_is_converted_with_its_counts(megastyle, made, tmp_path):
     assert all(torch.equal(load_file(back)[k], w) for k, w in load_file(given[1]).items())
 
 
-PAINTED = (*("--style", "ref1.png", "--prompt", "a fox", "--steps", 1), *FAST[:2], *FAST[4:])
+RENDER = (*("--style", "ref1.png", "--prompt", "a fox", "--steps", 1), *FAST[:2], *FAST[4:])
 
 
 @pytest.mark.parametrize(
-    ("asked", "output"),
-    [(PAINTED, "big.png"), (("--lora", "lora.safetensors", "--to", "peft"), "big.safetensors")],
+    ("args", "output"),
+    [(RENDER, "big.png"), (("--lora", "lora.safetensors", "--to", "peft"), "big.safetensors")],
 )
-def test_a_disk_too_small_for_one_file_is_no_case_for_resume(
-    megastyle, made, tmp_path, asked, output
+def test_a_full_disk_leaves_no_file_and_does_not_suggest_resume(
+    megastyle, made, tmp_path, args, output
 ):
-    command = ("transfer", "--model", "tiny", *asked, "-o", tmp_path / output)
+    command = ("transfer", "--model", "tiny", *args, "-o", tmp_path / output)
 
     ended = megastyle(*command, cwd=made, max_file_kib=1)
 
@@ -233,9 +230,7 @@ def test_a_disk_too_small_for_one_file_is_no_case_for_resume(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_converted_lora_makes_its_folder_and_is_for_whom_the_umask_says(
-    megastyle, made, tmp_path
-):
+def test_a_converted_lora_creates_its_folder_and_follows_the_umask(megastyle, made, tmp_path):
     given = ("--lora", made / "lora.safetensors", "--model", made / "tiny")
     out = tmp_path / "new" / "d.safetensors"
 
@@ -255,17 +250,17 @@ def test_a_converted_lora_makes_its_folder_and_is_for_whom_the_umask_says(
         (("--style", "ref1.png"), "--style and --to are given"),
     ],
 )
-def test_a_conversion_that_cannot_be_is_one_sentence(megastyle, made, flags, part):
-    asked = ("--lora", "lora.safetensors", "--to", "peft", "-o", "never.safetensors", *flags)
+def test_a_conversion_that_is_not_possible_is_reported_in_one_line(megastyle, made, flags, part):
+    args = ("--lora", "lora.safetensors", "--to", "peft", "-o", "never.safetensors", *flags)
 
-    ended = megastyle("transfer", *asked, cwd=made)
+    ended = megastyle("transfer", *args, cwd=made)
 
     assert ended.returncode == 2 and not (made / "never.safetensors").exists()
-    (sentence,) = ended.stderr.decode().splitlines()
-    assert part in sentence
+    (line,) = ended.stderr.decode().splitlines()
+    assert part in line
 
 
-def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, made, tmp_path):
+def test_a_bad_record_fails_with_its_reason_and_the_others_are_rendered(megastyle, made, tmp_path):
     (made / "noise.png").write_bytes(b"not a picture")
     wanted = {
         "gone": ("bad_image", "gone.png does not exist"),
@@ -299,19 +294,19 @@ def test_records_that_cannot_be_painted_say_why_and_the_others_are(megastyle, ma
         assert errors[name]["kind"] == kind and part in errors[name]["message"]
 
 
-def refused(megastyle, made, *flags, **env):
-    """The sentence of a call that is refused before anything is written."""
+def error_line(megastyle, made, *flags, **env):
+    """The only line that a call with invalid options prints."""
     out = made / "never.png"
     ended = megastyle(
         *("transfer", "--style", made / "ref1.png", "--prompt", "a fox", *flags, "-o", out), **env
     )
     assert ended.returncode == 2 and ended.stdout == b"" and not out.exists()
-    (sentence,) = ended.stderr.decode().splitlines()
-    return sentence
+    (line,) = ended.stderr.decode().splitlines()
+    return line
 
 
 @pytest.mark.parametrize("flags", [("--style", "ref1.png", "--prompt", "a fox"), ("--to", "peft")])
-def test_a_lora_that_is_not_there_says_what_to_fetch_and_where_to_put_it(megastyle, made, flags):
+def test_a_missing_lora_says_how_to_download_it(megastyle, made, flags):
     ended = megastyle(
         *("transfer", *flags, "--lora", "none.safetensors", "--model", "tiny"),
         *("-o", "never.safetensors" if "--to" in flags else "never.png"),
@@ -327,14 +322,14 @@ def test_a_lora_that_is_not_there_says_what_to_fetch_and_where_to_put_it(megasty
 
 
 @pytest.mark.parametrize("words", ["a fox on a hill", "A fox. It runs", "a fox " * 100])
-def test_a_prompt_where_an_input_stands_is_sent_to_its_flag(megastyle, made, words):
+def test_a_prompt_given_as_an_input_suggests_the_prompt_option(megastyle, made, words):
     ended = megastyle("transfer", "--style", made / "ref1.png", words, "-o", "never.png", cwd=made)
 
     assert ended.returncode == 2 and not (made / "never.png").exists()
     assert ended.stderr.decode().endswith(f'to paint words give --prompt "{words}" with --model\n')
 
 
-def test_a_mistyped_picture_is_no_prompt(megastyle, made):
+def test_a_mistyped_file_name_is_not_taken_for_a_prompt(megastyle, made):
     for name in ("my fox.png", "my photos/fox", "fox"):
         ended = megastyle("transfer", "--style", made / "ref1.png", name, "-o", "never.png")
 
@@ -342,18 +337,16 @@ def test_a_mistyped_picture_is_no_prompt(megastyle, made):
         assert ended.stderr.decode() == f"error: {name} does not exist: check the path\n"
 
 
-def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
-    megastyle, made, tmp_path
-):
-    sentence = refused(
+def test_a_missing_model_says_how_to_download_it(megastyle, made, tmp_path):
+    line = error_line(
         *(megastyle, made, "--model", "black-forest-labs/FLUX.1-dev"),
         HF_HUB_OFFLINE="1",
         HF_HOME=str(tmp_path),
     )
 
-    assert "cannot be had" in sentence
-    assert "hf download black-forest-labs/FLUX.1-dev" in sentence
-    assert sentence.endswith("and give --model FLUX.1-dev")
+    assert "cannot be had" in line
+    assert "hf download black-forest-labs/FLUX.1-dev" in line
+    assert line.endswith("and give --model FLUX.1-dev")
 
 
 @pytest.mark.parametrize(
@@ -366,5 +359,5 @@ def test_a_model_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(
         (("--preset", "fast-cache"), "--preset is for FLUX, not for backend 'builtin'"),
     ],
 )
-def test_what_does_not_go_together_is_one_sentence(megastyle, made, flags, part):
-    assert part in refused(megastyle, made, *flags)
+def test_options_that_conflict_are_reported_in_one_line(megastyle, made, flags, part):
+    assert part in error_line(megastyle, made, *flags)

@@ -118,6 +118,15 @@ def test_the_tables_of_the_readme_are_those_of_the_commands() -> None:
     assert README.read_text() == generated(README.read_text()), "run: make docs"
 
 
+def test_the_files_that_design_decisions_name_exist() -> None:
+    text = (ROOT / "docs" / "decisions.md").read_text()
+    named = re.findall(r"`([a-z_]+/[a-z_/.]*)`", text)
+
+    assert len(named) > 10
+    roots = (ROOT, ROOT / "megastyle_cli")
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
 # Command lines
 
 

@@ -14,7 +14,7 @@ import pytest
 from megastyle_cli.core.errors import TRY_AGAIN
 from megastyle_cli.core.shard import Shard
 from tests import fork_server
-from tests.chat_server import CONTENT, Asked, Fault, completion, serving
+from tests.chat_server import CONTENT, ChatRequest, RawResponse, completion, serving
 from tests.conftest import Runner, draw, jsonl, lines
 from tests.tiny_pipelines import save_tiny_qwen
 
@@ -113,12 +113,12 @@ def test_captions_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
     had: Counter[int] = Counter()  # answers by rank
     over = threading.Event()
 
-    def slowly(question: Asked) -> Fault:
-        rank = 1 - Shard(index=0, count=2).owns(f"r{question.picture.size[0] - 64}")
+    def slowly(request: ChatRequest) -> RawResponse:
+        rank = 1 - Shard(index=0, count=2).owns(f"r{request.image.size[0] - 64}")
         while had[rank] >= LANES and had[1 - rank] < LANES and not over.wait(0.02):
             pass  # neither is done before the other has begun
         had[rank] += 1
-        return Fault(body=completion(CONTENT).body, wait_s=0.1)
+        return RawResponse(body=completion(CONTENT).body, wait_s=0.1)
 
     flags = ("caption", records, "--kind", "content", "--concurrency", 1)
     with serving(slowly) as server:
@@ -134,7 +134,7 @@ def test_captions_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
         flags = (*flags, "--base-url", server.url, "-o", out, "--resume")
         assert launch(launcher, reports, *flags).wait(240) == 0, (reports / "stderr").read_text()
 
-    assert len(server.asked) == COUNT - before.total()
+    assert len(server.requests) == COUNT - before.total()
     assert written(out) == Counter(record["id"] for record in asked)
     assert not list(out.glob("*.partial"))
 

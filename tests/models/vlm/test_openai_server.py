@@ -12,7 +12,7 @@ from megastyle_cli.core.errors import UNEXPECTED, BadRecord, MegastyleError
 from megastyle_cli.models.protocols import VisionPrompt
 from megastyle_cli.models.registry import load
 from megastyle_cli.models.vlm.openai_server import KEY_VARIABLE, LONGEST_WAIT_S, wait_s
-from tests.chat_server import CONTENT, MODEL, Fault, completion, serving
+from tests.chat_server import CONTENT, MODEL, RawResponse, completion, serving
 from tests.conftest import draw
 
 
@@ -44,13 +44,13 @@ def test_a_request_is_a_greedy_chat_completion_with_the_image_between_the_texts(
     with serving() as server:
         assert ask_one(server) == CONTENT
 
-    (asked,) = server.asked
-    parts = asked.body["messages"][0]["content"]
+    (request,) = server.requests
+    parts = request.body["messages"][0]["content"]
     assert [part["type"] for part in parts] == ["text", "image_url", "text"]
-    assert asked.body["model"] == MODEL
-    assert asked.body["temperature"] == 0 and asked.body["max_tokens"] == 9
-    assert asked.picture.size == (64, 48) and asked.picture.format == "JPEG"
-    assert "Authorization" not in asked.headers
+    assert request.body["model"] == MODEL
+    assert request.body["temperature"] == 0 and request.body["max_tokens"] == 9
+    assert request.image.size == (64, 48) and request.image.format == "JPEG"
+    assert "Authorization" not in request.headers
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_reasoning_is_switched_off_where_the_server_has_the_option(owned_by, opt
     with serving(owned_by=owned_by) as server:
         assert ask_one(server) == CONTENT
 
-    assert server.asked[0].body.get("chat_template_kwargs") == options
+    assert server.requests[0].body.get("chat_template_kwargs") == options
 
 
 def test_the_key_comes_from_the_environment_without_its_line_end(monkeypatch):
@@ -74,13 +74,13 @@ def test_the_key_comes_from_the_environment_without_its_line_end(monkeypatch):
     with serving() as server:
         ask_one(server)
 
-    assert server.asked[0].headers["Authorization"] == "Bearer secret"
+    assert server.requests[0].headers["Authorization"] == "Bearer secret"
 
 
 def test_requests_run_in_parallel_and_each_gets_its_own_answer():
-    def by_width(asked):
+    def by_width(request):
         time.sleep(0.05)
-        return f"width {asked.picture.size[0]}"
+        return f"width {request.image.size[0]}"
 
     widths = list(range(32, 64))
     with serving(by_width) as server:
@@ -90,61 +90,64 @@ def test_requests_run_in_parallel_and_each_gets_its_own_answer():
         vlm.close()
 
     assert answers == [[f"width {width}"] for width in widths]
-    assert server.most_at_once == 8
+    assert server.max_concurrent == 8
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(status=429, headers={"Retry-After": "0"}),
-        Fault(status=500, body=b"<html>oops</html>"),
-        Fault(status=503, body=b'{"error": {"message": "loading"}}'),
-        Fault(drop=True),
-        Fault(body=b'{"choices": [{"mess'),
-        Fault(body=b'{"choices": []}'),
-        Fault(body=b"[]"),
-        Fault(body=b'{"choices": [{"message": {"content": 7}}]}'),
-        Fault(body=b"\xff\xfe"),
-        Fault(body=b"{}", headers={"Content-Length": "900"}, drop=False),
-        Fault(wait_s=1.0, body=completion("late").body),
+        RawResponse(status=429, headers={"Retry-After": "0"}),
+        RawResponse(status=500, body=b"<html>oops</html>"),
+        RawResponse(status=503, body=b'{"error": {"message": "loading"}}'),
+        RawResponse(closes_connection=True),
+        RawResponse(body=b'{"choices": [{"mess'),
+        RawResponse(body=b'{"choices": []}'),
+        RawResponse(body=b"[]"),
+        RawResponse(body=b'{"choices": [{"message": {"content": 7}}]}'),
+        RawResponse(body=b"\xff\xfe"),
+        RawResponse(body=b"{}", headers={"Content-Length": "900"}, closes_connection=False),
+        RawResponse(wait_s=1.0, body=completion("late").body),
     ],
     ids=lambda fault: f"{fault.status}-{(fault.body or b'drop')[:12]!r}-{fault.wait_s}",
 )
 def test_a_temporary_fault_costs_another_attempt_and_no_answer(fault):
-    def faulty_at_first(asked):
-        return fault if asked.number == 0 else CONTENT
+    def faulty_at_first(request):
+        return fault if request.attempt == 0 else CONTENT
 
     with serving(faulty_at_first) as server:
         assert ask_one(server, timeout_s=0.4) == CONTENT
 
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
     "fault, reason",
     [
-        (Fault(status=500, body=b'{"error": {"message": "no memory"}}'), "status 500: no memory"),
-        (Fault(drop=True), "closed connection without response"),
-        (Fault(body=b"{"), "JSONDecodeError"),
+        (
+            RawResponse(status=500, body=b'{"error": {"message": "no memory"}}'),
+            "status 500: no memory",
+        ),
+        (RawResponse(closes_connection=True), "closed connection without response"),
+        (RawResponse(body=b"{"), "JSONDecodeError"),
     ],
 )
 def test_a_lasting_fault_fails_the_record_with_its_reason(fault, reason):
-    with serving(lambda asked: fault) as server:
+    with serving(lambda request: fault) as server:
         answer = ask_one(server, retries=1)
 
     assert isinstance(answer, BadRecord) and answer.kind == "model_error"
     assert "2 attempts" in answer.message and reason in answer.message
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_rejected_request_is_not_sent_again(status):
-    fault = Fault(status=status, body=b'{"message": "picture too large"}')
-    with serving(lambda asked: fault) as server:
+    fault = RawResponse(status=status, body=b'{"message": "picture too large"}')
+    with serving(lambda request: fault) as server:
         answer = ask_one(server)
 
     assert isinstance(answer, BadRecord) and "picture too large" in answer.message
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_a_rejected_request_is_not_sent_again(status):
 )
 def test_a_fault_common_to_all_requests_ends_the_run(status, word, hint):
     with (
-        serving(lambda asked: Fault(status=status)) as server,
+        serving(lambda request: RawResponse(status=status)) as server,
         pytest.raises(MegastyleError, match=word) as error,
     ):
         ask_one(server)
@@ -161,8 +164,8 @@ def test_a_fault_common_to_all_requests_ends_the_run(status, word, hint):
 
 
 def test_a_refusal_is_an_answer_like_others():
-    def refuses(asked):
-        return Fault(body=b'{"choices":[{"message":{"content":null,"refusal":"I cannot"}}]}')
+    def refuses(request):
+        return RawResponse(body=b'{"choices":[{"message":{"content":null,"refusal":"I cannot"}}]}')
 
     with serving(refuses) as server:
         assert ask_one(server) == "I cannot"
@@ -201,8 +204,8 @@ def test_a_server_that_lists_no_models_needs_one_named():
 
 
 def test_a_server_that_stops_responding_ends_the_run_instead_of_failing_every_record():
-    def silent_after_one(asked):
-        return CONTENT if asked.number == 0 else Fault(drop=True)
+    def silent_after_one(request):
+        return CONTENT if request.attempt == 0 else RawResponse(closes_connection=True)
 
     with serving(silent_after_one) as server:
         vlm = client(server, concurrency=1, retries=0)
