@@ -161,13 +161,12 @@ def _prompt(
 ) -> None:
     """Asks the model about every record, `workers` batches at a time; reports what was invalid."""
     from megastyle_cli.caption.caption import caption
-    from megastyle_cli.caption.concurrency import run_concurrently
     from megastyle_cli.caption.judge import JudgeCounts, judge
     from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
     from megastyle_cli.caption.retry import RetryingClient
     from megastyle_cli.core.record import Step
     from megastyle_cli.io.images import ImageReader
-    from megastyle_cli.runner.concurrency import concurrent_results
+    from megastyle_cli.runner.concurrency import concurrent_chunks, concurrent_results
 
     client, counts = RetryingClient(model, prompting.attempts), JudgeCounts()
     reader = ImageReader(max_side_px, margin=1, max_concurrent=MAX_DECODING)
@@ -182,9 +181,8 @@ def _prompt(
         for results in concurrent_results(step, job.batches(), workers, job.stop):
             job.write(results)
     else:
-        threads = {"workers": model.num_threads, "chunk_size": model.batch_size}
         for batch in job.batches():
-            job.write(run_concurrently(step, batch, **threads))
+            job.write(concurrent_chunks(step, batch, model.num_threads, model.batch_size))
     job.stats.measured["refused_answers"] = dict(sorted(client.invalid_answers.items()))
     if prompting.judge:
         job.stats.measured["judged"] = counts.shares()

@@ -21,7 +21,6 @@ edges (no colour), imagenet.
 
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +48,7 @@ from megastyle_cli.runner.options import (
 
 if TYPE_CHECKING:
     from megastyle_cli.evaluate.config import ScoringConfig, SummaryConfig
-    from megastyle_cli.io.record_images import ReadPictures
+    from megastyle_cli.io.images import ImageReader
 
 DECODED_PX = 384
 
@@ -279,11 +278,11 @@ def _benchmark_config(
     )
 
 
-def _readers() -> tuple["ReadPictures", "ReadPictures"]:
+def _readers() -> tuple["ImageReader", "ImageReader"]:
     """What opens images for the builtin encoders, and what opens them at full size."""
-    from megastyle_cli.io.images import read_pictures
+    from megastyle_cli.io.images import ImageReader
 
-    return partial(read_pictures, max_side_px=DECODED_PX), read_pictures
+    return ImageReader(DECODED_PX), ImageReader()
 
 
 def _parse_ranks(text: str) -> list[int]:

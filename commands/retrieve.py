@@ -21,7 +21,6 @@ released encoder, instead.
 """
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import typer
@@ -65,7 +64,7 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run, annotate_all
-    from megastyle_cli.io.images import read_pictures
+    from megastyle_cli.io.images import ImageReader
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.retrieve.retrieve import check_text_encoder, retrieve, retrieve_prototypes
@@ -138,15 +137,15 @@ def main(
             encoder = load_encoder(backend, model)
             if described and not names:
                 check_text_encoder(encoder)
-            read = partial(read_pictures, max_side_px=decoded_px(model, DECODED_PX))
-            index = source.open(encoder, read, options.method, options.score)
+            reader = ImageReader(decoded_px(model, DECODED_PX))
+            index = source.open(encoder, reader, options.method, options.score)
             job.stats.measured |= index.searcher.stats
             job.stats.remarks += index.searcher.remarks
             facts = {"model": encoder.name, "run": run.key, "index": index.fingerprint}
             search = {
                 "index": index,
                 "encoder": encoder,
-                "read": read,
+                "reader": reader,
                 "k": options.top,
                 "keep_self": options.keep_self,
                 "text_key": options.text_key,
@@ -174,7 +173,7 @@ def _add(
     """Adds the images of `--add` to the saved index; the exit code."""
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
-    from megastyle_cli.io.images import read_pictures
+    from megastyle_cli.io.images import ImageReader
     from megastyle_cli.retrieve.index_writer import IndexWriter, embed_rows, index_sink
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
@@ -204,7 +203,7 @@ def _add(
         if job.has_records():
             encoder = load_encoder(backend, model)
             writer.set_encoder(encoder, recorded)
-            read = partial(read_pictures, max_side_px=decoded_px(model, DECODED_PX))
+            reader = ImageReader(decoded_px(model, DECODED_PX))
             for batch in job.batches():
-                job.write(embed_rows(batch, encoder=encoder, read=read))
+                job.write(embed_rows(batch, encoder=encoder, reader=reader))
     return job.exit_code

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from megastyle_cli.caption import prompts
-from megastyle_cli.caption.retry import Request, Response, RetryingClient
+from megastyle_cli.caption.retry import ParsedAnswer, Request, RetryingClient
 from megastyle_cli.caption.validate import Verdict, parse_verdicts
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, annotate
@@ -80,7 +80,7 @@ def judge(
         for record, image in zip(batch, images, strict=True)
         if not isinstance(image, BadRecord) and (descriptions := _descriptions(record))
     ]
-    responses = iter(client.ask(requests))
+    answers = iter(client.ask(requests))
     for record, image in zip(batch, images, strict=True):
         if isinstance(image, BadRecord):
             yield Failure(record, image.kind, image.message)
@@ -88,17 +88,17 @@ def judge(
             message = f"record {record['id']} has no style and no content: caption it first"
             yield Failure(record, "missing_key", message)
         else:
-            yield _with_verdicts(record, next(responses), counts, client.model.name, run)
+            yield _with_verdicts(record, next(answers), counts, client.model.name, run)
 
 
 def _with_verdicts(
     record: Record,
-    response: Response[dict[str, Verdict]],
+    answer: ParsedAnswer[dict[str, Verdict]],
     counts: JudgeCounts,
     model: str,
     run: str,
 ) -> Record | Failure:
-    verdicts = response.value
+    verdicts = answer.value
     if isinstance(verdicts, BadRecord):
         return Failure(record, verdicts.kind, f"{record['file_name']}: {verdicts.message}")
     counts.add(verdicts)

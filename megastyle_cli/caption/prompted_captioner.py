@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from megastyle_cli.caption import prompts
-from megastyle_cli.caption.retry import Request, Response, RetryingClient
+from megastyle_cli.caption.retry import ParsedAnswer, Request, RetryingClient
 from megastyle_cli.caption.validate import (
     parse_attribute,
     parse_attributes,
@@ -63,10 +63,10 @@ class PromptedCaptioner:
             Request(prompt=prompts.CONTENT.about(image), parse=parse_content) for image in images
         ]
         return [
-            response.value
-            if isinstance(response.value, BadRecord)
-            else Description(content=response.value, notes=_notes(response.attempts))
-            for response in self.client.ask(requests)
+            answer.value
+            if isinstance(answer.value, BadRecord)
+            else Description(content=answer.value, notes=_notes(answer.attempts))
+            for answer in self.client.ask(requests)
         ]
 
     def _styles(
@@ -83,8 +83,8 @@ class PromptedCaptioner:
             for image, description in described
         ]
         return [
-            _with_style(description, response)
-            for (_, description), response in zip(described, self.client.ask(requests), strict=True)
+            _with_style(description, answer)
+            for (_, description), answer in zip(described, self.client.ask(requests), strict=True)
         ]
 
     def _styles_by_attribute(
@@ -98,33 +98,33 @@ class PromptedCaptioner:
             for image, description in described
             for name, rule in prompts.ATTRIBUTES.items()
         ]
-        responses = iter(self.client.ask(requests))
+        answers = iter(self.client.ask(requests))
         return [
             _with_style(
-                description, _combined({name: next(responses) for name in prompts.ATTRIBUTES})
+                description, _combined({name: next(answers) for name in prompts.ATTRIBUTES})
             )
             for _, description in described
         ]
 
 
-def _combined(by_name: dict[str, Response[str | None]]) -> Response[str | StyleAttributes]:
-    """The responses for one image's attributes as one; the first failed one decides."""
+def _combined(by_name: dict[str, ParsedAnswer[str | None]]) -> ParsedAnswer[str | StyleAttributes]:
+    """The answers for one image's attributes as one; the first failed one decides."""
     values: dict[str, str | None] = {}
-    attempts = max(response.attempts for response in by_name.values())
-    for name, response in by_name.items():
-        if isinstance(response.value, BadRecord):
-            return Response(value=response.value, attempts=attempts)
-        values[name] = response.value
-    return Response(value=StyleAttributes(**values), attempts=attempts)
+    attempts = max(answer.attempts for answer in by_name.values())
+    for name, answer in by_name.items():
+        if isinstance(answer.value, BadRecord):
+            return ParsedAnswer(value=answer.value, attempts=attempts)
+        values[name] = answer.value
+    return ParsedAnswer(value=StyleAttributes(**values), attempts=attempts)
 
 
 def _with_style(
-    description: Description, response: Response[str | StyleAttributes]
+    description: Description, answer: ParsedAnswer[str | StyleAttributes]
 ) -> Description | BadRecord:
-    style = response.value
+    style = answer.value
     if isinstance(style, BadRecord):
         return style
-    notes = _notes(max(response.attempts, description.notes.get("attempts", 1)))
+    notes = _notes(max(answer.attempts, description.notes.get("attempts", 1)))
     if isinstance(style, str):
         return Description(content=description.content, sentence=style, notes=notes)
     return Description(content=description.content, style=style, notes=notes)

@@ -25,7 +25,7 @@ class Request(Generic[T]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Response(Generic[T]):
+class ParsedAnswer(Generic[T]):
     """The value parsed from an answer, or why there is none, and the number of attempts made."""
 
     value: T | BadRecord
@@ -43,30 +43,29 @@ class RetryingClient:
         self.invalid_answers: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def ask(self, requests: Sequence[Request[T]]) -> list[Response[T]]:
-        """A response to each request, in order.
+    def ask(self, requests: Sequence[Request[T]]) -> list[ParsedAnswer[T]]:
+        """The parsed answer to each request, in order.
 
         Its value is BadRecord("bad_answer", ...) if no answer was valid, and the model's own
         BadRecord, without a retry, if there was no answer.
         """
-        responses: list[Response[T] | None] = [None] * len(requests)
+        results: list[ParsedAnswer[T] | None] = [None] * len(requests)
         errors: list[tuple[ValidationError, ...]] = [()] * len(requests)
         for attempt in range(1, self.attempts + 1):
-            pending = [row for row, response in enumerate(responses) if response is None]
+            pending = [row for row, result in enumerate(results) if result is None]
             if not pending:
                 break
             prompts = [_with_errors(requests[row].prompt, errors[row]) for row in pending]
             for row, answer in zip(pending, self.model.generate(prompts), strict=True):
                 try:
                     value = answer if isinstance(answer, BadRecord) else requests[row].parse(answer)
-                    responses[row] = Response(value=value, attempts=attempt)
+                    results[row] = ParsedAnswer(value=value, attempts=attempt)
                 except InvalidAnswer as invalid:
                     errors[row] = invalid.errors
                     self._count(invalid.errors)
         return [
-            response
-            or Response(value=_no_valid_answer(last, self.attempts), attempts=self.attempts)
-            for response, last in zip(responses, errors, strict=True)
+            result or ParsedAnswer(value=self._no_valid_answer(last), attempts=self.attempts)
+            for result, last in zip(results, errors, strict=True)
         ]
 
     def remarks(self) -> list[str]:
@@ -79,17 +78,16 @@ class RetryingClient:
         with self._lock:
             self.invalid_answers.update({error.kind for error in errors})
 
+    def _no_valid_answer(self, errors: Sequence[ValidationError]) -> BadRecord:
+        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return BadRecord("bad_answer", f"no usable answer in {times}; the last: {_joined(errors)}")
+
 
 def _with_errors(prompt: VisionPrompt, errors: Sequence[ValidationError]) -> VisionPrompt:
     """`prompt`, with what was wrong with the previous answer appended to its question."""
     if not errors:
         return prompt
     return replace(prompt, question=f"{prompt.question}\n{RETRY.format(errors=_joined(errors))}")
-
-
-def _no_valid_answer(errors: Sequence[ValidationError], attempts: int) -> BadRecord:
-    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    return BadRecord("bad_answer", f"no usable answer in {times}; the last: {_joined(errors)}")
 
 
 def _joined(errors: Sequence[ValidationError]) -> str:

@@ -12,7 +12,7 @@ from megastyle_cli.evaluate.references import (
     reference_fingerprint,
 )
 from megastyle_cli.evaluate.score import ScoringModels
-from megastyle_cli.io.record_images import ReadPictures
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.registry import load
 from megastyle_cli.retrieve.embed import Array
 
@@ -53,12 +53,12 @@ class ScoringConfig:
         return options | ({"leakage": True} if self.leakage else {})
 
     def load(
-        self, read: ReadPictures, read_full_size: ReadPictures, cache_size: int | None = None
+        self, reader: ImageReader, full_size_reader: ImageReader, cache_size: int | None = None
     ) -> "Scorer":
         """The loaded models and references.
 
-        `read` opens images for the builtin encoders, `read_full_size` for the text model and for a
-        `model` that was trained elsewhere. `cache_size` limits how many references of single
+        `reader` opens images for the builtin encoders, `full_size_reader` for the text model and
+        for a `model` that was trained elsewhere. `cache_size` limits how many references of single
         records are cached; None caches all.
         """
         text = load("text_image", "auto", model=self.text_model) if self.text_model else None
@@ -66,8 +66,8 @@ class ScoringConfig:
         model_option = {"model": self.model} if self.model else {}
         models = ScoringModels(
             style=load("style_encoder", self.backend, **model_option),
-            read=read_full_size if self.model else read,
-            read_full_size=read_full_size,
+            reader=full_size_reader if self.model else reader,
+            full_size_reader=full_size_reader,
             text=text,
             content=content if self.leakage else None,
             text_key=self.text_key,

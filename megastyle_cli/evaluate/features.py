@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.io.record_images import ReadPictures
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder
 from megastyle_cli.retrieve.embed import Array, embed_images
 
 # role of a model ("style", "text", "content") -> its unit vector (d,) of an image
 Features = dict[str, Array]
 # a reader, and by role the encoders that take images at the size it returns
-FeatureExtractors = Sequence[tuple[ReadPictures, Mapping[str, StyleEncoder]]]
+FeatureExtractors = Sequence[tuple[ImageReader, Mapping[str, StyleEncoder]]]
 
 
 def extract_features(
@@ -18,8 +18,8 @@ def extract_features(
 ) -> list[Features | BadRecord]:
     """The features of each named image, in order; BadRecord where one model has none."""
     results: list[Features | BadRecord] = [{} for _ in names]
-    for read, encoders in extractors:
-        images = read(names)
+    for reader, encoders in extractors:
+        images = reader.read(names)
         for role, encoder in encoders.items():
             for i, vector in enumerate(embed_images(images, names, encoder)):
                 features = results[i]
@@ -52,6 +52,7 @@ class FeatureCache:
 def select_roles(extractors: FeatureExtractors, roles: Sequence[str]) -> FeatureExtractors:
     """The extractors with only the encoders of these roles."""
     selected = [
-        (read, {r: e for r, e in encoders.items() if r in roles}) for read, encoders in extractors
+        (reader, {r: e for r, e in encoders.items() if r in roles})
+        for reader, encoders in extractors
     ]
-    return [(read, encoders) for read, encoders in selected if encoders]
+    return [(reader, encoders) for reader, encoders in selected if encoders]

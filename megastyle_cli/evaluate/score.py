@@ -14,7 +14,7 @@ from megastyle_cli.evaluate.features import (
     select_roles,
 )
 from megastyle_cli.evaluate.references import ReferenceMatch, References
-from megastyle_cli.io.record_images import ReadPictures
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder, TextImageModel
 from megastyle_cli.retrieve.embed import BATCH, Array, batched, finite_or_bad, rounded
 
@@ -29,13 +29,13 @@ class ScoringModels:
     """The models that score, and the readers that open images for them.
 
     `text` compares images with prompts (the text under `text_key`). `content` describes what an
-    image shows and may be the same model. Either may be None. `read` opens images for `style` and
-    `content`, `read_full_size` for `text`.
+    image shows and may be the same model. Either may be None. `reader` opens images for `style`
+    and `content`, `full_size_reader` for `text`.
     """
 
     style: StyleEncoder
-    read: ReadPictures
-    read_full_size: ReadPictures
+    reader: ImageReader
+    full_size_reader: ImageReader
     text: TextImageModel | None = None
     content: StyleEncoder | None = None
     text_key: str = "content"
@@ -54,11 +54,11 @@ class ScoringModels:
         if self.content is not None and self.content is not self.text:
             encoders[CONTENT] = self.content
         full_size: dict[str, StyleEncoder] = {TEXT: self.text} if self.text is not None else {}
-        if self.read is self.read_full_size:
-            return [(self.read, encoders | full_size)]
+        if self.reader is self.full_size_reader:
+            return [(self.reader, encoders | full_size)]
         if not full_size:
-            return [(self.read, encoders)]
-        return [(self.read, encoders), (self.read_full_size, full_size)]
+            return [(self.reader, encoders)]
+        return [(self.reader, encoders), (self.full_size_reader, full_size)]
 
     @property
     def reference_extractors(self) -> FeatureExtractors:

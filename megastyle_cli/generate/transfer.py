@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class References:
+class StyleReferences:
     """Style images for records without their own, and the weight of each; the weights sum to 1."""
 
     names: tuple[str, ...]
     weights: tuple[float, ...]
 
 
-def weighted_references(names: Sequence[str], weights: Sequence[float]) -> References:
-    """References with weights in proportion to `weights`; equal weights if there are none.
+def weighted_references(names: Sequence[str], weights: Sequence[float]) -> StyleReferences:
+    """StyleReferences with weights in proportion to `weights`; equal weights if there are none.
 
     Raises MegastyleError if the numbers of names and weights differ or the weights sum to 0.
     """
@@ -44,7 +44,7 @@ def weighted_references(names: Sequence[str], weights: Sequence[float]) -> Refer
     total = sum(given)
     if names and total <= 0:
         raise MegastyleError("the style weights sum to 0", hint="make at least one positive")
-    return References(names=tuple(names), weights=tuple(weight / total for weight in given))
+    return StyleReferences(names=tuple(names), weights=tuple(weight / total for weight in given))
 
 
 def transfer(
@@ -52,7 +52,7 @@ def transfer(
     stylist: Stylist,
     store: ImageStore,
     *,
-    references: References,
+    references: StyleReferences,
     content_reader: ImageReader,
     style_reader: ImageReader,
     starts_from_image: bool,
@@ -97,7 +97,7 @@ def transfer(
     )
 
 
-def _with_image_names(record: Record, references: References) -> Record:
+def _with_image_names(record: Record, references: StyleReferences) -> Record:
     """The record with the names of its content image and of its heaviest style reference."""
     named = {key: value for key, value in record.items() if key != "file_name"}
     if "file_name" in record:
@@ -144,7 +144,7 @@ def _request(
     template: PictureRequest,
     record: Record,
     content: Image | BadRecord | None,
-    references: References,
+    references: StyleReferences,
     style_reader: ImageReader,
     *,
     needs_text: bool,

@@ -20,7 +20,6 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.parallel import parallel_map
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.archive_member import picture_bytes, split_member_name
-from megastyle_cli.io.record_images import open_record_pictures
 from megastyle_cli.io.writers.image_dataset import QUALITY
 
 MAX_PIXELS = 180_000_000  # decoded, 540 MB
@@ -69,13 +68,6 @@ def _opened(
         raise BadRecord("bad_image", f"{name} is damaged: {error}") from error
 
 
-def read_pictures(
-    names: Sequence[str], max_side_px: int | None = None, margin: float = DRAFT_MARGIN
-) -> "list[Image.Image | BadRecord]":
-    """`open_picture` of many names on all cores, in order; a BadRecord where one cannot be read."""
-    return parallel_map(lambda name: _opened_or_error(name, max_side_px, margin), names)
-
-
 class ImageReader:
     """Opens images by file name on all cores: RGB, upright, see `open_picture` for the sizes.
 
@@ -104,7 +96,18 @@ class ImageReader:
 
     def read_key(self, records: Sequence[Record], key: str) -> "list[Image.Image | BadRecord]":
         """The image that each record names under `key`, in order; a BadRecord where none opens."""
-        return open_record_pictures(records, key, self.read)
+        names = [record.get(key) for record in records]
+        images = iter(self.read([name for name in names if isinstance(name, str)]))
+        return [
+            next(images) if isinstance(name, str) else _missing_name(record, key)
+            for name, record in zip(names, records, strict=True)
+        ]
+
+
+def _missing_name(record: Record, key: str) -> BadRecord:
+    # a parquet row without a picture column, a sample in a tar without such a member
+    reason = ": it brings no picture" if key == "file_name" else ""
+    return BadRecord("missing_key", f"record {record['id']} has no {key}{reason}")
 
 
 def _opened_or_error(

@@ -8,7 +8,7 @@ import numpy as np
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.record_images import ReadPictures, open_record_pictures
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ BATCH = 32
 
 
 def embed_records(
-    records: Iterable[Record], encoder: StyleEncoder, read: ReadPictures
+    records: Iterable[Record], encoder: StyleEncoder, reader: ImageReader
 ) -> Iterator[tuple[Record, Array] | Failure]:
     """Each record with the unit vector (d,) of its `file_name`, or a Failure, in order.
 
-    A Failure is `missing_key`, the reason `read` gives, or `model_error` if the vector is not
+    A Failure is `missing_key`, the reason `reader` gives, or `model_error` if the vector is not
     finite. Holds one batch at a time.
     """
     for batch in batched(records, BATCH):
         names = [record.get("file_name") for record in batch]
-        vectors = embed_images(open_record_pictures(batch, "file_name", read), names, encoder)
+        vectors = embed_images(reader.read_key(batch, "file_name"), names, encoder)
         for record, vector in zip(batch, vectors, strict=True):
             if isinstance(vector, BadRecord):
                 yield Failure(record, vector.kind, vector.message)

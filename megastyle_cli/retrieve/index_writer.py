@@ -19,9 +19,9 @@ from megastyle_cli.core.atomic_file import (
 )
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.io.relative_paths import to_folder
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.sink import Sink
@@ -65,10 +65,10 @@ def index_sink(writer: "IndexWriter", run: Run, errors: str | None) -> Sink:
 
 
 def embed_rows(
-    records: Iterable[Record], encoder: StyleEncoder, read: ReadPictures
+    records: Iterable[Record], encoder: StyleEncoder, reader: ImageReader
 ) -> Iterator[Record | Failure]:
     """The `id`, `file_name` and `vector` (d,) of each record, or a Failure, in order."""
-    for result in embed_records(records, encoder, read):
+    for result in embed_records(records, encoder, reader):
         if isinstance(result, Failure):
             yield result
         else:

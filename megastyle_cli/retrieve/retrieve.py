@@ -7,7 +7,7 @@ import numpy as np
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
-from megastyle_cli.io.record_images import ReadPictures
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder, TextEncoder
 from megastyle_cli.retrieve.embed import Array, batched, embed_records, finite_or_bad
 from megastyle_cli.retrieve.style_index import StyleIndex
@@ -31,7 +31,7 @@ def retrieve(
     *,
     index: StyleIndex,
     encoder: StyleEncoder,
-    read: ReadPictures,
+    reader: ImageReader,
     k: int,
     keep_self: bool = False,
     text_key: str | None = None,
@@ -41,9 +41,9 @@ def retrieve(
     A neighbor has `id`, `score` (4 digits; a cosine unless the index is searched by CSLS) and
     `file_name`. Rows with the record's own id are left out unless `keep_self`. The query is the
     text under `text_key` if that is given; else the image that `file_name` names, opened by
-    `read`; else the text under `text`. Text queries fail if the encoder is not a TextEncoder.
+    `reader`; else the text under `text`. Text queries fail if the encoder is not a TextEncoder.
     """
-    for batch in batched(_embed_queries(records, encoder, read, text_key), QUERIES):
+    for batch in batched(_embed_queries(records, encoder, reader, text_key), QUERIES):
         embedded = [result for result in batch if not isinstance(result, Failure)]
         own_ids = [[] if keep_self else [record.get("id", "")] for record, _ in embedded]
         found = iter(_neighbors([vector for _, vector in embedded], own_ids, index, k))
@@ -56,7 +56,7 @@ def retrieve_prototypes(
     *,
     index: StyleIndex,
     encoder: StyleEncoder,
-    read: ReadPictures,
+    reader: ImageReader,
     k: int,
     keep_self: bool = False,
     text_key: str | None = None,
@@ -70,7 +70,7 @@ def retrieve_prototypes(
     and `neighbors` without its members unless `keep_self`. Records that fail come first.
     """
     members: dict[Any, list[Embedded]] = {}
-    for result in _embed_queries(records, encoder, read, text_key):
+    for result in _embed_queries(records, encoder, reader, text_key):
         if isinstance(result, Failure):
             yield result
             continue
@@ -103,13 +103,13 @@ def _prototype(embedded: list[Embedded], group: Record) -> Embedded:
 
 
 def _embed_queries(
-    records: Iterable[Record], encoder: StyleEncoder, read: ReadPictures, text_key: str | None
+    records: Iterable[Record], encoder: StyleEncoder, reader: ImageReader, text_key: str | None
 ) -> Iterator[Embedded | Failure]:
     """Each record with the unit vector (d,) of its image or text, or a Failure, in order."""
     for batch in batched(records, QUERIES):
         texts = [_query_text(record, text_key) for record in batch]
         image_records = [r for r, text in zip(batch, texts, strict=True) if text is None]
-        by_image = iter(embed_records(image_records, encoder, read))
+        by_image = iter(embed_records(image_records, encoder, reader))
         by_text = iter(_embed_texts([text for text in texts if isinstance(text, str)], encoder))
         for record, text in zip(batch, texts, strict=True):
             if text is None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.io.record_images import ReadPictures
 from megastyle_cli.models.protocols import StyleEncoder
 from megastyle_cli.retrieve.ann import open_ivf
 from megastyle_cli.retrieve.artifact_cache import ArtifactCache
@@ -119,7 +119,7 @@ class IndexSource:
         return bytes_id("\n".join(parts).encode("utf-8", "surrogatepass"))[:8]
 
     def open(
-        self, encoder: StyleEncoder, read: ReadPictures, method: Method, score: Score
+        self, encoder: StyleEncoder, reader: ImageReader, method: Method, score: Score
     ) -> StyleIndex:
         """The index, searched by `method` and `score`.
 
@@ -127,7 +127,7 @@ class IndexSource:
         if another encoder made it, or no image can be read.
         """
         if self.saved is None:
-            index, cache = build_index(self.records, encoder, read), None
+            index, cache = build_index(self.records, encoder, reader), None
         else:
             index, cache = _open_saved(self.saved, encoder), ArtifactCache(self.saved.folder)
         index.searcher = open_searcher(index.vectors, method, score, cache)
@@ -135,7 +135,7 @@ class IndexSource:
 
 
 def build_index(
-    records: Iterable[Record | Failure], encoder: StyleEncoder, read: ReadPictures
+    records: Iterable[Record | Failure], encoder: StyleEncoder, reader: ImageReader
 ) -> StyleIndex:
     """An index of the records' images; those that cannot be read are logged and left out.
 
@@ -143,7 +143,7 @@ def build_index(
     """
     failures: list[Failure] = []
     readable = _without_failures(records, failures)
-    embedded = list(_without_failures(embed_records(readable, encoder, read), failures))
+    embedded = list(_without_failures(embed_records(readable, encoder, reader), failures))
     if not embedded:
         raise MegastyleError("the index holds no picture that can be read", hint="check --index")
     if failures:

@@ -1,7 +1,7 @@
 """Batches processed side by side, for work that waits for a server; results in input order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -42,6 +42,22 @@ def concurrent_results(
                 yield _results(oldest)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def concurrent_chunks(
+    process: Callable[[Sequence[Item]], Iterable[Result]],
+    batch: Sequence[Item],
+    workers: int,
+    chunk_size: int,
+) -> Iterator[Result]:
+    """The results of `process` for chunks of one batch, in order, from `workers` threads.
+
+    What `process` raises for a chunk rises here, and no further chunk begins.
+    """
+    chunks = [batch[start : start + chunk_size] for start in range(0, len(batch), chunk_size)]
+    with ThreadPoolExecutor(workers) as pool:
+        for results in pool.map(lambda chunk: list(process(chunk)), chunks):
+            yield from results
 
 
 def _all(process: Callable[[Item], Iterable[Result]], item: Item) -> list[Result]:

@@ -1,15 +1,11 @@
-"""A vision-language model whose answers a test decides, and images drawn by their names."""
+"""A vision-language model whose answers a test decides."""
 
 import json
 from collections.abc import Callable, Sequence
 
-from PIL.Image import Image
-
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import VisionPrompt
 from tests.chat_server import ATTRIBUTES, CONTENT, SENTENCE
-from tests.conftest import draw
 
 VALUES = {name: value for name, value in ATTRIBUTES.items() if value != "N/A"}
 
@@ -44,13 +40,3 @@ def is_about_content(prompt: VisionPrompt) -> bool:
 
 def is_retry(prompt: VisionPrompt) -> bool:
     return "not used" in prompt.question
-
-
-class DrawnImages(ImageReader):
-    """Draws the image whose seed is the name; a name that is no number cannot be read."""
-
-    def read(self, names: Sequence[str]) -> list[Image | BadRecord]:
-        return [
-            draw(int(name)) if name.isdigit() else BadRecord("bad_image", f"{name} is cut off")
-            for name in names
-        ]

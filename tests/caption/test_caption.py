@@ -5,10 +5,11 @@ import pytest
 from megastyle_cli.caption.caption import caption, with_description
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure
-from megastyle_cli.core.style import StyleAttributes, parse_style
+from megastyle_cli.core.style import StyleAttributes
 from megastyle_cli.models.protocols import Description
-from tests.caption.fakes import DrawnImages
 from tests.conftest import draw
+from tests.core.style_parser import parse_style
+from tests.drawn_images import DrawnImages
 
 STYLE = StyleAttributes(identity="ink wash", colors="black", light="from above")
 
@@ -94,7 +95,7 @@ def test_unreadable_and_undescribable_images_fail_and_the_others_do_not():
     failures = {r.record["id"]: (r.kind, r.message) for r in results if isinstance(r, Failure)}
     assert failures == {
         "1": ("bad_answer", "1: no usable answer"),
-        "cut": ("bad_image", "cut.png is cut off"),
+        "cut": ("bad_image", "cut.png is damaged"),
         "none": ("missing_key", "record none has no file_name: it brings no picture"),
     }
     assert [r["id"] for r in results if not isinstance(r, Failure)] == ["0", "2"]

@@ -7,7 +7,8 @@ import pytest
 from megastyle_cli.caption.judge import JudgeCounts, judge
 from megastyle_cli.caption.retry import RetryingClient
 from megastyle_cli.core.record import Failure
-from tests.caption.fakes import DrawnImages, FakeModel
+from tests.caption.fakes import FakeModel
+from tests.drawn_images import DrawnImages
 
 ATTRIBUTED = {
     "id": "a",

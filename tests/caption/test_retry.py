@@ -28,10 +28,10 @@ def test_only_invalid_answers_are_asked_again_and_counted():
 
     model = FakeModel(garbage_for_one)
     client = RetryingClient(model, attempts=3)
-    responses = client.ask(requests(5))
+    answers = client.ask(requests(5))
 
-    assert [response.value for response in responses] == [CONTENT] * 5
-    assert [response.attempts for response in responses] == [1, 1, 2, 1, 1]
+    assert [answer.value for answer in answers] == [CONTENT] * 5
+    assert [answer.attempts for answer in answers] == [1, 1, 2, 1, 1]
     assert len(model.prompts) == 6
     assert client.invalid_answers == {"garbage": 1}
 
@@ -49,24 +49,24 @@ def test_a_retry_states_what_was_wrong_and_repeats_the_question():
 @pytest.mark.parametrize(("attempts", "times"), [(1, "1 attempt"), (3, "3 attempts")])
 def test_after_the_last_attempt_the_reason_is_the_last_error(attempts, times):
     model = FakeModel(lambda prompt: GARBAGE)
-    (response,) = RetryingClient(model, attempts).ask(requests(1))
+    (answer,) = RetryingClient(model, attempts).ask(requests(1))
 
-    assert isinstance(response.value, BadRecord) and response.value.kind == "bad_answer"
+    assert isinstance(answer.value, BadRecord) and answer.value.kind == "bad_answer"
     message = f"no usable answer in {times}; the last: it is not made of words"
-    assert response.value.message == message
-    assert len(model.prompts) == response.attempts == attempts
+    assert answer.value.message == message
+    assert len(model.prompts) == answer.attempts == attempts
 
 
 def test_a_prompt_that_got_no_answer_is_not_asked_again():
     model = FakeModel(lambda prompt: BadRecord("model_error", "no answer"))
-    (response,) = RetryingClient(model, attempts=3).ask(requests(1))
+    (answer,) = RetryingClient(model, attempts=3).ask(requests(1))
 
-    assert response.value.kind == "model_error" and len(model.prompts) == 1
+    assert answer.value.kind == "model_error" and len(model.prompts) == 1
 
 
 def test_the_remark_counts_the_commonest_error_first():
-    answers = iter([GARBAGE, "Cat sleeps", "Dog sleeps", CONTENT])
-    client = RetryingClient(FakeModel(lambda prompt: next(answers)), attempts=9)
+    given = iter([GARBAGE, "Cat sleeps", "Dog sleeps", CONTENT])
+    client = RetryingClient(FakeModel(lambda prompt: next(given)), attempts=9)
     assert client.remarks() == []
 
     client.ask(requests(1))

@@ -19,12 +19,8 @@ SHARED_STEMS = {
 }
 SHARED_CLASSES: set[str] = set()
 # Repeats that still wait for a better name. Shorten these lists, never add to them.
-REPEATED_STEMS: set[str] = {
-    "concurrency",
-}
-REPEATED_CLASSES: set[str] = {
-    "References",
-}
+REPEATED_STEMS: set[str] = set()
+REPEATED_CLASSES: set[str] = set()
 
 
 def repeated(names: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.evaluate.references import OwnReferences, load_references
 from megastyle_cli.evaluate.score import ScoringModels
 from megastyle_cli.evaluate.scored_set import ScoredSet
+from megastyle_cli.io.images import ImageReader
 from tests.retrieve.vectors import unit_rows
 
 VECTORS = unit_rows(60, 8, seed=5)
@@ -25,12 +26,21 @@ class Rows:
         return self.vectors[[len(text) for text in texts]]
 
 
-def read(names):
-    return [int(n) if n.isdigit() else BadRecord("bad_image", f"{n} is damaged") for n in names]
+class RowNumbers(ImageReader):
+    """A reader whose images are row numbers; `names` are all names that were read."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def read(self, names):
+        self.names += names
+        return [int(n) if n.isdigit() else BadRecord("bad_image", f"{n} is damaged") for n in names]
 
 
 def models(**more):
-    return ScoringModels(style=Rows(VECTORS), read=read, read_full_size=read, **more)
+    reader = RowNumbers()
+    return ScoringModels(style=Rows(VECTORS), reader=reader, full_size_reader=reader, **more)
 
 
 def record(number, **more):

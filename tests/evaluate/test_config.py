@@ -2,14 +2,11 @@
 
 from megastyle_cli.evaluate.config import ScoringConfig, SummaryConfig
 from megastyle_cli.evaluate.references import GivenReferences, OwnReferences, reference_fingerprint
+from tests.drawn_images import DrawnImages
 from tests.models.encoders.test_dual_encoder import clip_folder
-from tests.retrieve.vectors import read_drawn
 
 REFERENCES = [{"id": "a", "file_name": "1"}, {"id": "b", "file_name": "2"}]
-
-
-def full_size(names):
-    return read_drawn(names)
+READER, FULL_SIZE = DrawnImages(), DrawnImages()
 
 
 def test_options_that_are_not_used_are_not_recorded():
@@ -48,13 +45,13 @@ def test_summary_options_record_what_is_reported():
 
 
 def test_a_record_is_compared_with_its_own_reference_unless_some_are_given():
-    own = ScoringConfig(backend="statistics").load(read_drawn, full_size, 5)
-    given = ScoringConfig(backend="statistics", references=REFERENCES).load(read_drawn, full_size)
+    own = ScoringConfig(backend="statistics").load(READER, FULL_SIZE, 5)
+    given = ScoringConfig(backend="statistics", references=REFERENCES).load(READER, FULL_SIZE)
 
     assert isinstance(own.references, OwnReferences)
     assert isinstance(given.references, GivenReferences)
     assert given.references.provenance["references"] == 2
-    assert own.models.read is read_drawn and own.models.content is None
+    assert own.models.reader is READER and own.models.content is None
 
 
 def test_leakage_takes_the_text_model_or_else_the_builtin_network(tmp_path):
@@ -63,16 +60,16 @@ def test_leakage_takes_the_text_model_or_else_the_builtin_network(tmp_path):
     by_text = ScoringConfig(backend="statistics", text_model=clip, leakage=True)
     builtin = ScoringConfig(backend="statistics", leakage=True)
 
-    models = by_text.load(read_drawn, full_size).models
+    models = by_text.load(READER, FULL_SIZE).models
     assert models.content is models.text
-    models = builtin.load(read_drawn, full_size).models
+    models = builtin.load(READER, FULL_SIZE).models
     assert models.text is None and models.content.name == "imagenet-classes"
 
 
 def test_prompts_are_embedded_by_the_text_model_or_else_by_the_builtin_embedder(tmp_path):
     clip = str(clip_folder(tmp_path / "clip"))
-    plain = ScoringConfig(backend="statistics").load(read_drawn, full_size)
-    with_text = ScoringConfig(backend="statistics", text_model=clip).load(read_drawn, full_size)
+    plain = ScoringConfig(backend="statistics").load(READER, FULL_SIZE)
+    with_text = ScoringConfig(backend="statistics", text_model=clip).load(READER, FULL_SIZE)
 
     assert plain.embed_prompts([]) is None
     assert len(plain.embed_prompts(["ink", "oil on canvas"])) == 2

@@ -8,14 +8,13 @@ from megastyle_cli.evaluate.references import OwnReferences, load_references
 from megastyle_cli.evaluate.score import ScoringModels, only_scored, score_records
 from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.models.registry import load
+from tests.drawn_images import DrawnImages
 from tests.models.encoders.test_dual_encoder import clip_folder
-from tests.retrieve.vectors import read_drawn
 
 
 def models(**more):
-    return ScoringModels(
-        style=StyleDescriptor(), read=read_drawn, read_full_size=read_drawn, **more
-    )
+    reader = DrawnImages()
+    return ScoringModels(style=StyleDescriptor(), reader=reader, full_size_reader=reader, **more)
 
 
 def scored(records, having=None, references=None):
@@ -42,7 +41,7 @@ def test_each_image_is_compared_with_its_own_reference():
 
     same, other = scored(records)
 
-    one, two = StyleDescriptor().embed(read_drawn(["1", "2"]))
+    one, two = StyleDescriptor().embed(DrawnImages().read(["1", "2"]))
     assert same == records[0] | {"style_score": 1.0}
     assert other == records[1] | {"style_score": round(float(one @ two), 4)}
 
@@ -66,19 +65,12 @@ def test_what_cannot_be_scored_fails_and_the_order_stays():
 
 
 def test_a_reference_is_opened_once():
-    opened = []
-
-    def counting_read(names):
-        opened.extend(names)
-        return read_drawn(names)
-
-    having = ScoringModels(
-        style=StyleDescriptor(), read=counting_read, read_full_size=counting_read
-    )
+    reader = DrawnImages()
+    having = ScoringModels(style=StyleDescriptor(), reader=reader, full_size_reader=reader)
     records = [{"id": str(i), "file_name": str(i), "style_file_name": "99"} for i in range(70)]
     scored(records, having)
 
-    assert opened.count("99") == 1
+    assert reader.names.count("99") == 1
 
 
 def test_scores_do_not_depend_on_how_records_are_batched():
@@ -94,7 +86,7 @@ def test_text_score_and_prompt_loss_are_cosines_of_picture_and_prompt(clip):
 
     (found,) = scored([record], models(text=clip))
 
-    one, two = clip.embed(read_drawn(["1", "2"]))
+    one, two = clip.embed(DrawnImages().read(["1", "2"]))
     (prompt,) = clip.embed_texts(["oil ink"])
     assert found["text_score"] == round(float(one @ prompt), 4)
     assert found["prompt_loss"] == pytest.approx(float((two - one) @ prompt), abs=6e-5)
@@ -113,7 +105,7 @@ def test_content_similarity_compares_with_the_reference(clip):
 
     (found,) = scored([record], models(text=clip, content=clip))
 
-    one, two = clip.embed(read_drawn(["1", "2"]))
+    one, two = clip.embed(DrawnImages().read(["1", "2"]))
     assert found["content_similarity"] == round(float(one @ two), 4)
 
 
@@ -134,7 +126,7 @@ def test_scores_against_given_references_name_their_prototype_and_number():
 
     (found,) = scored(records, references=references)
 
-    rows = StyleDescriptor().embed(read_drawn(["1", "2", "3"])).astype(np.float64)
+    rows = StyleDescriptor().embed(DrawnImages().read(["1", "2", "3"])).astype(np.float64)
     center = rows[1:].mean(axis=0)
     assert found["style_score"] == pytest.approx((rows[1:] @ rows[0]).mean(), abs=5e-5)
     assert found["prototype_score"] == pytest.approx(

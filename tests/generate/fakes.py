@@ -1,11 +1,10 @@
-"""A painter and stylist, a store and a reader of images that a test can inspect."""
+"""A painter and stylist, and a store of images, that a test can inspect."""
 
 from collections.abc import Sequence
 
 from PIL.Image import Image
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import PictureRequest
 from tests.conftest import draw
 
@@ -39,18 +38,3 @@ class MemoryStore:
     def save_image(self, record_id: str, image: Image) -> str:
         self.images[record_id] = image
         return f"{record_id}.png"
-
-
-class DrawnImages(ImageReader):
-    """Draws the image whose seed is the name; a name that is no number cannot be read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def read(self, names: Sequence[str]) -> list[Image | BadRecord]:
-        self.names += names
-        return [
-            draw(int(name)) if name.isdigit() else BadRecord("bad_image", f"{name} is cut off")
-            for name in names
-        ]

@@ -5,7 +5,8 @@ import pytest
 from megastyle_cli.core.record import Failure, record_seed
 from megastyle_cli.generate.synth import synth
 from tests.conftest import draw
-from tests.generate.fakes import DrawnImages, FakePainter, MemoryStore
+from tests.drawn_images import DrawnImages
+from tests.generate.fakes import FakePainter, MemoryStore
 
 PAIR = {
     "id": "s1_c2",
@@ -66,7 +67,7 @@ def test_an_image_that_cannot_be_read_fails_its_record_alone(key):
 
     bad, good = synthesized([{**PAIR, key: "cut.png"}, PAIR], painter)
 
-    assert (bad.kind, bad.message) == ("bad_image", "cut.png is cut off")
+    assert (bad.kind, bad.message) == ("bad_image", "cut.png is damaged")
     assert good["file_name"] == "s1_c2.png" and len(painter.requests) == 1
 
 

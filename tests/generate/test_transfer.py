@@ -7,7 +7,8 @@ from megastyle_cli.core.record import Failure
 from megastyle_cli.generate.transfer import transfer, weighted_references
 from megastyle_cli.models.protocols import Description
 from tests.conftest import draw
-from tests.generate.fakes import DrawnImages, FakePainter, MemoryStore
+from tests.drawn_images import DrawnImages
+from tests.generate.fakes import FakePainter, MemoryStore
 
 
 class NamesImages:
@@ -105,8 +106,8 @@ def test_a_stylist_that_needs_no_text_is_not_given_a_caption():
 @pytest.mark.parametrize(
     ("record", "kind", "words"),
     [
-        ({"file_name": "cut.png"}, "bad_image", "cut.png is cut off"),
-        ({"file_name": "1", "style_file_name": "cut.png"}, "bad_image", "cut.png is cut off"),
+        ({"file_name": "cut.png"}, "bad_image", "cut.png is damaged"),
+        ({"file_name": "1", "style_file_name": "cut.png"}, "bad_image", "cut.png is damaged"),
         ({"file_name": "1", "style_file_name": ["a", "b"]}, "missing_key", "--style, once for"),
         ({"file_name": "1", "content": 7}, "missing_key", "has content 7, not words"),
     ],

@@ -11,7 +11,7 @@ from PIL import Image
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io import images
-from megastyle_cli.io.images import ImageReader, open_picture, read_pictures, save_picture
+from megastyle_cli.io.images import ImageReader, open_picture, save_picture
 from tests.conftest import Runner, draw, lines
 
 
@@ -126,7 +126,7 @@ def test_bad_pictures_keep_their_place_among_good_ones(tmp_path: Path) -> None:
     for seed in (0, 2, 3):
         draw(seed).save(names[seed])
 
-    opened = read_pictures(names)
+    opened = ImageReader().read(names)
 
     assert [isinstance(found, BadRecord) for found in opened] == [False, True, False, False]
 
@@ -146,15 +146,27 @@ def test_a_reader_keeps_the_last_images_that_it_read(tmp_path: Path) -> None:
     assert [isinstance(image, Image.Image) for image in kept] == [True, True, False]
 
 
-def test_a_reader_opens_what_records_name_and_says_which_name_nothing(tmp_path: Path) -> None:
+def test_images_of_records_come_in_order_with_a_reason_for_each_that_is_missing(
+    tmp_path: Path,
+) -> None:
     draw(1, 64, 32).save(tmp_path / "a.png")
-    records = [{"id": "a", "file_name": str(tmp_path / "a.png")}, {"id": "b"}]
+    records = [
+        {"id": "a", "file_name": str(tmp_path / "none.png")},
+        {"id": "b"},
+        {"id": "c", "file_name": str(tmp_path / "a.png")},
+        {"id": "d", "file_name": 7},
+    ]
+    reader = ImageReader(max_side_px=16)
 
-    found, missing = ImageReader(max_side_px=16).read_key(records, "file_name")
+    bad, missing, image, number = reader.read_key(records, "file_name")
 
-    assert isinstance(found, Image.Image) and found.size == (16, 8)
-    assert isinstance(missing, BadRecord) and missing.kind == "missing_key"
-    assert missing.message == "record b has no file_name: it brings no picture"
+    assert isinstance(image, Image.Image) and image.size == (16, 8)
+    assert isinstance(bad, BadRecord) and bad.kind == "bad_image"
+    for found, name in ((missing, "b"), (number, "d")):
+        assert isinstance(found, BadRecord) and found.kind == "missing_key"
+        assert found.message == f"record {name} has no file_name: it brings no picture"
+    (other,) = reader.read_key([{"id": "a"}], "style_file_name")
+    assert isinstance(other, BadRecord) and other.message == "record a has no style_file_name"
 
 
 def test_no_more_threads_read_at_a_time_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

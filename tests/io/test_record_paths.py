@@ -92,7 +92,7 @@ def test_a_stranger_s_folder_sends_no_picture_from_outside_to_a_server(
         flags = ("--kind", "content", "--base-url", server.url, "-o", tmp_path / "out.jsonl")
         ended = megastyle("caption", theirs, *flags)
 
-    assert ended.returncode == 3 and len(server.asked) == 1
+    assert ended.returncode == 3 and len(server.requests) == 1
     assert [record["file_name"] for record in lines(tmp_path / "out.jsonl")] == ["theirs/fine.png"]
     (failed,) = lines(tmp_path / "out.errors.jsonl")
     assert "leads out of the folder" in failed["_error"]["message"]

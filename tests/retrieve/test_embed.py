@@ -7,7 +7,7 @@ from megastyle_cli.core.record import Failure
 from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.retrieve.embed import batched, embed_images, embed_records, rounded
 from tests.conftest import draw
-from tests.retrieve.vectors import read_drawn
+from tests.drawn_images import DrawnImages
 
 
 class NoNumbers:
@@ -24,7 +24,7 @@ def test_records_are_embedded_in_order_and_failures_stay_in_place():
     records[7] |= {"file_name": "broken"}
     del records[35]["file_name"]
 
-    results = list(embed_records(records, StyleDescriptor(), read_drawn))
+    results = list(embed_records(records, StyleDescriptor(), DrawnImages()))
 
     failures = {i: r.kind for i, r in enumerate(results) if isinstance(r, Failure)}
     assert failures == {7: "bad_image", 35: "missing_key"}

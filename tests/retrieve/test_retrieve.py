@@ -8,14 +8,15 @@ from megastyle_cli.core.record import Failure
 from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.retrieve.retrieve import check_text_encoder, retrieve, retrieve_prototypes
 from megastyle_cli.retrieve.style_index import StyleIndex
-from tests.retrieve.vectors import read_drawn, unit_rows
+from tests.drawn_images import DrawnImages
+from tests.retrieve.vectors import unit_rows
 
 
 @pytest.fixture(scope="module")
 def index():
     names = [str(seed) for seed in range(12)]
     return StyleIndex(
-        vectors=StyleDescriptor().embed(read_drawn(names)),
+        vectors=StyleDescriptor().embed(DrawnImages().read(names)),
         ids=[f"id{name}" for name in names],
         file_names=[f"{name}.png" for name in names],
         model=StyleDescriptor.name,
@@ -25,7 +26,9 @@ def index():
 def run(records, index, k=3, keep_self=False):
     encoder = StyleDescriptor()
     return list(
-        retrieve(records, index=index, encoder=encoder, read=read_drawn, k=k, keep_self=keep_self)
+        retrieve(
+            records, index=index, encoder=encoder, reader=DrawnImages(), k=k, keep_self=keep_self
+        )
     )
 
 
@@ -100,7 +103,7 @@ def test_a_prototype_is_the_mean_of_its_queries(index):
     records = [{"id": f"q{name}", "file_name": name} for name in ("1", "4", "broken", "7")]
 
     failure, found = retrieve_prototypes(
-        records, index=index, encoder=StyleDescriptor(), read=read_drawn, k=3
+        records, index=index, encoder=StyleDescriptor(), reader=DrawnImages(), k=3
     )
 
     mean = index.vectors[[1, 4, 7]].astype(np.float64).mean(axis=0)
@@ -117,7 +120,9 @@ def test_a_prototype_has_the_same_id_in_any_order(index):
 
     ids = {
         next(
-            retrieve_prototypes(order, index=index, encoder=StyleDescriptor(), read=read_drawn, k=1)
+            retrieve_prototypes(
+                order, index=index, encoder=StyleDescriptor(), reader=DrawnImages(), k=1
+            )
         )["id"]
         for order in (records, records[::-1])
     }
@@ -134,7 +139,9 @@ class TextAndStyle(StyleDescriptor):
 
 def neighbors_of(record, index, **options):
     encoder = TextAndStyle()
-    (found,) = retrieve([record], index=index, encoder=encoder, read=read_drawn, k=3, **options)
+    (found,) = retrieve(
+        [record], index=index, encoder=encoder, reader=DrawnImages(), k=3, **options
+    )
     return found if isinstance(found, Failure) else [near["id"] for near in found["neighbors"]]
 
 
@@ -171,7 +178,7 @@ def test_there_is_a_prototype_for_each_value_of_a_key(index):
     records.append({"id": "x", "file_name": "4"})
 
     failure, first, second = retrieve_prototypes(
-        records, index=index, encoder=StyleDescriptor(), read=read_drawn, k=3, by="set"
+        records, index=index, encoder=StyleDescriptor(), reader=DrawnImages(), k=3, by="set"
     )
 
     assert failure.kind == "missing_key" and "no 'set'" in failure.message
@@ -181,7 +188,7 @@ def test_there_is_a_prototype_for_each_value_of_a_key(index):
 
 def test_a_prototype_finds_its_members_only_with_keep_self(index):
     records = [{"id": f"id{n}", "file_name": str(n)} for n in range(3)]
-    options = {"index": index, "encoder": StyleDescriptor(), "read": read_drawn, "k": 12}
+    options = {"index": index, "encoder": StyleDescriptor(), "reader": DrawnImages(), "k": 12}
 
     (without,) = retrieve_prototypes(records, **options)
     (with_self,) = retrieve_prototypes(records, **options, keep_self=True)

@@ -8,7 +8,8 @@ from megastyle_cli.core.record import Failure
 from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
 from megastyle_cli.retrieve.index_writer import IndexWriter, embed_rows, encode_row
 from megastyle_cli.retrieve.style_index import IndexSource, StyleIndex, build_index, open_searcher
-from tests.retrieve.vectors import csls_matrix, grouped_rows, read_drawn
+from tests.drawn_images import DrawnImages
+from tests.retrieve.vectors import csls_matrix, grouped_rows
 
 
 @pytest.mark.parametrize(
@@ -39,22 +40,22 @@ def records(*names):
 def test_images_that_cannot_be_read_are_left_out_of_an_index():
     listed = [*records("1", "broken", "2"), Failure({"id": "x"}, "bad_json", "line 4 is no JSON")]
 
-    index = build_index(listed, StyleDescriptor(), read_drawn)
+    index = build_index(listed, StyleDescriptor(), DrawnImages())
 
     assert index.ids == ["id1", "id2"]
     assert index.model == StyleDescriptor.name
     with pytest.raises(MegastyleError, match="no picture that can be read"):
-        build_index(records("broken"), StyleDescriptor(), read_drawn)
+        build_index(records("broken"), StyleDescriptor(), DrawnImages())
 
 
 def test_the_fingerprint_is_of_ids_and_vectors():
-    one = build_index(records("1", "2"), StyleDescriptor(), read_drawn)
-    other_image = build_index(records("1", "3"), StyleDescriptor(), read_drawn)
+    one = build_index(records("1", "2"), StyleDescriptor(), DrawnImages())
+    other_image = build_index(records("1", "3"), StyleDescriptor(), DrawnImages())
     other_id = StyleIndex(
         vectors=one.vectors, ids=["id1", "x"], file_names=one.file_names, model=one.model
     )
 
-    again = build_index(records("1", "2"), StyleDescriptor(), read_drawn)
+    again = build_index(records("1", "2"), StyleDescriptor(), DrawnImages())
     assert again.fingerprint == one.fingerprint
     assert len({one.fingerprint, other_image.fingerprint, other_id.fingerprint}) == 3
 
@@ -76,7 +77,7 @@ def save(folder, *names):
     writer = IndexWriter(folder)
     writer.open()
     writer.set_encoder(StyleDescriptor(), {"backend": "statistics"})
-    for row in embed_rows(records(*names), StyleDescriptor(), read_drawn):
+    for row in embed_rows(records(*names), StyleDescriptor(), DrawnImages()):
         writer.write(encode_row(row))
     writer.commit()
     writer.close()
@@ -86,7 +87,7 @@ def test_a_saved_index_is_opened_with_its_encoder_and_keeps_what_is_computed(tmp
     save(tmp_path / "x", "1", "2", "3")
     source = IndexSource.find([str(tmp_path / "x")])
 
-    index = source.open(StyleDescriptor(), read_drawn, "ivf", "csls")
+    index = source.open(StyleDescriptor(), DrawnImages(), "ivf", "csls")
 
     assert index.ids == ["id1", "id2", "id3"]
     assert index.searcher.stats["method"] == "ivf"
@@ -100,7 +101,7 @@ def test_an_index_with_artifacts_of_a_removed_method_is_still_searched(tmp_path)
     (tmp_path / "x" / "hnsw.faiss.json").write_text("{}")
 
     index = IndexSource.find([str(tmp_path / "x")]).open(
-        StyleDescriptor(), read_drawn, "ivf", "cosine"
+        StyleDescriptor(), DrawnImages(), "ivf", "cosine"
     )
 
     assert index.search(index.vectors[:1], 1)[1].tolist() == [[0]]
@@ -113,7 +114,7 @@ def test_a_saved_index_of_another_encoder_is_refused(tmp_path):
     save(tmp_path / "x", "1")
 
     with pytest.raises(MegastyleError, match="made by style-statistics, and this is other"):
-        IndexSource.find([str(tmp_path / "x")]).open(Other(), read_drawn, "exact", "cosine")
+        IndexSource.find([str(tmp_path / "x")]).open(Other(), DrawnImages(), "exact", "cosine")
 
 
 def test_a_saved_index_is_searched_alone(tmp_path):

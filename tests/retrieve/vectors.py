@@ -2,9 +2,6 @@
 
 import numpy as np
 
-from megastyle_cli.core.errors import BadRecord
-from tests.conftest import draw
-
 
 def unit_rows(n, d, seed=0):
     """Random unit rows (n, d) float32."""
@@ -43,11 +40,3 @@ def csls_matrix(queries, bank, k=10, *, bank_knows_queries=False):
             for i in range(len(queries))
         ]
     )
-
-
-def read_drawn(names):
-    """Drawn images by number; any other name is a damaged file."""
-    return [
-        draw(int(name)) if name.isdigit() else BadRecord("bad_image", f"{name} is damaged")
-        for name in names
-    ]

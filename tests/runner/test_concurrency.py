@@ -2,15 +2,16 @@
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.runner.concurrency import concurrent_results
+from megastyle_cli.runner.concurrency import concurrent_chunks, concurrent_results
 from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.map_job import MapJob
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
@@ -77,3 +78,34 @@ def test_a_signal_ends_workers_after_what_they_have_begun(tmp_path: Path) -> Non
 
     assert run_concurrently(source, out, 3, resume=True) == DONE
     assert [record["id"] for record in lines(out)] == [str(n) for n in range(400)]
+
+
+@pytest.mark.parametrize(("workers", "chunk_size"), [(1, 1), (1, 9), (3, 2), (8, 1)])
+def test_chunks_change_neither_results_nor_order(workers: int, chunk_size: int) -> None:
+    sizes = []
+
+    def double(chunk: Sequence[int]) -> Iterator[int]:
+        sizes.append(len(chunk))
+        yield from (2 * number for number in chunk)
+
+    assert list(concurrent_chunks(double, range(5), workers, chunk_size)) == [0, 2, 4, 6, 8]
+    assert sum(sizes) == 5 and max(sizes) <= chunk_size
+
+
+def test_chunks_are_processed_at_the_same_time() -> None:
+    barrier = threading.Barrier(4, timeout=10)
+
+    def wait_for_all(chunk: Sequence[int]) -> Sequence[int]:
+        barrier.wait()  # breaks unless four threads arrive
+        return chunk
+
+    assert list(concurrent_chunks(wait_for_all, range(4), 4, 1)) == [0, 1, 2, 3]
+
+
+def test_what_a_chunk_raises_rises() -> None:
+    def fail(chunk: Sequence[int]) -> Iterator[int]:
+        raise KeyError(chunk[0])
+        yield
+
+    with pytest.raises(KeyError, match="0"):
+        list(concurrent_chunks(fail, range(5), 2, 1))
