@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from megastyle_cli.report.eval_report import NUM_BARS, NUM_WORST, write_report
-from megastyle_cli.report.svg_plots import round_axis
 from tests.report.test_gallery import BROWSER, HOSTILE, Elements, dumped_dom
 
 SUMMARY = {
@@ -78,40 +77,6 @@ def test_the_legend_tells_size_mean_and_range_of_each_histogram(written):
 
     assert cells(page, "legend") == [["same style", "2", "0.600", "0.510 \u2013 0.690"]]
     assert "same style: mean 0.600" in page  # for who cannot see the drawing
-
-
-def heights(path):
-    return [100 - float(y) for y in re.findall(r"V([\d.]+)H", path)]
-
-
-def test_the_heights_of_a_histogram_are_shares_whatever_the_number_of_pairs(written):
-    page = written(histograms={"few": [0.1, 0.1, 0.9, 0.9], "many": [0.1] * 300 + [0.9] * 100})
-
-    few, many = (
-        heights(path) for path in re.findall(r'<path class="series[01]" d="(.*?)"', page)[:2]
-    )
-
-    # The axis goes up to 80 %: one bin holds three quarters of the many, two hold half of the few.
-    assert [h for h in few if h] == pytest.approx([62.5, 62.5])
-    assert [h for h in many if h] == pytest.approx([93.75, 31.25])
-    assert [h > 0 for h in few] == [h > 0 for h in many]
-
-
-@pytest.mark.parametrize(
-    "low, high, most, edges, steps",
-    [
-        (-0.33, 1.0, 8, (-0.4, 1.0), 7),
-        (0.0, 1.0, 10, (0.0, 1.0), 10),
-        (0.7, 0.7, 8, (0.7, 0.7001), 1),
-        (0.31, 0.32, 8, (0.31, 0.32), 5),
-        (0, 0.147, 4, (0, 0.15), 3),
-    ],
-)
-def test_an_axis_spans_its_values_in_few_round_steps(low, high, most, edges, steps):
-    axis = round_axis(low, high, most)
-
-    assert axis.low <= low + 1e-9 and axis.high >= high - 1e-9 and axis.steps <= most
-    assert (axis.low, axis.high) == pytest.approx(edges) and axis.steps == steps
 
 
 def test_styles_stand_worst_first_and_many_are_folded_away_but_not_lost(written):

@@ -1,0 +1,49 @@
+"""The sheet and the page of a command: refused early, written only if they are wanted."""
+
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.report.outputs import check_views, write_views
+
+RECORDS = [{"id": "a", "content": "A frog"}]
+
+
+@pytest.mark.parametrize(
+    ("sheet", "page", "suffix"),
+    [("s.gif", None, ".png"), ("s", None, ".png"), (None, "p.png", ".html")],
+)
+def test_a_name_with_another_ending_is_refused(sheet, page, suffix):
+    paths = [None if name is None else Path(name) for name in (sheet, page)]
+
+    with pytest.raises(MegastyleError, match=f"does not end in {suffix}"):
+        check_views(*paths)
+
+
+@pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.webp"])
+def test_names_with_a_known_ending_are_accepted(name, tmp_path):
+    check_views(tmp_path / name, tmp_path / "p.htm")
+    check_views(None, tmp_path / "not_there_yet" / "p.html")
+
+
+def test_a_folder_that_is_not_writable_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as root every folder is writable
+
+    with pytest.raises(MegastyleError, match="is not writable"):
+        check_views(tmp_path / "s.png", None)
+
+
+def test_only_what_is_wanted_is_written(tmp_path):
+    write_views(RECORDS, tmp_path / "s.png", None, title="trial")
+    assert [path.name for path in tmp_path.iterdir()] == ["s.png"]
+
+    write_views(RECORDS, None, tmp_path / "p.html", title="trial", summary={"n": 7})
+    page = (tmp_path / "p.html").read_text()
+    assert "A frog" in page and "<dt>n</dt><dd>7</dd>" in page
+
+
+def test_a_stopped_run_writes_nothing(tmp_path):
+    write_views(None, tmp_path / "s.png", tmp_path / "p.html", title="trial")
+
+    assert list(tmp_path.iterdir()) == []
