@@ -4,7 +4,7 @@ from collections import Counter
 
 from megastyle_cli.core.record import is_context_only
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.runner.key_batches import batches_by_key
+from megastyle_cli.runner.key_batches import MAX_GROUP, batches_by_key, groups
 from megastyle_cli.runner.progress import Stats
 
 
@@ -17,3 +17,22 @@ def test_a_record_that_calls_itself_company_is_worked_on_like_any_other() -> Non
     assert [one["id"] for one in batch] == ["0", "1", "2"]
     assert [is_context_only(one) for one in batch] == [False, True, False]
     assert tally.done_before == 1
+
+
+def test_a_group_has_a_limit_and_starts_again_after_it() -> None:
+    records = [{"id": str(n), "style_id": "s"} for n in range(2 * MAX_GROUP + 1)]
+
+    sizes = [len(group) for _, group in groups(records, lambda one: one["style_id"])]
+
+    assert sizes == [MAX_GROUP, MAX_GROUP, 1]
+
+
+def test_batches_hold_whole_groups_and_no_key_twice() -> None:
+    keys = "aabbbca"
+    records = [{"id": str(n), "style_id": key} for n, key in enumerate(keys)]
+
+    found = batches_by_key(
+        records, lambda one: one["style_id"], Shard(), Counter(), Stats("synth"), 4
+    )
+
+    assert ["".join(one["style_id"] for one in batch) for batch in found] == ["aabbb", "ca"]
