@@ -1,6 +1,7 @@
 """Pictures drawn on the spot and a runner that starts the real command in a process of its own."""
 
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -42,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file = item.nodeid.partition("::")[0]
         group = item.nodeid if file in LAUNCHER_FILES else "ray" if file in RAY_FILES else file
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Logging as it was before the test, which may have run a command in this process."""
+    log = logging.getLogger("megastyle_cli")
+    before = log.propagate, log.level, log.handlers[:]
+    yield
+    log.propagate, log.level, log.handlers[:] = before
 
 
 @pytest.fixture(scope="session")
