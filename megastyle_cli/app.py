@@ -93,7 +93,7 @@ def build(command: str) -> typer.Typer:
 
             module = _command_module(name)
             main = _with_exit_codes(grouped(module.main))
-            built.command(name, help=_keep_example_lines(module.__doc__))(main)
+            built.command(name, help=_keep_example_lines(module.__doc__ or summary))(main)
         else:
             built.command(name, help=summary)(_not_called)
     return built

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.errors import BadRecord, MegastyleError
 
 Record = dict[str, Any]
 
@@ -70,12 +70,25 @@ class Run:
         """8 hex digits over the command and its options."""
         return hashlib.sha256(canonical_json([self.command, self.options]).encode()).hexdigest()[:8]
 
-    def changes_from(self, before: dict[str, Any]) -> str:
-        """The options that differ from those `before`: "size was 512 and is 256; ..."."""
-        return "; ".join(
-            f"{name} was {before.get(name)!r} and is {self.options.get(name)!r}"
-            for name in sorted(before.keys() | self.options.keys())
-            if before.get(name) != self.options.get(name)
+    def check_same_as(self, before: dict[str, Any], output: object) -> None:
+        """Raises MegastyleError if `output` was made by another run.
+
+        `before` is the content of its run.json. The sentence names each option that differs, and
+        the version if that differs, too.
+        """
+        if before.get("run") == self.key:
+            return
+        was = before.get("options", {})
+        changes = "; ".join(
+            f"{name} was {was.get(name)!r} and is {self.options.get(name)!r}"
+            for name in sorted(was.keys() | self.options.keys())
+            if was.get(name) != self.options.get(name)
+        )
+        version = before.get("version")
+        by = f" by megastyle {version}" if version != self.version else ""
+        raise MegastyleError(
+            f"{output} was made{by} with other options: {changes}",
+            hint="repeat the options, or --overwrite to start again, or --force to mix the two",
         )
 
 

@@ -95,7 +95,7 @@ def build_benchmark(
     try:
         image_ids = [picture_id(record["file_name"]) for record in selected]
     except BadRecord as bad:
-        raise MegastyleError(bad.message, hint="mend it, or leave its record out") from bad
+        raise MegastyleError(bad.message, hint="repair it, or leave its record out") from bad
     rows = [
         annotate(record, "eval", run=run, picture=image_id)
         for record, image_id in zip(selected, image_ids, strict=True)

@@ -189,7 +189,7 @@ def _extract_all(records: Sequence[Record], extractors: FeatureExtractors) -> li
         for features in extract_features(names, extractors):
             if isinstance(features, BadRecord):
                 message = f"reference: {features.message}"
-                raise MegastyleError(message, hint="mend it or leave it out")
+                raise MegastyleError(message, hint="repair it or leave it out")
             results.append(features)
     return results
 

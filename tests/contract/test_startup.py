@@ -60,3 +60,11 @@ def test_help_version_and_completion_import_nothing_heavy(arguments: list[str]) 
 def test_the_watch_sees_a_heavy_import(tmp_path: object) -> None:
     # the check itself: a command that does work imports numpy
     assert "numpy" in heavy_after("retrieve", "missing.png", "--index", "missing.png")
+
+
+def test_help_works_without_docstrings() -> None:
+    words = [sys.executable, "-OO", "-m", "megastyle_cli", "pair", "--help"]
+    ended = subprocess.run(words, capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert COMMANDS["pair"].encode() in ended.stdout

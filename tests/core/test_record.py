@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import (
     Failure,
     Record,
@@ -111,11 +113,23 @@ def test_every_picture_name_is_renamed_once() -> None:
     assert record["file_name"] == "1.png"
 
 
-def test_changed_options_are_listed_with_both_values() -> None:
-    run = Run("synth", {"size": 256, "seed": 0, "steps": 4})
+def test_another_run_is_refused_with_both_values_of_each_option() -> None:
+    run = Run("synth", {"size": 256, "seed": 0, "steps": 4}, "2.0")
+    before = {"run": "0", "version": "2.0", "options": {"size": 512, "seed": 0, "model": "a"}}
 
-    changes = run.changes_from({"size": 512, "seed": 0, "model": "a"})
+    with pytest.raises(MegastyleError) as refusal:
+        run.check_same_as(before, "out.jsonl")
 
-    assert changes == (
-        "model was 'a' and is None; size was 512 and is 256; steps was None and is 4"
+    assert str(refusal.value) == (
+        "out.jsonl was made with other options:"
+        " model was 'a' and is None; size was 512 and is 256; steps was None and is 4"
     )
+
+
+def test_the_sentence_names_the_version_that_made_the_output() -> None:
+    run = Run("synth", {"size": 256}, "2.0")
+    before = {"run": "0", "version": "1.9", "options": {"size": 512}}
+
+    with pytest.raises(MegastyleError, match="made by megastyle 1.9 with other options: size was"):
+        run.check_same_as(before, "out.jsonl")
+    run.check_same_as({"run": run.key, "version": "1.9", "options": {}}, "out.jsonl")

@@ -206,13 +206,5 @@ def atomic_sink(
 
 
 def _check_same_run(paths: OutputPaths, run: Run) -> None:
-    if paths.run is None or not paths.run.exists():
-        return
-    before = json.loads(paths.run.read_text())
-    if before.get("run") == run.key:
-        return
-    changes = run.changes_from(before.get("options", {}))
-    raise MegastyleError(
-        f"{paths.final} was made with other options: {changes}",
-        hint="repeat the options, or --overwrite to start again, or --force to mix the two",
-    )
+    if paths.run is not None and paths.run.exists():
+        run.check_same_as(json.loads(paths.run.read_text()), paths.final)

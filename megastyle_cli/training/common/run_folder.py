@@ -49,11 +49,7 @@ def check_run_folder(folder: Path, run: Run, *, resume: bool, overwrite: bool, f
     # a run in a subfolder was to be replaced by a start that was killed before its first checkpoint
     if overwrite or force or any(facts["run"] == run.key for facts in existing):
         return
-    changes = run.changes_from(existing[0]["options"])
-    raise MegastyleError(
-        f"{folder} was made with other options: {changes}",
-        hint="repeat the options, or --overwrite to start again, or --force to mix the two",
-    )
+    run.check_same_as(existing[0], folder)
 
 
 @contextmanager

@@ -195,5 +195,5 @@ def _check_widths(pipeline: Any) -> None:
             raise MegastyleError(
                 f"the transformer's {name} is {config[name]}, the other parts of the model give"
                 f" {width}",
-                hint="mend the config",
+                hint="correct the config",
             )

@@ -58,7 +58,7 @@ def test_a_failed_record_reads_as_it_was_before() -> None:
     assert list(read_lines([line], "x")) == [{"id": "a", "k": 1}]
 
 
-def test_a_mended_broken_line_is_tried_again() -> None:
+def test_a_repaired_broken_line_is_tried_again() -> None:
     (broken,) = read_lines([b'{"id":"a"\n'], "x")
     assert isinstance(broken, Failure)
 
