@@ -15,17 +15,17 @@ _megastyle() {
     case $command in
         "") words="caption dedup cluster pair synth train-encoder train-flux retrieve transfer eval completion" flags="-V --version -h --help" files=no ;;
         caption)
-            flags="--kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --kind) words="style content both" flags="" files=no ;;
                 --schema) words="v1 v2" flags="" files=no ;;
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 -o|--output|--errors|--stats) flags="" ;;
-                --min-confidence|--attempts|--max-errors|--shard|--limit|--backend|--model|--base-url|--concurrency|--timeout|--retries|--max-side|--device|--batch-size) flags="" files=no ;;
+                --max-item-size|--min-confidence|--attempts|--max-errors|--shard|--limit|--backend|--model|--base-url|--concurrency|--timeout|--retries|--max-side|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         dedup)
-            flags="--on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --semantic-recall --embedder --keep --report --rejected -o --output --errors --max-errors --overwrite --limit --cache --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --semantic-recall --embedder --keep --report --rejected -o --output --errors --max-errors --overwrite --limit --cache --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --preset) words="styles contents nemo" flags="" files=no ;;
                 --exact-text) words="normalized raw" flags="" files=no ;;
@@ -34,28 +34,28 @@ _megastyle() {
                 --keep) words="first longest hard easy" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
                 --report|--rejected|-o|--output|--errors|--cache|--stats) flags="" ;;
-                --on|--near-threshold|--ngram|--semantic-threshold|--semantic-recall|--max-errors|--limit|--backend|--model|--workers) flags="" files=no ;;
+                --max-item-size|--on|--near-threshold|--ngram|--semantic-threshold|--semantic-recall|--max-errors|--limit|--backend|--model|--workers) flags="" files=no ;;
             esac
             ;;
         cluster)
-            flags="--on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --cache --backend --model --device --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --cache --backend --model --device --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --members) words="random nearest" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
                 -o|--output|--errors|--cache|--sheet|--page|--stats) flags="" ;;
-                --on|--levels|--sample|--resample|--vectors|--vectors-from|--max-errors|--limit|--seed|--workers|--backend|--model|--device) flags="" files=no ;;
+                --max-item-size|--on|--levels|--sample|--resample|--vectors|--vectors-from|--max-errors|--limit|--seed|--workers|--backend|--model|--device) flags="" files=no ;;
             esac
             ;;
         pair)
-            flags="--contents --per-style --contents-per-style --max-uses --ids -o --output --errors --max-errors --overwrite --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --contents --per-style --contents-per-style --max-uses --ids -o --output --errors --max-errors --overwrite --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --ids) words="parents official" flags="" files=no ;;
                 --contents|-o|--output|--errors|--stats) flags="" ;;
-                --per-style|--contents-per-style|--max-uses|--max-errors|--limit|--seed) flags="" files=no ;;
+                --max-item-size|--per-style|--contents-per-style|--max-uses|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         synth)
-            flags="--size --strength --format --picture-format --quality --shard-size --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-against --style-model --rejects -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --size --strength --format --picture-format --quality --shard-size --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-against --style-model --rejects -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --format) words="folder webdataset parquet" flags="" files=no ;;
                 --picture-format) words="png jpg webp" flags="" files=no ;;
@@ -65,22 +65,22 @@ _megastyle() {
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --offload) words="model layers" flags="" files=no ;;
                 --lora|--rejects|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --size|--strength|--quality|--shard-size|--model|--lora-strength|--steps|--guidance|--negative|--nsfw|--max-nsfw|--min-style-score|--style-model|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                --max-item-size|--size|--strength|--quality|--shard-size|--model|--lora-strength|--steps|--guidance|--negative|--nsfw|--max-nsfw|--min-style-score|--style-model|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         train-encoder)
-            flags="-o --output --init --pack --label --content-label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --flip --no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --init --pack --label --content-label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --flip --no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --optimizer) words="adamw sgd" flags="" files=no ;;
                 --schedule) words="cosine linear constant" flags="" files=no ;;
                 --dtype) words="auto float32 bfloat16" flags="" files=no ;;
                 --export-dtype) words="float32 float16 bfloat16" flags="" files=no ;;
                 -o|--output|--pack|--stats) flags="" ;;
-                --init|--label|--content-label|--holdout|--split-key|--global-batch|--images-per-style|--chunk|--temperature|--text-weight|--epochs|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--crop|--recompute|--checkpoint-every|--validate-every|--max-errors|--limit|--seed) flags="" files=no ;;
+                --max-item-size|--init|--label|--content-label|--holdout|--split-key|--global-batch|--images-per-style|--chunk|--temperature|--text-weight|--epochs|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--crop|--recompute|--checkpoint-every|--validate-every|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         train-flux)
-            flags="-o --output --model --init --full --lora --rank --alpha --targets --quantize --label --holdout --split-key --size --global-batch --chunk --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --timesteps --loss-weight --guidance --augment --no-augment --dtype --recompute --encode-text --compile --checkpoint-every --validate-every --sample-every --samples --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --model --init --full --lora --rank --alpha --targets --quantize --label --holdout --split-key --size --global-batch --chunk --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --timesteps --loss-weight --guidance --augment --no-augment --dtype --recompute --encode-text --compile --checkpoint-every --validate-every --sample-every --samples --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --optimizer) words="adamw adamw8bit" flags="" files=no ;;
@@ -91,20 +91,20 @@ _megastyle() {
                 --encode-text) words="auto beside first" flags="" files=no ;;
                 --export-dtype) words="bfloat16 float16 float32" flags="" files=no ;;
                 -o|--output|--lora|--stats) flags="" ;;
-                --model|--init|--rank|--alpha|--targets|--label|--holdout|--split-key|--size|--global-batch|--chunk|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--guidance|--recompute|--checkpoint-every|--validate-every|--sample-every|--samples|--max-errors|--limit|--seed) flags="" files=no ;;
+                --max-item-size|--model|--init|--rank|--alpha|--targets|--label|--holdout|--split-key|--size|--global-batch|--chunk|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--guidance|--recompute|--checkpoint-every|--validate-every|--sample-every|--samples|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         retrieve)
-            flags="--index --add --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --index --add --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --score) words="cosine csls" flags="" files=no ;;
                 --method) words="exact ivf" flags="" files=no ;;
                 --index|--add|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --top|--prototype-by|--text|--text-key|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
+                --max-item-size|--top|--prototype-by|--text|--text-key|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         transfer)
-            flags="--style --weight --content --prompt --size --strength --model --lora --lora-strength --to --steps --guidance --content-strength --keep-aspect --format --picture-format --quality --shard-size -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --quantize --preset --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --style --weight --content --prompt --size --strength --model --lora --lora-strength --to --steps --guidance --content-strength --keep-aspect --format --picture-format --quality --shard-size -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --quantize --preset --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --to) words="official diffsynth diffusers peft" flags="" files=no ;;
                 --format) words="folder webdataset parquet" flags="" files=no ;;
@@ -114,14 +114,14 @@ _megastyle() {
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --preset) words="fast-cache" flags="" files=no ;;
                 --style|--content|--lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                --max-item-size|--weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         eval)
-            flags="--reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --split-key --json -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --split-key --json -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --reference|--others|--benchmark|--make-benchmark|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
+                --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         completion)

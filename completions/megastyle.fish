@@ -18,6 +18,7 @@ complete -c megastyle -n '__megastyle_command_is' -a transfer -d 'Apply the styl
 complete -c megastyle -n '__megastyle_command_is' -a eval -d 'Measure pictures: style and text score, retrieval by style, content leakage, diversity.'
 complete -c megastyle -n '__megastyle_command_is' -a completion -d 'Print a completion script for bash, zsh or fish.'
 complete -c megastyle -n '__megastyle_command_is caption' -F
+complete -c megastyle -n '__megastyle_command_is caption' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is caption' -l kind -x -a 'style content both' -d 'What to describe.'
 complete -c megastyle -n '__megastyle_command_is caption' -l schema -x -a 'v1 v2' -d 'Sentence template: v1 (MegaStyle) or v2 (MegaStyle++).'
 complete -c megastyle -n '__megastyle_command_is caption' -l min-confidence -x -d 'Least probability to name a content.'
@@ -51,6 +52,7 @@ complete -c megastyle -n '__megastyle_command_is caption' -s q -l quiet -d 'Erro
 complete -c megastyle -n '__megastyle_command_is caption' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is caption' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is dedup' -F
+complete -c megastyle -n '__megastyle_command_is dedup' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is dedup' -l on -x -d 'The text to compare.'
 complete -c megastyle -n '__megastyle_command_is dedup' -l preset -x -a 'styles contents nemo' -d 'Values of all measures; default: contents with --on content, else styles.'
 complete -c megastyle -n '__megastyle_command_is dedup' -l exact -l no-exact -d 'Drop texts that are the same.'
@@ -82,6 +84,7 @@ complete -c megastyle -n '__megastyle_command_is dedup' -s q -l quiet -d 'Errors
 complete -c megastyle -n '__megastyle_command_is dedup' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is dedup' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is cluster' -F
+complete -c megastyle -n '__megastyle_command_is cluster' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is cluster' -l on -x -d 'The text to group by.'
 complete -c megastyle -n '__megastyle_command_is cluster' -l levels -x -d 'Clusters a level, finest first; auto: by size; or paper, plusplus.'
 complete -c megastyle -n '__megastyle_command_is cluster' -l sample -x -d 'Pass on a balanced choice.'
@@ -110,6 +113,7 @@ complete -c megastyle -n '__megastyle_command_is cluster' -s q -l quiet -d 'Erro
 complete -c megastyle -n '__megastyle_command_is cluster' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is cluster' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is pair' -F
+complete -c megastyle -n '__megastyle_command_is pair' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is pair' -l contents -r -F -d 'Content records or pictures: file or folder; may be repeated.'
 complete -c megastyle -n '__megastyle_command_is pair' -l per-style -l contents-per-style -x -d 'Contents a style.'
 complete -c megastyle -n '__megastyle_command_is pair' -l max-uses -x -d 'Use no content more often than that.'
@@ -126,6 +130,7 @@ complete -c megastyle -n '__megastyle_command_is pair' -s q -l quiet -d 'Errors 
 complete -c megastyle -n '__megastyle_command_is pair' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is pair' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is synth' -F
+complete -c megastyle -n '__megastyle_command_is synth' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is synth' -l size -x -d 'Longer side of the pictures; for a model width and height, or both.'
 complete -c megastyle -n '__megastyle_command_is synth' -l strength -x -d '1: full style; 0: the content picture, or the words without a reference.'
 complete -c megastyle -n '__megastyle_command_is synth' -l format -x -a 'folder webdataset parquet' -d 'Keep pictures as files in a folder, or in WebDataset tars, or parquet.'
@@ -171,6 +176,7 @@ complete -c megastyle -n '__megastyle_command_is synth' -s q -l quiet -d 'Errors
 complete -c megastyle -n '__megastyle_command_is synth' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is synth' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is train-encoder' -F
+complete -c megastyle -n '__megastyle_command_is train-encoder' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is train-encoder' -s o -l output -r -F -d 'Directory for checkpoints, metrics and the encoder.'
 complete -c megastyle -n '__megastyle_command_is train-encoder' -l init -x -d 'Start from a folder, hub NAME[@REV], weights file, or config .json (from seed).'
 complete -c megastyle -n '__megastyle_command_is train-encoder' -l pack -r -F -d 'Write the pictures to DIR as shards that load fast, and stop.'
@@ -212,6 +218,7 @@ complete -c megastyle -n '__megastyle_command_is train-encoder' -s q -l quiet -d
 complete -c megastyle -n '__megastyle_command_is train-encoder' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is train-encoder' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -F
+complete -c megastyle -n '__megastyle_command_is train-flux' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -s o -l output -r -F -d 'Directory for checkpoints, metrics, samples and the finished weights.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -l model -x -d 'FLUX by folder or hub NAME[@REV], as transfer takes it.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -l init -x -d 'Draw a transformer of that size from the seed instead, and train all of it.'
@@ -260,6 +267,7 @@ complete -c megastyle -n '__megastyle_command_is train-flux' -s q -l quiet -d 'E
 complete -c megastyle -n '__megastyle_command_is train-flux' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -F
+complete -c megastyle -n '__megastyle_command_is retrieve' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l index -r -F -d 'What to search: pictures, folders, JSON lines (repeat), or one saved index.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l add -r -F -d 'Add these pictures to the saved index, made if need be; may be repeated.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l top -x -d 'Neighbours a query.'
@@ -291,6 +299,7 @@ complete -c megastyle -n '__megastyle_command_is retrieve' -s q -l quiet -d 'Err
 complete -c megastyle -n '__megastyle_command_is retrieve' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is transfer' -F
+complete -c megastyle -n '__megastyle_command_is transfer' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l style -r -F -d 'Style reference; several are mixed.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l weight -x -d 'Share of each --style, in their order; default equal.'
 complete -c megastyle -n '__megastyle_command_is transfer' -l content -r -F -d 'The one picture to restyle.'
@@ -334,6 +343,7 @@ complete -c megastyle -n '__megastyle_command_is transfer' -s q -l quiet -d 'Err
 complete -c megastyle -n '__megastyle_command_is transfer' -s v -l verbose -d 'More words; twice for debugging.'
 complete -c megastyle -n '__megastyle_command_is transfer' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is eval' -F
+complete -c megastyle -n '__megastyle_command_is eval' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is eval' -l reference -r -F -d 'Score all against these pictures; may be repeated.'
 complete -c megastyle -n '__megastyle_command_is eval' -l pair-by -x -d 'Only against those of equal KEY, or of equal file stem: stem.'
 complete -c megastyle -n '__megastyle_command_is eval' -l others -r -F -d 'Pictures of other styles, to read --reference against.'

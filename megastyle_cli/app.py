@@ -20,6 +20,7 @@ from megastyle_cli.core.errors import (
     BadRecord,
     MegastyleError,
 )
+from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE, set_max_item_size
 
 # In pipeline order: name -> first sentence of its help. The module is named like the command.
 COMMANDS = {
@@ -124,6 +125,7 @@ def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
         _configure_logging(level, bool(options.get("quiet")))
         try:
             _check_no_nan(options)
+            set_max_item_size(str(options.get("max_item_size", DEFAULT_MAX_ITEM_SIZE)))
             code = main(*args, **options) or DONE
             sys.stdout.flush()
         except MegastyleError as error:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE
 from megastyle_cli.core.option import option
 from megastyle_cli.io.formats import INPUTS_HELP
 
@@ -18,6 +19,11 @@ class InputOptions:
         metavar="[INPUTS]...",
         help=INPUTS_HELP,
         show_default=False,
+    )
+    max_item_size: str = option(  # applied by app.py, for the whole process
+        DEFAULT_MAX_ITEM_SIZE,
+        metavar="SIZE",
+        help="Largest line, archive member or decoded picture, in memory.",
     )
 
 
