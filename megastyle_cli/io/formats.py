@@ -4,7 +4,7 @@ A new format is one module in `readers/` and one row here. The lists of formats 
 error messages come from these rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -82,3 +82,9 @@ INPUTS_HELP = f"{ACCEPTED[0].upper()}{ACCEPTED[1:]} or - for stdin."
 def format_of(name: str) -> Format | None:
     """The format that a file's name says; None for a picture and for everything else."""
     return next((row for row in FORMATS if row.matches(name)), None)
+
+
+def counted(kinds: Mapping[str, int]) -> str:
+    """Numbers by kind as words, the most frequent first: 12 .npy, 1 .psd."""
+    by_number = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number:,} {kind}" for kind, number in by_number)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from megastyle_cli.io.archive_member import split_member_name
-from megastyle_cli.io.formats import FORMATS, INPUTS_HELP, Format, Reader, format_of
+from megastyle_cli.io.formats import FORMATS, INPUTS_HELP, Format, Reader, counted, format_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def test_the_module_of_a_row_defines_what_a_reader_needs(row: Format) -> None:
 
 
 def test_every_reader_has_a_row() -> None:
-    shared = {"__init__", "compressed", "image_folder", "release_attributes"}
+    shared = {"__init__", "compressed", "image_folder", "release_attributes", "tar_samples"}
     files = {path.stem for path in (ROOT / "megastyle_cli" / "io" / "readers").glob("*.py")}
 
     assert files - shared == {row.module for row in FORMATS}
@@ -57,3 +57,7 @@ def test_the_readme_lists_the_formats() -> None:
     for row in FORMATS:
         for suffix in row.suffixes if not row.label else (row.label, *row.compressions):
             assert suffix in listed or suffix[1:].upper() in listed, suffix
+
+
+def test_kinds_are_counted_the_most_frequent_first() -> None:
+    assert counted({".a": 1, ".c": 1200, ".b": 1}) == "1,200 .c, 1 .a, 1 .b"

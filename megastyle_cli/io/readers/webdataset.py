@@ -7,19 +7,22 @@ offset, from any thread. Nothing is unpacked.
 import logging
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.limits import max_item_bytes, too_large
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.formats import PICTURE_SUFFIXES
+from megastyle_cli.io.formats import PICTURE_SUFFIXES, counted
 from megastyle_cli.io.readers.jsonl import read_lines
+from megastyle_cli.io.readers.tar_samples import sample_members, suffix_of
 
 log = logging.getLogger(__name__)
+TEXTS = ("caption", "txt")  # members with the `text`; the last one counts
 ARCHIVES = (".tar", ".tgz", ".gz", ".zip", ".zst", ".xz", ".bz2")
 BLOCK = 512  # bytes; a tar consists of such blocks
 _scanning = Lock()
@@ -35,15 +38,17 @@ class Members:
 
 
 def read(path: Path) -> Iterator[Record | Failure]:
-    """The samples in order: the keys of a .json, a .txt as `text`, the sample's key as `key`.
+    """The samples in order: the keys of a .json, and members as `text`, `cls` and `key`.
 
-    `file_name` is relative to the tar's folder. Of several pictures in a sample the first is used,
-    in the order of PICTURE_SUFFIXES, double suffixes last, with one warning. Raises MegastyleError
-    at once if this is no tar; damage after its first member is a Failure at the end.
+    `text` is a .txt or .caption, `cls` a .cls, `key` the sample's key. `file_name` is relative to
+    the tar's folder. Of several pictures in a sample the first is used, in the order of
+    PICTURE_SUFFIXES, double suffixes last, with one warning; other members that are not read are
+    counted in one line. Raises MegastyleError at once if this is no tar; damage after its first
+    member is a Failure at the end.
     """
     try:
         tarfile.open(path, "r:").close()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError) as error:
         what = "is empty" if path.stat().st_size == 0 else "is no uncompressed tar, or is damaged"
         raise MegastyleError(f"{path} {what}", hint="make it again") from error
     return _samples(path)
@@ -62,6 +67,8 @@ def picture_bytes(container: str, member: str) -> bytes:
         why = problems.get(member) or "is not there"
         raise BadRecord("bad_image", f"{container}#{member} {why}")
     offset, size = members.where[member]
+    if size > max_item_bytes():
+        raise BadRecord("bad_image", too_large(f"{container}#{member}", size))
     handle = os.open(container, os.O_RDONLY)
     try:
         content = os.pread(handle, size, offset)
@@ -76,36 +83,51 @@ def picture_bytes(container: str, member: str) -> bytes:
 def _samples(path: Path) -> Iterator[Record | Failure]:
     members = _members(str(path))
     unused: set[str] = set()  # suffixes of further pictures
-    for key, names in groupby(members.where, _key):
-        if key:
-            yield _sample(path, key, {_suffix(name): name for name in names}, unused)
+    unread: Counter[str] = Counter()
+    for key, names in sample_members(members.where):
+        yield _sample(path, key, {suffix_of(key, name): name for name in names}, unused, unread)
+    if unread:
+        log.warning("%s: members that are not read: %s", path, counted(unread))
     for name, why in members.problems:
         yield _failure(f"{path}#{name}", why)
     if members.damage:
         yield _failure(str(path), members.damage)
 
 
-def _sample(path: Path, key: str, names: dict[str, str], unused: set[str]) -> Record | Failure:
+def _sample(
+    path: Path, key: str, names: dict[str, str], unused: set[str], unread: Counter[str]
+) -> Record | Failure:
     """The record of a sample, whose members are given by suffix."""
     ranks = {suffix: _rank(suffix) for suffix in names}
     pictures = sorted((suffix for suffix in names if ranks[suffix]), key=lambda s: ranks[s] or ())
-    if not (pictures or names.keys() & {"json", "txt"}):
+    known = names.keys() & {"json", "cls", *TEXTS}
+    if not (pictures or known):
         return _failure(f"{path}#{next(iter(names.values()))}", "has no picture, .json or .txt")
+    unread.update(f".{suffix}" for suffix in names.keys() - known - set(pictures))
     if not unused.issuperset(pictures[1:]):
         unused.update(pictures[1:])
         log.warning("%s: of several pictures a sample, .%s is taken", path, pictures[0])
     try:
         record = _object(str(path), names["json"]) if "json" in names else {}
-        if "txt" in names:
-            text = picture_bytes(str(path), names["txt"]).decode()
-            record = {**record, "text": text.rstrip("\r\n")}
-    except UnicodeDecodeError:
-        return _failure(f"{path}#{names['txt']}", "is not UTF-8", "bad_json")
+        for suffix in TEXTS:
+            if suffix in names:
+                record = {**record, "text": _text(path, names[suffix])}
+        if "cls" in names:
+            label = _text(path, names["cls"]).strip()
+            record = {**record, "cls": int(label) if label.isdecimal() else label}
     except BadRecord as bad:
         return Failure({"file_name": f"{path}#{key}"}, bad.kind, bad.message)
     if pictures:
         record = {**record, "file_name": f"{path.name}#{names[pictures[0]]}"}
     return {**record, "key": key}
+
+
+def _text(path: Path, name: str) -> str:
+    """The text in a member. Raises BadRecord if there is none."""
+    try:
+        return picture_bytes(str(path), name).decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise BadRecord("bad_json", f"{path}#{name} is not UTF-8") from None
 
 
 def _object(container: str, name: str) -> Record:
@@ -120,17 +142,6 @@ def _object(container: str, name: str) -> Record:
 
 def _failure(name: str, why: str, kind: str = "bad_image") -> Failure:
     return Failure({"file_name": name}, kind, f"{name} {why}")
-
-
-def _key(name: str) -> str:
-    """The sample of a member: its path up to the first dot in its name; "" if there is none."""
-    last = name.rpartition("/")[2]
-    stem, dot, _ = last.partition(".")
-    return name[: len(name) - len(last)] + stem if stem and dot else ""
-
-
-def _suffix(name: str) -> str:
-    return name.rpartition("/")[2].partition(".")[2].lower()
 
 
 def _rank(suffix: str) -> tuple[int, int] | None:
@@ -155,7 +166,7 @@ def _scanned(container: str, mtime_ns: int, size: int) -> Members:
             while (member := tar.next()) is not None:
                 _add_member(members, member)
                 end = member.offset_data + -(-member.size // BLOCK) * BLOCK
-        except tarfile.TarError:
+        except (tarfile.TarError, ValueError, OverflowError):  # also of sizes no file has
             members.damage = f"is cut off: its {size:,} bytes end inside a member"
             return members
         file.seek(end)

@@ -47,7 +47,8 @@ def test_a_txt_is_the_text_and_of_several_pictures_the_plainest_is_taken(
         ("../../evil.png", "leads out of its tar"),
         ("/etc/evil.png", "leads out of its tar"),
         ("inner.tar", "is an archive in a tar"),
-        ("0001.cls", "has no picture, .json or .txt"),
+        ("0001.npy", "has no picture, .json or .txt"),
+        ("0001.cls", "is not UTF-8"),
         ("0000.png", "is there twice"),
         ("0001.json", "is not valid JSON"),
         ("0001.txt", "is not UTF-8"),
@@ -95,3 +96,35 @@ def test_two_samples_of_one_key_lose_no_picture(megastyle: Runner, tmp_path: Pat
     assert ended.returncode == 3 and b"x.tar#b.png is there twice" in ended.stderr
     assert [record["key"] for record in lines(tmp_path / "out.jsonl")] == ["a", "b", "a"]
     assert len(lines(tmp_path / "out.errors.jsonl")) == 1
+
+
+def test_a_class_and_a_caption_are_read_and_a_byte_order_mark_is_not(tmp_path: Path) -> None:
+    members = [("1.jpg", png(1)), ("1.cls", b"7\n"), ("1.caption", b"a b")]
+    members += [("2.jpg", png(2)), ("2.cls", b"frog"), ("2.txt", "\ufeffa frog".encode())]
+
+    first, second = whole(write_tar(tmp_path / "x.tar", members))
+
+    assert (first["cls"], first["text"]) == (7, "a b")
+    assert (second["cls"], second["text"]) == ("frog", "a frog")
+
+
+def test_members_of_kinds_that_are_not_read_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = [(f"{n}.{kind}", png(n)) for n in range(3) for kind in ("png", "npy")]
+
+    assert len(whole(write_tar(tmp_path / "x.tar", members))) == 3
+    assert "x.tar: members that are not read: 3 .npy" in caplog.text
+
+
+def test_a_header_of_a_terabyte_is_damage_and_not_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    good, huge = tarfile.TarInfo("a.json"), tarfile.TarInfo("b.json")
+    good.size, huge.size = 2, 1 << 40
+    path.write_bytes(good.tobuf() + b"{}".ljust(512, b"\0") + huge.tobuf() + b"{}")
+
+    record, member, tar = read_records([str(path)])
+
+    assert not isinstance(record, Failure) and record["key"] == "a"
+    assert isinstance(member, Failure) and "b.json takes 1T, more than 512M" in member.message
+    assert isinstance(tar, Failure) and "is cut off" in tar.message
