@@ -24,8 +24,7 @@ import faiss
 import numpy as np
 
 from megastyle_cli.cluster.kmeans import kmeans
-from megastyle_cli.compute.local import LocalEngine
-from megastyle_cli.core.parallel import usable_cores
+from megastyle_cli.compute.engine import LocalEngine, usable_cores
 from megastyle_cli.io.npy import MappedVectors, VectorWriter
 
 BLOCK = 20_000

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from megastyle_cli.core.parallel import usable_cores
+from megastyle_cli.compute.engine import usable_cores
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.training.encoder.data import split_images

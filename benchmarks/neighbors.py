@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.dedup import ivf_search
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.scratch_array import scratch_array

@@ -173,7 +173,6 @@ def main(
         existing=existing,
         report=report,
         batch_size=batch_size,
-        makes_images=True,
         image_format=image_format,
         rejects=filters.rejects,
         may_reject=bool(recorded_filters),

@@ -111,7 +111,7 @@ def main(
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.transfer import transfer, weighted_references
     from megastyle_cli.io.images import ImageReader
-    from megastyle_cli.io.record_ids import picture_id
+    from megastyle_cli.io.record_names import picture_id
     from megastyle_cli.io.writers.single_image import (
         SingleImageFile,
         is_single_image,
@@ -206,7 +206,6 @@ def main(
         existing=existing,
         report=report,
         batch_size=batches.batch_size,
-        makes_images=True,
         image_format=image_format,
         keeps_records=views.are_wanted,
     )

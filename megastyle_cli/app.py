@@ -90,7 +90,7 @@ def build(command: str) -> typer.Typer:
     built.callback()(_root)
     for name, summary in (*COMMANDS.items(), COMPLETION):
         if command in (name, "completion"):
-            from megastyle_cli.cli.grouped import grouped
+            from megastyle_cli.cli.command_line import grouped
 
             module = _command_module(name)
             main = _with_exit_codes(grouped(module.main))

@@ -25,7 +25,6 @@ from typing import Any, Self, TypeVar
 from threadpoolctl import threadpool_limits
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.core.parallel import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +36,9 @@ SAME_VERSIONS = ("megastyle", "numpy")  # on all nodes, for equal results
 
 
 class RayEngine:
-    """The engine of the cluster at RAY_ADDRESS, or of one started on this machine."""
+    """The engine of the cluster at RAY_ADDRESS, or of one that it starts on this machine."""
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None, *, local_cores: int) -> None:
         self._folder: str | None = None
         self._sent: list[tuple[Any, Any]] = []  # shared by the last map: values, references
         self._stdout = redirect_stdout(_LogStream())  # where Ray reports a dead worker
@@ -47,7 +46,7 @@ class RayEngine:
             self._ray = _import_ray()
             address = os.environ.get("RAY_ADDRESS", "local")
             if address == "local":
-                self._start(workers or usable_cores())
+                self._start(workers or local_cores)
             else:
                 self._join(address)
         cores = max(1, int(self._ray.cluster_resources().get("CPU", 1)))

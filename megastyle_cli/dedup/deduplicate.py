@@ -20,11 +20,10 @@ import numpy.typing as npt
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.choices import ExactText, KeepPolicy
-from megastyle_cli.dedup.common_ngrams import MAX_IGNORED, mark_common
 from megastyle_cli.dedup.config import DedupConfig
-from megastyle_cli.dedup.exact import count_characters, normalize_block, text_keys
-from megastyle_cli.dedup.hashing import HashIndex
+from megastyle_cli.dedup.exact import HashIndex, count_characters, normalize_block, text_keys
 from megastyle_cli.dedup.near import AdjacencyList, band_buckets, merge_bands, select_greedily
+from megastyle_cli.dedup.ngrams import MAX_IGNORED, mark_common
 from megastyle_cli.dedup.semantic import (
     SearchStats,
     SemanticLinker,

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
-from megastyle_cli.dedup.hashing import HashIndex, mix
+from megastyle_cli.dedup.exact import HashIndex
+from megastyle_cli.dedup.hashing import mix
 
 Array = npt.NDArray[Any]
 
@@ -138,7 +139,7 @@ def jaccard(hashes: Array, starts: Array, one: int, two: int, max_ignored: int =
     """The Jaccard similarity of the n-gram sets of texts `one` and `two`.
 
     Up to `max_ignored` shared n-grams are left out if they are odd, the mark of common n-grams
-    (see `common_ngrams`).
+    (see `ngrams.mark_common`).
     """
     at, end = starts[one], starts[one + 1]
     other, other_end = starts[two], starts[two + 1]

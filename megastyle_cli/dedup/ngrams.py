@@ -1,10 +1,14 @@
 """Sets of word or character n-grams of texts, as sorted distinct 32-bit hashes.
 
-All functions work on whole blocks of texts. What they return for a text depends on it alone.
+All functions work on whole blocks of texts. What they return for a text depends on it alone, but
+for `mark_common`: captions of twenty words made from one template share half of them with every
+other caption and differ in the one word that matters. Common n-grams therefore count only where
+two texts differ (see `near.jaccard`). Ours.
 """
 
 import re
 from functools import cache
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,12 @@ _SEPARATOR, _IN_WORD, _SINGLE = 0, 1, 2  # classes of characters; _SINGLE: a wor
 _NUM_CODE_POINTS = 0x110000
 _SMALL = 64  # sets up to this size are sorted by comparing all pairs
 
+# Common n-grams ignored per pair. The limit lets variants of one long text still be duplicates.
+MAX_IGNORED = 20
+_MIN_TEXTS = 3  # an n-gram in fewer texts than this is never common, however few texts there are
+_SHIFT = 10
+_BUCKETS = 1 << (32 - _SHIFT)
+
 _S32, _ALL = np.uint64(32), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -41,6 +51,18 @@ def ngram_sets(texts: StringArray, ngram: int, of: NgramUnit = "words") -> tuple
     data = np.append(texts.data, np.zeros(8, np.uint8))  # words are read eight bytes at a time
     used = _hash_ngrams(data, texts.starts, classes, ngram, of == "words", hashes, starts)
     return hashes[:used].copy(), starts
+
+
+def mark_common(hashes: Array, num_texts: int, share: float) -> None:
+    """Sets the lowest bit of each hash that at least `share` of the texts have; clears the others.
+
+    `hashes` (m,) uint32 are the distinct n-gram hashes of every text, concatenated. They are
+    changed in place, stay sorted, and equal ones stay equal. Occurrences are counted by the upper
+    22 bits. The result does not depend on the order of the texts.
+    """
+    counts = np.zeros(_BUCKETS, np.int32)
+    _count(hashes, counts)
+    _mark(hashes, counts, max(_MIN_TEXTS, ceil(share * num_texts)))
 
 
 @cache
@@ -224,3 +246,17 @@ def _sort_distinct(values: Array, ranks: Array, by_rank: Array, is_used: Array) 
         values[kept] = by_rank[at]
         kept += is_used[at]
     return kept
+
+
+@compiled
+def _count(hashes: Array, counts: Array) -> None:
+    for ngram in hashes:
+        counts[ngram >> np.uint32(_SHIFT)] += 1
+
+
+@compiled
+def _mark(hashes: Array, counts: Array, min_count: int) -> None:
+    for at in range(len(hashes)):
+        ngram = hashes[at]
+        is_common = counts[ngram >> np.uint32(_SHIFT)] >= min_count
+        hashes[at] = (ngram & np.uint32(0xFFFFFFFE)) | np.uint32(is_common)

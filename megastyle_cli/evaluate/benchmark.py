@@ -17,7 +17,7 @@ from pathlib import Path
 from megastyle_cli.core.atomic_file import atomic_write
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import PROVENANCE, Record, annotate, canonical_json, record_seed
-from megastyle_cli.io.record_ids import picture_id
+from megastyle_cli.io.record_names import picture_id
 
 FILE = "benchmark.json"
 SPLIT_KEY = "benchmark"

@@ -15,9 +15,9 @@ from threading import BoundedSemaphore
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.parallel import parallel_map
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.archive_member import picture_bytes, split_member_name
 from megastyle_cli.io.writers.image_dataset import QUALITY

@@ -15,8 +15,7 @@ from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.archive_member import split_member_name
 from megastyle_cli.io.formats import ACCEPTED, JSON_LINES, PICKLE_SUFFIXES, format_of
 from megastyle_cli.io.readers import image_folder, jsonl
-from megastyle_cli.io.record_ids import with_id
-from megastyle_cli.io.record_paths import rebased
+from megastyle_cli.io.record_names import rebased, with_id
 
 # what people name as an input and no reader here takes
 UNSUPPORTED_SUFFIXES = (".json", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")

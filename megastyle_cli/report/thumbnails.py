@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.parallel import parallel_map
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.report.html import breakable
 from megastyle_cli.report.rows import Tile

@@ -18,7 +18,7 @@ from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.inputs import count_records, read_records
 from megastyle_cli.io.output_paths import OutputPaths, output_paths
 from megastyle_cli.io.packed_records import PackedRecords
-from megastyle_cli.io.record_ids import with_id
+from megastyle_cli.io.record_names import with_id
 from megastyle_cli.io.relative_paths import from_folder
 from megastyle_cli.io.writers.sink import Sink, atomic_sink
 from megastyle_cli.runner.key_batches import Key, is_done, owned

@@ -61,7 +61,6 @@ class MapJob(Job):
         existing: ResumeOptions,
         report: ReportOptions,
         batch_size: int,
-        makes_images: bool = False,
         image_format: ImageFormat | None = None,
         rejects: str | None = None,
         may_reject: bool = False,
@@ -69,13 +68,16 @@ class MapJob(Job):
         keeps_records: bool = False,
         sink: Sink | None = None,
     ) -> None:
-        """`rejects` names the file for results that a filter rejected, which `may_reject` says
-        can happen; `sink` replaces the one that the options describe."""
+        """`image_format` says how images are stored, if the command makes them. `rejects` names the
+        file for results that a filter rejected, which `may_reject` says can happen. `sink` replaces
+        the one that the options describe."""
         shard = refine_by_rank(parse_shard(existing.shard))
         paths = (
             sink.paths
             if sink
-            else output_paths(output.output, shard, folder=makes_images, errors=output.errors)
+            else output_paths(
+                output.output, shard, folder=image_format is not None, errors=output.errors
+            )
         )
         super().__init__(
             run,

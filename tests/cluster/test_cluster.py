@@ -15,7 +15,7 @@ from megastyle_cli.cluster.cluster import (
     select_rows,
 )
 from megastyle_cli.cluster.hierarchy import entropy_bits
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.io.spool import Spool
 

@@ -14,7 +14,7 @@ from megastyle_cli.cluster.hierarchy import (
 )
 from megastyle_cli.cluster.hierarchy import hierarchical_kmeans as hierarchy_of
 from megastyle_cli.cluster.kmeans import kmeans
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.core.errors import MegastyleError
 
 

@@ -7,7 +7,7 @@ import pytest
 from megastyle_cli.cluster import points as points_module
 from megastyle_cli.cluster.kmeans import assign, kmeans
 from megastyle_cli.cluster.points import RowSubset
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 
 
 def attribute_vectors(n: int, d: int = 32, seed: int = 0) -> np.ndarray:

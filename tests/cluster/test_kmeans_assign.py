@@ -19,7 +19,7 @@ from megastyle_cli.cluster.kmeans_assign import (
     weigh_centroids,
 )
 from megastyle_cli.cluster.kmeans_init import train_cells
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from tests.cluster.test_kmeans import attribute_vectors
 
 Array = npt.NDArray[Any]

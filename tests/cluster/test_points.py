@@ -11,7 +11,7 @@ from megastyle_cli.cluster.points import (
     row_blocks,
     take_rows,
 )
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 
 
 def test_a_subset_of_rows_behaves_like_a_copy_of_them() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from megastyle_cli.cluster.hierarchy import hierarchical_kmeans
 from megastyle_cli.cluster.projection import project
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 
 
 def test_a_point_is_nearest_to_the_center_of_its_own_cluster():

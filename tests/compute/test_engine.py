@@ -1,9 +1,116 @@
-"""The choice of an engine by name."""
+"""Engines by name, and that of this process: order, errors, threads, the same bits."""
 
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from megastyle_cli.compute.engine import load_engine
+from megastyle_cli.compute.engine import load_engine, parallel_map, usable_cores
 from megastyle_cli.core.errors import MegastyleError
+
+Array = npt.NDArray[np.float32]
+
+
+def scaled(item: int, factor: int = 1) -> int:
+    return item * factor
+
+
+def slow_first(item: int) -> int:
+    time.sleep(0.02 * (item == 0))
+    return item
+
+
+def only_even(item: int) -> int:
+    if item % 2:
+        raise MegastyleError(f"{item} is odd", hint="give even ones")
+    return item
+
+
+def threads_in_use(item: int) -> set[int]:
+    np.ones((64, 64)) @ np.ones((64, 64))
+    return {library["num_threads"] for library in threadpool_info()}
+
+
+def product(block: Array, other: Array) -> bytes:
+    return (block @ other).tobytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_come_in_the_order_of_items(workers: int) -> None:
+    with load_engine("local", workers) as engine:
+        assert list(engine.map(slow_first, range(20))) == list(range(20))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_shared_values_reach_every_call(workers: int) -> None:
+    with load_engine("local", workers) as engine:
+        assert list(engine.map(scaled, range(7), 3)) == [0, 3, 6, 9, 12, 15, 18]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_items_are_drawn_slightly_ahead_of_the_results(workers: int) -> None:
+    drawn = 0
+
+    def items() -> Iterator[int]:
+        nonlocal drawn
+        for item in range(1000):
+            drawn += 1
+            yield item
+
+    with load_engine("local", workers) as engine:
+        results = engine.map(scaled, items())
+        for _ in range(10):
+            next(results)
+
+    assert drawn <= 10 + 2 * workers
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_follows_the_results_before_it(workers: int) -> None:
+    with load_engine("local", workers) as engine:
+        results = engine.map(only_even, [0, 2, 4, 5, 6])
+        assert [next(results) for _ in range(3)] == [0, 2, 4]
+        with pytest.raises(MegastyleError, match="5 is odd") as raised:
+            next(results)
+
+    assert raised.value.hint == "give even ones"
+
+
+def test_an_abandoned_map_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    with load_engine("local", 3) as engine:
+        results = engine.map(scaled, range(1000))
+        next(results)
+        del results
+
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_call_runs_on_one_thread(workers: int) -> None:
+    with threadpool_limits(2), load_engine("local", workers) as engine:
+        assert threads_in_use(0) == {2}
+        assert set().union(*engine.map(threads_in_use, range(8))) == {1}
+
+
+def test_the_number_of_workers_does_not_change_results() -> None:
+    rng = np.random.default_rng(0)
+    blocks = [rng.normal(size=(50, 128)).astype(np.float32) for _ in range(9)]
+    other = rng.normal(size=(128, 300)).astype(np.float32)
+
+    results = []
+    for workers in (1, 2, 4):
+        with load_engine("local", workers) as engine:
+            results.append(list(engine.map(product, engine.put(blocks), other)))
+
+    assert results[0] == results[1] == results[2]
 
 
 def test_the_local_engine_has_the_workers_asked_for() -> None:
@@ -16,3 +123,39 @@ def test_the_local_engine_has_the_workers_asked_for() -> None:
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(MegastyleError, match="'dask'"):
         load_engine("dask")
+
+
+def test_a_parallel_map_is_in_the_order_of_the_items() -> None:
+    assert parallel_map(str, range(100)) == [str(n) for n in range(100)]
+    assert parallel_map(str, []) == []
+
+
+def test_an_error_of_a_parallel_map_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        parallel_map(lambda n: 1 // n, [1, 1, 0, 1])
+
+
+def test_only_the_cores_of_this_process_count() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert usable_cores() == 1
+        threads = {thread for thread in parallel_map(lambda _: threading.get_ident(), range(9))}
+    finally:
+        os.sched_setaffinity(0, before)
+
+    assert threads == {threading.get_ident()}
+
+
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_blas_has_one_thread_meanwhile() -> None:
+    before = blas_threads()
+
+    found = parallel_map(lambda n: (n, blas_threads()), range(9), limits_blas=True)
+
+    assert [n for n, _ in found] == list(range(9))
+    assert all(threads <= {1} for _, threads in found)
+    assert blas_threads() == before

@@ -133,4 +133,4 @@ def converts_to_lab(node: ast.AST) -> bool:
 
 
 def test_only_one_file_converts_srgb() -> None:
-    assert found(converts_to_lab, "megastyle_cli/compute/color.py") == []
+    assert found(converts_to_lab, "megastyle_cli/models/builtin/working_image.py") == []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup.config import DedupConfig, NearConfig
 from megastyle_cli.dedup.deduplicate import (

@@ -1,10 +1,16 @@
-"""Normalization and keys of blocks of texts against plain Python."""
+"""Normalization, keys and their numbers against plain Python."""
 
 import numpy as np
 import pytest
 
 from megastyle_cli.compute.string_array import StringArray
-from megastyle_cli.dedup.exact import count_characters, normalize, normalize_block, text_keys
+from megastyle_cli.dedup.exact import (
+    HashIndex,
+    count_characters,
+    normalize,
+    normalize_block,
+    text_keys,
+)
 from tests.dedup.helpers import ODD, odd_texts, plain_texts
 
 
@@ -73,3 +79,31 @@ def test_a_change_of_any_byte_changes_both_halves_of_a_key() -> None:
 
         for half in range(2):
             assert len(set(keys[:, half].tolist())) == size + 1
+
+
+@pytest.mark.parametrize("block", [1, 777, 20_000])
+@pytest.mark.parametrize("distinct", [30, 300])
+def test_keys_are_numbered_as_a_dictionary_numbers_them(block: int, distinct: int) -> None:
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, distinct, (20_000, 2)).astype(np.uint64)[: 40 * block]
+    numbers: dict[tuple[int, ...], int] = {}
+    known = HashIndex()
+
+    for start in range(0, len(keys), block):
+        some = keys[start : start + block]
+        expected = [numbers.setdefault(tuple(key), len(numbers)) for key in some.tolist()]
+        assert known.add(some).tolist() == expected
+
+    assert len(known) == len(numbers)
+
+
+def test_keys_that_fall_in_one_slot_stay_apart() -> None:
+    keys = np.array([[row << 40, 7] for row in range(5000)] * 2, np.uint64)  # equal low bits
+
+    assert HashIndex().add(keys).tolist() == [*range(5000)] * 2
+
+
+def test_keys_of_equal_first_halves_stay_apart() -> None:
+    keys = np.array([[1, 2], [1, 3], [2, 2], [1, 2]], np.uint64)
+
+    assert HashIndex().add(keys).tolist() == [0, 1, 2, 0]

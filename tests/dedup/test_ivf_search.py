@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.dedup import ivf_search, pairwise
 from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
 from megastyle_cli.dedup.pairwise import NeighborPairs

@@ -6,7 +6,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from megastyle_cli.dedup.minhash import sketches
 from megastyle_cli.dedup.near import (
     AdjacencyList,
     NgramSets,
@@ -16,6 +15,7 @@ from megastyle_cli.dedup.near import (
     merge_bands,
     select_greedily,
 )
+from megastyle_cli.dedup.signatures import sketches
 
 
 def random_sets(count: int, seed: int, most: int = 50) -> tuple[list[set[int]], NgramSets]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.dedup import pairwise
 from megastyle_cli.dedup.pairwise import NeighborPairs, cosines, exact_neighbors
 from tests.dedup.helpers import Array, unit

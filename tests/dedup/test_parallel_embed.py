@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.dedup.parallel_embed import parallel_embed
 from megastyle_cli.models.registry import load
 from megastyle_cli.runner.progress import Stage

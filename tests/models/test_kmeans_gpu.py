@@ -8,7 +8,7 @@ import pytest
 
 from megastyle_cli.cluster.kmeans import assign, kmeans
 from megastyle_cli.cluster.kmeans_assign import weigh_centroids
-from megastyle_cli.compute.local import LocalEngine
+from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.models.kmeans_gpu import TorchAssigner
 from megastyle_cli.models.registry import load
 from tests.cluster.test_kmeans import attribute_vectors

@@ -13,7 +13,7 @@ from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.core.shard import PART_NAME
 from megastyle_cli.io.formats import PICKLE_SUFFIXES, PICTURE_SUFFIXES, Reader, format_of
 from megastyle_cli.io.readers import csv, jsonl
-from megastyle_cli.io.record_paths import confined
+from megastyle_cli.io.record_names import confined
 from megastyle_cli.io.relative_paths import LISTING
 
 TABLE = "metadata.csv"

@@ -11,7 +11,7 @@ from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleErr
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.images import save_picture
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.io.record_ids import with_id
+from megastyle_cli.io.record_names import with_id
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MAX_NAME_BYTES = 255  # asking whether a longer file name exists is an error

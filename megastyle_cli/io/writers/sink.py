@@ -14,12 +14,7 @@ from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import LISTING, to_folder, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
-from megastyle_cli.io.writers.image_dataset import (
-    ImageFolderWriter,
-    ImageFormat,
-    ImageWriter,
-    image_writer_for,
-)
+from megastyle_cli.io.writers.image_dataset import ImageFormat, ImageWriter, image_writer_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,7 +83,7 @@ class Sink:
     ) -> None:
         self.paths, self.run, self.output, self.errors = paths, run, output, errors
         self.run_file_first, self.unique_key = run_file_first, unique_key
-        self.pictures = pictures or ImageFolderWriter(paths.base, ImageFormat())
+        self.pictures = pictures  # None: no pictures are made
         self.written: list[Record] | None = None
         self._num_pictures: Counter[str] = Counter()  # of this run by id
         self._line = line
@@ -98,7 +93,8 @@ class Sink:
     def __enter__(self) -> "Sink":
         self.errors.open()
         self.output.open()
-        self.pictures.open(resume=bool(self.output.done))
+        if self.pictures:
+            self.pictures.open(resume=bool(self.output.done))
         if self.run_file_first:
             self._write_run_file()
         return self
@@ -122,8 +118,10 @@ class Sink:
         record = rename_pictures(result, self._rename) if self._rename else result
         if self.paths.final and self.paths.final.name == LISTING:
             record = to_listing_keys(record)
-        self.output.write(self._line(self.pictures.add(record)))
-        if self.pictures.is_full:
+        if self.pictures:
+            record = self.pictures.add(record)
+        self.output.write(self._line(record))
+        if self.pictures and self.pictures.is_full:
             self.output.flush()
             self.pictures.pack()
         if self.written is not None:
@@ -137,7 +135,8 @@ class Sink:
     def commit(self) -> None:
         """Gives the finished files their final names."""
         self.errors.commit()
-        self.pictures.commit()
+        if self.pictures:
+            self.pictures.commit()
         self.output.commit()
         if not self.run_file_first:
             self._write_run_file()
@@ -152,6 +151,7 @@ class Sink:
         """Saves an image made for the record of this id; returns its name."""
         from megastyle_cli.io.images import save_picture  # Pillow: not for commands over text
 
+        assert self.pictures, "this output holds no pictures"
         earlier = self.done[record_id] + self._num_pictures[record_id]
         self._num_pictures[record_id] += 1
         path = self.pictures.path_for(record_id, earlier)
@@ -181,8 +181,8 @@ def resumable_sink(
 ) -> Sink:
     """For commands that write as they read: lines can be read at once, under NAME.partial.
 
-    `layout` says how pictures are stored. Raises MegastyleError if the output to be resumed was
-    made with other options, unless `force`.
+    `layout` says how pictures are stored, if any are made. Raises MegastyleError if the output to
+    be resumed was made with other options, unless `force`.
     """
     errors = ErrorsFile(paths.errors, run.command, resume=resume, overwrite=overwrite)
     if paths.final is None:
@@ -192,7 +192,7 @@ def resumable_sink(
     output = ResumableFile(paths.final, resume=resume, overwrite=overwrite)
     if resume and not force and output.existing():
         _check_same_run(paths, run)
-    pictures = image_writer_for(paths.base, layout or ImageFormat(), output.existing())
+    pictures = image_writer_for(paths.base, layout, output.existing()) if layout else None
     return Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.choices import CaptionKind
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.style import StyleAttributes
 from megastyle_cli.models.builtin.edges import describe_edges, measure_strokes
 from megastyle_cli.models.builtin.image_kind import estimate_kind
 from megastyle_cli.models.builtin.lighting import describe_light
-from megastyle_cli.models.builtin.map_images import map_images
 from megastyle_cli.models.builtin.palette import name_palette, swatches
 from megastyle_cli.models.builtin.phrases import (
     describe_brushwork,
@@ -60,7 +60,9 @@ class PixelCaptioner:
         Raises MegastyleError if a package that content needs is missing.
         """
         recognize = None if kind == "style" else _recognizer().recognize
-        return map_images(partial(self._describe_one, kind, recognize), pictures)
+        return parallel_map(
+            partial(self._describe_one, kind, recognize), pictures, limits_blas=True
+        )
 
     def _describe_one(
         self, kind: CaptionKind, recognize: Recognize | None, picture: Image

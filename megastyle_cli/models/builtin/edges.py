@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.compute.color import Array
-from megastyle_cli.models.builtin.working_image import Mask, WorkingImage, block_means
+from megastyle_cli.models.builtin.working_image import Array, Mask, WorkingImage, block_means
 
 CELL_PX = 8
 

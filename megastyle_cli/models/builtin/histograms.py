@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from megastyle_cli.compute.color import srgb_to_lab
+from megastyle_cli.models.builtin.working_image import srgb_to_lab
 
 # h, w: pixels of the thumbnail
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -22,7 +22,7 @@ from onnxruntime import InferenceSession
 from PIL import Image
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from megastyle_cli.models.builtin.map_images import map_images
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.models.builtin.onnx_graph import add, finish_graph, open_session, start_graph
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -69,7 +69,7 @@ class ImagenetDescriptor:
         is normalized, so that all have equal weight.
         Source: style statistics of Huang and Belongie 2017 (arXiv 1703.06868).
         """
-        rows = map_images(self._statistics, pictures)
+        rows = parallel_map(self._statistics, pictures, limits_blas=True)
         return np.stack(rows) if rows else np.zeros((0, DESCRIPTOR_WIDTH), dtype=np.float32)
 
     def _statistics(self, picture: Image.Image) -> Array:
@@ -94,7 +94,7 @@ class ContentDescriptor:
 
     def embed(self, pictures: Sequence[Image.Image]) -> Array:
         """Unit rows (n, 1000) float32: the log probabilities minus their mean (ours)."""
-        rows = map_images(self._scores, pictures)
+        rows = parallel_map(self._scores, pictures, limits_blas=True)
         return np.stack(rows) if rows else np.zeros((0, len(class_names())), np.float32)
 
     def _scores(self, picture: Image.Image) -> Array:

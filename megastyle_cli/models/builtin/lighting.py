@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from megastyle_cli.compute.color import Array
-from megastyle_cli.models.builtin.working_image import WorkingImage
+from megastyle_cli.models.builtin.working_image import Array, WorkingImage
 
 CELLS = 12  # brightness is averaged over at most CELLS x CELLS cells
 TILT = 14.0  # minimum change of L from one side to the other for a direction

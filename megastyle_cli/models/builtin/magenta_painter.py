@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.models.builtin.magenta import Array, style_vector, stylize
-from megastyle_cli.models.builtin.map_images import map_images
 from megastyle_cli.models.protocols import PictureRequest
 
 _OTHER_MODELS = "needs a text-to-image model such as Qwen-Image or FLUX; the builtin backend"
@@ -32,7 +32,7 @@ class MagentaPainter:
         """
         contents = [_resized_content(request) for request in requests]
         jobs = list(zip(requests, contents, strict=True))
-        return map_images(lambda job: _restyle(*job, self.styles), jobs)
+        return parallel_map(lambda job: _restyle(*job, self.styles), jobs, limits_blas=True)
 
     def restyle(self, requests: Sequence[PictureRequest]) -> list[Image.Image]:
         """Like `paint`: as a stylist it does the same."""

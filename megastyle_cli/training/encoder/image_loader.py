@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from megastyle_cli.compute.engine import parallel_map, usable_cores
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.parallel import parallel_map, usable_cores
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.models.encoders.siglip_vision import resize_to_square

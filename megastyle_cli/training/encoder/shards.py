@@ -17,9 +17,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_open, flush_to_disk, move_into_place
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.parallel import parallel_map
 from megastyle_cli.core.record import PICTURE_KEYS, Failure, Record
 from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.images import decode_picture

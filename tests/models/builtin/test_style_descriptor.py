@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from megastyle_cli.compute.color import srgb_to_lab
 from megastyle_cli.models.builtin.style_descriptor import (
     EdgeDescriptor,
     StyleDescriptor,
     WhitenedDescriptor,
 )
+from megastyle_cli.models.builtin.working_image import srgb_to_lab
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
 

@@ -1,16 +1,49 @@
-"""Picture names in records: made relative to the working directory, and kept inside a folder.
+"""Ids of records, and the names of their pictures: relative to the working directory, confined.
 
-A JSON lines file or table that a person names may name pictures anywhere. What comes along with a
-folder, in a tar or in parquet may be a stranger's: its names stay inside the folder, or the record
-fails, unless a run.json beside it says that it is an output of these commands.
+An id is the record's own, else by the content of its picture, else by its text. A JSON lines file
+or table that a person names may name pictures anywhere. What comes along with a folder, in a tar
+or in parquet may be a stranger's: its names stay inside the folder, or the record fails, unless a
+run.json beside it says that it is an output of these commands.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from megastyle_cli.core.record import PICTURE_KEYS, Failure, Record, rename_pictures
-from megastyle_cli.io.record_ids import with_id
+from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.record import (
+    PICTURE_KEYS,
+    Failure,
+    Record,
+    bytes_id,
+    rename_pictures,
+    text_id,
+)
+from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.relative_paths import escapes_folder, from_folder, from_listing_keys
+
+
+def with_id(found: Record | Failure) -> Record | Failure:
+    """The record with its `id`, which is its first key if it is not its own string."""
+    if isinstance(found, Failure):
+        return found
+    given = found.get("id")
+    if isinstance(given, str) and given:
+        return found
+    if given not in (None, "") and next(iter(found)) == "id":
+        return {**found, "id": str(given)}
+    rest = {key: value for key, value in found.items() if key != "id"}
+    if given not in (None, ""):
+        return {"id": str(given), **rest}
+    name = rest.get("file_name")
+    try:
+        return {"id": text_id(rest) if name is None else picture_id(name), **rest}
+    except BadRecord as bad:
+        return Failure(rest, bad.kind, bad.message)
+
+
+def picture_id(name: object) -> str:
+    """The id of the picture at `name`. Raises BadRecord("bad_image", ...) if it cannot be read."""
+    return bytes_id(picture_bytes(name))
 
 
 def rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:

@@ -1,4 +1,4 @@
-"""Names in a stranger's folder, tar or parquet file stay inside of it; ours may lead out."""
+"""Ids by content; names in a stranger's folder, tar or parquet file stay inside of it."""
 
 import io
 import json
@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.core.record import Failure, Record, bytes_id, text_id
 from megastyle_cli.io.inputs import read_records
+from megastyle_cli.io.record_names import with_id
 from megastyle_cli.io.relative_paths import escapes_folder
 from tests.chat_server import serving
 from tests.conftest import Runner, draw, jsonl, lines
@@ -164,3 +165,39 @@ def test_a_listing_that_leads_out_of_its_folder_opens_pictures_and_nothing_else(
     failed = lines(tmp_path / "o.errors.jsonl")
     assert [one["_error"]["kind"] for one in failed] == ["bad_image"] * 3
     assert b"secret words" not in (tmp_path / "o.errors.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"id": "a", "n": 1}, {"id": "a", "n": 1}),
+        ({"n": 1, "id": "a"}, {"n": 1, "id": "a"}),
+        ({"id": 7, "n": 1}, {"id": "7", "n": 1}),
+        ({"n": 1, "id": 7}, {"id": "7", "n": 1}),
+        ({"n": 1}, {"id": text_id({"n": 1}), "n": 1}),
+        ({"n": 1, "id": None}, {"id": text_id({"n": 1}), "n": 1}),
+        ({"id": "", "n": 1}, {"id": text_id({"n": 1}), "n": 1}),
+    ],
+)
+def test_a_record_gets_an_id(record: dict, expected: dict) -> None:
+    found = with_id(record)
+
+    assert found == expected and list(found) == list(expected)  # type: ignore[call-overload]
+
+
+def test_the_id_of_a_picture_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"frog")
+
+    assert with_id({"file_name": str(tmp_path / "a.png")}) == {
+        "id": bytes_id(b"frog"),
+        "file_name": str(tmp_path / "a.png"),
+    }
+
+
+def test_a_picture_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
+    record = {"file_name": str(tmp_path / "none.png")}
+
+    found = with_id(record)
+
+    assert isinstance(found, Failure) and found.record == record and found.kind == "bad_image"
+    assert with_id(found) is found
