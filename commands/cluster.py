@@ -23,7 +23,6 @@ which must be where all machines see it.
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -111,9 +110,7 @@ def main(
     if report.dry_run:
         return job.show_plan()
     # workers of a cluster read the vectors on their nodes, as they read the inputs
-    scratch = None
-    if compute.engine == "ray":
-        scratch = Path() if job.writes_to_stdout else Path(output.output).parent
+    scratch = job.paths.base if compute.engine == "ray" else None
     with job, VectorWriter(options.vectors, scratch) as writer:
         records = job.collect(
             partial(check_row, count=given.shape[0])

@@ -29,6 +29,7 @@ import typer
 from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import encoder_backend
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.evaluate.options import (
     BenchmarkOptions,
     JsonOptions,
@@ -180,7 +181,7 @@ def _summarize(
     from megastyle_cli.runner.job import Source
 
     run = Run("eval", {**scoring.options, **config.options}, __version__)
-    is_table = output.output == "-" and sys.stdout.isatty() and not as_json
+    is_table = is_stdout(output.output) and sys.stdout.isatty() and not as_json
     job = CollectJob(run, Source(inputs=names), output=output, existing=existing, report=report)
     if report.dry_run:
         return job.show_plan()

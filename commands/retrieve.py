@@ -33,6 +33,7 @@ from megastyle_cli.cli.resolve_backend import (
     recorded_model,
 )
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.core.option import result_options
 from megastyle_cli.models.options import EncoderBackendOptions, ModelOptions
 from megastyle_cli.retrieve.options import RetrieveOptions
@@ -85,7 +86,7 @@ def main(
     locate("style_encoder", backend)
     if options.add:
         is_all = not inputs.inputs and not options.text
-        if is_all and (output.output != "-" or views.are_wanted):
+        if is_all and (not is_stdout(output.output) or views.are_wanted):
             raise MegastyleError(
                 "-o, --sheet and --page show what queries found, and there are none",
                 hint="name the queries, or leave them out",

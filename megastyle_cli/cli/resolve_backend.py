@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stream_input
 from megastyle_cli.core.fingerprint import file_digest, recorded_weights
 
 if TYPE_CHECKING:
@@ -166,9 +167,10 @@ def check_engine(engine: str, inputs: Sequence[str]) -> None:
     """Raises MegastyleError now, not after the input was read, if the engine cannot be used."""
     from importlib.util import find_spec
 
-    if engine == "ray" and "-" in inputs:
+    if engine == "ray" and any(map(is_stream_input, inputs)):
         raise MegastyleError(
-            "--engine ray cannot read standard input", hint="name files that every node sees"
+            "--engine ray cannot read standard input or another stream",
+            hint="name files that every node sees",
         )
     if engine == "ray" and find_spec("ray") is None:
         raise MegastyleError(

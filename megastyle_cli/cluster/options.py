@@ -44,6 +44,7 @@ class ClusterOptions:
         metavar="FILE.npy",
         show_default=False,
         help="Keep the vectors; adds `row` to records.",
+        file="output",
     )
     vectors_from: Path | None = option(
         None,
@@ -51,6 +52,7 @@ class ClusterOptions:
         show_default=False,
         help="Take the vectors; `row` says which.",
         changes_results="derived",
+        file="whole input",
     )
     xy: bool = option(
         False,

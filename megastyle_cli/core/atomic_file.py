@@ -4,6 +4,9 @@ Nothing else in the package renames files. `atomic_path`, `atomic_open` and `ato
 beside the target and rename; `AtomicFile` and `ResumableFile` are outputs written line by line as
 NAME.partial, by one process at a time.
 
+A symbolic link is followed: its target is replaced, and the link stays. A stream (see `file_kind`)
+is written as it is.
+
 `durable` says whether the content reaches the disk before the new name does. Without it a write is
 still atomic when the process is killed, but not when the machine loses power.
 """
@@ -12,27 +15,36 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from errno import EACCES
+from errno import EACCES, EISDIR
 from pathlib import Path
 from typing import BinaryIO
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stream, link_target, open_stream
 from megastyle_cli.core.record import Record
 
 
 @contextmanager
-def atomic_path(final: Path, *, durable: bool, shared: bool = False) -> Iterator[Path]:
+def atomic_path(
+    final: Path, *, durable: bool, shared: bool = False, replaces_link: bool = False
+) -> Iterator[Path]:
     """A path beside `final` for a file, folder or link that is renamed to `final` at the end.
 
     If the block raises, what it made is deleted and what stood at `final` remains. A folder that
     is replaced remains until the new one is complete: it is moved aside first, and if the process
     is killed between these two renames, the next call for `final` moves it back. With `shared`
-    several processes may write `final` at once, and the last one stands. Raises OSError with the
-    name of `final`.
+    several processes may write `final` at once, and the last one stands. With `replaces_link` a
+    link at `final` is replaced itself. Raises OSError with the name of `final`.
     """
+    if is_stream(final):
+        with _path_for_stream(final) as temporary:
+            yield temporary
+        return
+    final = final if replaces_link else link_target(final)
     temporary = final.with_name(f".{final.name}{f'.{os.getpid()}' if shared else ''}.tmp")
     old = final.with_name(f".{final.name}.old")
     _move_back(old, final)
@@ -43,8 +55,10 @@ def atomic_path(final: Path, *, durable: bool, shared: bool = False) -> Iterator
             if durable and not temporary.is_symlink():
                 _sync_tree(temporary)
             if final.is_dir() and not final.is_symlink():
+                if not temporary.is_dir():
+                    raise IsADirectoryError(EISDIR, "is a directory", str(final))
                 final.rename(old)
-            move_into_place(temporary, final, durable=False)
+            temporary.replace(final)
             if durable:
                 _sync_folder(final.parent)
     except BaseException:
@@ -57,6 +71,10 @@ def atomic_path(final: Path, *, durable: bool, shared: bool = False) -> Iterator
 @contextmanager
 def atomic_open(final: Path, *, durable: bool) -> Iterator[BinaryIO]:
     """A binary file to write that gets the name `final` at the end; see `atomic_path`."""
+    if is_stream(final):
+        with with_path(final), open_stream(final, "wb") as stream:
+            yield stream
+        return
     with atomic_path(final, durable=durable) as temporary, temporary.open("wb") as file:
         yield file
 
@@ -69,6 +87,7 @@ def atomic_write(final: Path, content: str | bytes, *, durable: bool) -> None:
 
 def move_into_place(source: Path, final: Path, *, durable: bool) -> None:
     """Renames `source` to `final`, replacing a file that is there."""
+    final = link_target(final)
     if durable:
         _sync(source)
     source.replace(final)
@@ -92,6 +111,7 @@ def remove(path: Path) -> None:
 
 def partial_path(final: Path) -> Path:
     """The name of an output while it is written: NAME.partial."""
+    final = link_target(final)
     return final.with_name(f"{final.name}.partial")
 
 
@@ -146,7 +166,7 @@ class AtomicFile(_PartialFile):
         """Raises before any work is done if the file exists or its folder is not writable."""
         if self.final.exists() and not self.overwrite:
             raise MegastyleError(f"{self.final} exists", hint="add --overwrite to replace it")
-        ensure_writable(self.final.parent)
+        ensure_writable(link_target(self.final).parent)
 
     def commit(self) -> None:
         """Gives the file, even an empty one, its final name."""
@@ -184,7 +204,7 @@ class ResumableFile(_PartialFile):
                 f"{before} exists",
                 hint="add --resume to continue it or --overwrite to start again",
             )
-        ensure_writable(self.final.parent)
+        ensure_writable(link_target(self.final).parent)
         if before and self.resume:
             self.done = count_ids(before)
             if before == self.final:
@@ -193,12 +213,12 @@ class ResumableFile(_PartialFile):
         if before and self.resume:
             drop_incomplete_line(self._file)
         else:
-            self.final.unlink(missing_ok=True)
+            link_target(self.final).unlink(missing_ok=True)
             self._file.truncate(0)
 
     def _open_partial(self) -> BinaryIO:
         """Reopens a finished file, which is called partial again from its first new line on."""
-        move_into_place(self.final, partial_path(self.final), durable=False)
+        move_into_place(link_target(self.final), partial_path(self.final), durable=False)
         file = super()._open_partial()
         drop_incomplete_line(file)
         return file
@@ -272,6 +292,15 @@ def drop_incomplete_line(file: BinaryIO) -> None:
     file.seek(0)
     file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
     file.seek(0, os.SEEK_END)
+
+
+@contextmanager
+def _path_for_stream(final: Path) -> Iterator[Path]:
+    """A path for a file that is copied to the stream `final` at the end."""
+    with tempfile.TemporaryDirectory(prefix="megastyle-") as folder:
+        yield (temporary := Path(folder, final.name))
+        with with_path(final), temporary.open("rb") as made, open_stream(final, "wb") as stream:
+            shutil.copyfileobj(made, stream)
 
 
 def _move_back(old: Path, final: Path) -> None:

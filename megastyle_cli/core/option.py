@@ -15,6 +15,10 @@ from typing import Any, Literal
 # that the command derives from it and records itself, such as the hash of a file it names.
 ChangesResults = Literal["no", "yes", "if set", "derived"]
 
+# What an option names: records to read, which may be a stream; a picture or weights, which are read
+# whole or more than once; a file or stream to write; a folder to write; a folder of cached results.
+FileUse = Literal["", "input", "whole input", "output", "output folder", "cache"]
+
 _KEY = "megastyle_option"
 
 
@@ -30,6 +34,7 @@ class Option:
     show_default: bool = True
     is_argument: bool = False
     is_counter: bool = False
+    file: FileUse = ""
     changes_results: ChangesResults = "no"
     recorded_as: str = ""  # its name in run.json; default: the field's
 

@@ -93,8 +93,16 @@ class DedupReportOptions:
     """Outputs besides the kept records."""
 
     report: Path | None = option(
-        None, metavar="FILE", help="Write the stages and largest groups.", show_default=False
+        None,
+        metavar="FILE",
+        help="Write the stages and largest groups.",
+        show_default=False,
+        file="output",
     )
     rejected: str | None = option(
-        None, metavar="FILE", help="Where the dropped records go.", show_default=False
+        None,
+        metavar="FILE",
+        help="Where the dropped records go.",
+        show_default=False,
+        file="output",
     )

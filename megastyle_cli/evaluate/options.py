@@ -16,6 +16,7 @@ class ScoringOptions:
         help="Score all against these pictures; may be repeated.",
         show_default=False,
         changes_results="derived",
+        file="input",
     )
     pair_by: str | None = option(
         None,
@@ -30,6 +31,7 @@ class ScoringOptions:
         help="Pictures of other styles, to read --reference against.",
         show_default=False,
         changes_results="derived",
+        file="input",
     )
     each: bool = option(
         False, "--each", help="Pass on every record, scored.", changes_results="derived"
@@ -92,6 +94,7 @@ class BenchmarkOptions:
         help="Run the benchmark in DIR; it takes no input.",
         show_default=False,
         changes_results="derived",
+        file="input",
     )
     make_benchmark: Path | None = option(
         None,
@@ -99,6 +102,7 @@ class BenchmarkOptions:
         help="Choose styles and contents, write DIR/metadata.jsonl.",
         show_default=False,
         changes_results="derived",
+        file="output folder",
     )
     styles: int = option(
         100,

@@ -104,6 +104,7 @@ class TextToImageOptions:
         show_default=False,
         help="A LoRA of the model, .safetensors.",
         changes_results="derived",
+        file="whole input",
     )
     lora_strength: float = option(
         1.0,
@@ -195,6 +196,7 @@ class FilterOptions:
         metavar="FILE",
         show_default=False,
         help="Where rejected records go; default: rejects.jsonl in the output.",
+        file="output",
     )
 
 
@@ -220,6 +222,7 @@ class TransferOptions:
         help="Style reference; several are mixed.",
         show_default=False,
         changes_results="derived",
+        file="whole input",
     )
     weight: list[float] | None = option(
         None,
@@ -230,7 +233,11 @@ class TransferOptions:
         changes_results="derived",
     )
     content: str | None = option(
-        None, metavar="PICTURE", help="The one picture to restyle.", show_default=False
+        None,
+        metavar="PICTURE",
+        help="The one picture to restyle.",
+        show_default=False,
+        file="input",
     )
     prompt: str | None = option(
         None,
@@ -259,6 +266,7 @@ class TransferOutputOptions(OutputOptions):
         metavar="PATH",
         help="A picture (one result), - for a PNG on stdout, or a directory.",
         show_default=False,
+        file="output",
     )
 
 
@@ -272,6 +280,7 @@ class LoraOptions:
         show_default=False,
         help="MegaStyle's adapter for FLUX, .safetensors.",
         changes_results="derived",
+        file="whole input",
     )
     lora_strength: float = option(
         1.0,

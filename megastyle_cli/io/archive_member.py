@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.io.formats import FORMATS, format_of
 
 _SUFFIXES = [suffix for row in FORMATS if row.is_container for suffix in row.suffixes]
@@ -42,10 +43,9 @@ def picture_bytes(name: object) -> bytes:
 
 
 def _file_bytes(name: str) -> bytes:
-    path = Path(name)
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO or device has no end
+    if is_stream(name):  # a FIFO or device has no end
         raise BadRecord("bad_image", f"{name} is not a regular file")
-    return path.read_bytes()
+    return Path(name).read_bytes()
 
 
 def _member_bytes(container: str, member: str) -> bytes:

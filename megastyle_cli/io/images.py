@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.archive_member import picture_bytes, split_member_name
 from megastyle_cli.io.writers.image_dataset import QUALITY
@@ -38,6 +39,8 @@ def open_picture(
     least `margin` times larger than requested; 1 is fastest. Raises BadRecord("bad_image", ...) if
     it is missing, empty, truncated, too large or not a picture.
     """
+    if is_stream(name):
+        raise BadRecord("bad_image", f"{name} is not a regular file")
     if split_member_name(name) is not None:
         return decode_picture(name, picture_bytes(name), max_side_px, margin)
     return _opened(name, name, max_side_px, margin)

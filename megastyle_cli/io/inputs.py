@@ -1,4 +1,7 @@
-"""Inputs to records: pictures, folders, files of every format in `formats`, standard input.
+"""Inputs to records: pictures, folders, files of every format in `formats`, and streams.
+
+A stream (standard input, a FIFO, `<(...)`) is opened when its first record is wanted, and once. Its
+picture names are relative to the working directory.
 
 A record leaves here with an `id`, without `_error`, and with picture names that open from the
 working directory (the output makes them relative to its own).
@@ -7,14 +10,18 @@ working directory (the output makes them relative to its own).
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stdin, is_stream, is_stream_input, open_stream
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.archive_member import split_member_name
 from megastyle_cli.io.formats import ACCEPTED, JSON_LINES, PICKLE_SUFFIXES, format_of
 from megastyle_cli.io.readers import image_folder, jsonl
+from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.record_names import rebased, with_id
 
 # what people name as an input and no reader here takes
@@ -26,18 +33,16 @@ def read_records(
 ) -> Iterator[Record | Failure]:
     """The records of all `inputs` in the order given, at most the first `limit`.
 
-    `paths` is "\\n" or "\\0" if standard input holds file names so separated, None if JSON lines.
+    `paths` is "\\n" or "\\0" if a stream holds file names so separated, None if JSON lines.
     Raises MegastyleError at once if an input does not exist or holds no records.
     """
-    if inputs.count("-") > 1:
-        raise MegastyleError("standard input (-) can be read only once", hint="give one - only")
     readers = [_open_input(name, paths) for name in inputs]
     return islice((with_id(found) for reader in readers for found in reader), limit)
 
 
 def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None:
     """How many records `inputs` hold; None if that takes reading them."""
-    counts = [_count(Path(name)) for name in inputs]
+    counts = [None if is_stream_input(name) else _count(Path(name)) for name in inputs]
     if None in counts:
         return None
     total = sum(filter(None, counts))
@@ -45,14 +50,29 @@ def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None
 
 
 def is_jsonl_input(name: str) -> bool:
-    """Whether the input is JSON lines, in a file or on standard input."""
-    path = Path(name)
-    return name == "-" or (format_of(name) is JSON_LINES and path.exists() and not path.is_dir())
+    """Whether the input is JSON lines, in a file or a stream."""
+    return is_stream_input(name) or (format_of(name) is JSON_LINES and Path(name).is_file())
+
+
+@contextmanager
+def open_lines(name: str) -> Iterator[BinaryIO]:
+    """The lines of a JSON lines input, decompressed; or of a stream, which can be opened once."""
+    if is_stdin(name):
+        if sys.stdin is None:
+            raise MegastyleError("standard input is closed", hint="name an input")
+        yield sys.stdin.buffer
+    elif is_stream(name):
+        with open_stream(name, "rb") as stream:
+            yield stream
+    else:
+        with open_decompressed(Path(name)) as lines:
+            yield cast(BinaryIO, lines)
 
 
 def records_from_lines(name: str, lines: Iterable[bytes], first: int) -> Iterator[Record | Failure]:
     """What `read_records` gives for some lines of a JSON lines input, numbered from `first`."""
-    origin, base = ("stdin", "") if name == "-" else (str(Path(name)), str(Path(name).parent))
+    origin = "stdin" if is_stdin(name) else str(Path(name))
+    base = "" if is_stream_input(name) else str(Path(name).parent)
     return map(with_id, rebased(jsonl.read_lines(lines, origin, first), base))
 
 
@@ -66,8 +86,8 @@ def _count(path: Path) -> int | None:
 
 
 def _open_input(name: str, paths: str | None) -> Iterable[Record | Failure]:
-    if name == "-":
-        return _read_stdin(paths)
+    if is_stream_input(name):
+        return _read_stream(name, paths)
     path = Path(name)
     inside, row = split_member_name(name), format_of(name)
     try:
@@ -89,17 +109,16 @@ def _open_input(name: str, paths: str | None) -> Iterable[Record | Failure]:
     return iter([{"file_name": name}])
 
 
-def _read_stdin(paths: str | None) -> Iterable[Record | Failure]:
-    if sys.stdin is None:
-        raise MegastyleError("standard input is closed", hint="name an input")
-    lines = sys.stdin.buffer
-    if paths:
-        return _named_pictures(lines, paths)
-    return rebased(jsonl.read_lines(lines, "stdin"), "")
+def _read_stream(name: str, paths: str | None) -> Iterator[Record | Failure]:
+    with open_lines(name) as lines:
+        if paths:
+            yield from _named_pictures(lines, paths)
+        else:
+            yield from records_from_lines(name, lines, first=1)
 
 
 def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]:
-    """One record for each file name on standard input, separated by newlines or NUL."""
+    """One record for each file name of a list, separated by newlines or NUL."""
     if separator == "\n":
         names: Iterable[bytes] = (line.rstrip(b"\r\n") for line in stream)
     else:

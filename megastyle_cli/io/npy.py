@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.core.atomic_file import move_into_place, partial_path
+from megastyle_cli.core.atomic_file import atomic_open, move_into_place, partial_path
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stream, require_regular
 from megastyle_cli.io.scratch_array import reserve_space
 
 Array = npt.NDArray[Any]
@@ -25,7 +27,7 @@ def check_vector_options(written: Path | None, given: Path | None) -> None:
             f"vectors are given by {given} and would be written to {written}",
             hint="give --vectors or --vectors-from",
         )
-    if written is not None and written.suffix != ".npy":
+    if written is not None and written.suffix != ".npy" and not is_stream(written):
         raise MegastyleError(f"{written} does not end in .npy", hint="rename it")
 
 
@@ -38,6 +40,7 @@ class MappedVectors:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            require_regular(path)
             # an array of objects would be a pickle
             rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
@@ -110,6 +113,13 @@ class VectorWriter:
     def commit(self) -> None:
         """Gives the file its final name."""
         if self.final is not None and self._partial is not None:
+            if is_stream(self.final):
+                with (
+                    self._partial.open("rb") as made,
+                    atomic_open(self.final, durable=False) as out,
+                ):
+                    shutil.copyfileobj(made, out)
+                return
             move_into_place(self._partial, self.final, durable=True)
             self._partial = None
 
@@ -120,7 +130,7 @@ class VectorWriter:
             self._partial.unlink(missing_ok=True)
 
     def _new_file(self) -> Path:
-        if self.final is not None:
+        if self.final is not None and not is_stream(self.final):
             return partial_path(self.final)
         handle, name = tempfile.mkstemp(".npy", "megastyle-", self.scratch)
         os.close(handle)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stdout, is_stream
 from megastyle_cli.core.shard import PART_NAME, Shard
 from megastyle_cli.io.formats import JSON_LINES
 from megastyle_cli.io.relative_paths import LISTING
@@ -11,12 +12,13 @@ from megastyle_cli.io.relative_paths import LISTING
 
 @dataclass(frozen=True, kw_only=True)
 class OutputPaths:
-    """The files of one output. `final` is None for standard output.
+    """The files of one output. `final` is None for a stream: `stream`, or standard output.
 
     Picture names in its records are relative to `base`.
     """
 
     final: Path | None
+    stream: Path | None = None
     errors: Path | None
     run: Path | None
     base: Path
@@ -32,13 +34,14 @@ def output_paths(
     fit.
     """
     named = Path(errors) if errors else None
-    if output == "-":
+    path = Path(output)
+    if is_stdout(output) or (not folder and is_stream(path)):
         if shard.count > 1:
             raise MegastyleError(
-                "one of several shards cannot write to standard output", hint="give -o DIRECTORY"
+                "one of several shards cannot write to a stream", hint="give -o DIRECTORY"
             )
-        return OutputPaths(final=None, errors=named, run=None, base=Path())
-    path = Path(output)
+        stream = None if is_stdout(output) else path
+        return OutputPaths(final=None, stream=stream, errors=named, run=None, base=Path())
     if path.suffix in JSON_LINES.compressions:
         raise MegastyleError(
             f"{path} names a packed file, and outputs are written plain",

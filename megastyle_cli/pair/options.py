@@ -15,6 +15,7 @@ class PairOptions:
         metavar="PATH",
         show_default=False,
         help="Content records or pictures: file or folder; may be repeated.",
+        file="input",
     )
     per_style: int = option(
         8,

@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stream, link_target
 from megastyle_cli.core.record import Record
 
 
 def check_views(sheet: Path | None, page: Path | None) -> None:
     """Raises MegastyleError now if a by-product could not be written after the work."""
     for path, suffixes in ((sheet, (".png", ".jpg", ".webp")), (page, (".html", ".htm"))):
-        if path is None:
+        if path is None or is_stream(path):
             continue
         if path.suffix not in suffixes:
             raise MegastyleError(f"{path} does not end in {suffixes[0]}", hint="rename it")
-        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
-            raise MegastyleError(f"{path.parent} is not writable", hint="choose another folder")
+        folder = link_target(path).parent
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            raise MegastyleError(f"{folder} is not writable", hint="choose another folder")
 
 
 def write_views(

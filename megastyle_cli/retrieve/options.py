@@ -16,12 +16,14 @@ class RetrieveOptions:
         help="What to search: pictures, folders, JSON lines (repeat), or one saved index.",
         show_default=False,
         changes_results="derived",
+        file="input",
     )
     add: list[str] | None = option(
         None,
         metavar="PATH",
         help="Add these pictures to the saved index, made if need be; may be repeated.",
         show_default=False,
+        file="input",
     )
     top: int = option(
         10, "--top", metavar="K", min=1, help="Neighbours a query.", changes_results="yes"

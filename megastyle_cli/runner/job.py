@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from megastyle_cli.core.atomic_file import atomic_write, count_ids, partial_path
 from megastyle_cli.core.errors import DONE, TRY_AGAIN, BadRecord, MegastyleError
+from megastyle_cli.core.file_kind import is_stdout, is_stream, link_target
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.inputs import count_records, read_records
@@ -104,13 +105,14 @@ class Job(AbstractContextManager["Job"]):
         self.run, self.source, self.paths, self.shard = run, source, paths, shard
         self.existing, self.report, self.keeps_records = existing, report, keeps_records
         self.resumes = isinstance(existing, ResumeOptions) and existing.resume
-        self.writes_to_stdout = output.output == "-"
+        self.writes_to_stdout = is_stdout(output.output)
         self.tolerance = Tolerance.parse(output.max_errors)
         self.stats = Stats(run.command)
         self.exit_code = DONE
         self._found = source.read(existing.limit)
         self._context: AbstractContextManager[None]
         check_stats_path(report.stats, paths)
+        self._check_input_is_not_output()
 
     def __enter__(self) -> Self:
         self._context = self._opened()
@@ -160,10 +162,20 @@ class Job(AbstractContextManager["Job"]):
         )
         options = ", ".join(f"{key} {value}" for key, value in self.run.options.items())
         say(f"would load and run with: {options or 'no options'} (run {self.run.key})")
-        say(f"would write to: {final or 'standard output'}")
+        say(f"would write to: {final or self.paths.stream or 'standard output'}")
         if existing and not (self.resumes or self.existing.overwrite):
             say(f"{existing[0]} exists: it would need --resume or --overwrite")
         return DONE
+
+    def _check_input_is_not_output(self) -> None:
+        """Raises MegastyleError if a file beside the output, named by no option, is an input."""
+        # an errors file may be read to try its records again, and is completed by that
+        kept = {self.paths.errors} if self.resumes else set()
+        written = [path for path in output_files(self.paths) if path.exists() and path not in kept]
+        for name in filter(os.path.exists, self.source.inputs):
+            for path in written:
+                if path.samefile(name):
+                    raise MegastyleError(f"{path} is input and output", hint="give -o another name")
 
     def _opened(self) -> AbstractContextManager[None]:
         """The outputs, the progress bar and the signals; leaving it without an error commits."""
@@ -255,7 +267,7 @@ def check_side_outputs(job: Job, *names: str | Path | None) -> None:
     for path in (Path(name) for name in names if name):
         if str(path) == "-" or path.absolute() in taken:
             raise MegastyleError(f"{path} is an output already", hint="give another name")
-        if path.exists() and not job.existing.overwrite:
+        if path.exists() and not job.existing.overwrite and not is_stream(path):
             raise MegastyleError(f"{path} exists", hint="add --overwrite to replace it")
         check_writable(path)
         taken.add(path.absolute())
@@ -270,8 +282,12 @@ def check_stats_path(stats: Path | None, paths: OutputPaths) -> None:
 
 def check_writable(path: Path | None) -> None:
     """Raises MegastyleError now, not after hours of work, if `path` cannot be made."""
-    if path is not None and not os.access(path.parent, os.W_OK):
-        raise MegastyleError(f"{path.parent} is no directory to write in", hint="make it first")
+    if path is None or is_stream(path):
+        return
+    if path.is_dir():
+        raise MegastyleError(f"{path} is a directory", hint="give a file name")
+    if not os.access(folder := link_target(path).parent, os.W_OK):
+        raise MegastyleError(f"{folder} is no directory to write in", hint="make it first")
 
 
 def output_files(paths: OutputPaths) -> list[Path]:

@@ -89,7 +89,6 @@ class MapJob(Job):
             report=report,
             keeps_records=keeps_records,
         )
-        self._check_input_is_not_output()
         self.batch_size, self.group_key = batch_size, group_key
         self.sink_key = sink.unique_key if sink else None
         self._own_sink, self._resume = sink, existing
@@ -242,17 +241,6 @@ class MapJob(Job):
             self._rejects.flush()
         self.sink.flush()
         self.progress.show()
-
-    def _check_input_is_not_output(self) -> None:
-        """A map writes while it reads: raises MegastyleError if that would be the same file."""
-        final = self.paths.final
-        if final is None or not final.exists():
-            return
-        for name in self.source.inputs:
-            listing = Path(name, "metadata.jsonl")
-            path = listing if listing.exists() else Path(name)
-            if path.exists() and path.samefile(final):
-                raise MegastyleError(f"{path} is input and output", hint="give -o another name")
 
 
 def _records_of(batch: Batch) -> list[Record]:

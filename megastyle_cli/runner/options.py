@@ -19,6 +19,7 @@ class InputOptions:
         metavar="[INPUTS]...",
         help=INPUTS_HELP,
         show_default=False,
+        file="input",
     )
     max_item_size: str = option(  # applied by app.py, for the whole process
         DEFAULT_MAX_ITEM_SIZE,
@@ -32,13 +33,19 @@ class OutputOptions:
     """Where records go, and how many of them may fail."""
 
     output: str = option(
-        "-", "-o", "--output", metavar="PATH", help="File, directory or - for stdout."
+        "-",
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="File, directory or - for stdout.",
+        file="output",
     )
     errors: str | None = option(
         None,
         metavar="FILE",
         show_default=False,
         help="Where failed records go; default: beside the output.",
+        file="output",
     )
     max_errors: str = option("0", metavar="N|N%", help="Failures tolerated before exit code 3.")
 
@@ -54,6 +61,7 @@ class ImageOutputOptions(OutputOptions):
         metavar="DIR",
         help="Directory for pictures and metadata.jsonl.",
         show_default=False,
+        file="output folder",
     )
 
 
@@ -121,13 +129,18 @@ class ViewOptions:
     """Pictures and pages of the results, for people."""
 
     sheet: Path | None = option(
-        None, metavar="FILE.png", show_default=False, help="Draw a labelled contact sheet."
+        None,
+        metavar="FILE.png",
+        show_default=False,
+        help="Draw a labelled contact sheet.",
+        file="output",
     )
     page: Path | None = option(
         None,
         metavar="FILE.html",
         show_default=False,
         help="Write a one-file page to look through, offline.",
+        file="output",
     )
 
     @property
@@ -145,6 +158,7 @@ class ReportOptions:
         metavar="FILE",
         show_default=False,
         help="Write counts, seconds and error kinds as JSON.",
+        file="output",
     )
     dry_run: bool = option(
         False, "-n", "--dry-run", help="Say what would be done; load no model, write nothing."
@@ -189,4 +203,5 @@ class CacheOptions:
         metavar="DIR",
         show_default=False,
         help="Keep text embeddings here; dedup and cluster share them.",
+        file="cache",
     )

@@ -22,6 +22,7 @@ from megastyle_cli.core.atomic_file import (
     with_path,
 )
 from megastyle_cli.core.errors import MegastyleError
+from tests.streams import read_while
 
 
 def write_folder(path: Path, text: str) -> None:
@@ -35,7 +36,7 @@ def write_file(path: Path, text: str) -> None:
 
 
 def write_link(path: Path, text: str) -> None:
-    with atomic_path(path, durable=True) as new:
+    with atomic_path(path, durable=True, replaces_link=True) as new:
         new.symlink_to(text)
 
 
@@ -259,3 +260,49 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
 
     first.close()
     open_locked(tmp_path / "x.partial").close()
+
+
+def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    names = ("whole", "lines", "resumed", "new")
+    for name in names:
+        (tmp_path / name).symlink_to(f"far/{name}")
+        if name != "new":
+            (tmp_path / "far" / name).write_text("old")
+
+    atomic_write(tmp_path / "whole", "x", durable=False)
+    atomic_write(tmp_path / "new", "x", durable=True)
+    for output in (
+        AtomicFile(tmp_path / "lines", overwrite=True),
+        ResumableFile(tmp_path / "resumed", resume=False, overwrite=True),
+    ):
+        output.open()
+        output.write(b"x")
+        assert partial_path(output.final).parent == tmp_path / "far"
+        output.commit()
+
+    assert all((tmp_path / name).is_symlink() for name in names)
+    assert {path.name: path.read_text() for path in (tmp_path / "far").iterdir()} == dict.fromkeys(
+        names, "x"
+    )
+
+
+def test_a_stream_is_written_and_stays(tmp_path: Path) -> None:
+    fifos = [tmp_path / name for name in ("open", "path")]
+    with read_while(*fifos) as received:
+        atomic_write(fifos[0], "x", durable=True)
+        with atomic_path(fifos[1], durable=True) as temporary:
+            temporary.write_text("y")
+
+    assert [bytes(received[path]) for path in fifos] == [b"x", b"y"]
+    assert all(path.is_fifo() for path in fifos) and sorted(tmp_path.iterdir()) == fifos
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    write_folder(tmp_path / "a", "kept")
+
+    with pytest.raises(IsADirectoryError):
+        atomic_write(tmp_path / "a", "x", durable=False)
+
+    assert (tmp_path / "a" / "weights").read_text() == "kept"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]

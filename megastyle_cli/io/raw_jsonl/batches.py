@@ -4,12 +4,9 @@ For commands that need one text of every record and pass the lines on: most reco
 Python objects.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -18,9 +15,8 @@ import numpy.typing as npt
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.inputs import is_jsonl_input, read_records, records_from_lines
+from megastyle_cli.io.inputs import is_jsonl_input, open_lines, read_records, records_from_lines
 from megastyle_cli.io.raw_jsonl.parser import PlainLines, parse_plain_lines
-from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.readers.jsonl import dump_line
 
 Array = npt.NDArray[Any]
@@ -64,8 +60,7 @@ def _read_parsed(found: Iterator[Record | Failure], key: str, check: Check) -> I
 
 def _read_lines(name: str, key: str, check: Check) -> Iterator[LineBatch]:
     number = 1
-    opened = nullcontext(sys.stdin.buffer) if name == "-" else open_decompressed(Path(name))
-    with opened as file:
+    with open_lines(name) as file:
         for data in _complete_lines(file):
             lines = parse_plain_lines(data, key)
             yield _batch(lines, name, number, key, check)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import require_regular
 
 BLOCK = 1 << 16  # bytes read at once
 
@@ -27,6 +28,7 @@ def open_decompressed(path: Path) -> Iterator[IO[bytes]]:
     Raises MegastyleError, also while it is read, if the content is cut off or damaged.
     """
     try:
+        require_regular(path)
         with _opened(path) as content:
             yield content
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -4,11 +4,12 @@ import json
 import logging
 from pathlib import Path
 
-from megastyle_cli.core.atomic_file import AtomicFile
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import link_target
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import from_folder, to_folder
+from megastyle_cli.io.writers.stream import Stream, atomic_output
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +23,16 @@ class ErrorsFile:
     def __init__(self, path: Path | None, command: str, *, resume: bool, overwrite: bool) -> None:
         self.path, self.command = path, command
         self.resume, self.overwrite = resume, overwrite
-        self._file = AtomicFile(path, overwrite=True) if path else None
+        self._file = atomic_output(path, overwrite=True) if path else None
         self._earlier: dict[str, bytes] = {}
         self._is_needed = False
 
     def open(self) -> None:
         """Raises MegastyleError if the file exists and is neither resumed nor overwritten."""
         if self.path is None or self._file is None:
+            return
+        if isinstance(self._file, Stream):
+            self._file.open()
             return
         if self.path.exists() and not (self.resume or self.overwrite):
             raise MegastyleError(
@@ -50,7 +54,8 @@ class ErrorsFile:
             return
         error = {"step": self.command, "kind": failure.kind, "message": failure.message}
         record = {**failure.record, ERROR: {**failure.record.get(ERROR, {}), **error}}
-        self._file.write(dump_line(rename_pictures(record, to_folder(self.path.parent))))
+        folder = Path() if isinstance(self._file, Stream) else self.path.parent
+        self._file.write(dump_line(rename_pictures(record, to_folder(folder))))
         self._is_needed = True
 
     def flush(self) -> None:
@@ -64,10 +69,10 @@ class ErrorsFile:
             return
         for line in self._earlier.values():
             self._file.write(line)
-        if self._is_needed or self._earlier:
+        if self._is_needed or self._earlier or isinstance(self._file, Stream):
             self._file.commit()
         else:
-            self.path.unlink(missing_ok=True)
+            link_target(self.path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Closes the file; without a commit, an earlier one remains."""

@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
-from megastyle_cli.core.atomic_file import ResumableFile
 from megastyle_cli.core.record import PROVENANCE, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import to_folder
+from megastyle_cli.io.writers.stream import Stream, resumable_output
 
 
 class RejectsFile:
@@ -20,8 +20,8 @@ class RejectsFile:
 
     def __init__(self, path: Path, command: str, *, resume: bool, overwrite: bool) -> None:
         self.path, self.command = path, command
-        self._file = ResumableFile(path, resume=resume, overwrite=overwrite)
-        self._rename = to_folder(path.parent)
+        self._file = resumable_output(path, resume=resume, overwrite=overwrite)
+        self._rename = to_folder(Path() if isinstance(self._file, Stream) else path.parent)
 
     def __enter__(self) -> "RejectsFile":
         self._file.open()

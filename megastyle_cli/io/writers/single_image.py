@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL.Image import Image
 
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
+from megastyle_cli.core.file_kind import is_stdout, is_stream
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.images import save_picture
 from megastyle_cli.io.inputs import read_records
@@ -19,7 +20,8 @@ MAX_NAME_BYTES = 255  # asking whether a longer file name exists is an error
 
 def is_single_image(output: str) -> bool:
     """Whether `output` names one picture, not a folder of them."""
-    return output == "-" or Path(output).suffix.lower() in SUFFIXES
+    is_one = Path(output).suffix.lower() in SUFFIXES
+    return is_stdout(output) or is_one or is_stream(output)
 
 
 def read_single_record(inputs: list[str]) -> Record:
@@ -72,16 +74,18 @@ class SingleImageFile:
 
     def __init__(self, output: str, *, overwrite: bool) -> None:
         self.output = output
-        if output == "-" and sys.stdout.isatty():
+        self._is_stdout = is_stdout(output)
+        if self._is_stdout and sys.stdout.isatty():
             raise MegastyleError(
                 "a PNG would spoil the terminal", hint="redirect it: -o - > out.png, or -o out.png"
             )
-        if output != "-" and Path(output).exists() and not overwrite:
+        is_new = self._is_stdout or is_stream(output) or not Path(output).exists()
+        if not is_new and not overwrite:
             raise MegastyleError(f"{output} exists", hint="add --overwrite to replace it")
 
     def save_image(self, _: str, image: Image) -> str:
         """Saves the image and returns its name."""
-        if self.output == "-":
+        if self._is_stdout:
             image.save(sys.stdout.buffer, format="PNG")
             sys.stdout.buffer.flush()
         else:

@@ -1,13 +1,12 @@
 """Where results go: records to the output, failures to the errors file, pictures beside them."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, atomic_write
+from megastyle_cli.core.atomic_file import ResumableFile, atomic_write
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.io.output_paths import OutputPaths
@@ -15,13 +14,14 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import LISTING, to_folder, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.image_dataset import ImageFormat, ImageWriter, image_writer_for
+from megastyle_cli.io.writers.stream import Stream, atomic_output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 class Output(Protocol):
-    """Takes lines: standard output, an AtomicFile, a ResumableFile, or a stage's own.
+    """Takes lines: a Stream, an AtomicFile, a ResumableFile, or a stage's own.
 
     `done` counts the ids that it held when it was opened.
     """
@@ -32,31 +32,6 @@ class Output(Protocol):
     def write(self, line: bytes) -> None: ...
     def flush(self) -> None: ...
     def commit(self) -> None: ...
-    def close(self) -> None: ...
-
-
-class Stdout:
-    """Standard output: it has no final name, and is not closed."""
-
-    def __init__(self) -> None:
-        self.done: Counter[str] = Counter()
-        # the stream itself: the output of a library that prints may be redirected for a while
-        self._lines = sys.stdout.buffer
-
-    def open(self) -> None: ...
-
-    def write(self, line: bytes) -> None:
-        """Adds a line."""
-        self._lines.write(line)
-
-    def flush(self) -> None:
-        """Makes what was written readable by the next command."""
-        self._lines.flush()
-
-    def commit(self) -> None:
-        """Writes the last lines."""
-        self.flush()
-
     def close(self) -> None: ...
 
 
@@ -87,7 +62,7 @@ class Sink:
         self.written: list[Record] | None = None
         self._num_pictures: Counter[str] = Counter()  # of this run by id
         self._line = line
-        # names on standard output stay relative to the working directory
+        # names on a stream stay relative to the working directory
         self._rename = to_folder(paths.base) if paths.final else None
 
     def __enter__(self) -> "Sink":
@@ -187,8 +162,9 @@ def resumable_sink(
     errors = ErrorsFile(paths.errors, run.command, resume=resume, overwrite=overwrite)
     if paths.final is None:
         if resume:
-            raise MegastyleError("standard output cannot be resumed", hint="give -o FILE")
-        return Sink(paths, run, Stdout(), errors, run_file_first=True)
+            name = paths.stream or "standard output"
+            raise MegastyleError(f"{name} cannot be resumed", hint="give -o FILE")
+        return Sink(paths, run, Stream(paths.stream), errors, run_file_first=True)
     output = ResumableFile(paths.final, resume=resume, overwrite=overwrite)
     if resume and not force and output.existing():
         _check_same_run(paths, run)
@@ -201,7 +177,9 @@ def atomic_sink(
 ) -> Sink:
     """For commands that read everything before they write: the output appears as a whole."""
     errors = ErrorsFile(paths.errors, run.command, resume=False, overwrite=overwrite)
-    output = AtomicFile(paths.final, overwrite=overwrite) if paths.final else Stdout()
+    output = (
+        atomic_output(paths.final, overwrite=overwrite) if paths.final else Stream(paths.stream)
+    )
     return Sink(paths, run, output, errors, run_file_first=False, line=line)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.models.flux.loader import block_counts
 from megastyle_cli.models.flux.lora import (
     LAST_LAYER,
@@ -100,11 +101,11 @@ def convert_lora(
     default FLUX.1; the model's weights are not read. The metadata of `train-flux` is kept. Raises
     MegastyleError if it does not fit or if `target` exists, OSError if it cannot be written.
     """
-    if target.suffix != ".safetensors":
+    if target.suffix != ".safetensors" and not is_stream(target):
         raise MegastyleError(
             f"a LoRA is a .safetensors file, {target} is not", hint="give -o OUT.safetensors"
         )
-    if target.exists() and not overwrite:
+    if target.exists() and not overwrite and not is_stream(target):
         raise MegastyleError(f"{target} exists", hint="add --overwrite to replace it")
     lora = read_lora(source, target_modules(*(block_counts(model) if model else ())))
     with safe_open(source, framework="pt") as file:

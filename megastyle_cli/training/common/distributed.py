@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stream_input
 
 
 def start_accelerator(command: str) -> Accelerator:
@@ -55,7 +56,7 @@ def check_batch_divides(batch: int, accelerator: Accelerator) -> None:
 
 def check_stdin_not_shared(names: Sequence[str]) -> None:
     """Raises MegastyleError if several processes would read the same standard input."""
-    if "-" in names and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if any(map(is_stream_input, names)) and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise MegastyleError("several processes cannot share standard input", hint="name a file")
 
 

@@ -139,7 +139,7 @@ def run_output(final: Path) -> Iterator[Path]:
     Raises MegastyleError with exit code 1 if it cannot be written, such as when the disk is full.
     """
     try:
-        with atomic_path(final, durable=True) as temporary:
+        with atomic_path(final, durable=True, replaces_link=True) as temporary:
             yield temporary
             if not temporary.is_symlink():
                 for path in [*temporary.rglob("*"), temporary]:

@@ -19,6 +19,7 @@ class EncoderConfig(shared.TrainingConfig):
         metavar="DIR",
         help="Directory for checkpoints, metrics and the encoder.",
         show_default=False,
+        file="output folder",
     )
     init: str = option(
         "",
@@ -32,6 +33,7 @@ class EncoderConfig(shared.TrainingConfig):
         metavar="DIR",
         show_default=False,
         help="Write the pictures to DIR as shards that load fast, and stop.",
+        file="output folder",
     )
     label: str = option("style_id", **shared.LABEL)
     content_label: str = option(

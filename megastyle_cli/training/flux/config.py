@@ -21,6 +21,7 @@ class FluxConfig(shared.TrainingConfig):
         metavar="DIR",
         help="Directory for checkpoints, metrics, samples and the finished weights.",
         show_default=False,
+        file="output folder",
     )
     model: str = option(
         "",
@@ -35,6 +36,7 @@ class FluxConfig(shared.TrainingConfig):
         show_default=False,
         help="Draw a transformer of that size from the seed instead, and train all of it.",
         changes_results="yes",
+        file="whole input",
     )
     full: bool = option(
         False, "--full", help="Train all of --model's transformer, no LoRA.", changes_results="yes"
@@ -45,6 +47,7 @@ class FluxConfig(shared.TrainingConfig):
         show_default=False,
         help="Start from a LoRA: official, DiffSynth's or diffusers' keys.",
         changes_results="yes",
+        file="whole input",
     )
     rank: int | None = option(
         None,

@@ -1,0 +1,105 @@
+"""What is checked before any work about all the files that a command line names.
+
+The options say themselves which of them name files (`Option.file`).
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import (
+    STDIN,
+    STDOUT,
+    descriptor_of,
+    is_stream,
+    is_stream_input,
+)
+from megastyle_cli.core.option import FileUse, declared_options
+
+
+class NamedFile(NamedTuple):
+    """One file that the command line names: by which flag, how, and what for."""
+
+    flag: str
+    name: str
+    use: FileUse
+
+    @property
+    def identity(self) -> object:
+        """Equal for all names of one file, through links too."""
+        if self.name == "-":
+            return STDIN if self.use == "input" else STDOUT
+        descriptor = descriptor_of(self.name)
+        if descriptor is not None:
+            return descriptor
+        try:
+            found = Path(self.name).stat()
+        except (OSError, ValueError):
+            return os.path.realpath(self.name) if "\0" not in self.name else self.name
+        return found.st_dev, found.st_ino
+
+
+def check_files(groups: Iterable[Any]) -> None:
+    """Raises MegastyleError if an output is an input or another output, or lies in an input folder,
+    if a stream is read twice, or if there is a stream where only a file or folder can be."""
+    named = [file for group in groups for file in _named_files(group)]
+    inputs = [file for file in named if file.use in ("input", "whole input")]
+    outputs = [file for file in named if file.use in ("output", "output folder")]
+    for file in named:
+        _check_kind(file)
+    _check_read_once(inputs)
+    for position, output in enumerate(outputs):
+        if output.name != "-" and is_stream(output.name) and output.identity != STDOUT:
+            continue
+        for other in outputs[:position]:
+            if output.identity == other.identity:
+                raise MegastyleError(
+                    f"{output.name} is an output already: {other.flag}",
+                    hint=f"give {output.flag} another name",
+                )
+        for source in inputs:
+            _check_apart(output, source)
+
+
+def _named_files(group: Any) -> Iterator[NamedFile]:
+    for field, option in declared_options(group):
+        value = getattr(group, field.name)
+        if option.file and value is not None:
+            flag = next((flag for flag in option.flags if flag.startswith("--")), f"--{field.name}")
+            flag = "an input" if option.is_argument else flag.replace("_", "-")
+            for name in value if isinstance(value, list) else [value]:
+                yield NamedFile(flag, str(name), option.file)
+
+
+def _check_kind(file: NamedFile) -> None:
+    if file.use == "whole input" and is_stream(file.name):
+        raise MegastyleError(
+            f"{file.name} is not a regular file", hint=f"{file.flag} reads a file more than once"
+        )
+    if file.use == "output folder" and (is_stream(file.name) or Path(file.name).is_file()):
+        raise MegastyleError(f"{file.name} is not a directory", hint=f"give {file.flag} another")
+
+
+def _check_read_once(inputs: list[NamedFile]) -> None:
+    streams = [file for file in inputs if is_stream_input(file.name)]
+    for position, file in enumerate(streams):
+        if file.identity in {earlier.identity for earlier in streams[:position]}:
+            name = "standard input" if file.identity == STDIN else file.name
+            raise MegastyleError(f"{name} can be read only once", hint="name it once")
+
+
+def _check_apart(output: NamedFile, source: NamedFile) -> None:
+    if is_stream_input(source.name) or output.name == "-":
+        return
+    if output.identity == source.identity:
+        raise MegastyleError(
+            f"{output.name} is both input and output", hint=f"give {output.flag} another name"
+        )
+    path, folder = Path(os.path.realpath(output.name)), Path(os.path.realpath(source.name))
+    if folder.is_dir() and path.is_relative_to(folder):
+        raise MegastyleError(
+            f"{output.name} lies in {source.name}, which is an input",
+            hint=f"give {output.flag} a name outside of it",
+        )

@@ -1,0 +1,80 @@
+"""What kind of file a path is: a regular file or folder, or a stream that bytes only pass through.
+
+A stream (FIFO, device, socket, /dev/stdin, `<(...)`) is opened once, is read as JSON lines, and is
+written as it comes: it has no size, no content to go back to, and is never renamed or replaced.
+"""
+
+import os
+import re
+import socket
+import stat
+from contextlib import suppress
+from errno import EINVAL
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+STDIN, STDOUT = 0, 1
+_STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
+_DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
+_MAX_LINKS = 40  # as in Linux
+
+
+def descriptor_of(path: str | Path) -> int | None:
+    """The open file of this process that a path names, as /dev/fd/3 does; None of other files."""
+    path = Path(path)
+    for _ in range(_MAX_LINKS):
+        if match := _DESCRIPTOR.fullmatch(os.path.abspath(path)):  # noqa: PTH100  no links followed
+            return int(match[2] or _STANDARD[match[1]])
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None
+
+
+def is_stdin(name: str) -> bool:
+    """Whether an input is standard input."""
+    return name == "-" or descriptor_of(name) == STDIN
+
+
+def is_stdout(name: str) -> bool:
+    """Whether an output is standard output."""
+    return name == "-" or descriptor_of(name) == STDOUT
+
+
+def is_stream_input(name: str) -> bool:
+    """Whether an input is standard input or another stream."""
+    return name == "-" or is_stream(name)
+
+
+def is_stream(path: str | Path) -> bool:
+    """Whether bytes only pass through the file; False if there is none."""
+    descriptor = descriptor_of(path)
+    with suppress(OSError, ValueError):  # nothing there, or no file name
+        found = Path(path).stat() if descriptor is None else os.fstat(descriptor)
+        is_own = descriptor is not None and not stat.S_ISDIR(found.st_mode)
+        return is_own or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+    return False
+
+
+def open_stream(path: str | Path, mode: Literal["rb", "wb"]) -> BinaryIO:
+    """The stream at `path`; opening a FIFO waits for its other end."""
+    descriptor = descriptor_of(path)
+    if descriptor is not None:
+        # not opened by its name: that would start at the first byte of a redirected file again
+        return os.fdopen(os.dup(descriptor), mode)
+    if stat.S_ISSOCK(Path(path).stat().st_mode):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            return connection.makefile(mode)
+    return Path(path).open(mode)
+
+
+def require_regular(path: str | Path) -> None:
+    """Raises OSError if there is a stream at `path`, which reading could wait for without end."""
+    if is_stream(path):
+        raise OSError(EINVAL, "is not a regular file", str(path))
+
+
+def link_target(path: Path) -> Path:
+    """The file that a symbolic link leads to, existing or not; `path` itself if it is no link."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path

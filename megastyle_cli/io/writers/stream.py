@@ -1,0 +1,60 @@
+"""Lines to a stream: standard output, a FIFO, a device, `>(...)`; each can be read at once."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import BinaryIO
+
+from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, with_path
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.file_kind import is_stream, open_stream
+
+
+class Stream:
+    """Lines as they come; `name` None is standard output, which is not closed."""
+
+    def __init__(self, name: Path | None = None) -> None:
+        self.name = name
+        self.done: Counter[str] = Counter()
+        # the stream itself: the output of a library that prints may be redirected for a while
+        self._lines: BinaryIO | None = None if name else sys.stdout.buffer
+
+    def open(self) -> None:
+        """Opens the stream; a FIFO waits for its reader."""
+        if self.name is not None:
+            self._lines = open_stream(self.name, "wb")
+
+    def write(self, line: bytes) -> None:
+        """Adds a line."""
+        assert self._lines is not None
+        with with_path(self.name or Path("standard output")):
+            self._lines.write(line)
+
+    def flush(self) -> None:
+        """Makes what was written readable by the next command."""
+        if self._lines is not None:
+            with with_path(self.name or Path("standard output")):
+                self._lines.flush()
+
+    def commit(self) -> None:
+        """Writes the last lines."""
+        self.flush()
+
+    def close(self) -> None:
+        """Tells the reader that this was all."""
+        if self.name is not None and self._lines is not None:
+            self._lines.close()
+
+
+def resumable_output(path: Path, *, resume: bool, overwrite: bool) -> ResumableFile | Stream:
+    """What writes lines to `path` that a later run can continue; a stream cannot be continued."""
+    if not is_stream(path):
+        return ResumableFile(path, resume=resume, overwrite=overwrite)
+    if resume:
+        raise MegastyleError(f"{path} is a stream, which cannot be resumed", hint="give a file")
+    return Stream(path)
+
+
+def atomic_output(path: Path, *, overwrite: bool) -> AtomicFile | Stream:
+    """What writes lines to `path` that appear as a whole, or to a stream as they come."""
+    return Stream(path) if is_stream(path) else AtomicFile(path, overwrite=overwrite)

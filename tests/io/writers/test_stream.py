@@ -1,0 +1,44 @@
+"""Lines to a stream arrive as they are written, and nothing is made beside it."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.io.writers.stream import Stream, atomic_output, resumable_output
+from tests.streams import read_while
+
+
+def test_lines_arrive_and_the_stream_stays_what_it_is(tmp_path: Path) -> None:
+    fifo = tmp_path / "a.jsonl"
+    with read_while(fifo) as received:
+        output = atomic_output(fifo, overwrite=False)
+        output.open()
+        output.write(b"1\n")
+        output.commit()
+        output.close()
+
+    assert isinstance(output, Stream) and fifo.is_fifo() and received[fifo] == b"1\n"
+    assert list(tmp_path.iterdir()) == [fifo]
+
+
+def test_standard_output_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", stdout)
+    output = Stream()
+    output.open()
+    output.write(b"1\n")
+    output.close()
+
+    assert stdout.buffer.getvalue() == b"1\n"  # type: ignore[attr-defined]
+
+
+def test_files_are_files_and_a_stream_is_not_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    assert isinstance(atomic_output(path, overwrite=False), AtomicFile)
+    assert isinstance(resumable_output(path, resume=True, overwrite=False), ResumableFile)
+    with pytest.raises(MegastyleError, match="cannot be resumed"):
+        resumable_output(Path("/dev/stderr"), resume=True, overwrite=False)
