@@ -19,7 +19,13 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdin, is_stream, is_stream_input, open_stream
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.archive_member import split_member_name
-from megastyle_cli.io.formats import ACCEPTED, JSON_LINES, PICKLE_SUFFIXES, format_of
+from megastyle_cli.io.formats import (
+    ACCEPTED,
+    JSON_LINES,
+    PICKLE_SUFFIXES,
+    PICTURE_SUFFIXES,
+    format_of,
+)
 from megastyle_cli.io.readers import image_folder, jsonl
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.record_names import rebased, with_id
@@ -51,7 +57,7 @@ def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None
 
 def is_jsonl_input(name: str) -> bool:
     """Whether the input is JSON lines, in a file or a stream."""
-    return is_stream_input(name) or (format_of(name) is JSON_LINES and Path(name).is_file())
+    return _is_line_stream(name) or (format_of(name) is JSON_LINES and Path(name).is_file())
 
 
 @contextmanager
@@ -86,9 +92,9 @@ def _count(path: Path) -> int | None:
 
 
 def _open_input(name: str, paths: str | None) -> Iterable[Record | Failure]:
-    if is_stream_input(name):
-        return _read_stream(name, paths)
     path = Path(name)
+    if _is_line_stream(name):
+        return _read_stream(name, paths)
     inside, row = split_member_name(name), format_of(name)
     try:
         if path.is_dir():
@@ -107,6 +113,11 @@ def _open_input(name: str, paths: str | None) -> Iterable[Record | Failure]:
     if not inside:
         _check_picture_name(path)
     return iter([{"file_name": name}])
+
+
+def _is_line_stream(name: str) -> bool:
+    # one that is called a picture fails as such a picture in a folder does
+    return is_stream_input(name) and Path(name).suffix.lower() not in PICTURE_SUFFIXES
 
 
 def _read_stream(name: str, paths: str | None) -> Iterator[Record | Failure]:

@@ -143,8 +143,7 @@ def test_a_fifo_is_read_once_as_json_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(made)
-    # a name that says something else
-    with written_while(tmp_path / "a.png", Path("records.jsonl").read_bytes()) as fifo:
+    with written_while(tmp_path / "fifo", Path("records.jsonl").read_bytes()) as fifo:
         code = ended(command, words.format(fifo, out=tmp_path / "out").split())
 
     stderr = capsys.readouterr().err
