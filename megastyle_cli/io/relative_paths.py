@@ -50,7 +50,7 @@ def from_folder(base: str) -> Callable[[str], str]:
     real = real if Path(base).is_absolute() else os.path.relpath(real)
 
     def rename(name: str) -> str:
-        if "://" in name:
+        if not name or "://" in name:
             return name
         return os.path.normpath(os.path.join(real if name.startswith("..") else base, name))  # noqa: PTH118
 
@@ -67,7 +67,7 @@ def to_folder(base: Path) -> Callable[[str], str]:
         return os.path.relpath(name, real) if inside.startswith("..") else inside
 
     def rename(name: str) -> str:
-        if "://" in name:
+        if not name or "://" in name:
             return name
         # relpath costs more than writing a line, and many pictures share a folder
         folder, _, last = name.rpartition("/")

@@ -35,6 +35,11 @@ def test_a_name_comes_back_from_every_folder(base: str, parts: list[str]) -> Non
     assert from_folder(base)(to_folder(Path(base))(name)) == name
 
 
+@pytest.mark.parametrize("base", ["", "out"])
+def test_an_empty_name_stays_empty(base: str) -> None:
+    assert from_folder(base)("") == to_folder(Path(base))("") == ""
+
+
 @given(BASES, PARTS)
 def test_absolute_names_and_urls_open_from_everywhere(base: str, parts: list[str]) -> None:
     name = os.path.normpath("/" + "/".join(parts))
