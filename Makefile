@@ -10,12 +10,14 @@
 # VENV    folder of the environment
 # OUT     folder that the demo writes
 # TESTS   what pytest is told, e.g. TESTS="tests/steps -k pair"
-# JOBS    files of tests at the same time
+# JOBS    files of tests, or trials of torture, at the same time
+# TRIALS  what torture is told, e.g. TRIALS="kills --seed 5"
 
 PYTHON =
 VENV = .venv
 OUT = demo
 TESTS =
+TRIALS =
 JOBS := $(shell nproc 2> /dev/null || echo 1)
 
 BIN := $(abspath $(VENV))/bin
@@ -26,7 +28,7 @@ SOURCES := megastyle_cli commands tests benchmarks
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint type completions docs bench clean
+.PHONY: help demo test fmt lint type completions docs bench torture clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +65,9 @@ docs: completions ## write the generated tables of README.md
 
 bench: $(READY) ## run every benchmark (minutes); RESULTS.md keeps the figures
 	for question in benchmarks/*.py; do $(BIN)/python "$$question" || exit 1; done
+
+torture: $(READY) ## kill, fill up, damage and deceive every command (half an hour)
+	$(BIN)/python -m benchmarks.torture --jobs $(JOBS) $(TRIALS)
 
 clean: ## remove what make made, the environment included
 	rm -rf "$(VENV)" "$(OUT)" build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -120,6 +120,7 @@ def start(
     cwd: Path | None = None,
     fresh: bool = False,
     max_file_kib: int | None = None,
+    prelude: Sequence[object] = (),
     stdin: int | None = None,
     stdout: int | None = None,
     stderr: int | None = None,
@@ -128,14 +129,18 @@ def start(
     """Starts `megastyle ARGUMENTS` in the environment that the tests were started in, plus `env`.
 
     Streams are as in subprocess.Popen: None, PIPE, DEVNULL or a file descriptor. No file may grow
-    beyond `max_file_kib`, as if a disk were full (`ulimit -f`, an OSError). The process is
+    beyond `max_file_kib`, as if a disk were full (`ulimit -f`, an OSError). `prelude` is a Python
+    file whose `main` is called in the process before the command, and its arguments. The process is
     forked from the server unless a fresh interpreter is asked for, or needed because `env` has
     variables that libraries may read when they are imported.
     """
     words = [str(argument) for argument in arguments]
     server = None if fresh or set(env) - READ_LATE else _server()
     if server:
-        return server.fork(words, cwd, env, max_file_kib, (stdin, stdout, stderr))
+        first = [str(argument) for argument in prelude]
+        return server.fork(words, cwd, env, max_file_kib, (stdin, stdout, stderr), first)
+    if prelude:
+        raise RuntimeError("a prelude needs the fork server, which does not run here")
     limited = ["bash", "-c", f'ulimit -f {max_file_kib}; exec "$@"', "-"] if max_file_kib else []
     return subprocess.Popen(
         [*limited, sys.executable, "-m", "megastyle_cli", *words],
@@ -213,10 +218,12 @@ class ForkServer:
         env: dict[str, str],
         max_file_kib: int | None,
         streams: Sequence[int | None],
+        prelude: Sequence[str] = (),
     ) -> ForkedProcess:
         """Starts a command, as `start` says."""
         call = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": ENVIRONMENT | env}
-        request = json.dumps(call | {"max_file_kib": max_file_kib}).encode()
+        settings = {"max_file_kib": max_file_kib, "prelude": list(prelude)}
+        request = json.dumps(call | settings).encode()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(self.address)
         ends = [_open_stream(number, kind) for number, kind in enumerate(streams)]
@@ -279,6 +286,7 @@ class Request(NamedTuple):
     env: dict[str, str]
     streams: list[int]
     max_file_kib: int | None = None
+    prelude: Sequence[str] = ()
 
 
 def _serve(listening: socket.socket) -> Request | None:
@@ -351,6 +359,8 @@ def _become(request: Request) -> None:
     old, settings = sys.stdout, {"newline": "\n", "closefd": False}
     sys.stdin = os.fdopen(0, encoding=old.encoding, errors=old.errors, **settings)
     sys.stdout = os.fdopen(1, "w", encoding=old.encoding, errors=old.errors, **settings)
+    if request.prelude:
+        runpy.run_path(request.prelude[0])["main"](*request.prelude[1:])
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         runpy.run_module("megastyle_cli", run_name="__main__", alter_sys=True)
