@@ -1,5 +1,7 @@
 """Retrieval measures against brute force and by hand; chance; intervals."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -167,6 +169,23 @@ def test_random_scores_are_the_mean_over_random_rankings(exclude_same_content, k
         values = [scores[name] for scores in drawn]
         standard_error = np.std(values) / np.sqrt(len(values))
         assert value == pytest.approx(np.mean(values), abs=4 * standard_error + 1e-12), name
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+@pytest.mark.parametrize(("gallery", "positives"), [(1, 1), (2, 1), (2, 2), (4, 1), (4, 3)])
+def test_random_scores_of_a_small_gallery_equal_the_mean_over_all_rankings(gallery, positives, k):
+    labels = ["a"] * (1 + positives) + ["b"] * (gallery - positives)
+    is_query = np.arange(1 + gallery) == 0
+    options = {"ks": (k,), "exclude_same_content": False, "is_query": is_query}
+
+    expected = random_scores(labels, None, **options)
+
+    every = [
+        retrieval_scores(on_a_circle(0, *order), labels, **options)
+        for order in itertools.permutations(range(10, 10 + gallery))
+    ]
+    for name, value in expected.items():
+        assert value == pytest.approx(np.mean([scores[name] for scores in every])), name
 
 
 def test_interval_draws_styles_and_not_values():

@@ -84,6 +84,18 @@ def test_without_a_reference_the_nearest_image_stands_beside_the_worst():
     assert worst[0]["neighbor_file_name"] == str(neighbor)
 
 
+def test_an_image_of_another_style_is_named_where_it_is_the_nearest():
+    nearest_row = (cosines(VECTORS[:12], VECTORS[:12]) - 3 * np.eye(12)).argmax(axis=1)
+    first = 1
+    order = [nearest_row[first], *(i for i in range(12) if i != nearest_row[first])]
+    records = [record(i, style_id="oil" if row else "ink") for row, i in enumerate(order)]
+
+    worst = build_report_data(scored_set(records)).worst
+
+    named = {each["file_name"]: each["why"] for each in worst}
+    assert named[str(first)].endswith("; nearest picture: ink")
+
+
 def test_only_some_of_many_images_are_drawn_and_listed(monkeypatch):
     monkeypatch.setattr(report_data, "MAX_HISTOGRAM_IMAGES", 5)
     monkeypatch.setattr(report_data, "NUM_WORST", 4)

@@ -92,12 +92,21 @@ def test_text_score_and_prompt_loss_are_cosines_of_picture_and_prompt(clip):
     assert found["prompt_loss"] == pytest.approx(float((two - one) @ prompt), abs=6e-5)
 
 
-def test_an_unreadable_content_picture_leaves_only_the_prompt_loss_out(clip):
+def test_an_unreadable_content_picture_leaves_only_the_prompt_loss_out(clip, caplog):
     record = {"id": "a", "file_name": "1", "content": "oil", "content_file_name": "broken"}
 
     (found,) = scored([record], models(text=clip))
 
     assert "text_score" in found and "prompt_loss" not in found
+    assert "no prompt loss: broken" in caplog.text
+
+
+def test_a_prompt_without_a_text_model_leaves_only_the_text_score_out():
+    record = {"id": "a", "file_name": "1", "style_file_name": "2", "content": "oil"}
+
+    (found,) = scored([record])
+
+    assert "style_score" in found and "text_score" not in found
 
 
 def test_content_similarity_compares_with_the_reference(clip):

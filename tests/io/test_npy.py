@@ -86,3 +86,14 @@ def test_vectors_are_either_read_or_written_and_named_npy() -> None:
         check_vector_options(Path("a.npy"), Path("b"))
     with pytest.raises(MegastyleError, match="does not end in .npy"):
         check_vector_options(Path("a.bin"), None)
+
+
+def test_fingerprints_see_rows_all_over_a_long_array(tmp_path: Path) -> None:
+    vectors = np.zeros((3000, 4), dtype=np.float32)
+    fingerprints = set()
+    for row in (0, 1500, 2997):
+        vectors[row] += 1
+        np.save(tmp_path / f"{row}.npy", vectors)
+        fingerprints.add(MappedVectors(tmp_path / f"{row}.npy").fingerprint)
+
+    assert len(fingerprints) == 3

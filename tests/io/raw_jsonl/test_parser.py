@@ -35,6 +35,8 @@ NOT_PLAIN = [
     b'{"id":"a","style":"x","n":1.5}',
     b'{"id":"a","style":"x","n":01}',
     b'{"id":"a","style":"x","n":-0}',
+    b'{"id":"a","style":"x","n":-05}',
+    b'{"id":"a","style":"x","n":-}',
     b'{"id":"a","style":"x","n":1234567890123456789}',
     b'{"id":"a","style":"x","n":}',
     b'{"id":"a","style":"x","n":nul}',
