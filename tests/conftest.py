@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
+from megastyle_cli.core import limits
 from tests import fork_server
 
 # not importorskip: Ray reads its environment once, when it is imported
@@ -150,6 +151,13 @@ def draw(seed: int, width: int = 64, height: int = 48) -> Image.Image:
         colour = f"hsl({(hue + 90 * step) % 360}, 80%, {30 + 10 * step}%)"
         (pen.ellipse if (seed + step) % 2 else pen.rectangle)(box, fill=colour, outline="black")
     return image
+
+
+@pytest.fixture
+def item_size() -> Iterator[Callable[[str], None]]:
+    """Sets the limit of one item for the test."""
+    yield limits.set_max_item_size
+    limits.set_max_item_size(limits.DEFAULT_MAX_ITEM_SIZE)
 
 
 @pytest.fixture

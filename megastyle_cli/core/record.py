@@ -12,9 +12,15 @@ Record = dict[str, Any]
 
 # Keys that name a picture; `neighbors` holds records with a `file_name` of their own.
 PICTURE_KEYS = ("file_name", "style_file_name", "content_file_name", "target_file_name")
+# What other tools call `file_name`; the first that a record has.
+PATH_KEYS = (
+    *("file_name", "path", "file", "filename", "filepath", "file_path"),
+    *("image", "image_path", "picture"),
+)
 _KEYS_WITH_NAMES = frozenset((*PICTURE_KEYS, "neighbors"))
 PROVENANCE = "_megastyle"
 ERROR = "_error"
+OBJECT_KEYS = (PROVENANCE, ERROR, "neighbors")  # the cells of a table are no objects
 _CONTEXT_ONLY, _MARK = "_context_only", object()  # no file can hold this object
 
 
@@ -131,7 +137,15 @@ def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:
 def check_text(record: Record, key: str) -> None:
     """Raises BadRecord("missing_key", ...) unless the record holds a text under `key`."""
     if not isinstance(record.get(key), str):
-        raise BadRecord("missing_key", f"record {record['id']} has no text under {key!r}")
+        why = f"record {record['id']} has no text under {key!r}{hint_if_nested(record, key)}"
+        raise BadRecord("missing_key", why)
+
+
+def hint_if_nested(record: Record, key: str) -> str:
+    """What to do if a missing key stands under `metadata`, where datatrove writes its fields."""
+    if not (isinstance(fields := record.get("metadata"), dict) and key in fields):
+        return ""
+    return ", but under 'metadata': flatten the lines with jq -c '. + .metadata'"
 
 
 def annotate_all(

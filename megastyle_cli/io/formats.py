@@ -32,6 +32,12 @@ class Reader(Protocol):
     def count(self, path: Path) -> int | None:
         """The number of records; None if the file would have to be read through to know."""
 
+    def holds_pictures(self, path: Path) -> bool:
+        """Whether pictures are in the file itself, rather than named; only of a container.
+
+        Raises MegastyleError if this is no file of the format.
+        """
+
     def picture_bytes(self, container: str, member: str) -> bytes:
         """The picture named CONTAINER#MEMBER, as it is stored; only of a container.
 
@@ -65,7 +71,7 @@ class Format:
 
 JSON_LINES = Format(
     label="JSON lines",
-    suffixes=(".jsonl",),
+    suffixes=(".jsonl", ".ndjson"),
     compressions=(".gz", ".bz2", ".xz", ".zst"),
     module="jsonl",
 )

@@ -19,7 +19,7 @@ from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.file_kind import is_stream
-from megastyle_cli.core.record import Record
+from megastyle_cli.core.record import Record, hint_if_nested
 from megastyle_cli.io.archive_member import picture_bytes, split_member_name
 from megastyle_cli.io.writers.image_dataset import QUALITY
 
@@ -109,7 +109,8 @@ class ImageReader:
 
 def _missing_name(record: Record, key: str) -> BadRecord:
     # a parquet row without a picture column, a sample in a tar without such a member
-    reason = ": it brings no picture" if key == "file_name" else ""
+    nested = hint_if_nested(record, key)
+    reason = nested or (": it brings no picture" if key == "file_name" else "")
     return BadRecord("missing_key", f"record {record['id']} has no {key}{reason}")
 
 

@@ -24,9 +24,11 @@ from megastyle_cli.io.formats import (
     JSON_LINES,
     PICKLE_SUFFIXES,
     PICTURE_SUFFIXES,
+    Format,
     format_of,
 )
 from megastyle_cli.io.readers import image_folder, jsonl
+from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_lines
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.record_names import rebased, with_id
 
@@ -75,7 +77,9 @@ def open_lines(name: str) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, lines)
 
 
-def records_from_lines(name: str, lines: Iterable[bytes], first: int) -> Iterator[Record | Failure]:
+def records_from_lines(
+    name: str, lines: Iterable[bytes | BadLine], first: int
+) -> Iterator[Record | Failure]:
     """What `read_records` gives for some lines of a JSON lines input, numbered from `first`."""
     origin = "stdin" if is_stdin(name) else str(Path(name))
     base = "" if is_stream_input(name) else str(Path(name).parent)
@@ -101,9 +105,9 @@ def _open_input(name: str, paths: str | None) -> Iterable[Record | Failure]:
             return image_folder.read(path)
         if not Path(inside[0] if inside else name).exists():
             raise MegastyleError(f"{name} does not exist", hint="check the path")
-        if row is not None and row.is_container and not inside:
-            return image_folder.read_container(path)
         if row is not None and not inside:
+            if row.is_container and not (path.is_file() and _lists_pictures(path, row)):
+                return image_folder.read_container(path)
             path.open("rb").close()
             return rebased(row.load().read(path), str(path.parent))
     except PermissionError as error:
@@ -125,7 +129,12 @@ def _read_stream(name: str, paths: str | None) -> Iterator[Record | Failure]:
         if paths:
             yield from _named_pictures(lines, paths)
         else:
-            yield from records_from_lines(name, lines, first=1)
+            yield from records_from_lines(name, bounded_lines(lines, name), first=1)
+
+
+def _lists_pictures(path: Path, row: Format) -> bool:
+    """Whether a file that may hold pictures holds none: then it lists them, as a CSV does."""
+    return not row.load().holds_pictures(path)
 
 
 def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]:

@@ -19,7 +19,12 @@ from megastyle_cli.core.record import (
     text_id,
 )
 from megastyle_cli.io.archive_member import picture_bytes
-from megastyle_cli.io.relative_paths import escapes_folder, from_folder, from_listing_keys
+from megastyle_cli.io.relative_paths import (
+    escapes_folder,
+    from_folder,
+    from_listing_keys,
+    with_file_name,
+)
 
 
 def with_id(found: Record | Failure) -> Record | Failure:
@@ -50,7 +55,7 @@ def rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | F
     """Records whose picture names were relative to `base`, now to the working directory."""
     here = from_folder(base)
     for one in found:
-        record = one if isinstance(one, Failure) else from_listing_keys(one)
+        record = one if isinstance(one, Failure) else with_file_name(from_listing_keys(one))
         if base in ("", ".") or isinstance(record, Failure):
             yield record
             continue
@@ -70,7 +75,7 @@ def confined(found: Iterable[Record | Failure], listing: Path) -> Iterator[Recor
 def _checked(found: Record | Failure, listing: Path) -> Record | Failure:
     if isinstance(found, Failure):
         return found
-    record = from_listing_keys(found)
+    record = with_file_name(from_listing_keys(found))
     neighbors = record.get("neighbors")
     names = [(key, record.get(key)) for key in PICTURE_KEYS]
     if isinstance(neighbors, list):

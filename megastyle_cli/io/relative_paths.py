@@ -9,7 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from megastyle_cli.core.record import PICTURE_KEYS, Record, bytes_id
+from megastyle_cli.core.record import PATH_KEYS, PICTURE_KEYS, Record, bytes_id
+from megastyle_cli.io.formats import PICTURE_SUFFIXES
 
 LISTING = "metadata.jsonl"
 
@@ -19,6 +20,7 @@ LISTING_KEYS = {
     key: f"{key.removesuffix('_file_name')}_picture" for key in PICTURE_KEYS if key != "file_name"
 }
 _RECORD_KEYS = {listed: key for key, listed in LISTING_KEYS.items()}
+_OTHER_PATH_KEYS = frozenset(PATH_KEYS) - {"file_name"}
 
 
 def to_listing_keys(record: Record) -> Record:
@@ -34,6 +36,21 @@ def from_listing_keys(record: Record) -> Record:
         key if (known := _RECORD_KEYS.get(key)) is None or known in record else known: value
         for key, value in record.items()
     }
+
+
+def with_file_name(record: Record) -> Record:
+    """A record with `file_name` in place of what other tools call it, such as `image` or `path`.
+
+    Only where the value is the name of a picture by its suffix, and no key of ours names one.
+    """
+    if _OTHER_PATH_KEYS.isdisjoint(record) or any(record.get(key) for key in PICTURE_KEYS):
+        return record
+    for key in PATH_KEYS:
+        name = record.get(key)
+        if isinstance(name, str) and name.lower().endswith(PICTURE_SUFFIXES) and "://" not in name:
+            rest = {key: value for key, value in record.items() if key != "file_name"}
+            return {("file_name" if at == key else at): value for at, value in rest.items()}
+    return record
 
 
 def escapes_folder(name: str) -> bool:

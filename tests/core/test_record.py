@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import (
     Failure,
     Record,
@@ -16,6 +16,7 @@ from megastyle_cli.core.record import (
     as_context_only,
     bytes_id,
     canonical_json,
+    check_text,
     is_context_only,
     record_seed,
     rename_pictures,
@@ -133,3 +134,12 @@ def test_the_sentence_names_the_version_that_made_the_output() -> None:
     with pytest.raises(MegastyleError, match="made by megastyle 1.9 with other options: size was"):
         run.check_same_as(before, "out.jsonl")
     run.check_same_as({"run": run.key, "version": "1.9", "options": {}}, "out.jsonl")
+
+
+def test_a_text_among_the_fields_of_datatrove_is_found() -> None:
+    record = {"id": "a", "text": "", "metadata": {"style": "ink"}}
+
+    with pytest.raises(BadRecord, match="no text under 'style', but under 'metadata': flatten"):
+        check_text(record, "style")
+    with pytest.raises(BadRecord, match="no text under 'content'$"):
+        check_text(record, "content")

@@ -14,14 +14,17 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.module)
 def test_the_module_of_a_row_defines_what_a_reader_needs(row: Format) -> None:
     module = row.load()
-    needed = ["read", "count", *(["picture_bytes"] if row.is_container else [])]
+    needed = ["read", "count", *(["holds_pictures", "picture_bytes"] * row.is_container)]
     for name in needed:
         expected = inspect.signature(getattr(Reader, name)).parameters
         assert [*inspect.signature(getattr(module, name)).parameters] == [*expected][1:]
 
 
 def test_every_reader_has_a_row() -> None:
-    shared = {"__init__", "compressed", "image_folder", "release_attributes", "tar_samples"}
+    shared = {
+        *("__init__", "bounded_lines", "compressed", "image_folder", "line_faults"),
+        *("release_attributes", "tar_samples"),
+    }
     files = {path.stem for path in (ROOT / "megastyle_cli" / "io" / "readers").glob("*.py")}
 
     assert files - shared == {row.module for row in FORMATS}
@@ -43,8 +46,8 @@ def test_a_member_is_found_in_the_formats_that_are_containers() -> None:
 
 def test_the_help_lists_the_formats() -> None:
     assert INPUTS_HELP == (
-        "Pictures, folders, JSON lines (.jsonl, .gz .bz2 .xz .zst), .csv, .tsv, .parquet, .tar"
-        " or - for stdin."
+        "Pictures, folders, JSON lines (.jsonl, .ndjson, .gz .bz2 .xz .zst), .csv, .tsv, .parquet,"
+        " .tar or - for stdin."
     )
 
 

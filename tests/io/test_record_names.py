@@ -55,7 +55,8 @@ def foreign(kind: str, folder: Path, record: Record) -> Path:
         write_tar(folder / "x.tar", record)
         return folder / "x.tar"
     pq.write_table(pa.Table.from_pylist([record]), folder / "x.parquet")
-    return folder / "x.parquet"
+    (folder / "fine.png").unlink()
+    return folder
 
 
 KINDS = ("metadata.jsonl", "metadata.csv", "parts", "tar", "parquet")
@@ -75,6 +76,16 @@ def test_a_name_that_leads_out_of_a_stranger_s_folder_is_a_failure_and_is_not_op
     assert isinstance(one, Failure) and one.kind == "bad_image", one
     assert f"{key} {name!r} leads out of the folder" in one.message
     assert "id" not in one.record  # which would be that of the picture's bytes
+
+
+def test_a_parquet_file_without_pictures_that_is_named_is_a_listing_as_a_csv_is(
+    secret: Path,
+) -> None:
+    pq.write_table(pa.table({"image": ["../secret.png"]}), secret.parent / "theirs" / "x.parquet")
+
+    (one,) = found(secret.parent / "theirs" / "x.parquet")
+
+    assert isinstance(one, dict) and Path(one["file_name"]).samefile(secret)
 
 
 def test_a_stranger_s_neighbours_stay_in_the_folder_too(secret: Path) -> None:

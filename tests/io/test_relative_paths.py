@@ -16,6 +16,7 @@ from megastyle_cli.io.relative_paths import (
     safe_name,
     to_folder,
     to_listing_keys,
+    with_file_name,
 )
 
 PARTS = st.lists(st.sampled_from(["a", "b.c", "..", "d e", "#1", "...", "x.tar#a"]), min_size=1)
@@ -98,3 +99,28 @@ def test_a_key_that_is_there_already_is_not_replaced(key: str) -> None:
     record = {key: "a.png", LISTING_KEYS[key]: "b.png"}
 
     assert from_listing_keys(record) == record
+
+
+@pytest.mark.parametrize("key", ["image", "path", "filepath", "picture"])
+def test_what_other_tools_call_file_name_names_the_picture(key: str) -> None:
+    record = {"style": "ink", key: "a/b.JPG", "n": 1}
+
+    assert [*with_file_name(record).items()] == [
+        ("style", "ink"),
+        ("file_name", "a/b.JPG"),
+        ("n", 1),
+    ]
+    assert with_file_name({**record, "file_name": None})["file_name"] == "a/b.JPG"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"image": "https://example.org/a.jpg"},
+        {"path": "notes.txt", "image": 7},
+        {"image": "a.jpg", "file_name": "b.jpg"},
+        {"image": "a.jpg", "style_file_name": "b.jpg"},
+    ],
+)
+def test_what_is_no_picture_s_name_or_is_named_already_stays(record: dict[str, object]) -> None:
+    assert with_file_name(record) is record

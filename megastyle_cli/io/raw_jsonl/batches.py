@@ -7,7 +7,7 @@ Python objects.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.inputs import is_jsonl_input, open_lines, read_records, records_from_lines
 from megastyle_cli.io.raw_jsonl.parser import PlainLines, parse_plain_lines
+from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_blocks
 from megastyle_cli.io.readers.jsonl import dump_line
 
 Array = npt.NDArray[Any]
@@ -61,22 +62,14 @@ def _read_parsed(found: Iterator[Record | Failure], key: str, check: Check) -> I
 def _read_lines(name: str, key: str, check: Check) -> Iterator[LineBatch]:
     number = 1
     with open_lines(name) as file:
-        for data in _complete_lines(file):
-            lines = parse_plain_lines(data, key)
+        for block in bounded_blocks(file, name, _BATCH_BYTES):
+            if isinstance(block, BadLine):
+                yield _parsed(records_from_lines(name, [block], number), key, check)
+                number += 1
+                continue
+            lines = parse_plain_lines(block, key)
             yield _batch(lines, name, number, key, check)
             number += len(lines.is_plain)
-
-
-def _complete_lines(file: IO[bytes]) -> Iterator[bytes]:
-    begun: list[bytes] = []  # parts of a line that has no end yet
-    while part := file.read(_BATCH_BYTES):
-        end = part.rfind(b"\n") + 1
-        if end:
-            yield b"".join((*begun, part[:end]))
-            begun = []
-        begun.append(part[end:])
-    if any(begun):
-        yield b"".join((*begun, b"\n"))
 
 
 def _batch(lines: PlainLines, name: str, number: int, key: str, check: Check) -> LineBatch:

@@ -16,12 +16,15 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray, append
-from megastyle_cli.core.record import ERROR, PICTURE_KEYS, PROVENANCE
+from megastyle_cli.core.record import ERROR, PATH_KEYS, PICTURE_KEYS, PROVENANCE
 from megastyle_cli.io.relative_paths import LISTING_KEYS
 
 Array = npt.NDArray[Any]
 
-_CHANGED_KEYS = (*PICTURE_KEYS, *LISTING_KEYS.values(), "neighbors", PROVENANCE, ERROR)
+_CHANGED_KEYS = (
+    *(*PICTURE_KEYS, *PATH_KEYS, *LISTING_KEYS.values()),
+    *("neighbors", PROVENANCE, ERROR),
+)
 _MAX_KEYS = 64  # of a plain line
 _CHUNK = 32  # bytes
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = b'":,{}\\'

@@ -19,6 +19,8 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import require_regular
 
 BLOCK = 1 << 16  # bytes read at once
+SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a damaged file raises
 
 
 @contextmanager
@@ -31,7 +33,7 @@ def open_decompressed(path: Path) -> Iterator[IO[bytes]]:
         require_regular(path)
         with _opened(path) as content:
             yield content
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise MegastyleError(
             f"{path} is cut off or damaged: {error}", hint="make it again"
         ) from error

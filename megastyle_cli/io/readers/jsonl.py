@@ -9,7 +9,10 @@ from typing import Any, NoReturn
 import orjson
 
 from megastyle_cli.core.record import ERROR, PROVENANCE, Failure, Record
+from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_lines
+from megastyle_cli.io.readers.compressed import SUFFIXES as COMPRESSED
 from megastyle_cli.io.readers.compressed import open_decompressed
+from megastyle_cli.io.readers.line_faults import fault_of
 
 _SAME_IN_BOTH = frozenset((str, int, bool, type(None)))  # orjson writes these as json does
 _DIGITS_TO_ZERO = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
@@ -23,25 +26,33 @@ _OPTIONS = (
 
 
 def read(path: Path) -> Iterator[Record | Failure]:
-    """The records of a file, decompressed by its suffix. Raises MegastyleError if it is damaged."""
-    with open_decompressed(path) as lines:
-        yield from read_lines(lines, str(path))
+    """The records of a file, decompressed by its suffix; damage is a Failure at the end.
+
+    Raises MegastyleError if it is damaged from its beginning.
+    """
+    with open_decompressed(path) as file:
+        yield from read_lines(bounded_lines(file, str(path)), str(path))
 
 
 def count(path: Path) -> int | None:
     """The number of lines; None if the file is compressed."""
-    if path.suffix.lower() != ".jsonl":
+    if path.suffix.lower() in COMPRESSED:
         return None
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
-def read_lines(lines: Iterable[bytes], origin: str, first: int = 1) -> Iterator[Record | Failure]:
+def read_lines(
+    lines: Iterable[bytes | BadLine], origin: str, first: int = 1
+) -> Iterator[Record | Failure]:
     """The records of lines of bytes. Blank lines are skipped.
 
     Messages name a line by `origin` and its number, counted from `first`.
     """
     for number, line in enumerate(lines, start=first):
+        if isinstance(line, BadLine):
+            yield _bad_line(f"{origin} line {number} {line.reason}", "")
+            continue
         record = _parse_fast(line)
         if record is not None:
             yield _without_error(record)
@@ -95,13 +106,12 @@ def _parse_strict(line: bytes, origin: str) -> Record | Failure:
     try:
         return _without_error(jsonlines.Reader([line], loads=_strict_loads).read(type=dict))
     except jsonlines.InvalidLineError as bad:
-        why = "is not valid JSON" if bad.__cause__ else "holds no object"
-        return _bad_line(f"{origin} {why}", bad.line)
+        return _bad_line(f"{origin} {fault_of(line, bad.__cause__)}", bad.line)
 
 
 def _strict_loads(text: str | bytes) -> Any:
     def reject(word: str) -> NoReturn:
-        raise ValueError(f"{word} is not JSON")
+        raise ValueError(f"{word} is no number of JSON, null would be")
 
     def finite(digits: str) -> float:
         number = float(digits)

@@ -1,6 +1,7 @@
 """CSV and TSV: rows are records, a column of paths names the picture."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.record import Failure
+from megastyle_cli.core.record import PATH_KEYS, Failure
 from megastyle_cli.io.inputs import count_records, read_records
 from megastyle_cli.io.readers import csv as csv_reader
 from tests.io.readers.samples import (
@@ -47,7 +48,10 @@ def test_a_row_of_another_length_fails_alone(pictures: Path) -> None:
     [
         (b"", "no line with names"),
         (b"a,a\n", "two columns called 'a'"),
-        (b"a\n\xff\n", "not UTF-8"),
+        (b"a\xff\n", "not UTF-8"),
+        ("a,b\n".encode("utf-16"), "is UTF-16"),
+        (b"file_name;style\n", "cells are separated by semicolons"),
+        (b"file_name\tstyle\n", "cells are separated by tabs"),
     ],
 )
 def test_what_is_no_table_is_said(tmp_path: Path, content: bytes, why: str) -> None:
@@ -60,9 +64,7 @@ def test_what_is_no_table_is_said(tmp_path: Path, content: bytes, why: str) -> N
 # a carriage return inside a cell is written as it is, and read as the end of a line
 CELLS = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=9)
 COLUMNS = st.lists(
-    st.from_regex(r"[a-z]{1,5}", fullmatch=True).filter(
-        lambda name: name not in csv_reader.PATH_COLUMNS
-    ),
+    st.from_regex(r"[a-z]{1,5}", fullmatch=True).filter(lambda name: name not in PATH_KEYS),
     min_size=1,
     max_size=4,
     unique=True,
@@ -87,3 +89,52 @@ def test_written_cells_come_back(
 
     expected = [{n: cell for n, cell in zip(names, cells, strict=True) if cell} for cells in rows]
     assert found == expected
+
+
+def test_a_cell_of_any_length_under_the_limit_is_read(tmp_path: Path) -> None:
+    words = "word " * 30_000
+    (tmp_path / "t.csv").write_text(f"text\na\n{words}\nb\n")
+
+    assert [record["text"] for record in whole(tmp_path / "t.csv")] == ["a", words, "b"]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (b"x" * 3000, "row 2 is more than 2K: give a larger --max-item-size"),
+        (b"caf\xe9", "row 2 is not UTF-8: byte 3 is 0xe9"),
+    ],
+)
+def test_a_row_that_is_not_readable_loses_no_other(
+    tmp_path: Path, row: bytes, why: str, item_size: Callable[[str], None]
+) -> None:
+    item_size("2K")
+    (tmp_path / "t.csv").write_bytes(b"text\na\n" + row + b"\nb\n")
+
+    first, failure, *_, last = csv_reader.read(tmp_path / "t.csv")
+
+    assert first == {"text": "a"} and last == {"text": "b"}
+    assert isinstance(failure, Failure) and why in failure.message
+
+
+def test_a_cell_of_many_lines_is_bounded_too(
+    tmp_path: Path, item_size: Callable[[str], None]
+) -> None:
+    item_size("2K")
+    (tmp_path / "t.csv").write_bytes(b'text\na\n"' + b"x\n" * 1500 + b'"\n')
+
+    first, failure, *_ = csv_reader.read(tmp_path / "t.csv")
+
+    assert first == {"text": "a"}
+    assert (
+        isinstance(failure, Failure) and "row 2 has a cell that is more than 2K" in failure.message
+    )
+
+
+def test_carriage_returns_end_lines(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b'a,b\r1,"x\ry"\r2,z\r')
+
+    assert list(csv_reader.read(tmp_path / "t.csv")) == [
+        {"a": "1", "b": "x\ry"},
+        {"a": "2", "b": "z"},
+    ]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure
+from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.readers.jsonl import dump_line, load_line, read, read_lines
 
 
@@ -29,12 +29,23 @@ def test_packed_files_read_as_plain_ones(tmp_path: Path, suffix: str, opener: ob
     assert list(read(path)) == [{"id": "a"}, {"id": "b"}]
 
 
-def test_a_cut_off_packed_file_is_an_error_not_an_end(tmp_path: Path) -> None:
+def test_a_packed_file_that_is_cut_off_gives_its_lines_and_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"id":"a"}\n' * 5000)[:-12])
 
-    with pytest.raises(MegastyleError, match="cut off"):
-        list(read(path))
+    *records, last = read(path)
+
+    assert records == [{"id": "a"}] * len(records) and len(records) > 4000
+    assert isinstance(last, Failure) and last.kind == "bad_json"
+    assert f"a.jsonl.gz line {len(records) + 1} is cut off or damaged" in last.message
+
+
+@pytest.mark.parametrize("name", ["a.ndjson", "A.JSONL", "A.NDJSON.GZ", "a.Jsonl.Gz"])
+def test_suffixes_in_any_case_are_json_lines(tmp_path: Path, name: str) -> None:
+    line = b'{"id":"a"}\n'
+    (tmp_path / name).write_bytes(gzip.compress(line) if name.lower().endswith("gz") else line)
+
+    assert list(read_records([str(tmp_path / name)])) == [{"id": "a"}]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_txt_is_the_text_and_of_several_pictures_the_plainest_is_taken(
         ("0001.npy", "has no picture, .json or .txt"),
         ("0001.cls", "is not UTF-8"),
         ("0000.png", "is there twice"),
-        ("0001.json", "is not valid JSON"),
+        ("0001.json", "is not UTF-8"),
         ("0001.txt", "is not UTF-8"),
     ],
 )
@@ -128,3 +128,11 @@ def test_a_header_of_a_terabyte_is_damage_and_not_memory(tmp_path: Path) -> None
     assert not isinstance(record, Failure) and record["key"] == "a"
     assert isinstance(member, Failure) and "b.json takes 1T, more than 512M" in member.message
     assert isinstance(tar, Failure) and "is cut off" in tar.message
+
+
+def test_what_is_no_json_in_a_member_is_named(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", [("a.png", png(1)), ("a.json", b'{"n": NaN}')])
+
+    (failure,) = failures(path)
+
+    assert "x.tar#a.json" in failure.message and "NaN is no number of JSON" in failure.message

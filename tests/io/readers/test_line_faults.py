@@ -1,0 +1,32 @@
+"""The reason why a line is no record is said, and how to make lines of the file."""
+
+import pytest
+
+from megastyle_cli.core.record import Failure
+from megastyle_cli.io.readers.jsonl import read_lines
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"a":NaN}', "is not valid JSON: NaN is no number of JSON, null would be"),
+        (b'{"a":-Infinity}', "is not valid JSON: -Infinity is no number"),
+        (b'{"a":1e999}', "is not valid JSON: 1e999 is no number"),
+        ('{"a":1}\r\n'.encode("utf-16"), "is UTF-16, not UTF-8: convert the file with iconv"),
+        ('\n{"a":1}'.encode("utf-16-le")[1:], "is UTF-16, not UTF-8"),
+        (b'{"a":"\xff"}', "is not UTF-8: byte 6 is 0xff"),
+        (b'[{"a":1}]', "holds no object, but an array: make lines of it with jq -c '.[]'"),
+        (b"7", "holds no object"),
+        (b"[\n", "is the start of JSON over several lines: make lines of it with jq -c '.[]'"),
+        (b"{\n", "is the start of JSON over several lines: make lines of it with jq -c ."),
+        (b'{"a":1}\r{"b":2}\r', "ends its records with carriage returns: convert the file with tr"),
+        (b'{"a" 1}', "is not valid JSON: expecting ':' delimiter at column 6"),
+        (b"\0\0\0\0\n", "is not valid JSON"),
+        (b"[" * 100_000, "is not valid JSON: nested too deeply"),
+    ],
+)
+def test_a_line_that_is_no_record_says_why(line: bytes, why: str) -> None:
+    (found,) = read_lines([line], "x.jsonl")
+
+    assert isinstance(found, Failure) and found.kind == "bad_json"
+    assert found.message.startswith(f"x.jsonl line 1 {why}")
