@@ -7,10 +7,11 @@ error messages come from these rows.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol, cast
 
 from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.io.picture_plugins import PACKAGES, package_to_install
 
 PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -83,6 +84,12 @@ FORMATS = (
 )
 ACCEPTED = f"pictures, folders, {', '.join(map(str, FORMATS))}"
 INPUTS_HELP = f"{ACCEPTED[0].upper()}{ACCEPTED[1:]} or - for stdin."
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file of this name is read as a picture, with the packages that are installed."""
+    suffix = PurePath(name).suffix.lower()
+    return suffix in PICTURE_SUFFIXES or (suffix in PACKAGES and not package_to_install(name))
 
 
 def format_of(name: str) -> Format | None:

@@ -21,6 +21,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.record import Record, hint_if_nested
 from megastyle_cli.io.archive_member import picture_bytes, split_member_name
+from megastyle_cli.io.picture_plugins import package_to_install, register_plugins
 from megastyle_cli.io.writers.image_dataset import QUALITY
 
 MAX_PIXELS = 180_000_000  # decoded, 540 MB
@@ -57,10 +58,12 @@ def _opened(
     name: str, source: str | BytesIO, max_side_px: int | None, margin: float
 ) -> Image.Image:
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with Image.open(source, formats=[*FORMATS, *register_plugins()]) as image:
             return _upright_rgb(name, image, max_side_px, margin)
     except UnidentifiedImageError:
         what = "is not a picture in a format we know" if _size(source) else "is empty"
+        if package := package_to_install(name):
+            what = f"is read with {package}, which is not installed: pip install {package}"
         raise BadRecord("bad_image", f"{name} {what}") from None
     except OSError as error:
         raise BadRecord("bad_image", _read_error(name, source, error)) from error

@@ -22,8 +22,8 @@ def test_the_module_of_a_row_defines_what_a_reader_needs(row: Format) -> None:
 
 def test_every_reader_has_a_row() -> None:
     shared = {
-        *("__init__", "bounded_lines", "compressed", "image_folder", "line_faults"),
-        *("release_attributes", "tar_samples"),
+        *("__init__", "bounded_lines", "caption_files", "compressed", "folder_files"),
+        *("image_folder", "line_faults", "release_attributes", "tar_samples"),
     }
     files = {path.stem for path in (ROOT / "megastyle_cli" / "io" / "readers").glob("*.py")}
 

@@ -1,18 +1,21 @@
-"""A folder: by its listing, by its parts of a sharded run, or by the pictures or containers in it.
+"""A folder: by its listings, by its parts of a sharded run, or by the pictures or containers in it.
 
-The listing is metadata.jsonl or, beside pictures, metadata.csv, as in an ImageFolder of `datasets`.
+A listing is metadata.jsonl or, beside pictures, metadata.csv or metadata.parquet, as in an
+ImageFolder of `datasets`; in a sub-folder it lists what is below that.
 """
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
+from os.path import normpath
 from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.core.shard import PART_NAME
-from megastyle_cli.io.formats import PICKLE_SUFFIXES, PICTURE_SUFFIXES, Reader, format_of
-from megastyle_cli.io.readers import csv, jsonl
+from megastyle_cli.io.formats import Reader, format_of
+from megastyle_cli.io.readers import jsonl
+from megastyle_cli.io.readers.caption_files import CaptionReader, caption_file
+from megastyle_cli.io.readers.folder_files import FolderFiles, scan
 from megastyle_cli.io.record_names import confined
 from megastyle_cli.io.relative_paths import LISTING
 
@@ -21,24 +24,28 @@ log = logging.getLogger(__name__)
 
 
 def read(folder: Path) -> Iterable[Record | Failure]:
-    """The records of a folder. Raises MegastyleError if it holds none, or is not complete."""
+    """The records of a folder. Raises MegastyleError if it holds none, or is not complete.
+
+    A picture without a listing has the caption beside it as `text`. Files that are not read are
+    counted in one line.
+    """
     listing = folder / LISTING
     if listing.exists():
         return confined(jsonl.read(listing), listing)
     _check_complete(folder)
     if parts := _parts(folder):
         return _chained([_read_part(part) for part in parts])
-    pictures, containers = _found_below(folder)
+    found = scan(folder)
+    pictures, containers = found.pictures or [*found.listings], found.containers
     table = folder / TABLE
+    found.warn_skipped(folder)
     if pictures and containers:
         raise MegastyleError(
             f"{folder} holds pictures ({pictures[0]}) and shards ({containers[0]})",
             hint="name the ones or the others",
         )
-    if pictures and table.exists():
-        return confined(csv.read(table), table)
     if pictures:
-        return ({"file_name": name} for name in pictures)
+        return _pictures(folder, found)
     if containers and table.exists():
         return _with_attributes(containers, table)
     if containers:
@@ -55,8 +62,9 @@ def count(folder: Path) -> int | None:
         return jsonl.count(folder / LISTING)
     if (folder / TABLE).exists() or _parts(folder):
         return None
-    pictures, containers = _found_below(folder)
-    counts = [len(pictures), *(_reader(path).count(path) for path in containers)]
+    found = scan(folder)
+    files = [*found.containers, *map(Path, found.listings)]
+    counts = [len(found.pictures), *(_reader(path).count(path) for path in files)]
     return None if None in counts else sum(filter(None, counts))
 
 
@@ -67,8 +75,8 @@ def read_container(path: Path) -> Iterator[Record | Failure]:
     return confined(_reader(path).read(path), path)
 
 
-def _reader(container: Path) -> Reader:
-    row = format_of(container.name)
+def _reader(path: Path) -> Reader:
+    row = format_of(path.name)
     assert row is not None
     return row.load()
 
@@ -124,24 +132,25 @@ def _with_attributes(containers: list[Path], table: Path) -> Iterator[Record | F
     return with_attributes([read_container(path) for path in containers], counts, table)
 
 
-def _found_below(folder: Path) -> tuple[list[str], list[Path]]:
-    """Every picture and every container below `folder` by suffix, sorted, without hidden ones."""
-    pictures: list[str] = []
-    containers: list[Path] = []
-    for directory, folders, files in os.walk(folder, onerror=_cannot_list):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            suffix = Path(name).suffix.lower()
-            if name.startswith("."):
-                continue
-            if suffix in PICKLE_SUFFIXES:
-                log.warning("%s is a pickle and is not opened", Path(directory, name))
-            elif suffix in PICTURE_SUFFIXES:
-                pictures.append(str(Path(directory, name)))
-            elif (row := format_of(name)) and row.is_container:
-                containers.append(Path(directory, name))
-    return sorted(pictures), sorted(containers)
+def _pictures(folder: Path, found: FolderFiles) -> Iterator[Record | Failure]:
+    """The pictures in order of their paths; those of a listing in its order and at its place."""
+    captions = CaptionReader(folder)
+    for name in sorted([*found.pictures, *found.listings]):
+        if name in found.listings:
+            yield from _listed(Path(name), found.listings[name])
+            continue
+        caption = caption_file(name, found.others)
+        text = captions.read(caption) if caption else None
+        yield {"file_name": name, **({"text": text} if text else {})}
+    captions.warn_unread()
 
 
-def _cannot_list(error: OSError) -> None:
-    raise MegastyleError(f"{error.filename} may not be listed", hint="check permissions")
+def _listed(listing: Path, pictures: list[str]) -> Iterator[Record | Failure]:
+    """The records of a listing; the `pictures` beside it that it leaves out are counted."""
+    left_out = set(map(normpath, pictures))
+    for found in confined(_reader(listing).read(listing), listing):
+        record = found.record if isinstance(found, Failure) else found
+        left_out.discard(str(record.get("file_name")))
+        yield found
+    if left_out:
+        log.warning("%s: leaves out %s pictures beside it", listing, f"{len(left_out):,}")
