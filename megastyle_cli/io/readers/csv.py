@@ -84,7 +84,9 @@ def _rows(path: Path) -> Iterator[list[str] | str]:
         rows = csv.reader(lines, delimiter=_separator(path))
         while True:
             try:
-                yield next(rows)
+                cells = next(rows)
+                # the file ends inside of the row: all lines behind the quote are in its last cell
+                yield "opens a quote that is not closed" if lines.have_ended else cells
             except StopIteration:
                 return
             except (csv.Error, ValueError) as error:
@@ -98,6 +100,7 @@ class _Lines:
     def __init__(self, lines: Iterator[bytes | BadLine]) -> None:
         self._lines = lines
         self._encoding = "utf-8-sig"  # of the first line
+        self.have_ended = False
         self._parts: Iterator[str] = iter(())  # of a line in which carriage returns end lines
 
     def __iter__(self) -> Iterator[str]:
@@ -106,7 +109,10 @@ class _Lines:
     def __next__(self) -> str:
         if part := next(self._parts, ""):
             return part
-        line = next(self._lines)
+        line = next(self._lines, None)
+        if line is None:
+            self.have_ended = True
+            raise StopIteration
         if isinstance(line, BadLine):
             raise ValueError(line.reason)
         if why := encoding_fault(line):

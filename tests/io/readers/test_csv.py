@@ -138,3 +138,17 @@ def test_carriage_returns_end_lines(tmp_path: Path) -> None:
         {"a": "1", "b": "x\ry"},
         {"a": "2", "b": "z"},
     ]
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_is_not_closed_is_no_cell_with_the_rest_of_the_file(
+    tmp_path: Path, end: str
+) -> None:
+    (tmp_path / "t.csv").write_text(f'a,b\n1,2\n3,"4\n5,6{end}')
+
+    first, failure = csv_reader.read(tmp_path / "t.csv")
+
+    assert first == {"a": "1", "b": "2"}
+    assert (
+        isinstance(failure, Failure) and "row 2 opens a quote that is not closed" in failure.message
+    )
