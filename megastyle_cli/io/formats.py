@@ -83,7 +83,10 @@ FORMATS = (
     Format(suffixes=(".tar",), module="webdataset", is_container=True),
 )
 ACCEPTED = f"pictures, folders, {', '.join(map(str, FORMATS))}"
-INPUTS_HELP = f"{ACCEPTED[0].upper()}{ACCEPTED[1:]} or - for stdin."
+INPUTS_HELP = (
+    f"{ACCEPTED[0].upper()}{ACCEPTED[1:]} or - for stdin."
+    " In a folder, the caption in 1.txt, 1.caption or 1.json is the text of 1.jpg."
+)
 
 
 def is_picture_name(name: str) -> bool:

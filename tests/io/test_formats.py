@@ -48,6 +48,7 @@ def test_the_help_lists_the_formats() -> None:
     assert INPUTS_HELP == (
         "Pictures, folders, JSON lines (.jsonl, .ndjson, .gz .bz2 .xz .zst), .csv, .tsv, .parquet,"
         " .tar or - for stdin."
+        " In a folder, the caption in 1.txt, 1.caption or 1.json is the text of 1.jpg."
     )
 
 
