@@ -84,8 +84,7 @@ class Run:
         """
         if before.get("run") == self.key:
             return
-        options = before.get("options")
-        was = options if isinstance(options, dict) else {}
+        was = before.get("options", {})
         changes = "; ".join(
             f"{name} was {was.get(name)!r} and is {self.options.get(name)!r}"
             for name in sorted(was.keys() | self.options.keys())

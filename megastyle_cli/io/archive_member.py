@@ -4,7 +4,10 @@ A name that is a file means that file, whatever characters it holds.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.file_kind import is_stream
@@ -30,22 +33,38 @@ def picture_bytes(name: object) -> bytes:
     """
     if not isinstance(name, str):
         raise BadRecord("bad_image", f"file_name is {name!r}, not a string")
+    inside = split_member_name(name)
+    if inside is None:
+        with open_file(name) as file:
+            return file.read()
     try:
-        inside = split_member_name(name)
-        return _file_bytes(name) if inside is None else _member_bytes(*inside)
+        return _member_bytes(*inside)
     except MegastyleError as error:
         raise BadRecord("bad_image", error.message) from error
     except OSError as error:
-        words = (error.strerror or str(error)).lower()
-        raise BadRecord("bad_image", f"{name} cannot be read: {words}") from error
+        raise BadRecord("bad_image", f"{name} cannot be read: {_reason(error)}") from error
+
+
+@contextmanager
+def open_file(name: str) -> Iterator[IO[bytes]]:
+    """The file of a picture. Raises BadRecord("bad_image", ...), also if reading from it fails."""
+    try:
+        if is_stream(name):  # a FIFO or device has no end
+            raise BadRecord("bad_image", f"{name} is not a regular file")
+        with Path(name).open("rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise BadRecord("bad_image", f"{name} does not exist") from error
+    except IsADirectoryError as error:
+        raise BadRecord("bad_image", f"{name} is a directory, not a picture") from error
+    except OSError as error:
+        raise BadRecord("bad_image", f"{name} cannot be read: {_reason(error)}") from error
     except ValueError as error:  # a NUL inside the name
         raise BadRecord("bad_image", f"{name!r} is no file name: {error}") from error
 
 
-def _file_bytes(name: str) -> bytes:
-    if is_stream(name):  # a FIFO or device has no end
-        raise BadRecord("bad_image", f"{name} is not a regular file")
-    return Path(name).read_bytes()
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _member_bytes(container: str, member: str) -> bytes:

@@ -1,32 +1,38 @@
-"""Pictures in and out: decoded to upright RGB within a size limit, and saved atomically.
+"""Pictures in and out: decoded to upright sRGB within a size limit, and saved atomically.
 
-Whatever a folder may hold is handled here: alpha (composited on white), palettes, CMYK, 16 bits per
-channel, animations (first frame), wrong suffixes (the content decides), truncated files. JPEGs are
-decoded at the smallest DCT scale that covers the requested size.
+Whatever a folder may hold is handled here: colour profiles, alpha (composited on white), palettes,
+CMYK, 16 bits per channel, animations (first frame), wrong suffixes (the content decides), files
+that are truncated or damaged where no pixel is. JPEGs are decoded at the smallest DCT scale that
+covers the requested size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from threading import BoundedSemaphore
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.record import Record, hint_if_nested
-from megastyle_cli.io.archive_member import picture_bytes, split_member_name
+from megastyle_cli.io.archive_member import open_file, picture_bytes, split_member_name
+from megastyle_cli.io.color_profile import has_alpha, is_srgb, to_srgb
+from megastyle_cli.io.image_memory import check_decoding, check_icon, decoding_memory
+from megastyle_cli.io.image_repair import MAX_PROFILE_BYTES, format_name, repaired
 from megastyle_cli.io.picture_plugins import package_to_install, register_plugins
 from megastyle_cli.io.writers.image_dataset import QUALITY
 
-MAX_PIXELS = 180_000_000  # decoded, 540 MB
 DRAFT_MARGIN = 1.3  # JPEGs are decoded larger than requested by this factor, then resampled
-Image.MAX_IMAGE_PIXELS = None  # our own limit is an error with a message; Pillow's is a warning
+BAND_PIXELS = 1 << 18  # converted to RGB at a time, so that no second picture is held
+# our own limits are errors with a message
+Image.MAX_IMAGE_PIXELS = None
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
 # not all that Pillow reads: for PostScript it would start another program
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO"]
 
@@ -34,44 +40,60 @@ FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM
 def open_picture(
     name: str, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
 ) -> Image.Image:
-    """The picture at `name`: RGB, upright, its longer side at most `max_side_px`.
+    """The picture at `name`: sRGB, upright, its longer side at most `max_side_px`.
 
     `name` is a file, or a row or member of a container (see `archive_member`). A JPEG is decoded at
     least `margin` times larger than requested; 1 is fastest. Raises BadRecord("bad_image", ...) if
     it is missing, empty, truncated, too large or not a picture.
     """
-    if is_stream(name):
-        raise BadRecord("bad_image", f"{name} is not a regular file")
     if split_member_name(name) is not None:
         return decode_picture(name, picture_bytes(name), max_side_px, margin)
-    return _opened(name, name, max_side_px, margin)
+    with open_file(name) as file:
+        return _decoded_or_repaired(name, file, max_side_px, margin)
 
 
 def decode_picture(
     name: str, content: bytes, max_side_px: int | None = None, margin: float = DRAFT_MARGIN
 ) -> Image.Image:
     """`open_picture` of bytes in memory; error messages call them `name`."""
-    return _opened(name, BytesIO(content), max_side_px, margin)
+    return _decoded_or_repaired(name, BytesIO(content), max_side_px, margin)
 
 
-def _opened(
-    name: str, source: str | BytesIO, max_side_px: int | None, margin: float
+def _decoded_or_repaired(
+    name: str, source: IO[bytes], max_side_px: int | None, margin: float
 ) -> Image.Image:
     try:
-        with Image.open(source, formats=[*FORMATS, *register_plugins()]) as image:
-            return _upright_rgb(name, image, max_side_px, margin)
-    except UnidentifiedImageError:
-        what = "is not a picture in a format we know" if _size(source) else "is empty"
-        if package := package_to_install(name):
-            what = f"is read with {package}, which is not installed: pip install {package}"
-        raise BadRecord("bad_image", f"{name} {what}") from None
-    except OSError as error:
-        raise BadRecord("bad_image", _read_error(name, source, error)) from error
-    except BadRecord:
+        return _decoded(name, source, max_side_px, margin)
+    except (BadRecord, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise errors of all kinds for damaged files
+        source.seek(0)
+        whole = repaired(source)
+        if whole is None:
+            raise BadRecord("bad_image", _decoding_error(name, source, error)) from error
+    try:
+        return _decoded(name, BytesIO(whole), max_side_px, margin)
+    except (BadRecord, MemoryError):
         raise
     except Exception as error:
-        # Pillow's plugins raise errors of all kinds for damaged headers
-        raise BadRecord("bad_image", f"{name} is damaged: {error}") from error
+        raise BadRecord("bad_image", _decoding_error(name, source, error)) from error
+
+
+def _decoded(name: str, source: IO[bytes], max_side_px: int | None, margin: float) -> Image.Image:
+    check_icon(name, source)
+    with Image.open(source, formats=[*FORMATS, *register_plugins()]) as image:
+        full_size = image.size
+        if max_side_px is not None:
+            scale = margin * max_side_px / max(full_size)
+            width, height = (max(1, round(side * scale)) for side in full_size)
+            image.draft("RGB", (width, height))
+        num_bytes = check_decoding(name, image, full_size, source)
+        with decoding_memory.hold(num_bytes):
+            ImageOps.exif_transpose(image, in_place=True)
+            upright = _rgb(image)
+    if max_side_px is not None and max(upright.size) > max_side_px:
+        upright.thumbnail((max_side_px, max_side_px), Image.Resampling.BICUBIC)
+    return upright
 
 
 class ImageReader:
@@ -143,65 +165,76 @@ def _format(suffix: str) -> str:
     return {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(suffix.lower(), "PNG")
 
 
-def _upright_rgb(
-    name: str, image: Image.Image, max_side_px: int | None, margin: float
-) -> Image.Image:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise BadRecord(
-            "bad_image",
-            f"{name} has {width:,} x {height:,} pixels, more than {MAX_PIXELS:,} in all",
-        )
-    if max_side_px is not None:
-        scale = margin * max_side_px / max(width, height)
-        image.draft("RGB", (round(width * scale), round(height * scale)))
-    image.load()
-    upright = _rgb(ImageOps.exif_transpose(image))
-    if max_side_px is not None and max(upright.size) > max_side_px:
-        upright.thumbnail((max_side_px, max_side_px), Image.Resampling.BICUBIC)
-    return upright
-
-
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image if type(image) is Image.Image else image.copy()
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    """A decoded picture in sRGB: alpha on white, 8 bits per channel, no profile."""
+    profile = image.info.get("icc_profile")
+    white = _white_level(image)
+    if image.mode == "RGB" and is_srgb(image):
+        rgb = image._new(image.im)  # not a copy, nor a plugin's object with its decoder
+    else:
+        rgb = Image.new("RGB", image.size)
+        rgb.info = {key: image.info[key] for key in image.info if key != "transparency"}
+        for box in _bands(image):
+            rgb.paste(_rgb_band(image.crop(box), profile, white), box)
+    rgb.info.pop("icc_profile", None)
+    return rgb
+
+
+def _rgb_band(image: Image.Image, profile: bytes | None, white: float) -> Image.Image:
+    if white:
+        image = Image.fromarray(_eight_bits(np.asarray(image), white))
+    image = to_srgb(image, profile)
+    if has_alpha(image):
         seen = image.convert("RGBA")
-        white = Image.new("RGBA", seen.size, "white")
-        return Image.alpha_composite(white, seen).convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
     return image.convert("RGB")
 
 
-def _eight_bits(
-    gray: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]",
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    """Gray of any depth as 0 to 255.
+def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(image.height, top + rows)
 
-    White is 65535 in 16-bit types and where a value exceeds 255, 1 in floats up to 1, else 255.
+
+def _white_level(image: Image.Image) -> float:
+    """The value of white in gray of more than 8 bits; 0 for other pictures.
+
+    65535 in 16-bit types and where a value exceeds 255, 1 in floats up to 1, else 255.
     """
+    if image.mode.startswith("I;16"):
+        return 65535.0
+    if image.mode not in ("I", "F"):
+        return 0.0
+    most = max(
+        np.nan_to_num(np.asarray(image.crop(box)).astype(np.float64)).max(initial=0)
+        for box in _bands(image)
+    )
+    if image.mode == "F" and most <= 1:
+        return 1.0
+    return 65535.0 if most > 255 else 255.0
+
+
+def _eight_bits(
+    gray: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", white: float
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     values = np.nan_to_num(gray.astype(np.float64))
-    top = 65535.0 if values.max(initial=0) > 255 else 255.0
-    if gray.dtype.kind == "f" and values.max(initial=0) <= 1:
-        top = 1.0
-    if gray.dtype.kind in "ui" and gray.dtype.itemsize == 2:
-        top = 65535.0
-    return np.clip(values * 255.0 / top, 0, 255).round().astype(np.uint8)
+    return np.clip(values * 255.0 / white, 0, 255).round().astype(np.uint8)
 
 
-def _size(source: str | BytesIO) -> int:
-    return source.getbuffer().nbytes if isinstance(source, BytesIO) else Path(source).stat().st_size
-
-
-def _read_error(name: str, source: str | BytesIO, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"{name} does not exist"
-    if isinstance(error, IsADirectoryError):
-        return f"{name} is a directory, not a picture"
-    if isinstance(error, PermissionError):
-        return f"{name} may not be read: permission denied"
+def _decoding_error(name: str, source: IO[bytes], error: Exception) -> str:
+    """The sentence about a picture that Pillow does not decode."""
+    size = source.seek(0, 2)
+    source.seek(0)
+    if isinstance(error, UnidentifiedImageError):
+        if package := package_to_install(name):
+            return f"{name} is read with {package}, which is not installed: pip install {package}"
+        known = format_name(source.read(1024))
+        if known:
+            return f"{name} is a file of format {known}, which is not read: convert it to PNG"
+        return f"{name} {'is not a picture in a format we know' if size else 'is empty'}"
     message = str(error).lower()
     if any(words in message for words in ("truncated", "broken data stream", "cut")):
-        return f"{name} is cut off after {_size(source)} bytes"
-    return f"{name} cannot be decoded: {error}"
+        return f"{name} is cut off after {size} bytes"
+    if isinstance(error, OSError):
+        return f"{name} cannot be decoded: {error}"
+    return f"{name} is damaged: {error}"

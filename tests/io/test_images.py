@@ -116,7 +116,7 @@ def test_a_bomb_is_one_error_record_and_costs_no_memory(megastyle: Runner, tmp_p
     ended = megastyle("caption", "--kind", "style", tmp_path / "imgs", "-o", out)
 
     assert ended.returncode == 3 and b"Traceback" not in ended.stderr
-    assert b"30,000 x 30,000 pixels, more than 180,000,000" in ended.stderr
+    assert b"bomb.png (30,000 x 30,000 pixels) takes 3.353G, more than 512M" in ended.stderr
     assert b"zero.jpg is empty" in ended.stderr
     assert len(lines(out)) == 1 and len(lines(tmp_path / "out.errors.jsonl")) == 2
 

@@ -70,9 +70,8 @@ def test_other_arrays_are_an_error(tmp_path: Path, rows: np.ndarray, why: str) -
         MappedVectors(tmp_path / "v.npy")
 
 
-@pytest.mark.parametrize("content", [b"no array", b"\x93NUMPY\1\0\2\0(\n"])
-def test_a_missing_or_foreign_file_is_an_error(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "v.npy").write_bytes(content)
+def test_a_missing_or_foreign_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "v.npy").write_bytes(b"no array")
 
     with pytest.raises(MegastyleError, match="is no .npy file"):
         MappedVectors(tmp_path / "v.npy")

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from megastyle_cli.io.archive_member import picture_bytes
-from megastyle_cli.io.images import MAX_PIXELS, decode_picture
+from megastyle_cli.io.color_profile import is_srgb
+from megastyle_cli.io.image_memory import fits_without_check
+from megastyle_cli.io.images import decode_picture
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 ORIENTATION = 0x0112  # the EXIF tag
@@ -45,12 +47,12 @@ def decode_into(pixels: Tensor, name: str) -> None:
 
 
 def _decode_jpeg_into(pixels: Tensor, jpeg: bytes) -> bool:
-    """Fills `pixels` from a JPEG; False if it is damaged, too large or in a print colour space."""
+    """Fills `pixels` from a JPEG; False if it is damaged, large or in another colour space."""
     side_px = len(pixels)
     minimum = {"min_height": side_px, "min_width": side_px}
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
-        if height * width > MAX_PIXELS:
+        if not (fits_without_check(jpeg, height * width) and _is_srgb(jpeg)):
             return False
         if simplejpeg.decode_jpeg_header(jpeg, **minimum)[:2] == (side_px, side_px):
             simplejpeg.decode_jpeg(jpeg, buffer=pixels.numpy(), **minimum)
@@ -72,6 +74,13 @@ def _resize(image: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", side_px: i
         size = (side_px, side_px)
         resized = functional.interpolate(resized, size, mode="bilinear", antialias=True)
     return resized[0].permute(1, 2, 0)
+
+
+def _is_srgb(jpeg: bytes) -> bool:
+    if b"ICC_PROFILE\0" not in jpeg:
+        return True
+    with Image.open(BytesIO(jpeg)) as image:
+        return is_srgb(image)
 
 
 def _orientation(jpeg: bytes) -> int:

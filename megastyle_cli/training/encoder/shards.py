@@ -20,9 +20,10 @@ from PIL import Image
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_open, flush_to_disk, move_into_place
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.json_file import complete_objects, read_object
 from megastyle_cli.core.record import PICTURE_KEYS, Failure, Record
 from megastyle_cli.io.archive_member import picture_bytes
+from megastyle_cli.io.color_profile import is_srgb
+from megastyle_cli.io.image_repair import JPEG_START
 from megastyle_cli.io.images import decode_picture
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.training.encoder.data import check_image_record
@@ -90,7 +91,7 @@ def _prepare(folder: Path, options: PackingOptions, *, resume: bool, overwrite: 
 
 
 def _check_same_options(folder: Path, options: PackingOptions) -> None:
-    before = read_object(folder / OPTIONS)
+    before = json.loads((folder / OPTIONS).read_text())
     for name, now in asdict(options).items():
         if before.get(name) != now:
             raise MegastyleError(
@@ -128,8 +129,10 @@ def _pack_shards(
 def _listed_records(listing: Path) -> dict[str, list[Record]]:
     """The records listed for each existing shard; an incomplete last line is ignored."""
     listed: dict[str, list[Record]] = {}
-    for record in complete_objects(listing, id=str, file_name=str):
-        listed.setdefault(record["file_name"].partition("#")[0], []).append(record)
+    for line in listing.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            record = json.loads(line)
+            listed.setdefault(record["file_name"].partition("#")[0], []).append(record)
     return listed
 
 
@@ -219,9 +222,11 @@ def _sample(record: Record | Failure, options: PackingOptions) -> tuple[Record, 
 
 
 def _is_plain_jpeg(content: bytes) -> bool:
-    """Whether these are the bytes of an upright RGB JPEG, which every decoder reads."""
+    """Whether these are the bytes of an upright sRGB JPEG, which every decoder reads."""
+    if not content.startswith(JPEG_START):
+        return False
     with Image.open(io.BytesIO(content)) as image:
-        return image.format == "JPEG" and image.mode == "RGB" and not image.getexif()
+        return image.mode == "RGB" and is_srgb(image) and not image.getexif()
 
 
 def _downscale(image: Image.Image, side_px: int) -> Image.Image:
