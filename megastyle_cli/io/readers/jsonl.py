@@ -111,7 +111,7 @@ def _parse_strict(line: bytes, origin: str) -> Record | Failure:
 
 def _strict_loads(text: str | bytes) -> Any:
     def reject(word: str) -> NoReturn:
-        raise ValueError(f"{word} is no number of JSON, null would be")
+        raise ValueError(f"{word} is not allowed, use null")
 
     def finite(digits: str) -> float:
         number = float(digits)

@@ -7,7 +7,7 @@ import json
 import re
 
 _BETWEEN_RECORDS = re.compile(rb"[}\]][ \t]*\r[ \t]*[{\[]")
-_PRETTY = "is the start of JSON over several lines: make lines of it with"
+_PRETTY = "is the first line of pretty-printed JSON: make lines of it with"
 
 
 def fault_of(line: bytes, error: BaseException | None) -> str:

@@ -1,6 +1,7 @@
 """Batches hold what reading record by record gives, in the same order."""
 
 import gzip
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -75,3 +76,26 @@ def test_other_formats_are_read_too(tmp_path: Path) -> None:
 def test_a_missing_input_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(MegastyleError, match="does not exist"):
         read_batches([str(tmp_path / "none.jsonl")], "style", CHECK)
+
+
+def test_lines_that_are_too_long_damage_and_paths_of_pictures_are_as_one_by_one(
+    tmp_path: Path, item_size: Callable[[str], None]
+) -> None:
+    item_size("200")
+    lines = [b'{"id":"%d","style":"%s"}' % (n, b"x" * (99 * n)) for n in range(4)]
+    lines += [b'{"id":"p","image":"a.png","style":"ink"}', b'{"id":"q","style":"oil"}', b""]
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n".join(lines)) + b"junk")
+    records, failures = one_by_one([str(path)])
+
+    found = list(read_batches([str(path)], "style", CHECK))
+
+    assert [line for batch in found for line in batch.lines] == list(map(dump_line, records))
+    assert [failure for batch in found for failure in batch.failures] == failures
+    whys = [failure.message.removeprefix(f"{path} ") for failure in failures]
+    assert [why[:19] for why in whys] == [
+        "line 3 is more than",
+        "line 4 is more than",
+        "line 7 is cut off o",
+    ]
+    assert records[2]["file_name"] == str(tmp_path / "a.png")

@@ -135,4 +135,4 @@ def test_what_is_no_json_in_a_member_is_named(tmp_path: Path) -> None:
 
     (failure,) = failures(path)
 
-    assert "x.tar#a.json" in failure.message and "NaN is no number of JSON" in failure.message
+    assert "x.tar#a.json" in failure.message and "NaN is not allowed, use null" in failure.message
