@@ -128,7 +128,7 @@ def requests_alone(latency_s: float, num_slots: int, rounds: int) -> tuple[float
         chat = ChatClient(base_url=served.url, concurrency=num_slots)
         picture = Image.new("RGB", (16, 16))
         words = "a" * BODY_BYTES
-        prompt = VisionPrompt(image=picture, instruction=words, prompt="", max_tokens=8)
+        prompt = VisionPrompt(image=picture, instruction=words, question="", max_tokens=8)
         count = rounds * num_slots
         with ThreadPoolExecutor(num_slots) as pool:
             list(pool.map(chat.generate, [[prompt]] * num_slots))  # connects
