@@ -11,9 +11,12 @@ from typing import Generic, TypeVar
 from megastyle_cli.caption.prompts import RETRY
 from megastyle_cli.caption.validate import InvalidAnswer, ValidationError
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.models.protocols import VisionLanguageModel, VisionPrompt
+from megastyle_cli.models.protocols import UnusableAnswer, VisionLanguageModel, VisionPrompt
 
 T = TypeVar("T")
+
+# A truncated answer may take this many times the tokens of the last one, up to so many in all.
+MORE_TOKENS, MOST_TOKENS = 4, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +54,21 @@ class RetryingClient:
         """
         results: list[ParsedAnswer[T] | None] = [None] * len(requests)
         errors: list[tuple[ValidationError, ...]] = [()] * len(requests)
+        truncated = [0] * len(requests)
         for attempt in range(1, self.attempts + 1):
             pending = [row for row, result in enumerate(results) if result is None]
             if not pending:
                 break
-            prompts = [_with_errors(requests[row].prompt, errors[row]) for row in pending]
+            prompts = [
+                _with_errors(requests[row].prompt, errors[row], truncated[row]) for row in pending
+            ]
             for row, answer in zip(pending, self.model.generate(prompts), strict=True):
                 try:
-                    value = answer if isinstance(answer, BadRecord) else requests[row].parse(answer)
+                    value = _parsed(answer, requests[row])
                     results[row] = ParsedAnswer(value=value, attempts=attempt)
                 except InvalidAnswer as invalid:
                     errors[row] = invalid.errors
+                    truncated[row] += invalid.errors[0].kind == "truncated"
                     self._count(invalid.errors)
         return [
             result or ParsedAnswer(value=self._no_valid_answer(last), attempts=self.attempts)
@@ -83,11 +90,24 @@ class RetryingClient:
         return BadRecord("bad_answer", f"no usable answer in {times}; the last: {_joined(errors)}")
 
 
-def _with_errors(prompt: VisionPrompt, errors: Sequence[ValidationError]) -> VisionPrompt:
-    """`prompt`, with what was wrong with the previous answer appended to its question."""
+def _parsed(answer: str | UnusableAnswer | BadRecord, request: Request[T]) -> T | BadRecord:
+    if isinstance(answer, UnusableAnswer):
+        raise InvalidAnswer([ValidationError(answer.kind, answer.message)])
+    return answer if isinstance(answer, BadRecord) else request.parse(answer)
+
+
+def _with_errors(
+    prompt: VisionPrompt, errors: Sequence[ValidationError], truncated: int
+) -> VisionPrompt:
+    """`prompt`, with what was wrong with the previous answer appended to its question.
+
+    After `truncated` answers that were cut off, a longer answer is allowed.
+    """
     if not errors:
         return prompt
-    return replace(prompt, question=f"{prompt.question}\n{RETRY.format(errors=_joined(errors))}")
+    factor = min(MORE_TOKENS**truncated, MOST_TOKENS)
+    question = f"{prompt.question}\n{RETRY.format(errors=_joined(errors))}"
+    return replace(prompt, question=question, max_tokens=factor * prompt.max_tokens)
 
 
 def _joined(errors: Sequence[ValidationError]) -> str:

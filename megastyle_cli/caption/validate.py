@@ -30,6 +30,7 @@ from megastyle_cli.core.style import WORD_LIMITS, StyleAttributes
 
 ErrorKind = Literal[
     "empty",
+    "truncated",
     "garbage",
     "refusal",
     "language",
@@ -131,26 +132,58 @@ TO_ASCII = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'} | dict.fromkeys(
     (0x2010, 0x2011, 0x2013), "-"
 )
 
-_REASONING = re.compile(r"^.*</think>", re.DOTALL)
+# Reasoning, up to its end: as a tag, or as the last channel of a model that writes channels.
+_REASONING = re.compile(r"^.*(?:</think(?:ing)?>|\[/THINK\]|<\|message\|>)", re.DOTALL)
+_BOX = re.compile(r"<\|begin_of_box\|>(.*?)<\|end_of_box\|>", re.DOTALL)
+# Control tokens of chat templates: <|im_end|>, <eos>, </s>, [INST]; some have wide bars.
+_TOKEN = r"(?:<[|\uff5c]?/?[\w.\u2581-]{1,40}[|\uff5c]?>|\[/?[A-Z_]{3,20}\])"
+_OUTER_TOKENS = re.compile(rf"^(?:\s*(?!<think|\[THINK){_TOKEN})+|(?:{_TOKEN}\s*)+$")
+_INNER_TOKEN = re.compile(_TOKEN)
+_LABEL = re.compile(
+    r"^(?:the )?(?:content|style|description|caption|answer|output|result|value|phrase|sentence)"
+    r"(?: phrase| sentence| prompt| description)?\s*:\s*",
+    re.IGNORECASE,
+)
+MAX_CHARACTERS = 2000  # of an answer that is checked: several times the longest valid one
+# Zero-width and other invisible characters, and halves of characters that are no text.
+INVISIBLE = {
+    point: None
+    for point in (*range(0xD800, 0xE000), 0xAD, 0x180E, *range(0x200B, 0x2010))
+    + tuple(range(0x202A, 0x202F))
+    + tuple(range(0x2060, 0x2070))
+    + (0xFEFF,)
+}
 _CODE_FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _WORD = re.compile(r"[a-z0-9][a-z0-9'/-]*")
 
 
 def _clean(answer: str) -> str:
-    """The answer without reasoning, code fences, quotation marks, line breaks and emphasis."""
-    text = _CODE_FENCE.sub("", _REASONING.sub("", answer).strip())
-    text = text.translate(TO_ASCII).replace("**", "")
-    return " ".join(text.split()).strip('"` ')
+    """The answer without what models put around it.
+
+    That is reasoning, control tokens, invisible characters, code fences, a label, quotation marks,
+    line breaks and emphasis.
+    """
+    text = _without_tokens(_REASONING.sub("", answer).translate(INVISIBLE))
+    text = _CODE_FENCE.sub("", text).translate(TO_ASCII).replace("**", "")
+    return _LABEL.sub("", " ".join(text.split()).strip('"` ')).strip('"` ')
+
+
+def _without_tokens(text: str) -> str:
+    if len(text) > MAX_CHARACTERS:
+        return text  # is not used anyway
+    boxed = _BOX.search(text)
+    return _OUTER_TOKENS.sub("", boxed[1] if boxed else text.strip()).strip()
 
 
 def _without_template(name: str, value: str) -> str:
+    value = re.sub(rf"^{name}\s*:\s*", "", value, flags=re.IGNORECASE)
     prefix = TEMPLATE_PREFIXES.get(name, "")
     return value[len(prefix) :] if value.lower().startswith(prefix) else value
 
 
 def _json_object(answer: str) -> dict[str, Any]:
     """The JSON object in an answer, with or without text around it. Raises InvalidAnswer."""
-    text = _REASONING.sub("", answer)
+    text = _REASONING.sub("", answer).translate(INVISIBLE)
     start = text.find("{")
     try:
         found, _ = json.JSONDecoder().raw_decode(text, max(start, 0))
@@ -180,6 +213,8 @@ def _content_errors(phrase: str) -> Iterator[ValidationError]:
         yield error
         return
     yield from _word_count_errors(phrase, *CONTENT_WORDS)
+    if ": " in phrase:
+        yield ValidationError("form", "it has a label before a colon")
     if words := _matching(phrase, STYLE_WORDS):
         message = f"{_quoted(words)} is about the style, not the content"
         yield ValidationError("style_in_content", message)
@@ -218,6 +253,10 @@ def _text_error(text: str) -> ValidationError | None:
     """What makes a text unusable as any answer; further errors would only distract the model."""
     if not text:
         return ValidationError("empty", "it is empty")
+    if len(text) > MAX_CHARACTERS:
+        return ValidationError("word_limit", f"it has {len(text):,} characters")
+    if token := _INNER_TOKEN.search(text):
+        return ValidationError("garbage", f"it holds {token[0]}, which is no word")
     if _is_garbage(text):
         return ValidationError("garbage", "it is not made of words")
     if REFUSAL.search(text):
@@ -230,7 +269,7 @@ def _text_error(text: str) -> ValidationError | None:
 
 
 def _is_garbage(text: str) -> bool:
-    if re.search(r"([^\s.\-_=])\1{4,}", text) or re.search("[\ufffd\x00-\x08]", text):
+    if re.search(r"([^\s.\-_=])\1{4,}", text) or re.search("[\ufffd\x00-\x1f\x7f-\x9f]", text):
         return True
     letters = sum(character.isalpha() or character == " " for character in text)
     return letters < len(text) * 0.7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from megastyle_cli.core.choices import CaptionKind
 from megastyle_cli.core.errors import BadRecord
@@ -44,6 +44,14 @@ class VisionPrompt:
     instruction: str
     question: str
     max_tokens: int
+
+
+class UnusableAnswer(NamedTuple):
+    """An answer without a usable text: why, as it is counted and in words; the text, if any."""
+
+    kind: Literal["truncated", "refusal", "empty"]
+    message: str
+    text: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +97,16 @@ class VisionLanguageModel(Protocol):
     A caption backend of this kind is wrapped by caption/prompted_captioner.py, which writes the
     prompts, validates the answers and asks again. `generate` is called from `num_threads` threads
     at a time, each with about `batch_size` prompts. A prompt that cannot be answered gives
-    BadRecord("model_error", ...).
+    BadRecord("model_error", ...), and one whose answer was cut off or withheld UnusableAnswer.
     """
 
     name: str
     num_threads: int
     batch_size: int
 
-    def generate(self, prompts: Sequence[VisionPrompt]) -> Sequence[str | BadRecord]: ...
+    def generate(
+        self, prompts: Sequence[VisionPrompt]
+    ) -> Sequence[str | UnusableAnswer | BadRecord]: ...
 
 
 class TextEmbedder(Protocol):

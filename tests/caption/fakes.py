@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.models.protocols import VisionPrompt
+from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 from tests.chat_server import ATTRIBUTES, CONTENT, SENTENCE
 
 VALUES = {name: value for name, value in ATTRIBUTES.items() if value != "N/A"}
@@ -15,10 +15,10 @@ class FakeModel:
 
     name, num_threads, batch_size = "fake", 2, 3
 
-    def __init__(self, respond: Callable[[VisionPrompt], str | BadRecord]) -> None:
+    def __init__(self, respond: Callable[[VisionPrompt], str | UnusableAnswer | BadRecord]) -> None:
         self.respond, self.prompts = respond, list[VisionPrompt]()
 
-    def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | BadRecord]:
+    def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | UnusableAnswer | BadRecord]:
         self.prompts += prompts
         return [self.respond(prompt) for prompt in prompts]
 

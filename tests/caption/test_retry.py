@@ -8,6 +8,7 @@ from megastyle_cli.caption.prompts import CONTENT as CONTENT_PROMPT
 from megastyle_cli.caption.retry import Request, RetryingClient
 from megastyle_cli.caption.validate import parse_content
 from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.models.protocols import UnusableAnswer
 from tests.caption.fakes import FakeModel, answer_well, is_retry
 from tests.chat_server import CONTENT
 from tests.conftest import draw
@@ -62,6 +63,18 @@ def test_a_prompt_that_got_no_answer_is_not_asked_again():
     (answer,) = RetryingClient(model, attempts=3).ask(requests(1))
 
     assert answer.value.kind == "model_error" and len(model.prompts) == 1
+
+
+def test_a_truncated_answer_is_asked_again_with_more_tokens_and_never_used():
+    cut = UnusableAnswer("truncated", "it was cut off")
+    model = FakeModel(lambda prompt: cut)
+    client = RetryingClient(model, attempts=4)
+    (answer,) = client.ask(requests(1))
+
+    first = CONTENT_PROMPT.max_tokens
+    assert [prompt.max_tokens for prompt in model.prompts] == [n * first for n in (1, 4, 16, 16)]
+    assert answer.value.kind == "bad_answer" and "it was cut off" in answer.value.message
+    assert client.invalid_answers == {"truncated": 4}
 
 
 def test_the_remark_counts_the_commonest_error_first():

@@ -42,8 +42,40 @@ def test_wrappings_of_an_answer_are_taken_off(wrapped):
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        f"<|begin_of_box|>{CONTENT}<|end_of_box|>",
+        f"The answer is <|begin_of_box|>{CONTENT}<|end_of_box|>.",
+        f"{CONTENT}<|im_end|>\n<|endoftext|>",
+        f"<s>{CONTENT}</s>",
+        f"{CONTENT}<\uff5cend\u2581of\u2581sentence\uff5c>",
+        f"<|channel|>analysis<|message|>Shapes.<|end|><|channel|>final<|message|>{CONTENT}<|return|>",
+        f"Content: {CONTENT}",
+        f'**Content phrase:** "{CONTENT}"',
+        CONTENT.replace(" ", " \u200b", 1) + "\ud83c\ufeff",
+        CONTENT.replace(" ", "\u00a0") + "\u2028",
+    ],
+)
+def test_control_tokens_labels_and_invisible_characters_are_taken_off(answer):
+    assert parse_content(answer) == CONTENT
+
+
+def test_a_label_before_an_attribute_is_taken_off():
+    assert parse_attribute("colors", "Colors: teal and ivory<|im_end|>") == "teal and ivory"
+
+
+def test_a_huge_answer_is_refused_before_it_is_checked():
+    with pytest.raises(InvalidAnswer, match="characters"):
+        parse_content("a boat " * 1_500_000)
+
+
+@pytest.mark.parametrize(
     "answer, kind",
     [
+        ("<think>A cat sits on a red sofa", "garbage"),
+        ("Three flat shapes<|im_end|> overlap near corner", "garbage"),
+        ("Three flat shapes \x1b[31m overlap near corner", "garbage"),
+        ("My view: three flat shapes overlap", "form"),
         ("", "empty"),
         ("<think>still thinking</think>", "empty"),
         ("!!!!!!!!!!!!!!!!!!!!", "garbage"),

@@ -1,48 +1,38 @@
-"""A vision-language model behind OpenAI's chat completions API: vLLM, SGLang or a hosted server.
+"""A vision-language model behind OpenAI's chat completions API: vLLM, SGLang or a hosted server."""
 
-Uses the standard library's HTTP client with one blocking request per thread: it takes half the CPU
-of httpx, which is the limit with hundreds of requests in flight (benchmarks/caption_client.py).
-"""
-
-import base64
 import email.utils
-import json
 import logging
 import os
-import ssl
 import time
 import zlib
-from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from io import BytesIO
+from collections.abc import Sequence
+from http.client import HTTPException
 from threading import BoundedSemaphore, Lock
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-
-from PIL.Image import Image
 
 from megastyle_cli.core.errors import UNEXPECTED, BadRecord, MegastyleError
-from megastyle_cli.models.protocols import VisionPrompt
+from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
+from megastyle_cli.models.vlm.chat_protocol import (
+    Dialect,
+    ServerError,
+    data_url,
+    parse_completion,
+    parse_error,
+    parse_models,
+)
+from megastyle_cli.models.vlm.http_client import HttpClient, Response, describe, hide
 
 log = logging.getLogger(__name__)
 
 BASE_URL = "http://localhost:8000/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
-JPEG_QUALITY = 90
 PREPARED = 16
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 RETRYABLE = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 # These servers accept options of the chat template; reasoning would use up max_tokens.
 TEMPLATE_SERVERS = {"vllm", "sglang"}
-MIN_UNANSWERED = 8  # consecutive requests without any response before the server counts as gone
-
-
-class HttpResponse(NamedTuple):
-    """A response: status, the `Retry-After` header if there is one, body."""
-
-    status: int
-    retry_after: str | None
-    body: bytes
+MIN_FAILED = 8  # consecutive failed requests before the server counts as gone
+SHOWN_MODELS = 5
+RAREST_KEY = 12  # shorter keys ("EMPTY", "none") may occur in an answer as ordinary words
 
 
 class ChatClient:
@@ -50,10 +40,11 @@ class ChatClient:
 
     At most `concurrency` requests are in flight; PREPARED more threads decode and encode the next
     images, so that no slot of the server is idle meanwhile. The key comes from the environment
-    variable OPENAI_API_KEY and is only put into the requests. A request that times out, is cut off
-    or gets a retryable status is sent again up to `retries` times; then it gives BadRecord.
-    Raises MegastyleError if the server cannot be reached, refuses the key, does not have the model,
-    or stops responding.
+    variable OPENAI_API_KEY, is only put into the requests, and is replaced wherever the server
+    repeats it. A request that times out, is cut off or gets a retryable status is sent again up to
+    `retries` times; then it gives BadRecord. A field that the server refuses is left out from then
+    on. Raises MegastyleError if the server cannot be reached, refuses the key or all requests, has
+    no quota left, does not have the model, or stops responding.
     """
 
     batch_size = 1
@@ -66,136 +57,182 @@ class ChatClient:
         timeout_s: float = 120.0,
         retries: int = 6,
     ) -> None:
-        self.base_url, self.num_threads = base_url, concurrency + PREPARED
+        self.num_threads, self.retries = concurrency + PREPARED, retries
         self._slots = BoundedSemaphore(concurrency)
-        self.timeout_s, self.retries = timeout_s, retries
-        self._scheme, self._host, self._port, self._path = _parse_url(base_url)
-        self._tls = ssl.create_default_context() if self._scheme == "https" else None
-        self._headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY_VARIABLE, "").strip():
-            self._headers["Authorization"] = f"Bearer {key}"
-        self._idle: list[HTTPConnection] = []
-        self._unanswered = 0
-        self._count_lock = Lock()
-        self._server_options: dict[str, Any] = {}  # fields of the request that only some accept
+        self._http = HttpClient(base_url, timeout_s, example=BASE_URL)
+        self._http.headers["Content-Type"] = "application/json"
+        key = _key_of_environment()
+        if key and "Authorization" not in self._http.headers:
+            self._http.headers["Authorization"] = f"Bearer {key}"
+        self.url, self._secrets = self._http.url, [key, *self._http.secrets]
+        self._dialect = Dialect()
+        self._unanswered = self._refused = 0  # consecutive requests; refused: of a whole run
+        self._has_answered = False
+        self._lock = Lock()
+        self._end: MegastyleError | None = None  # what ended the run, for requests not yet sent
         try:
             self.name = self._find_model(model)
         except MegastyleError:
             self.close()
             raise
 
-    def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | BadRecord]:
+    def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | UnusableAnswer | BadRecord]:
         """The server's answer to each prompt, in order; may be called from many threads."""
         encoded: dict[int, str] = {}  # each image once, however many prompts ask about it
-        answers: list[str | BadRecord] = []
+        answers: list[str | UnusableAnswer | BadRecord] = []
         for prompt in prompts:
             key = id(prompt.image)
             if key not in encoded:
-                encoded[key] = _data_url(prompt.image)
-            body = _body(self.name, prompt, encoded[key], self._server_options)
-            answers.append(self._answer(body))
+                encoded[key] = data_url(prompt.image)
+            answers.append(self._answer(prompt, encoded[key]))
         return answers
 
     def close(self) -> None:
         """Closes the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
+        self._http.close()
 
-    def _answer(self, body: bytes) -> str | BadRecord:
-        reason, has_response = "", False
-        for attempt in range(self.retries + 1):
+    def _answer(self, prompt: VisionPrompt, image_url: str) -> str | UnusableAnswer | BadRecord:
+        dialect = self._dialect
+        body = dialect.body(self.name, prompt, image_url)
+        reason, has_response, attempt = "", False, 0
+        while attempt <= self.retries:
+            retry_after = None
+            if self._end:
+                raise self._end
             try:
                 with self._slots:
-                    response = self._exchange("POST", "/chat/completions", body)
+                    response = self._http.exchange("POST", "/chat/completions", body)
                 has_response = True
                 if response.status == 200:
-                    answer = _message(response.body)
-                    self._unanswered = 0
-                    return answer
-                reason = _status_message(response)
-                if response.status not in RETRYABLE:
-                    return self._rejected(response.status, reason)
-                retry_after = response.retry_after
+                    answer = parse_completion(response.body)
+                    self._unanswered, self._has_answered = 0, True
+                    return self._without_secrets(answer)
+                error = parse_error(response.status, response.body)
+                if (field := error.refused_field) and self._adapt(dialect, field):
+                    dialect = self._dialect
+                    body = dialect.body(self.name, prompt, image_url)
+                    continue
+                reason, retry_after = str(error), response.retry_after
+                if error.status not in RETRYABLE or error.is_about_quota:
+                    return self._rejected(error)
             except (OSError, HTTPException, ValueError) as error:
-                reason, retry_after = _describe(error), None
-            log.debug("%s: attempt %d: %s", self.base_url, attempt + 1, reason)
-            if attempt < self.retries:
-                time.sleep(wait_s(attempt, body, retry_after))
+                reason = describe(error)
+            except MegastyleError as error:  # a redirect
+                raise self._ended(error.message, error.hint) from error
+            attempt += 1
+            log.debug("%s: attempt %d: %s", self.url, attempt, self._hide(reason))
+            if attempt <= self.retries:
+                time.sleep(wait_s(attempt - 1, body, retry_after))
         self._count_unanswered(has_response, reason)
-        return BadRecord(
-            "model_error",
-            f"{self.base_url} gave no answer in {self.retries + 1} attempts: {reason}",
-        )
+        times = "1 attempt" if self.retries == 0 else f"{self.retries + 1} attempts"
+        message = f"{self.url} gave no answer in {times}: {self._hide(reason)}"
+        return BadRecord("model_error", message)
 
-    def _rejected(self, status: int, reason: str) -> BadRecord:
+    def _adapt(self, dialect: Dialect, field: str) -> bool:
+        """Whether requests can do without `field`, which the server refused in that dialect."""
+        with self._lock:
+            if self._dialect is not dialect:
+                return True  # another thread has met the refusal first
+            adapted = dialect.without(field)
+            if adapted is None:
+                return False
+            self._dialect = adapted
+        if field == "temperature":
+            log.warning("%s refuses a temperature: its answers may differ between runs", self.url)
+        return True
+
+    def _rejected(self, error: ServerError) -> BadRecord:
         """The failure of one request. Raises MegastyleError if every request would fail alike."""
-        if status in (401, 403):
-            raise MegastyleError(
-                f"{self.base_url} refuses the key: {reason}",
-                hint=f"set {KEY_VARIABLE} in the environment",
+        if error.is_about_quota:
+            raise self._ended(
+                f"{self.url} has no quota left for this key: {error}",
+                "finished records are kept: check plan and billing, then continue with --resume",
             )
-        if status == 404:
-            raise MegastyleError(
-                f"{self.base_url} has no model {self.name!r}: {reason}", hint="check --model"
+        if error.is_about_key:
+            raise self._ended(
+                f"{self.url} refuses the key: {error}", f"set {KEY_VARIABLE} in the environment"
             )
-        return BadRecord("model_error", f"{self.base_url} refuses the request: {reason}")
+        if error.is_about_model:
+            raise self._ended(f"{self.url} has no model {self.name!r}: {error}", "check --model")
+        if error.refused_field:
+            raise self._ended(
+                f"{self.url} refuses the parameter {error.refused_field!r}: {error}",
+                "name another --model or server",
+            )
+        with self._lock:
+            self._refused += 1
+            is_hopeless = not self._has_answered and self._refused >= self._many
+        if is_hopeless:
+            raise self._ended(
+                f"{self.url} refused all of the first {self._refused} requests: {error}",
+                "check that --model accepts images",
+            )
+        return BadRecord("model_error", self._hide(f"{self.url} refuses the request: {error}"))
+
+    @property
+    def _many(self) -> int:
+        return max(MIN_FAILED, self.num_threads)
 
     def _count_unanswered(self, has_response: bool, reason: str) -> None:
-        with self._count_lock:
+        with self._lock:
             self._unanswered = 0 if has_response else self._unanswered + 1
-            is_gone = self._unanswered >= max(MIN_UNANSWERED, self.num_threads)
+            is_gone = self._unanswered >= self._many
         if is_gone:
-            raise MegastyleError(
-                f"{self.base_url} has fallen silent: {self._unanswered} requests in a row got no"
-                f" answer ({reason})",
-                hint="what is done stays; --resume goes on when the server is back",
-                exit_code=UNEXPECTED,
+            raise self._ended(
+                f"{self.url} stopped responding: {self._unanswered} consecutive requests failed"
+                f" ({reason})",
+                "finished records are kept: continue with --resume when the server is back",
+                UNEXPECTED,
             )
 
     def _find_model(self, model: str | None) -> str:
         """The model to use: `model`, or the only one that the server has."""
         try:
-            response = self._exchange("GET", "/models", None)
+            response = self._http.exchange("GET", "/models")
         except (OSError, HTTPException) as error:
-            raise MegastyleError(
-                f"{self.base_url} cannot be reached: {_describe(error)}",
-                hint="start the server, or give its address by --base-url",
+            raise self._ended(
+                f"{self.url} cannot be reached: {describe(error)}",
+                "start the server, or give its address by --base-url",
             ) from error
-        if response.status in (401, 403):
-            self._rejected(response.status, _status_message(response))
-        names = _list_models(response, "id")
-        if names and TEMPLATE_SERVERS.issuperset(_list_models(response, "owned_by") or [""]):
-            self._server_options = {"chat_template_kwargs": {"enable_thinking": False}}
-        if model is not None and (names is None or model in names):
-            return model
-        if model is None and names is not None and len(names) == 1:
+        names, problem = self._listed(response)
+        if model is not None:
+            return model  # servers with wildcards have models that they do not list
+        if names is not None and len(names) == 1:
             return names[0]
-        found = "tells no models" if names is None else f"has {', '.join(names) or 'no models'}"
-        wanted = "" if model is None else f", not {model!r}"
-        raise MegastyleError(f"{self.base_url} {found}{wanted}", hint="give one by --model")
+        if names is None:
+            found = f"does not list its models ({problem})"
+        else:
+            more = len(names) - SHOWN_MODELS
+            shown = ", ".join(name[:80] for name in names[:SHOWN_MODELS])
+            found = f"has {len(names)} models{': ' * bool(names)}{shown}"
+            found += f" and {more} more" if more > 0 else ""
+        raise self._ended(f"{self.url} {found}", "name one by --model")
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> HttpResponse:
-        """Sends one request and reads the whole response. Raises OSError or HTTPException."""
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._new_connection()
-        try:
-            connection.request(method, self._path + path, body, self._headers)
-            with connection.getresponse() as response:
-                received = HttpResponse(
-                    response.status, response.headers["Retry-After"], response.read()
-                )
-        except BaseException:
-            connection.close()
-            raise
-        self._idle.append(connection)
-        return received
+    def _listed(self, response: Response) -> tuple[list[str] | None, str]:
+        """The names of the server's models, or None and why there are none."""
+        if response.status != 200:
+            error = parse_error(response.status, response.body)
+            if error.is_about_key:
+                self._rejected(error)
+            return None, f"GET /models: {error}"
+        names = parse_models(response.body, "id")
+        if names and TEMPLATE_SERVERS.issuperset(parse_models(response.body, "owned_by") or [""]):
+            self._dialect = Dialect(options={"chat_template_kwargs": {"enable_thinking": False}})
+        return names, "GET /models: no list in the response"
 
-    def _new_connection(self) -> HTTPConnection:
-        if self._tls is None:
-            return HTTPConnection(self._host, self._port, timeout=self.timeout_s)
-        return HTTPSConnection(self._host, self._port, timeout=self.timeout_s, context=self._tls)
+    def _ended(self, message: str, hint: str, exit_code: int | None = None) -> MegastyleError:
+        """The error that ends the run, which later requests raise without being sent."""
+        code = {} if exit_code is None else {"exit_code": exit_code}
+        self._end = MegastyleError(self._hide(message), hint, **code)
+        return self._end
+
+    def _hide(self, text: str) -> str:
+        return hide(text, self._secrets)
+
+    def _without_secrets(self, answer: str | UnusableAnswer) -> str | UnusableAnswer:
+        if isinstance(answer, str):
+            return hide(answer, [secret for secret in self._secrets if len(secret) >= RAREST_KEY])
+        return answer._replace(message=self._hide(answer.message))
 
 
 def wait_s(attempt: int, body: bytes, retry_after: str | None = None) -> float:
@@ -217,77 +254,16 @@ def _retry_after_s(retry_after: str | None) -> float:
         return float(retry_after)
     try:
         return email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 
-def _parse_url(base_url: str) -> tuple[str, str, int | None, str]:
-    """Scheme, host, port and path of a URL. Raises MegastyleError if it is not one."""
-    try:
-        parts = urlsplit(base_url)
-        scheme, host, port = parts.scheme, parts.hostname, parts.port
-    except ValueError:
-        scheme, host, port = "", None, None
-    if scheme not in ("http", "https") or not host:
+def _key_of_environment() -> str:
+    """The key without surrounding blanks. Raises MegastyleError if no header could carry it."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
         raise MegastyleError(
-            f"--base-url is {base_url!r}, not the address of a server", hint=f"such as {BASE_URL}"
+            f"{KEY_VARIABLE} holds a line break or a letter that no key has",
+            hint="set it to the key alone",
         )
-    return scheme, host, port, parts.path.rstrip("/") or "/v1"
-
-
-def _data_url(picture: Image) -> str:
-    encoded = BytesIO()
-    picture.save(encoded, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
-
-
-def _body(model: str, prompt: VisionPrompt, data_url: str, options: Mapping[str, Any]) -> bytes:
-    parts = [
-        {"type": "text", "text": prompt.instruction},
-        {"type": "image_url", "image_url": {"url": data_url}},
-        {"type": "text", "text": prompt.question},
-    ]
-    request = {
-        "model": model,
-        "messages": [{"role": "user", "content": parts}],
-        "max_tokens": prompt.max_tokens,
-        "temperature": 0,
-        **options,
-    }
-    return json.dumps(request).encode()
-
-
-def _message(body: bytes) -> str:
-    """The text of a chat completion. Raises ValueError if the body is not one."""
-    try:
-        message = json.loads(body)["choices"][0]["message"]
-        answer = message.get("content") or message.get("refusal") or ""
-    except (LookupError, TypeError, AttributeError, RecursionError) as wrong:
-        raise ValueError(f"not a chat completion: {body[:80]!r}") from wrong
-    if not isinstance(answer, str):
-        raise ValueError(f"the answer is no text: {body[:80]!r}")
-    return answer
-
-
-def _list_models(response: HttpResponse, key: str) -> list[str] | None:
-    """The value of `key` for each of the server's models; None if it does not list them."""
-    try:
-        return [str(model[key]) for model in json.loads(response.body)["data"]]
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _status_message(response: HttpResponse) -> str:
-    """The status of an error response and its message, in one line."""
-    body = response.body
-    try:
-        content: Any = json.loads(body)
-        error = content.get("error", content)
-        message = error.get("message", error) if isinstance(error, dict) else error
-    except (ValueError, AttributeError):
-        message = body.decode("utf-8", "replace")
-    return f"status {response.status}: {' '.join(str(message).split())[:200]}"
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return key

@@ -23,7 +23,7 @@ from transformers import (
 from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
 from megastyle_cli.models.device import resolve_device, resolve_dtype
 from megastyle_cli.models.hub import find_model, pinned_name, unavailable
-from megastyle_cli.models.protocols import VisionPrompt
+from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 from megastyle_cli.models.strict_weights import load_strictly
 
 # b prompts, t tokens of the longest prompt, a tokens of the longest answer
@@ -72,16 +72,18 @@ class TransformersVlm:
         can_think = "enable_thinking" in str(self.processor.chat_template)
         self._template_options = {"enable_thinking": False} if can_think else {}
         self.name = pinned_name(model, folder)
+        ends = self.model.generation_config.eos_token_id
+        self._ends = set(ends) if isinstance(ends, list) else {ends}
         self._lock = Lock()
 
-    def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | BadRecord]:
+    def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | UnusableAnswer | BadRecord]:
         """The model's answer to each prompt, in order."""
-        answers: list[str | BadRecord] = []
+        answers: list[str | UnusableAnswer | BadRecord] = []
         for start in range(0, len(prompts), self.batch_size):
             answers += self._generate(prompts[start : start + self.batch_size])
         return answers
 
-    def _generate(self, prompts: Sequence[VisionPrompt]) -> list[str]:
+    def _generate(self, prompts: Sequence[VisionPrompt]) -> list[str | UnusableAnswer]:
         inputs = self._tokenize(prompts)
         try:
             with self._lock:
@@ -106,7 +108,9 @@ class TransformersVlm:
         )
 
     @torch.inference_mode()
-    def _generate_tokens(self, prompts: Sequence[VisionPrompt], inputs: Any) -> list[str]:
+    def _generate_tokens(
+        self, prompts: Sequence[VisionPrompt], inputs: Any
+    ) -> list[str | UnusableAnswer]:
         longest = max(prompt.max_tokens for prompt in prompts)
         moved = inputs.to(self.model.device, self.model.dtype)
         tokens: Tensor = self.model.generate(
@@ -120,9 +124,15 @@ class TransformersVlm:
         answers = tokens[:, inputs["input_ids"].shape[1] :].tolist()  # (b, a)
         # Each by its own limit: the rest of the batch must not lengthen an answer.
         return [
-            self.processor.decode(row[: prompt.max_tokens], skip_special_tokens=True)
+            self._decode(row[: prompt.max_tokens], prompt.max_tokens)
             for row, prompt in zip(answers, prompts, strict=True)
         ]
+
+    def _decode(self, tokens: list[int], max_tokens: int) -> str | UnusableAnswer:
+        text = str(self.processor.decode(tokens, skip_special_tokens=True))
+        if len(tokens) == max_tokens and self._ends.isdisjoint(tokens):
+            return UnusableAnswer("truncated", "it was cut off at the limit of tokens", text)
+        return text
 
 
 class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):

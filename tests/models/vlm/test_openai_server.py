@@ -1,5 +1,6 @@
 """The chat client over real HTTP: what it sends, and how it handles faults."""
 
+import json
 import os
 import socket
 import time
@@ -9,7 +10,7 @@ from email.utils import formatdate
 import pytest
 
 from megastyle_cli.core.errors import UNEXPECTED, BadRecord, MegastyleError
-from megastyle_cli.models.protocols import VisionPrompt
+from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 from megastyle_cli.models.registry import load
 from megastyle_cli.models.vlm.openai_server import KEY_VARIABLE, LONGEST_WAIT_S, wait_s
 from tests.chat_server import CONTENT, MODEL, RawResponse, completion, serving
@@ -128,7 +129,7 @@ def test_a_temporary_fault_costs_another_attempt_and_no_answer(fault):
             "status 500: no memory",
         ),
         (RawResponse(closes_connection=True), "closed connection without response"),
-        (RawResponse(body=b"{"), "JSONDecodeError"),
+        (RawResponse(body=b"{"), "is not JSON"),
     ],
 )
 def test_a_lasting_fault_fails_the_record_with_its_reason(fault, reason):
@@ -163,12 +164,113 @@ def test_a_fault_common_to_all_requests_ends_the_run(status, word, hint):
     assert hint in error.value.hint
 
 
-def test_a_refusal_is_an_answer_like_others():
-    def refuses(request):
-        return RawResponse(body=b'{"choices":[{"message":{"content":null,"refusal":"I cannot"}}]}')
+def choice(message, finish="stop"):
+    body = {"choices": [{"message": message, "finish_reason": finish}]}
+    return RawResponse(body=json.dumps(body).encode())
 
-    with serving(refuses) as server:
-        assert ask_one(server) == "I cannot"
+
+@pytest.mark.parametrize(
+    "message, finish, kind, words",
+    [
+        ({"content": "Near a corner of the"}, "length", "truncated", "cut off"),
+        ({"content": None, "reasoning_content": "Hm"}, "length", "truncated", "reasoning"),
+        ({"content": None, "reasoning_content": "Hm"}, "stop", "empty", "only reasoned"),
+        ({"content": ""}, "content_filter", "refusal", "content filter"),
+        ({"content": None, "refusal": "I cannot"}, "stop", "refusal", "I cannot"),
+    ],
+)
+def test_an_answer_without_usable_text_says_why(message, finish, kind, words):
+    with serving(lambda request: choice(message, finish)) as server:
+        answer = ask_one(server)
+
+    assert isinstance(answer, UnusableAnswer) and answer.kind == kind and words in answer.message
+
+
+def test_typed_parts_of_an_answer_are_joined():
+    parts = [{"type": "thinking"}, {"type": "text", "text": "A "}, {"type": "text", "text": "fox"}]
+    with serving(lambda request: choice({"content": parts})) as server:
+        assert ask_one(server) == "A fox"
+
+
+def refuses_as_gpt5(request):
+    """A server that wants max_completion_tokens and takes no temperature."""
+    for field, said in (("max_tokens", "parameter"), ("temperature", "value")):
+        if field in request.body:
+            error = {"message": f"Unsupported {said}: '{field}' is not supported with this model."}
+            error |= {"param": field, "code": f"unsupported_{said}"}
+            return RawResponse(status=400, body=json.dumps({"error": error}).encode())
+    return CONTENT
+
+
+def test_fields_that_a_server_refuses_are_left_out_from_then_on():
+    with serving(refuses_as_gpt5) as server:
+        vlm = client(server)
+        assert vlm.generate([prompt(0), prompt(1)]) == [CONTENT] * 2
+        vlm.close()
+
+    assert len(server.requests) == 4
+    assert server.requests[-1].body["max_completion_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    "status, error, word",
+    [
+        (429, {"message": "No quota", "type": "insufficient_quota"}, "no quota left"),
+        (402, {"message": "Insufficient balance"}, "no quota left"),
+        (400, {"message": "Incorrect API key provided"}, "refuses the key"),
+        (400, {"message": "Invalid model name passed in model=tiny"}, "has no model"),
+        (400, {"message": "no", "param": "messages[0]", "code": "unsupported_value"}, "parameter"),
+    ],
+)
+def test_an_error_common_to_all_requests_is_met_once(status, error, word):
+    fault = RawResponse(status=status, body=json.dumps({"error": error}).encode())
+    with serving(lambda request: fault) as server:
+        vlm = client(server)
+        for _ in range(3):
+            with pytest.raises(MegastyleError, match=word):
+                vlm.generate([prompt()])
+        vlm.close()
+
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_refuses_every_request_ends_the_run():
+    fault = RawResponse(status=400, body=b'{"message": "images are not for us"}')
+    with serving(lambda request: fault) as server:
+        vlm = client(server, concurrency=1)
+        with pytest.raises(MegastyleError, match="refused all of the first 17 requests") as error:
+            for _ in range(100):
+                vlm.generate([prompt()])
+        vlm.close()
+
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+def test_the_key_is_hidden_wherever_a_server_repeats_it(monkeypatch, status):
+    monkeypatch.setenv(KEY_VARIABLE, "sk-SECRETKEY123")
+
+    def echo(request):
+        words = f"you sent {request.headers['Authorization']}"
+        if status == 200:
+            return words
+        return RawResponse(status=status, body=json.dumps({"message": words}).encode())
+
+    with serving(echo) as server:
+        try:
+            shown = ask_one(server, retries=0)
+        except MegastyleError as error:
+            shown = error.message
+
+    assert "Bearer ***" in str(shown) and "SECRET" not in repr(shown)
+
+
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "sk-SECRETKEY123\nX-Injected: 1")
+    with pytest.raises(MegastyleError, match="line break") as error:
+        load("captioner", "openai")
+
+    assert "SECRET" not in error.value.message
 
 
 def test_an_unreachable_server_is_one_sentence():
@@ -190,8 +292,21 @@ def test_the_only_model_of_a_server_is_the_default():
         found = client(server)
         found.close()
         assert found.name == MODEL
-        with pytest.raises(MegastyleError, match=f"has {MODEL}, not 'other'"):
-            client(server, model="other")
+
+
+def test_a_named_model_is_asked_even_if_the_server_does_not_list_it():
+    with serving() as server:
+        assert ask_one(server, model="other/wild") == CONTENT
+
+    assert server.requests[0].body["model"] == "other/wild"
+
+
+def test_a_long_list_of_models_is_cut():
+    with (
+        serving(models=[f"m{n}" for n in range(900)]) as server,
+        pytest.raises(MegastyleError, match="has 900 models: m0, m1, m2, m3, m4 and 895 more$"),
+    ):
+        client(server)
 
 
 def test_a_server_that_lists_no_models_needs_one_named():
@@ -199,7 +314,7 @@ def test_a_server_that_lists_no_models_needs_one_named():
         named = client(server, model="any")
         named.close()
         assert named.name == "any"
-        with pytest.raises(MegastyleError, match="tells no models"):
+        with pytest.raises(MegastyleError, match="does not list its models .*status 404"):
             client(server)
 
 
@@ -210,7 +325,7 @@ def test_a_server_that_stops_responding_ends_the_run_instead_of_failing_every_re
     with serving(silent_after_one) as server:
         vlm = client(server, concurrency=1, retries=0)
         assert vlm.generate([prompt()]) == [CONTENT]
-        with pytest.raises(MegastyleError, match="fallen silent") as error:
+        with pytest.raises(MegastyleError, match="stopped responding") as error:
             for _ in range(100):
                 vlm.generate([prompt()])
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, SiglipVisionConfig, SiglipVisionModel
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.protocols import VisionLanguageModel, VisionPrompt
+from megastyle_cli.models.protocols import UnusableAnswer, VisionLanguageModel, VisionPrompt
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
 from tests.models.tiny_vlm import save_tiny_vlm
@@ -51,8 +51,10 @@ def test_a_padded_batch_answers_as_each_prompt_alone(folder, vlm):
 
 
 def test_an_answer_is_no_longer_than_its_prompt_allows(vlm):
-    short, long = (vlm.generate([_prompt_of(n)])[0] for n in (3, 12))
+    answers = [vlm.generate([_prompt_of(n)])[0] for n in (3, 12)]
 
+    assert all(isinstance(answer, UnusableAnswer) for answer in answers)  # both are cut off
+    short, long = (answer.text for answer in answers)
     assert long.startswith(short.rstrip("\ufffd")) and len(long) > len(short)
 
 
