@@ -25,7 +25,10 @@ _REFUSED_FIELD = re.compile(
     r"|extra (?:input|field)",
     re.IGNORECASE,
 )
-_KEY = re.compile(r"api[ _-]?key|\bcredential|unauthori[sz]ed|authentication", re.IGNORECASE)
+_KEY = re.compile(
+    r"api[ _-]?key|(?:bad|invalid|wrong|incorrect) key|\bcredential|unauthori[sz]ed|authentication",
+    re.IGNORECASE,
+)
 _MODEL = re.compile(
     r"model.{0,80}(?:not found|does not exist|doesn't exist|unknown|not a valid|invalid)"
     r"|(?:invalid|unknown|no such|no) model",
@@ -82,8 +85,8 @@ class ServerError(NamedTuple):
         """Whether the key is refused, which some servers say with status 400."""
         if self.status == 403:
             return not _MODERATION.search(self.message)
-        said = f"{self.code} {self.message}"
-        return self.status == 401 or (self.status == 400 and bool(_KEY.search(said)))
+        words = f"{self.code} {self.message}"
+        return self.status == 401 or (self.status == 400 and bool(_KEY.search(words)))
 
     @property
     def is_about_quota(self) -> bool:
@@ -102,12 +105,12 @@ class ServerError(NamedTuple):
         """The field of a request that the server does not take, if that is what it says."""
         if self.status not in (400, 422):
             return None
-        said = f"{self.code} {self.parameter} {self.message}"
-        if not _REFUSED_FIELD.search(said):
+        words = f"{self.code} {self.parameter} {self.message}"
+        if not _REFUSED_FIELD.search(words):
             return None
         if self.parameter in (*REFUSABLE, "max_completion_tokens"):
             return self.parameter
-        named = (field for field in REFUSABLE if re.search(rf"\b{field}\b", said))
+        named = (field for field in REFUSABLE if re.search(rf"\b{field}\b", words))
         unsupported = self.parameter if self.code.startswith("unsupported_") else ""
         return next(named, unsupported) or None
 

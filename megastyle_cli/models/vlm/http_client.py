@@ -206,10 +206,11 @@ def hide(text: str, secrets: Sequence[str]) -> str:
 
 
 def describe(error: Exception) -> str:
-    """An error of an exchange in words."""
+    """An error of an exchange in words, without the control characters that a server sent."""
     if isinstance(error, TimeoutError):
         return "no whole response within --timeout"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    reason = "".join(letter for letter in str(error)[:300] if letter.isprintable())
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 
 def _split(base_url: str, example: str) -> SplitResult:

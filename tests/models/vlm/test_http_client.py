@@ -107,6 +107,19 @@ def test_a_cut_response_is_an_error() -> None:
         client(address).exchange("GET", "/models")
 
 
+def test_what_a_server_sends_instead_of_http_reaches_no_terminal() -> None:
+    with (
+        listening(lambda connection, _: connection.sendall(b"\x1b]0;title\x07\r\n")) as (
+            address,
+            _,
+        ),
+        pytest.raises(HTTPException) as error,
+    ):
+        client(address).exchange("GET", "/models")
+
+    assert describe(error.value).isprintable()
+
+
 def test_a_connection_is_kept_and_a_query_is_part_of_every_request() -> None:
     with listening(lambda connection, _: connection.sendall(OK)) as (address, heads):
         http = client(f"{address}/openai/v1?api-version=3")

@@ -194,10 +194,10 @@ def test_typed_parts_of_an_answer_are_joined():
 
 def refuses_as_gpt5(request):
     """A server that wants max_completion_tokens and takes no temperature."""
-    for field, said in (("max_tokens", "parameter"), ("temperature", "value")):
+    for field, noun in (("max_tokens", "parameter"), ("temperature", "value")):
         if field in request.body:
-            error = {"message": f"Unsupported {said}: '{field}' is not supported with this model."}
-            error |= {"param": field, "code": f"unsupported_{said}"}
+            error = {"message": f"Unsupported {noun}: '{field}' is not supported with this model."}
+            error |= {"param": field, "code": f"unsupported_{noun}"}
             return RawResponse(status=400, body=json.dumps({"error": error}).encode())
     return CONTENT
 
