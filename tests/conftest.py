@@ -38,6 +38,7 @@ RAY_FILES = ("tests/contract/test_engines.py", "tests/compute/test_ray.py")
 LAUNCHER_FILES = ("tests/contract/test_launchers.py", "tests/commands/test_launched.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups that run in parallel: one per file, one for Ray, one per test that launches ranks."""
     for item in items:

@@ -3,7 +3,7 @@
 Importing torch and its companions takes seconds, which is most of the time of a small command.
 The server imports them once and forks a child for every command. The child is a process of its
 own, with its own standard streams, arguments, working directory and signal handlers, and it runs
-what `python -m megastyle_cli` runs.
+what `python -m megastyle_cli` runs, or another module, such as a launcher.
 
 Nothing but imports happens before a fork. A server in which a library has started a thread is
 not used, since threads do not survive a fork. All children of a server share one seed of string
@@ -31,6 +31,7 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import IO, NamedTuple
 
 # One thread a process: on two cores, two processes of two threads each are many times slower.
@@ -40,7 +41,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as for a job in a shell's background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # Code that runs in the process of the tests changes os.environ; commands do not see that.
-ENVIRONMENT = dict(os.environ)
+# They find no models of this machine, and fetch none.
+HUB = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path(tempfile.gettempdir(), "megastyle-no-models"))}
+ENVIRONMENT = {**os.environ, **HUB}
 
 # What most commands of the tests import, those first that others build on.
 LIBRARIES = (
@@ -49,6 +52,10 @@ LIBRARIES = (
     *("transformers", "diffusers", "faiss", "peft", "wordllama"),
     *("diffusers.pipelines.flux.pipeline_flux", "diffusers.pipelines.qwenimage.pipeline_qwenimage"),
 )
+# Packages of the project that every command imports a part of; not those that import pyarrow or
+# bitsandbytes, which start threads.
+STAGES = ("caption", "dedup", "cluster", "pair", "generate", "retrieve", "evaluate")
+OWN = ("core", "compute", "runner", "report", "cli", "commands", "models.builtin", *STAGES)
 # Nothing reads these when it is imported, so that a fork can have its own.
 READ_LATE = {
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
@@ -121,6 +128,7 @@ def start(
     fresh: bool = False,
     max_file_kib: int | None = None,
     prelude: Sequence[object] = (),
+    module: str = "megastyle_cli",
     stdin: int | None = None,
     stdout: int | None = None,
     stderr: int | None = None,
@@ -128,6 +136,7 @@ def start(
 ) -> "subprocess.Popen[bytes] | ForkedProcess":
     """Starts `megastyle ARGUMENTS` in the environment that the tests were started in, plus `env`.
 
+    It is `python -m MODULE ARGUMENTS` that is started, so that `module` may be another program.
     Streams are as in subprocess.Popen: None, PIPE, DEVNULL or a file descriptor. No file may grow
     beyond `max_file_kib`, as if a disk were full (`ulimit -f`, an OSError). `prelude` is a Python
     file whose `main` is called in the process before the command, and its arguments. The process is
@@ -138,12 +147,13 @@ def start(
     server = None if fresh or set(env) - READ_LATE else _server()
     if server:
         first = [str(argument) for argument in prelude]
-        return server.fork(words, cwd, env, max_file_kib, (stdin, stdout, stderr), first)
+        streams = (stdin, stdout, stderr)
+        return server.fork(module, words, cwd, env, max_file_kib, streams, first)
     if prelude:
         raise RuntimeError("a prelude needs the fork server, which does not run here")
     limited = ["bash", "-c", f'ulimit -f {max_file_kib}; exec "$@"', "-"] if max_file_kib else []
     return subprocess.Popen(
-        [*limited, sys.executable, "-m", "megastyle_cli", *words],
+        [*limited, sys.executable, "-m", module, *words],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
@@ -159,21 +169,32 @@ def stop_server() -> None:
         _server.cache_clear()
 
 
-def write_program(path: Path) -> None:
-    """Writes a program that does what `megastyle` does, for shell scripts to call."""
+def write_program(path: Path, reports: Path | None = None) -> None:
+    """Writes a program that does what `megastyle` does, for shell scripts and launchers to call.
+
+    As a rank of a launcher it writes its process id to `reports`/RANK.pid, and to RANK.code the
+    exit code of a command that was not killed.
+    """
     server = _server()
-    if server:
-        text = PROGRAM.format(python=sys.executable, address=server.address)
-    else:
-        text = f'#!/bin/sh\nexec "{sys.executable}" -m megastyle_cli "$@"\n'
+    program = PROGRAM if server else FRESH_PROGRAM
+    address = server.address if server else None
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    folder = str(reports) if reports else None
+    path.write_text(program.format(python=sys.executable, address=address, reports=folder))
     path.chmod(0o755)
 
 
 # Starts in 20 ms: without site-packages, and with nothing else imported.
 PROGRAM = """#!{python} -IS
-import json, os, socket, struct, sys
+import json, os, signal, socket, struct, sys
+
+def report(suffix, number):
+    if {reports!r}:
+        with open(f"{reports}/{{os.environ['RANK']}}.{{suffix}}", "w") as file:
+            file.write(str(number))
+
+def receive():
+    return struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))[0]
 
 call = {{"arguments": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
 request = json.dumps(call).encode()
@@ -181,8 +202,29 @@ connection = socket.socket(socket.AF_UNIX)
 connection.connect({address!r})
 socket.send_fds(connection, [struct.pack("!i", len(request))], [0, 1, 2])
 connection.sendall(request)
-_, code = struct.unpack("!ii", connection.recv(8, socket.MSG_WAITALL))
+pid = receive()
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    signal.signal(number, lambda number, _: os.kill(pid, number))
+report("pid", pid)
+code = receive()
+if code >= 0:
+    report("code", code)
 sys.exit(code if code >= 0 else 128 - code)
+"""
+FRESH_PROGRAM = """#!{python}
+import os, runpy, sys
+
+def report(suffix, number):
+    if {reports!r}:
+        with open(f"{reports}/{{os.environ['RANK']}}.{{suffix}}", "w") as file:
+            file.write(str(number))
+
+report("pid", os.getpid())
+try:
+    runpy.run_module("megastyle_cli", run_name="__main__", alter_sys=True)
+except SystemExit as ended:
+    report("code", ended.code)
+    raise
 """
 
 
@@ -213,6 +255,7 @@ class ForkServer:
 
     def fork(
         self,
+        module: str,
         arguments: list[str],
         cwd: Path | None,
         env: dict[str, str],
@@ -222,7 +265,7 @@ class ForkServer:
     ) -> ForkedProcess:
         """Starts a command, as `start` says."""
         call = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "env": ENVIRONMENT | env}
-        settings = {"max_file_kib": max_file_kib, "prelude": list(prelude)}
+        settings = {"module": module, "max_file_kib": max_file_kib, "prelude": list(prelude)}
         request = json.dumps(call | settings).encode()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(self.address)
@@ -285,6 +328,7 @@ class Request(NamedTuple):
     cwd: str
     env: dict[str, str]
     streams: list[int]
+    module: str = "megastyle_cli"
     max_file_kib: int | None = None
     prelude: Sequence[str] = ()
 
@@ -354,7 +398,7 @@ def _become(request: Request) -> None:
         limit = 1024 * request.max_file_kib
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     sys.path.insert(0, request.cwd)
-    sys.argv = ["megastyle", *request.arguments]
+    sys.argv = [request.module, *request.arguments]
     # new ones: those of the server were set up for other files
     old, settings = sys.stdout, {"newline": "\n", "closefd": False}
     sys.stdin = os.fdopen(0, encoding=old.encoding, errors=old.errors, **settings)
@@ -363,7 +407,7 @@ def _become(request: Request) -> None:
         runpy.run_path(request.prelude[0])["main"](*request.prelude[1:])
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
-        runpy.run_module("megastyle_cli", run_name="__main__", alter_sys=True)
+        runpy.run_module(request.module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if not isinstance(end.code, int):
             raise
@@ -380,6 +424,11 @@ def main() -> None:
     os.environ |= QUIET
     for library in LIBRARIES:
         import_module(library)
+    for package in OWN:
+        folder = import_module(f"megastyle_cli.{package}")
+        for module in iter_modules(folder.__path__, f"{folder.__name__}."):
+            if not module.ispkg:
+                import_module(module.name)
     gc.collect()
     gc.freeze()  # objects of the libraries stay shared with the children
     print(len(list(Path("/proc/self/task").iterdir())), flush=True)  # noqa: T201

@@ -19,8 +19,7 @@ from megastyle_cli.cluster.hierarchy import (
 )
 from megastyle_cli.cluster.points import RowSubset, Vectors, all_squared_lengths
 from megastyle_cli.cluster.projection import project
-from megastyle_cli.compute.engine import Engine
-from megastyle_cli.compute.string_array import text_batches
+from megastyle_cli.compute.engine import Engine, text_batches
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.io.embedding_cache import EmbedTexts

@@ -23,6 +23,7 @@ EngineName = Literal["local", "ray"]
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+MAX_CHARACTERS = 1 << 22  # of a batch of texts
 AHEAD = 2  # items drawn for each thread of LocalEngine: one in work, and the next
 
 
@@ -151,3 +152,22 @@ def parallel_map(
             return [function(item) for item in items]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(function, items))
+
+
+def text_batches(
+    texts: Iterable[str], max_texts: int, max_characters: int = MAX_CHARACTERS
+) -> Iterator[list[str]]:
+    """The texts in order; a batch ends at `max_texts` or with the text that fills its characters.
+
+    A batch may exceed `max_characters` by less than its last text.
+    """
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text)
+        if len(batch) == max_texts or characters >= max_characters:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch

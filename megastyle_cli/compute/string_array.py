@@ -1,4 +1,4 @@
-"""Many texts: in one array of bytes, and in batches."""
+"""Many texts in one array of bytes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,6 @@ import numpy.typing as npt
 from megastyle_cli.compute.jit import compiled
 
 Array = npt.NDArray[Any]
-
-MAX_CHARACTERS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -60,25 +58,6 @@ class StringArray:
             np.concatenate([np.empty(0, np.uint8), *(part.data for part in parts)]),
             _starts(np.concatenate([np.empty(0, np.int64), *lengths])),
         )
-
-
-def text_batches(
-    texts: Iterable[str], max_texts: int, max_characters: int = MAX_CHARACTERS
-) -> Iterator[list[str]]:
-    """The texts in order; a batch ends at `max_texts` or with the text that fills its characters.
-
-    A batch may exceed `max_characters` by less than its last text.
-    """
-    batch: list[str] = []
-    characters = 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text)
-        if len(batch) == max_texts or characters >= max_characters:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
 
 
 @compiled

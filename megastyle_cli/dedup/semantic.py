@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.engine import Engine
-from megastyle_cli.compute.string_array import text_batches
+from megastyle_cli.compute.engine import Engine, text_batches
 from megastyle_cli.dedup.config import SemanticConfig
 from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
 from megastyle_cli.dedup.near import AdjacencyList

@@ -1,5 +1,8 @@
 """Clusters are nested, numbered by size and reproducible; samples are exact and even."""
 
+from functools import cache
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -37,6 +40,7 @@ def hierarchical_kmeans(
     return hierarchy_of(vectors, levels, seed=seed, engine=LocalEngine(workers)).assignments
 
 
+@cache
 def nested(n: int, seed: int = 0) -> list[np.ndarray]:
     return hierarchical_kmeans(random_units(n, seed=seed), [40, 10, 3], seed=0)
 
@@ -158,18 +162,16 @@ def test_a_sample_has_exactly_the_target_number_of_rows(target):
     assert rows.size == 0 or (rows[0] >= 0 and rows[-1] < 1000)
 
 
-@pytest.mark.parametrize("is_nearest", [False, True])
-@pytest.mark.parametrize("levels", [[60], [60, 12], [60, 12, 3], [60, 20, 8, 3]])
-@pytest.mark.parametrize("seed", range(4))
-def test_at_every_level_no_cluster_gives_more_than_its_size_and_the_sum_is_exact(
-    levels, is_nearest, seed
-):
+@pytest.mark.parametrize(
+    ("levels", "seed"), [([60], 0), ([60, 12], 1), ([60, 12, 3], 2), ([60, 20, 8, 3], 3)]
+)
+def test_at_every_level_no_cluster_gives_more_than_its_size_and_the_sum_is_exact(levels, seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(60, 700))
     found = hierarchy_of(random_units(n, seed=seed), levels, seed=seed, engine=LocalEngine(1))
-    distances = found.distances if is_nearest else None
+    targets = (1, len(levels), int(rng.integers(n)), n - 1, n, n + 1, 10 * n)
 
-    for target in (1, len(levels), int(rng.integers(n)), n - 1, n, n + 1, 10 * n):
+    for target, distances in product(targets, (None, found.distances)):
         rows = balanced_sample(found.assignments, target, rng, distances)
 
         assert len(rows) == len(set(rows.tolist())) == min(target, n)

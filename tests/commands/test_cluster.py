@@ -128,30 +128,38 @@ def test_embeddings_cached_by_dedup_are_used(megastyle, tmp_path):
     assert list((tmp_path / "kept").rglob("*.keys.npy")) == [keys], "some were made again"
 
 
+KILLED = ("-o", "out.jsonl", "--vectors", "v.npy", "--xy")
+
+
+@pytest.fixture(scope="module")
+def whole(megastyle, tmp_path_factory):
+    """A folder with records and what cluster makes of them, KILLED or not."""
+    folder = tmp_path_factory.mktemp("whole")
+    jsonl(folder / "s.jsonl", styles(1000))
+    assert megastyle("cluster", folder / "s.jsonl", *KILLED, cwd=folder).returncode == 0
+    return folder
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
     [("out.jsonl.partial", 0), ("v.npy.partial", 1), ("out.jsonl.partial", 1), ("v.npy", 1)],
 )
 def test_killed_at_any_moment_its_files_are_complete_or_absent_and_a_rerun_gives_the_same_bytes(
-    megastyle, tmp_path, name, size
+    megastyle, whole, tmp_path, name, size
 ):
-    source = jsonl(tmp_path / "s.jsonl", styles(3000))
-    for folder in ("whole", "killed"):
-        (tmp_path / folder).mkdir()
-    flags = ("cluster", source, "-o", "out.jsonl", "--vectors", "v.npy", "--xy")
-    megastyle(*flags, cwd=tmp_path / "whole")
-    kill_when(flags, tmp_path / "killed", tmp_path / "killed" / name, size)
+    command = ("cluster", whole / "s.jsonl", *KILLED)
+    kill_when(command, tmp_path, tmp_path / name, size)
 
-    whole = {file: (tmp_path / "whole" / file).read_bytes() for file in ("out.jsonl", "v.npy")}
-    for file, found in whole.items():
-        killed = tmp_path / "killed" / file
-        assert not killed.exists() or killed.read_bytes() == found
-    again = megastyle(*flags, "--overwrite", cwd=tmp_path / "killed")
+    expected = {file: (whole / file).read_bytes() for file in ("out.jsonl", "v.npy")}
+    for file, content in expected.items():
+        killed = tmp_path / file
+        assert not killed.exists() or killed.read_bytes() == content
+    again = megastyle(*command, "--overwrite", cwd=tmp_path)
 
     assert again.returncode == 0, again.stderr.decode()
-    for file, found in whole.items():
-        assert (tmp_path / "killed" / file).read_bytes() == found
-    assert not list((tmp_path / "killed").glob("*.partial"))
+    for file, content in expected.items():
+        assert (tmp_path / file).read_bytes() == content
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_odd_texts_are_clustered_or_fail_without_losing_a_value(megastyle, tmp_path):

@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import fork_server
 from tests.commands.test_train_flux import flags_of, folder, same_weights
 from tests.commands.trainings import has_made_a_step, metrics_of, start_two_ranks
 
@@ -16,10 +16,10 @@ __all__ = ["folder"]  # a fixture
 
 SETTINGS = Path(__file__).parents[2] / "examples" / "accelerate" / "one_node.yaml"
 LAUNCHERS = {
-    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"],
     "accelerate": [
         *("accelerate.commands.launch", "--config_file", str(SETTINGS)),
-        *("--num_processes", "2", "--main_process_port", "0"),
+        *("--num_processes", "2", "--main_process_port", "0", "--no_python"),
     ],
 }
 
@@ -33,24 +33,17 @@ def whole(folder: Path) -> Path:
     return run
 
 
-def launched(launcher: str, arguments: list[str], run: Path) -> "subprocess.Popen[bytes]":
-    """The training under that launcher, after its first step."""
-    started = subprocess.Popen(
-        [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "megastyle_cli", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def launched(
+    launcher: str, reports: Path, arguments: list[str], run: Path
+) -> "subprocess.Popen[bytes] | fork_server.ForkedProcess":
+    """The training under that launcher, after its first step; ranks write to `reports`."""
+    module, *flags = LAUNCHERS[launcher]
+    fork_server.write_program(reports / "rank", reports)
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started = fork_server.start(*flags, reports / "rank", *arguments, module=module, **streams)
     while started.poll() is None and not has_made_a_step(run):
         time.sleep(0.01)
     return started
-
-
-def ranks_of(launcher: int) -> list[int]:
-    """The processes that a launcher started."""
-    found = subprocess.run(["pgrep", "-P", str(launcher)], capture_output=True, check=False)
-    return [int(word) for word in found.stdout.split()]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
@@ -59,15 +52,14 @@ def test_launched_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit
 ) -> None:
     run = tmp_path / "run"
     arguments = [*flags_of(folder), "-o", str(run)]
-    started = launched(launcher, arguments, run)
+    started = launched(launcher, tmp_path / "reports", arguments, run)
 
     if launcher == "torchrun":  # it hands the signal on, and makes 1 of exit code 75
         started.send_signal(signal.SIGTERM)
         stderr = started.communicate()[1].decode()
         assert "--resume goes on" in stderr and (run / "stopped").exists(), stderr
     else:  # one rank alone is killed
-        _, killed = ranks_of(started.pid)
-        os.kill(killed, signal.SIGKILL)
+        os.kill(int((tmp_path / "reports" / "1.pid").read_text()), signal.SIGKILL)
         stderr = started.communicate()[1].decode()
         assert not (run / "stopped").exists(), stderr
     assert "batch 4 = 2 x 2 pairs" in stderr and started.returncode != 0

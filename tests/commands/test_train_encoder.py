@@ -4,7 +4,6 @@ import json
 import pickle
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import SiglipVisionModel
 
+from tests import fork_server
 from tests.commands.trainings import (
     CommandResult,
     metrics_of,
@@ -228,14 +228,14 @@ def test_two_processes_train_the_same_encoder(
 
 
 def test_accelerate_launch_starts_it(arguments: list[str], tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "-m", "megastyle_cli"]
+    command = ["--cpu", "-m", "megastyle_cli", *arguments, "-o", tmp_path / "run"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
-    result = subprocess.run(
-        [*launcher, *arguments, "-o", str(tmp_path / "run")], capture_output=True, check=False
-    )
+    launched = fork_server.start(*command, module="accelerate.commands.launch", **pipes)
+    stdout, stderr = launched.communicate()
 
-    assert result.returncode == 0, result.stderr.decode()
-    assert lines(result.stdout)[0]["step"] == STEPS
+    assert launched.returncode == 0, stderr.decode()
+    assert lines(stdout)[0]["step"] == STEPS
 
 
 def test_memory_decides_by_default_and_the_plan_is_printed_first(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from megastyle_cli.compute.engine import load_engine, parallel_map, usable_cores
+from megastyle_cli.compute.engine import load_engine, parallel_map, text_batches, usable_cores
 from megastyle_cli.core.errors import MegastyleError
 
 Array = npt.NDArray[np.float32]
@@ -159,3 +159,12 @@ def test_blas_has_one_thread_meanwhile() -> None:
     assert [n for n, _ in found] == list(range(9))
     assert all(threads <= {1} for _, threads in found)
     assert blas_threads() == before
+
+
+def test_batches_of_texts_end_by_number_or_by_letters() -> None:
+    texts = ["a", "bb", "ccc", "d" * 9, "", "e", "f"]
+
+    found = list(text_batches(texts, 3, max_characters=5))
+
+    assert found == [["a", "bb", "ccc"], ["d" * 9], ["", "e", "f"]]
+    assert list(text_batches([], 3)) == []

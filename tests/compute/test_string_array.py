@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megastyle_cli.compute.string_array import StringArray, text_batches
+from megastyle_cli.compute.string_array import StringArray
 
 # lone surrogates stand for bytes of file names that are not UTF-8
 TEXTS = st.lists(st.text(st.characters() | st.characters(categories=["Cs"]), max_size=9))
@@ -39,12 +39,3 @@ def test_concatenated_arrays_hold_all_texts(parts: list[list[str]]) -> None:
     joined = StringArray.concatenate([StringArray.from_strings(texts) for texts in parts])
 
     assert list(joined) == [text for texts in parts for text in encoded(texts)]
-
-
-def test_portions_end_by_number_or_by_letters() -> None:
-    texts = ["a", "bb", "ccc", "d" * 9, "", "e", "f"]
-
-    found = list(text_batches(texts, 3, max_characters=5))
-
-    assert found == [["a", "bb", "ccc"], ["d" * 9], ["", "e", "f"]]
-    assert list(text_batches([], 3)) == []

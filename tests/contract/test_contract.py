@@ -362,7 +362,7 @@ def repeat_input(case: Case, folder: Path) -> Path:
     records = [
         {k: str(source.parent / v) if k in keys else v for k, v in record.items()}
         | {"id": f"{record['id']}-{turn}"}
-        for turn in range(12)
+        for turn in range(4)
         for record in lines(source)
     ]
     return jsonl(folder / "many.jsonl", records)

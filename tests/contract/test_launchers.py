@@ -1,9 +1,11 @@
-"""caption and synth under real launchers: stopped, killed, and resumed to the full output."""
+"""caption and synth under real launchers: stopped, killed, and resumed to the full output.
+
+The fork server runs the launchers, and what they start as ranks hands its work to that server.
+"""
 
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,26 +21,15 @@ from tests.conftest import Runner, draw, jsonl, lines
 from tests.tiny_pipelines import save_tiny_qwen
 
 LAUNCHERS = {
-    "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+    "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"),
     "accelerate": (
         *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--main_process_port", "0"),
+        *("--main_process_port", "0", "--no_python"),
     ),
 }
-# what `-m megastyle_cli` runs, and it writes the process id and, at the end, the exit code
-RANK = """\
-import os, pathlib, sys
-from megastyle_cli.app import main
-report = pathlib.Path(sys.argv.pop(1), os.environ["RANK"])
-report.with_suffix(".pid").write_text(str(os.getpid()))
-try:
-    main()
-except SystemExit as ended:
-    report.with_suffix(".code").write_text(str(ended.code))
-    raise
-"""
 
+Launched = subprocess.Popen[bytes] | fork_server.ForkedProcess
 
 COUNT = 400
 LANES = 20  # more than a rank has in flight: after this many answers, some records are written
@@ -49,22 +40,22 @@ def reports(tmp_path: Path) -> Path:
     """A folder where each rank writes its process id and its exit code."""
     folder = tmp_path / "reports"
     folder.mkdir()
-    (folder / "rank.py").write_text(RANK)
+    fork_server.write_program(folder / "rank", folder)
     return folder
 
 
-def launch(launcher: str, reports: Path, *args: object) -> "subprocess.Popen[bytes]":
-    script = (str(reports / "rank.py"), str(reports))
+def launch(launcher: str, reports: Path, *args: object) -> Launched:
+    module, *flags = LAUNCHERS[launcher]
     with (reports / "stderr").open("wb") as stderr:
-        return subprocess.Popen(
-            [sys.executable, "-m", *LAUNCHERS[launcher], *script, *map(str, args)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        return fork_server.start(
+            *(*flags, reports / "rank", *args),
+            module=module,
             stdout=subprocess.DEVNULL,
-            stderr=stderr,
+            stderr=stderr.fileno(),
         )
 
 
-def wait_for_lines(parts: Path, launched: "subprocess.Popen[bytes]", stderr: Path) -> None:
+def wait_for_lines(parts: Path, launched: Launched, stderr: Path) -> None:
     """Until both ranks have written some records."""
     deadline = time.monotonic() + 240
     while len([path for path in parts.rglob("*.partial") if b"\n" in path.read_bytes()]) < 2:
@@ -84,7 +75,7 @@ def codes(reports: Path) -> dict[str, str]:
     return {path.stem: path.read_text() for path in reports.glob("*.code")}
 
 
-def interrupt(how: str, launched: "subprocess.Popen[bytes]", reports: Path) -> None:
+def interrupt(how: str, launched: Launched, reports: Path) -> None:
     """SIGTERM to the launcher, or SIGKILL to a rank."""
     if how == "stopped":
         launched.send_signal(signal.SIGTERM)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from megastyle_cli.compute.string_array import text_batches
+from megastyle_cli.compute.engine import text_batches
 
 Array = npt.NDArray[np.float32]
 
