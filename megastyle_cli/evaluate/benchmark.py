@@ -17,6 +17,7 @@ from pathlib import Path
 from megastyle_cli.core.atomic_file import atomic_write
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import PROVENANCE, Record, annotate, canonical_json, record_seed
+from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.io.record_names import picture_id
 
 FILE = "benchmark.json"
@@ -62,9 +63,9 @@ def select_records(
     """
     by_style: dict[str, dict[str, Record]] = {}
     for record in records:
-        if all(record.get(key) is not None for key in (label, content_label, "file_name")):
-            by_content = by_style.setdefault(str(record[label]), {})
-            content = str(record[content_label])
+        style, content = label_of(record, label), label_of(record, content_label)
+        if style and content and record.get("file_name"):
+            by_content = by_style.setdefault(style, {})
             if content not in by_content or record["id"] < by_content[content]["id"]:
                 by_content[content] = record
     eligible = [style for style, contents in by_style.items() if len(contents) >= per_style]

@@ -7,6 +7,7 @@ import numpy as np
 
 from megastyle_cli.core.record import Record
 from megastyle_cli.evaluate.calibration import ReferenceBank, similarity_to_negatives
+from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.evaluate.score import STYLE
 from megastyle_cli.evaluate.scored_set import Comparison, ScoredSet
 from megastyle_cli.retrieve.embed import Array
@@ -36,7 +37,8 @@ def build_report_data(scored_set: ScoredSet, seed: int = 0) -> ReportData:
     comparison = scored_set.compare(STYLE)
     if comparison is not None:
         own = scored_set.values("style_score")[comparison.rows]
-    elif scored_set.has_groups:
+    elif scored_set.labelled.has_groups:
+        scored_set = scored_set.labelled
         comparison, own = _compare_groups(scored_set)
     else:
         return ReportData(histograms={}, bars=[], worst=[])
@@ -114,7 +116,7 @@ def _worst(
     worst = []
     for position, row, neighbor in zip(order, rows, found[:, 0], strict=True):
         record = scored_set.records[row]
-        name = f" ({scored_set.styles[row]})" if scored_set.label in record else ""
+        name = f" ({scored_set.styles[row]})" if label_of(record, scored_set.label) else ""
         why = f"cosine {own[position]:.2f} with its style{name}"
         if not np.isnan(random[position]):
             why += f", {random[position]:.2f} with others"

@@ -1,7 +1,7 @@
 """A scored set in memory: its records, their vectors, and their comparison with references."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.core.record import PROVENANCE, Failure, Record
 from megastyle_cli.evaluate.calibration import ReferenceBank
+from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.evaluate.references import References
-from megastyle_cli.evaluate.score import Scored, ScoringModels, score_records
+from megastyle_cli.evaluate.score import STYLE, Scored, ScoringModels, score_records
 from megastyle_cli.retrieve.embed import Array
 
 PROVENANCE_KEYS = ("model", "text_model", "content_model", "references", "reference_set")
@@ -64,22 +65,33 @@ class ScoredSet:
         return np.stack([scored.features[role] for scored in self.scored])
 
     @cached_property
+    def labelled(self) -> "ScoredSet":
+        """The records with a style label, of a picture and its copies the first: for retrieval."""
+        kept: dict[tuple[str, bytes], Scored] = {}
+        for scored in self.scored:
+            if label_of(scored.record, self.label) is not None:
+                vector = scored.features[STYLE].tobytes()
+                kept.setdefault((scored.record["id"], vector), scored)
+        return replace(self, scored=list(kept.values()))
+
+    @cached_property
     def groups(self) -> list[str]:
         """The label of each record; a record without a label is alone in its group."""
-        return [str(record.get(self.label, record["id"])) for record in self.records]
+        return [label_of(record, self.label) or record["id"] for record in self.records]
 
     @cached_property
     def styles(self) -> list[str]:
         """The style of each record: its label, else the key of its references, else its id."""
         keys = [scored.key or scored.record["id"] for scored in self.scored]
         return [
-            str(record.get(self.label, key)) for record, key in zip(self.records, keys, strict=True)
+            label_of(record, self.label) or str(key)
+            for record, key in zip(self.records, keys, strict=True)
         ]
 
     @property
     def has_groups(self) -> bool:
         """Whether there are two or more groups, at least one of them with two or more images."""
-        return 1 < len(set(self.groups)) < len(self.groups)
+        return bool(self.scored) and 1 < len(set(self.groups)) < len(self.groups)
 
     def values(self, name: str) -> Array:
         """The number each record has under `name`, (n,) float64; NaN where it has none."""

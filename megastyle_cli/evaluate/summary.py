@@ -9,6 +9,7 @@ from megastyle_cli.evaluate.benchmark import QUERY
 from megastyle_cli.evaluate.calibration import ReferenceBank, calibrate, similarity_to_negatives
 from megastyle_cli.evaluate.config import SummaryConfig
 from megastyle_cli.evaluate.diversity import diversity
+from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.evaluate.metrics import (
     bootstrap_interval,
     query_scores,
@@ -35,9 +36,11 @@ def summarize(
     them all. `content_leakage` (ours) is content_similarity less that with negatives: how much of
     its references' content an image copied; only where the content model is at hand.
 
-    Where at least two records share the value of the label: recall_k, map_csd_k (CSD's mean
+    Where at least two records share the label of a style: recall_k, map_csd_k (CSD's mean
     precision over ranks) and map_k (textbook average precision), leave-one-out, among images of
-    other contents if every record has one; `random_*` is the exact expectation of a random ranking;
+    other contents if records have one; records without either, where others have it, and copies of
+    a picture are left out and counted (`without_style`, `without_content`, `copies`). `random_*` is
+    the exact expectation of a random ranking;
     `same_content_1` is the share of nearest neighbours with the query's content but another style;
     `spread_within` and `spread_between` are mean cosines.
 
@@ -49,12 +52,15 @@ def summarize(
     summary |= _style(scored_set, config.seed)
     summary |= _text(scored_set, config.seed)
     summary |= _content(scored_set, config.seed)
-    vectors = scored_set.vectors(STYLE)
-    if scored_set.has_groups:
-        summary |= _retrieval(vectors, scored_set, config)
-        within, between = within_between_similarity(vectors, scored_set.groups)
+    labelled = scored_set.labelled
+    if labelled.scored:
+        summary |= _left_out(scored_set, config)
+    if labelled.has_groups:
+        summary |= _retrieval(labelled, config)
+        within, between = within_between_similarity(labelled.vectors(STYLE), labelled.groups)
         summary |= {"spread_within": _round(within), "spread_between": _round(between)}
     if config.diversity:
+        vectors = scored_set.vectors(STYLE)
         summary |= {name: _round(value) for name, value in diversity(vectors).items()}
     if config.benchmark is not None:
         summary["benchmark"] = config.benchmark
@@ -125,10 +131,26 @@ def _content(scored_set: ScoredSet, seed: int) -> Record:
     return part | _mean("content_leakage", similarity[comparison.rows] - random, styles, seed)
 
 
-def _retrieval(vectors: Array, scored_set: ScoredSet, config: SummaryConfig) -> Record:
-    groups, records = scored_set.groups, scored_set.records
-    known = [str(r[config.content_label]) for r in records if config.content_label in r]
-    contents = known if len(known) == len(records) else None
+def _left_out(scored_set: ScoredSet, config: SummaryConfig) -> Record:
+    """How many records are in no measure of retrieval, by reason; absent where there are none."""
+    styles = [label_of(record, config.label) for record in scored_set.records]
+    labelled = scored_set.labelled.records
+    contents = [label_of(record, config.content_label) for record in labelled]
+    counts = {
+        "without_style": styles.count(None),
+        "copies": len(styles) - styles.count(None) - len(labelled),
+        "without_content": contents.count(None) if any(contents) else 0,
+    }
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _retrieval(labelled: ScoredSet, config: SummaryConfig) -> Record:
+    known = [label_of(record, config.content_label) for record in labelled.records]
+    rows = [row for row, content in enumerate(known) if content is not None]
+    contents = [content for content in known if content is not None] or None
+    rows = rows or list(range(len(known)))
+    records = [labelled.records[row] for row in rows]
+    groups, vectors = [labelled.groups[row] for row in rows], labelled.vectors(STYLE)[rows]
     is_query = None
     if config.split_key is not None:
         is_query = np.array([record.get(config.split_key) == QUERY for record in records])

@@ -94,12 +94,12 @@ def test_content_leakage_is_similarity_above_that_with_other_references():
     assert summary["content_leakage"] == pytest.approx(own - random, abs=1.6e-4)
 
 
-def test_retrieval_is_among_other_contents_if_every_record_has_one():
+def test_retrieval_is_among_other_contents_if_records_have_one():
     records = styled()
-    some = [*records[:-1], {k: v for k, v in records[-1].items() if k != "content_id"}]
+    none = [{k: v for k, v in record.items() if k != "content_id"} for record in records]
 
     among_others = summarize(scored_set(records), SummaryConfig(ks=(1, 3)))
-    among_all = summarize(scored_set(some), SummaryConfig(ks=(1, 3)))
+    among_all = summarize(scored_set(none), SummaryConfig(ks=(1, 3)))
 
     direct = cosines(VECTORS[:12], VECTORS[:12])
     content, style = np.arange(12) // 3, np.arange(12) % 3
@@ -173,3 +173,35 @@ def test_spread_is_within_and_between_styles():
         direct[is_same & ~np.eye(12, dtype=bool)].mean(), **SAME_ROUNDING
     )
     assert summary["spread_between"] == pytest.approx(direct[~is_same].mean(), **SAME_ROUNDING)
+
+
+@pytest.mark.parametrize("missing", [None, "", " ", "absent"])
+def test_a_missing_style_or_content_is_left_out_and_counted(missing: object) -> None:
+    records = styled()
+    for changed, key in ((records[3], "style_id"), (records[7], "content_id")):
+        changed[key] = missing
+        if missing == "absent":
+            del changed[key]
+    whole = [row for row in range(len(records)) if row not in (3, 7)]
+
+    summary = summarize(scored_set(records), SummaryConfig(ks=(1, 3), diversity=False))
+
+    alone = scored_set(records)
+    alone.scored = [alone.scored[row] for row in whole]
+    expected = summarize(alone, SummaryConfig(ks=(1, 3), diversity=False))
+    assert summary.pop("without_style") == summary.pop("without_content") == 1
+    same = ("recall_1", "map_3", "map_csd_3", "styles", "queries", "random_map_3")
+    assert [summary[key] for key in same] == [expected[key] for key in same]
+
+
+def test_a_copied_picture_is_no_style_and_no_neighbour() -> None:
+    records = styled()
+    unlabelled = [{k: v for k, v in record.items() if k != "style_id"} for record in records]
+    copied, labelled = scored_set(unlabelled), scored_set(records)
+    copied.scored.append(copied.scored[0])
+    before = summarize(scored_set(records), SummaryConfig(ks=(1,), diversity=False))
+    labelled.scored.append(labelled.scored[0])
+    after = summarize(labelled, SummaryConfig(ks=(1,), diversity=False))
+
+    assert "map_1" not in summarize(copied, SummaryConfig(ks=(1,), diversity=False))
+    assert after.pop("copies") == 1 and after["recall_1"] == before["recall_1"]
