@@ -37,24 +37,31 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
+    from megastyle_cli.io.packed_records import PackedRecords
     from megastyle_cli.pair.pair import (
         check_content,
         check_style,
         content_usage,
         describe_draws,
-        distinct_rows,
+        distinct_ids,
         draw_all,
         fingerprint,
         pair_all,
+        with_own_ids,
     )
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source, pack_side_input
 
     if not pairs.contents:
         raise MegastyleError("pair needs contents", hint="give --contents contents.jsonl")
-    contents = pack_side_input(pairs.contents, check_content)
-    if not contents:
-        raise MegastyleError(f"{', '.join(pairs.contents)}: no contents", hint="check --contents")
+    given, failures = pack_side_input(pairs.contents, check_content)
+    if not given:
+        what = failures[0].message if failures else "no contents"
+        raise MegastyleError(f"{', '.join(pairs.contents)}: {what}", hint="check --contents")
+    own = distinct_ids([r["id"] for r in given], lambda rows: (given[row] for row in rows))
+    contents = PackedRecords()
+    for record in with_own_ids((given[row] for row in own), own.values()):
+        contents.append(record)
     recorded = result_options(pairs, drawing) | {"contents": fingerprint(contents)}
     run = Run("pair", recorded, __version__)
     source = Source(inputs=inputs_or_stdin(inputs.inputs, context))
@@ -62,11 +69,11 @@ def main(
     if report.dry_run:
         return job.show_plan()
     with job:
+        job.write(failures)
         styles = job.collect(check_style)
-        ids = [record["id"] for record in styles.read()]
-        rows = distinct_rows(ids)
+        ids = distinct_ids([record["id"] for record in styles.read()], styles.read)
         draws = draw_all(
-            [ids[row] for row in rows],
+            list(ids.values()),
             len(contents),
             pairs.per_style,
             drawing.seed,
@@ -75,5 +82,6 @@ def main(
         job.stats.remarks += describe_draws(draws, len(contents), pairs.per_style)
         job.stats.measured["coverage"] = vars(content_usage(draws, len(contents)))
         metadata = {"run": run.key}
-        job.write(pair_all(styles.read(rows), contents, draws, ids=pairs.ids, metadata=metadata))
+        own_styles = with_own_ids(styles.read(list(ids)), ids.values())
+        job.write(pair_all(own_styles, contents, draws, ids=pairs.ids, metadata=metadata))
     return job.exit_code

@@ -2,8 +2,11 @@
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
@@ -38,12 +41,43 @@ class ContentUsage:
     evenness: float
 
 
-def distinct_rows(ids: Iterable[str]) -> list[int]:
-    """The row of the first record of each id, ascending."""
-    rows: dict[str, int] = {}
-    for row, parent_id in enumerate(ids):
-        rows.setdefault(parent_id, row)
-    return list(rows.values())
+def distinct_ids(
+    ids: Sequence[str], read: Callable[[list[int]], Iterable[Record]]
+) -> dict[int, str]:
+    """The rows of the records that differ, ascending, each with an id of its own.
+
+    `read` gives the records of some rows. A record read twice counts once, and so does a picture
+    under two names, whose id is the hash of its bytes. Of different records with one id the k-th
+    further one is named `<id>_k`.
+    """
+    counts = Counter(ids)
+    doubled = [row for row, given in enumerate(ids) if counts[given] > 1]
+    contents = dict(zip(doubled, map(_identity, read(doubled)), strict=True)) if doubled else {}
+    taken, used = set(counts), set[str]()
+    seen, own = set[tuple[str, str]](), dict[int, str]()
+    for row, given in enumerate(ids):
+        name = given
+        if row in contents:
+            if (given, contents[row]) in seen:
+                continue
+            if given in used:
+                further = (f"{given}_{k}" for k in count(1))
+                name = next(each for each in further if each not in taken)
+                taken.add(name)
+            used.add(given)
+            seen.add((given, contents[row]))
+        own[row] = name
+    return own
+
+
+def with_own_ids(records: Iterable[Record], ids: Iterable[str]) -> Iterator[Record]:
+    """`records` under the ids that `distinct_ids` gives them."""
+    return ({**record, "id": own} for record, own in zip(records, ids, strict=True))
+
+
+def _identity(record: Record) -> str:
+    is_hash = re.fullmatch("[0-9a-f]{16}", record["id"]) is not None
+    return canonical_json({k: v for k, v in record.items() if not (is_hash and k == "file_name")})
 
 
 def pair_all(

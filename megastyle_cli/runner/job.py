@@ -237,14 +237,14 @@ def read_side_input(inputs: Sequence[str], check: Check | None = None) -> Iterat
         yield found
 
 
-def pack_side_input(inputs: Sequence[str], check: Check | None = None) -> PackedRecords:
-    """As `read_side_input`, for millions of records; of records with one id only the first."""
-    records, seen = PackedRecords(), set[str]()
-    for record in read_side_input(inputs, check):
-        if record["id"] not in seen:
-            seen.add(record["id"])
-            records.append(record)
-    return records
+def pack_side_input(
+    inputs: Sequence[str], check: Check | None = None
+) -> tuple[PackedRecords, list[Failure]]:
+    """A second input of millions of records: those that pass `check`, and the others."""
+    records, failures = PackedRecords(), list[Failure]()
+    for found in (checked(result, check) for result in read_records(inputs)):
+        (failures if isinstance(found, Failure) else records).append(found)  # type: ignore[arg-type]
+    return records, failures
 
 
 def write_all(records: Iterable[Record | bytes], output: str, run: Run, *, overwrite: bool) -> None:

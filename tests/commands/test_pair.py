@@ -92,7 +92,7 @@ def test_odd_texts_are_paired_or_fail_without_losing_a_value(
     assert {json.dumps(pair["content"]) for pair in pairs} <= set(map(json.dumps, texts))
 
 
-def test_a_content_without_text_or_image_is_named_and_nothing_is_written(
+def test_a_content_without_text_or_image_fails_and_the_others_are_paired(
     megastyle: Runner, tmp_path: Path
 ) -> None:
     bank = jsonl(tmp_path / "bank.jsonl", [{"id": "good", "content": "frog"}, {"id": "bad"}])
@@ -100,8 +100,10 @@ def test_a_content_without_text_or_image_is_named_and_nothing_is_written(
 
     done = megastyle("pair", styles(tmp_path, 3), "--contents", bank, "-o", out)
 
-    assert done.returncode == 2 and b"neither content nor file_name" in done.stderr
-    assert b"Traceback" not in done.stderr and not out.exists()
+    assert done.returncode == 3 and b"neither content nor file_name" in done.stderr
+    assert [pair["content_id"] for pair in lines(out)] == ["good"] * 3
+    (failed,) = lines(tmp_path / "out.errors.jsonl")
+    assert failed["id"] == "bad" and failed["_error"]["kind"] == "missing_key"
 
 
 def test_one_prompt_a_hundred_thousand_times_is_paired_in_little_memory(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from megastyle_cli.pair.pair import (
     check_style,
     content_usage,
     describe_draws,
-    distinct_rows,
+    distinct_ids,
     draw_all,
     fingerprint,
     pair_all,
@@ -152,9 +152,29 @@ def test_contents_are_drawn_uniformly_at_every_position():
         assert sum((uses[row] - 250) ** 2 / 250 for row in range(20)) < 50
 
 
-def test_of_records_with_one_id_the_first_counts():
-    assert distinct_rows(["a", "b", "a", "c", "b"]) == [0, 1, 3]
-    assert distinct_rows([]) == []
+def own_ids(*records):
+    return distinct_ids([r["id"] for r in records], lambda rows: [records[row] for row in rows])
+
+
+def test_different_records_with_one_id_are_told_apart():
+    one, other = {"id": "0", "style": "ink"}, {"id": "0", "style": "oil"}
+    taken = {"id": "0_1", "style": "chalk"}
+
+    assert own_ids(one, taken, other) == {0: "0", 1: "0_1", 2: "0_2"}
+    assert own_ids(one, other, one, other) == {0: "0", 1: "0_1"}
+    assert own_ids() == {}
+
+
+def test_a_picture_under_two_names_is_one_record():
+    copy = {"id": "9f2c41d07be8a310", "style": "ink"}
+
+    assert own_ids({**copy, "file_name": "a.png"}, {**copy, "file_name": "b.png"}) == {
+        0: copy["id"]
+    }
+    assert own_ids({"id": "0", "file_name": "a.png"}, {"id": "0", "file_name": "b.png"}) == {
+        0: "0",
+        1: "0_1",
+    }
 
 
 def test_the_contents_of_a_style_do_not_depend_on_other_styles():
