@@ -30,7 +30,7 @@ def to_listing_keys(record: Record) -> Record:
 
 def from_listing_keys(record: Record) -> Record:
     """The inverse of `to_listing_keys`; a key that the record has already is not replaced."""
-    if not any(listed in record for listed in _RECORD_KEYS):
+    if _RECORD_KEYS.keys().isdisjoint(record):
         return record
     return {
         key if (known := _RECORD_KEYS.get(key)) is None or known in record else known: value
