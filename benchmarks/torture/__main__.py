@@ -33,16 +33,16 @@ from benchmarks.torture.lab import Lab
 from benchmarks.torture.trial import KINDS, Outcome, Trial
 from tests import fork_server
 
+ALL = 100_000
 # Part: trials of a full campaign, and of a quick one.
 COUNTS = {
-    "starts": (60, 2),
-    "kills": (700, 30),
-    "crash-points": (1500, 30),
-    "full-disks": (150, 10),
-    "malformed": (700, 20),
-    "hostile-server": (1000, 12),
+    "starts": (40, 2),
+    "kills": (660, 30),
+    "crash-points": (800, 30),
+    "full-disks": (120, 10),
+    "malformed": (400, 20),
+    "hostile-server": (ALL, 12),
 }
-ALL = 100_000
 PACKAGES = ("torch", "numpy", "pillow", "onnxruntime", "orjson", "pyarrow")
 
 

@@ -21,7 +21,7 @@ from benchmarks.torture.trial import Outcome, Trial
 KEY = "sk-torture-5ecret"
 PASSWORD = "pa55word"
 TIMEOUT_S = 2
-LIMIT_S = 40.0
+LIMIT_S = 90.0  # one wait that a server asks for is 60 s at most
 MAX_GROWTH_MIB = 500
 Respond = Callable[[socket.socket, str], None]  # the connection, and the key that was sent
 
@@ -209,7 +209,7 @@ def ask(
     """One question to a server that answers with RESPONSES[name]."""
     respond = RESPONSES[name]
     with Server(reply(GOOD), respond) if models else Server(respond) as server:
-        _caption(lab, place, outcome, server.url)
+        _caption(lab, place, outcome, rng, server.url)
     if "\x1b" in place.stderr.read_text(errors="replace"):
         outcome.add("leak", "an escape sequence on stderr")
 
@@ -219,7 +219,7 @@ def redirect(lab: Lab, place: Workplace, outcome: Outcome, rng: random.Random, c
     with Server(reply(GOOD)) as other:
         location = f"Location: http://127.0.0.1:{other.port}/v1/chat/completions\r\n"
         with Server(reply(b"", f"{code} Moved", location)) as server:
-            _caption(lab, place, outcome, server.url)
+            _caption(lab, place, outcome, rng, server.url)
         if other.num_requests:
             outcome.add("leak", "a redirect to another address was followed")
 
@@ -237,26 +237,36 @@ def odd_address(
             f"https://127.0.0.1:{server.port}/v1",
             "http://[::1/v1",
         )[number]
-        _caption(lab, place, outcome, address)
+        _caption(lab, place, outcome, rng, address)
 
 
 def odd_key(lab: Lab, place: Workplace, outcome: Outcome, rng: random.Random, number: int) -> None:
     key = (f"{KEY}\nX-More: 1", f"{KEY}\u2026", f" {KEY}\r")[number]
     with Server(reply(GOOD)) as server:
-        _caption(lab, place, outcome, server.url, key)
+        _caption(lab, place, outcome, rng, server.url, key)
 
 
-def _caption(lab: Lab, place: Workplace, outcome: Outcome, url: str, key: str = KEY) -> None:
+def _caption(
+    lab: Lab,
+    place: Workplace,
+    outcome: Outcome,
+    rng: random.Random,
+    url: str,
+    key: str = KEY,
+) -> None:
     limits = ["--timeout", TIMEOUT_S, "--retries", 1, "--attempts", 1, "--concurrency", 2]
     words = ["caption", lab.inputs / "images" / "1.png", "--kind", "content", "--base-url", url]
-    process = place.start([*words, *limits, "-o", "out.jsonl", "-vv"], OPENAI_API_KEY=key)
+    debugging = ["-vv"] if rng.random() < 0.5 else []  # says more; may show tracebacks
+    process = place.start([*words, *limits, *debugging, "-o", "out.jsonl"], OPENAI_API_KEY=key)
     ended = place.wait(process, LIMIT_S, MAX_GROWTH_MIB)
     outcome.tried = 1
     outcome.steps.append(f"{ended.code}, {ended.growth_mib} MiB: {ended.last_words}")
-    outcome.check_words(ended)
-    outcome.check_code(ended, (0, 2, 3), "its answer")
+    if not debugging or ended.code is None:
+        outcome.check_words(ended)
     if ended.growth_mib > MAX_GROWTH_MIB:
         outcome.add("memory", f"more than {MAX_GROWTH_MIB} MiB")
+    else:
+        outcome.check_code(ended, (0, 2, 3), "its answer")
     for path in (place.stderr, *_files(place.folder)):
         if any(secret in path.read_text(errors="replace") for secret in (KEY, PASSWORD)):
             outcome.add("leak", f"a secret is in {path.name}")

@@ -14,7 +14,7 @@ from benchmarks.torture.trial import Outcome, Trial, check_names, finish, is_com
 
 SIGNALS = (*[signal.SIGKILL] * 5, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}
-ROUNDS = (1, 1, 2, 3)
+ROUNDS = (1, 2, 2, 3)
 # CPU seconds within which a command may die of a signal as any program does: the interpreter of a
 # forked process runs already, a fresh one starts first.
 FORKED_S, FRESH_S = 0.1, 0.4
@@ -36,12 +36,19 @@ def start_trials(count: int) -> Iterator[Trial]:
         yield Trial("starts", f"{form.name}.{number}", partial(kill_start, form=form), form)
 
 
-def kill(lab: Lab, place: Workplace, outcome: Outcome, rng: random.Random, form: Form) -> None:
+def kill(
+    lab: Lab,
+    place: Workplace,
+    outcome: Outcome,
+    rng: random.Random,
+    form: Form,
+    signals: Sequence[signal.Signals] = SIGNALS,
+) -> None:
     """Kills a command once to three times, and lets it finish."""
     reference = lab.reference(form)
     words = form.words(lab.inputs)
     for _ in range(rng.choice(ROUNDS)):
-        number = rng.choice(SIGNALS)
+        number = rng.choice(signals)
         process = place.start(words)
         sent = wait_for_moment(process, place, reference, rng) and send(process, number, FORKED_S)
         check_end(place, process, number if sent else None, reference, outcome)
@@ -72,8 +79,9 @@ def wait_for_moment(
 ) -> bool:
     """Waits for a random time or number of bytes; whether the process still runs."""
     by_bytes = rng.random() < 0.65
-    goal = size_of(place.folder) + max(1, rng.uniform(0, 1) * reference.num_bytes)
-    moment = time.monotonic() + rng.uniform(0, 1.2) * reference.seconds
+    written = size_of(place.folder)
+    goal = written + max(1, rng.random() * (reference.num_bytes - written))
+    moment = time.monotonic() + rng.random() * reference.seconds
     pause = rng.choice((0, 0, 0.002, 0.01, 0.03))
     while process.poll() is None:
         if by_bytes and size_of(place.folder) >= goal:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 CLOCK = ("seconds", "images_per_s", "samples_per_s")  # keys of metrics that depend on the clock
 # Its names are drawn at random: each process keeps its own, and any of them may be missing.
@@ -69,7 +70,7 @@ def _hash(path: Path) -> str:
         content = _counts(json.loads(content))
     elif path.name == "metrics.jsonl":
         content = b"".join(map(_without_clock, content.splitlines()))
-    elif path.suffix == ".pt":
+    elif path.suffix == ".pt" and is_zipfile(path):  # else it was cut off
         content = b"".join(_checkpoint_values(path))
     return hashlib.sha256(content).hexdigest()[:16]
 

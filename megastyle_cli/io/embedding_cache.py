@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b, sha256
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -113,16 +114,9 @@ class EmbeddingCache:
     def _open_segments(self) -> None:
         keys, positions = [self._keys], [self._positions]
         for path in sorted(self.folder.glob("*.keys.npy")):
-            try:
-                hashes = np.load(path, allow_pickle=False)
-                vectors = np.load(
-                    path.with_name(path.name.replace(".keys.", ".vectors.")),
-                    mmap_mode="r",
-                    allow_pickle=False,
-                )
-            except (OSError, ValueError) as error:
-                raise MegastyleError(f"{path} is damaged: {error}", hint="remove it") from error
-            if hashes.ndim != 2 or hashes.shape[1:] != (16,) or len(hashes) != len(vectors):
+            hashes = _load_rows(path, "u1")
+            vectors = _load_rows(path.with_name(path.name.replace(".keys.", ".vectors.")), "f4")
+            if hashes.shape[1:] != (16,) or len(hashes) != len(vectors):
                 raise MegastyleError(f"{path} does not fit its vectors", hint="remove both")
             keys.append(np.ascontiguousarray(hashes).view(_KEY)[:, 0])
             segment = np.full(len(hashes), len(self._vectors))
@@ -146,3 +140,13 @@ class EmbeddingCache:
 
 def _key(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _load_rows(path: Path, dtype: str) -> Array:
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, TokenError) as error:  # a header is read as Python
+        raise MegastyleError(f"{path} is damaged: {error}", hint="remove it") from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != dtype:
+        raise MegastyleError(f"{path} is damaged: it holds no rows of vectors", hint="remove it")
+    return rows

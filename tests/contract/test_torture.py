@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
@@ -60,7 +61,7 @@ def kinds(outcome: Outcome) -> list[str]:
 
 
 TRIALS = {
-    "kill": partial(kill, form=FORM),
+    "kill": partial(kill, form=FORM, signals=(SIGKILL,)),
     "killed at an operation": partial(crash, form=FORM, fault="kill", point=6),
     "full at an operation": partial(crash, form=FORM, fault="ENOSPC", point=6),
     "files too large": partial(limited, form=FORM, kib=1),

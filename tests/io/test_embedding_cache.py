@@ -94,10 +94,12 @@ def test_no_texts_have_no_rows(tmp_path: Path) -> None:
         assert cache([]).shape == (0, 8)
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["keys", "vectors"])
+@pytest.mark.parametrize("content", [b"no array", b"", b"\x93NUMPY\1\0\2\0(\n"])
+def test_a_damaged_file_is_named(tmp_path: Path, kind: str, content: bytes) -> None:
     with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
         cache(TEXTS)
-    next(cache.folder.glob("*.keys.npy")).write_bytes(b"no array")
+    next(cache.folder.glob(f"*.{kind}.npy")).write_bytes(content)
 
     with pytest.raises(MegastyleError, match="is damaged"):
         EmbeddingCache(tmp_path, "m", Embedder())
