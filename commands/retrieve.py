@@ -10,8 +10,9 @@ Examples:
 
 Each query gets `neighbors`: id, score (cosine in [-1, 1], or CSLS) and file_name, best first.
 --add builds an index that stays, or adds to it what it does not hold: a picture of the same content
-at another path is a row of its own. Stop it when you like, the same command goes on. An index is
-only searched with the encoder that made it.
+at another path is a row of its own, and one that was replaced under its name takes the place of the
+old one. Rows of pictures that are gone stay until --prune. Stop it when you like, the same command
+goes on. An index is only searched with the encoder that made it.
 
 The builtin encoder is statistics of colour, edges and texture, weighed by what tells 60 families of
 icons and themes apart; --backend statistics leaves them unweighed. Among 14 families it never saw,
@@ -84,7 +85,7 @@ def main(
     check_views(views.sheet, views.page)
     backend, model = encoder_backend(which.backend, named.model), named.model
     locate("style_encoder", backend)
-    if options.add:
+    if options.add or options.prune:
         is_all = not inputs.inputs and not options.text
         if is_all and (not is_stdout(output.output) or views.are_wanted):
             raise MegastyleError(
@@ -171,10 +172,11 @@ def _add(
     batches: BatchOptions,
     report: ReportOptions,
 ) -> int:
-    """Adds the images of `--add` to the saved index; the exit code."""
+    """Adds the images of `--add` to the saved index and prunes it; the exit code."""
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.images import ImageReader
+    from megastyle_cli.retrieve.index_file import is_saved_index
     from megastyle_cli.retrieve.index_writer import IndexWriter, embed_rows, index_sink
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
@@ -186,9 +188,11 @@ def _add(
         )
     if existing.shard:
         raise MegastyleError("an index is filled by one process", hint="leave out --shard")
+    if not options.add and not is_saved_index(index[0]):
+        raise MegastyleError(f"{index[0]} is no saved index", hint="--prune one that --add made")
     recorded = recorded_model(backend, model)
     run = Run("retrieve", recorded, __version__)
-    writer = IndexWriter(Path(index[0]))
+    writer = IndexWriter(Path(index[0]), prune=options.prune)
     job = MapJob(
         run,
         Source(inputs=options.add or [], separator=stdin.separator),
@@ -198,6 +202,7 @@ def _add(
         batch_size=batches.batch_size,
         sink=index_sink(writer, run, output.errors),
     )
+    job.stats.measured, job.stats.remarks = writer.counts, writer.remarks
     if report.dry_run:
         return job.show_plan()
     with job:

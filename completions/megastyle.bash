@@ -95,7 +95,7 @@ _megastyle() {
             esac
             ;;
         retrieve)
-            flags="--max-item-size --index --add --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --index --add --prune --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --score) words="cosine csls" flags="" files=no ;;
                 --method) words="exact ivf" flags="" files=no ;;

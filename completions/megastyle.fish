@@ -270,6 +270,7 @@ complete -c megastyle -n '__megastyle_command_is retrieve' -F
 complete -c megastyle -n '__megastyle_command_is retrieve' -l max-item-size -x -d 'Largest line, archive member or decoded picture, in memory.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l index -r -F -d 'What to search: pictures, folders, JSON lines (repeat), or one saved index.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l add -r -F -d 'Add these pictures to the saved index, made if need be; may be repeated.'
+complete -c megastyle -n '__megastyle_command_is retrieve' -l prune -d 'Drop rows of the saved index whose pictures are gone.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l top -x -d 'Neighbours a query.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l keep-self -d 'Let a query find itself in the index.'
 complete -c megastyle -n '__megastyle_command_is retrieve' -l prototype -d 'All queries are one: their mean.'

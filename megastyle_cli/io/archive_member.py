@@ -63,6 +63,20 @@ def open_file(name: str) -> Iterator[IO[bytes]]:
         raise BadRecord("bad_image", f"{name!r} is no file name: {error}") from error
 
 
+def picture_exists(name: str) -> bool:
+    """Whether there is such a file, row or member; a URL and what cannot be read through count."""
+    if "://" in name:
+        return True
+    inside = split_member_name(name)
+    if inside is None:
+        return Path(name).exists()
+    row = format_of(inside[0])
+    try:
+        return Path(inside[0]).is_file() and row is not None and row.load().has_picture(*inside)
+    except MegastyleError:
+        return True
+
+
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 

@@ -45,6 +45,12 @@ class Reader(Protocol):
         Raises BadRecord if there is none, and MegastyleError if the container is not readable.
         """
 
+    def has_picture(self, container: str, member: str) -> bool:
+        """Whether the container has such a row or member; only of a container.
+
+        Raises MegastyleError if the container is not readable.
+        """
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:

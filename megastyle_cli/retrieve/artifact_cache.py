@@ -23,9 +23,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ArtifactCache:
-    """The cached files of one folder."""
+    """The cached files of one folder, of rows of this `generation`: rows are added to one, and
+    dropped only in the next."""
 
     folder: Path
+    generation: int = 0
 
     def open(self, name: str) -> tuple[dict[str, Any], BinaryIO] | None:
         """The metadata and the content of an artifact; None if it is not cached.
@@ -38,7 +40,9 @@ class ArtifactCache:
         try:
             saved = json.loads(note.read_text())
             metadata, digest = dict(saved["facts"]), saved["sha256"]
-        except (ValueError, TypeError, KeyError):
+            if saved.get("generation", 0) != self.generation:
+                return None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             digest = None
         with path.open("rb") as file:
             if digest != _sha256(file):
@@ -67,7 +71,10 @@ class ArtifactCache:
             note.unlink(missing_ok=True)  # never metadata beside a file that it does not describe
             file.flush()
             move_into_place(partial_path(path), path, durable=True)
-        text = json.dumps({"facts": metadata, "sha256": digest}, indent=1) + "\n"
+        facts = {"facts": metadata, "sha256": digest}
+        if self.generation:
+            facts["generation"] = self.generation
+        text = json.dumps(facts, indent=1) + "\n"
         atomic_write(note, text, durable=False)
 
 

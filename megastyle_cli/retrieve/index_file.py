@@ -2,17 +2,21 @@
 
   index.json           the encoder, the width of its vectors, and how many rows are complete
   vectors.f32          a row of little-endian float32 for each image, nothing else
-  records.jsonl        a line for each image: its id and its file_name, relative to this folder
+  records.jsonl        a line for each image: its id and its file_name, relative to this folder, and
+                       picture_id, the hash of the picture's bytes, if that is not its id
   index.json.partial   the same as index.json while rows are added
 
 Rows are appended, synced to disk, and only then counted, so readers see the previous state and a
-killed writer continues from its last count: whatever lies beyond it is cut off.
+killed writer continues from its last count: whatever lies beyond it is cut off. When rows are
+dropped, the others are copied to vectors.N.f32 and records.N.jsonl, N = `generation`, and the
+header that names these takes the place of the one before.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,9 @@ from megastyle_cli.io.relative_paths import from_folder
 from megastyle_cli.retrieve.embed import Array
 
 FORMAT = 1
+NUMBERED_FORMAT = 2  # of an index that rows were dropped from: its files have numbers
 HEADER, VECTORS, RECORDS, ERRORS = "index.json", "vectors.f32", "records.jsonl", "errors.jsonl"
+PICTURE_ID = "picture_id"
 FLOAT_BYTES = 4
 
 
@@ -43,12 +49,25 @@ class IndexHeader:
     count: int = 0
     records_bytes: int = 0
     format: int = FORMAT
+    generation: int = 0
 
     def to_json(self) -> str:
         """The text of index.json."""
         options = "told"  # the name of encoder_options in format 1
         values = {options if k == "encoder_options" else k: v for k, v in vars(self).items()}
+        if self.format == FORMAT:
+            del values["generation"]
         return json.dumps(values, indent=1) + "\n"
+
+    @property
+    def vectors_name(self) -> str:
+        """The name of the file of vectors."""
+        return _numbered(VECTORS, self.generation)
+
+    @property
+    def records_name(self) -> str:
+        """The name of the file of records."""
+        return _numbered(RECORDS, self.generation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +79,24 @@ class SavedIndex:
     vectors: Array
     ids: list[str]
     file_names: Sequence[str]
+    picture_ids: list[str]
+
+    def identities(self) -> Iterator[str]:
+        """What tells each row from others: its id and, if that is another, its picture's hash."""
+        for record_id, picture in zip(self.ids, self.picture_ids, strict=True):
+            yield record_id if record_id == picture else f"{record_id} {picture}"
+
+
+@dataclass(frozen=True)
+class IndexRows:
+    """The rows of a saved index: ids, file names relative to its folder, hashes of pictures."""
+
+    ids: list[str]
+    names: list[str]
+    picture_ids: list[str]
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        return zip(self.ids, self.names, self.picture_ids, strict=True)
 
 
 class ResolvedPaths(Sequence[str]):
@@ -94,43 +131,56 @@ def read_index(folder: Path) -> SavedIndex:
         )
     if not header.count:
         raise MegastyleError(f"{folder} holds no picture", hint="--add pictures that can be read")
+    try:
+        return _open_index(folder, header)
+    except (MegastyleError, FileNotFoundError):
+        if read_header(folder / HEADER) == header:
+            raise
+        return read_index(folder)  # meanwhile a writer replaced the files
+
+
+def _open_index(folder: Path, header: IndexHeader) -> SavedIndex:
     check_sizes(folder, header)
-    ids, names = read_rows(folder, header)
+    rows = read_rows(folder, header)
     shape = (header.count, header.width)
     return SavedIndex(
         folder=folder,
         header=header,
-        vectors=np.memmap(folder / VECTORS, "<f4", mode="r", shape=shape),
-        ids=ids,
-        file_names=ResolvedPaths(names, folder),
+        vectors=np.memmap(folder / header.vectors_name, "<f4", mode="r", shape=shape),
+        ids=rows.ids,
+        file_names=ResolvedPaths(rows.names, folder),
+        picture_ids=rows.picture_ids,
     )
 
 
 def read_header(path: Path) -> IndexHeader | None:
     """The header at `path`; None if the file does not exist. Raises MegastyleError if it is not a
-    header of this format."""
+    header of a format that is read here."""
+    no_index = MegastyleError(f"{path} is no index of ours", hint="build the index again")
     try:
         values = json.loads(path.read_text())
         header = IndexHeader(encoder_options=values.pop("told"), **values)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise MegastyleError(f"{path} is no index of ours", hint="build the index again") from None
-    if header.format != FORMAT:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise no_index from None
+    if header.format not in (FORMAT, NUMBERED_FORMAT):
         raise MegastyleError(
-            f"{path} has format {header.format}, and this version reads {FORMAT}",
+            f"{path} has format {header.format}, and this version reads {NUMBERED_FORMAT}",
             hint="build the index again",
         )
-    numbers = (header.width, header.count, header.records_bytes)
-    if not all(isinstance(number, int) and number >= 0 for number in numbers) or not header.width:
-        raise MegastyleError(f"{path} is no index of ours", hint="build the index again")
+    if not _is_possible(header):
+        raise no_index
     return header
 
 
 def check_sizes(folder: Path, header: IndexHeader) -> None:
     """Raises MegastyleError if the files are shorter than the header counts."""
     row_bytes = header.width * FLOAT_BYTES
-    parts = ((VECTORS, header.count * row_bytes), (RECORDS, header.records_bytes))
+    parts = (
+        (header.vectors_name, header.count * row_bytes),
+        (header.records_name, header.records_bytes),
+    )
     for name, wanted in parts:
         path = folder / name
         size = path.stat().st_size if path.exists() else 0
@@ -141,26 +191,45 @@ def check_sizes(folder: Path, header: IndexHeader) -> None:
             )
 
 
-def read_rows(folder: Path, header: IndexHeader) -> tuple[list[str], list[str]]:
-    """The ids and the file names, relative to the folder, of the complete rows."""
-    path = folder / RECORDS
-    ids, names = [], []
+def read_rows(folder: Path, header: IndexHeader) -> IndexRows:
+    """The complete rows. Raises MegastyleError if a line is none."""
+    path = folder / header.records_name
+    rows = IndexRows([], [], [])
     with path.open("rb") as lines:
         for number, line in enumerate(islice(lines, header.count), start=1):
             try:
                 record = json.loads(line)
-                record_id, name = record["id"], record["file_name"]
-            except (ValueError, TypeError, KeyError):
-                record_id = name = None
-            if not (isinstance(record_id, str) and isinstance(name, str)):
+                row = [record["id"], record["file_name"], record.get(PICTURE_ID, record["id"])]
+                if not all(isinstance(value, str) for value in row):
+                    raise TypeError
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 raise MegastyleError(
                     f"{path} line {number} is no record of an index", hint="build the index again"
-                )
-            ids.append(record_id)
-            names.append(name)
-    if len(ids) != header.count:
+                ) from None
+            for values, value in zip((rows.ids, rows.names, rows.picture_ids), row, strict=True):
+                values.append(value)
+    if len(rows.ids) != header.count:
         raise MegastyleError(
-            f"{path} holds {len(ids):,} records for {header.count:,} vectors",
+            f"{path} holds {len(rows.ids):,} records for {header.count:,} vectors",
             hint="build the index again",
         )
-    return ids, names
+    return rows
+
+
+def _is_possible(header: IndexHeader) -> bool:
+    """Whether the values have their types and ranges: the file may have been edited."""
+    counts = (header.width, header.count, header.records_bytes, header.generation)
+    return (
+        all(type(count) is int and count >= 0 for count in counts)
+        and isinstance(header.encoder, str)
+        and isinstance(header.encoder_options, dict)
+        and isinstance(header.probe, list)
+        and all(type(x) in (int, float) and isfinite(x) for x in header.probe)
+        and len(header.probe) == header.width > 0
+    )
+
+
+def _numbered(name: str, generation: int) -> str:
+    """vectors.f32 of generation 2 is vectors.2.f32; of generation 0 it has no number."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{generation}{dot}{suffix}" if generation else name

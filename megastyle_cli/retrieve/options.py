@@ -25,6 +25,11 @@ class RetrieveOptions:
         show_default=False,
         file="input",
     )
+    prune: bool = option(
+        False,
+        "--prune",
+        help="Drop rows of the saved index whose pictures are gone.",
+    )
     top: int = option(
         10, "--top", metavar="K", min=1, help="Neighbours a query.", changes_results="yes"
     )

@@ -112,10 +112,11 @@ class IndexSource:
     def fingerprint(self) -> str:
         """8 hex digits over the ids, in order: what a run that searches the index records of it.
 
-        Equal for a saved index and the images it was made from; reads no vectors.
+        Equal for a saved index and the images it was made from, if their ids are hashes of them:
+        the hash of an image counts too where a saved index holds one. Reads no vectors.
         """
         ids = (record["id"] for record in self.records if not isinstance(record, Failure))
-        parts = ids if self.saved is None else self.saved.ids
+        parts = ids if self.saved is None else self.saved.identities()
         return bytes_id("\n".join(parts).encode("utf-8", "surrogatepass"))[:8]
 
     def open(
@@ -126,10 +127,12 @@ class IndexSource:
         What takes long to compute is cached in the folder of a saved index. Raises MegastyleError
         if another encoder made it, or no image can be read.
         """
+        cache = None
         if self.saved is None:
-            index, cache = build_index(self.records, encoder, reader), None
+            index = build_index(self.records, encoder, reader)
         else:
-            index, cache = _open_saved(self.saved, encoder), ArtifactCache(self.saved.folder)
+            index = _open_saved(self.saved, encoder)
+            cache = ArtifactCache(self.saved.folder, self.saved.header.generation)
         index.searcher = open_searcher(index.vectors, method, score, cache)
         return index
 

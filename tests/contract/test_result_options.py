@@ -255,7 +255,7 @@ def test_options_that_say_they_change_nothing_leave_the_run_key(
 ) -> None:
     before = arguments(RUNS[command]["builtin"], folder)
     key = run_key(command, before)
-    skipped = {"dry_run", "shard", "device", "engine", "resume", "prototype"}
+    skipped = {"dry_run", "shard", "device", "engine", "resume", "prototype", "prune"}
 
     for name, kind, default, declared in options_of(command):
         is_simple = kind is bool or isinstance(default, int | float)

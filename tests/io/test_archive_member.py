@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.io.archive_member import picture_exists
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.io.record_names import picture_id
 from megastyle_cli.io.relative_paths import to_folder
@@ -27,6 +28,7 @@ def test_a_written_name_opens_from_the_folder_it_was_written_to(
     names.append(whole(as_parquet(Path("in/x.parquet")))[1]["file_name"])
 
     renamed = [to_folder(Path("out"))(name) for name in names]
+    assert all(map(picture_exists, [*names, "https://x.org/a.png"]))
     monkeypatch.chdir(tmp_path / "out")
 
     assert renamed == ["../in/x.tar#0001.png", "../in/x.parquet#1"]
@@ -58,4 +60,5 @@ def test_a_member_or_row_that_is_not_there_is_a_bad_image(tmp_path: Path, name: 
 
     with pytest.raises(BadRecord, match=name.partition("#")[0]) as caught:
         open_picture(str(tmp_path / name))
+    assert not picture_exists(str(tmp_path / name))
     assert caught.value.kind == "bad_image"

@@ -19,7 +19,8 @@ def row(number):
 
 
 def record(number):
-    return {"id": f"id{number}", "file_name": f"../{number}.png", "vector": row(number)}
+    name = f"id{number}"
+    return {"id": name, "file_name": f"../{number}.png", "vector": row(number), "picture_id": name}
 
 
 def open_writer(folder):

@@ -74,9 +74,21 @@ def no_json(folder):
     (folder / "index.json").write_text("{")
 
 
+def deep_header(folder):
+    (folder / "index.json").write_text("[" * 100_000)
+
+
 def later_format(folder):
     header = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps(header | {"format": 2}))
+    (folder / "index.json").write_text(json.dumps(header | {"format": 3}))
+
+
+def forged(**values):
+    def edit(folder):
+        header = json.loads((folder / "index.json").read_text())
+        (folder / "index.json").write_text(json.dumps(header | values))
+
+    return edit
 
 
 def garbled_record(folder):
@@ -92,7 +104,18 @@ def garbled_record(folder):
         (short_vectors, r"vectors\.f32 has 20 bytes, and 3 pictures need 36"),
         (short_records, r"records\.jsonl has 20 bytes"),
         (no_json, r"index\.json is no index of ours"),
-        (later_format, "has format 2, and this version reads 1"),
+        (later_format, "has format 3, and this version reads 2"),
+        (forged(width=True), "is no index of ours"),
+        (forged(probe=[1, "x", 2]), "is no index of ours"),
+        (forged(probe=[float("nan")] * 3), "is no index of ours"),
+        (forged(probe=[1.0]), "is no index of ours"),
+        (forged(encoder=None), "is no index of ours"),
+        (forged(told=[1]), "is no index of ours"),
+        (forged(count=-1), "is no index of ours"),
+        (forged(generation="../.."), "is no index of ours"),
+        (forged(surprise=1), "is no index of ours"),
+        (forged(count=10**30), "pictures need"),
+        (deep_header, "is no index of ours"),
         (garbled_record, r"records\.jsonl line 2 is no record"),
     ],
 )

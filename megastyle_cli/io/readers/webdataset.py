@@ -85,6 +85,14 @@ def picture_bytes(container: str, member: str) -> bytes:
     return content
 
 
+def has_picture(container: str, member: str) -> bool:
+    """Whether the tar has such a member. Raises MegastyleError if this is no tar."""
+    try:
+        return member in _members(container).where
+    except tarfile.TarError as error:
+        raise MegastyleError(f"{container} is no uncompressed tar", hint="make it again") from error
+
+
 def _samples(path: Path) -> Iterator[Record | Failure]:
     members = _members(str(path))
     unused: set[str] = set()  # suffixes of further pictures
