@@ -9,6 +9,7 @@ from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream_input
 from megastyle_cli.core.fingerprint import file_digest, recorded_weights
+from megastyle_cli.core.record import bytes_id
 
 if TYPE_CHECKING:
     from megastyle_cli.compute.engine import Engine
@@ -79,12 +80,17 @@ def load_encoder(backend: str, model: str | None) -> Any:
 def lora_name(lora: str, how_to_get_it: str = "give a .safetensors file") -> str:
     """The LoRA as records name it: its file's stem and 8 hex digits over its bytes.
 
-    Raises MegastyleError that ends in `how_to_get_it` if there is no such file.
+    Of one that PEFT saved: the folder's name, and digits over the weights and their config. Raises
+    MegastyleError that ends in `how_to_get_it` if there is no such file.
     """
-    path = Path(lora)
-    if not path.is_file():
-        raise MegastyleError(f"there is no LoRA {lora}", hint=how_to_get_it)
-    return f"{path.stem}@{file_digest(path)}"
+    from megastyle_cli.models.hub import adapter_config_path, find_lora
+
+    path = find_lora(lora, how_to_get_it)
+    config = adapter_config_path(path)
+    if config is None:
+        return f"{path.stem}@{file_digest(path)}"
+    digests = f"{file_digest(path)} {file_digest(config)}"
+    return f"{path.absolute().parent.name}@{bytes_id(digests.encode())[:8]}"
 
 
 def recorded_model(backend: str, model: str | None) -> dict[str, str]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError, short_reason
 
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
+LFS_POINTER = b"version https://git-lfs.github.com/"
+LFS_MAX_BYTES = 1024  # a pointer is smaller
 NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 FILE_SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
@@ -31,6 +34,7 @@ def find_model(
     """
     path = Path(model).expanduser()
     if path.is_dir():
+        check_no_lfs_pointer(path)
         return path
     if path.exists() or path.suffix in FILE_SUFFIXES or not NAME.fullmatch(model):
         raise MegastyleError(f"there is no {kind} {model}", hint=hint)
@@ -39,6 +43,47 @@ def find_model(
         return _download(name, revision or None, patterns, is_pipeline)
     except (OSError, ValueError, RuntimeError) as error:  # no network, no such name, not allowed
         raise unavailable(kind, model, error, hint) from error
+
+
+def find_lora(lora: str | Path, hint: str = "give a .safetensors file") -> Path:
+    """The file of a LoRA: itself, or the weights in a folder that PEFT saved.
+
+    Raises MegastyleError, which ends in `hint`, if there is no such file.
+    """
+    path = Path(lora).expanduser()
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        what = "is no regular file" if path.exists() else ""
+        raise MegastyleError(f"{path} {what}" if what else f"there is no LoRA {lora}", hint=hint)
+    absent = [name for name in (ADAPTER, ADAPTER_CONFIG) if not (path / name).is_file()]
+    if absent:
+        raise MegastyleError(
+            f"{path} is a folder without {' and '.join(absent)}",
+            hint="give a .safetensors file, or a folder that PEFT saved",
+        )
+    return path / ADAPTER
+
+
+def adapter_config_path(weights: Path) -> Path | None:
+    """The config that PEFT saved beside a LoRA's weights, if it did."""
+    config = weights.with_name(ADAPTER_CONFIG)
+    return config if weights.name == ADAPTER and config.is_file() else None
+
+
+def check_no_lfs_pointer(path: Path) -> None:
+    """Raises MegastyleError if a file, or one in a folder or its sub-folders, is a Git LFS pointer.
+
+    A clone without Git LFS holds pointers in place of the files.
+    """
+    for file in [path] if path.is_file() else sorted((*path.glob("*"), *path.glob("*/*"))):
+        if file.is_file() and file.stat().st_size < LFS_MAX_BYTES:
+            with file.open("rb") as content:
+                if content.read(len(LFS_POINTER)) == LFS_POINTER:
+                    raise MegastyleError(
+                        f"{file} is a Git LFS pointer, not the file itself",
+                        hint="run `git lfs pull` in the repository that it was cloned from",
+                    )
 
 
 def pinned_name(model: str, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from errno import EINVAL
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.hub import check_no_lfs_pointer
 
 Weights = dict[str, Tensor]
 
+# What torch.compile and DistributedDataParallel put before or inside the names of tensors.
+_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
 _OS_ERROR = re.compile(r"os error (\d+)")
 
 
@@ -24,6 +28,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     Code inside a pickle is never run. Raises MegastyleError if the file is damaged or holds
     anything but weights.
     """
+    check_no_lfs_pointer(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -42,13 +47,42 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 
 def read_folder_weights(folder: Path) -> Weights:
-    """All tensors of the .safetensors files of a folder. Raises MegastyleError if it has none."""
+    """All tensors of the .safetensors files of a folder, as `unwrapped`.
+
+    Raises MegastyleError if it has none, or one tensor twice.
+    """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise MegastyleError(
             f"{folder} holds no .safetensors", hint="give a folder with weights, or a config .json"
         )
-    return {name: w for file in files for name, w in read_weights(file).items()}
+    return unwrapped({n: w for file in files for n, w in read_weights(file).items()}, folder)
+
+
+def unwrapped(content: dict[str, Any], origin: object, prefix: str = "") -> Weights:
+    """The tensors without the prefixes `module.` and `_orig_mod.`, and then without `prefix`.
+
+    Raises MegastyleError if two tensors then have one name, since either could be the right one.
+    """
+    names = [_WRAPPERS.sub("", str(name)).removeprefix(prefix) for name in content]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise MegastyleError(
+            f"{origin} holds {len(twice)} of {len(set(names))} tensors twice, with and without a"
+            f" prefix, such as {twice[0]}",
+            hint="give weights that hold each tensor once",
+        )
+    return dict(zip(names, content.values(), strict=True))
+
+
+def check_finite(weights: Weights, origin: object) -> None:
+    """Raises MegastyleError that names a tensor of `weights` that holds NaN or infinite values."""
+    for name, w in weights.items():
+        if not torch.isfinite(w.float() if w.dtype.itemsize == 1 else w).all():
+            raise MegastyleError(
+                f"{origin} holds NaN or infinite values in {name}",
+                hint="fetch the weights again, or give a checkpoint from before they diverged",
+            )
 
 
 def write_safetensors(weights: Weights, path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -6,14 +6,13 @@ qkv`, ComfyUI's generic format), DiffSynth (`blocks.0.attn.a_to_qkv.lora_A.defau
 (`transformer.transformer_blocks.0.attn.to_q`).
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,7 +32,9 @@ from megastyle_cli.models.flux.lora import (
     swap_halves,
     target_modules,
 )
-from megastyle_cli.models.tensor_files import Weights, write_safetensors
+from megastyle_cli.models.flux.peft_config import PeftConfig, read_peft_config
+from megastyle_cli.models.hub import check_no_lfs_pointer, find_lora
+from megastyle_cli.models.tensor_files import Weights, check_finite, write_safetensors
 
 KeyFormat = Literal["official", "diffsynth", "diffusers", "peft"]
 log = logging.getLogger(__name__)
@@ -48,16 +49,18 @@ KEY = re.compile(
 def read_lora(path: Path, targets: Sequence[TargetModule], model: str | None = None) -> Lora:
     """The LoRA of a .safetensors file in any of the four formats, for exactly these modules.
 
-    The last layer may be there too. Logs a warning if the file was trained on another model than
+    `path` may be a folder that PEFT saved. The last layer may be there too. Weights in 8-bit floats
+    are read as float32. Logs a warning if the file was trained on another model than
     `model`, a name that ends in a fingerprint; no error, since a copy in another dtype has another
     fingerprint. Raises MegastyleError with the counts if a tensor fits no module, or if a module
     has no tensors or has them under two names.
     """
+    path = find_lora(path, HOW_TO_FETCH_LORA)
     tensors, header = _read_file(path)
-    default_alpha = _peft_alpha(path, header)
     modules, unknown, repeated = _by_module(tensors)
     _check_no_module_twice(path, len(tensors), modules, repeated, targets)
-    found = {t: _find_factors(t, modules, default_alpha) for t in (*targets, *LAST_LAYER)}
+    factors_by_name = _factors_by_name(path, modules, read_peft_config(path, header))
+    found = {t: _find_factors(t, factors_by_name) for t in (*targets, *LAST_LAYER)}
     lora = {target: factors for target, factors in found.items() if factors is not None}
     known = {name for t in (*targets, *lora) for name in chain(*_names_by_format(t))}
     unknown += [f"{name}.*" for name in modules if name not in known]
@@ -107,6 +110,7 @@ def convert_lora(
         )
     if target.exists() and not overwrite and not is_stream(target):
         raise MegastyleError(f"{target} exists", hint="add --overwrite to replace it")
+    source = find_lora(source, HOW_TO_FETCH_LORA)
     lora = read_lora(source, target_modules(*(block_counts(model) if model else ())))
     with safe_open(source, framework="pt") as file:
         num_tensors, header = len(file.keys()), file.metadata() or {}
@@ -160,37 +164,22 @@ def lora_state_dict(lora: Lora, key_format: KeyFormat) -> Weights:
 
 
 def _read_file(path: Path) -> tuple[Weights, dict[str, str]]:
-    """The tensors of a file, and its header."""
+    """The tensors of a file, finite, and its header; 8-bit floats as float32."""
+    check_no_lfs_pointer(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             header: dict[str, str] = file.metadata() or {}
-    except FileNotFoundError:
-        raise MegastyleError(f"there is no LoRA {path}", hint=HOW_TO_FETCH_LORA) from None
-    except (SafetensorError, IsADirectoryError) as error:
+    except (SafetensorError, KeyError, AttributeError, ValueError) as error:
         raise MegastyleError(
             f"{path} is no safetensors file, or is damaged: {error}",
             hint="give a LoRA as .safetensors",
         ) from error
+    for key, tensor in tensors.items():
+        if tensor.dtype.itemsize == 1 and tensor.is_floating_point():
+            tensors[key] = tensor.float()
+    check_finite(tensors, path)
     return tensors, header
-
-
-def _peft_alpha(path: Path, header: dict[str, str]) -> float | None:
-    """The alpha of all modules in the header that PEFT writes, if there is one."""
-    try:
-        adapter = json.loads(header.get("lora_adapter_metadata", "{}"))
-    except ValueError as error:
-        raise MegastyleError(
-            f"{path} has a header of PEFT's that is damaged: {error}",
-            hint="fetch or write the LoRA again",
-        ) from error
-    config: dict[str, Any] = {key.rpartition(".")[2]: value for key, value in adapter.items()}
-    if config.get("use_rslora") or config.get("alpha_pattern"):
-        raise MegastyleError(
-            f"{path} scales its modules in a way of PEFT's that is not read here",
-            hint="give a LoRA with one alpha, without rslora",
-        )
-    return config.get("lora_alpha")
 
 
 def _by_module(tensors: Weights) -> tuple[dict[str, Weights], list[str], set[str]]:
@@ -239,31 +228,49 @@ def _check_no_module_twice(
         )
 
 
-def _find_factors(
-    target: TargetModule, modules: dict[str, Weights], default_alpha: float | None
-) -> LoraFactors | None:
+def _factors_by_name(
+    path: Path, modules: dict[str, Weights], config: PeftConfig | None
+) -> dict[str, LoraFactors]:
+    """The factors of every module that has both; alpha is its own, that of `config`, or the rank.
+
+    Raises MegastyleError if they are no factors of one rank.
+    """
+    damaged = "the LoRA is damaged: fetch or write it again"
+    found = {}
+    for name, part in modules.items():
+        if not ("down" in part and "up" in part):
+            continue
+        down, up = part["down"], part["up"]
+        if down.ndim != 2 or up.ndim != 2 or not (down.is_floating_point() and len(down)):
+            shapes = f"{down.dtype} {tuple(down.shape)} and {up.dtype} {tuple(up.shape)}"
+            raise MegastyleError(f"{path} has no factors of {name}, but {shapes}", hint=damaged)
+        rank = len(down)
+        if rank != up.shape[1]:
+            raise MegastyleError(
+                f"{path} has rank {rank} down and {up.shape[1]} up for {name}", hint=damaged
+            )
+        alpha = config.alpha(name, rank) if config else None
+        if "alpha" in part:
+            if part["alpha"].numel() != 1:
+                count = part["alpha"].numel()
+                raise MegastyleError(f"{path} has {count} alphas for {name}", hint=damaged)
+            alpha = float(part["alpha"])
+        found[name] = LoraFactors(down, up, rank if alpha is None else alpha)
+    return found
+
+
+def _find_factors(target: TargetModule, found: dict[str, LoraFactors]) -> LoraFactors | None:
     """The module's factors; None unless the file has all their tensors under one of its names."""
-    native = modules.get(target.official) or modules.get(target.native)
-    whole = native or modules.get(target.diffsynth)
-    parts = [whole] if whole else [modules.get(name, {}) for name in target.diffusers]
-    if not all("down" in part and "up" in part for part in parts):
+    native = found.get(target.official) or found.get(target.native)
+    whole = native or found.get(target.diffsynth)
+    parts = [whole] if whole else [found.get(name) for name in target.diffusers]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
         return None
-    factors = _join([_factors(target, part, default_alpha) for part in parts])
+    factors = _join(known)
     if target.swapped and not native:
         return replace(factors, up=swap_halves(factors.up))
     return factors
-
-
-def _factors(target: TargetModule, part: Weights, default_alpha: float | None) -> LoraFactors:
-    down, up = part["down"], part["up"]
-    rank = len(down)
-    if rank != up.shape[-1]:
-        raise MegastyleError(
-            f"{target.official} has rank {rank} down and {up.shape[-1]} up",
-            hint="the LoRA is damaged: fetch or write it again",
-        )
-    alpha = float(part["alpha"]) if "alpha" in part else default_alpha
-    return LoraFactors(down, up, rank if alpha is None else alpha)
 
 
 def _join(parts: Sequence[LoraFactors]) -> LoraFactors:

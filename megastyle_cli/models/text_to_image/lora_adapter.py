@@ -4,6 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from megastyle_cli.core.errors import MegastyleError, short_reason
+from megastyle_cli.models.hub import (
+    ADAPTER_CONFIG,
+    adapter_config_path,
+    check_no_lfs_pointer,
+    find_lora,
+)
 from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline, denoiser_of
 
 ADAPTER = "megastyle"
@@ -19,8 +25,13 @@ def add_lora(pipeline: Pipeline, path: Path, strength: float, *, fuse: bool) -> 
     from peft import get_peft_model_state_dict
 
     kind = type(pipeline).__name__
-    if not path.is_file():
-        raise MegastyleError(f"there is no LoRA {path}", hint="give a .safetensors file")
+    path = find_lora(path)
+    check_no_lfs_pointer(path)
+    if adapter_config_path(path) is not None:
+        raise MegastyleError(
+            f"{path} has its strength in {ADAPTER_CONFIG}, which a {kind} does not read",
+            hint="save it with diffusers' save_lora_weights, or transfer --to diffusers",
+        )
     if not hasattr(pipeline, "load_lora_weights"):
         raise MegastyleError(f"a {kind} takes no LoRA", hint="leave --lora out")
     try:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.hub import find_lora
 from megastyle_cli.training.common.config import RunOptions
 from megastyle_cli.training.common.run_folder import record_made_with
 from megastyle_cli.training.flux.trainer import FluxTrainer
@@ -29,7 +30,7 @@ def record_provenance(trainer: FluxTrainer, inputs: Sequence[str], options: RunO
     config, model, folder = trainer.config, trainer.trainable.model, trainer.folder
     facts = {
         "model": model,
-        "lora": config.lora and _sha256(Path(config.lora).expanduser()),
+        "lora": config.lora and _sha256(find_lora(config.lora)),
         "dtype": str(trainer.dtype).removeprefix("torch."),
         "options": {
             "inputs": list(inputs),

@@ -114,6 +114,99 @@ def test_the_alpha_in_a_peft_header_is_used(lora, tmp_path):
     assert all(factors.scale == 2 for factors in found.values())
 
 
+def peft_tensors(lora):
+    return {
+        key.replace("transformer.", "base_model.model.", 1): w.clone()
+        for key, w in lora_state_dict(lora, "diffusers").items()
+    }
+
+
+def test_a_folder_that_peft_saved_has_the_strength_of_its_config(lora, tmp_path):
+    save_file(peft_tensors(lora), tmp_path / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "rank_pattern": {}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+
+    for path in (tmp_path, tmp_path / "adapter_model.safetensors"):
+        assert all(factors.scale == 2 for factors in read_lora(path, list(lora)).values())
+
+    config |= {"alpha_pattern": {"transformer_blocks.0.attn.to_k": RANK}, "use_rslora": True}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    save_lora(read_lora(tmp_path, list(lora)), tmp_path / "out.safetensors", "diffusers")
+    found, before = load_file(tmp_path / "out.safetensors"), lora_state_dict(lora, "diffusers")
+
+    for name, scale in (("to_k", 1), ("to_q", 2)):
+        key = f"transformer.transformer_blocks.0.attn.{name}"
+        product, unscaled = (
+            w[f"{key}.lora_B.weight"] @ w[f"{key}.lora_A.weight"] for w in (found, before)
+        )
+        assert torch.allclose(product, scale * RANK**0.5 * unscaled, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_weights_in_8_bits_are_read(lora, tmp_path, dtype):
+    official = lora_state_dict(lora, "official")
+    small = {key: w.clone() if w.ndim == 0 else w.to(dtype) for key, w in official.items()}
+    save_file(small, tmp_path / "fp8.safetensors")
+
+    found = read_lora(tmp_path / "fp8.safetensors", list(lora))
+
+    assert all(torch.equal(found[t].down, lora[t].down.to(dtype).float()) for t in lora)
+
+
+ONE = "lora_unet_double_blocks_0_img_attn_proj"
+
+
+def changed(key, value):
+    def change(tensors):
+        tensors[key] = value(tensors[key]) if callable(value) else value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            changed(f"{ONE}.lora_up.weight", lambda w: w * float("nan")),
+            f"NaN or infinite values in {ONE}.lora_up.weight",
+        ),
+        (
+            changed(f"{ONE}.lora_down.weight", lambda w: w / 0),
+            f"NaN or infinite values in {ONE}.lora_down.weight",
+        ),
+        (
+            changed(f"{ONE}.alpha", torch.tensor(float("inf"))),
+            f"NaN or infinite values in {ONE}.alpha",
+        ),
+        (changed(f"{ONE}.alpha", torch.ones(2)), f"2 alphas for {ONE}"),
+        (changed(f"{ONE}.alpha", torch.ones(0)), f"0 alphas for {ONE}"),
+        (changed(f"{ONE}.lora_down.weight", lambda w: w[:0]), f"no factors of {ONE}"),
+        (changed(f"{ONE}.lora_down.weight", lambda w: w.int()), f"no factors of {ONE}"),
+        (changed(f"{ONE}.lora_down.weight", torch.tensor(1.0)), f"no factors of {ONE}"),
+        (changed(f"{ONE}.lora_up.weight", lambda w: w[..., None]), f"no factors of {ONE}"),
+    ],
+)
+def test_odd_tensors_are_refused_by_name(lora, tmp_path, damage, message):
+    tensors = {key: w.clone() for key, w in lora_state_dict(lora, "official").items()}
+    damage(tensors)
+    save_file(tensors, tmp_path / "odd.safetensors")
+
+    with pytest.raises(MegastyleError, match=message):
+        read_lora(tmp_path / "odd.safetensors", list(lora))
+
+
+def test_a_folder_or_a_pointer_in_place_of_a_file_is_refused(tmp_path):
+    (tmp_path / "lfs.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+
+    for path, message in (
+        (tmp_path, "without adapter_model.safetensors and adapter_config.json"),
+        (tmp_path / "lfs.safetensors", "is a Git LFS pointer"),
+        (tmp_path / "none.safetensors", "there is no LoRA"),
+    ):
+        with pytest.raises(MegastyleError, match=message):
+            read_lora(path, target_modules(1, 1))
+
+
 def test_separate_down_matrices_of_q_k_and_v_are_kept_exactly(transformer, lora, tmp_path):
     tensors = {key: w.clone() for key, w in lora_state_dict(lora, "diffusers").items()}
     for key in tensors:
@@ -344,7 +437,7 @@ def test_down_and_up_of_different_rank_raise(lora, tmp_path):
     tensors[key] = torch.cat([tensors[key], tensors[key]])
     save_file(tensors, tmp_path / "ranks.safetensors")
 
-    with pytest.raises(MegastyleError, match="linear1 has rank 8 down and 4 up"):
+    with pytest.raises(MegastyleError, match="has rank 8 down and 4 up for .*linear1"):
         read_lora(tmp_path / "ranks.safetensors", list(lora))
 
 
