@@ -10,22 +10,64 @@ from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from megastyle_cli.core.errors import MegastyleError, first_line
-from megastyle_cli.models.tensor_files import Weights
+from megastyle_cli.models.tensor_files import Weights, check_finite
 
+# Sizes of towers. A config that says more would take hours or all memory before it is refused.
+LARGEST = {
+    "hidden_size": 1 << 16,
+    "image_size": 1 << 14,
+    "intermediate_size": 1 << 18,
+    "max_position_embeddings": 1 << 20,
+    "num_attention_heads": 1 << 10,
+    "num_channels": 3,
+    "num_hidden_layers": 1000,
+    "patch_size": 1 << 10,
+    "vocab_size": 1 << 24,
+}
 Model = TypeVar("Model", bound=PreTrainedModel)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder. Raises MegastyleError if it is missing or empty."""
+def read_config(path: Path) -> dict[str, Any]:
+    """The values of a config.json, or of that in a model folder.
+
+    Raises MegastyleError if it is missing, empty, or of a model that is not run here.
+    """
+    file = path / "config.json" if path.is_dir() else path
     try:
-        config: Any = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        config = {}
-    if not isinstance(config, dict) or not config:
+        values: Any = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or not values:
+        what = "has no config.json that can be read" if path.is_dir() else "is no JSON object"
+        raise MegastyleError(f"{path} {what}", hint="give a model's whole folder")
+    for name in ("vision_config", "text_config"):
+        part = values.get(name)
+        if not isinstance(part, dict | None):
+            raise MegastyleError(f"{file} has {name} {part!r}", hint="fetch the model again")
+        _check_supported(part or {}, file)
+    _check_supported(values, file)
+    return values
+
+
+def _check_supported(values: dict[str, Any], file: Path) -> None:
+    """Raises MegastyleError if these values, of a model or of one tower, cannot be run here."""
+    if values.get("quantization_config"):
         raise MegastyleError(
-            f"{folder} has no config.json that can be read", hint="give a model's whole folder"
+            f"{file} is of a quantized model (quantization_config)",
+            hint="give the weights that it was quantized from",
         )
-    return config
+    if values.get("vision_use_head", True) is not True:
+        raise MegastyleError(
+            f"{file} is of a tower without a pooling head (vision_use_head), whose output is the"
+            " style vector",
+            hint="give a SigLIP with its head",
+        )
+    for name, largest in LARGEST.items():
+        value = values.get(name, 1)
+        if type(value) is not int or not 1 <= value <= largest:
+            raise MegastyleError(
+                f"{file} has {name} {value!r}, not 1 to {largest:,}", hint="fetch the model again"
+            )
 
 
 def build_config(kind: type[PreTrainedModel], values: dict[str, Any], origin: str) -> Any:
@@ -56,8 +98,9 @@ def build_model(
 ) -> Model:
     """A `kind` that holds exactly `weights`, as float32.
 
-    Raises MegastyleError with the counts unless every tensor has its place and its shape; `part`
-    says in the message which of the model's tensors were counted.
+    Raises MegastyleError with the counts unless every tensor has its place and its shape, and by
+    name if one holds NaN or infinite values; `part` says in the message which of the model's
+    tensors were counted.
     """
     with torch.device("meta"):
         shapes = {name: w.shape for name, w in kind(config).state_dict().items()}
@@ -69,6 +112,7 @@ def build_model(
             f" ({_count(missing, 'missing or of another shape')}; {_count(extra, 'too many')})",
             hint="give the weights of this model and size, and nothing else",
         )
+    check_finite(weights, origin)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     float_weights = {name: w.float() for name, w in weights.items()}
     # Checked above; unlike load_state_dict this skips the random initialization, which takes

@@ -18,7 +18,12 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.encoders.siglip_vision import check_depth, encoder_folder
 from megastyle_cli.models.strict_weights import build_config, build_model, read_config
-from megastyle_cli.models.tensor_files import Weights, read_folder_weights, read_weights
+from megastyle_cli.models.tensor_files import (
+    Weights,
+    read_folder_weights,
+    read_weights,
+    unwrapped,
+)
 
 # d width of the tower, e width of the shared space
 HEAD_WIDTH = 64  # in every CLIP that OpenAI released; it is not in the weights
@@ -110,7 +115,7 @@ def _read_csd(path: Path) -> CLIPVisionModelWithProjection:
     content = read_weights(path)
     inner = content.get("model_state_dict")
     content = inner if isinstance(inner, dict) else content
-    content = {name.removeprefix("module."): w for name, w in content.items()}
+    content = unwrapped(content, path)
     backbone = "backbone."
     visual = {n.removeprefix(backbone): w for n, w in content.items() if n.startswith(backbone)}
     if [getattr(content.get(name), "ndim", None) for name in CSD_TENSORS] != [4, 2, 2, 2]:

@@ -37,7 +37,7 @@ class DualEncoder:
 
     def __init__(self, model: str | None = None, device: str | None = None) -> None:
         self.folder = encoder_folder(require_model(model, "text-image"))
-        kind = read_config(self.folder).get("model_type")
+        kind = str(read_config(self.folder).get("model_type"))
         if kind not in TOWERS:
             raise MegastyleError(
                 f"{model} holds a {kind}, not a whole CLIP or SigLIP",

@@ -5,7 +5,6 @@ the official `.pth`, whose names begin with `vision_model.` as before transforme
 """
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from megastyle_cli.core.errors import MegastyleError, first_line
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.hub import find_model
-from megastyle_cli.models.strict_weights import build_model
+from megastyle_cli.models.strict_weights import build_config, build_model, read_config
 from megastyle_cli.models.tensor_files import (
     Weights,
     read_folder_weights,
     read_weights,
+    unwrapped,
     write_torch,
 )
 
@@ -112,7 +112,7 @@ def load_tower(model: str, seed: int = 0) -> SiglipVisionModel:
     weights = read_folder_weights(folder)
     if is_whole_siglip(folder):
         weights = {name: w for name, w in weights.items() if name.startswith(PREFIX)}
-    config = read_tower_config(folder / "config.json")
+    config = read_tower_config(folder)
     return build_model(SiglipVisionModel, config, unwrap(weights, model), model)
 
 
@@ -123,44 +123,24 @@ def encoder_folder(model: str) -> Path:
 
 def read_tower_config(path: Path) -> SiglipVisionConfig:
     """The size of a tower from a config of the tower or of a whole SigLIP."""
-    values = _read_json(path)
-    values = values.get("vision_config", values)
-    model_type = values.get("model_type", "siglip_vision_model")
-    if model_type != "siglip_vision_model":
-        raise MegastyleError(f"{path} is the config of a {model_type}", hint="give one of SigLIP")
-    try:
-        config = SiglipVisionConfig(**values)
-        with torch.device("meta"):
-            SiglipVisionModel(config)
-    except Exception as error:  # transformers raises anything for sizes that fit no network
-        raise MegastyleError(
-            f"{path} makes no SigLIP tower: {first_line(error)}", hint="correct it"
-        ) from error
+    values = read_config(path)
+    config: SiglipVisionConfig = build_config(
+        SiglipVisionModel, values.get("vision_config") or values, str(path)
+    )
     return config
 
 
 def is_whole_siglip(folder: Path) -> bool:
     """Whether a model folder holds a text tower too."""
-    return _read_json(folder / "config.json").get("model_type") == "siglip"
+    return read_config(folder).get("model_type") == "siglip"
 
 
 def unwrap(content: dict[str, Any], origin: str) -> Weights:
-    """The tensors inside `model` or `state_dict`, without the prefixes `module.`, `vision_model.`.
-
-    Raises MegastyleError if two tensors then have one name, since either could be the right one.
-    """
+    """The tensors inside `model` or `state_dict`, as `unwrapped`, without `vision_model.`."""
     for wrapper in WRAPPERS:
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    names = [name.removeprefix("module.").removeprefix(PREFIX) for name in content]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise MegastyleError(
-            f"{origin} holds {len(twice)} of {len(set(names))} tensors twice, with and without a"
-            f" prefix, such as {twice[0]}",
-            hint="give weights that hold each tensor once",
-        )
-    return dict(zip(names, content.values(), strict=True))
+    return unwrapped(content, origin, PREFIX)
 
 
 def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
@@ -229,15 +209,3 @@ def _cpu_weights(tower: SiglipVisionModel, dtype: torch.dtype) -> Weights:
     return {
         name: w.detach().to("cpu", dtype).contiguous() for name, w in tower.state_dict().items()
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise MegastyleError(f"there is no {path}", hint="give a model's whole folder") from None
-    except ValueError as error:
-        raise MegastyleError(f"{path} is no JSON: {error}", hint="correct it") from error
-    if not isinstance(content, dict):
-        raise MegastyleError(f"{path} holds no JSON object", hint="correct it")
-    return content

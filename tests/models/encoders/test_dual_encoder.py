@@ -206,7 +206,10 @@ def test_weights_of_another_size_are_refused(folder):
         ("[]", "has no config.json that can be read"),
         ('{"model_type": "bert"}', "holds a bert"),
         ('{"model_type": "clip", "vision_config": {"hidden_size": 33}}', "makes no CLIPModel"),
-        ('{"model_type": "siglip", "vision_config": {"hidden_size": 33}}', "makes no SigLIP"),
+        (
+            '{"model_type": "siglip", "vision_config": {"hidden_size": 33}}',
+            "makes no SiglipVisionModel",
+        ),
     ],
 )
 def test_a_config_that_makes_no_such_model_is_one_sentence(folder, config, word):

@@ -103,7 +103,20 @@ def test_a_full_disk_is_an_error_of_the_disk():
 
 
 @pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])
-@pytest.mark.parametrize("prefix", ["", "module.", "vision_model.", "module.vision_model."])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *(
+            "",
+            "module.",
+            "vision_model.",
+            "module.vision_model.",
+            "_orig_mod.",
+            "module._orig_mod.",
+        ),
+        *("_orig_mod.module.vision_model.", "vision_model._orig_mod."),
+    ],
+)
 def test_every_layout_of_a_checkpoint_is_read(tower, config, tmp_path, wrapper, prefix):
     content = {prefix + name: w for name, w in tower.state_dict().items()}
     torch.save({wrapper: content, "epoch": 3} if wrapper else content, tmp_path / "encoder.pth")
@@ -201,6 +214,29 @@ def test_a_config_beside_the_file_decides_the_depth(tmp_path):
     assert load_tower(str(tmp_path / "encoder.pth")).config.num_hidden_layers == 1
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(tower, config, tmp_path, value):
+    weights = dict(tower.state_dict())
+    weights["head.probe"] = torch.full_like(weights["head.probe"], value)
+    torch.save(weights, tmp_path / "encoder.pth")
+
+    with pytest.raises(
+        MegastyleError, match=r"encoder.pth holds NaN or infinite .* in head\.probe"
+    ):
+        load_tower(str(tmp_path / "encoder.pth"))
+
+
+@pytest.mark.parametrize("name", ["encoder.pth", "model.safetensors"])
+def test_a_git_lfs_pointer_is_called_one(config, tmp_path, name):
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n"
+    (tmp_path / name).write_text(text)
+
+    for model in (tmp_path / name, tmp_path):
+        with pytest.raises(MegastyleError, match=f"{name} is a Git LFS pointer") as error:
+            load_tower(str(model))
+        assert "git lfs pull" in error.value.hint
+
+
 def test_a_tensor_under_two_names_is_refused(tower, config, tmp_path):
     content = {f"vision_model.{name}": w for name, w in tower.state_dict().items()}
     torch.save({**content, "head.probe": torch.ones(1, 1, 32)}, tmp_path / "encoder.pth")
@@ -253,10 +289,22 @@ def test_a_file_that_is_cut_off_is_one_sentence(tower, config, tmp_path, share):
 @pytest.mark.parametrize(
     "text, word",
     [
-        ('{"hidden_size": 33}', "makes no SigLIP tower"),
-        ('{"model_type": "clip"}', "config of a clip"),
+        ('{"hidden_size": 33}', "makes no SiglipVisionModel"),
+        ('{"model_type": "clip"}', "holds a clip, not a siglip_vision_model"),
         ("{", "no JSON"),
         ("[]", "no JSON object"),
+        ("[" * 100_000, "no JSON object"),
+        ('{"vision_use_head": false}', "tower without a pooling head"),
+        ('{"vision_config": {"vision_use_head": null}}', "tower without a pooling head"),
+        ('{"quantization_config": {"load_in_8bit": true}}', "is of a quantized model"),
+        ('{"vision_config": [1]}', r"has vision_config \[1\]"),
+        ('{"num_hidden_layers": 1000000000}', "num_hidden_layers 1000000000"),
+        ('{"num_hidden_layers": "2"}', "num_hidden_layers '2'"),
+        ('{"num_channels": 4}', "num_channels 4"),
+        ('{"model_type": ["siglip"]}', r"holds a \['siglip'\]"),
+        ('{"hidden_size": "wide"}', "hidden_size 'wide'"),
+        ('{"image_size": 0}', "image_size 0, not 1 to"),
+        ('{"hidden_act": 3}', "makes no SiglipVisionModel"),
     ],
 )
 def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, text, word):
