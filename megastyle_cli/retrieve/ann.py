@@ -69,12 +69,14 @@ def open_ivf(vectors: Array, cache: ArtifactCache | None = None, seed: int = 0) 
     it is built and cached.
     """
     ivf, metadata = _open_cached(cache)
-    if ivf is None or not len(vectors) / MAX_GROWTH <= ivf.ntotal <= len(vectors):
+    fits = ivf is not None and ivf.d == vectors.shape[1]
+    if not fits or not len(vectors) / MAX_GROWTH <= ivf.ntotal <= len(vectors):
         log.info("ivf: built from %d rows", len(vectors))
         ivf, metadata = build_ivf(vectors), {}
     add_rows(ivf, vectors)
     searcher = IvfSearcher(ivf, vectors)
-    if metadata.get("count") != len(vectors):
+    is_measured = all(type(metadata.get(name)) in (int, float) for name in ("recall", "rows"))
+    if metadata.get("count") != len(vectors) or not is_measured:
         share, num_rows = recall(searcher, vectors, RECALL_AT, RECALL_SAMPLE, seed)
         metadata = {"count": len(vectors), "settings": IVF, "recall": share, "rows": num_rows}
         if cache is not None:

@@ -53,8 +53,9 @@ def bank_similarity(
     cached = cache.open(name) if cache is not None else None
     if cached is not None:
         with cached[1] as file:
-            if cached[0] == metadata:
-                return np.frombuffer(file.read(), "<f8")
+            content = file.read()
+            if cached[0] == metadata and len(content) == 8 * len(vectors):
+                return np.frombuffer(content, "<f8")
     log.info("csls: mean similarity of each of %d rows to its neighbours", len(vectors))
     similarity = np.empty(len(vectors), "<f8")
     for start in range(0, len(vectors), BLOCK):

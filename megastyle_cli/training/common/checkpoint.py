@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from megastyle_cli.core.errors import MegastyleError, first_line, is_out_of_memory
 from megastyle_cli.models.tensor_files import read_weights, write_torch
 from megastyle_cli.training.common.run_folder import delete_previous, run_output
 
@@ -47,3 +50,20 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     if not latest.exists():
         return None
     return latest, read_weights(latest / "training.pt")
+
+
+@contextmanager
+def damaged_checkpoint_named(saved: Path) -> Iterator[None]:
+    """What the block raises because the checkpoint in `saved` does not fit, as MegastyleError."""
+    try:
+        yield
+    except (
+        *(KeyError, TypeError, ValueError, RuntimeError, AttributeError, SafetensorError),
+        FileNotFoundError,
+    ) as error:
+        if is_out_of_memory(error):
+            raise
+        raise MegastyleError(
+            f"{saved.resolve()} is damaged or of another run: {first_line(error)}",
+            hint="point `latest` to the checkpoint before it, or start again with --overwrite",
+        ) from error

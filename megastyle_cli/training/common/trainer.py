@@ -8,6 +8,7 @@ what is saved and what is exported.
 import json
 import logging
 import math
+import operator
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
@@ -24,6 +25,7 @@ from megastyle_cli.core.record import Failure
 from megastyle_cli.models.device import resolve_dtype
 from megastyle_cli.training.common.checkpoint import (
     checkpoint_path,
+    damaged_checkpoint_named,
     load_checkpoint,
     new_checkpoint,
     publish_checkpoint,
@@ -204,10 +206,11 @@ class Trainer(ABC, Generic[Batch]):
         checkpoint = load_checkpoint(self.folder)
         if checkpoint is not None:
             saved, state = checkpoint
-            self.read_weights(saved)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.load_ema(state)
-            self.step = state["step"]
+            with damaged_checkpoint_named(saved):
+                self.read_weights(saved)
+                self.optimizer.load_state_dict(state["optimizer"])
+                self.load_ema(state)
+                self.step = operator.index(state["step"])
         self.context.metrics.discard_after(self.step)
 
     def save_checkpoint(self) -> None:

@@ -157,6 +157,27 @@ def test_a_signal_saves_the_step_and_a_resumed_run_equals_an_uninterrupted_one(t
     assert metrics(resumed) == metrics(whole)
 
 
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda state: state.pop("optimizer"),
+        lambda state: state.update(step="two"),
+        lambda state: state.update(optimizer=[1]),
+        lambda state: state["optimizer"].pop("param_groups"),
+    ],
+)
+def test_a_forged_checkpoint_is_refused_in_a_sentence(trainer_in, forge):
+    first = trainer_in("run")
+    first.train()
+    path = first.folder / "latest" / "training.pt"
+    state = torch.load(path, weights_only=True)
+    forge(state)
+    torch.save(state, path)
+
+    with pytest.raises(MegastyleError, match="step-.* is damaged or of another run"):
+        trainer_in("run")
+
+
 def test_a_finished_run_exports_again_without_a_step(trainer_in):
     trainer_in().train()
     again = trainer_in()
