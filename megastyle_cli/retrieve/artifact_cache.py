@@ -71,7 +71,7 @@ class ArtifactCache:
             note.unlink(missing_ok=True)  # never metadata beside a file that it does not describe
             file.flush()
             move_into_place(partial_path(path), path, durable=True)
-        facts = {"facts": metadata, "sha256": digest}
+        facts: dict[str, Any] = {"facts": metadata, "sha256": digest}
         if self.generation:
             facts["generation"] = self.generation
         text = json.dumps(facts, indent=1) + "\n"

@@ -40,7 +40,7 @@ class PeftConfig:
                 f"{module} has rank {rank}, and {self.origin} says {expected}",
                 hint="give the LoRA with the config that it was saved with",
             )
-        alpha = _of_pattern(self.alpha_pattern, module, self.lora_alpha)
+        alpha: float | None = _of_pattern(self.alpha_pattern, module, self.lora_alpha)
         return alpha * sqrt(rank) if alpha is not None and self.use_rslora else alpha
 
 
