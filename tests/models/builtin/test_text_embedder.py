@@ -1,11 +1,9 @@
 """Static text embeddings: a mean that ignores order, on any text."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 
-from megastyle_cli.models.builtin.text_embedder import package_folder, replace_surrogates
+from megastyle_cli.models.builtin.text_embedder import replace_surrogates
 from megastyle_cli.models.registry import load
 
 
@@ -37,10 +35,3 @@ def test_a_text_without_tokens_gets_the_first_axis():
 )
 def test_unpaired_surrogates_are_replaced_and_pairs_are_joined(text, valid):
     assert replace_surrogates(text) == valid
-
-
-def test_the_folder_of_a_package_is_found_without_importing_it():
-    assert (package_folder("numpy") / "__init__.py").is_file()
-    assert find_spec("no_such_package") is None
-    with pytest.raises(ModuleNotFoundError):
-        package_folder("no_such_package")
