@@ -1,5 +1,6 @@
 # What a developer types. Everything happens in a virtual environment that is made once, by
-# install.sh, and made again only when pyproject.toml, constraints.txt or install.sh change.
+# install.sh, and made again only when pyproject.toml, constraints.txt,
+# lock.txt or install.sh change.
 #
 #   make demo                   pictures in, an evaluated style transfer out, on any CPU
 #   make test PYTHON=python3.12 with the interpreter of your choice (3.11 or newer)
@@ -8,6 +9,7 @@
 # PYTHON  interpreter that the environment is made with (to change it: make clean); empty: the
 #         first that works
 # VENV    folder of the environment
+# LOCK    pinned packages with hashes; empty: the versions of constraints.txt, without hashes
 # OUT     folder that the demo writes
 # TESTS   what pytest is told, e.g. TESTS="tests/steps -k pair"
 # JOBS    files of tests, or trials of torture, at the same time
@@ -15,6 +17,7 @@
 
 PYTHON =
 VENV = .venv
+LOCK = lock.txt
 OUT = demo
 TESTS =
 TRIALS =
@@ -28,13 +31,13 @@ SOURCES := megastyle_cli commands tests benchmarks
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint type completions docs bench torture clean
+.PHONY: help demo test fmt lint type completions docs lock bench torture clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt install.sh
-	@./install.sh "$(VENV)" $(PYTHON)
+$(READY): pyproject.toml constraints.txt lock.txt install.sh
+	@LOCK="$(LOCK)" ./install.sh "$(VENV)" $(PYTHON)
 	@touch $@
 
 demo: $(READY) ## run the whole pipeline on examples/pictures into OUT
@@ -62,6 +65,13 @@ completions: $(READY) ## write completions/ from the command tree
 
 docs: completions ## write the generated tables of README.md
 	$(BIN)/python -m tests.contract.test_docs
+
+# What is not for Linux and macOS is left out, and torch, which install.sh installs apart.
+lock: $(READY) ## write lock.txt: the versions of constraints.txt with the hashes of their files
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--python-version 3.11 --extra dev --constraint constraints.txt --output-file lock.txt \
+		$(addprefix --no-emit-package ,torch colorama httpx2-jsfetch) pyproject.toml
 
 bench: $(READY) ## run every benchmark (minutes); RESULTS.md keeps the figures
 	for question in benchmarks/*.py; do $(BIN)/python "$$question" || exit 1; done

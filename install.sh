@@ -9,11 +9,15 @@
 # Torch comes first, before anything that depends on it, since on Linux the build that pip takes by
 # itself is for CUDA and fetches gigabytes: your own torch if PYTHON can import one, the default build
 # where there is an NVIDIA GPU, a CPU build everywhere else.
+#
+# Everything else is checked against the hashes of lock.txt. LOCK= (empty) in the environment installs
+# the versions of constraints.txt without hashes: for an index or a platform that has other files.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 venv=${1:?usage: ./install.sh VENV [PYTHON]}
 python=${2:-}
+lock=${LOCK-lock.txt}
 torch=$(sed -n 's/^torch==//p' constraints.txt)
 
 say() { echo "install: $*" >&2; }
@@ -97,9 +101,16 @@ if ! has_torch "$venv/bin/python"; then
   has_torch "$venv/bin/python" || install_torch
 fi
 
+say "installing megastyle and what it stands on (a minute or two)"
+if [ -n "$lock" ]; then
+  # setuptools is in the lock, so that the project is built without fetching anything
+  pip install --require-hashes --no-deps --requirement "$lock" 2> "$venv/pip.log" \
+    || stop "pip could not install $lock: $(grep -m 1 -i error "$venv/pip.log" || echo "see $venv/pip.log");" \
+      "where an index or a platform has other files: make LOCK= takes the versions without hashes"
+  pip install --no-deps --no-build-isolation --editable .
+  exit
+fi
 # Pinned to the very build that is there, so that nothing below can exchange it for another.
 have=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("torch"))')
 sed "s/^torch==.*/torch==$have/" constraints.txt > "$venv/constraints.txt"
-
-say "installing megastyle and what it stands on (a minute or two)"
 pip install --constraint "$venv/constraints.txt" --editable ".[dev]"
