@@ -30,6 +30,8 @@ has_torch() { "$1" -c 'import torch' 2> /dev/null; }
 has_gpu() { nvidia-smi -L > /dev/null 2>&1; }
 pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
 
+pip_error() { sed -n 's/^ERROR: \([^.]*\).*/\1/p' "$venv/pip.log" | head -n 1; }
+
 find_python() {
   local candidate without_venv=
   # An environment that you have activated and that has torch wins over a newer interpreter.
@@ -105,8 +107,8 @@ say "installing megastyle and what it stands on (a minute or two)"
 if [ -n "$lock" ]; then
   # setuptools is in the lock, so that the project is built without fetching anything
   pip install --require-hashes --no-deps --requirement "$lock" 2> "$venv/pip.log" \
-    || stop "pip could not install $lock: $(grep -m 1 -i error "$venv/pip.log" || echo "see $venv/pip.log");" \
-      "where an index or a platform has other files: make LOCK= takes the versions without hashes"
+    || stop "$lock could not be installed: $(pip_error) (see $venv/pip.log); where an index or a" \
+      "platform has other files, make LOCK= takes the versions without hashes"
   pip install --no-deps --no-build-isolation --editable .
   exit
 fi

