@@ -24,6 +24,7 @@ HOW_TO_FETCH = (
     f" hf download {OFFICIAL} --exclude 'flux1-dev.safetensors' --local-dir FLUX.1-dev;"
     " and give --model FLUX.1-dev"
 )
+MAX_SIZE_PX = 1 << 14
 CLASSES: dict[str, Any] = {
     "transformer": FluxTransformer2DModel,
     "vae": AutoencoderKL,
@@ -61,7 +62,12 @@ def load_flux(model: str, dtype: torch.dtype, transformer: Transformer | None = 
 
 def training_size_px(model: str) -> int:
     """The side of the images that `train-flux` trained the model on; 512 for other models."""
-    return int(_transformer_metadata(model).get("megastyle.size", DEFAULT_SIZE_PX))
+    size = _transformer_metadata(model).get("megastyle.size", str(DEFAULT_SIZE_PX))
+    if not size.isdecimal() or not 0 < int(size) <= MAX_SIZE_PX:
+        raise MegastyleError(
+            f"{model} says that it was trained at a size of {size!r}", hint="fetch the model again"
+        )
+    return int(size)
 
 
 def is_reference_trained(model: str) -> bool:

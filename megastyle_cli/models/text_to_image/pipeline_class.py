@@ -19,7 +19,7 @@ def read_model_index(folder: Path) -> dict[str, Any]:
     """The content of model_index.json. Raises MegastyleError if it names no pipeline class."""
     try:
         index: Any = json.loads((folder / "model_index.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         index = None
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
         raise MegastyleError(
@@ -33,7 +33,7 @@ def pipeline_class(folder: Path, index: dict[str, Any]) -> Any:
     """The pipeline's class. Raises MegastyleError unless it generates images from text alone."""
     name = index["_class_name"]
     kind = getattr(diffusers, name, None)
-    if kind is None:
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
         raise MegastyleError(
             f"{folder} is a {name}, which diffusers {diffusers.__version__} does not have",
             hint="pip install -U diffusers",
@@ -59,7 +59,8 @@ def model_classes(index: dict[str, Any]) -> dict[str, Any]:
     """The classes of a pipeline's models by name; its other parts are tokenizers and settings."""
     classes = {}
     for name, entry in index.items():
-        if not isinstance(entry, list) or len(entry) != 2 or entry[0] not in LIBRARIES:
+        is_class = isinstance(entry, list) and [type(each) for each in entry] == [str, str]
+        if not is_class or entry[0] not in LIBRARIES:
             continue
         kind = getattr(import_module(entry[0]), entry[1], None)
         if isinstance(kind, type) and issubclass(kind, torch.nn.Module):

@@ -76,7 +76,7 @@ def load_parts(
     }
     try:
         return kind.from_pretrained(folder, **parts, **(given or {}), local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:  # of the tokenizers or the scheduler
+    except Exception as error:  # of tokenizers or the scheduler, whose files may hold anything
         raise _unreadable(folder, error) from error
 
 
@@ -91,7 +91,9 @@ def load_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = N
     ignore_extra = not kind.__module__.startswith("diffusers")
     try:
         return load_strictly(kind, folder, ignore_extra=ignore_extra, torch_dtype=dtype, **options)
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+    except MegastyleError:
+        raise
+    except Exception as error:  # a forged config makes diffusers and transformers raise anything
         if is_out_of_memory(error):
             size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
             raise MegastyleError(

@@ -75,6 +75,16 @@ def test_a_model_without_metadata_was_trained_at_512_and_on_no_reference(tmp_pat
     assert not is_reference_trained(folder)
 
 
+@pytest.mark.parametrize("size", ["large", "-1", "0", "9" * 30])
+def test_a_forged_training_size_is_refused(tmp_path, size):
+    folder = save_tiny_flux(tmp_path / "tiny")
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    save_file(load_file(weights), weights, {"megastyle.size": size})
+
+    with pytest.raises(MegastyleError, match=f"trained at a size of '{size}'"):
+        training_size_px(str(folder))
+
+
 def test_the_blocks_are_counted_by_the_config(tmp_path):
     folder = save_tiny_flux(tmp_path / "tiny")
     assert block_counts(str(folder)) == (2, 2)

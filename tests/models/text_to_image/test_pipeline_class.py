@@ -19,6 +19,10 @@ def test_a_folder_without_a_text_to_image_pipeline_raises(tmp_path):
     with pytest.raises(MegastyleError, match=r"NoSuchPipeline, which diffusers [\d.]+ does not"):
         load_painter(tmp_path)
 
+    (tmp_path / "model_index.json").write_text('{"_class_name": "utils"}')
+    with pytest.raises(MegastyleError, match="is a utils, which diffusers"):
+        load_painter(tmp_path)
+
     (tmp_path / "model_index.json").unlink()
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(MegastyleError, match="has no model_index.json"):
@@ -36,7 +40,7 @@ def test_the_models_are_the_parts_with_weights(pipeline_folders, name):
 
 
 def test_a_class_from_another_library_is_never_imported(tmp_path):
-    index = {"_class_name": "FluxPipeline", "vae": ["os", "system"]}
+    index = {"_class_name": "FluxPipeline", "vae": ["os", "system"], "unet": ["diffusers", 5]}
     (tmp_path / "model_index.json").write_text(json.dumps(index))
 
     assert model_classes(read_model_index(tmp_path)) == {}

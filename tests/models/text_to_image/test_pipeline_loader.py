@@ -100,3 +100,31 @@ def test_an_unreadable_tokenizer_raises(tmp_path):
 
     with pytest.raises(MegastyleError, match="cannot be read"):
         load_pipeline(folder, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("vae/config.json", "[1]"),
+        ("vae/config.json", '{"_class_name": 5}'),
+        ("transformer/config.json", '{"num_layers": "two"}'),
+        ("scheduler/scheduler_config.json", "[1]"),
+        ("tokenizer/tokenizer.json", "[1]"),
+    ],
+)
+def test_a_forged_config_is_one_sentence(tmp_path, name, text):
+    folder = save_tiny_qwen(tmp_path / "tiny")
+    assert (folder / name).exists()
+    (folder / name).write_text(text)
+
+    with pytest.raises(MegastyleError, match="tiny"):
+        load_pipeline(folder, torch.float32)
+
+
+def test_a_git_lfs_pointer_is_called_one(tmp_path):
+    folder = save_tiny_qwen(tmp_path / "tiny")
+    (weights,) = (folder / "transformer").glob("*.safetensors")
+    weights.write_text("version https://git-lfs.github.com/spec/v1\n")
+
+    with pytest.raises(MegastyleError, match="is a Git LFS pointer"):
+        load_painter(folder)
