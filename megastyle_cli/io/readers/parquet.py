@@ -61,15 +61,15 @@ def holds_pictures(path: Path) -> bool:
 
 def picture_bytes(container: str, member: str) -> bytes:
     """The picture of one row as it is stored. Raises BadRecord or MegastyleError if it has none."""
-    return _rows(container).picture(member)
+    return _picture_rows(container).picture(member)
 
 
 def has_picture(container: str, member: str) -> bool:
     """Whether there is such a row. Raises MegastyleError if this is no parquet file."""
-    return member.isdecimal() and int(member) < _rows(container).starts[-1]
+    return member.isdecimal() and int(member) < _picture_rows(container).starts[-1]
 
 
-def _rows(container: str) -> "_PictureRows":
+def _picture_rows(container: str) -> "_PictureRows":
     state = os.stat(container)  # noqa: PTH116  a file that has changed is reopened
     with _opening:
         return _open_rows(container, state.st_mtime_ns, state.st_size)
