@@ -33,6 +33,7 @@ and "a cat chases a dog" are the same.
 
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 import typer
 
@@ -81,6 +82,7 @@ def main(
         summary,
     )
     from megastyle_cli.dedup.semantic import TextSource
+    from megastyle_cli.io.output_paths import check_records_name
     from megastyle_cli.io.raw_jsonl.annotate import read_annotated
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source, check_side_outputs, write_all, write_report
@@ -96,6 +98,8 @@ def main(
     run = Run("dedup", recorded | recorded_weights("model", named.model), __version__)
     job = CollectJob(run, Source(inputs=sources), output=output, existing=existing, report=report)
     check_side_outputs(job, extra.rejected, extra.report)
+    if extra.rejected is not None:
+        check_records_name(Path(extra.rejected))
     if report.dry_run:
         return job.show_plan()
     with job, load_engine(compute.engine, compute.workers) as engine, ExitStack() as stack:

@@ -182,7 +182,14 @@ def _summarize(
 
     run = Run("eval", {**scoring.options, **config.options}, __version__)
     is_table = is_stdout(output.output) and sys.stdout.isatty() and not as_json
-    job = CollectJob(run, Source(inputs=names), output=output, existing=existing, report=report)
+    job = CollectJob(
+        run,
+        Source(inputs=names),
+        output=output,
+        existing=existing,
+        report=report,
+        is_summary=True,
+    )
     if report.dry_run:
         return job.show_plan()
     with job:

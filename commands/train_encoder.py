@@ -40,6 +40,7 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
+    from megastyle_cli.io.output_paths import check_folder_name
     from megastyle_cli.runner.job import Tolerance
     from megastyle_cli.training.common.run import announce, open_run, report_result
     from megastyle_cli.training.encoder.data import load_training_data
@@ -59,6 +60,7 @@ def main(
         )
     if config.output is None or config.output == "-":
         raise MegastyleError(f"{COMMAND} writes a folder", hint="give -o DIR")
+    check_folder_name(config.output)
     folder = Path(config.output)
     if not config.init:
         raise MegastyleError(

@@ -111,6 +111,7 @@ def main(
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.transfer import transfer, weighted_references
     from megastyle_cli.io.images import ImageReader
+    from megastyle_cli.io.output_paths import check_folder_name
     from megastyle_cli.io.record_names import picture_id
     from megastyle_cli.io.writers.single_image import (
         SingleImageFile,
@@ -194,6 +195,7 @@ def main(
         how["captioner"] = load("captioner", "builtin") if is_flux else None
         require_success(transfer([record], stylist, store, **how))
         return DONE
+    check_folder_name(output.output, allows_dots=False)
     if what.prompt is not None:
         raise MegastyleError(
             "--prompt makes one picture", hint="give -o out.png, or records to many"

@@ -20,6 +20,7 @@ from megastyle_cli.core.errors import (
     BadRecord,
     MegastyleError,
 )
+from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE, set_max_item_size
 
 # In pipeline order: name -> first sentence of its help. The module is named like the command.
@@ -40,7 +41,6 @@ COMMANDS = {
 }
 COMPLETION = ("completion", "Print a completion script for bash, zsh or fish.")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SINGLE_FILES = (".png", ".jpg", ".jpeg", ".webp", ".safetensors")  # outputs that cannot be resumed
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
@@ -166,9 +166,12 @@ def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
 
 def _can_resume(options: dict[str, Any]) -> bool:
     """Whether --resume would continue the output: not a stream, a summary, one image or a LoRA."""
+    from megastyle_cli.io.formats import JSON_LINES, WRITTEN_PICTURES
+
     output = str(options.get("output"))
+    suffixes = (*WRITTEN_PICTURES, *JSON_LINES.compressions, ".safetensors")
     is_whole = options.get("each") is False or any(map(options.get, ("prototype", "prototype_by")))
-    is_one = output == "-" or output.lower().endswith(SINGLE_FILES)
+    is_one = output == "-" or is_stream(output) or output.lower().endswith(suffixes)
     return "resume" in options and not is_whole and not is_one
 
 

@@ -156,11 +156,22 @@ class _PartialFile:
 
 
 class AtomicFile(_PartialFile):
-    """Lines that appear as a whole: until `commit`, what stood at `final` remains."""
+    """Lines that appear as a whole: until `commit`, what stood at `final` remains.
 
-    def __init__(self, final: Path, *, overwrite: bool) -> None:
+    `compressor` makes what compresses into an open file. Its lines can be read only once they are
+    committed, since its bytes would otherwise depend on when they were flushed.
+    """
+
+    def __init__(
+        self,
+        final: Path,
+        *,
+        overwrite: bool,
+        compressor: Callable[[BinaryIO], BinaryIO] | None = None,
+    ) -> None:
         super().__init__(final)
-        self.overwrite = overwrite
+        self.overwrite, self._compressor = overwrite, compressor
+        self._compressed: BinaryIO | None = None
 
     def open(self) -> None:
         """Raises before any work is done if the file exists or its folder is not writable."""
@@ -168,13 +179,28 @@ class AtomicFile(_PartialFile):
             raise MegastyleError(f"{self.final} exists", hint="add --overwrite to replace it")
         ensure_writable(link_target(self.final).parent)
 
+    def write(self, line: bytes) -> None:
+        """Adds a line."""
+        super().write(b"" if self._compressor else line)
+        if self._compressor and self._file:
+            self._compressed = self._compressed or self._compressor(self._file)
+            with with_path(self.final):
+                self._compressed.write(line)
+
     def commit(self) -> None:
         """Gives the file, even an empty one, its final name."""
         self.write(b"")
+        if self._compressed is not None:
+            with with_path(self.final):
+                self._compressed.close()
+            self._compressed = None
         super().commit()
 
     def close(self) -> None:
         """Deletes what was written since the last commit."""
+        if self._compressed is not None:
+            with suppress(OSError):  # a full disk
+                self._compressed.close()
         if self._file is not None:
             partial_path(self.final).unlink(missing_ok=True)
         super().close()

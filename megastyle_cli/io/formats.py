@@ -17,6 +17,13 @@ PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".avif", ".ppm", ".pgm", ".pbm", ".tga", ".ico", ".jp2"),
 )
+# how pictures are written, by suffix; an .ico is at most 256 px, and .pgm and .pbm have no colour
+WRITTEN_PICTURES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **{".png": "PNG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP", ".avif": "AVIF"},
+    **{".ppm": "PPM", ".tga": "TGA", ".jp2": "JPEG2000"},
+}
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
 
 
@@ -87,6 +94,14 @@ FORMATS = (
     Format(suffixes=(".csv", ".tsv"), module="csv"),
     Format(suffixes=(".parquet",), module="parquet", is_container=True),
     Format(suffixes=(".tar",), module="webdataset", is_container=True),
+)
+# what people name as an input and no reader here takes
+UNSUPPORTED_SUFFIXES = (".json", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+# names that say a file, and never a folder
+FILE_SUFFIXES = (
+    *(*PICTURE_SUFFIXES, *PICKLE_SUFFIXES, *UNSUPPORTED_SUFFIXES),
+    *(suffix for row in FORMATS for suffix in row.suffixes),
+    *(".npy", ".html", ".safetensors"),
 )
 ACCEPTED = f"pictures, folders, {', '.join(map(str, FORMATS))}"
 INPUTS_HELP = (

@@ -23,6 +23,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Record, hint_if_nested
 from megastyle_cli.io.archive_member import open_file, picture_bytes, split_member_name
 from megastyle_cli.io.color_profile import has_alpha, is_srgb, to_srgb
+from megastyle_cli.io.formats import WRITTEN_PICTURES
 from megastyle_cli.io.image_memory import check_decoding, check_icon, decoding_memory
 from megastyle_cli.io.image_repair import MAX_PROFILE_BYTES, format_name, repaired
 from megastyle_cli.io.picture_plugins import package_to_install, register_plugins
@@ -151,18 +152,14 @@ def _opened_or_error(
 def save_picture(image: Image.Image, path: Path, quality: int | None = None) -> None:
     """Writes `image` atomically in the format of the suffix of `path`.
 
-    `quality` applies to JPEG and WebP, 1 to 100; None is QUALITY.
+    `quality` applies to JPEG, WebP and AVIF, 1 to 100; None is QUALITY.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # level 1: a 512 px PNG in a fifth of the time, for a tenth more bytes
     is_png = path.suffix == ".png"
     options = {"compress_level": 1} if is_png else {"quality": quality or QUALITY}
     with atomic_path(path, durable=False) as temporary:
-        image.save(temporary, format=_format(path.suffix), **options)
-
-
-def _format(suffix: str) -> str:
-    return {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(suffix.lower(), "PNG")
+        image.save(temporary, format=WRITTEN_PICTURES.get(path.suffix.lower(), "PNG"), **options)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

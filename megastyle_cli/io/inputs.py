@@ -24,6 +24,7 @@ from megastyle_cli.io.formats import (
     JSON_LINES,
     PICKLE_SUFFIXES,
     PICTURE_SUFFIXES,
+    UNSUPPORTED_SUFFIXES,
     Format,
     format_of,
 )
@@ -31,9 +32,6 @@ from megastyle_cli.io.readers import image_folder, jsonl
 from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_lines
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.record_names import rebased, with_id
-
-# what people name as an input and no reader here takes
-UNSUPPORTED_SUFFIXES = (".json", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 
 def read_records(

@@ -6,7 +6,7 @@ from pathlib import Path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdout, is_stream
 from megastyle_cli.core.shard import PART_NAME, Shard
-from megastyle_cli.io.formats import JSON_LINES
+from megastyle_cli.io.formats import FILE_SUFFIXES, JSON_LINES
 from megastyle_cli.io.relative_paths import LISTING
 
 
@@ -25,13 +25,13 @@ class OutputPaths:
 
 
 def output_paths(
-    output: str, shard: Shard, *, folder: bool, errors: str | None = None
+    output: str, shard: Shard, *, folder: bool, errors: str | None = None, is_summary: bool = False
 ) -> OutputPaths:
     """The files of the output that the option -o names.
 
     `folder` is true for commands that make pictures. A sharded output is a directory of parts: of
-    folders for these commands, of files for the others. Raises MegastyleError if the name does not
-    fit.
+    folders for these commands, of files for the others. A summary is one object, so that it may be
+    a .json file. Raises MegastyleError if the name does not fit.
     """
     named = Path(errors) if errors else None
     path = Path(output)
@@ -42,11 +42,12 @@ def output_paths(
             )
         stream = None if is_stdout(output) else path
         return OutputPaths(final=None, stream=stream, errors=named, run=None, base=Path())
-    if path.suffix in JSON_LINES.compressions:
-        raise MegastyleError(
-            f"{path} names a packed file, and outputs are written plain",
-            hint=f"give -o {path.with_suffix('')} or pipe into the packer",
-        )
+    if folder or shard.count > 1:
+        check_folder_name(output)
+    else:
+        check_records_name(path, others=(".json",) if is_summary else ())
+    if named is not None:
+        check_records_name(named)
     if named == path:
         raise MegastyleError(f"{path} is output and errors file", hint="give two names")
     if shard.count > 1:
@@ -58,6 +59,35 @@ def output_paths(
             _check_shard_count(path, shard)
         path = path / (shard.part_name if folder else f"{shard.part_name}.jsonl")
     return _folder(path, named) if folder else _file(path, named)
+
+
+def check_records_name(path: Path, others: tuple[str, ...] = ()) -> None:
+    """Raises MegastyleError if the suffix says another format than JSON lines, or one of `others`.
+
+    A name without a suffix says nothing, and neither does that of a stream.
+    """
+    fits = JSON_LINES.matches(path.name) or path.suffix in ("", *others) or is_stream(path)
+    if not fits and not path.is_dir():
+        packed = " ".join(f".jsonl{suffix}" for suffix in JSON_LINES.compressions)
+        raise MegastyleError(
+            f"{path} says {path.suffix}, and records are written as JSON lines",
+            hint=f"give {path.with_suffix('.jsonl')} (or {packed})",
+        )
+
+
+def check_folder_name(output: str, *, allows_dots: bool = True) -> None:
+    """Raises MegastyleError if a folder would be made under the name of a file.
+
+    That is one with the suffix of a format, or any suffix without `allows_dots`; not a folder that
+    exists, nor a name that ends in a slash.
+    """
+    path = Path(output)
+    says_file = path.suffix.lower() in FILE_SUFFIXES or (path.suffix and not allows_dots)
+    if says_file and not output.endswith("/") and not path.is_dir():
+        raise MegastyleError(
+            f"{output} says {path.suffix}, which is not written here",
+            hint=f"give a directory, such as {path.with_suffix('')}/",
+        )
 
 
 def _folder(path: Path, errors: Path | None) -> OutputPaths:
@@ -72,7 +102,9 @@ def _folder(path: Path, errors: Path | None) -> OutputPaths:
 def _file(path: Path, errors: Path | None) -> OutputPaths:
     if path.is_dir():
         raise MegastyleError(f"{path} is a directory", hint="give a file name such as out.jsonl")
-    stem = str(path).removesuffix(".jsonl").removesuffix(".json")
+    packed = path.suffix in JSON_LINES.compressions
+    stem = str(path.with_suffix("") if packed else path)
+    stem = stem.removesuffix(".jsonl").removesuffix(".json")
     return OutputPaths(
         final=path,
         errors=errors or Path(f"{stem}.errors.jsonl"),

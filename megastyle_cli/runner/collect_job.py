@@ -51,8 +51,9 @@ class CollectJob(Job):
         report: ReportOptions,
         keeps_records: bool = False,
         line: Callable[[Record], bytes] = dump_line,
+        is_summary: bool = False,
     ) -> None:
-        """`line` is how a record is written."""
+        """`line` is how a record is written; a summary is one record, which may be a .json file."""
         if refine_by_rank(Shard()) != Shard():
             raise MegastyleError(
                 f"{run.command} needs all records in one process",
@@ -61,7 +62,13 @@ class CollectJob(Job):
         super().__init__(
             run,
             source,
-            output_paths(output.output, Shard(), folder=False, errors=output.errors),
+            output_paths(
+                output.output,
+                Shard(),
+                folder=False,
+                errors=output.errors,
+                is_summary=is_summary,
+            ),
             Shard(),
             output=output,
             existing=existing,

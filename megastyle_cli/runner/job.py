@@ -21,6 +21,7 @@ from megastyle_cli.io.output_paths import OutputPaths, output_paths
 from megastyle_cli.io.packed_records import PackedRecords
 from megastyle_cli.io.record_names import with_id
 from megastyle_cli.io.relative_paths import from_folder
+from megastyle_cli.io.writers.compressor import compressor_for
 from megastyle_cli.io.writers.sink import Sink, atomic_sink
 from megastyle_cli.runner.key_batches import Key, is_done, owned
 from megastyle_cli.runner.options import (
@@ -215,7 +216,9 @@ class Job(AbstractContextManager["Job"]):
             say(f"{self.run.command}: {remark}")
         say(last_sentence(self.stats, self.paths.errors))
         if self.exit_code == TRY_AGAIN:
-            say(f"{self.run.command}: stopped by a signal; the same command with --resume goes on")
+            can_resume = self.paths.final and not compressor_for(self.paths.final)
+            how = "the same command with --resume goes on" if can_resume else "run it again"
+            say(f"{self.run.command}: stopped by a signal; {how}")
 
 
 def checked(result: Record | Failure, check: Check | None) -> Record | Failure:

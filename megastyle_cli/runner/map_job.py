@@ -16,7 +16,7 @@ from megastyle_cli.core.errors import (
 )
 from megastyle_cli.core.record import Failure, Record, Run, is_context_only
 from megastyle_cli.core.shard import parse_shard, refine_by_rank
-from megastyle_cli.io.output_paths import output_paths
+from megastyle_cli.io.output_paths import check_records_name, output_paths
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
@@ -172,6 +172,8 @@ class MapJob(Job):
             raise MegastyleError(
                 "shards cannot share --rejects", hint="each has one beside its part"
             )
+        if named:
+            check_records_name(Path(named))
         return Path(named) if named else self.paths.base / "rejects.jsonl"
 
     def _rejects_file(self) -> RejectsFile | nullcontext[None]:

@@ -6,14 +6,15 @@ import pytest
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.output_paths import OutputPaths, output_paths
+from megastyle_cli.io.output_paths import OutputPaths, check_folder_name, output_paths
 
 HALF = Shard(index=1, count=2)
+OTHERS = (".csv", ".tsv", ".parquet", ".tar", ".txt", ".jpg", ".json", ".gz", ".v2")
 
 
 def test_a_file_has_its_errors_and_run_beside_it() -> None:
-    for name in ("out/a.jsonl", "out/a.json", "out/a"):
-        assert output_paths(name, Shard(), folder=False) == OutputPaths(
+    for name in ("out/a.jsonl", "out/a.jsonl.gz", "out/a.json", "out/a"):
+        assert output_paths(name, Shard(), folder=False, is_summary=True) == OutputPaths(
             final=Path(name),
             errors=Path("out/a.errors.jsonl"),
             run=Path("out/a.run.json"),
@@ -49,8 +50,9 @@ def test_standard_output_has_no_files_but_named_errors() -> None:
     ("output", "shard", "errors", "why"),
     [
         ("-", HALF, None, "cannot write to a stream"),
-        ("a.jsonl.gz", Shard(), None, "names a packed file"),
-        ("a.jsonl.zst", Shard(), None, "names a packed file"),
+        *((f"a{suffix}", Shard(), None, "says .* written as JSON lines") for suffix in OTHERS),
+        *((f"a{suffix}", HALF, None, "says .* not written here") for suffix in (".csv", ".jsonl")),
+        ("a.jsonl", Shard(), "e.csv", "says .csv"),
         ("a.jsonl", Shard(), "a.jsonl", "is output and errors file"),
         ("out", HALF, "e.jsonl", "shards cannot share --errors"),
     ],
@@ -68,3 +70,20 @@ def test_a_directory_is_no_file_and_holds_parts_of_one_count(tmp_path: Path) -> 
     (tmp_path / "part-00000-of-00003.jsonl").touch()
     with pytest.raises(MegastyleError, match="holds parts of 3, not of 2"):
         output_paths(str(tmp_path), HALF, folder=False)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".png", ".parquet", ".tar", ".pth", ".JPG"])
+def test_no_folder_gets_the_name_of_a_file(tmp_path: Path, suffix: str) -> None:
+    name = str(tmp_path / f"a{suffix}")
+    with pytest.raises(MegastyleError, match="not written here"):
+        output_paths(name, Shard(), folder=True)
+
+    check_folder_name(name + "/")
+    Path(name).mkdir()
+    check_folder_name(name)
+
+
+def test_a_folder_may_have_dots_unless_they_could_mean_a_file() -> None:
+    check_folder_name("run.v2")
+    with pytest.raises(MegastyleError, match=r"says \.xyz"):
+        check_folder_name("a.xyz", allows_dots=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import link_target
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
+from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import from_folder, to_folder
 from megastyle_cli.io.writers.stream import Stream, atomic_output
@@ -99,9 +100,10 @@ def read_failures(path: Path) -> dict[str, bytes]:
     """The lines of an errors file by `key_of` their record; other lines are dropped."""
     here = from_folder(str(path.parent))
     found = {}
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            found[record_key(rename_pictures(json.loads(line), here))] = line
-        except (ValueError, AttributeError):
-            log.warning("%s holds a line that is no record", path)
+    with open_decompressed(path) as lines:
+        for line in lines:
+            try:
+                found[record_key(rename_pictures(json.loads(line), here))] = line
+            except (ValueError, AttributeError):
+                log.warning("%s holds a line that is no record", path)
     return found

@@ -10,17 +10,17 @@ from PIL.Image import Image
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
 from megastyle_cli.core.file_kind import is_stdout, is_stream
 from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.io.formats import WRITTEN_PICTURES
 from megastyle_cli.io.images import save_picture
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.record_names import with_id
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MAX_NAME_BYTES = 255  # asking whether a longer file name exists is an error
 
 
 def is_single_image(output: str) -> bool:
     """Whether `output` names one picture, not a folder of them."""
-    is_one = Path(output).suffix.lower() in SUFFIXES
+    is_one = Path(output).suffix.lower() in WRITTEN_PICTURES and not Path(output).is_dir()
     return is_stdout(output) or is_one or is_stream(output)
 
 

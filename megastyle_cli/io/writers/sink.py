@@ -14,7 +14,7 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import LISTING, to_folder, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.image_dataset import ImageFormat, ImageWriter, image_writer_for
-from megastyle_cli.io.writers.stream import Stream, atomic_output
+from megastyle_cli.io.writers.stream import Stream, atomic_output, resumable_output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -165,10 +165,11 @@ def resumable_sink(
             name = paths.stream or "standard output"
             raise MegastyleError(f"{name} cannot be resumed", hint="give -o FILE")
         return Sink(paths, run, Stream(paths.stream), errors, run_file_first=True)
-    output = ResumableFile(paths.final, resume=resume, overwrite=overwrite)
-    if resume and not force and output.existing():
+    output = resumable_output(paths.final, resume=resume, overwrite=overwrite)
+    before = output.existing() if isinstance(output, ResumableFile) else None
+    if resume and not force and before:
         _check_same_run(paths, run)
-    pictures = image_writer_for(paths.base, layout, output.existing()) if layout else None
+    pictures = image_writer_for(paths.base, layout, before) if layout else None
     return Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, with_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream, open_stream
+from megastyle_cli.io.writers.compressor import compressor_for
 
 
 class Stream:
@@ -46,15 +47,27 @@ class Stream:
             self._lines.close()
 
 
-def resumable_output(path: Path, *, resume: bool, overwrite: bool) -> ResumableFile | Stream:
-    """What writes lines to `path` that a later run can continue; a stream cannot be continued."""
-    if not is_stream(path):
+def resumable_output(
+    path: Path, *, resume: bool, overwrite: bool
+) -> ResumableFile | AtomicFile | Stream:
+    """What writes lines to `path` that a later run can continue.
+
+    Raises MegastyleError if `path` is a stream or a compressed file, which cannot be continued, and
+    `resume` asks for it.
+    """
+    is_whole = compressor_for(path) is not None
+    if not is_stream(path) and not is_whole:
         return ResumableFile(path, resume=resume, overwrite=overwrite)
     if resume:
-        raise MegastyleError(f"{path} is a stream, which cannot be resumed", hint="give a file")
-    return Stream(path)
+        kind = "compressed" if is_whole else "a stream"
+        raise MegastyleError(
+            f"{path} is {kind}, which cannot be resumed", hint="give a plain NAME.jsonl"
+        )
+    return atomic_output(path, overwrite=overwrite)
 
 
 def atomic_output(path: Path, *, overwrite: bool) -> AtomicFile | Stream:
     """What writes lines to `path` that appear as a whole, or to a stream as they come."""
-    return Stream(path) if is_stream(path) else AtomicFile(path, overwrite=overwrite)
+    if is_stream(path):
+        return Stream(path)
+    return AtomicFile(path, overwrite=overwrite, compressor=compressor_for(path))

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure
+from megastyle_cli.io.formats import WRITTEN_PICTURES
+from megastyle_cli.io.images import open_picture
 from megastyle_cli.io.writers.single_image import (
     SingleImageFile,
     is_single_image,
@@ -17,7 +20,7 @@ from tests.conftest import draw, jsonl
 
 @pytest.mark.parametrize(
     ("output", "is_single"),
-    [("-", True), ("a.PNG", True), ("x/a.webp", True), ("out", False), ("a.jsonl", False)],
+    [("-", True), ("a.PNG", True), ("x/a.tiff", True), ("out", False), ("a.jsonl", False)],
 )
 def test_an_output_is_one_picture_by_its_name(output: str, is_single: bool) -> None:
     assert is_single_image(output) is is_single
@@ -73,3 +76,13 @@ def test_a_failed_record_ends_the_run() -> None:
 def raising():
     raise BadRecord("bad_image", "a is empty")
     yield
+
+
+@pytest.mark.parametrize("suffix", WRITTEN_PICTURES)
+def test_the_suffix_says_the_format_and_is_read_back(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    SingleImageFile(str(path), overwrite=False).save_image("a", draw(1))
+
+    with Image.open(path) as image:
+        assert image.format == WRITTEN_PICTURES[suffix]
+    assert open_picture(str(path)).size == draw(1).size
