@@ -22,6 +22,7 @@ from megastyle_cli.core.errors import (
 )
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE, set_max_item_size
+from megastyle_cli.core.printable import printable
 
 # In pipeline order: name -> first sentence of its help. The module is named like the command.
 COMMANDS = {
@@ -187,7 +188,8 @@ def _print_error(sentence: str, hint: str, code: int) -> int:
         sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     )
     word = "\033[31merror:\033[0m" if colour else "error:"
-    sys.stderr.write(f"{word} {sentence}{': ' + hint if hint else ''}\n")
+    message = printable(f"{sentence}{': ' + hint if hint else ''}")
+    sys.stderr.write(f"{word} {message}\n")
     return code
 
 
@@ -209,8 +211,18 @@ def _configure_logging(verbose: int, quiet: bool) -> None:
     if os.environ.get("RANK", "0") != "0":
         level = logging.ERROR
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"
+
+    class Printable(logging.Formatter):
+        """A line for each message, and tracebacks; nothing in them steers a terminal."""
+
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+            return printable(super().formatMessage(record))
+
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record), keep="\n\t")
+
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(Printable(form))
     log.handlers[:] = [handler]
     log.setLevel(level)
     log.propagate = False
@@ -230,6 +242,8 @@ def main() -> None:
     # model libraries create hundreds of thousands of objects while loading and free none of them:
     # collecting garbage at every 700th takes a seventh of the loading time
     gc.set_threshold(10_000)
+    # the parser quotes an unknown flag as it is
+    sys.argv[1:] = [_printable_flag(word) for word in sys.argv[1:]]
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
         build(command)()
@@ -240,6 +254,11 @@ def main() -> None:
         sys.exit(_print_error((error.strerror or str(error)).lower(), "", UNEXPECTED))
     finally:
         gc.freeze()  # the process ends: no need to look through every object once more
+
+
+def _printable_flag(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return printable(name, keep="\n\t") + equals + value if word.startswith("--") else word
 
 
 def _open_closed_streams() -> None:

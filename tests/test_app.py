@@ -7,6 +7,7 @@ import pytest
 from typer.main import get_command
 
 from megastyle_cli.app import COMMANDS, COMPLETION, build
+from tests.conftest import Runner, jsonl
 
 FOLDER = Path(__file__).parents[1] / "commands"
 SUMMARIES = dict((*COMMANDS.items(), COMPLETION))
@@ -35,3 +36,22 @@ def test_only_the_command_asked_for_has_its_options() -> None:
 
     assert list(built) == list(SUMMARIES)
     assert {name for name, command in built.items() if command.params} == {"pair"}
+
+
+def test_names_do_not_reach_the_terminal_as_escape_sequences(
+    megastyle: Runner, tmp_path: Path
+) -> None:
+    evil = "\x1b]0;owned\x07\x9b2J\r.png"
+    (tmp_path / evil).write_text("no picture")
+    listing = jsonl(tmp_path / "l.jsonl", [{"id": "\x1b[31m"}, {"file_name": evil}])
+
+    for words in (
+        ["caption", tmp_path / evil],
+        ["caption", tmp_path / f"none{evil}"],
+        ["caption", listing],
+        ["caption", listing, "-vv"],
+        ["dedup", listing, f"--no-such-{evil}"],
+        ["caption", listing, "-n"],
+    ):
+        ended = megastyle(*words, "-o", tmp_path / "o.jsonl", "--overwrite")
+        assert not set(ended.stderr.decode()) & set("\x1b\x07\x9b\r"), words

@@ -7,7 +7,6 @@ A record leaves here with an `id`, without `_error`, and with picture names that
 working directory (the output makes them relative to its own).
 """
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from megastyle_cli.io.formats import (
     Format,
     format_of,
 )
+from megastyle_cli.io.path_list import named_pictures
 from megastyle_cli.io.readers import image_folder, jsonl
 from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_lines
 from megastyle_cli.io.readers.compressed import open_decompressed
@@ -125,7 +125,7 @@ def _is_line_stream(name: str) -> bool:
 def _read_stream(name: str, paths: str | None) -> Iterator[Record | Failure]:
     with open_lines(name) as lines:
         if paths:
-            yield from _named_pictures(lines, paths)
+            yield from named_pictures(lines, paths)
         else:
             yield from records_from_lines(name, bounded_lines(lines, name), first=1)
 
@@ -133,15 +133,6 @@ def _read_stream(name: str, paths: str | None) -> Iterator[Record | Failure]:
 def _lists_pictures(path: Path, row: Format) -> bool:
     """Whether a file that may hold pictures holds none: then it lists them, as a CSV does."""
     return not row.load().holds_pictures(path)
-
-
-def _named_pictures(stream: Iterable[bytes], separator: str) -> Iterator[Record]:
-    """One record for each file name of a list, separated by newlines or NUL."""
-    if separator == "\n":
-        names: Iterable[bytes] = (line.rstrip(b"\r\n") for line in stream)
-    else:
-        names = b"".join(stream).split(b"\0")
-    return ({"file_name": os.fsdecode(name)} for name in names if name)
 
 
 def _check_picture_name(path: Path) -> None:

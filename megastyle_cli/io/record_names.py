@@ -2,11 +2,13 @@
 
 An id is the record's own, else by the content of its picture, else by its text. A JSON lines file
 or table that a person names may name pictures anywhere. What comes along with a folder, in a tar
-or in parquet may be a stranger's: its names stay inside the folder, or the record fails, unless a
-run.json beside it says that it is an output of these commands.
+or in parquet may be a stranger's: its names stay inside the folder, through links too, or the
+record fails, unless a run.json beside it and the record itself name one run of these commands.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from megastyle_cli.core.errors import BadRecord
@@ -18,7 +20,8 @@ from megastyle_cli.core.record import (
     rename_pictures,
     text_id,
 )
-from megastyle_cli.io.archive_member import picture_bytes
+from megastyle_cli.io.archive_member import picture_bytes, split_member_name
+from megastyle_cli.io.own_runs import OwnRuns, is_own, runs_beside
 from megastyle_cli.io.relative_paths import (
     escapes_folder,
     from_folder,
@@ -66,14 +69,37 @@ def rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | F
 
 def confined(found: Iterable[Record | Failure], listing: Path) -> Iterator[Record | Failure]:
     """`rebased` to the folder of `listing`; a record that names a picture outside of it fails."""
-    run_files = ("run.json", f"{listing.name.partition('.')[0]}.run.json")
-    if not any((listing.parent / name).is_file() for name in run_files):
-        found = (_checked(one, listing) for one in found)
-    return rebased(found, str(listing.parent))
+    runs, leads_out = runs_beside(listing), _leads_out_of(listing.parent)
+    checked = (_checked(one, listing, leads_out, runs) for one in found)
+    return rebased(checked, str(listing.parent))
 
 
-def _checked(found: Record | Failure, listing: Path) -> Record | Failure:
-    if isinstance(found, Failure):
+def _leads_out_of(folder: Path) -> Callable[[str], bool]:
+    """A function: whether a name relative to `folder` leads out of it, by links or by dots."""
+    real = os.path.realpath(folder).rstrip("/")
+
+    @lru_cache(maxsize=4096)
+    def real_parent(name: str) -> str:
+        return os.path.realpath(f"{real}/{name}")
+
+    def leads_out(name: str) -> bool:
+        if escapes_folder(name):
+            return True
+        if "://" in name or "\0" in name:
+            return False
+        inside = split_member_name(f"{real}/{name}") if "#" in name else None
+        parent, _, last = name.rpartition("/")
+        path = inside[0] if inside else f"{real_parent(parent)}/{last}"
+        path = os.path.realpath(path) if inside or os.path.islink(path) else path  # noqa: PTH114
+        return not f"{path}/".startswith(f"{real}/")
+
+    return leads_out
+
+
+def _checked(
+    found: Record | Failure, listing: Path, leads_out: Callable[[str], bool], runs: OwnRuns
+) -> Record | Failure:
+    if isinstance(found, Failure) or is_own(found, runs):
         return found
     record = with_file_name(from_listing_keys(found))
     neighbors = record.get("neighbors")
@@ -81,7 +107,7 @@ def _checked(found: Record | Failure, listing: Path) -> Record | Failure:
     if isinstance(neighbors, list):
         names += [("neighbors", n.get("file_name")) for n in neighbors if isinstance(n, dict)]
     for key, name in names:
-        if isinstance(name, str) and escapes_folder(name):
+        if isinstance(name, str) and leads_out(name):
             why = f"{listing}: {key} {name!r} leads out of the folder, which only a listing may do"
             return Failure(record, "bad_image", f"{why} that is named itself, or was made by us")
     return found

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from megastyle_cli.core.atomic_file import atomic_write
+from megastyle_cli.core.printable import printable
 from megastyle_cli.core.record import Failure, Record
 
 HEARTBEAT_S = 30.0
@@ -200,7 +201,7 @@ def say(sentence: str) -> None:
     """A line for people on stderr; of several ranks only the first speaks."""
     if os.environ.get("RANK", "0") != "0":
         return
-    sys.stderr.write(sentence + "\n")
+    sys.stderr.write(printable(sentence) + "\n")
     sys.stderr.flush()
 
 

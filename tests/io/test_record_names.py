@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from megastyle_cli.core.record import Failure, Record, bytes_id, text_id
+from megastyle_cli.core.record import Failure, Record, Run, bytes_id, text_id
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.record_names import with_id
 from megastyle_cli.io.relative_paths import escapes_folder
@@ -212,3 +212,41 @@ def test_a_picture_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
 
     assert isinstance(found, Failure) and found.record == record and found.kind == "bad_image"
     assert with_id(found) is found
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "a run of ours"])
+def test_a_run_file_beside_a_stranger_s_listing_lifts_nothing(secret: Path, content: str) -> None:
+    folder = foreign("metadata.jsonl", secret.parent / "theirs", {"file_name": "../secret.png"})
+    if content == "a run of ours":
+        run = Run("caption", {})
+        content = json.dumps({"command": run.command, "run": run.key, "options": run.options})
+    (folder / "run.json").write_text(content)
+
+    (one,) = found(folder)
+
+    assert isinstance(one, Failure) and "leads out of the folder" in one.message
+
+
+@pytest.mark.parametrize("name", ["link.png", "deep/link.png", "far/secret.png", "far.tar#a.png"])
+def test_a_link_does_not_lead_out_of_a_stranger_s_folder(secret: Path, name: str) -> None:
+    folder = foreign("metadata.jsonl", secret.parent / "theirs", {"file_name": name})
+    (folder / "deep").mkdir()
+    for link in ("link.png", "deep/link.png"):
+        (folder / link).symlink_to(secret)
+    (folder / "far").symlink_to(secret.parent)
+    (folder / "far.tar").symlink_to(secret.parent / "outside.tar")
+    (secret.parent / "outside.tar").touch()
+
+    (one,) = found(folder)
+
+    assert isinstance(one, Failure) and "leads out of the folder" in one.message
+
+
+def test_a_link_inside_a_stranger_s_folder_is_followed(secret: Path) -> None:
+    folder = foreign("metadata.jsonl", secret.parent / "theirs", {"file_name": "link.png"})
+    draw(1).save(folder / "a.png")
+    (folder / "link.png").symlink_to("a.png")
+
+    (one,) = found(folder)
+
+    assert not isinstance(one, Failure)

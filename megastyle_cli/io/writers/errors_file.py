@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
@@ -12,11 +13,12 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import from_folder, to_folder
 from megastyle_cli.io.writers.stream import Stream, atomic_output
 
+SHOWN = 5  # failures of a kind that are told one by one
 log = logging.getLogger(__name__)
 
 
 class ErrorsFile:
-    """Logs failures, and writes them to `path` if there is one.
+    """Logs the first failures of each kind, and writes all of them to `path` if there is one.
 
     With `resume`, an earlier failure stays until its record is tried again.
     """
@@ -27,6 +29,7 @@ class ErrorsFile:
         self._file = atomic_output(path, overwrite=True) if path else None
         self._earlier: dict[str, bytes] = {}
         self._is_needed = False
+        self._counts: Counter[str] = Counter()
 
     def open(self) -> None:
         """Raises MegastyleError if the file exists and is neither resumed nor overwritten."""
@@ -50,7 +53,7 @@ class ErrorsFile:
 
     def write(self, failure: Failure) -> None:
         """Adds a line: the record as it was read, with `_error`."""
-        log.warning("%s", failure.message)
+        self._tell(failure)
         if self.path is None or self._file is None:
             return
         error = {"step": self.command, "kind": failure.kind, "message": failure.message}
@@ -76,9 +79,24 @@ class ErrorsFile:
             link_target(self.path).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Closes the file; without a commit, an earlier one remains."""
+        """Closes the file; without a commit, an earlier one remains. Says what was not told."""
+        more = {kind: count - SHOWN for kind, count in self._counts.items() if count > SHOWN}
+        if more:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(more.items()))
+            where = f"all are in {self.path}" if self.path else "--errors FILE keeps them"
+            total = f"{sum(more.values()):,}"
+            log.warning("%s: %s more failed (%s): %s", self.command, total, kinds, where)
+            self._counts.clear()
         if self._file is not None:
             self._file.close()
+
+    def _tell(self, failure: Failure) -> None:
+        self._counts[failure.kind] += 1
+        name = failure.record.get("file_name")
+        is_named = not isinstance(name, str) or name in failure.message
+        message = failure.message if is_named else f"{name}: {failure.message}"
+        level = logging.WARNING if self._counts[failure.kind] <= SHOWN else logging.INFO
+        log.log(level, "%s", message)
 
 
 def record_key(result: Record | Failure) -> str:

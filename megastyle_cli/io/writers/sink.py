@@ -10,6 +10,7 @@ from megastyle_cli.core.atomic_file import ResumableFile, atomic_write
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.io.output_paths import OutputPaths
+from megastyle_cli.io.own_runs import EARLIER, runs_beside
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import LISTING, to_folder, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
@@ -60,6 +61,7 @@ class Sink:
         self.run_file_first, self.unique_key = run_file_first, unique_key
         self.pictures = pictures  # None: no pictures are made
         self.written: list[Record] | None = None
+        self.earlier_runs: list[str] = []  # whose records stay in the output
         self._num_pictures: Counter[str] = Counter()  # of this run by id
         self._line = line
         # names on a stream stay relative to the working directory
@@ -141,6 +143,7 @@ class Sink:
             "run": self.run.key,
             "version": self.run.version,
             "options": self.run.options,
+            **({EARLIER: self.earlier_runs} if self.earlier_runs else {}),
         }
         atomic_write(self.paths.run, json.dumps(content, indent=1) + "\n", durable=False)
 
@@ -170,7 +173,11 @@ def resumable_sink(
     if resume and not force and before:
         _check_same_run(paths, run)
     pictures = image_writer_for(paths.base, layout, before) if layout else None
-    return Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
+    sink = Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
+    if resume and before:
+        earlier = {key for command, key in runs_beside(paths.final) if command == run.command}
+        sink.earlier_runs = sorted(earlier - {run.key})
+    return sink
 
 
 def atomic_sink(

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, with_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream, open_stream
+from megastyle_cli.core.printable import printable_json
 from megastyle_cli.io.writers.compressor import compressor_for
 
 
@@ -19,17 +20,19 @@ class Stream:
         self.done: Counter[str] = Counter()
         # the stream itself: the output of a library that prints may be redirected for a while
         self._lines: BinaryIO | None = None if name else sys.stdout.buffer
+        self._is_terminal = not name and sys.stdout.isatty()
 
     def open(self) -> None:
         """Opens the stream; a FIFO waits for its reader."""
         if self.name is not None:
             self._lines = open_stream(self.name, "wb")
+            self._is_terminal = self._lines.isatty()
 
     def write(self, line: bytes) -> None:
         """Adds a line."""
         assert self._lines is not None
         with with_path(self.name or Path("standard output")):
-            self._lines.write(line)
+            self._lines.write(printable_json(line) if self._is_terminal else line)
 
     def flush(self) -> None:
         """Makes what was written readable by the next command."""

@@ -96,3 +96,22 @@ def test_a_record_has_the_same_key_before_and_after_it_failed() -> None:
     assert record_key({"id": "a", "file_name": "x"}) == record_key(FAILURE) == "a"
     assert record_key({"file_name": "x.png"}) == "x.png"
     assert record_key(Failure({"_error": {"line": "no json"}}, "bad_json", "")) == "no json"
+
+
+@pytest.mark.parametrize("path", ["e.jsonl", None])
+def test_the_first_failures_of_a_kind_are_told_and_the_others_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str | None
+) -> None:
+    file = errors_file(tmp_path / path if path else None)
+    file.open()
+    for n in range(9):
+        file.write(Failure({"id": str(n), "file_name": f"{n}.png"}, "bad_image", "is empty"))
+        file.write(Failure({"id": str(n)}, "bad_json", f"a.jsonl line {n} is not valid JSON"))
+    file.commit()
+    file.close()
+
+    told = caplog.messages
+    assert told[:3] == ["0.png: is empty", "a.jsonl line 0 is not valid JSON", "1.png: is empty"]
+    assert len(told) == 11
+    where = f"all are in {tmp_path / 'e.jsonl'}" if path else "--errors FILE keeps them"
+    assert told[-1] == f"caption: 8 more failed (4 bad_image, 4 bad_json): {where}"

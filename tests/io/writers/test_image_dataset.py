@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.record import Failure, Record, Run
+from megastyle_cli.core.record import Failure, Record, Run, annotate
 from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.writers import parquet as parquet_writer
@@ -110,7 +110,10 @@ def test_the_package_datasets_finds_in_a_folder_only_pictures_that_lie_there(
     tmp_path: Path,
 ) -> None:
     draw(1).save(tmp_path / "ink.png")
-    records = [{**one, "style_file_name": "ink.png"} for one in pairs(3)]
+    run = Run("synth", layout("folder").as_options()).key
+    records = [
+        annotate({**one, "style_file_name": "ink.png"}, "synth", run=run) for one in pairs(3)
+    ]
     make(tmp_path / "out", records, layout("folder"))
 
     # its rule: each key *file_name is a picture below the folder, in a column of the key's head
