@@ -84,7 +84,8 @@ class Run:
         """
         if before.get("run") == self.key:
             return
-        was = before.get("options", {})
+        options = before.get("options")
+        was = options if isinstance(options, dict) else {}
         changes = "; ".join(
             f"{name} was {was.get(name)!r} and is {self.options.get(name)!r}"
             for name in sorted(was.keys() | self.options.keys())

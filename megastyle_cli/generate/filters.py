@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Record, is_context_only
 from megastyle_cli.models.protocols import PictureRequest, SafetyClassifier, StyleEncoder
 
@@ -176,11 +177,16 @@ class DuplicateImageFilter:
 
     def __init__(self, hash_file: ImageHashFile) -> None:
         self._hash_file = hash_file
-        rows = [np.frombuffer(bytes.fromhex(known), np.uint8) for known in hash_file.hashes]
-        self._count = len(rows)
-        self._hashes = np.zeros((max(64, 2 * len(rows)), HASH_SIDE**2 // 8), np.uint8)
-        if rows:
-            self._hashes[: len(rows)] = np.stack(rows)
+        self._count = count = len(hash_file.hashes)
+        self._hashes = np.zeros((max(64, 2 * count), HASH_SIDE**2 // 8), np.uint8)
+        for row, known in zip(self._hashes, hash_file.hashes, strict=False):
+            try:
+                row[:] = np.frombuffer(bytes.fromhex(known), np.uint8)
+            except ValueError:
+                raise MegastyleError(
+                    f"{hash_file.path} is damaged: {known!r} is no hash of an image",
+                    hint="restore it from a copy, or --overwrite to start again",
+                ) from None
 
     def check(self, candidates: Sequence[Candidate]) -> list[Rejection | None]:
         """A Rejection for each duplicate, in order: the first of several passes."""

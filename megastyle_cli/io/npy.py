@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import Any
 
@@ -43,7 +44,7 @@ class MappedVectors:
             require_regular(path)
             # an array of objects would be a pickle
             rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, TokenError) as error:  # a header is read as Python
             raise MegastyleError(f"{path} is no .npy file: {error}", hint="make it again") from None
         except OSError as error:
             raise MegastyleError(f"{path}: {error.strerror}", hint="check the path") from None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import as_context_only
 from megastyle_cli.generate.filters import (
     MAX_DISTANCE_BITS,
@@ -103,6 +104,14 @@ def test_a_resumed_filter_knows_the_images_whose_records_were_written(tmp_path):
 
     assert rejections == [Rejection("duplicate", 1.0), None]
     assert [line["id"] for line in lines(path)] == ["written", "lost"]
+
+
+def test_a_damaged_file_of_hashes_is_named(tmp_path):
+    path = tmp_path / "hashes.jsonl"
+    path.write_text('{"id": "a", "hash": "no hex"}\n')
+
+    with pytest.raises(MegastyleError, match="hashes.jsonl is damaged: 'no hex'"):
+        DuplicateImageFilter(ImageHashFile(path, Counter(["a"]), resume=True))
 
 
 def test_company_is_neither_rejected_nor_remembered(new_hashes):

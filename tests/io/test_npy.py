@@ -70,8 +70,9 @@ def test_other_arrays_are_an_error(tmp_path: Path, rows: np.ndarray, why: str) -
         MappedVectors(tmp_path / "v.npy")
 
 
-def test_a_missing_or_foreign_file_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "v.npy").write_bytes(b"no array")
+@pytest.mark.parametrize("content", [b"no array", b"\x93NUMPY\1\0\2\0(\n"])
+def test_a_missing_or_foreign_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "v.npy").write_bytes(content)
 
     with pytest.raises(MegastyleError, match="is no .npy file"):
         MappedVectors(tmp_path / "v.npy")

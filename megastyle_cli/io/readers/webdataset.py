@@ -174,11 +174,12 @@ def _members(container: str) -> Members:
 def _scanned(container: str, mtime_ns: int, size: int) -> Members:
     members = Members()
     end = 0
-    with Path(container).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+    with Path(container).open("rb") as file:
         try:
-            while (member := tar.next()) is not None:
-                _add_member(members, member)
-                end = member.offset_data + -(-member.size // BLOCK) * BLOCK
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                while (member := tar.next()) is not None:
+                    _add_member(members, member)
+                    end = member.offset_data + -(-member.size // BLOCK) * BLOCK
         except (tarfile.TarError, ValueError, OverflowError):  # also of sizes no file has
             members.damage = f"is cut off: its {size:,} bytes end inside a member"
             return members

@@ -5,7 +5,6 @@ lie in a hidden folder beside it, so that a killed run loses none of them and a 
 the same bytes.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from megastyle_cli.core.atomic_file import atomic_open, move_into_place
 from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.json_file import complete_objects
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.relative_paths import hashed_name, safe_name
@@ -190,7 +190,7 @@ class ImageShardWriter:
         shutil.rmtree(self.unpacked, ignore_errors=True)
 
     def _continue_after(self, listing: Path) -> None:
-        for record in _read_listing(listing):
+        for record in complete_objects(listing):
             if _shard_of(record) != self._shard().name:
                 kind, count = self.layout.container, self.layout.num_per_shard
                 raise MegastyleError(
@@ -247,7 +247,9 @@ def image_writer_for(base: Path, layout: ImageFormat, before: Path | None) -> Im
 def _listed_shards(base: Path, listing: Path | None) -> list[Path]:
     """The shards in `base`. Raises MegastyleError if there is one that `listing` does not name."""
     shards = [path for path in sorted(base.glob("train-*")) if SHARD_NAME.fullmatch(path.name)]
-    named = {_shard_of(record) for record in _read_listing(listing)} if shards and listing else ()
+    named = (
+        {_shard_of(record) for record in complete_objects(listing)} if shards and listing else ()
+    )
     for path in shards:
         if path.name not in named:
             raise MegastyleError(
@@ -255,14 +257,6 @@ def _listed_shards(base: Path, listing: Path | None) -> list[Path]:
                 hint="give -o another directory",
             )
     return shards
-
-
-def _read_listing(listing: Path) -> Iterator[Record]:
-    """The records in the complete lines."""
-    with listing.open("rb") as lines:
-        for line in lines:
-            if line.endswith(b"\n") and line.strip():
-                yield json.loads(line)
 
 
 def _shard_of(record: Record) -> str:

@@ -1,10 +1,10 @@
 """Records whose result a filter rejected: not failures, not in the output, and not tried again."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
+from megastyle_cli.core.json_file import complete_objects
 from megastyle_cli.core.record import PROVENANCE, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import to_folder
@@ -65,9 +65,8 @@ class ImageHashFile:
     """
 
     def __init__(self, path: Path, done: Counter[str], *, resume: bool) -> None:
-        lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
-        complete = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        hashes = {entry["id"]: entry["hash"] for entry in complete if done[entry["id"]]}
+        before = complete_objects(path, id=str, hash=str) if resume and path.exists() else ()
+        hashes = {entry["id"]: entry["hash"] for entry in before if done[entry["id"]]}
         self.path, self.hashes = path, list(hashes.values())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"".join(dump_line({"id": i, "hash": h}) for i, h in hashes.items()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from megastyle_cli.core.atomic_file import ResumableFile, atomic_write
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.own_runs import EARLIER, runs_beside
@@ -193,4 +194,4 @@ def atomic_sink(
 
 def _check_same_run(paths: OutputPaths, run: Run) -> None:
     if paths.run is not None and paths.run.exists():
-        run.check_same_as(json.loads(paths.run.read_text()), paths.final)
+        run.check_same_as(read_object(paths.run), paths.final)

@@ -8,6 +8,7 @@ from typing import Any
 from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import is_tensorboard_available
 
+from megastyle_cli.core.json_file import complete_objects
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.relative_paths import to_folder
 from megastyle_cli.training.common.run_folder import write_text
@@ -25,17 +26,18 @@ class MetricsLog:
         self.folder, self.command, self.is_writing = folder, command, is_writing
         self.tensorboard: Any = None
         path = folder / ERRORS_FILE
-        errors = [json.loads(line)[ERROR] for line in _complete_lines(path)]
-        self.failures = {error["message"]: error["kind"] for error in errors}
-        if is_writing and path.exists():
-            write_text(path, "".join(_complete_lines(path)))  # a kill may have cut off the last
+        records = _complete_objects(path, **{ERROR: dict})
+        errors = [record[ERROR] for record in records]
+        self.failures = {str(error.get("message")): str(error.get("kind")) for error in errors}
+        if is_writing and records:
+            write_text(path, _lines(records))  # a kill may have cut off the last
 
     def discard_after(self, step: int) -> None:
         """Deletes the metrics of later steps, or all if `step` is 0: they will be logged again."""
         path = self.folder / METRICS_FILE
         if self.is_writing and path.exists():
-            kept = [x for x in _complete_lines(path) if json.loads(x)["step"] <= step > 0]
-            write_text(path, "".join(kept))
+            kept = [x for x in _complete_objects(path, step=int) if x["step"] <= step > 0]
+            write_text(path, _lines(kept))
 
     def start_tensorboard(self, step: int) -> None:
         """Logs metrics after `step` to RUN/tensorboard/ too, where TensorBoard is installed."""
@@ -81,6 +83,9 @@ class MetricsLog:
             raise
 
 
-def _complete_lines(path: Path) -> list[str]:
-    text = path.read_text() if path.exists() else ""
-    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+def _complete_objects(path: Path, **types: type) -> list[dict[str, Any]]:
+    return list(complete_objects(path, **types)) if path.exists() else []
+
+
+def _lines(objects: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(found) + "\n" for found in objects)

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 
 from megastyle_cli.core.atomic_file import atomic_path, move_into_place, remove
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import Run
 from megastyle_cli.models.tensor_files import apply_umask
 
@@ -127,9 +128,9 @@ def mark_stopped(folder: Path) -> None:
 def record_made_with(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """Writes `facts` to run.json under `made_with`; returns those of the previous start."""
     stored = _read_facts(folder)
-    before: dict[str, Any] = stored.get("made_with", {})
+    before = stored.get("made_with")
     _write_facts(folder, {**stored, "made_with": facts})
-    return before
+    return before if isinstance(before, dict) else {}
 
 
 @contextmanager
@@ -180,8 +181,7 @@ def _move_back(folder: Path) -> None:
 def _read_facts(folder: Path) -> dict[str, Any]:
     """The content of the run.json in a folder; empty if there is none."""
     path = folder / "run.json"
-    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return facts
+    return read_object(path, hint="give another -o", run=str) if path.exists() else {}
 
 
 def _write_facts(folder: Path, facts: dict[str, Any]) -> None:

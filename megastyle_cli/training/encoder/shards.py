@@ -20,6 +20,7 @@ from PIL import Image
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_open, flush_to_disk, move_into_place
 from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.json_file import complete_objects, read_object
 from megastyle_cli.core.record import PICTURE_KEYS, Failure, Record
 from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.color_profile import is_srgb
@@ -91,7 +92,7 @@ def _prepare(folder: Path, options: PackingOptions, *, resume: bool, overwrite: 
 
 
 def _check_same_options(folder: Path, options: PackingOptions) -> None:
-    before = json.loads((folder / OPTIONS).read_text())
+    before = read_object(folder / OPTIONS)
     for name, now in asdict(options).items():
         if before.get(name) != now:
             raise MegastyleError(
@@ -129,10 +130,8 @@ def _pack_shards(
 def _listed_records(listing: Path) -> dict[str, list[Record]]:
     """The records listed for each existing shard; an incomplete last line is ignored."""
     listed: dict[str, list[Record]] = {}
-    for line in listing.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            record = json.loads(line)
-            listed.setdefault(record["file_name"].partition("#")[0], []).append(record)
+    for record in complete_objects(listing, id=str, file_name=str):
+        listed.setdefault(record["file_name"].partition("#")[0], []).append(record)
     return listed
 
 

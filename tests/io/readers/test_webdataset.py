@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure
+from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.io.inputs import read_records
 from tests.conftest import Runner, draw, lines
@@ -85,6 +87,14 @@ def test_a_tar_that_is_damaged_in_the_middle_does_not_look_like_a_short_one(tmp_
     (failure,) = failures(path)
 
     assert f"is damaged at byte {header:,}" in failure.message
+
+
+def test_a_member_of_a_tar_whose_first_header_is_damaged_is_a_bad_image(tmp_path: Path) -> None:
+    path = as_tar(tmp_path / "x.tar")
+    path.write_bytes(b"\xff" + path.read_bytes()[1:])
+
+    with pytest.raises(BadRecord, match="x.tar"):
+        picture_bytes(f"{path}#0004.png")
 
 
 def test_two_samples_of_one_key_lose_no_picture(megastyle: Runner, tmp_path: Path) -> None:

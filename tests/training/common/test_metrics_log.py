@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Run
 from megastyle_cli.training.common.metrics_log import MetricsLog
 from megastyle_cli.training.common.run_folder import start_run
@@ -27,6 +28,14 @@ def test_a_resumed_run_deletes_metrics_that_it_will_log_again(folder):
     assert [line["step"] for line in lines(folder / "metrics.jsonl")] == [0, 1, 2, 3]
     metrics.discard_after(0)
     assert lines(folder / "metrics.jsonl") == []
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"[]", b'{"step": "x"}'])
+def test_damaged_metrics_are_named(folder, line):
+    (folder / "metrics.jsonl").write_bytes(line + b"\n")
+
+    with pytest.raises(MegastyleError, match="metrics.jsonl line 1 is damaged"):
+        MetricsLog(folder, "train-encoder", is_writing=True).discard_after(3)
 
 
 def test_a_failure_is_logged_once_over_all_starts(folder):

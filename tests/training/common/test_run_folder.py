@@ -165,6 +165,15 @@ def test_changed_options_are_listed(folder):
     check_run_folder(folder, RUN, resume=True, overwrite=False, force=False)
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"run": 5}'])
+def test_a_damaged_run_file_is_named(folder, content):
+    start_run(folder, RUN, overwrite=False)
+    (folder / "run.json").write_bytes(content)
+
+    with pytest.raises(MegastyleError, match="run.json is damaged"):
+        check_run_folder(folder, RUN, resume=True, overwrite=False, force=False)
+
+
 def test_what_a_start_was_made_with_is_recorded_and_the_previous_returned(folder):
     assert record_made_with(folder, {"model": "a"}) == {}
     assert record_made_with(folder, {"model": "b"}) == {"model": "a"}
