@@ -44,7 +44,6 @@ import typer
 
 from megastyle_cli.cli.command_line import given_flag, inputs_or_stdin, parse_size
 from megastyle_cli.cli.resolve_backend import lora_name, recorded_model, stylist_backend
-from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.core.errors import DONE, MegastyleError
 from megastyle_cli.core.option import result_options
 from megastyle_cli.generate.options import (
@@ -59,6 +58,7 @@ from megastyle_cli.generate.options import (
     TransferOutputOptions,
 )
 from megastyle_cli.models.options import (
+    LORA_DOWNLOAD_HINT,
     BackendOptions,
     CompileOptions,
     DeviceOptions,
@@ -145,7 +145,7 @@ def main(
     if is_flux:
         changing = {**result_options(adapter, painting, speed), **vars(rounding)}
         changing["dtype"] = hardware.dtype
-        lora = adapter.lora and lora_name(adapter.lora, HOW_TO_FETCH_LORA)
+        lora = adapter.lora and lora_name(adapter.lora, LORA_DOWNLOAD_HINT)
         settings = {"lora": lora, **changing}
         loading |= {**changing, **vars(hardware), **vars(offloading)}
         loading |= {"lora": adapter.lora, "compiled": compiling.compile}

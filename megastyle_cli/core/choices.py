@@ -12,8 +12,3 @@ ExactText = Literal["normalized", "raw"]
 Shell = Literal["bash", "zsh", "fish"]
 Container = Literal["folder", "webdataset", "parquet"]
 PictureFormat = Literal["png", "jpg", "webp"]
-
-HOW_TO_FETCH_LORA = (
-    "fetch the official one with: hf download Gaojunyao/MegaStyle megastyle_flux.safetensors"
-    " --local-dir . ; and give --lora megastyle_flux.safetensors"
-)

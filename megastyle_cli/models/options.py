@@ -5,6 +5,11 @@ from typing import Literal
 
 from megastyle_cli.core.option import option
 
+LORA_DOWNLOAD_HINT = (
+    "fetch the official one with: hf download Gaojunyao/MegaStyle megastyle_flux.safetensors"
+    " --local-dir . ; and give --lora megastyle_flux.safetensors"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions:

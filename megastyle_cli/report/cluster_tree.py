@@ -9,12 +9,12 @@ from megastyle_cli.report.rows import count, tile_of, typical
 
 MAX_CHILDREN = 30
 MAX_NODES = 1500  # some 300 kB
-MAX_HEARD = 100  # prompts of a cluster that the typical ones are chosen from
+MAX_PROMPTS = 100  # of a cluster, from which the typical ones are chosen
 
 Path = tuple[int, ...]  # clusters from the coarsest down
 
 
-def draw_tree(records: Iterable[Record]) -> str:
+def tree_html(records: Iterable[Record]) -> str:
     """Nested lists as HTML; "" unless the records carry clusters of at least two levels."""
     sizes: Counter[Path] = Counter()
     prompts: dict[Path, list[str]] = {}
@@ -24,20 +24,19 @@ def draw_tree(records: Iterable[Record]) -> str:
         for depth in range(len(path) + 1):
             node = path[:depth]
             sizes[node] += 1
-            if len(heard := prompts.setdefault(node, [])) < MAX_HEARD:
-                heard.append(tile.words or tile.title)
+            if len(of_node := prompts.setdefault(node, [])) < MAX_PROMPTS:
+                of_node.append(tile.words or tile.title)
     if max(map(len, sizes), default=0) < 2:
         return ""
     children: dict[Path, list[Path]] = {}
     for node in sizes:
         if node:
             children.setdefault(node[:-1], []).append(node)
-    drawn = _Drawn(sizes, prompts, children)
-    branches = drawn.branches(())
+    branches = _Tree(sizes, prompts, children).branches(())
     return f'<details class="tree"><summary>Tree of clusters</summary>{branches}</details>'
 
 
-class _Drawn:
+class _Tree:
     """Branches as HTML, until MAX_NODES are there."""
 
     def __init__(

@@ -173,11 +173,11 @@ def _cell(position: int, top: int, form: _Form) -> Place:
 def _draw_heading(draw: ImageDraw.ImageDraw, row: Row, place: Place, form: _Form) -> None:
     """A row's title and, in what is left of the line, its words."""
     x, y = place
-    room = form.width - form.margin - x
-    for line in _wrapped(row.title, form.small, room, 1):
+    width = form.width - form.margin - x
+    for line in _wrapped(row.title, form.small, width, 1):
         draw.text((x, y), line, font=form.small, fill=INK)
         used = round(form.small.getlength(line)) + form.gap
-        for words in _wrapped(row.words, form.small, room - used, 1):
+        for words in _wrapped(row.words, form.small, width - used, 1):
             draw.text((x + used, y), words, font=form.small, fill=MUTED)
 
 
@@ -219,7 +219,7 @@ def _draw_picture(sheet: Image.Image, tile: Tile, place: Place, form: _Form) -> 
     draw.rectangle(square, fill=PAPER)
     inner = (x + form.gap, y + form.gap)
     words = tile.title if not tile.words else f"{tile.title}. {tile.words}"
-    _draw_lines(draw, words, inner, form, max_lines=8, room=form.tile - 2 * form.gap)
+    _draw_lines(draw, words, inner, form, max_lines=8, width=form.tile - 2 * form.gap)
     return False
 
 
@@ -254,10 +254,10 @@ def _draw_lines(
     form: _Form,
     *,
     max_lines: int,
-    room: int | None = None,
+    width: int | None = None,
 ) -> None:
     x, y = place
-    for line in _wrapped(words, form.small, room or form.tile, max_lines):
+    for line in _wrapped(words, form.small, width or form.tile, max_lines):
         draw.text((x, y), line, font=form.small, fill=INK)
         y += form.label
 

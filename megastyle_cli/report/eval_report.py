@@ -12,7 +12,7 @@ from typing import Any
 
 from megastyle_cli.core.record import PROVENANCE, Record
 from megastyle_cli.report.html import markup, part, policy, render, write_document
-from megastyle_cli.report.rows import Tile, figure, one_line, tile_of
+from megastyle_cli.report.rows import Tile, format_number, one_line, tile_of
 from megastyle_cli.report.svg_plots import Axis, bar, histograms, interval, round_axis
 from megastyle_cli.report.thumbnails import picture, shared_pictures, thumbnails
 
@@ -60,11 +60,11 @@ def write_report(
     of pair. `bars` are (style, mean score, number of pictures). `worst` are records, the worst
     first, with `why` in words; their `style_file_name` and `neighbor_file_name` stand beside them.
     """
-    page = draw_report(title, summary, histograms, bars, worst)
+    page = report_html(title, summary, histograms, bars, worst)
     write_document(page, path)
 
 
-def draw_report(
+def report_html(
     title: str,
     summary: Mapping[str, Any],
     samples: Mapping[str, Sequence[float]],
@@ -107,7 +107,7 @@ def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _fact(value: str | int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return figure(value) or one_line(str(value))
+    return format_number(value) or one_line(str(value))
 
 
 def _measures(summary: Mapping[str, Any]) -> tuple[Axis, list[dict[str, Any]]]:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from megastyle_cli.core.record import Record
-from megastyle_cli.report.cluster_tree import draw_tree
+from megastyle_cli.report.cluster_tree import tree_html
 from megastyle_cli.report.html import markup, part, policy, render, write_document
 from megastyle_cli.report.rows import (
     Row,
     Tile,
     contents,
     count,
-    figure,
     fit,
+    format_number,
     one_line,
     row_noun,
     rows_of,
@@ -34,14 +34,14 @@ def write_page(
 ) -> None:
     """Write the page of `records` to `path`, which never holds half a page.
 
-    `summary` is shown as figures: its numbers, in order; `x_low` and `x_high` join `x`.
+    The numbers of `summary` are shown in order; `x_low` and `x_high` join `x`.
     """
     held = list(records)
-    page = draw_page(rows_of(held), title=title, summary=summary, tree=draw_tree(held))
+    page = page_html(rows_of(held), title=title, summary=summary, tree=tree_html(held))
     write_document(page, path)
 
 
-def draw_page(
+def page_html(
     rows: Sequence[Row], *, title: str, summary: Mapping[str, Any], tree: str = ""
 ) -> str:
     """The page as HTML. Every distinct picture is in it once, however often it is shown.
@@ -58,7 +58,7 @@ def draw_page(
         policy=policy(style=style, script=script),
         title=one_line(title),
         contents=contents(rows),
-        figures=list(_figures(summary)),
+        numbers=list(_numbers(summary)),
         style=markup(style),
         script=markup(script),
         tree=markup(tree),
@@ -75,14 +75,14 @@ def _tiles(row: Row) -> Iterator[Tile]:
     yield from row.tiles
 
 
-def _figures(summary: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _numbers(summary: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """The summary's numbers with their intervals, in order."""
     for key, value in summary.items():
         stem = key.removesuffix("_low").removesuffix("_high")
-        if figure(value) and (stem == key or stem not in summary):
+        if format_number(value) and (stem == key or stem not in summary):
             yield {
                 "name": key.replace("_", " "),
-                "value": figure(value),
-                "low": figure(summary.get(f"{key}_low")),
-                "high": figure(summary.get(f"{key}_high")),
+                "value": format_number(value),
+                "low": format_number(summary.get(f"{key}_low")),
+                "high": format_number(summary.get(f"{key}_high")),
             }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.atomic_file import atomic_write
-from megastyle_cli.report.rows import count, figure
+from megastyle_cli.report.rows import count, format_number
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -68,7 +68,7 @@ def _environment() -> "Environment":
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"breakable": breakable, "count": count, "figure": figure}
+    environment.filters |= {"breakable": breakable, "count": count, "number": format_number}
     return environment
 
 

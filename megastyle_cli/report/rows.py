@@ -27,7 +27,7 @@ FACTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One record to look at; `picture` is a path or "", `facts` are labelled figures in order."""
+    """One record to look at; `picture` is a path or "", `facts` are labelled values in order."""
 
     picture: str
     title: str
@@ -85,9 +85,9 @@ def fit(rows: Sequence[Row], *, columns: int, max_lines: int) -> list[Row]:
     Every row gets an equal number of lines, at least one. A cut row leaves one place free, for
     the words that say how many more there are.
     """
-    room = columns * max(1, max_lines // max(1, len(rows)))
+    places = columns * max(1, max_lines // max(1, len(rows)))
     shown = rows[:max_lines]
-    return [row if row.size <= room else replace(row, tiles=row.tiles[: room - 1]) for row in shown]
+    return [r if r.size <= places else replace(r, tiles=r.tiles[: places - 1]) for r in shown]
 
 
 def contents(rows: Sequence[Row]) -> str:
@@ -110,8 +110,8 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {_plural(noun)}"
 
 
-def figure(value: Any) -> str:
-    """A figure as people read it: 1,200, 0.702 or 48.6; "" for what is no number."""
+def format_number(value: Any) -> str:
+    """A number as people read it: 1,200, 0.702 or 48.6; "" for what is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if isinstance(value, int):
@@ -217,7 +217,7 @@ def _fact(record: Record, key: str) -> str:
         sides = [_words(record, side) for side in ("width", "height")]
         return " x ".join(sides) if all(sides) else ""
     # Only a float is rounded: a seed or a cluster is a name that happens to be a number.
-    return figure(value) if isinstance(value, float) else _words(record, key)
+    return format_number(value) if isinstance(value, float) else _words(record, key)
 
 
 def _title(record: Record) -> str:

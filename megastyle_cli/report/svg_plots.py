@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from megastyle_cli.report.rows import figure
+from megastyle_cli.report.rows import format_number
 
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -145,14 +145,14 @@ def _labels(axis: Axis, times: float = 1, unit: str = "") -> str:
 def _legend(known: Mapping[str, Values]) -> str:
     rows = []
     for number, (name, values) in enumerate(known.items()):
-        low, high = (figure(float(each)) for each in np.quantile(values, (0.05, 0.95)))
+        low, high = (format_number(float(each)) for each in np.quantile(values, (0.05, 0.95)))
         swatch = (
             f'<svg class="swatch" {STRETCHED} aria-hidden="true">'
             f'<path class="series{number % NUM_SERIES}" d="M0 100V50H100V100Z"/></svg>'
         )
         rows.append(
             f'<tr><th scope="row">{swatch}{escape(name)}</th><td>{len(values):,}</td>'
-            f"<td>{figure(float(values.mean()))}</td><td>{low} &ndash; {high}</td></tr>"
+            f"<td>{format_number(float(values.mean()))}</td><td>{low} &ndash; {high}</td></tr>"
         )
     return (
         '<table class="legend"><thead><tr><td></td><th scope="col">pairs</th>'

@@ -1,6 +1,6 @@
 """The tree of clusters nests as the clusters do and says their sizes."""
 
-from megastyle_cli.report.cluster_tree import draw_tree
+from megastyle_cli.report.cluster_tree import tree_html
 
 
 def test_a_coarse_cluster_opens_into_its_fine_ones_largest_first():
@@ -9,7 +9,7 @@ def test_a_coarse_cluster_opens_into_its_fine_ones_largest_first():
         for i, (fine, coarse) in enumerate([(3, 1), (0, 0), (0, 0), (2, 0), (1, 1), (1, 1), (1, 1)])
     ]
 
-    tree = draw_tree(records)
+    tree = tree_html(records)
 
     names = ("cluster_2 1", "cluster 1", "cluster 3", "cluster_2 0", "cluster 0", "cluster 2")
     order = [tree.index(f"<b>{name}</b>") for name in names]
@@ -22,7 +22,7 @@ def test_a_coarse_cluster_opens_into_its_fine_ones_largest_first():
 def test_words_are_escaped_and_one_level_is_no_tree():
     records = [{"id": "a", "style": '<script>"', "cluster": 0, "cluster_2": 0}]
 
-    assert "<script>" not in draw_tree(records)
-    assert 'title="&lt;script&gt;&quot;"' in draw_tree(records)
-    assert draw_tree([{"id": "a", "style": "x", "cluster": 0}]) == ""
-    assert draw_tree([]) == ""
+    assert "<script>" not in tree_html(records)
+    assert 'title="&lt;script&gt;&quot;"' in tree_html(records)
+    assert tree_html([{"id": "a", "style": "x", "cluster": 0}]) == ""
+    assert tree_html([]) == ""

@@ -1,6 +1,6 @@
 """Records find their row by their keys, and no record, however odd, stops the others."""
 
-from megastyle_cli.report.rows import contents, count, figure, fit, rows_of
+from megastyle_cli.report.rows import contents, count, fit, format_number, rows_of
 
 
 def rendered(style_id, content, **more):
@@ -135,7 +135,7 @@ def test_contents_and_counts_read_as_words():
     assert count(1200, "query") == "1,200 queries"
 
 
-def test_figures_are_numbers_only():
+def test_only_numbers_are_formatted():
     values = [1200, 0.70249, 48.62, True, "x", None]
 
-    assert [figure(value) for value in values] == ["1,200", "0.702", "48.6", "", "", ""]
+    assert [format_number(value) for value in values] == ["1,200", "0.702", "48.6", "", "", ""]

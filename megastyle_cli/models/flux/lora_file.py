@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from megastyle_cli.core.atomic_file import atomic_path
-from megastyle_cli.core.choices import HOW_TO_FETCH_LORA
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.models.flux.loader import block_counts
@@ -34,6 +33,7 @@ from megastyle_cli.models.flux.lora import (
 )
 from megastyle_cli.models.flux.peft_config import PeftConfig, read_peft_config
 from megastyle_cli.models.hub import check_no_lfs_pointer, find_lora
+from megastyle_cli.models.options import LORA_DOWNLOAD_HINT
 from megastyle_cli.models.tensor_files import Weights, check_finite, write_safetensors
 
 KeyFormat = Literal["official", "diffsynth", "diffusers", "peft"]
@@ -55,7 +55,7 @@ def read_lora(path: Path, targets: Sequence[TargetModule], model: str | None = N
     fingerprint. Raises MegastyleError with the counts if a tensor fits no module, or if a module
     has no tensors or has them under two names.
     """
-    path = find_lora(path, HOW_TO_FETCH_LORA)
+    path = find_lora(path, LORA_DOWNLOAD_HINT)
     tensors, header = _read_file(path)
     modules, unknown, repeated = _by_module(tensors)
     _check_no_module_twice(path, len(tensors), modules, repeated, targets)
@@ -110,7 +110,7 @@ def convert_lora(
         )
     if target.exists() and not overwrite and not is_stream(target):
         raise MegastyleError(f"{target} exists", hint="add --overwrite to replace it")
-    source = find_lora(source, HOW_TO_FETCH_LORA)
+    source = find_lora(source, LORA_DOWNLOAD_HINT)
     lora = read_lora(source, target_modules(*(block_counts(model) if model else ())))
     with safe_open(source, framework="pt") as file:
         num_tensors, header = len(file.keys()), file.metadata() or {}
