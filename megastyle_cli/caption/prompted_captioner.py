@@ -16,7 +16,7 @@ from megastyle_cli.caption.validate import (
 )
 from megastyle_cli.core.choices import CaptionKind, StyleSchema
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.style import StyleAttributes
+from megastyle_cli.core.style import ATTRIBUTES, StyleAttributes
 from megastyle_cli.models.protocols import Description
 
 if TYPE_CHECKING:
@@ -92,17 +92,15 @@ class PromptedCaptioner:
     ) -> list[Description | BadRecord]:
         requests = [
             Request(
-                prompt=prompts.ONE_ATTRIBUTE.about(image, name=name, description=rule),
+                prompt=prompts.ONE_ATTRIBUTE.about(image, name=name, description=each.description),
                 parse=partial(parse_attribute, name, content=description.content or ""),
             )
             for image, description in described
-            for name, rule in prompts.ATTRIBUTES.items()
+            for name, each in ATTRIBUTES.items()
         ]
         answers = iter(self.client.ask(requests))
         return [
-            _with_style(
-                description, _combined({name: next(answers) for name in prompts.ATTRIBUTES})
-            )
+            _with_style(description, _combined({name: next(answers) for name in ATTRIBUTES}))
             for _, description in described
         ]
 

@@ -1,13 +1,15 @@
 """The prompts of a generative captioner, word for word, with a version number. Source: ours.
 
 An instruction is the same for all images and comes before the image; a question comes after it.
-The rules stated here are checked in caption/validate.py: change both together.
+The rules stated here, and by the attributes of core/style.py, are checked in caption/validate.py:
+change both together.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from megastyle_cli.core.style import ATTRIBUTES
 from megastyle_cli.models.protocols import VisionPrompt
 
 if TYPE_CHECKING:
@@ -55,36 +57,7 @@ OVERALL STYLE is one phrase of at most five words. Leave out what the picture do
     max_tokens=96,
 )
 
-_IF_NONE = 'answer "N/A" if there is none'
-ATTRIBUTES = {
-    "identity": (
-        "the one distinctive phrase for the overall style, at most 3 words; not a word that fits"
-        ' half of all pictures, such as "painting" or "digital art"'
-    ),
-    "colors": "the dominant colors, at most 4 words, color names only, not where they are",
-    "accents": f"the accent colors, at most 4 words, color names only; {_IF_NONE}",
-    "light": (
-        "where the light comes from and how brightness changes over the picture, at most 8 words;"
-        ' no color of the light; not a word alone such as "diffused" or "natural"'
-    ),
-    "pattern": f"the pattern that repeats over surfaces, at most 4 words, no commas; {_IF_NONE}",
-    "surface": (
-        "the state of the surface, such as cracked, glossy or grainy, at most 4 words, no commas;"
-        f" {_IF_NONE}"
-    ),
-    "edges": f'how shapes end: "soft" or "sharp"; {_IF_NONE}',
-    "outline": f"the outlines' thickness and color, at most 4 words; {_IF_NONE}",
-    "brushwork": (
-        "scale and layering of the strokes and then their kind, such as broad heavy impasto, at"
-        f" most 4 words, no commas; {_IF_NONE}"
-    ),
-    "medium": (
-        "the medium, with the visible cue for it before it, such as long fur 3D rendering, at most"
-        ' 4 words; not "digital rendering"; answer "N/A" if it cannot be told'
-    ),
-}
-
-_ATTRIBUTE_LIST = "\n".join(f"- {name}: {rule}" for name, rule in ATTRIBUTES.items())
+_ATTRIBUTE_LIST = "\n".join(f"- {name}: {each.description}" for name, each in ATTRIBUTES.items())
 STYLE_ATTRIBUTES = PromptTemplate(
     f"""\
 You describe the style of a picture attribute by attribute, so that an image generator can make any

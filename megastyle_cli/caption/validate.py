@@ -9,7 +9,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from itertools import zip_longest
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +25,7 @@ from megastyle_cli.caption.wordlists import (
     TOO_COMMON,
     VAGUE_WORDS,
 )
-from megastyle_cli.core.style import WORD_LIMITS, StyleAttributes
+from megastyle_cli.core.style import ATTRIBUTES, StyleAttributes
 
 ErrorKind = Literal[
     "empty",
@@ -44,8 +43,6 @@ ErrorKind = Literal[
 ]
 CONTENT_WORDS = (5, 10)  # fewest and most words
 SENTENCE_WORDS = (16, 40)
-ATTRIBUTES = tuple(field.name for field in fields(StyleAttributes))
-REQUIRED = ("identity", "colors", "light")  # attributes that every image has
 
 
 class ValidationError(NamedTuple):
@@ -102,7 +99,7 @@ def parse_attribute(name: str, answer: str, content: str = "") -> str | None:
     """The value of one attribute in an answer; None for N/A. Raises InvalidAnswer."""
     value = _without_template(name, _clean(answer).rstrip(". "))
     if value.lower() in ABSENT:
-        if name in REQUIRED:
+        if not ATTRIBUTES[name].optional:
             message = f"{name}: there is no value, and every picture has one"
             raise InvalidAnswer([ValidationError("empty", message)])
         return None
@@ -125,8 +122,6 @@ def parse_verdicts(answer: str, names: Iterable[str]) -> dict[str, Verdict]:
     return verdicts
 
 
-# The words of the style template before each slot, which an answer may repeat.
-TEMPLATE_PREFIXES = {"identity": "in the style of ", "medium": "in ", "outline": "with "}
 # Typographic quotation marks, apostrophes and hyphens as ASCII.
 TO_ASCII = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'} | dict.fromkeys(
     (0x2010, 0x2011, 0x2013), "-"
@@ -177,7 +172,7 @@ def _without_tokens(text: str) -> str:
 
 def _without_template(name: str, value: str) -> str:
     value = re.sub(rf"^{name}\s*:\s*", "", value, flags=re.IGNORECASE)
-    prefix = TEMPLATE_PREFIXES.get(name, "")
+    prefix = ATTRIBUTES[name].prefix
     return value[len(prefix) :] if value.lower().startswith(prefix) else value
 
 
@@ -235,7 +230,7 @@ def _value_errors(name: str, value: str, content: str) -> Iterator[ValidationErr
     if error := _text_error(value):
         yield error
         return
-    yield from _word_count_errors(value, 1, WORD_LIMITS[name])
+    yield from _word_count_errors(value, 1, ATTRIBUTES[name].max_words)
     if name == "edges" and value.lower() not in ("soft", "sharp"):
         yield ValidationError("form", 'it is neither "soft" nor "sharp"')
     if "," in value or "." in value:

@@ -2,51 +2,112 @@
 
 There are two templates: `v1` is that of the released prompts, `v2` that of the successor, with
 optional slots. An attribute that is None leaves its slot out. `style_sentence` never cuts a value:
-keeping to WORD_LIMITS is the captioner's task.
+keeping to its `max_words` is the captioner's task.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from megastyle_cli.core.choices import StyleSchema
 
-WORD_LIMITS = {
-    "identity": 3,
-    "colors": 4,
-    "accents": 4,
-    "light": 8,
-    "pattern": 4,
-    "surface": 4,
-    "edges": 1,
-    "outline": 4,
-    "brushwork": 4,
-    "medium": 4,
-}
 V1_WORDS = 32
+_IF_NONE = 'answer "N/A" if there is none'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """What is known of one style attribute: its limit, its description, its column.
+
+    `description` is what a model is asked for. An attribute that is not optional is one that every
+    picture has. `column` is its name in the table of a release, `prefix` the words of the template
+    before it, which an answer may repeat.
+    """
+
+    max_words: int
+    description: str
+    optional: bool = True
+    column: str | None = None
+    prefix: str = ""
+
+
+def _attribute(max_words: int, description: str, **more: Any) -> Any:
+    known = Attribute(max_words=max_words, description=description, **more)
+    return field(default=None, metadata={"attribute": known})
 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleAttributes:
     """The attributes of a picture's style; None for one that was not seen."""
 
-    identity: str | None = None
-    colors: str | None = None
-    accents: str | None = None
-    light: str | None = None
-    pattern: str | None = None
-    surface: str | None = None
-    edges: str | None = None
-    outline: str | None = None
-    brushwork: str | None = None
-    medium: str | None = None
+    identity: str | None = _attribute(
+        3,
+        "the one distinctive phrase for the overall style, at most 3 words; not a word that fits"
+        ' half of all pictures, such as "painting" or "digital art"',
+        optional=False,
+        column="overall artistic style",
+        prefix="in the style of ",
+    )
+    colors: str | None = _attribute(
+        4,
+        "the dominant colors, at most 4 words, color names only, not where they are",
+        optional=False,
+        column="dominant colors",
+    )
+    accents: str | None = _attribute(
+        4,
+        f"the accent colors, at most 4 words, color names only; {_IF_NONE}",
+        column="supporting colors",
+    )
+    light: str | None = _attribute(
+        8,
+        "where the light comes from and how brightness changes over the picture, at most 8 words;"
+        ' no color of the light; not a word alone such as "diffused" or "natural"',
+        optional=False,
+        column="light",
+    )
+    pattern: str | None = _attribute(
+        4,
+        f"the pattern that repeats over surfaces, at most 4 words, no commas; {_IF_NONE}",
+        column="visual pattern",
+    )
+    surface: str | None = _attribute(
+        4,
+        "the state of the surface, such as cracked, glossy or grainy, at most 4 words, no commas;"
+        f" {_IF_NONE}",
+        column="surface status",
+    )
+    edges: str | None = _attribute(
+        1, f'how shapes end: "soft" or "sharp"; {_IF_NONE}', column="edge rendering"
+    )
+    outline: str | None = _attribute(
+        4, f"the outlines' thickness and color, at most 4 words; {_IF_NONE}", prefix="with "
+    )
+    brushwork: str | None = _attribute(
+        4,
+        "scale and layering of the strokes and then their kind, such as broad heavy impasto, at"
+        f" most 4 words, no commas; {_IF_NONE}",
+        column="brushwork",
+    )
+    medium: str | None = _attribute(
+        4,
+        "the medium, with the visible cue for it before it, such as long fur 3D rendering, at most"
+        ' 4 words; not "digital rendering"; answer "N/A" if it cannot be told',
+        column="medium",
+        prefix="in ",
+    )
 
 
-ATTRIBUTE_KEYS = tuple(f"style_{field.name}" for field in fields(StyleAttributes))
+# Everything else about an attribute follows from its field.
+ATTRIBUTES: dict[str, Attribute] = {
+    each.name: each.metadata["attribute"] for each in fields(StyleAttributes)
+}
+ATTRIBUTE_KEYS = tuple(f"style_{name}" for name in ATTRIBUTES)
 
 
 def attribute_keys(attributes: StyleAttributes) -> dict[str, str]:
     """The attributes that are not None, as record keys: `style_identity`, `style_colors`, ..."""
-    named = {f"style_{f.name}": getattr(attributes, f.name) for f in fields(attributes)}
+    named = {f"style_{name}": getattr(attributes, name) for name in ATTRIBUTES}
     return {key: value for key, value in named.items() if value is not None}
 
 

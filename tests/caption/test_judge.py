@@ -5,6 +5,7 @@ import json
 import pytest
 
 from megastyle_cli.caption.judge import JudgeCounts, judge
+from megastyle_cli.caption.prompts import VERSION
 from megastyle_cli.caption.retry import RetryingClient
 from megastyle_cli.core.record import Failure
 from tests.caption.fakes import FakeModel
@@ -41,7 +42,7 @@ def test_each_attribute_and_the_content_get_both_verdicts():
     note = record["_megastyle"]["judge"]
     assert note["relevant"] == {"identity": True, "light": True, "content": True}
     assert note["vague"] == {"identity": False, "light": True, "content": False}
-    assert (note["model"], note["run"], note["instructions"]) == ("fake", "ab", "1")
+    assert (note["model"], note["run"], note["instructions"]) == ("fake", "ab", VERSION)
     assert {key: value for key, value in record.items() if key != "_megastyle"} == ATTRIBUTED
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
+from megastyle_cli.caption.prompts import VERSION
 from megastyle_cli.caption.retry import RetryingClient
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.style import StyleAttributes
@@ -25,7 +26,7 @@ def test_v2_gives_the_attributes_and_the_content():
 
     assert description.style == StyleAttributes(**VALUES)
     assert description.sentence is None and description.content == CONTENT
-    assert description.notes == {"instructions": "1", "attempts": 1}
+    assert description.notes == {"instructions": VERSION, "attempts": 1}
 
 
 def test_v1_gives_the_sentence_as_answered_and_no_attributes():

@@ -1,24 +1,19 @@
 """Prompts: they ask for what validation checks, and --show-instructions prints all of them."""
 
 import re
-from dataclasses import fields
 
 import pytest
 
 from megastyle_cli.caption import prompts, validate
-from megastyle_cli.core.style import WORD_LIMITS, StyleAttributes
+from megastyle_cli.core.style import ATTRIBUTES
 from tests.conftest import draw
 
 
-def test_every_attribute_of_a_style_is_asked_for_in_order():
-    assert list(prompts.ATTRIBUTES) == [field.name for field in fields(StyleAttributes)]
-
-
-@pytest.mark.parametrize("name", sorted(set(prompts.ATTRIBUTES) - {"edges"}))
+@pytest.mark.parametrize("name", sorted(set(ATTRIBUTES) - {"edges"}))
 def test_the_word_limit_a_prompt_states_is_the_one_that_is_checked(name):
-    (stated,) = re.findall(r"at\s+most (\d+) words", prompts.ATTRIBUTES[name])
+    (stated,) = re.findall(r"at\s+most (\d+) words", ATTRIBUTES[name].description)
 
-    assert int(stated) == WORD_LIMITS[name]
+    assert int(stated) == ATTRIBUTES[name].max_words
 
 
 def test_the_lengths_that_prompts_state_are_those_that_are_checked():

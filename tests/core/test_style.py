@@ -6,9 +6,9 @@ from dataclasses import fields, replace
 import pytest
 
 from megastyle_cli.core.style import (
+    ATTRIBUTES,
     COLORS,
     V1_WORDS,
-    WORD_LIMITS,
     StyleAttributes,
     attribute_keys,
     nearest_color,
@@ -35,7 +35,7 @@ FULL = StyleAttributes(
 def drawn_attributes(rng: random.Random) -> StyleAttributes:
     """Attributes of random words within the limits, each slot empty one time in three."""
     values = {
-        name: " ".join(rng.choices(WORDS, k=rng.randint(1, WORD_LIMITS[name])))
+        name: " ".join(rng.choices(WORDS, k=rng.randint(1, ATTRIBUTES[name].max_words)))
         for name in NAMES
         if rng.random() > 1 / 3
     }
@@ -91,7 +91,7 @@ def test_the_v2_sentence_can_be_parsed_back() -> None:
 
 
 def test_v1_keeps_its_word_limit_at_the_longest_values() -> None:
-    longest = {name: " ".join(["word"] * limit) for name, limit in WORD_LIMITS.items()}
+    longest = {name: " ".join(["word"] * each.max_words) for name, each in ATTRIBUTES.items()}
 
     sentence = style_sentence(StyleAttributes(**longest), "v1")
 

@@ -11,21 +11,12 @@ from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.core.style import ATTRIBUTES
 from megastyle_cli.io.readers.csv import read_header, read_rows
 
 log = logging.getLogger(__name__)
 TABLE = "metadata.csv"
-KEYS = {
-    "overall artistic style": "style_identity",
-    "dominant colors": "style_colors",
-    "supporting colors": "style_accents",
-    "light": "style_light",
-    "visual pattern": "style_pattern",
-    "surface status": "style_surface",
-    "medium": "style_medium",
-    "brushwork": "style_brushwork",
-    "edge rendering": "style_edges",
-}
+KEYS = {each.column: f"style_{name}" for name, each in ATTRIBUTES.items() if each.column}
 ABSENT = ("", "n/a", "na", "none")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.core.style import WORD_LIMITS, nearest_color
+from megastyle_cli.core.style import ATTRIBUTES, nearest_color
 from megastyle_cli.models.builtin.working_image import (
     Array,
     WorkingImage,
@@ -85,7 +85,7 @@ def _salience(swatch: Swatch, dominant: list[Swatch]) -> float:
 def _joined(colors: list[Swatch]) -> str:
     """One or two names; the second is shortened or left out to keep to four words."""
     names = [swatch.name for swatch in colors]
-    if len(" and ".join(names).split()) > WORD_LIMITS["colors"]:
+    if len(" and ".join(names).split()) > ATTRIBUTES["colors"].max_words:
         short = names[1].split()[-1]
         names[1:] = [] if short in names[0].split() else [short]
     return " and ".join(names)

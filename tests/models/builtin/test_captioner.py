@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.style import WORD_LIMITS, style_sentence
+from megastyle_cli.core.style import ATTRIBUTES, style_sentence
 from megastyle_cli.models.builtin.captioner import PixelCaptioner
 from tests.core.style_parser import parse_style
 from tests.models.builtin.drawings import (
@@ -60,7 +60,7 @@ def test_every_attribute_keeps_its_word_limit(name: str) -> None:
     for field in fields(seen):
         value = getattr(seen, field.name)
         if value is not None:
-            assert value and len(value.split()) <= WORD_LIMITS[field.name]
+            assert value and len(value.split()) <= ATTRIBUTES[field.name].max_words
             assert value.isascii() and "," not in value and "." not in value
 
 

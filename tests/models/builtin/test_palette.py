@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from megastyle_cli.core.style import COLORS, WORD_LIMITS
+from megastyle_cli.core.style import ATTRIBUTES, COLORS
 from megastyle_cli.models.builtin.palette import Swatch, name_palette, swatches
 from megastyle_cli.models.builtin.working_image import make_working_image
 from tests.models.builtin.drawings import describe, from_values, noisy
@@ -59,4 +59,4 @@ def test_two_long_names_are_shortened_to_the_word_limit() -> None:
 
     colors, _ = name_palette([swatch(long[0], 0.6), swatch(long[1], 0.4)])
 
-    assert colors.startswith(long[0]) and len(colors.split()) <= WORD_LIMITS["colors"]
+    assert colors.startswith(long[0]) and len(colors.split()) <= ATTRIBUTES["colors"].max_words
