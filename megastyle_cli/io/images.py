@@ -15,7 +15,7 @@ from threading import BoundedSemaphore
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_path
@@ -82,7 +82,7 @@ def _decoded_or_repaired(
 
 def _decoded(name: str, source: IO[bytes], max_side_px: int | None, margin: float) -> Image.Image:
     check_icon(name, source)
-    with Image.open(source, formats=[*FORMATS, *register_plugins()]) as image:
+    with _identified(source) as image:
         full_size = image.size
         if max_side_px is not None:
             scale = margin * max_side_px / max(full_size)
@@ -95,6 +95,13 @@ def _decoded(name: str, source: IO[bytes], max_side_px: int | None, margin: floa
     if max_side_px is not None and max(upright.size) > max_side_px:
         upright.thumbnail((max_side_px, max_side_px), Image.Resampling.BICUBIC)
     return upright
+
+
+def _identified(source: IO[bytes]) -> ImageFile.ImageFile:
+    try:
+        return Image.open(source, formats=FORMATS)
+    except UnidentifiedImageError:
+        return Image.open(source, formats=register_plugins())
 
 
 class ImageReader:
@@ -166,7 +173,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     """A decoded picture in sRGB: alpha on white, 8 bits per channel, no profile."""
     profile = image.info.get("icc_profile")
     white = _white_level(image)
-    if image.mode == "RGB" and is_srgb(image):
+    if image.mode == "RGB" and (not profile or is_srgb(image)):
         rgb = image._new(image.im)  # not a copy, nor a plugin's object with its decoder
     else:
         rgb = Image.new("RGB", image.size)

@@ -16,16 +16,15 @@ from megastyle_cli.core.choices import CaptionKind
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.style import StyleAttributes
 from megastyle_cli.models.builtin.edges import describe_edges, measure_strokes
-from megastyle_cli.models.builtin.image_kind import estimate_kind
-from megastyle_cli.models.builtin.lighting import describe_light
-from megastyle_cli.models.builtin.palette import name_palette, swatches
-from megastyle_cli.models.builtin.phrases import (
+from megastyle_cli.models.builtin.image_kind import (
     describe_brushwork,
     describe_identity,
     describe_medium,
     describe_outline,
-    describe_tone,
+    estimate_kind,
 )
+from megastyle_cli.models.builtin.lighting import describe_light
+from megastyle_cli.models.builtin.palette import describe_tone, name_palette, swatches
 from megastyle_cli.models.builtin.texture import (
     describe_pattern,
     describe_surface,

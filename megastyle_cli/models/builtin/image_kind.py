@@ -1,4 +1,4 @@
-"""What kind of image it is: graphic, line drawing, painting or photograph.
+"""What kind of image it is: graphic, line drawing, painting or photograph, and phrases for it.
 
 Graphics are recognized by uniform areas and few colors. Paintings and photographs are separated by
 a logistic model of five measures, fitted on 22 paintings and prints and 141 photographs; area under
@@ -11,8 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from megastyle_cli.models.builtin.edges import Outline, measure_outline
+from megastyle_cli.core.style import nearest_color
+from megastyle_cli.models.builtin.edges import Outline, Strokes, measure_outline
 from megastyle_cli.models.builtin.lighting import is_unshaded
+from megastyle_cli.models.builtin.texture import Roughness, describe_scale
 from megastyle_cli.models.builtin.working_image import WorkingImage, rgb_5_bit
 
 ImageKind = Literal[
@@ -20,6 +22,24 @@ ImageKind = Literal[
 ]
 
 MIN_MEDIUM_CONFIDENCE = 0.8  # for the medium to be named
+MIN_PAINTED = 0.75  # probability of a painting for its texture to be called strokes
+# Line weight by the maximum width as a share of the long side.
+_LINE_WEIGHTS = (
+    (0.016, "thin"),
+    (0.03, "slim"),
+    (0.047, "medium-weight"),
+    (0.061, "bold"),
+    (1.0, "heavy"),
+)
+_KIND_NOUNS = {
+    "line": "linework",
+    "silhouette": "silhouette graphic",
+    "flat": "flat graphic",
+    "shaded": "shaded graphic",
+    "painted": "painterly rendering",
+    "photograph": "photographic realism",
+    "unclear": "shaded picture",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,3 +135,63 @@ def _count_colors(image: WorkingImage, shares: tuple[float, ...]) -> list[int]:
     counts = np.bincount(rgb_5_bit(image.rgb).ravel())
     covered = np.cumsum(np.sort(counts[counts > 0])[::-1])
     return [int(np.searchsorted(covered, share * covered[-1])) + 1 for share in shares]
+
+
+def describe_identity(tone: str, estimate: KindEstimate) -> str:
+    """A phrase of at most three words: the tone and the kind of image."""
+    if estimate.kind == "blank":
+        return "plain color field"
+    if estimate.outline is not None and estimate.kind in ("flat", "shaded", "painted"):
+        kind = "print" if estimate.kind == "painted" else "graphic"
+        return f"{tone} outlined {kind}"
+    return f"{tone} {_KIND_NOUNS[estimate.kind]}"
+
+
+def describe_medium(tone: str, estimate: KindEstimate, roughness: Roughness) -> str | None:
+    """A visible cue and the medium, at most 4 words; None if the medium is uncertain."""
+    if estimate.confidence < MIN_MEDIUM_CONFIDENCE or estimate.kind == "unclear":
+        return None
+    if estimate.kind == "photograph":
+        return "black-and-white photograph" if tone == "monochrome" else "color photograph"
+    if estimate.kind == "painted":
+        if estimate.outline is not None:
+            return "outlined color print"
+        return "smooth paint" if roughness.rough < 0.4 else "textured paint"
+    if estimate.kind == "line" and estimate.outline is not None:
+        return f"{_line_weight(estimate.outline)} line drawing"
+    named = {"silhouette": "solid shape graphic", "shaded": "gradient shaded graphic"}
+    return named.get(estimate.kind, "flat color graphic")
+
+
+def describe_outline(estimate: KindEstimate) -> str | None:
+    """Weight and color of the outlines, such as "thin black outlines"; None without outlines."""
+    if estimate.outline is None:
+        return None
+    lightness, a, b = (float(value) for value in estimate.outline.lab)
+    return f"{_line_weight(estimate.outline)} {nearest_color((lightness, a, b))} outlines"
+
+
+def describe_brushwork(
+    estimate: KindEstimate, strokes: Strokes, roughness: Roughness
+) -> str | None:
+    """Scale, direction and "strokes", at most 4 words.
+
+    None for images that are smooth, outlined or unlikely to be painted.
+    """
+    if estimate.outline is not None or estimate.painted < MIN_PAINTED:
+        return None
+    if strokes.share < 0.6 or strokes.coherence < 0.4:
+        return None
+    scale = describe_scale(roughness)
+    return f"{'medium-scale' if scale == 'medium' else scale} {_direction(strokes)} strokes"
+
+
+def _direction(strokes: Strokes) -> str:
+    if strokes.agreement > 0.35:
+        eighth = round(strokes.angle / (np.pi / 4)) % 4
+        return ("horizontal", "diagonal", "vertical", "diagonal")[eighth]
+    return "curving" if strokes.flow > 0.62 else "multidirectional"
+
+
+def _line_weight(outline: Outline) -> str:
+    return next(name for end, name in _LINE_WEIGHTS if outline.width < end)

@@ -1,4 +1,4 @@
-"""The colors of an image: clusters in CIELAB, named by the color table."""
+"""The colors of an image: its tone, and clusters in CIELAB, named by the color table."""
 
 import math
 from dataclasses import dataclass
@@ -19,6 +19,19 @@ ROUNDS = 5
 DOMINANT_SHARE = 0.12  # of the area, for a second color to be named beside the largest
 ACCENT_SHARE = 0.008
 
+# The upper end of each hue, in degrees of the CIELAB hue circle.
+_HUES = (
+    (5, "pink"),
+    (45, "red"),
+    (80, "orange"),
+    (105, "yellow"),
+    (165, "green"),
+    (220, "teal"),
+    (308, "blue"),
+    (335, "purple"),
+    (361, "pink"),
+)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Swatch:
@@ -27,6 +40,35 @@ class Swatch:
     name: str
     lab: Array
     share: float
+
+
+def describe_tone(image: WorkingImage) -> str:
+    """One word for the lightness, chroma or hue of the foreground, from every fourth pixel."""
+    lab, foreground = image.lab[::2, ::2], image.foreground[::2, ::2]
+    inside = lab[foreground] if foreground.any() else lab.reshape(-1, 3)
+    chroma = np.hypot(inside[:, 1], inside[:, 2])
+    lightness, strength = float(inside[:, 0].mean()), float(chroma.mean())
+    rank = int(chroma.size * 0.95)
+    if np.partition(chroma, rank)[rank] < 5:
+        return "monochrome"
+    if lightness < 33:
+        return "dark"
+    a, b = float(inside[:, 1].mean()), float(inside[:, 2].mean())
+    if strength > 12 and np.hypot(a, b) > 0.85 * strength:
+        return f"{_hue(lightness, a, b)}-toned"
+    if strength > 38:
+        return "vivid"
+    if lightness > 72 and strength < 25:
+        return "pale"
+    return "muted" if strength < 18 else "colorful"
+
+
+def _hue(lightness: float, a: float, b: float) -> str:
+    """The hue of a CIELAB color in one word; dark orange and yellow are brown."""
+    degrees = float(np.degrees(np.arctan2(b, a))) % 360
+    if 50 <= degrees < 100 and lightness < 60:
+        return "brown"
+    return next(name for end, name in _HUES if degrees < end)
 
 
 def swatches(image: WorkingImage) -> list[Swatch]:

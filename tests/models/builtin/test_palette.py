@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from megastyle_cli.core.style import ATTRIBUTES, COLORS
-from megastyle_cli.models.builtin.palette import Swatch, name_palette, swatches
+from megastyle_cli.models.builtin.palette import Swatch, describe_tone, name_palette, swatches
 from megastyle_cli.models.builtin.working_image import make_working_image
 from tests.models.builtin.drawings import describe, from_values, noisy
 
@@ -60,3 +60,26 @@ def test_two_long_names_are_shortened_to_the_word_limit() -> None:
     colors, _ = name_palette([swatch(long[0], 0.6), swatch(long[1], 0.4)])
 
     assert colors.startswith(long[0]) and len(colors.split()) <= ATTRIBUTES["colors"].max_words
+
+
+@pytest.mark.parametrize(
+    ("color", "tone"),
+    [
+        ((128, 128, 128), "monochrome"),
+        ((30, 10, 40), "dark"),
+        ((150, 60, 60), "red-toned"),
+        ((90, 60, 30), "dark"),
+        ((130, 95, 50), "brown-toned"),
+        ((60, 110, 180), "blue-toned"),
+    ],
+)
+def test_the_tone_of_one_color(color: tuple[int, int, int], tone: str) -> None:
+    assert describe_tone(make_working_image(Image.new("RGB", (40, 40), color))) == tone
+
+
+def test_a_gray_image_is_monochrome() -> None:
+    gray = Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64))
+
+    identity = describe(gray).identity
+
+    assert identity is not None and identity.startswith("monochrome")
