@@ -17,6 +17,11 @@ STDIN, STDOUT = 0, 1
 _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
 _MAX_LINKS = 40  # as in Linux
+_TERMINALS = (
+    4,
+    5,
+    *range(136, 144),
+)  # device numbers of Linux: consoles, /dev/tty, pseudo-terminals
 
 
 def descriptor_of(path: str | Path) -> int | None:
@@ -54,6 +59,16 @@ def is_stream(path: str | Path) -> bool:
         is_own = descriptor is not None and not stat.S_ISDIR(found.st_mode)
         return is_own or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
     return False
+
+
+def is_endless(path: str | Path) -> bool:
+    """Whether the file is a device other than a terminal and /dev/null, such as /dev/zero or a
+    disk: reading its lines might never end."""
+    found = Path(path).stat()
+    if stat.S_ISCHR(found.st_mode):
+        is_terminal = os.major(found.st_rdev) in _TERMINALS
+        return not is_terminal and found.st_rdev != Path(os.devnull).stat().st_rdev
+    return stat.S_ISBLK(found.st_mode)
 
 
 def open_stream(path: str | Path, mode: Literal["rb", "wb"]) -> BinaryIO:

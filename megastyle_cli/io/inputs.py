@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.file_kind import is_stdin, is_stream, is_stream_input, open_stream
+from megastyle_cli.core.file_kind import (
+    is_endless,
+    is_stdin,
+    is_stream,
+    is_stream_input,
+    open_stream,
+)
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.archive_member import split_member_name
 from megastyle_cli.io.formats import (
@@ -68,6 +74,8 @@ def open_lines(name: str) -> Iterator[BinaryIO]:
             raise MegastyleError("standard input is closed", hint="name an input")
         yield sys.stdin.buffer
     elif is_stream(name):
+        if is_endless(name):
+            raise MegastyleError(f"{name} is a device", hint="name a file of records or pictures")
         with open_stream(name, "rb") as stream:
             yield stream
     else:

@@ -65,15 +65,15 @@ def test_odd_records_fail_alone(megastyle: Runner, pictures: Path, command: str)
     with records.open("ab") as file:
         file.write(b'\xff\n{"a":1e999}\n{"a":NaN}\n[1]\n{"_error":{"line":""}}\n')
 
-    ended = megastyle(*command.split(), records, "-o", "out.jsonl", cwd=pictures)
+    ended = megastyle(*command.split(), records, "-o", "../out.jsonl", cwd=pictures)
 
     words = ended.stderr.decode()
     assert ended.returncode == 3 and "unexpected" not in words, words
-    failed = lines(pictures / "out.errors.jsonl")
+    failed = lines(pictures.parent / "out.errors.jsonl")
     assert sum(found["_error"]["kind"] == "bad_json" for found in failed) == 5
     assert "model_error" not in [found["_error"]["kind"] for found in failed]
     if command != "dedup":
-        assert len(failed) + len(lines(pictures / "out.jsonl")) == len(odd_records()) + 5
+        assert len(failed) + len(lines(pictures.parent / "out.jsonl")) == len(odd_records()) + 5
 
 
 def test_pictures_of_odd_ids_stay_inside_and_apart(megastyle: Runner, pictures: Path) -> None:
@@ -113,41 +113,45 @@ def test_an_input_is_never_the_output(megastyle: Runner, pictures: Path, flag: s
 
         ended = megastyle("retrieve", named, "--index", pictures, "-o", source, flag)
 
-        assert ended.returncode == 2 and b"input and output" in ended.stderr
+        words = b"both input and output" if named == source else b"is an input"
+        assert ended.returncode == 2 and words in ended.stderr
         assert source.read_bytes() == before
         source.unlink()
 
 
-def test_an_output_among_the_pictures_can_be_resumed(megastyle: Runner, pictures: Path) -> None:
-    arguments = ("retrieve", pictures, "--index", pictures, "-o", pictures / "found.jsonl")
-    assert megastyle(*arguments).returncode == 0
-    whole = (pictures / "found.jsonl").read_bytes()
-    start = whole[: whole.index(b"\n") + 20]
-    (pictures / "found.jsonl").unlink()
-    (pictures / "found.jsonl.partial").write_bytes(start)
+@pytest.mark.parametrize("flag", ["", "--overwrite", "--resume"])
+def test_an_output_never_lies_among_the_pictures(
+    megastyle: Runner, pictures: Path, flag: str
+) -> None:
+    out = pictures / "found.jsonl"
 
-    for _ in range(2):  # an unfinished one is continued, a finished one has nothing left
-        ended = megastyle(*arguments, "--resume")
-        assert ended.returncode == 0, ended.stderr.decode()
-        assert (pictures / "found.jsonl").read_bytes() == whole
+    ended = megastyle("retrieve", pictures, "--index", pictures, "-o", out, *flag.split())
+
+    assert ended.returncode == 2 and b"found.jsonl lies in" in ended.stderr
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
     "script, code, words",
     [
-        ("megastyle retrieve . --index . -o out.jsonl >&-", 0, b"6 out"),
-        ("megastyle retrieve . --index . -o out.jsonl 2>&-", 0, b""),
-        ("megastyle retrieve . --index . -o out.jsonl <&- >&- 2>&-", 0, b""),
-        ("megastyle retrieve . --index . >&-", 1, b"error: bad file descriptor"),
+        ("megastyle retrieve . --index . -o ../out.jsonl >&-", 0, b"6 out"),
+        ("megastyle retrieve . --index . -o ../out.jsonl 2>&-", 0, b""),
+        ("megastyle retrieve . --index . -o ../out.jsonl <&- >&- 2>&-", 0, b""),
+        ("megastyle retrieve . --index . >&-", 1, b"standard output: bad file descriptor"),
         ("megastyle retrieve - --index . <&-", 2, b"standard input is closed"),
         ("megastyle --help > /dev/full", 1, b"error: no space left on device"),
-        ("RANK=x megastyle retrieve . --index . -o out.jsonl", 2, b"RANK is 'x', not a number"),
-        ("RANK=0 WORLD_SIZE=2 megastyle dedup . -o out.jsonl", 2, b"without accelerate"),
-        ("RANK=1 WORLD_SIZE=2 megastyle retrieve . --index . -o parts", 0, b""),
+        ("RANK=x megastyle retrieve . --index . -o ../out.jsonl", 2, b"RANK is 'x', not a number"),
+        ("RANK=0 WORLD_SIZE=2 megastyle dedup . -o ../out.jsonl", 2, b"without accelerate"),
+        ("RANK=1 WORLD_SIZE=2 megastyle retrieve . --index . -o ../parts", 0, b""),
         ("megastyle dedup . --near-threshold nan", 2, b"--near-threshold is not a number"),
-        ("megastyle retrieve . --index . -o out.jsonl --max-errors nan%", 2, b"--max-errors"),
-        ("megastyle retrieve . --index . -o out.jsonl --stats no/s.json", 2, b"no is no directory"),
-        ("megastyle retrieve /dev/zero --index .", 3, b"not a regular file"),
+        ("megastyle retrieve . --index . -o ../out.jsonl --max-errors nan%", 2, b"--max-errors"),
+        (
+            "megastyle retrieve . --index . -o ../out.jsonl --stats ../no/s.json",
+            2,
+            b"../no is no directory",
+        ),
+        ("megastyle retrieve /dev/zero --index .", 2, b"/dev/zero is a device"),
+        ("megastyle dedup /dev/null", 0, b"0 in"),
         ("megastyle retrieve . --index . --backend json:loads", 1, b"the model does not load"),
     ],
 )
@@ -161,8 +165,8 @@ def test_odd_surroundings_are_one_sentence(
     assert ended.stdout == b""
     if not words:
         assert ended.stderr == b""
-    if "-o out.jsonl" in script and code == 0:
-        assert len(lines(pictures / "out.jsonl")) == 6
+    if "-o ../out.jsonl" in script and code == 0:
+        assert len(lines(pictures.parent / "out.jsonl")) == 6
 
 
 def test_names_that_are_no_utf8_come_back_byte_for_byte(

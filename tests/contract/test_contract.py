@@ -418,7 +418,7 @@ def test_a_full_disk_is_one_sentence_and_exit_1(cases: dict[str, Case], command:
         _, words = started.communicate()
 
     assert started.returncode == 1
-    assert words.decode().startswith("error: no space left on device: make room")
+    assert words.decode().startswith("error: standard output: no space left on device: make room")
     assert words.count(b"\n") == 1
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from megastyle_cli.core.file_kind import (
     descriptor_of,
+    is_endless,
     is_stdin,
     is_stdout,
     is_stream,
@@ -84,3 +85,8 @@ def test_a_link_leads_to_its_target_even_before_that_exists(tmp_path: Path) -> N
 
     assert link_target(tmp_path / "link") == tmp_path / "far" / "new.jsonl"
     assert link_target(tmp_path / "file") == tmp_path / "file"
+
+
+def test_a_device_whose_lines_might_never_end_is_endless() -> None:
+    assert is_endless("/dev/zero")
+    assert not is_endless("/dev/null")
