@@ -1,14 +1,15 @@
 """Atomic writes: a file or folder appears under its final name complete, or not at all.
 
 Nothing else in the package renames files. `atomic_path`, `atomic_open` and `atomic_write` write
-beside the target and rename; `AtomicFile` and `ResumableFile` are outputs written line by line as
-NAME.partial, by one process at a time.
+beside the target and rename, a `FileGroup` does so for many files at once; `AtomicFile` and
+`ResumableFile` are outputs written line by line as NAME.partial, by one process at a time.
 
 A symbolic link is followed: its target is replaced, and the link stays. A stream (see `file_kind`)
 is written as it is.
 
-`durable` says whether the content reaches the disk before the new name does. Without it a write is
-still atomic when the process is killed, but not when the machine loses power.
+Content is on disk before it gets its name, and the name is on disk before the call returns: neither
+a kill nor a power cut leaves half a file. Temporary files are created anew, so that no link that
+somebody put there is followed.
 """
 
 import fcntl
@@ -18,19 +19,22 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from errno import EACCES, EISDIR
 from pathlib import Path
 from typing import BinaryIO
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.core.file_kind import is_stream, link_target, open_stream
 from megastyle_cli.core.record import Record
+
+SYNC_THREADS = 16  # a disk makes syncs that wait together durable together
 
 
 @contextmanager
 def atomic_path(
-    final: Path, *, durable: bool, shared: bool = False, replaces_link: bool = False
+    final: Path, *, shared: bool = False, replaces_link: bool = False
 ) -> Iterator[Path]:
     """A path beside `final` for a file, folder or link that is renamed to `final` at the end.
 
@@ -52,15 +56,15 @@ def atomic_path(
     try:
         with with_path(final, instead_of=temporary):
             yield temporary
-            if durable and not temporary.is_symlink():
-                _sync_tree(temporary)
+            for inner in temporary.rglob("*"):
+                _sync(inner)
             if final.is_dir() and not final.is_symlink():
                 if not temporary.is_dir():
                     raise IsADirectoryError(EISDIR, "is a directory", str(final))
                 final.rename(old)
+            _sync(temporary)
             temporary.replace(final)
-            if durable:
-                _sync_folder(final.parent)
+            _sync_folder(final.parent)
     except BaseException:
         remove(temporary)
         _move_back(old, final)
@@ -69,35 +73,88 @@ def atomic_path(
 
 
 @contextmanager
-def atomic_open(final: Path, *, durable: bool) -> Iterator[BinaryIO]:
+def atomic_open(final: Path) -> Iterator[BinaryIO]:
     """A binary file to write that gets the name `final` at the end; see `atomic_path`."""
     if is_stream(final):
         with with_path(final), open_stream(final, "wb") as stream:
             yield stream
         return
-    with atomic_path(final, durable=durable) as temporary, temporary.open("wb") as file:
+    with atomic_path(final) as temporary, temporary.open("xb") as file:
         yield file
 
 
-def atomic_write(final: Path, content: str | bytes, *, durable: bool) -> None:
+def atomic_write(final: Path, content: str | bytes) -> None:
     """Writes `content` (text as UTF-8) to `final`; see `atomic_path`."""
-    with atomic_open(final, durable=durable) as file:
+    with atomic_open(final) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def move_into_place(source: Path, final: Path, *, durable: bool) -> None:
-    """Renames `source` to `final`, replacing a file that is there."""
+class FileGroup:
+    """Files that get their final names together, once all of them are on disk.
+
+    Files are synced side by side while others are made, which takes little longer than one sync.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(SYNC_THREADS)  # starts a thread only when it needs one
+        self._syncs: list[Future[None]] = []
+        self._temporary: dict[Path, Path] = {}  # by final name
+        self._folders: set[Path] = set()  # where names were added
+
+    @contextmanager
+    def open(self, final: Path) -> Iterator[BinaryIO]:
+        """A binary file to write that `commit` gives the name `final`."""
+        self._make_folder(final.parent)
+        temporary = final.with_name(f".{final.name}.tmp")
+        remove(temporary)
+        with with_path(final, instead_of=temporary), temporary.open("xb") as file:
+            self._temporary[final] = temporary
+            yield file
+        self._syncs.append(self._pool.submit(_sync, temporary))
+
+    def rename(self, final: Path, new: Path) -> None:
+        """Changes the final name of a file; if it has it already, also for the next `commit`."""
+        if final in self._temporary:
+            self._temporary[new] = self._temporary.pop(final)
+        else:
+            final.replace(new)
+            self._folders.add(new.parent)
+
+    def commit(self) -> None:
+        """Returns once all files are on disk under their final names."""
+        for sync in self._syncs:
+            sync.result()
+        for final, temporary in self._temporary.items():
+            temporary.replace(final)
+            self._folders.add(final.parent)
+        list(self._pool.map(_sync_folder, self._folders))
+        self._syncs, self._temporary, self._folders = [], {}, set()
+
+    def close(self) -> None:
+        """Deletes the files that have no final name."""
+        self._pool.shutdown()
+        for temporary in self._temporary.values():
+            remove(temporary)
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            self._folders.add(folder.parent)
+
+
+def move_into_place(source: Path, final: Path) -> None:
+    """Renames `source` to `final`, replacing a file that is there, once it is on disk."""
     final = link_target(final)
-    if durable:
-        _sync(source)
+    _sync(source)
     source.replace(final)
-    if durable:
-        _sync_folder(final.parent)
+    _sync_folder(final.parent)
 
 
-def flush_to_disk(file: BinaryIO) -> None:
-    """Returns once what was written to an open file is on disk."""
+def flush_to_disk(file: BinaryIO, path: Path) -> None:
+    """Returns once what was written to the open file at `path` is on disk."""
     file.flush()
+    _check_not_deleted(file, path)
     os.fsync(file.fileno())
 
 
@@ -135,13 +192,14 @@ class _PartialFile:
         if self._file is not None:
             with with_path(self.final):
                 self._file.flush()
+            _check_not_deleted(self._file, partial_path(self.final))
 
     def commit(self) -> None:
         """Gives the file its final name, once its content is on disk."""
         if self._file is not None:
             self.flush()
             with with_path(self.final):
-                move_into_place(partial_path(self.final), self.final, durable=True)
+                move_into_place(partial_path(self.final), self.final)
             self._file.close()
             self._file = None
 
@@ -244,7 +302,7 @@ class ResumableFile(_PartialFile):
 
     def _open_partial(self) -> BinaryIO:
         """Reopens a finished file, which is called partial again from its first new line on."""
-        move_into_place(link_target(self.final), partial_path(self.final), durable=False)
+        move_into_place(link_target(self.final), partial_path(self.final))
         file = super()._open_partial()
         drop_incomplete_line(file)
         return file
@@ -255,7 +313,8 @@ def open_locked(path: Path) -> BinaryIO:
 
     The lock ends with the process, however it ends, and nothing waits for it.
     """
-    file = path.open("a+b")
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    file = os.fdopen(os.open(path, flags, 0o666), "a+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         is_ours = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
@@ -335,12 +394,18 @@ def _move_back(old: Path, final: Path) -> None:
     remove(old)
 
 
-def _sync_tree(path: Path) -> None:
-    for inner in [*path.rglob("*"), path]:
-        _sync(inner)
+def _check_not_deleted(file: BinaryIO, path: Path) -> None:
+    if os.fstat(file.fileno()).st_nlink == 0:
+        raise MegastyleError(
+            f"{path} was deleted while it was written",
+            hint="run it again",
+            exit_code=UNEXPECTED,
+        )
 
 
 def _sync(path: Path) -> None:
+    if path.is_symlink():
+        return  # its name is all there is to it
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -152,7 +152,7 @@ def check_folder(folder: Path) -> None:
 
 def write_settings(folder: Path, settings: BenchmarkSettings) -> None:
     """Writes benchmark.json; call it last, since with it the benchmark is complete."""
-    atomic_write(folder / FILE, json.dumps(asdict(settings), indent=1) + "\n", durable=False)
+    atomic_write(folder / FILE, json.dumps(asdict(settings), indent=1) + "\n")
 
 
 def read_settings(folder: Path) -> BenchmarkSettings:

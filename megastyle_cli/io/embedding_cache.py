@@ -132,7 +132,7 @@ class EmbeddingCache:
         name = secrets.token_hex(8)
         keys = np.array(self._new_keys, _KEY).view(np.uint8).reshape(-1, 16)
         for kind, rows in (("vectors", np.concatenate(self._new_rows)), ("keys", keys)):
-            with atomic_open(self.folder / f"{name}.{kind}.npy", durable=True) as file:
+            with atomic_open(self.folder / f"{name}.{kind}.npy") as file:
                 np.save(file, rows)
         self._new_keys, self._new_rows = [], []
         self._saved_s = time.monotonic()

@@ -115,13 +115,10 @@ class VectorWriter:
         """Gives the file its final name."""
         if self.final is not None and self._partial is not None:
             if is_stream(self.final):
-                with (
-                    self._partial.open("rb") as made,
-                    atomic_open(self.final, durable=False) as out,
-                ):
+                with self._partial.open("rb") as made, atomic_open(self.final) as out:
                     shutil.copyfileobj(made, out)
                 return
-            move_into_place(self._partial, self.final, durable=True)
+            move_into_place(self._partial, self.final)
             self._partial = None
 
     def __exit__(

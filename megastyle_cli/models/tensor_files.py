@@ -115,7 +115,8 @@ def write_torch(content: dict[str, Any], path: Path) -> None:
 def apply_umask(path: Path) -> None:
     """Gives a file the permissions of any new file beside it: safetensors leaves 0600."""
     new = path.with_name(f".{path.name}.new")
-    new.touch()
+    new.unlink(missing_ok=True)
+    new.touch(exist_ok=False)  # never what a link there points to
     try:
         path.chmod(new.stat().st_mode)
     finally:

@@ -27,7 +27,7 @@ def write_document(page: str, path: Path) -> None:
     """Write `page` to `path`, which never holds half a page."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A file name in the title may hold bytes that UTF-8 cannot.
-    atomic_write(path, page.encode("utf-8", errors="replace"), durable=False)
+    atomic_write(path, page.encode("utf-8", errors="replace"))
 
 
 def policy(*, style: str, script: str = "") -> str:

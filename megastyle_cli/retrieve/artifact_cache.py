@@ -70,12 +70,12 @@ class ArtifactCache:
             digest = _sha256(file)
             note.unlink(missing_ok=True)  # never metadata beside a file that it does not describe
             file.flush()
-            move_into_place(partial_path(path), path, durable=True)
+            move_into_place(partial_path(path), path)
         facts: dict[str, Any] = {"facts": metadata, "sha256": digest}
         if self.generation:
             facts["generation"] = self.generation
         text = json.dumps(facts, indent=1) + "\n"
-        atomic_write(note, text, durable=False)
+        atomic_write(note, text)
 
 
 def _sha256(file: BinaryIO) -> str:

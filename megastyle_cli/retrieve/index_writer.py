@@ -211,7 +211,7 @@ class IndexWriter:
         rows = read_rows(self.folder, self.header)
         self._drop(self._outdated(rows))
         header = self.folder / HEADER
-        move_into_place(partial_path(header), header, durable=False)
+        move_into_place(partial_path(header), header)
         self._delete_old_generations()
 
     def close(self) -> None:
@@ -319,10 +319,10 @@ class IndexWriter:
 
     def _save(self) -> None:
         assert self._files is not None and self.header is not None
-        for file in self._files:
+        for file, name in zip(self._files, (VECTORS, RECORDS), strict=True):
             with with_path(self.folder):
-                flush_to_disk(file)
-        atomic_write(partial_path(self.folder / HEADER), self.header.to_json(), durable=True)
+                flush_to_disk(file, self.folder / name)
+        atomic_write(partial_path(self.folder / HEADER), self.header.to_json())
         self._saved_rows, self._saved_s = self.header.count, time.monotonic()
 
     def _check_folder(self) -> None:

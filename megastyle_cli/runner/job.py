@@ -261,7 +261,7 @@ def write_all(records: Iterable[Record | bytes], output: str, run: Run, *, overw
 
 def write_report(path: Path, facts: dict[str, Any]) -> None:
     """A report as JSON, whole or not at all."""
-    atomic_write(path, json.dumps(facts, indent=1) + "\n", durable=False)
+    atomic_write(path, json.dumps(facts, indent=1) + "\n")
 
 
 def check_side_outputs(job: Job, *names: str | Path | None) -> None:

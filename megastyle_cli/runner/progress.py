@@ -73,7 +73,7 @@ class Stats:
             "peak_bytes": peak_bytes(),
             **self.measured,
         }
-        atomic_write(path, json.dumps(facts, indent=1) + "\n", durable=False)
+        atomic_write(path, json.dumps(facts, indent=1) + "\n")
 
 
 def peak_bytes() -> int:

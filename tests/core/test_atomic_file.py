@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from megastyle_cli.core.atomic_file import (
     AtomicFile,
+    FileGroup,
     ResumableFile,
     atomic_open,
     atomic_path,
@@ -21,22 +23,22 @@ from megastyle_cli.core.atomic_file import (
     partial_path,
     with_path,
 )
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from tests.streams import read_while
 
 
 def write_folder(path: Path, text: str) -> None:
-    with atomic_path(path, durable=True) as new:
+    with atomic_path(path) as new:
         new.mkdir()
         (new / "weights").write_text(text)
 
 
 def write_file(path: Path, text: str) -> None:
-    atomic_write(path, text, durable=True)
+    atomic_write(path, text)
 
 
 def write_link(path: Path, text: str) -> None:
-    with atomic_path(path, durable=True, replaces_link=True) as new:
+    with atomic_path(path, replaces_link=True) as new:
         new.symlink_to(text)
 
 
@@ -65,11 +67,11 @@ def test_a_failed_write_leaves_the_old_and_nothing_beside(
     write_folder(tmp_path / "folder", "old")
     write_file(tmp_path / "file", "old")
 
-    with pytest.raises(stop), atomic_path(tmp_path / "folder", durable=False) as new:
+    with pytest.raises(stop), atomic_path(tmp_path / "folder") as new:
         new.mkdir()
         (new / "weights").write_text("half")
         raise stop
-    with pytest.raises(stop), atomic_open(tmp_path / "file", durable=False) as file:
+    with pytest.raises(stop), atomic_open(tmp_path / "file") as file:
         file.write(b"half")
         raise stop
 
@@ -100,7 +102,7 @@ def test_a_kill_between_renames_leaves_a_complete_folder(
             patch.setattr(Path, name, killed(name))
         write_folder(final, "new")
 
-    with suppress(OSError), atomic_path(final, durable=True):
+    with suppress(OSError), atomic_path(final):
         raise OSError(errno.ENOSPC, "no space left on device")  # the next call, on a full disk
     assert read(final) == "old"
     write_folder(final, "new")
@@ -108,10 +110,9 @@ def test_a_kill_between_renames_leaves_a_complete_folder(
     assert list(tmp_path.iterdir()) == [final]
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_durable_content_is_synced_before_the_rename(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
-) -> None:
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was synced, and renames, in order."""
     calls: list[str] = []
     sync, replace = os.fsync, Path.replace
 
@@ -125,20 +126,82 @@ def test_durable_content_is_synced_before_the_rename(
 
     monkeypatch.setattr(os, "fsync", observed_sync)
     monkeypatch.setattr(Path, "replace", observed_replace)
+    return calls
 
-    atomic_write(tmp_path / "x", b"1", durable=durable)
-    assert calls == ([f"{tmp_path}/.x.tmp", "rename", str(tmp_path)] if durable else ["rename"])
+
+def test_content_is_synced_before_the_rename(tmp_path: Path, calls: list[str]) -> None:
+    atomic_write(tmp_path / "x", b"1")
+    assert calls == [f"{tmp_path}/.x.tmp", "rename", str(tmp_path)]
 
     calls.clear()
     (tmp_path / "y.partial").write_bytes(b"1")
-    move_into_place(tmp_path / "y.partial", tmp_path / "y", durable=durable)
-    assert calls == ([f"{tmp_path}/y.partial", "rename", str(tmp_path)] if durable else ["rename"])
+    move_into_place(tmp_path / "y.partial", tmp_path / "y")
+    assert calls == [f"{tmp_path}/y.partial", "rename", str(tmp_path)]
 
     calls.clear()
     output = AtomicFile(tmp_path / "z", overwrite=False)
     output.write(b"1\n")
     output.commit()
     assert calls == [f"{tmp_path}/z.partial", "rename", str(tmp_path)]
+
+
+def test_a_group_of_files_is_synced_before_the_first_rename(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    group = FileGroup()
+    for name in ("new/a", "new/b"):
+        with group.open(tmp_path / name) as file:
+            file.write(b"1")
+    assert not (tmp_path / "new" / "a").exists()
+
+    group.commit()
+
+    folder = f"{tmp_path}/new"
+    assert sorted(calls[:2]) == [f"{folder}/.a.tmp", f"{folder}/.b.tmp"]
+    assert calls[2:4] == ["rename"] * 2 and sorted(calls[4:]) == [str(tmp_path), folder]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a", "b"]
+
+
+def test_a_group_that_is_closed_leaves_no_file_without_a_name(tmp_path: Path) -> None:
+    group = FileGroup()
+    with group.open(tmp_path / "a") as file:
+        file.write(b"1")
+
+    group.close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_link_is_followed_that_stands_where_a_file_is_written(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("precious")
+    group = FileGroup()
+    (tmp_path / ".x.tmp").symlink_to(target)
+    with group.open(tmp_path / "x") as file:
+        file.write(b"1")
+    for name in (".y.tmp", "z.partial"):
+        (tmp_path / name).symlink_to(target)
+
+    with pytest.raises(FileExistsError), atomic_path(tmp_path / "y") as temporary:
+        temporary.symlink_to(target)  # by somebody else, at the worst moment
+        with temporary.open("xb"):
+            pass
+    with pytest.raises(OSError, match="symbolic links"):
+        open_locked(tmp_path / "z.partial")
+
+    assert target.read_text() == "precious"
+
+
+def test_an_output_whose_folder_is_removed_is_said(tmp_path: Path) -> None:
+    output = AtomicFile(tmp_path / "new" / "x", overwrite=False)
+    output.open()
+    output.write(b"1\n")
+    shutil.rmtree(tmp_path / "new")
+
+    with pytest.raises(MegastyleError, match=r"x\.partial was deleted") as caught:
+        output.commit()
+    output.close()
+    assert caught.value.exit_code == UNEXPECTED
 
 
 @contextmanager
@@ -156,7 +219,7 @@ def test_a_full_disk_names_the_final_file(tmp_path: Path) -> None:
     final = tmp_path / "x"
 
     with largest_file(100), pytest.raises(OSError, match="too large") as caught:
-        atomic_write(final, b"1" * 101, durable=False)
+        atomic_write(final, b"1" * 101)
 
     assert caught.value.filename == str(final)
     assert list(tmp_path.iterdir()) == []
@@ -164,7 +227,7 @@ def test_a_full_disk_names_the_final_file(tmp_path: Path) -> None:
 
 def test_an_error_of_the_temporary_file_names_the_final_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
-        atomic_write(tmp_path / "none" / "x", b"1", durable=False)
+        atomic_write(tmp_path / "none" / "x", b"1")
     assert caught.value.filename == str(tmp_path / "none" / "x")
 
     with pytest.raises(FileNotFoundError) as caught, with_path(tmp_path / "x"):
@@ -173,7 +236,7 @@ def test_an_error_of_the_temporary_file_names_the_final_one(tmp_path: Path) -> N
 
 
 def test_processes_may_share_a_target(tmp_path: Path) -> None:
-    with atomic_path(tmp_path / "x", durable=False, shared=True) as new:
+    with atomic_path(tmp_path / "x", shared=True) as new:
         new.write_text("ours")
         other = multiprocessing.get_context("fork").Process(target=_write_shared, args=(tmp_path,))
         other.start()
@@ -185,7 +248,7 @@ def test_processes_may_share_a_target(tmp_path: Path) -> None:
 
 
 def _write_shared(folder: Path) -> None:
-    with atomic_path(folder / "x", durable=False, shared=True) as new:
+    with atomic_path(folder / "x", shared=True) as new:
         new.write_text("theirs")
 
 
@@ -270,8 +333,8 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
         if name != "new":
             (tmp_path / "far" / name).write_text("old")
 
-    atomic_write(tmp_path / "whole", "x", durable=False)
-    atomic_write(tmp_path / "new", "x", durable=True)
+    atomic_write(tmp_path / "whole", "x")
+    atomic_write(tmp_path / "new", "x")
     for output in (
         AtomicFile(tmp_path / "lines", overwrite=True),
         ResumableFile(tmp_path / "resumed", resume=False, overwrite=True),
@@ -290,8 +353,8 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
 def test_a_stream_is_written_and_stays(tmp_path: Path) -> None:
     fifos = [tmp_path / name for name in ("open", "path")]
     with read_while(*fifos) as received:
-        atomic_write(fifos[0], "x", durable=True)
-        with atomic_path(fifos[1], durable=True) as temporary:
+        atomic_write(fifos[0], "x")
+        with atomic_path(fifos[1]) as temporary:
             temporary.write_text("y")
 
     assert [bytes(received[path]) for path in fifos] == [b"x", b"y"]
@@ -302,7 +365,7 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     write_folder(tmp_path / "a", "kept")
 
     with pytest.raises(IsADirectoryError):
-        atomic_write(tmp_path / "a", "x", durable=False)
+        atomic_write(tmp_path / "a", "x")
 
     assert (tmp_path / "a" / "weights").read_text() == "kept"
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]

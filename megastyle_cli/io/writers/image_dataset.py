@@ -5,15 +5,20 @@ lie in a hidden folder beside it, so that a killed run loses none of them and a 
 the same bytes.
 """
 
+import os
 import re
 import shutil
+import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from megastyle_cli.core.atomic_file import atomic_open, move_into_place
+from megastyle_cli.compute.engine import parallel_map
+from megastyle_cli.core.atomic_file import FileGroup, atomic_open
 from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.json_file import complete_objects
@@ -21,8 +26,9 @@ from megastyle_cli.core.record import Record
 from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.relative_paths import hashed_name, safe_name
 
-UNPACKED = ".unpacked"
+IMAGES, UNPACKED = "images", ".unpacked"
 QUALITY = 92
+CHECKED_TOGETHER = 4096  # pictures of an earlier run
 SHARD_NAME = re.compile(r"train-\d{5,}\.(tar|parquet)")  # as in the releases
 
 # Writes the records of a shard, each with the bytes of its picture, to a file.
@@ -89,12 +95,16 @@ class ImageFormat:
 class ImageWriter(Protocol):
     """Stores generated pictures.
 
-    A picture is saved at `path_for` its record. `add` is called for each record in output order and
-    returns it with the final name of its picture. When `is_full`, and the lines of the records are
-    on disk, `pack` is called; `commit` follows after the last line.
+    A picture is written to `files` as `path_for` its record. `add` is called for each record in
+    output order and returns it with the final name of its picture; `files` are committed before its
+    line is written. When `is_full`, and the lines of the records are written, `pack` is called;
+    `commit` follows after the last line. `damaged` counts the ids of records in an earlier listing
+    whose pictures must be generated again.
     """
 
     layout: ImageFormat
+    files: FileGroup
+    damaged: Counter[str]
 
     @property
     def is_full(self) -> bool: ...
@@ -110,15 +120,31 @@ class ImageFolderWriter:
 
     is_full = False
 
-    def __init__(self, base: Path, layout: ImageFormat) -> None:
-        self.base, self.layout = base, layout
+    def __init__(self, base: Path, layout: ImageFormat, before: Path | None) -> None:
+        self.base, self.layout, self.before = base, layout, before
+        self.files = FileGroup()
+        self.damaged: Counter[str] = Counter()
 
-    def open(self, *, resume: bool) -> None: ...
+    def open(self, *, resume: bool) -> None:
+        """Looks for listed pictures that are missing or cut off."""
+        if not (resume and self.before):
+            return
+        listed, wrong = _read_listing(self.before), set()
+        while some := list(islice(listed, CHECKED_TOGETHER)):
+            checks = zip(some, parallel_map(self._has_picture, some), strict=True)
+            wrong |= {record["id"] for record, is_whole in checks if not is_whole}
+        if wrong:
+            ids = (record["id"] for record in _read_listing(self.before))
+            self.damaged = Counter(record_id for record_id in ids if record_id in wrong)
+
+    def _has_picture(self, record: Record) -> bool:
+        name = str(record.get("file_name"))
+        return not name.startswith(f"{IMAGES}/") or is_whole_picture(self.base / name)
 
     def path_for(self, record_id: str, earlier: int) -> Path:
         """Where to save the picture of a record; there are `earlier` ones of its id."""
         name = safe_name(record_id, earlier, signs="._-")
-        return self.base / "images" / hashed_name(record_id)[:2] / f"{name}{self.layout.suffix}"
+        return self.base / IMAGES / hashed_name(record_id)[:2] / f"{name}{self.layout.suffix}"
 
     def add(self, record: Record) -> Record:
         """The record unchanged: its picture stays where it was saved."""
@@ -139,6 +165,8 @@ class ImageShardWriter:
 
     def __init__(self, base: Path, layout: ImageFormat, before: Path | None) -> None:
         self.base, self.layout, self.before = base, layout, before
+        self.files = FileGroup()
+        self.damaged: Counter[str] = Counter()  # none: a shard is complete once it has its name
         self.format = SHARD_FORMATS[layout.container]
         self.write_shard = self.format.load()
         self._earlier_shards = _listed_shards(base, before)
@@ -166,7 +194,7 @@ class ImageShardWriter:
         """The record with the name of its picture in the shard, relative to the folder."""
         name = Path(record["file_name"]).name
         row = len(self._records)
-        move_into_place(self.unpacked / name, self._path_of_row(row), durable=False)
+        self.files.rename(self.unpacked / name, self._path_of_row(row))
         member = name if self.format.has_members else str(row)
         added = {**record, "file_name": f"{self._shard().name}#{member}"}
         self._records.append(added)
@@ -208,7 +236,7 @@ class ImageShardWriter:
         pictures = [self._path_of_row(row) for row in range(len(self._records))]
         if shard.exists() and not any(path.exists() for path in pictures):
             return
-        with atomic_open(shard, durable=True) as file:
+        with atomic_open(shard) as file:
             self.write_shard(file, self._rows(pictures))
         for path in pictures:
             path.unlink(missing_ok=True)
@@ -219,7 +247,7 @@ class ImageShardWriter:
             try:
                 content = (
                     path.read_bytes()
-                    if path.exists()
+                    if is_whole_picture(path)
                     else picture_bytes(str(self.base / record["file_name"]))
                 )
             except BadRecord as bad:
@@ -240,8 +268,23 @@ class ImageShardWriter:
 def image_writer_for(base: Path, layout: ImageFormat, before: Path | None) -> ImageWriter:
     """What stores pictures as `layout` says; `before` is the listing of an earlier run."""
     if layout.container == "folder":
-        return ImageFolderWriter(base, layout)
+        return ImageFolderWriter(base, layout, before)
     return ImageShardWriter(base, layout, before)
+
+
+def is_whole_picture(path: Path) -> bool:
+    """Whether a picture of ours exists and ends as its format must; it is not decoded."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 12))
+            end = file.read()
+    except OSError:
+        return False
+    if head.startswith(b"RIFF"):
+        return head[4:8] == struct.pack("<I", size - 8)
+    return end.endswith(b"\xff\xd9" if head.startswith(b"\xff\xd8") else b"IEND\xaeB`\x82")
 
 
 def _listed_shards(base: Path, listing: Path | None) -> list[Path]:

@@ -64,6 +64,7 @@ class Sink:
         self.written: list[Record] | None = None
         self.earlier_runs: list[str] = []  # whose records stay in the output
         self._num_pictures: Counter[str] = Counter()  # of this run by id
+        self._lines: list[bytes] = []  # they wait for their pictures to be on disk
         self._line = line
         # names on a stream stay relative to the working directory
         self._rename = to_folder(paths.base) if paths.final else None
@@ -73,6 +74,8 @@ class Sink:
         self.output.open()
         if self.pictures:
             self.pictures.open(resume=bool(self.output.done))
+            for record_id in self.pictures.damaged:
+                del self.output.done[record_id]
         if self.run_file_first:
             self._write_run_file()
         return self
@@ -85,7 +88,8 @@ class Sink:
     def write(self, result: Record | bytes | Failure) -> None:
         """Writes a record to the output, a Failure to the errors file.
 
-        Bytes are complete lines of records without pictures.
+        Bytes are complete lines of records without pictures. A record whose picture was damaged
+        has its line already; other lines wait until `flush` for their pictures to be on disk.
         """
         if isinstance(result, bytes):
             self.output.write(result)
@@ -96,22 +100,22 @@ class Sink:
         record = rename_pictures(result, self._rename) if self._rename else result
         if self.paths.final and self.paths.final.name == LISTING:
             record = to_listing_keys(record)
-        if self.pictures:
-            record = self.pictures.add(record)
-        self.output.write(self._line(record))
-        if self.pictures and self.pictures.is_full:
-            self.output.flush()
-            self.pictures.pack()
+        if self.pictures is None:
+            self.output.write(self._line(record))
+        else:
+            self._add_picture(record, self.pictures)
         if self.written is not None:
             self.written.append(result)
 
     def flush(self) -> None:
         """Makes all written lines readable by others."""
+        self._write_lines()
         self.output.flush()
         self.errors.flush()
 
     def commit(self) -> None:
         """Gives the finished files their final names."""
+        self._write_lines()
         self.errors.commit()
         if self.pictures:
             self.pictures.commit()
@@ -124,17 +128,39 @@ class Sink:
     ) -> None:
         self.output.close()
         self.errors.close()
+        if self.pictures:
+            self.pictures.files.close()
 
     def save_image(self, record_id: str, image: "Image") -> str:
         """Saves an image made for the record of this id; returns its name."""
-        from megastyle_cli.io.images import save_picture  # Pillow: not for commands over text
+        from megastyle_cli.io.images import encode_picture  # Pillow: not for commands over text
 
         assert self.pictures, "this output holds no pictures"
         earlier = self.done[record_id] + self._num_pictures[record_id]
         self._num_pictures[record_id] += 1
         path = self.pictures.path_for(record_id, earlier)
-        save_picture(image, path, self.pictures.layout.quality)
+        with self.pictures.files.open(path) as file:
+            encode_picture(image, file, path.suffix, self.pictures.layout.quality)
         return str(path)
+
+    def _add_picture(self, record: Record, pictures: ImageWriter) -> None:
+        record = pictures.add(record)
+        if pictures.damaged[record["id"]] > 0:
+            pictures.damaged[record["id"]] -= 1
+        else:
+            self._lines.append(self._line(record))
+        if pictures.is_full:
+            self._write_lines()
+            self.output.flush()
+            pictures.pack()
+
+    def _write_lines(self) -> None:
+        """Writes the lines that wait, once the pictures that they name are on disk."""
+        if self.pictures:
+            self.pictures.files.commit()
+        for line in self._lines:
+            self.output.write(line)
+        self._lines = []
 
     def _write_run_file(self) -> None:
         if self.paths.run is None:
@@ -146,7 +172,7 @@ class Sink:
             "options": self.run.options,
             **({EARLIER: self.earlier_runs} if self.earlier_runs else {}),
         }
-        atomic_write(self.paths.run, json.dumps(content, indent=1) + "\n", durable=False)
+        atomic_write(self.paths.run, json.dumps(content, indent=1) + "\n")
 
 
 def resumable_sink(

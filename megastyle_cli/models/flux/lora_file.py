@@ -91,7 +91,7 @@ def save_lora(
     tensors = {
         key: w.detach().cpu().clone() for key, w in lora_state_dict(lora, key_format).items()
     }
-    with atomic_path(path, durable=False) as temporary:
+    with atomic_path(path) as temporary:
         write_safetensors(tensors, temporary, metadata)
 
 

@@ -109,7 +109,7 @@ def restore_previous(folder: Path) -> None:
         if path.name != PREVIOUS:
             remove(path)
     if (folder / PREVIOUS).exists():
-        move_into_place(folder / PREVIOUS, folder / MOVING, durable=False)
+        move_into_place(folder / PREVIOUS, folder / MOVING)
         _move_back(folder)
     elif not folder.is_symlink():
         folder.rmdir()
@@ -140,7 +140,7 @@ def run_output(final: Path) -> Iterator[Path]:
     Raises MegastyleError with exit code 1 if it cannot be written, such as when the disk is full.
     """
     try:
-        with atomic_path(final, durable=True, replaces_link=True) as temporary:
+        with atomic_path(final, replaces_link=True) as temporary:
             yield temporary
             if not temporary.is_symlink():
                 for path in [*temporary.rglob("*"), temporary]:
@@ -157,8 +157,8 @@ def run_output(final: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file of the run atomically."""
-    with run_output(path) as temporary:
-        temporary.write_text(text)
+    with run_output(path) as temporary, temporary.open("x") as file:
+        file.write(text)
 
 
 def _move_aside(folder: Path) -> None:
@@ -168,13 +168,13 @@ def _move_aside(folder: Path) -> None:
         return
     (folder / MOVING).mkdir()
     for path in existing:
-        move_into_place(path, folder / MOVING / path.name, durable=False)
-    move_into_place(folder / MOVING, folder / PREVIOUS, durable=False)
+        move_into_place(path, folder / MOVING / path.name)
+    move_into_place(folder / MOVING, folder / PREVIOUS)
 
 
 def _move_back(folder: Path) -> None:
     for path in list((folder / MOVING).iterdir()):
-        move_into_place(path, folder / path.name, durable=False)
+        move_into_place(path, folder / path.name)
     (folder / MOVING).rmdir()
 
 

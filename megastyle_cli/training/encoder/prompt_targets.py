@@ -110,5 +110,5 @@ def _read_cache(path: Path) -> dict[str, Array]:
 
 
 def _write_cache(path: Path, cached: dict[str, Array]) -> None:
-    with atomic_path(path, durable=False, shared=True) as temporary, temporary.open("wb") as file:
+    with atomic_path(path, shared=True) as temporary, temporary.open("xb") as file:
         np.savez(file, keys=np.array(list(cached)), vectors=np.stack(list(cached.values())))

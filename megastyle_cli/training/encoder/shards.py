@@ -87,7 +87,7 @@ def _prepare(folder: Path, options: PackingOptions, *, resume: bool, overwrite: 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / OPTIONS).write_text(json.dumps(asdict(options)) + "\n")
     if (folder / LISTING).exists():
-        move_into_place(folder / LISTING, folder / PARTIAL_LISTING, durable=False)
+        move_into_place(folder / LISTING, folder / PARTIAL_LISTING)
     (folder / PARTIAL_LISTING).touch()
 
 
@@ -117,14 +117,14 @@ def _pack_shards(
                 listing.truncate()
                 packed = _write_shard(records, shard, number, options)
             listing.writelines(dump_line(r) for r in packed if not isinstance(r, Failure))
-            flush_to_disk(listing)
+            flush_to_disk(listing, folder / PARTIAL_LISTING)
             for result in packed:
                 yield result if isinstance(result, Failure) else _with_folder(result, folder)
         listing.truncate()
     for tar in folder.glob("pictures-*.tar"):
         if tar.name >= f"pictures-{number:05}.tar":  # of records that are no longer in the input
             tar.unlink()
-    move_into_place(folder / PARTIAL_LISTING, folder / LISTING, durable=True)
+    move_into_place(folder / PARTIAL_LISTING, folder / LISTING)
 
 
 def _listed_records(listing: Path) -> dict[str, list[Record]]:
@@ -168,7 +168,7 @@ def _write_shard(
     """
     results: list[Record | Failure] = []
     with (
-        atomic_open(path, durable=True) as file,
+        atomic_open(path) as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for start in range(0, len(records), BATCH):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import tarfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from megastyle_cli.core.atomic_file import ResumableFile
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, annotate
 from megastyle_cli.io.archive_member import picture_bytes
@@ -293,3 +295,74 @@ def test_parts_of_shards_are_read_as_one(megastyle: Runner, pictures: Path) -> N
 
     assert sorted(record["id"] for record in read(out)) == [f"r{n}" for n in range(6)]
     assert all(picture_bytes(record["file_name"]) for record in read(out))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("kept_bytes", [None, 0, 60, -1])
+def test_a_listed_picture_that_is_not_whole_is_generated_again(
+    tmp_path: Path, suffix: Any, kept_bytes: int | None
+) -> None:
+    how = ImageFormat(picture_format=suffix)
+    make(tmp_path / "whole", pairs(5), how)
+    make(tmp_path / "out", pairs(3), how)
+    picture = tmp_path / "out" / lines(tmp_path / "out" / "metadata.jsonl")[1]["file_name"]
+    if kept_bytes is None:
+        picture.unlink()
+    else:
+        picture.write_bytes(picture.read_bytes()[:kept_bytes])
+
+    make(tmp_path / "out", pairs(5), how, resume=True)
+
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("container", PACKED)
+def test_a_picture_cut_off_before_its_shard_was_written_is_said(
+    tmp_path: Path, container: str
+) -> None:
+    with pytest.raises(Killed):
+        make(tmp_path / "out", pairs(11), layout(container), 7)
+    (tmp_path / "out" / ".unpacked" / "#5").write_bytes(b"")
+
+    with pytest.raises(MegastyleError, match="the picture of record s1_c5 is gone"):
+        make(tmp_path / "out", pairs(11), layout(container), resume=True)
+
+
+@pytest.mark.parametrize("container", ["folder", *PACKED])
+def test_a_picture_is_on_disk_under_its_name_before_its_line_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, container: str
+) -> None:
+    """The order of system calls, which decides what a power cut leaves."""
+    events: list[tuple[str, str]] = []
+    inodes: dict[int, int] = {}  # how many events there were when an inode was synced
+    sync, replace, write = os.fsync, Path.replace, ResumableFile.write
+
+    def observed_sync(handle: int) -> None:
+        sync(handle)
+        inodes[os.fstat(handle).st_ino] = len(events)
+        events.append(("sync", str(os.fstat(handle).st_ino)))
+
+    def observed_replace(self: Path, target: Path) -> Path:
+        assert self.stat().st_ino in inodes, f"{target} has its name before its content"
+        events.append(("rename", str(target)))
+        return replace(self, target)
+
+    def observed_write(self: ResumableFile, line: bytes) -> None:
+        for picture in pictures_of(self.final.parent, json.loads(line)["file_name"]):
+            named = max(n for n, event in enumerate(events) if event == ("rename", str(picture)))
+            assert inodes[picture.stat().st_ino] < named < inodes[picture.parent.stat().st_ino]
+            checked.append(picture)
+        write(self, line)
+
+    def pictures_of(folder: Path, name: str) -> list[Path]:
+        rows = [folder / ".unpacked" / f"#{len(checked)}"]
+        return [folder / name] if container == "folder" else rows
+
+    checked: list[Path] = []
+    monkeypatch.setattr(os, "fsync", observed_sync)
+    monkeypatch.setattr(Path, "replace", observed_replace)
+    monkeypatch.setattr(ResumableFile, "write", observed_write)
+    make(tmp_path / "out", pairs(7), layout(container))
+
+    assert len(checked) == 7
+    assert events[-2:][0] == ("rename", str(tmp_path / "out" / "metadata.jsonl"))

@@ -63,10 +63,21 @@ def test_records_of_equal_ids_get_pictures_of_their_own(tmp_path: Path) -> None:
     with sink(tmp_path, folder=True) as out:
         names = [Path(out.save_image(name, draw(1))).name for name in ("a", "b", "a", "a")]
         out.write({"id": "a"})
+        out.flush()
     assert names == ["a.png", "b.png", "a~1.png", "a~2.png"]
 
     with sink(tmp_path, folder=True, resume=True) as out:
         assert Path(out.save_image("a", draw(1))).name == "a~1.png"
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]"])
+def test_a_damaged_run_file_is_said(tmp_path: Path, damage: bytes) -> None:
+    with sink(tmp_path, folder=True) as out:
+        out.commit()
+    (tmp_path / "run.json").write_bytes(damage)
+
+    with pytest.raises(MegastyleError, match=r"run\.json is damaged"):
+        sink(tmp_path, folder=True, resume=True)
 
 
 @pytest.mark.parametrize("line", ["not json", "[1]", "{}", "null"])
