@@ -76,11 +76,13 @@ def main(
         select_rows,
     )
     from megastyle_cli.compute.engine import load_engine
+    from megastyle_cli.core.atomic_file import AtomicFile, partial_path
     from megastyle_cli.core.record import Run, check_text
     from megastyle_cli.io.npy import MappedVectors, VectorWriter, check_vector_options
+    from megastyle_cli.io.writers.stream import Stream
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.collect_job import CollectJob
-    from megastyle_cli.runner.job import Source, check_side_outputs
+    from megastyle_cli.runner.job import Source
 
     check_views(views.sheet, views.page)
     check_vector_options(options.vectors, options.vectors_from)
@@ -106,12 +108,13 @@ def main(
         report=report,
         keeps_records=views.are_wanted,
     )
-    check_side_outputs(job, options.vectors)
+    (kept,) = job.side_outputs(options.vectors)
     if report.dry_run:
         return job.show_plan()
     # workers of a cluster read the vectors on their nodes, as they read the inputs
     scratch = job.paths.base if compute.engine == "ray" else None
-    with job, VectorWriter(options.vectors, scratch) as writer:
+    in_place = partial_path(kept.final) if isinstance(kept, AtomicFile) else None
+    with job, VectorWriter(in_place, scratch) as writer:
         records = job.collect(
             partial(check_row, count=given.shape[0])
             if given
@@ -147,6 +150,7 @@ def main(
         facts = {"run": run.key, **arithmetic}
         job.write(clustering.failures(records))
         job.write(clustering.sample_records(records, with_row=options.vectors is not None, **facts))
-        writer.commit()
-    write_views(job.records(), views.sheet, views.page, title="Styles by cluster")
+        if isinstance(kept, Stream):
+            writer.copy_to(kept)
+        write_views(job.records(), views.sheet, views.page, title="Styles by cluster")
     return job.exit_code

@@ -31,6 +31,7 @@ in cells, and the last lines say how many of the pairs of a sample of texts that
 and "a cat chases a dog" are the same.
 """
 
+import json
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -85,7 +86,7 @@ def main(
     from megastyle_cli.io.output_paths import check_records_name
     from megastyle_cli.io.raw_jsonl.annotate import read_annotated
     from megastyle_cli.runner.collect_job import CollectJob
-    from megastyle_cli.runner.job import Source, check_side_outputs, write_all, write_report
+    from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.progress import Stage
 
     key, sources = options.on, inputs_or_stdin(inputs.inputs, context)
@@ -97,7 +98,7 @@ def main(
     recorded = {"on": key, **config.as_dict(), "embedder": models if options.semantic else None}
     run = Run("dedup", recorded | recorded_weights("model", named.model), __version__)
     job = CollectJob(run, Source(inputs=sources), output=output, existing=existing, report=report)
-    check_side_outputs(job, extra.rejected, extra.report)
+    rejected, groups = job.side_outputs(extra.rejected, extra.report)
     if extra.rejected is not None:
         check_records_name(Path(extra.rejected))
     if report.dry_run:
@@ -128,11 +129,11 @@ def main(
         facts = {"run": run.key, "on": key}
         kept = kept_metadata(decisions, **facts)
         job.write(read_annotated(job.spool, decisions.kept_rows(), "dedup", *kept))
-        # last, so that none of these has its name while the output can still fail
-        if extra.rejected is not None:
+        if rejected:
             why = rejected_metadata(decisions, job.spool, **facts)
             dropped = read_annotated(job.spool, decisions.dropped_rows(), "dedup", why)
-            write_all(dropped, extra.rejected, run, overwrite=existing.overwrite)
-        if extra.report is not None:
-            write_report(extra.report, build_report(decisions, stages, job.spool, key))
+            job.write_to(rejected, dropped)
+        if groups:
+            report_json = json.dumps(build_report(decisions, stages, job.spool, key), indent=1)
+            groups.write(f"{report_json}\n".encode())
     return job.exit_code

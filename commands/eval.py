@@ -204,12 +204,12 @@ def _summarize(
             job.stats.remarks.append(f"{scored_set.provenance['model']}: {headline(summary)}")
         job.stats.remarks += missing_metric_hints(summary, scored_set, leakage=scoring.leakage)
         job.write([table(summary).encode() if is_table else summary])
-    write_views(scored_set.records, views.sheet, None, title="Scored pictures")
-    if views.page is not None:
-        from megastyle_cli.report.eval_report import write_report
+        write_views(scored_set.records, views.sheet, None, title="Scored pictures")
+        if views.page is not None:
+            from megastyle_cli.report.eval_report import write_report
 
-        data = vars(build_report_data(scored_set, config.seed))
-        write_report(views.page, title="Scored pictures", summary=summary, **data)
+            data = vars(build_report_data(scored_set, config.seed))
+            write_report(views.page, title="Scored pictures", summary=summary, **data)
     return job.exit_code
 
 
@@ -261,7 +261,7 @@ def _make_benchmark(
             f"hash {settings.hash}; run it: megastyle eval --benchmark {folder}",
         ]
         job.write(rows)
-    write_settings(folder, settings)
+        write_settings(folder, settings)
     return job.exit_code
 
 

@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from errno import EACCES, EISDIR
@@ -159,11 +159,44 @@ def flush_to_disk(file: BinaryIO, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Deletes a file, a link or a folder, if there is one."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
+    """Deletes a file, a link or a folder, if there is one; none is ever there in part."""
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    if not is_temporary(path):
+        temporary = path.with_name(f".{path.name}.tmp")
+        remove(temporary)
+        path = path.rename(temporary)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is one that a killed write leaves behind and the next one cleans up."""
+    return path.name.startswith(".") and path.suffix in (".tmp", ".old")
+
+
+@contextmanager
+def committing(finals: Sequence[Path]) -> Iterator[None]:
+    """Inside, the outputs of one run get their final names, in this order.
+
+    The last name means that all have theirs. If the process is killed before, a note beside the
+    last one names the others, which `is_uncommitted` then says of them.
+    """
+    *others, last = finals or [Path()]
+    if others:
+        stamps = {os.path.relpath(p, last.parent): _stamp(partial_path(p)) for p in others}
+        atomic_write(_note(last), json.dumps(stamps))
+    yield
+    if others:
+        _note(last).unlink()
+
+
+def is_uncommitted(path: Path, last: Path | None) -> bool:
+    """Whether a killed run gave `path` its final name, and none to `last`, its last output."""
+    if last is None or last.exists() or not _note(last).exists():
+        return False
+    stamps = json.loads(_note(last).read_bytes())
+    return path.exists() and stamps.get(os.path.relpath(path, last.parent)) == _stamp(path)
 
 
 def partial_path(final: Path) -> Path:
@@ -208,6 +241,7 @@ class _PartialFile:
         if self._file is not None:
             with with_path(self.final):
                 self._file.close()
+            self._file = None
 
     def _open_partial(self) -> BinaryIO:
         return open_locked(partial_path(self.final))
@@ -232,10 +266,11 @@ class AtomicFile(_PartialFile):
         self._compressed: BinaryIO | None = None
 
     def open(self) -> None:
-        """Raises before any work is done if the file exists or its folder is not writable."""
-        if self.final.exists() and not self.overwrite:
-            raise MegastyleError(f"{self.final} exists", hint="add --overwrite to replace it")
+        """Raises before any work is done if the file exists, is being written, or cannot be."""
+        if not self.overwrite:
+            check_new(self.final)
         ensure_writable(link_target(self.final).parent)
+        self._file = self._open_partial()
 
     def write(self, line: bytes) -> None:
         """Adds a line."""
@@ -342,6 +377,12 @@ def with_path(path: Path, instead_of: Path | None = None) -> Iterator[None]:
         raise
 
 
+def check_new(path: Path) -> None:
+    """Raises MegastyleError if there is something at `path`."""
+    if path.exists():
+        raise MegastyleError(f"{path} exists", hint="add --overwrite to replace it")
+
+
 def ensure_writable(folder: Path) -> None:
     """Makes the folder. Raises PermissionError now, not after hours of work."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -386,6 +427,15 @@ def _path_for_stream(final: Path) -> Iterator[Path]:
         yield (temporary := Path(folder, final.name))
         with with_path(final), temporary.open("rb") as made, open_stream(final, "wb") as stream:
             shutil.copyfileobj(made, stream)
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _note(last: Path) -> Path:
+    return last.with_name(f".{last.name}.commit")
 
 
 def _move_back(old: Path, final: Path) -> None:

@@ -151,7 +151,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_settings(folder: Path, settings: BenchmarkSettings) -> None:
-    """Writes benchmark.json; call it last, since with it the benchmark is complete."""
+    """Writes benchmark.json; call it before the listing of the benchmark gets its name."""
     atomic_write(folder / FILE, json.dumps(asdict(settings), indent=1) + "\n")
 
 

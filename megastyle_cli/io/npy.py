@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.core.atomic_file import atomic_open, move_into_place, partial_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream, require_regular
 from megastyle_cli.io.scratch_array import reserve_space
+from megastyle_cli.io.writers.stream import Stream
 
 Array = npt.NDArray[Any]
 
@@ -73,15 +72,14 @@ class MappedVectors:
 
 
 class VectorWriter:
-    """Vectors written once: to `final`, or without it to a temporary file deleted at the end.
+    """Vectors written once: to `path`, or without it to a temporary file deleted at the end.
 
     The temporary file is made in `scratch`, or in the system's folder for such files.
     """
 
-    def __init__(self, final: Path | None, scratch: Path | None = None) -> None:
-        self.final = final
-        self.scratch = scratch
-        self._partial: Path | None = None
+    def __init__(self, path: Path | None, scratch: Path | None = None) -> None:
+        self.path, self.scratch = path, scratch
+        self._temporary: Path | None = None
 
     def __enter__(self) -> "VectorWriter":
         return self
@@ -91,45 +89,40 @@ class VectorWriter:
 
         Raises MegastyleError if the disk has too little space.
         """
-        self._partial = self._new_file()
+        path = self.path or self._new_file()
         mapped: Any = None
         start = 0
         for block in blocks:
             if mapped is None:
                 mapped = np.lib.format.open_memmap(
-                    self._partial, mode="w+", dtype=np.float32, shape=(count, block.shape[1])
+                    path, mode="w+", dtype=np.float32, shape=(count, block.shape[1])
                 )
-                with self._partial.open("r+b") as file:
-                    reserve_space(file.fileno(), self._partial.parent, count, block.shape[1])
+                with path.open("r+b") as file:
+                    reserve_space(file.fileno(), path.parent, count, block.shape[1])
             mapped[start : start + len(block)] = block
             start += len(block)
         assert start == count
         if mapped is None:
-            with self._partial.open("wb") as file:
+            with path.open("wb") as file:
                 np.save(file, np.zeros((0, 1), np.float32))
         else:
             mapped.flush()
-        return MappedVectors(self._partial)
+        return MappedVectors(path)
 
-    def commit(self) -> None:
-        """Gives the file its final name."""
-        if self.final is not None and self._partial is not None:
-            if is_stream(self.final):
-                with self._partial.open("rb") as made, atomic_open(self.final) as out:
-                    shutil.copyfileobj(made, out)
-                return
-            move_into_place(self._partial, self.final)
-            self._partial = None
+    def copy_to(self, output: Stream) -> None:
+        """Writes the file, as it is on disk, to a stream."""
+        with (self.path or self._temporary or Path(os.devnull)).open("rb") as file:
+            while block := file.read(1 << 20):
+                output.write(block)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._partial is not None:
-            self._partial.unlink(missing_ok=True)
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
 
     def _new_file(self) -> Path:
-        if self.final is not None and not is_stream(self.final):
-            return partial_path(self.final)
         handle, name = tempfile.mkstemp(".npy", "megastyle-", self.scratch)
         os.close(handle)
-        return Path(name)
+        self._temporary = Path(name)
+        return self._temporary

@@ -14,6 +14,7 @@ from megastyle_cli.core.atomic_file import (
     atomic_write,
     ensure_writable,
     flush_to_disk,
+    is_temporary,
     move_into_place,
     open_locked,
     partial_path,
@@ -336,7 +337,11 @@ class IndexWriter:
                 hint="copy it whole, or build it again under another name",
             )
         ours = {VECTORS, RECORDS, ERRORS, f"{ERRORS}.partial"}
-        others = sorted(path.name for path in self.folder.iterdir() if path.name not in ours)
+        others = sorted(
+            path.name
+            for path in self.folder.iterdir()
+            if path.name not in ours and not is_temporary(path)
+        )
         if others:
             raise MegastyleError(
                 f"{self.folder} is no index: it holds {others[0]}",

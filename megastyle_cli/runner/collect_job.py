@@ -3,16 +3,29 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from megastyle_cli.core.atomic_file import AtomicFile, check_new, is_uncommitted
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, MegastyleError
+from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.core.shard import Shard, refine_by_rank
 from megastyle_cli.io.output_paths import output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.spool import Spool
-from megastyle_cli.io.writers.sink import atomic_sink
-from megastyle_cli.runner.job import Check, Job, Source, checked
+from megastyle_cli.io.writers.errors_file import ErrorsFile
+from megastyle_cli.io.writers.sink import Sink, atomic_sink
+from megastyle_cli.io.writers.stream import Stream, atomic_output
+from megastyle_cli.runner.job import (
+    Check,
+    Job,
+    Source,
+    check_writable,
+    checked,
+    output_files,
+)
 from megastyle_cli.runner.key_batches import batches
 from megastyle_cli.runner.options import (
     OutputOptions,
@@ -76,6 +89,38 @@ class CollectJob(Job):
             keeps_records=keeps_records,
         )
         self._line = line
+        self._side_outputs: list[AtomicFile | Stream] = []
+
+    def side_outputs(self, *names: str | Path | None) -> list[AtomicFile | Stream | None]:
+        """Other outputs of the run, None where there is no name: they appear with the output.
+
+        Raises MegastyleError now, not after hours of work, if one could not be written. The job
+        locks them when it starts. Write records with `write_to`.
+        """
+        paths = [Path(name) if name else None for name in names]
+        named = [path for path in paths if path]
+        finals = [path for path in (*named, self.paths.final) if path and not is_stream(path)]
+        last = finals[-1] if finals else None
+        taken = {path.absolute() for path in (*output_files(self.paths), self.report.stats) if path}
+        for path in named:
+            if str(path) == "-" or path.absolute() in taken:
+                raise MegastyleError(f"{path} is an output already", hint="give another name")
+            if not (self.existing.overwrite or is_stream(path) or is_uncommitted(path, last)):
+                check_new(path)
+            check_writable(path)
+            taken.add(path.absolute())
+        files = [atomic_output(path, overwrite=True) if path else None for path in paths]
+        self._side_outputs += filter(None, files)
+        return files
+
+    def write_to(self, output: AtomicFile | Stream, results: Iterable[Record | bytes]) -> None:
+        """Writes records, and lines of records, to a side output."""
+        name = str(output.name if isinstance(output, Stream) else output.final)
+        paths = replace(output_paths(name, Shard(), folder=False), errors=None)
+        errors = ErrorsFile(None, self.run.command, resume=False, overwrite=False)
+        sink = Sink(paths, self.run, output, errors, run_file_first=False)
+        for result in results:
+            sink.write(result)
 
     def collect(self, check: Check | None = None) -> Spool:
         """All records for which `check` does not raise BadRecord; the others become failures."""
@@ -124,7 +169,11 @@ class CollectJob(Job):
         with (
             stop_signals(at_once=True),
             atomic_sink(
-                self.paths, self.run, overwrite=self.existing.overwrite, line=self._line
+                self.paths,
+                self.run,
+                overwrite=self.existing.overwrite,
+                line=self._line,
+                side_outputs=self._side_outputs,
             ) as self.sink,
             Spool() as self.spool,
             self._shown_progress(),
@@ -132,6 +181,7 @@ class CollectJob(Job):
             self._keep_records_of_a_stream()
             log.info("%s reads its input", self.run.command)
             yield
+            self._write_stats()
             self.sink.commit()
         is_tolerated = self.tolerance.allows(self.stats.num_failed, self.stats.read)
         self.exit_code = DONE if is_tolerated else TOO_MANY_FAILURES

@@ -1,28 +1,27 @@
 """What every command does around its work: check names, read, count, report, exit code."""
 
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from megastyle_cli.core.atomic_file import atomic_write, count_ids, partial_path
+from megastyle_cli.core.atomic_file import count_ids, partial_path
 from megastyle_cli.core.errors import DONE, TRY_AGAIN, BadRecord, MegastyleError
 from megastyle_cli.core.file_kind import is_stdout, is_stream, link_target
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.inputs import count_records, read_records
-from megastyle_cli.io.output_paths import OutputPaths, output_paths
+from megastyle_cli.io.inputs import count_records, read_records, records_from_lines
+from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.packed_records import PackedRecords
 from megastyle_cli.io.record_names import with_id
 from megastyle_cli.io.relative_paths import from_folder
 from megastyle_cli.io.writers.compressor import compressor_for
-from megastyle_cli.io.writers.sink import Sink, atomic_sink
+from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.runner.key_batches import Key, is_done, owned
 from megastyle_cli.runner.options import (
     OutputOptions,
@@ -132,15 +131,22 @@ class Job(AbstractContextManager["Job"]):
         return is_handled
 
     def records(self) -> list[Record] | None:
-        """All records of the finished output, for a sheet or page, if `keeps_records`; else None.
+        """All records of the output, for a sheet or page, if `keeps_records`; else None.
 
-        Of a resumed output these are more than this run wrote.
+        The output may be about to be committed. If it was resumed, these are more than this run
+        wrote.
         """
         if not self.keeps_records or self.exit_code == TRY_AGAIN:
             return None
         if self.paths.final is None:
             return self.sink.written or []
-        found = read_records([str(self.paths.final)])
+        path = partial_path(self.paths.final)
+        if path.exists():
+            self.sink.flush()
+        else:
+            path = self.paths.final
+        with path.open("rb") as lines:
+            found = list(records_from_lines(str(self.paths.final), lines, 1))
         return [record for record in found if not isinstance(record, Failure)]
 
     def show_plan(self) -> int:
@@ -207,9 +213,13 @@ class Job(AbstractContextManager["Job"]):
         here = from_folder(str(path.parent))
         return count_ids(path, lambda record: key(rename_pictures(record, here)))
 
-    def _conclude(self) -> None:
+    def _write_stats(self) -> None:
+        """Writes the statistics; called before the output gets its name, so that a kill in between
+        leaves a run that can be repeated."""
         if self.report.stats is not None:
             self.stats.write(self.report.stats)
+
+    def _conclude(self) -> None:
         if self.report.quiet:
             return
         for remark in self.stats.remarks:
@@ -248,32 +258,6 @@ def pack_side_input(
     for found in (checked(result, check) for result in read_records(inputs)):
         (failures if isinstance(found, Failure) else records).append(found)  # type: ignore[arg-type]
     return records, failures
-
-
-def write_all(records: Iterable[Record | bytes], output: str, run: Run, *, overwrite: bool) -> None:
-    """A second output of a command: all of `records`, or no file."""
-    paths = replace(output_paths(output, Shard(), folder=False), errors=None, run=None)
-    with atomic_sink(paths, run, overwrite=overwrite) as sink:
-        for record in records:
-            sink.write(record)
-        sink.commit()
-
-
-def write_report(path: Path, facts: dict[str, Any]) -> None:
-    """A report as JSON, whole or not at all."""
-    atomic_write(path, json.dumps(facts, indent=1) + "\n")
-
-
-def check_side_outputs(job: Job, *names: str | Path | None) -> None:
-    """Raises MegastyleError now if other outputs cannot be written under these names later."""
-    taken = {path.absolute() for path in (*output_files(job.paths), job.report.stats) if path}
-    for path in (Path(name) for name in names if name):
-        if str(path) == "-" or path.absolute() in taken:
-            raise MegastyleError(f"{path} is an output already", hint="give another name")
-        if path.exists() and not job.existing.overwrite and not is_stream(path):
-            raise MegastyleError(f"{path} exists", hint="add --overwrite to replace it")
-        check_writable(path)
-        taken.add(path.absolute())
 
 
 def check_stats_path(stats: Path | None, paths: OutputPaths) -> None:

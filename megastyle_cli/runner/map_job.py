@@ -147,6 +147,7 @@ class MapJob(Job):
             self._keep_records_of_a_stream()
             self._source_batches = self._batches_to_do()
             yield
+            self._write_stats()
             if self.stop.requested:
                 self.exit_code = TRY_AGAIN
                 return

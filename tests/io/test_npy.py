@@ -12,23 +12,20 @@ from megastyle_cli.io.npy import MappedVectors, VectorWriter, check_vector_optio
 ROWS = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
 
-def test_written_rows_have_their_final_name_after_the_commit(tmp_path: Path) -> None:
-    final = tmp_path / "v.npy"
-    with VectorWriter(final) as writer:
-        mapped = writer.write(7, iter([ROWS[:5], ROWS[5:]]))
-        assert np.array_equal(mapped[:], ROWS) and not final.exists()
-        writer.commit()
-
-    assert np.array_equal(np.load(final), ROWS)
-    assert list(tmp_path.iterdir()) == [final]
-
-
-def test_without_a_commit_nothing_is_left(tmp_path: Path) -> None:
-    (tmp_path / "v.npy").write_bytes(b"before")
+def test_written_rows_stay_where_a_path_is_given(tmp_path: Path) -> None:
     with VectorWriter(tmp_path / "v.npy") as writer:
-        writer.write(7, iter([ROWS]))
+        mapped = writer.write(7, iter([ROWS[:5], ROWS[5:]]))
+        assert np.array_equal(mapped[:], ROWS)
 
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
+    assert np.array_equal(np.load(tmp_path / "v.npy"), ROWS)
+
+
+def test_a_temporary_file_is_deleted(tmp_path: Path) -> None:
+    with VectorWriter(None, tmp_path) as writer:
+        writer.write(7, iter([ROWS]))
+        assert len(list(tmp_path.iterdir())) == 1
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_rows_make_an_empty_file(tmp_path: Path) -> None:

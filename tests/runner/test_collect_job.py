@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from megastyle_cli.core.atomic_file import open_locked
 from megastyle_cli.core.errors import (
     DONE,
     TOO_MANY_FAILURES,
@@ -18,14 +19,17 @@ from megastyle_cli.runner.collect_job import CollectJob
 from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.options import OutputOptions, ReplaceOptions, ReportOptions
 from tests.conftest import jsonl, lines
+from tests.crash import crash_states
 
 
-def job_of(tmp_path: Path, records: list[Record], *, overwrite: bool = False) -> CollectJob:
+def job_of(
+    tmp_path: Path, records: list[Record], *, overwrite: bool = False, output: str | None = None
+) -> CollectJob:
     source = jsonl(tmp_path / "in.jsonl", records)
     return CollectJob(
         Run("pair", {"seed": 0}),
         Source(inputs=[str(source)]),
-        output=OutputOptions(output=str(tmp_path / "out.jsonl")),
+        output=OutputOptions(output=output or str(tmp_path / "out.jsonl")),
         existing=ReplaceOptions(overwrite=overwrite),
         report=ReportOptions(quiet=True),
     )
@@ -64,6 +68,80 @@ def test_lines_of_bytes_and_late_failures_are_counted(tmp_path: Path) -> None:
         job.write([b'{"id":"a"}\n{"id":"b"}\n', Failure(RECORDS[2], "bad_image", "c is odd")])
 
     assert (job.stats.written, job.stats.num_failed) == (2, 1)
+
+
+def test_side_outputs_are_refused_where_they_could_not_be_written_later(tmp_path: Path) -> None:
+    job = job_of(tmp_path, RECORDS)
+    (tmp_path / "old.jsonl").touch()
+
+    for names in (
+        [tmp_path / "out.jsonl"],
+        [tmp_path / "old.jsonl"],
+        [tmp_path / "new.jsonl", tmp_path / "new.jsonl"],
+        [tmp_path / "missing" / "new.jsonl"],
+        ["-"],
+    ):
+        with pytest.raises(MegastyleError):
+            job.side_outputs(*names)
+    new, none = job.side_outputs(tmp_path / "new.jsonl", None)
+    assert new and none is None
+
+
+def write_with_side_outputs(tmp_path: Path, to_stdout: bool = False) -> None:
+    job = job_of(tmp_path, RECORDS, output="-" if to_stdout else None)
+    first, second = job.side_outputs(tmp_path / "x.jsonl", tmp_path / "y.json")
+    assert first and second
+    with job:
+        job.write(job.collect(needs_text).read())
+        job.write_to(first, [{"id": "left", "file_name": str(tmp_path / "left.png")}])
+        second.write(b"{}")
+
+
+@pytest.mark.parametrize("to_stdout", [False, True])
+def test_a_run_with_side_outputs_can_be_repeated_after_any_kill(
+    tmp_path: Path, to_stdout: bool
+) -> None:
+    def run(folder: Path) -> None:
+        write_with_side_outputs(folder, to_stdout)
+
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for folder in crash_states(whole, lambda: run(whole)):
+        is_complete = (folder / ("y.json" if to_stdout else "out.jsonl")).exists()
+        if not is_complete:
+            run(folder)
+        notes = {path for path in folder.iterdir() if path.suffix == ".commit"}
+        assert bool(notes) <= is_complete  # killed just before the note was deleted
+        assert contents(folder) == contents(whole)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = [path for path in folder.iterdir() if path.suffix not in (".commit", ".partial")]
+    return {path.name: path.read_bytes() for path in found}
+
+
+def test_a_killed_run_does_not_let_the_next_overwrite_files_of_others(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    states = crash_states(whole, lambda: write_with_side_outputs(whole))
+    assert any((folder / "x.jsonl").exists() for folder in states)
+
+    for folder in states:
+        if not (folder / "y.json").exists():
+            (folder / "y.json").write_text("precious")
+            with pytest.raises(MegastyleError, match=r"y\.json exists"):
+                write_with_side_outputs(folder)
+
+
+def test_outputs_are_locked_before_anything_is_read(tmp_path: Path) -> None:
+    job = job_of(tmp_path, RECORDS)
+    (side,) = job.side_outputs(tmp_path / "x.npy")
+    assert side
+    with job:
+        for name in ("x.npy", "out.jsonl", "out.errors.jsonl"):
+            with pytest.raises(MegastyleError, match="another process is writing"):
+                open_locked(tmp_path / f"{name}.partial")
+        job.write(job.collect(needs_text).read())
 
 
 def test_an_error_or_a_signal_leaves_the_earlier_output(tmp_path: Path) -> None:

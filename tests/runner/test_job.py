@@ -10,7 +10,6 @@ from megastyle_cli.runner.collect_job import CollectJob
 from megastyle_cli.runner.job import (
     Source,
     Tolerance,
-    check_side_outputs,
     pack_side_input,
     read_side_input,
 )
@@ -47,22 +46,6 @@ def job_of(tmp_path: Path, **report: object) -> CollectJob:
         existing=ReplaceOptions(),
         report=ReportOptions(quiet=True, **report),  # type: ignore[arg-type]
     )
-
-
-def test_side_outputs_are_refused_where_they_could_not_be_written_later(tmp_path: Path) -> None:
-    job = job_of(tmp_path)
-    (tmp_path / "old.jsonl").touch()
-
-    for names in (
-        [tmp_path / "out.jsonl"],
-        [tmp_path / "old.jsonl"],
-        [tmp_path / "new.jsonl", tmp_path / "new.jsonl"],
-        [tmp_path / "missing" / "new.jsonl"],
-        ["-"],
-    ):
-        with pytest.raises(MegastyleError):
-            check_side_outputs(job, *names)
-    check_side_outputs(job, tmp_path / "new.jsonl", None)
 
 
 def test_statistics_must_not_replace_an_output(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import logging
 from collections import Counter
 from pathlib import Path
 
+from megastyle_cli.core.atomic_file import is_uncommitted
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.file_kind import link_target
+from megastyle_cli.core.file_kind import is_stream, link_target
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.readers.jsonl import dump_line
@@ -23,28 +24,46 @@ class ErrorsFile:
     With `resume`, an earlier failure stays until its record is tried again.
     """
 
-    def __init__(self, path: Path | None, command: str, *, resume: bool, overwrite: bool) -> None:
-        self.path, self.command = path, command
+    def __init__(
+        self,
+        path: Path | None,
+        command: str,
+        *,
+        resume: bool,
+        overwrite: bool,
+        last: Path | None = None,
+    ) -> None:
+        """`last` is the output of the run that gets its name after this file: `committing`."""
+        self.path, self.command, self.last = path, command, last
         self.resume, self.overwrite = resume, overwrite
         self._file = atomic_output(path, overwrite=True) if path else None
         self._earlier: dict[str, bytes] = {}
-        self._is_needed = False
+        self._has_lines = False
         self._counts: Counter[str] = Counter()
 
-    def open(self) -> None:
+    def check(self) -> None:
         """Raises MegastyleError if the file exists and is neither resumed nor overwritten."""
-        if self.path is None or self._file is None:
+        if self.path is None or self.resume or self.overwrite:
             return
-        if isinstance(self._file, Stream):
-            self._file.open()
+        if is_stream(self.path):
             return
-        if self.path.exists() and not (self.resume or self.overwrite):
+        if self.path.exists() and not is_uncommitted(self.path, self.last):
             raise MegastyleError(
                 f"{self.path} exists", hint="move it, or add --overwrite to replace it"
             )
+
+    def open(self) -> None:
+        """Raises MegastyleError if another process is writing the file."""
+        if self.path is None or self._file is None:
+            return
         self._file.open()
         if self.path.exists() and self.resume:
             self._earlier = read_failures(self.path)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is a file, and a failure to stand in it."""
+        return self.path is not None and (self._has_lines or bool(self._earlier))
 
     def mark_retried(self, found: Record | Failure) -> None:
         """Drops the earlier failure of a record that was tried again."""
@@ -60,7 +79,7 @@ class ErrorsFile:
         record = {**failure.record, ERROR: {**failure.record.get(ERROR, {}), **error}}
         folder = Path() if isinstance(self._file, Stream) else self.path.parent
         self._file.write(dump_line(rename_pictures(record, to_folder(folder))))
-        self._is_needed = True
+        self._has_lines = True
 
     def flush(self) -> None:
         """Makes what was written readable by others."""
@@ -73,10 +92,11 @@ class ErrorsFile:
             return
         for line in self._earlier.values():
             self._file.write(line)
-        if self._is_needed or self._earlier or isinstance(self._file, Stream):
+        if self.is_needed or isinstance(self._file, Stream):
             self._file.commit()
         else:
             link_target(self.path).unlink(missing_ok=True)
+            self._file.close()
 
     def close(self) -> None:
         """Closes the file; without a commit, an earlier one remains. Says what was not told."""

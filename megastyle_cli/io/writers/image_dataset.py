@@ -129,12 +129,12 @@ class ImageFolderWriter:
         """Looks for listed pictures that are missing or cut off."""
         if not (resume and self.before):
             return
-        listed, wrong = _read_listing(self.before), set()
+        listed, wrong = complete_objects(self.before), set()
         while some := list(islice(listed, CHECKED_TOGETHER)):
             checks = zip(some, parallel_map(self._has_picture, some), strict=True)
             wrong |= {record["id"] for record, is_whole in checks if not is_whole}
         if wrong:
-            ids = (record["id"] for record in _read_listing(self.before))
+            ids = (record["id"] for record in complete_objects(self.before))
             self.damaged = Counter(record_id for record_id in ids if record_id in wrong)
 
     def _has_picture(self, record: Record) -> bool:

@@ -2,11 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from megastyle_cli.core.atomic_file import ResumableFile, atomic_write
+from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, atomic_write, committing
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
@@ -16,7 +16,7 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.relative_paths import LISTING, to_folder, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.image_dataset import ImageFormat, ImageWriter, image_writer_for
-from megastyle_cli.io.writers.stream import Stream, atomic_output, resumable_output
+from megastyle_cli.io.writers.stream import Stream, atomic_output, final_of, resumable_output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,6 +61,9 @@ class Sink:
         self.paths, self.run, self.output, self.errors = paths, run, output, errors
         self.run_file_first, self.unique_key = run_file_first, unique_key
         self.pictures = pictures  # None: no pictures are made
+        self.side_outputs: list[
+            AtomicFile | Stream
+        ] = []  # other outputs, which appear together with this
         self.written: list[Record] | None = None
         self.earlier_runs: list[str] = []  # whose records stay in the output
         self._num_pictures: Counter[str] = Counter()  # of this run by id
@@ -70,8 +73,15 @@ class Sink:
         self._rename = to_folder(paths.base) if paths.final else None
 
     def __enter__(self) -> "Sink":
-        self.errors.open()
-        self.output.open()
+        self.errors.check()
+        try:
+            self.output.open()
+            self.errors.open()
+            for side in self.side_outputs:
+                side.open()
+        except BaseException:
+            self._close()
+            raise
         if self.pictures:
             self.pictures.open(resume=bool(self.output.done))
             for record_id in self.pictures.damaged:
@@ -114,20 +124,30 @@ class Sink:
         self.errors.flush()
 
     def commit(self) -> None:
-        """Gives the finished files their final names."""
+        """Gives the finished files their final names, that of the output last."""
         self._write_lines()
-        self.errors.commit()
-        if self.pictures:
-            self.pictures.commit()
-        self.output.commit()
         if not self.run_file_first:
             self._write_run_file()
+        if self.pictures:
+            self.pictures.commit()
+        errors = self.errors.path if self.errors.is_needed else None
+        for file in (self.errors, *self.side_outputs):
+            file.flush()
+        finals = [errors, *map(final_of, self.side_outputs), self.paths.final]
+        with committing([path for path in finals if path]):
+            self.errors.commit()
+            for side in self.side_outputs:
+                side.commit()
+            self.output.commit()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self.output.close()
-        self.errors.close()
+        self._close()
+
+    def _close(self) -> None:
+        for file in (self.output, self.errors, *self.side_outputs):
+            file.close()
         if self.pictures:
             self.pictures.files.close()
 
@@ -208,14 +228,23 @@ def resumable_sink(
 
 
 def atomic_sink(
-    paths: OutputPaths, run: Run, *, overwrite: bool, line: Callable[[Record], bytes] = dump_line
+    paths: OutputPaths,
+    run: Run,
+    *,
+    overwrite: bool,
+    line: Callable[[Record], bytes] = dump_line,
+    side_outputs: Sequence[AtomicFile | Stream] = (),
 ) -> Sink:
-    """For commands that read everything before they write: the output appears as a whole."""
-    errors = ErrorsFile(paths.errors, run.command, resume=False, overwrite=overwrite)
+    """For commands that read everything before they write: the outputs appear as a whole."""
+    finals = [path for side in side_outputs if (path := final_of(side))]
+    last = paths.final or (finals[-1] if finals else None)
+    errors = ErrorsFile(paths.errors, run.command, resume=False, overwrite=overwrite, last=last)
     output = (
         atomic_output(paths.final, overwrite=overwrite) if paths.final else Stream(paths.stream)
     )
-    return Sink(paths, run, output, errors, run_file_first=False, line=line)
+    sink = Sink(paths, run, output, errors, run_file_first=False, line=line)
+    sink.side_outputs += side_outputs
+    return sink
 
 
 def _check_same_run(paths: OutputPaths, run: Run) -> None:

@@ -50,6 +50,11 @@ class Stream:
             self._lines.close()
 
 
+def final_of(output: AtomicFile | Stream) -> Path | None:
+    """The final name of an output; a stream has none."""
+    return output.final if isinstance(output, AtomicFile) else None
+
+
 def resumable_output(
     path: Path, *, resume: bool, overwrite: bool
 ) -> ResumableFile | AtomicFile | Stream:

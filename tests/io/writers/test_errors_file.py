@@ -79,7 +79,7 @@ def test_an_existing_file_is_not_replaced_unasked(tmp_path: Path) -> None:
     write(tmp_path / "e.jsonl", FAILURE)
 
     with pytest.raises(MegastyleError, match="e.jsonl exists"):
-        errors_file(tmp_path / "e.jsonl").open()
+        errors_file(tmp_path / "e.jsonl").check()
 
 
 def test_without_a_file_failures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
