@@ -114,7 +114,7 @@ def write_torch(content: dict[str, Any], path: Path) -> None:
 
 def apply_umask(path: Path) -> None:
     """Gives a file the permissions of any new file beside it: safetensors leaves 0600."""
-    new = path.with_name(f".{path.name}.new")
+    new = path.with_name(f".{path.name}.tmp")
     new.unlink(missing_ok=True)
     new.touch(exist_ok=False)  # never what a link there points to
     try:

@@ -1,6 +1,5 @@
 """Checkpoints of a training run: saved atomically, the newest ones kept, the newest read back."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from megastyle_cli.core.atomic_file import remove
 from megastyle_cli.core.errors import MegastyleError, first_line, is_out_of_memory
 from megastyle_cli.models.tensor_files import read_weights, write_torch
 from megastyle_cli.training.common.run_folder import delete_previous, run_output
@@ -33,14 +33,16 @@ def new_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Iterator[P
 
 
 def publish_checkpoint(folder: Path, step: int) -> None:
-    """Points `latest` to a step's checkpoint and deletes what it replaces.
-
-    That is all but the newest KEPT checkpoints, and a run that this one overwrites.
-    """
+    """Points `latest` to a step's checkpoint and deletes what it replaces."""
     with run_output(folder / "latest") as link:
         link.symlink_to(checkpoint_path(folder, step).relative_to(folder))
+    delete_replaced(folder)
+
+
+def delete_replaced(folder: Path) -> None:
+    """Deletes all but the newest KEPT checkpoints, and a run that this one overwrites."""
     for old in sorted((folder / "checkpoints").glob("step-*"))[:-KEPT]:
-        shutil.rmtree(old)
+        remove(old)
     delete_previous(folder)
 
 

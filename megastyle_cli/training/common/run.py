@@ -34,6 +34,7 @@ from megastyle_cli.training.common.distributed import (
 from megastyle_cli.training.common.metrics_log import ERRORS_FILE, MetricsLog
 from megastyle_cli.training.common.run_folder import (
     check_run_folder,
+    is_begun,
     lock_folder,
     restore_previous,
     start_run,
@@ -141,7 +142,7 @@ def open_run(
     check_batch_divides(global_batch, accelerator)
     stats = Stats(run.command, read=num_read, written=num_used)
     is_main = accelerator.is_main_process
-    is_new = not folder.exists() or not any(folder.iterdir())
+    is_new = not is_begun(folder)
     check_run_folder(
         folder, run, resume=options.resume, overwrite=options.overwrite, force=options.force
     )

@@ -21,13 +21,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from megastyle_cli.core.atomic_file import atomic_path, move_into_place, remove
+from megastyle_cli.core.atomic_file import atomic_path, is_temporary, move_into_place, remove
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import Run
 from megastyle_cli.models.tensor_files import apply_umask
 
-STOPPED = "stopped"
+STOPPED, RUN_FILE = "stopped", "run.json"
 PREVIOUS = ".before"  # an overwritten run, until a checkpoint replaces it
 MOVING = ".moving"  # the same while it is moved there or back
 
@@ -37,7 +37,7 @@ def check_run_folder(folder: Path, run: Run, *, resume: bool, overwrite: bool, f
 
     It changes nothing, so that every rank comes to the same answer.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not is_begun(folder):
         return
     subfolders = (folder, folder / MOVING, folder / PREVIOUS)
     existing = [facts for subfolder in subfolders if (facts := _read_facts(subfolder))]
@@ -51,6 +51,13 @@ def check_run_folder(folder: Path, run: Run, *, resume: bool, overwrite: bool, f
     if overwrite or force or any(facts["run"] == run.key for facts in existing):
         return
     run.check_same_as(existing[0], folder)
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether there is anything at `folder` but what a start leaves that was killed at once."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not _is_left_over(path) for path in folder.iterdir())
 
 
 @contextmanager
@@ -82,6 +89,8 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     The first checkpoint deletes that run, `restore_previous` brings it back.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if not is_begun(folder):
+        remove(folder / RUN_FILE)  # an empty one
     for path in list(folder.glob("**/.*.tmp")):  # left by a run that was killed
         remove(path)
     if (folder / MOVING).exists():
@@ -92,10 +101,10 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
         restore_previous(folder)  # the start that was killed made no checkpoint
     if overwrite:
         _move_aside(folder)
+    facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
+    _write_facts(folder, {**_read_facts(folder), **facts})  # first: with it the run has begun
     (folder / "checkpoints").mkdir(exist_ok=True)
     (folder / STOPPED).unlink(missing_ok=True)
-    facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
-    _write_facts(folder, {**_read_facts(folder), **facts})
 
 
 def restore_previous(folder: Path) -> None:
@@ -105,7 +114,8 @@ def restore_previous(folder: Path) -> None:
     """
     if (folder / "latest").exists():
         return
-    for path in list(folder.iterdir()):
+    # run.json last: while anything is left, the folder is known to be ours
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == RUN_FILE):
         if path.name != PREVIOUS:
             remove(path)
     if (folder / PREVIOUS).exists():
@@ -180,9 +190,14 @@ def _move_back(folder: Path) -> None:
 
 def _read_facts(folder: Path) -> dict[str, Any]:
     """The content of the run.json in a folder; empty if there is none."""
-    path = folder / "run.json"
+    path = folder / RUN_FILE
     return read_object(path, hint="give another -o", run=str) if path.exists() else {}
 
 
+def _is_left_over(path: Path) -> bool:
+    is_empty = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    return is_empty or is_temporary(path) or (path.name == RUN_FILE and not path.stat().st_size)
+
+
 def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
-    write_text(folder / "run.json", json.dumps(facts, indent=1) + "\n")
+    write_text(folder / RUN_FILE, json.dumps(facts, indent=1) + "\n")

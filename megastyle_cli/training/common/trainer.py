@@ -26,6 +26,7 @@ from megastyle_cli.models.device import resolve_dtype
 from megastyle_cli.training.common.checkpoint import (
     checkpoint_path,
     damaged_checkpoint_named,
+    delete_replaced,
     load_checkpoint,
     new_checkpoint,
     publish_checkpoint,
@@ -211,6 +212,8 @@ class Trainer(ABC, Generic[Batch]):
                 self.optimizer.load_state_dict(state["optimizer"])
                 self.load_ema(state)
                 self.step = operator.index(state["step"])
+            if self.accelerator.is_main_process:
+                delete_replaced(self.folder)  # a kill may have come before
         self.context.metrics.discard_after(self.step)
 
     def save_checkpoint(self) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,15 +12,22 @@ from transformers import SiglipVisionConfig
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Run
 from megastyle_cli.models.encoders.siglip_vision import new_tower
-from megastyle_cli.training.common.checkpoint import load_checkpoint
+from megastyle_cli.training.common.checkpoint import (
+    checkpoint_path,
+    delete_replaced,
+    load_checkpoint,
+    publish_checkpoint,
+)
 from megastyle_cli.training.common.run_folder import (
     check_run_folder,
+    is_begun,
     lock_folder,
     record_made_with,
     restore_previous,
     run_output,
     start_run,
 )
+from tests.crash import crash_states
 from tests.training.common.test_checkpoint import RUN, SIZE, folder, save
 
 __all__ = ["folder"]  # a fixture
@@ -44,6 +52,57 @@ def test_an_overwritten_run_is_deleted_by_the_first_checkpoint_and_can_be_restor
     save(folder, 3, vision)
     assert load_checkpoint(folder)[1]["step"] == 3
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def go_on(folder, vision, overwrite=False):
+    """What the same command does, once with --resume if it is told to."""
+    is_refused = is_begun(folder) and not overwrite
+    check_run_folder(folder, RUN, resume=is_refused, overwrite=overwrite, force=False)
+    start_run(folder, RUN, overwrite=overwrite)
+    delete_replaced(folder)
+    for step in (1, 2, 3):
+        if not checkpoint_path(folder, step).exists():
+            save(folder, step, vision)
+        else:
+            publish_checkpoint(folder, step)
+    with run_output(folder / "encoder") as temporary:
+        temporary.mkdir()
+        (temporary / "weights").write_text("finished")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_killed_anywhere_goes_on_to_the_same_files(tmp_path, vision, monkeypatch, overwrite):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # what a process leaves needs no disk
+    whole = tmp_path / "whole"
+    if overwrite:
+        start_run(whole, Run("train-encoder", {"lr": 0.2}, "1"), overwrite=False)
+        save(whole, 7, vision)
+
+    states = crash_states(whole, lambda: go_on(whole, vision, overwrite))
+
+    assert len(states) > 10
+    for state in states:
+        go_on(state, vision, overwrite)
+        assert contents(state) == contents(whole)
+
+
+def test_an_empty_run_file_alone_is_no_run(tmp_path, vision):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").touch()
+
+    go_on(tmp_path / "run", vision)
+
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["run"] == RUN.key
+
+
+def contents(folder):
+    """Files and links with their content, and folders."""
+    return {
+        str(path.relative_to(folder)): path.readlink()
+        if path.is_symlink()
+        else path.is_file() and path.read_bytes()
+        for path in folder.rglob("*")
+    }
 
 
 @pytest.mark.parametrize("renames", range(7))
