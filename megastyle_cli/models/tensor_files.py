@@ -1,7 +1,10 @@
 """Tensors to and from files: .safetensors, and torch's .pth without the code a pickle may carry."""
 
+import json
 import os
 import re
+import struct
+import sys
 from collections import Counter
 from errno import EINVAL
 from pathlib import Path
@@ -88,7 +91,8 @@ def check_finite(weights: Weights, origin: object) -> None:
 def write_safetensors(weights: Weights, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Writes `weights` to `path`, with `metadata` in its header and the permissions of a new file.
 
-    Raises OSError where the file cannot be written, in place of safetensors' own error.
+    Equal weights and metadata give equal bytes. Raises OSError where the file cannot be written,
+    in place of safetensors' own error.
     """
     try:
         save_file(weights, path, metadata=metadata)
@@ -98,18 +102,43 @@ def write_safetensors(weights: Weights, path: Path, metadata: dict[str, str] | N
             raise
         number = int(found[1])
         raise OSError(number, os.strerror(number), str(path)) from error
+    if metadata:
+        _sort_metadata(path)
     apply_umask(path)
 
 
 def write_torch(content: dict[str, Any], path: Path) -> None:
-    """Like `torch.save`, but a full disk raises OSError, not an error of torch's archive."""
+    """Like `torch.save`, but equal content gives equal bytes, and a full disk raises OSError."""
     with path.open("wb") as file:
         try:
-            torch.save(content, file)
+            torch.save(_unshared(content), file)
         except RuntimeError as error:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sorts the metadata in the header of a file, which safetensors writes in a random order."""
+    with path.open("r+b") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
+        file.seek(8)
+        file.write(text.encode().ljust(size))
+
+
+def _unshared(content: Any) -> Any:
+    """`content` with equal strings shared and nothing else, whose sharing a pickle would record.
+
+    Values that were read from a checkpoint share less than those they were written from.
+    """
+    if isinstance(content, dict):
+        return {_unshared(key): _unshared(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(map(_unshared, content))
+    return sys.intern(content) if isinstance(content, str) else content
 
 
 def apply_umask(path: Path) -> None:

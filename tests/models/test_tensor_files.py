@@ -4,9 +4,10 @@ import os
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
-from megastyle_cli.models.tensor_files import write_safetensors
+from megastyle_cli.models.tensor_files import read_weights, write_safetensors, write_torch
 
 WEIGHTS = {"weight": torch.ones(3)}
 
@@ -29,3 +30,34 @@ def test_a_missing_folder_is_the_error_of_the_system(tmp_path):
         write_safetensors(WEIGHTS, tmp_path / "none" / "a.safetensors")
 
     assert absent.value.filename == str(tmp_path / "none" / "a.safetensors")
+
+
+def test_equal_weights_and_metadata_give_equal_bytes(tmp_path):
+    metadata = {f"megastyle.{n}": f'"{n}" \u00e9' for n in range(8)}
+    contents = set()
+    for n in range(4):
+        path = tmp_path / f"{n}.safetensors"
+        write_safetensors(WEIGHTS, path, dict(reversed(metadata.items())) if n % 2 else metadata)
+        contents.add(path.read_bytes())
+
+    assert len(contents) == 1
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == metadata
+        assert torch.equal(file.get_tensor("weight"), WEIGHTS["weight"])
+
+
+def test_a_state_that_was_read_back_is_written_as_the_same_bytes(tmp_path):
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([{"params": [weight], "name": "a"}])
+    weight.sum().backward()
+    optimizer.step()
+    state = {"optimizer": optimizer.state_dict(), "ema": {"weight": torch.zeros(3)}, "step": 1}
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    write_torch(state, tmp_path / "a" / "training.pt")
+
+    write_torch(read_weights(tmp_path / "a" / "training.pt"), tmp_path / "b" / "training.pt")
+
+    assert (tmp_path / "b" / "training.pt").read_bytes() == (
+        tmp_path / "a" / "training.pt"
+    ).read_bytes()
