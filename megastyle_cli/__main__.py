@@ -1,6 +1,15 @@
-"""`python -m megastyle_cli`: what accelerate launch starts."""
+"""`megastyle`, and `python -m megastyle_cli`, which is what accelerate launch starts."""
 
-from megastyle_cli.app import main
+from megastyle_cli.runner.signals import exit_on_signals
+
+
+def main() -> None:
+    """Runs the command line; signals have their exit codes before anything else is imported."""
+    exit_on_signals()
+    from megastyle_cli.app import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -23,6 +23,7 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE, set_max_item_size
 from megastyle_cli.core.printable import printable
+from megastyle_cli.runner.signals import raise_on_interrupt
 
 # In pipeline order: name -> first sentence of its help. The module is named like the command.
 COMMANDS = {
@@ -122,6 +123,7 @@ def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def ended(*args: Any, **options: Any) -> None:
+        raise_on_interrupt()
         level = int(options.get("verbose") or 0)
         _configure_logging(level, bool(options.get("quiet")))
         try:

@@ -101,19 +101,24 @@ class MapJob(Job):
         self._is_exhausted = False
 
     def has_records(self) -> bool:
-        """Whether any record is left to do. Until then no model needs to be loaded."""
+        """Whether any record is left to do. Until then no model needs to be loaded.
+
+        A signal ends what follows, the loading of a model, at once.
+        """
         while not self._ready:
             batch = self._next_of_source()
             if batch is None:
                 return False
             if _records_of(batch):
                 self._ready.append(batch)
+                self.stop.at_once = True
             else:
                 self._save(batch, [])
         return True
 
     def batches(self) -> Iterator[list[Record]]:
         """The records to process, a batch at a time; results are written in the same order."""
+        self.stop.at_once = False
         while batch := self._ready.popleft() if self._ready else self._next_of_source():
             self._begun.append(batch)
             if records := _records_of(batch):
@@ -139,10 +144,10 @@ class MapJob(Job):
     @contextmanager
     def _opened(self) -> Iterator[None]:
         with (
+            stop_signals(hint="the same command with --resume goes on") as self.stop,
             self._own_sink or self._new_sink() as self.sink,
             self._rejects_file() as self._rejects,
             self._shown_progress(),
-            stop_signals() as self.stop,
         ):
             self._keep_records_of_a_stream()
             self._source_batches = self._batches_to_do()

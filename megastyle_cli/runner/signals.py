@@ -1,15 +1,46 @@
-"""SIGTERM and SIGUSR1: finish what is in hand, keep it, and exit with 75."""
+"""SIGTERM and SIGUSR1: finish what is in hand, keep it, and exit with 75. Ctrl-C exits with 130."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from megastyle_cli.core.errors import TRY_AGAIN, MegastyleError
+from megastyle_cli.core.errors import INTERRUPTED, TRY_AGAIN, MegastyleError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 Item = TypeVar("Item")
+
+
+def exit_on_signals() -> None:
+    """Until a job handles them, signals end this process at once with the contract's exit code.
+
+    Nothing has been written then, and an exception could be lost in a library that is imported.
+    Signals that are ignored, as Ctrl-C is in a shell's background, stay ignored.
+    """
+    for number in (*STOP_SIGNALS, signal.SIGINT):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _exit_at_once)
+
+
+def raise_on_interrupt() -> None:
+    """From here on Ctrl-C raises KeyboardInterrupt, to close files; a second one exits at once."""
+    if signal.getsignal(signal.SIGINT) is _exit_at_once:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _exit_at_once(number: int, frame: FrameType | None) -> None:
+    is_interrupt = number == signal.SIGINT
+    name = signal.Signals(number).name
+    sentence = "interrupted" if is_interrupt else f"stopped by {name}: run it again"
+    os.write(2, f"error: {sentence}\n".encode())
+    os._exit(INTERRUPTED if is_interrupt else TRY_AGAIN)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _exit_at_once)
+    raise KeyboardInterrupt
 
 
 class _Stopped(BaseException):
@@ -25,18 +56,23 @@ class StopSignal:
 
     def next_of(self, source: Iterator[Item]) -> Item | None:
         """The next item; None at the end, or if the signal came before the item did."""
-        self.at_once = True
+        before, self.at_once = self.at_once, True
         try:
             return None if self.requested else next(source, None)
         except _Stopped:
             return None
         finally:
-            self.at_once = False
+            self.at_once = before
 
 
 @contextmanager
-def stop_signals(*, at_once: bool = False) -> Iterator[StopSignal]:
-    """Inside, a signal sets `requested`, or with `at_once` raises MegastyleError (exit code 75)."""
+def stop_signals(
+    *, at_once: bool = False, hint: str = "nothing was written, run it again"
+) -> Iterator[StopSignal]:
+    """Inside, a signal sets `requested`, or with `at_once` raises MegastyleError (exit code 75).
+
+    `hint` says what to do then.
+    """
     stop = StopSignal(at_once=at_once)
 
     def request(number: int, frame: FrameType | None) -> None:
@@ -48,9 +84,7 @@ def stop_signals(*, at_once: bool = False) -> Iterator[StopSignal]:
     try:
         yield stop
     except _Stopped as stopped:
-        raise MegastyleError(
-            f"stopped by {stopped}: nothing was written", hint="run it again", exit_code=TRY_AGAIN
-        ) from None
+        raise MegastyleError(f"stopped by {stopped}", hint=hint, exit_code=TRY_AGAIN) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -114,6 +114,25 @@ def test_a_signal_stops_after_the_batch_and_resume_gives_the_same_bytes(
     assert out.read_bytes() == (tmp_path / "whole" / "out.jsonl").read_bytes()
 
 
+def test_a_signal_ends_the_loading_of_a_model_at_once(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "in.jsonl", texts(2))
+
+    job = MapJob(
+        Run("caption"),
+        Source(inputs=[str(source)]),
+        output=OutputOptions(output=str(tmp_path / "out.jsonl")),
+        existing=ResumeOptions(),
+        report=ReportOptions(quiet=True),
+        batch_size=1,
+    )
+    with pytest.raises(MegastyleError, match="stopped by SIGTERM") as caught, job:
+        assert job.has_records()
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal must end the block")
+
+    assert caught.value.exit_code == TRY_AGAIN and "--resume" in str(caught.value.hint)
+
+
 def test_a_torn_last_line_is_cut_and_done_again(tmp_path: Path) -> None:
     work(tmp_path, texts(5))
     out = tmp_path / "out.jsonl"

@@ -148,7 +148,10 @@ def open_run(
     )
     accelerator.wait_for_everyone()  # no rank writes before all have checked
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_signals())
+        hint = "the same command with --resume goes on"
+        # of several ranks none must end while the others wait for it
+        is_alone = accelerator.num_processes == 1
+        stop = stack.enter_context(stop_signals(at_once=is_alone, hint=hint))
         if is_main:
             stack.enter_context(lock_folder(folder))
             start_run(folder, run, overwrite=options.overwrite)

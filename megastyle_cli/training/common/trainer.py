@@ -85,6 +85,7 @@ class Trainer(ABC, Generic[Batch]):
         MegastyleError, with a checkpoint, if too many images are unusable (exit 3), and without one
         if the loss, the gradient or a weight is not finite (exit 1).
         """
+        self.context.stop.at_once = False  # the model is loaded: what is trained will be kept
         losses: Metrics = {}
         held_out: Metrics = {}
         config, metrics = self.config, self.context.metrics
