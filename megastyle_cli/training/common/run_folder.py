@@ -89,8 +89,6 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     The first checkpoint deletes that run, `restore_previous` brings it back.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not is_begun(folder):
-        remove(folder / RUN_FILE)  # an empty one
     for path in list(folder.glob("**/.*.tmp")):  # left by a run that was killed
         remove(path)
     if (folder / MOVING).exists():
@@ -196,7 +194,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 def _is_left_over(path: Path) -> bool:
     is_empty = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    return is_empty or is_temporary(path) or (path.name == RUN_FILE and not path.stat().st_size)
+    return is_empty or is_temporary(path)
 
 
 def _write_facts(folder: Path, facts: dict[str, Any]) -> None:

@@ -86,15 +86,6 @@ def test_a_run_killed_anywhere_goes_on_to_the_same_files(tmp_path, vision, monke
         assert contents(state) == contents(whole)
 
 
-def test_an_empty_run_file_alone_is_no_run(tmp_path, vision):
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "run" / "run.json").touch()
-
-    go_on(tmp_path / "run", vision)
-
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["run"] == RUN.key
-
-
 def contents(folder):
     """Files and links with their content, and folders."""
     return {
