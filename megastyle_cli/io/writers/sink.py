@@ -79,15 +79,15 @@ class Sink:
             self.errors.open()
             for side in self.side_outputs:
                 side.open()
+            if self.pictures:
+                self.pictures.open(resume=bool(self.output.done))
+                for record_id in self.pictures.damaged:
+                    del self.output.done[record_id]
+            if self.run_file_first:
+                self._write_run_file()
         except BaseException:
             self._close()
             raise
-        if self.pictures:
-            self.pictures.open(resume=bool(self.output.done))
-            for record_id in self.pictures.damaged:
-                del self.output.done[record_id]
-        if self.run_file_first:
-            self._write_run_file()
         return self
 
     @property
@@ -146,8 +146,10 @@ class Sink:
         self._close()
 
     def _close(self) -> None:
-        for file in (self.output, self.errors, *self.side_outputs):
-            file.close()
+        self.output.close()
+        self.errors.close()
+        for side in self.side_outputs:
+            side.close()
         if self.pictures:
             self.pictures.files.close()
 
