@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from zipfile import is_zipfile
 CLOCK = ("seconds", "images_per_s", "samples_per_s")  # keys of metrics that depend on the clock
 # Its names are drawn at random: each process keeps its own, and any of them may be missing.
 CACHE = "cache/"
+CHECKPOINT = re.compile(r"(.*checkpoints/)step-\d+")  # a signal adds one: only the last must agree
 # Under its final name such a file is whole, at any moment.
 WHOLE = (".png", ".jpg", ".npy", ".html", ".tar", ".parquet", ".safetensors", ".pth")
 
@@ -20,9 +22,12 @@ Tree = dict[str, str]
 def read_tree(folder: Path) -> Tree:
     """Hashes of all files by their path; links by where they lead; folders that are empty."""
     tree = {}
-    for path in sorted(folder.rglob("*")):
+    paths = sorted(folder.rglob("*"))
+    last = {found[1]: found[0] for path in paths if (found := CHECKPOINT.match(str(path)))}
+    for path in paths:
         name = str(path.relative_to(folder))
-        if name.startswith(CACHE):
+        found = CHECKPOINT.match(str(path))
+        if name.startswith(CACHE) or (found and found[0] != last[found[1]]):
             continue
         if path.is_symlink():
             tree[name] = f"-> {os.readlink(path)}"  # noqa: PTH115

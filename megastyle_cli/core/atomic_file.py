@@ -183,6 +183,9 @@ def committing(finals: Sequence[Path]) -> Iterator[None]:
     last one names the others, which `is_uncommitted` then says of them.
     """
     *others, last = finals or [Path()]
+    for path in others:
+        if is_uncommitted(path, last):  # else nobody knows it once there is a new note
+            path.unlink()
     if others:
         stamps = {os.path.relpath(p, last.parent): _stamp(partial_path(p)) for p in others}
         atomic_write(_note(last), json.dumps(stamps))
