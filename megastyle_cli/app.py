@@ -23,7 +23,7 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE, set_max_item_size
 from megastyle_cli.core.printable import printable
-from megastyle_cli.runner.signals import raise_on_interrupt
+from megastyle_cli.runner.signals import exit_on_interrupt, raise_on_interrupt
 
 # In pipeline order: name -> first sentence of its help. The module is named like the command.
 COMMANDS = {
@@ -162,6 +162,7 @@ def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
             logging.getLogger(__name__).debug("unexpected", exc_info=True)
             sentence = f"unexpected {type(error).__name__}: {error}"
             code = _print_error(sentence, "-vv shows where; please report it", UNEXPECTED)
+        exit_on_interrupt()
         raise typer.Exit(code)
 
     return ended

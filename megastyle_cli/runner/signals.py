@@ -30,6 +30,12 @@ def raise_on_interrupt() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
+def exit_on_interrupt() -> None:
+    """From here on Ctrl-C exits at once: the work is over, and libraries tidy up."""
+    if signal.getsignal(signal.SIGINT) is _interrupt:
+        signal.signal(signal.SIGINT, _exit_at_once)
+
+
 def _exit_at_once(number: int, frame: FrameType | None) -> None:
     is_interrupt = number == signal.SIGINT
     name = signal.Signals(number).name

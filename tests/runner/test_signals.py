@@ -103,6 +103,22 @@ print("not reached")
     assert (ended.returncode, ended.stdout) == (INTERRUPTED, "")
 
 
+def test_ctrl_c_after_the_work_exits_at_once() -> None:
+    script = """
+import os, signal
+from megastyle_cli.runner.signals import exit_on_interrupt, exit_on_signals, raise_on_interrupt
+exit_on_signals()
+raise_on_interrupt()
+exit_on_interrupt()
+os.kill(os.getpid(), signal.SIGINT)
+print("not reached")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stdout) == (INTERRUPTED, "")
+    assert ended.stderr == "error: interrupted\n"
+
+
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     script = """
 import os, signal
