@@ -59,7 +59,8 @@ def _observe(tmp: str, on_operation: Callable[[str], None]) -> None:
     def audit(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
             flags = arguments[2]
-            if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
+            is_open = isinstance(arguments[0], int)  # by an operation that was seen before
+            if is_open or not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
                 return
         elif event not in EVENTS:
             return
