@@ -34,11 +34,11 @@ from megastyle_cli.caption.options import (
     ShownSizeOptions,
 )
 from megastyle_cli.cli.command_line import inputs_or_stdin
-from megastyle_cli.cli.resolve_backend import captioner_backend
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
 from megastyle_cli.models.options import BackendOptions, DeviceOptions, ModelOptions
+from megastyle_cli.models.registry import captioner_backend
 from megastyle_cli.runner.options import (
     BatchOptions,
     InputOptions,

@@ -31,7 +31,6 @@ from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import (
     check_device,
     check_engine,
-    embedder_backend,
     open_assigner,
     open_embedder,
 )
@@ -39,6 +38,7 @@ from megastyle_cli.cluster.options import ClusterDeviceOptions, ClusterOptions
 from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
 from megastyle_cli.models.options import BackendOptions, ModelOptions
+from megastyle_cli.models.registry import embedder_backend
 from megastyle_cli.runner.options import (
     CacheOptions,
     EngineOptions,

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from megastyle_cli.cli.command_line import inputs_or_stdin
-from megastyle_cli.cli.resolve_backend import encoder_backend
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.evaluate.options import (
@@ -37,6 +36,7 @@ from megastyle_cli.evaluate.options import (
     SummaryOptions,
 )
 from megastyle_cli.models.options import EncoderBackendOptions, ModelOptions
+from megastyle_cli.models.registry import encoder_backend
 from megastyle_cli.runner.options import (
     BatchOptions,
     InputOptions,

@@ -27,16 +27,12 @@ from pathlib import Path
 import typer
 
 from megastyle_cli.cli.command_line import inputs_or_stdin
-from megastyle_cli.cli.resolve_backend import (
-    decoded_px,
-    encoder_backend,
-    load_encoder,
-    recorded_model,
-)
+from megastyle_cli.cli.resolve_backend import decoded_px, load_encoder, recorded_model
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.core.option import result_options
 from megastyle_cli.models.options import EncoderBackendOptions, ModelOptions
+from megastyle_cli.models.registry import encoder_backend
 from megastyle_cli.retrieve.options import RetrieveOptions
 from megastyle_cli.runner.options import (
     BatchOptions,

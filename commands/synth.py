@@ -37,14 +37,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from megastyle_cli.cli.command_line import given_flag, inputs_or_stdin, parse_size
-from megastyle_cli.cli.resolve_backend import (
-    decoded_px,
-    encoder_backend,
-    load_encoder,
-    lora_name,
-    painter_backend,
-    recorded_model,
-)
+from megastyle_cli.cli.resolve_backend import decoded_px, load_encoder, lora_name, recorded_model
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
@@ -64,6 +57,7 @@ from megastyle_cli.models.options import (
     ModelOptions,
     QuantizeOptions,
 )
+from megastyle_cli.models.registry import encoder_backend, painter_backend
 from megastyle_cli.runner.options import (
     ImageOutputOptions,
     InputOptions,

@@ -43,7 +43,7 @@ from typing import Any
 import typer
 
 from megastyle_cli.cli.command_line import given_flag, inputs_or_stdin, parse_size
-from megastyle_cli.cli.resolve_backend import lora_name, recorded_model, stylist_backend
+from megastyle_cli.cli.resolve_backend import lora_name, recorded_model
 from megastyle_cli.core.errors import DONE, MegastyleError
 from megastyle_cli.core.option import result_options
 from megastyle_cli.generate.options import (
@@ -65,6 +65,7 @@ from megastyle_cli.models.options import (
     ModelOptions,
     QuantizeOptions,
 )
+from megastyle_cli.models.registry import stylist_backend
 from megastyle_cli.runner.options import (
     InputOptions,
     ReportOptions,

@@ -37,39 +37,6 @@ def resolve_embedder(
     return kind, [sentence] if kind == "sentence" else [("builtin", None), sentence]
 
 
-def embedder_backend(backend: str, model: str | None) -> str:
-    """The backend of the text embedder: naming a model selects the backend that runs models."""
-    return "sentence-transformers" if model and backend == "builtin" else backend
-
-
-def encoder_backend(backend: str, model: str | None) -> str:
-    """The backend of the style encoder: naming a model selects the backend that runs models."""
-    if model and backend in ("statistics", "edges", "imagenet"):
-        raise MegastyleError(f"backend {backend!r} takes no --model", hint="leave one of them out")
-    return "siglip" if model and backend == "builtin" else backend
-
-
-def stylist_backend(backend: str, model: str | None) -> str:
-    """The backend of the stylist: naming a model selects the backend that runs models."""
-    return "flux" if model and backend == "builtin" else backend
-
-
-def painter_backend(backend: str, model: str | None) -> str:
-    """The backend of the painter: naming a model selects the backend that runs models."""
-    return "diffusers" if model and backend == "builtin" else backend
-
-
-def captioner_backend(backend: str, model: str | None, base_url: str | None) -> str:
-    """The backend of the captioner: a server or a model that is named selects its own."""
-    if base_url and backend not in ("builtin", "openai"):
-        raise MegastyleError(
-            f"backend {backend!r} takes no --base-url", hint="leave one of them out"
-        )
-    if backend != "builtin":
-        return backend
-    return "openai" if base_url else "transformers" if model else backend
-
-
 def load_encoder(backend: str, model: str | None) -> Any:
     """The style encoder, with its model if one is named."""
     from megastyle_cli.models.registry import load
@@ -154,7 +121,7 @@ def open_embedder(
 
     With an engine its workers embed, and `progress` shows how many texts are done.
     """
-    from megastyle_cli.dedup.parallel_embed import parallel_embed
+    from megastyle_cli.dedup.semantic import parallel_embed
     from megastyle_cli.io.embedding_cache import EmbeddingCache
 
     loaded = load_embedder(backend, model, device)

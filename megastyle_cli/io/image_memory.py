@@ -95,8 +95,8 @@ def _is_result(image: Image.Image) -> bool:
         is_upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
     else:
         is_upright = "exif" not in image.info
-    has_profile = bool(image.info.get("icc_profile"))
-    return image.mode == "RGB" and is_upright and not (has_profile and not is_srgb(image))
+    profile = image.info.get("icc_profile")
+    return image.mode == "RGB" and is_upright and (not profile or is_srgb(image))
 
 
 class _Budget:

