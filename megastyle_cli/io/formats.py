@@ -95,12 +95,16 @@ FORMATS = (
     Format(suffixes=(".parquet",), module="parquet", is_container=True),
     Format(suffixes=(".tar",), module="webdataset", is_container=True),
 )
+_ROW_SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
 # what people name as an input and no reader here takes
-UNSUPPORTED_SUFFIXES = (".json", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+UNSUPPORTED_SUFFIXES = tuple(
+    suffix
+    for suffix in (".json", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+    if suffix not in _ROW_SUFFIXES
+)
 # names that say a file, and never a folder
 FILE_SUFFIXES = (
-    *(*PICTURE_SUFFIXES, *PICKLE_SUFFIXES, *UNSUPPORTED_SUFFIXES),
-    *(suffix for row in FORMATS for suffix in row.suffixes),
+    *(*PICTURE_SUFFIXES, *PICKLE_SUFFIXES, *UNSUPPORTED_SUFFIXES, *_ROW_SUFFIXES),
     *(".npy", ".html", ".safetensors"),
 )
 ACCEPTED = f"pictures, folders, {', '.join(map(str, FORMATS))}"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from textwrap import fill
 
 import pytest
 import typer
@@ -23,6 +24,7 @@ from typer.main import get_command
 from megastyle_cli.app import COMMANDS, build
 from megastyle_cli.cli.completion import Flag, command_tree
 from megastyle_cli.core.shard import Shard
+from megastyle_cli.io.formats import ACCEPTED
 from megastyle_cli.io.writers import parquet
 from tests import fork_server
 from tests.chat_server import serving
@@ -105,8 +107,13 @@ def where(users: set[str]) -> str:
 
 
 def generated(text: str) -> str:
-    """The README with its generated tables made anew."""
-    for name, made in (("commands", commands_table()), ("flags", flags_table())):
+    """The README with its generated parts made anew."""
+    parts = {
+        "commands": commands_table(),
+        "flags": flags_table(),
+        "inputs": fill(f"Inputs are {ACCEPTED} or `-` for stdin.", 100) + "\n",
+    }
+    for name, made in parts.items():
         between = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
         text, count = between.subn(lambda found, made=made: found[1] + made + found[2], text)
         assert count == 1, f"README.md needs one pair of markers for {name}"
