@@ -25,6 +25,7 @@ from megastyle_cli.caption.wordlists import (
     TOO_COMMON,
     VAGUE_WORDS,
 )
+from megastyle_cli.core.blank import INVISIBLE
 from megastyle_cli.core.style import ATTRIBUTES, StyleAttributes
 
 ErrorKind = Literal[
@@ -140,14 +141,8 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 MAX_CHARACTERS = 2000  # of an answer that is checked: several times the longest valid one
-# Zero-width and other invisible characters, and halves of characters that are no text.
-INVISIBLE = {
-    point: None
-    for point in (*range(0xD800, 0xE000), 0xAD, 0x180E, *range(0x200B, 0x2010))
-    + tuple(range(0x202A, 0x202F))
-    + tuple(range(0x2060, 0x2070))
-    + (0xFEFF,)
-}
+# Invisible characters, and halves of characters that are no text.
+_REMOVED = dict.fromkeys((*INVISIBLE, *range(0xD800, 0xE000)))
 _CODE_FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _WORD = re.compile(r"[a-z0-9][a-z0-9'/-]*")
 
@@ -158,7 +153,7 @@ def _clean(answer: str) -> str:
     That is reasoning, control tokens, invisible characters, code fences, a label, quotation marks,
     line breaks and emphasis.
     """
-    text = _without_tokens(_REASONING.sub("", answer).translate(INVISIBLE))
+    text = _without_tokens(_REASONING.sub("", answer).translate(_REMOVED))
     text = _CODE_FENCE.sub("", text).translate(TO_ASCII).replace("**", "")
     return _LABEL.sub("", " ".join(text.split()).strip('"` ')).strip('"` ')
 
@@ -178,7 +173,7 @@ def _without_template(name: str, value: str) -> str:
 
 def _json_object(answer: str) -> dict[str, Any]:
     """The JSON object in an answer, with or without text around it. Raises InvalidAnswer."""
-    text = _REASONING.sub("", answer).translate(INVISIBLE)
+    text = _REASONING.sub("", answer).translate(_REMOVED)
     start = text.find("{")
     try:
         found, _ = json.JSONDecoder().raw_decode(text, max(start, 0))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from megastyle_cli.core.blank import is_blank
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 
 Record = dict[str, Any]
@@ -137,8 +138,10 @@ def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:
 
 def check_text(record: Record, key: str) -> None:
     """Raises BadRecord("missing_key", ...) unless the record holds a text under `key`."""
-    if not isinstance(record.get(key), str):
-        why = f"record {record['id']} has no text under {key!r}{hint_if_nested(record, key)}"
+    text = record.get(key)
+    if not isinstance(text, str) or is_blank(text):
+        what = "a blank text" if isinstance(text, str) else "no text"
+        why = f"record {record['id']} has {what} under {key!r}{hint_if_nested(record, key)}"
         raise BadRecord("missing_key", why)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.core.blank import is_blank
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import ERROR, PROVENANCE, Record, canonical_json
 from megastyle_cli.core.style import ATTRIBUTE_KEYS
@@ -308,7 +309,7 @@ def _with_official_ids(pair: Record, style: int, content: int) -> Record:
 def _text(record: Record, key: str) -> str | None:
     """The text under `key`; None if it is missing, blank or not a string."""
     text = record.get(key)
-    return text if isinstance(text, str) and text.strip() else None
+    return text if isinstance(text, str) and not is_blank(text) else None
 
 
 def _image(record: Record, key: str) -> str | None:

@@ -143,3 +143,11 @@ def test_a_text_among_the_fields_of_datatrove_is_found() -> None:
         check_text(record, "style")
     with pytest.raises(BadRecord, match="no text under 'content'$"):
         check_text(record, "content")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\u200b"])
+def test_a_blank_text_is_missing(text: str) -> None:
+    with pytest.raises(BadRecord, match="record a has a blank text under 'style'$") as missing:
+        check_text({"id": "a", "style": text}, "style")
+
+    assert missing.value.kind == "missing_key"

@@ -2,9 +2,9 @@
 
 Prompts come by the million as flat objects of strings and integers, and making Python objects of
 them would cost more than everything that is then done with them. A line is plain if it holds only
-strings without escapes, integers of at most 18 digits, true, false and null; if it has an id; and
-if it has no key twice and none that a reader changes (picture names, provenance, an earlier
-failure). All other lines, valid JSON or not, are left to `readers.jsonl`.
+strings without escapes, integers of at most 18 digits, true, false and null; if it has an id and a
+text that is not blank; and if it has no key twice and none that a reader changes (picture names,
+provenance, an earlier failure). All other lines, valid JSON or not, are left to `readers.jsonl`.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray, append
+from megastyle_cli.core.blank import BLANKS
 from megastyle_cli.core.record import ERROR, PATH_KEYS, PICTURE_KEYS, PROVENANCE
 from megastyle_cli.io.relative_paths import LISTING_KEYS
 
@@ -32,6 +33,9 @@ _MINUS, _ZERO, _NINE, _SPACE, _NEWLINE = b"-09 \n"
 _ID, _TRUE, _FALSE, _NULL = (
     np.frombuffer(word, np.uint8) for word in (b"id", b"true", b"false", b"null")
 )
+# the bytes of blank characters: a text with any other byte is not blank
+_MAY_BE_BLANK = np.zeros(256, np.bool_)
+_MAY_BE_BLANK[list("".join(BLANKS).encode())] = True
 _FNV_PRIME, _FNV_BASIS = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
 
 
@@ -197,7 +201,7 @@ def _copy_line(
                 return 0, 0
             if is_wanted:
                 text_size = append(text, 0, raw[at + 1 : close])
-                has_text = True
+                has_text = _is_visible(raw[at + 1 : close])
             mark += 2
             at = close + 1
         else:
@@ -229,6 +233,15 @@ def _copy_line(
     size = append(line, size, raw[copied:at])
     line[size], line[size + 1] = _CLOSE, _NEWLINE
     return size + 2, text_size
+
+
+@compiled
+def _is_visible(text: Array) -> bool:
+    """Whether a text is certain not to be blank; `check_text` decides on the few others."""
+    for byte in text:  # noqa: SIM110 - compiled
+        if not _MAY_BE_BLANK[byte]:
+            return True
+    return False
 
 
 @compiled

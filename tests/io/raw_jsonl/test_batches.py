@@ -82,7 +82,7 @@ def test_lines_that_are_too_long_damage_and_paths_of_pictures_are_as_one_by_one(
     tmp_path: Path, item_size: Callable[[str], None]
 ) -> None:
     item_size("200")
-    lines = [b'{"id":"%d","style":"%s"}' % (n, b"x" * (99 * n)) for n in range(4)]
+    lines = [b'{"id":"%d","style":"%s"}' % (n, b"x" * (1 + 99 * n)) for n in range(4)]
     lines += [b'{"id":"p","image":"a.png","style":"ink"}', b'{"id":"q","style":"oil"}', b""]
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b"\n".join(lines)) + b"junk")

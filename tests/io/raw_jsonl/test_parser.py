@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from megastyle_cli.core.blank import is_blank
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.inputs import records_from_lines
 from megastyle_cli.io.raw_jsonl.parser import parse_plain_lines
@@ -16,7 +17,7 @@ PLAIN = [
     b'{"id":"a","style":"flat ink"}',
     b'{"id": "a", "style": "flat ink"}  ',
     b'{ "id" :7, "style" : "flat, {ink}" ,"n":-12,"x":true,"y":false ,"z":null }',
-    b'{"style":"","id":"a"}',
+    b'{"style":" .","id":"a"}',
     '{"id":"\u00e9","style":"\u6c34\u5f69 \U0001f3a8","\u00e9":"\u05d0"}'.encode(),
 ]
 NOT_PLAIN = [
@@ -49,6 +50,9 @@ NOT_PLAIN = [
     b'{"style":"x","id":3}',
     b'{"style":"x"}',
     b'{"id":"a","style":7}',
+    b'{"style":"","id":"a"}',
+    b'{"id":"a","style":"  "}',
+    '{"id":"a","style":" \u200b\u3000\ufeff"}'.encode(),
     b'{"id":"a"}',
     b'{"id":"a","style":"x","file_name":"a.png"}',
     b'{"id":"a","style":"x","style_picture":"a.png"}',
@@ -123,6 +127,7 @@ def test_every_object_is_copied_right_or_not_at_all(
     is_simple = {type(value) for value in record.values()} <= {bool, type(None)} | {str}
     if is_simple and line.isascii() and record.keys() <= {"id", "style", "n", "x y"}:
         strings = {type(record[key]) for key in ("id", "style")} == {str} and record["id"]
+        strings = strings and not is_blank(record["style"])
         assert num_plain == bool(strings and "\\" not in line and "\x7f" not in line)
 
 
