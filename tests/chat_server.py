@@ -96,7 +96,7 @@ class ChatServer:
     def __init__(
         self,
         respond: Callable[[ChatRequest], str | RawResponse],
-        models: Sequence[str] | None,
+        models: Sequence[str] | RawResponse | None,
         owned_by: str | None,
         port: int,
     ) -> None:
@@ -113,7 +113,9 @@ class ChatServer:
             def log_message(self, *args: object) -> None: ...
 
             def do_GET(self) -> None:
-                if server.models is None:
+                if isinstance(server.models, RawResponse):
+                    self._respond(server.models)
+                elif server.models is None:
                     self._send(404, b"not found", {})
                 else:
                     owner = {"owned_by": server.owned_by} if server.owned_by else {}
@@ -122,7 +124,9 @@ class ChatServer:
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
-                response = server.handle(json.loads(raw), dict(self.headers))
+                self._respond(server.handle(json.loads(raw), dict(self.headers)))
+
+            def _respond(self, response: RawResponse) -> None:
                 if response.wait_s:
                     time.sleep(response.wait_s)
                 if response.closes_connection:
@@ -174,7 +178,7 @@ def completion(answer: str) -> RawResponse:
 @contextmanager
 def serving(
     respond: Callable[[ChatRequest], str | RawResponse] = answer_well,
-    models: Sequence[str] | None = (MODEL,),
+    models: Sequence[str] | RawResponse | None = (MODEL,),
     owned_by: str | None = None,
     port: int = 0,
 ) -> Iterator[ChatServer]:

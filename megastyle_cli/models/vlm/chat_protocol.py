@@ -135,7 +135,7 @@ def parse_completion(body: bytes) -> str | UnusableAnswer:
         raise ValueError(_not_a_completion(found, body)) from wrong
     text = _joined(content)
     if text is None:
-        raise ValueError(f"the answer is no text: {body[:80]!r}")
+        raise ValueError(f"the answer is no text: {_start(body)}")
     if finish == "length":
         what = "the reasoning before it" if thoughts and not text.strip() else "it"
         return UnusableAnswer("truncated", f"{what} was cut off at the limit of tokens")
@@ -189,8 +189,13 @@ def _joined(content: object) -> str | None:
 def _not_a_completion(found: object, body: bytes) -> str:
     if isinstance(found, dict) and "error" in found:
         return str(parse_error(200, body))
-    what = "is not JSON" if found is None else "is no chat completion"
-    return f"the response {what}: {body[:80]!r}"
+    is_json = found is not None or body.strip() == b"null"
+    what = "is no chat completion" if is_json else "is not JSON"
+    return f"the response {what}: {_start(body)}"
+
+
+def _start(body: bytes) -> str:
+    return _one_line(body[:80].decode("utf-8", "replace")) or "it is empty"
 
 
 def _one_line(text: str) -> str:

@@ -8,7 +8,16 @@ import base64
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from http.client import (
+    BadStatusLine,
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    HTTPSConnection,
+    IncompleteRead,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
 from io import BufferedReader, RawIOBase
 from ipaddress import ip_address
 from socket import socket
@@ -209,8 +218,14 @@ def describe(error: Exception) -> str:
     """An error of an exchange in words, without the control characters that a server sent."""
     if isinstance(error, TimeoutError):
         return "no whole response within --timeout"
-    reason = "".join(letter for letter in str(error)[:300] if letter.isprintable())
-    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    if isinstance(error, IncompleteRead):
+        return "the response is cut off"
+    if isinstance(error, RemoteDisconnected):
+        return "the connection was closed without a response"
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    reason = "".join(letter for letter in words[:300] if letter.isprintable())
+    is_no_http = isinstance(error, BadStatusLine | UnknownProtocol)
+    return f"the response is not HTTP: {reason}" if is_no_http else reason or "no reason given"
 
 
 def _split(base_url: str, example: str) -> SplitResult:

@@ -189,7 +189,12 @@ class ChatClient:
         """The model to use: `model`, or the only one that the server has."""
         try:
             response = self._http.exchange("GET", "/models")
-        except (OSError, HTTPException) as error:
+        except (TimeoutError, HTTPException) as error:
+            raise self._ended(
+                f"{self.url} does not list its models (GET /models: {describe(error)})",
+                "check --base-url, and give a longer --timeout to a slow server",
+            ) from error
+        except OSError as error:
             raise self._ended(
                 f"{self.url} cannot be reached: {describe(error)}",
                 "start the server, or give its address by --base-url",

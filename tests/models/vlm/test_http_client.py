@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, IncompleteRead
 from itertools import takewhile
 from typing import BinaryIO
 
@@ -220,3 +220,17 @@ def test_what_is_no_address_is_refused_without_its_password(address: str) -> Non
         client(f"me:secret@{address}")
 
     assert "secret" not in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (IncompleteRead(b"{", 9), "the response is cut off"),
+        (BadStatusLine("SSH-2.0"), "the response is not HTTP: SSH-2.0"),
+        (HTTPException("got more than 100 headers"), "got more than 100 headers"),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (ValueError("the response is not JSON: <html>"), "the response is not JSON: <html>"),
+    ],
+)
+def test_reasons_are_words_without_names_of_classes(error: Exception, words: str) -> None:
+    assert describe(error) == words

@@ -12,6 +12,7 @@ import pytest
 from megastyle_cli.core.errors import UNEXPECTED, BadRecord, MegastyleError
 from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 from megastyle_cli.models.registry import load
+from megastyle_cli.models.vlm.http_client import MAX_RESPONSE_BYTES
 from megastyle_cli.models.vlm.openai_server import KEY_VARIABLE, LONGEST_WAIT_S, wait_s
 from tests.chat_server import CONTENT, MODEL, RawResponse, completion, serving
 from tests.conftest import draw
@@ -128,8 +129,10 @@ def test_a_temporary_fault_costs_another_attempt_and_no_answer(fault):
             RawResponse(status=500, body=b'{"error": {"message": "no memory"}}'),
             "status 500: no memory",
         ),
-        (RawResponse(closes_connection=True), "closed connection without response"),
-        (RawResponse(body=b"{"), "is not JSON"),
+        (RawResponse(closes_connection=True), "closed without a response"),
+        (RawResponse(body=b"{"), ": the response is not JSON: {"),
+        (RawResponse(body=b"null"), ": the response is no chat completion: null"),
+        (RawResponse(), ": the response is not JSON: it is empty"),
     ],
 )
 def test_a_lasting_fault_fails_the_record_with_its_reason(fault, reason):
@@ -277,8 +280,28 @@ def test_an_unreachable_server_is_one_sentence():
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
-        with pytest.raises(MegastyleError, match="cannot be reached: ConnectionRefused"):
+        with pytest.raises(MegastyleError, match="cannot be reached: Connection refused"):
             load("captioner", "openai", base_url=url)
+
+
+@pytest.mark.parametrize(
+    ("models", "why"),
+    [
+        (RawResponse(body=b" " * (MAX_RESPONSE_BYTES + 1)), "the response is larger than 4 MiB"),
+        (RawResponse(wait_s=1.0), "no whole response within --timeout"),
+        (RawResponse(closes_connection=True), "the connection was closed without a response"),
+    ],
+)
+def test_a_server_that_answers_but_lists_no_models_is_not_called_unreachable(models, why):
+    with (
+        serving(models=models) as server,
+        pytest.raises(
+            MegastyleError, match=f"does not list its models .GET /models: {why}"
+        ) as error,
+    ):
+        client(server, timeout_s=0.3)
+
+    assert "start the server" not in error.value.hint
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[", ""])
