@@ -17,7 +17,7 @@ import numpy as np
 from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.dedup import ivf_search
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.io.scratch_array import scratch_array
+from megastyle_cli.io.temporary_files import scratch_array
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
 
 

@@ -23,7 +23,7 @@ from megastyle_cli.compute.engine import Engine, text_batches
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.io.embedding_cache import EmbedTexts
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool
 from megastyle_cli.models.protocols import Assigner
 
 Array = npt.NDArray[Any]

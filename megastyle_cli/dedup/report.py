@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from megastyle_cli.dedup.config import DedupConfig
 from megastyle_cli.dedup.deduplicate import STAGES, Decisions, Duplicate, StageName
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool
 
 Array = npt.NDArray[Any]
 

@@ -18,8 +18,7 @@ from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
 from megastyle_cli.dedup.near import AdjacencyList
 from megastyle_cli.dedup.pairwise import MAX_NEIGHBORS, NeighborPairs, cosines
 from megastyle_cli.io.embedding_cache import EmbedTexts
-from megastyle_cli.io.scratch_array import scratch_array
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool, scratch_array
 from megastyle_cli.models.registry import load
 from megastyle_cli.runner.progress import Stage
 

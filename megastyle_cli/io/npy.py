@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream, require_regular
-from megastyle_cli.io.scratch_array import reserve_space
+from megastyle_cli.io.temporary_files import reserve_space
 from megastyle_cli.io.writers.stream import Stream
 
 Array = npt.NDArray[Any]

@@ -7,7 +7,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdout, is_stream
 from megastyle_cli.core.shard import PART_NAME, Shard
 from megastyle_cli.io.formats import FILE_SUFFIXES, JSON_LINES
-from megastyle_cli.io.relative_paths import LISTING
+from megastyle_cli.io.record_names import LISTING
 
 
 @dataclass(frozen=True, kw_only=True)

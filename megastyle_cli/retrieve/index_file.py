@@ -24,7 +24,7 @@ import numpy as np
 
 from megastyle_cli.core.atomic_file import partial_path
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.io.relative_paths import from_folder
+from megastyle_cli.io.record_names import from_folder
 from megastyle_cli.retrieve.embed import Array
 
 FORMAT = 1

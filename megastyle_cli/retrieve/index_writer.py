@@ -26,8 +26,7 @@ from megastyle_cli.io.archive_member import picture_exists
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.record_names import picture_id
-from megastyle_cli.io.relative_paths import from_folder, to_folder
+from megastyle_cli.io.record_names import from_folder, picture_id, to_folder
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.models.protocols import StyleEncoder

@@ -14,7 +14,7 @@ from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.core.shard import Shard, refine_by_rank
 from megastyle_cli.io.output_paths import output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.sink import Sink, atomic_sink
 from megastyle_cli.io.writers.stream import Stream, atomic_output

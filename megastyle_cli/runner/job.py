@@ -18,8 +18,7 @@ from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.inputs import count_records, read_records, records_from_lines
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.packed_records import PackedRecords
-from megastyle_cli.io.record_names import with_id
-from megastyle_cli.io.relative_paths import from_folder
+from megastyle_cli.io.record_names import from_folder, with_id
 from megastyle_cli.io.writers.compressor import compressor_for
 from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.runner.key_batches import Key, is_done, owned

@@ -17,7 +17,7 @@ from megastyle_cli.cluster.cluster import (
 from megastyle_cli.cluster.hierarchy import entropy_bits
 from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool
 
 
 def skewed(n: int = 3000, d: int = 16, styles: int = 24, seed: int = 0):

@@ -19,7 +19,7 @@ from megastyle_cli.dedup.deduplicate import (
 from megastyle_cli.dedup.exact import normalize
 from megastyle_cli.dedup.semantic import TextSource
 from megastyle_cli.io.embedding_cache import EmbedTexts
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool
 from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]

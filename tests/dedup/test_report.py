@@ -17,7 +17,7 @@ from megastyle_cli.dedup.report import (
     summary,
 )
 from megastyle_cli.dedup.semantic import SearchStats
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool
 
 EVERY_STAGE = DedupConfig(near=NearConfig(), semantic=SemanticConfig())
 

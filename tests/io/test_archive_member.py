@@ -7,8 +7,7 @@ import pytest
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.archive_member import picture_exists
 from megastyle_cli.io.images import open_picture
-from megastyle_cli.io.record_names import picture_id
-from megastyle_cli.io.relative_paths import to_folder
+from megastyle_cli.io.record_names import picture_id, to_folder
 from tests.conftest import draw
 from tests.io.readers.samples import (
     as_parquet,

@@ -43,7 +43,7 @@ def test_no_name_has_two_formats() -> None:
         for suffix in row.suffixes:
             for end in (suffix, suffix.upper(), *(suffix + more for more in row.compressions)):
                 assert [other for other in FORMATS if other.matches(f"x{end}")] == [row]
-    assert format_of("x.png") is None and format_of("x.jsonl.zip") is None
+    assert format_of("x.png") is None and format_of("x.jsonl.rar") is None
 
 
 def test_a_member_is_found_in_the_formats_that_are_containers() -> None:

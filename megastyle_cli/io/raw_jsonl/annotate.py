@@ -11,7 +11,7 @@ from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray, append
 from megastyle_cli.core.record import PROVENANCE, Record, annotate
 from megastyle_cli.io.readers.jsonl import dump_line, load_line
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool
 
 Array = npt.NDArray[Any]
 Facts = Mapping[str, Any]

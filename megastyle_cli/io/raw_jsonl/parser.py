@@ -18,7 +18,7 @@ from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray, append
 from megastyle_cli.core.blank import BLANKS
 from megastyle_cli.core.record import ERROR, PATH_KEYS, PICTURE_KEYS, PROVENANCE
-from megastyle_cli.io.relative_paths import LISTING_KEYS
+from megastyle_cli.io.record_names import LISTING_KEYS
 
 Array = npt.NDArray[Any]
 

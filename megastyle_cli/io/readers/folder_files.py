@@ -21,7 +21,7 @@ from megastyle_cli.io.formats import (
 )
 from megastyle_cli.io.picture_plugins import package_to_install
 from megastyle_cli.io.readers.caption_files import caption_file
-from megastyle_cli.io.relative_paths import LISTING
+from megastyle_cli.io.record_names import LISTING
 
 LISTINGS = (LISTING, "metadata.csv", "metadata.parquet")  # the first that a folder has
 STATISTICS = "_stats.json"  # of img2dataset, for each shard

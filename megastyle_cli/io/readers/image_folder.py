@@ -16,8 +16,7 @@ from megastyle_cli.io.formats import Reader, format_of
 from megastyle_cli.io.readers import jsonl
 from megastyle_cli.io.readers.caption_files import CaptionReader, caption_file
 from megastyle_cli.io.readers.folder_files import FolderFiles, scan
-from megastyle_cli.io.record_names import confined
-from megastyle_cli.io.relative_paths import LISTING
+from megastyle_cli.io.record_names import LISTING, confined
 
 TABLE = "metadata.csv"
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from megastyle_cli.core.file_kind import is_stream, link_target
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.relative_paths import from_folder, to_folder
+from megastyle_cli.io.record_names import from_folder, to_folder
 from megastyle_cli.io.writers.stream import Stream, atomic_output
 
 SHOWN = 5  # failures of a kind that are told one by one

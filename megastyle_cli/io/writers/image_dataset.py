@@ -24,7 +24,7 @@ from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.json_file import complete_objects
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.archive_member import picture_bytes
-from megastyle_cli.io.relative_paths import hashed_name, safe_name
+from megastyle_cli.io.record_names import hashed_name, safe_name
 
 IMAGES, UNPACKED = "images", ".unpacked"
 QUALITY = 92

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.pyarrow import pa, pq
-from megastyle_cli.io.relative_paths import safe_name
+from megastyle_cli.io.record_names import safe_name
 
 GROUP_ROWS = 100  # as in the releases
 GROUP_BYTES = 64 << 20

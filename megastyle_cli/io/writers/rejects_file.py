@@ -7,7 +7,7 @@ from types import TracebackType
 from megastyle_cli.core.json_file import complete_objects
 from megastyle_cli.core.record import PROVENANCE, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.relative_paths import to_folder
+from megastyle_cli.io.record_names import to_folder
 from megastyle_cli.io.writers.stream import Stream, resumable_output
 
 

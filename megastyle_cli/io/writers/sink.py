@@ -13,7 +13,7 @@ from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.own_runs import EARLIER, runs_beside
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.relative_paths import LISTING, to_folder, to_listing_keys
+from megastyle_cli.io.record_names import LISTING, to_folder, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.image_dataset import ImageFormat, ImageWriter, image_writer_for
 from megastyle_cli.io.writers.stream import Stream, atomic_output, final_of, resumable_output

@@ -10,7 +10,7 @@ from accelerate.utils import is_tensorboard_available
 
 from megastyle_cli.core.json_file import complete_objects
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
-from megastyle_cli.io.relative_paths import to_folder
+from megastyle_cli.io.record_names import to_folder
 from megastyle_cli.training.common.run_folder import write_text
 
 METRICS_FILE, ERRORS_FILE = "metrics.jsonl", "errors.jsonl"

@@ -12,7 +12,7 @@ from megastyle_cli.io.raw_jsonl import batches
 from megastyle_cli.io.raw_jsonl.annotate import read_annotated
 from megastyle_cli.io.raw_jsonl.batches import read_batches
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.spool import Spool
+from megastyle_cli.io.temporary_files import Spool
 from tests.io.raw_jsonl.lines import mixed_lines
 
 CHECK = partial(check_text, key="style")

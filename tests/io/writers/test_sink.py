@@ -9,7 +9,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Run
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import OutputPaths, output_paths
-from megastyle_cli.io.relative_paths import to_folder
+from megastyle_cli.io.record_names import to_folder
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
 from tests.conftest import draw, jsonl, lines

@@ -1,4 +1,7 @@
-"""Records on disk between the two passes of a command that reads everything before it writes."""
+"""Temporary files: records between the two passes of a command, and arrays larger than memory.
+
+They have no name, so their disk space is freed however the process ends.
+"""
 
 import os
 import tempfile
@@ -6,14 +9,20 @@ from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from megastyle_cli.core.atomic_file import with_path
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.readers.jsonl import dump_line, load_line
 
 if TYPE_CHECKING:
     from megastyle_cli.io.raw_jsonl.batches import LineBatch
+
+Array = npt.NDArray[Any]
 
 _WINDOW = 1 << 18  # bytes read at once; rows are mostly read in order
 
@@ -81,3 +90,37 @@ class Spool:
             parts.append(part)
             start, size = start + len(part), size - len(part)
         return b"".join(parts)
+
+
+def scratch_array(n: int, d: int) -> Array:
+    """An array (n, d) float32 in an unnamed file in the folder for temporary files.
+
+    The disk space is freed with the array, however the process ends. Raises MegastyleError if there
+    is too little.
+    """
+    if n * d == 0:
+        return np.empty((n, d), np.float32)
+    with tempfile.TemporaryFile(prefix="megastyle-") as file:
+        reserve_space(file.fileno(), Path(tempfile.gettempdir()), n, d)
+        return np.asarray(np.memmap(file, np.float32, "r+", shape=(n, d)))
+
+
+def reserve_space(file: int, folder: Path, n: int, d: int) -> None:
+    """Makes an open file in `folder` large enough for vectors (n, d) float32.
+
+    The space is allocated now: later, writing to a page without space would kill the process.
+    Raises MegastyleError, with exit code 1, if there is too little.
+    """
+    size = max(4 * n * d, os.fstat(file).st_size)  # the latter of a .npy file with its header
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, size)
+        else:
+            os.ftruncate(file, size)
+    except OSError as fault:
+        raise MegastyleError(
+            f"{folder} has no room for {n:,} vectors of {d} numbers, {size / 1e9:.1f} GB:"
+            f" {fault.strerror}",
+            hint="set TMPDIR to a folder on a larger disk",
+            exit_code=UNEXPECTED,
+        ) from fault
