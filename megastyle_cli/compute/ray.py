@@ -25,6 +25,7 @@ from typing import Any, Self, TypeVar
 from threadpoolctl import threadpool_limits
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.limits import max_item_bytes, set_max_item_size
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +65,12 @@ class RayEngine:
         self, function: Callable[..., Out], items: Iterable[Any], *shared: Any
     ) -> Iterator[Out]:
         """See `Engine.map`."""
-        held = self._share(shared)
+        held, limit = self._share(shared), str(max_item_bytes())
         running: deque[tuple[Any, Future[Out]]] = deque()
 
         def start(some: Iterator[Any]) -> None:
             for item in some:
-                reference = self._call.remote(function, item, *held)
+                reference = self._call.remote(limit, function, item, *held)
                 # waiting for a future happens in Python, where signals are handled at once
                 running.append((reference, reference.future()))
 
@@ -195,8 +196,14 @@ class _LogStream(io.TextIOBase):
         return len(text)
 
 
-def _call_on_one_thread(function: Callable[..., Out], item: Any, *shared: Any) -> Out:
-    """One call on one thread, as in the local engine: the result of a sum depends on its order."""
+def _call_on_one_thread(
+    max_item_size: str, function: Callable[..., Out], item: Any, *shared: Any
+) -> Out:
+    """One call on one thread, as in the local engine: the result of a sum depends on its order.
+
+    The limit of `--max-item-size` is that of this process, which a worker does not know.
+    """
+    set_max_item_size(max_item_size)
     with threadpool_limits(1):
         return function(item, *shared)
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from megastyle_cli import NO_TELEMETRY
 from megastyle_cli.compute.engine import Engine, load_engine
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.limits import max_item_bytes, parse_size
 from megastyle_cli.dedup import ivf_search
 from tests.conftest import needs_ray
 
@@ -58,6 +60,10 @@ def dies_once(item: int, folder: str) -> int:
 def dies(item: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return item
+
+
+def setting_of_worker(item: int) -> tuple[int, dict[str, str | None]]:
+    return max_item_bytes(), {name: os.environ.get(name) for name in NO_TELEMETRY}
 
 
 def import_missing_module(item: int) -> int:
@@ -166,6 +172,15 @@ def test_a_call_that_kills_every_worker_is_an_error(engine: Engine) -> None:
         list(engine.map(dies, [1]))
 
     assert raised.value.exit_code == 1
+
+
+def test_workers_have_the_largest_item_of_the_run_and_no_telemetry(
+    engine: Engine, item_size: Callable[[str], None]
+) -> None:
+    for size in ("3000", "2G"):  # one worker serves runs of different limits
+        item_size(size)
+
+        assert list(engine.map(setting_of_worker, [1])) == [(parse_size(size), NO_TELEMETRY)]
 
 
 def test_a_module_missing_on_a_worker_is_named(engine: Engine) -> None:
