@@ -274,8 +274,9 @@ class IndexWriter:
             f"{self.folder}: {counts}" + (f", {lost:,} dropped: unreadable now" if lost else "")
         )
         if self.counts["gone"]:
+            left = len(names) - int(is_stale.sum())
             self.remarks.append(
-                f"{self.folder}: {self.counts['gone']:,} of {len(names):,} rows name a file that is"
+                f"{self.folder}: {self.counts['gone']:,} of {left:,} rows name a file that is"
                 f" gone: {'dropped' if self.prune else '--prune drops them'}"
             )
 
