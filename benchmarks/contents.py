@@ -17,9 +17,9 @@ from importlib.resources import files
 import numpy as np
 
 from megastyle_cli.compute.string_array import StringArray
-from megastyle_cli.core.choices import NgramUnit
 from megastyle_cli.dedup.exact import normalize_block
 from megastyle_cli.dedup.ngrams import ngram_sets
+from megastyle_cli.dedup.options import NgramUnit
 
 Edit = Callable[[str, random.Random], str | None]
 

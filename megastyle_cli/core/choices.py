@@ -4,11 +4,7 @@ from typing import Literal
 
 CaptionKind = Literal["style", "content", "both"]
 StyleSchema = Literal["v1", "v2"]
-DedupPreset = Literal["styles", "contents", "nemo"]
-NgramUnit = Literal["words", "characters"]
-KeepPolicy = Literal["first", "longest", "hard", "easy"]
 EmbedderName = Literal["static", "verified", "sentence"]
-ExactText = Literal["normalized", "raw"]
 Shell = Literal["bash", "zsh", "fish"]
 Container = Literal["folder", "webdataset", "parquet"]
 PictureFormat = Literal["png", "jpg", "webp"]

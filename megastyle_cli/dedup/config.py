@@ -3,9 +3,15 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from megastyle_cli.core.choices import DedupPreset, EmbedderName, ExactText, KeepPolicy, NgramUnit
+from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.dedup.options import DedupOptions
+from megastyle_cli.dedup.options import (
+    DedupOptions,
+    DedupPreset,
+    ExactText,
+    KeepPolicy,
+    NgramUnit,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

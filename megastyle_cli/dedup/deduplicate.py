@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.engine import Engine
 from megastyle_cli.compute.string_array import StringArray
-from megastyle_cli.core.choices import ExactText, KeepPolicy
 from megastyle_cli.dedup.config import DedupConfig
 from megastyle_cli.dedup.exact import HashIndex, count_characters, normalize_block, text_keys
 from megastyle_cli.dedup.near import AdjacencyList, band_buckets, merge_bands, select_greedily
-from megastyle_cli.dedup.ngrams import MAX_IGNORED, mark_common
+from megastyle_cli.dedup.ngrams import mark_common
+from megastyle_cli.dedup.options import ExactText, KeepPolicy
 from megastyle_cli.dedup.semantic import (
     SearchStats,
     SemanticLinker,
@@ -138,11 +138,8 @@ def find_duplicates(
     representatives = _representatives(store, config.keep, ranks)
     buckets = merge_bands(engine.map(band_buckets, store.band_keys()), n)
     ngrams = store.ngram_sets()
-    threshold = near.threshold if near else 1.0
-    max_ignored = 0
     if near and near.template:
         mark_common(ngrams.hashes, n, near.template)
-        max_ignored = MAX_IGNORED
     linker = None
     if config.semantic:
         semantic = config.semantic
@@ -152,7 +149,7 @@ def find_duplicates(
     is_final = False
     while not is_final:  # the semantic stage embeds only what the others keep, until that is stable
         links = linker.adjacency(order) if linker else AdjacencyList.empty(n)
-        selected = select_greedily(order, ngrams, buckets, threshold, links, max_ignored)
+        selected = select_greedily(order, ngrams, buckets, near, links)
         seconds.setdefault("near", time.perf_counter() - started)
         kept = order[selected[0] == 0]
         is_final = linker is None or not linker.embed_and_link(kept, order)

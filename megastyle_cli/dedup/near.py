@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
+from megastyle_cli.dedup.config import NearConfig
 from megastyle_cli.dedup.exact import HashIndex
 from megastyle_cli.dedup.hashing import mix
+from megastyle_cli.dedup.ngrams import MAX_IGNORED
 
 Array = npt.NDArray[Any]
 
@@ -99,16 +101,15 @@ def select_greedily(
     order: Array,
     ngrams: NgramSets,
     buckets: AdjacencyList,
-    threshold: float,
+    near: NearConfig | None,
     links: AdjacencyList,
-    max_ignored: int = 0,
 ) -> tuple[Array, Array, Array]:
     """Keeps the first text of every group of near or semantic duplicates.
 
     Texts are visited in `order` (m,) int32; texts outside it are ignored. A text is dropped if its
-    Jaccard similarity to an already kept text in one of its `buckets` is at least `threshold`, or
-    if one of `links` leads to a kept text. There is no chaining through dropped texts.
-    `max_ignored` is as in `jaccard`. Returns (m,) arrays: the stage that dropped the text (0: kept,
+    Jaccard similarity to an already kept text in one of its `buckets` is at least that of
+    `near`, or if one of `links` leads to a kept text. There is no chaining through dropped texts.
+    Returns (m,) arrays: the stage that dropped the text (0: kept,
     2: near, 3: semantic), the text it duplicates (itself if kept), and the similarity in [0, 1].
     """
     stage = np.zeros(len(order), np.uint8)
@@ -122,8 +123,8 @@ def select_greedily(
         buckets.starts,
         buckets.targets,
         buckets.num_targets,
-        threshold,
-        max_ignored,
+        near.threshold if near else 1.0,
+        MAX_IGNORED if near and near.template else 0,
         links.starts,
         links.targets,
         links.scores,

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray
-from megastyle_cli.core.choices import NgramUnit
 from megastyle_cli.dedup.hashing import load_word, mix
+from megastyle_cli.dedup.options import NgramUnit
 
 Array = npt.NDArray[Any]
 

@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from megastyle_cli.core.choices import DedupPreset, EmbedderName, ExactText, KeepPolicy, NgramUnit
+from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.option import option
+
+DedupPreset = Literal["styles", "contents", "nemo"]
+ExactText = Literal["normalized", "raw"]
+NgramUnit = Literal["words", "characters"]
+KeepPolicy = Literal["first", "longest", "hard", "easy"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from megastyle_cli.core.choices import DedupPreset
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.dedup.config import PRESETS, DedupConfig, NearConfig, resolve_config
-from megastyle_cli.dedup.options import DedupOptions
+from megastyle_cli.dedup.options import DedupOptions, DedupPreset
 
 
 def resolve(preset: Any = None, embedder: Any = "static", **options: Any) -> DedupConfig:

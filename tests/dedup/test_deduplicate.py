@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from megastyle_cli.core.choices import KeepPolicy
 from megastyle_cli.dedup import pairwise, semantic
 from megastyle_cli.dedup.config import PRESETS, DedupConfig, NearConfig, SemanticConfig
 from megastyle_cli.dedup.exact import normalize
+from megastyle_cli.dedup.options import KeepPolicy
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
 from tests.dedup.helpers import (
     ODD,

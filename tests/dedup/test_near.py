@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from megastyle_cli.dedup.config import NearConfig
 from megastyle_cli.dedup.near import (
     AdjacencyList,
     NgramSets,
@@ -174,7 +175,11 @@ def test_selection_is_the_rule_applied_to_all_pairs(seed: int, threshold: float)
     scores = [[rng.random() for _ in some] for some in links]
 
     stage, duplicate_of, score = select_greedily(
-        np.array(order, np.int32), ngrams, links_of(buckets), threshold, links_of(links, scores)
+        np.array(order, np.int32),
+        ngrams,
+        links_of(buckets),
+        NearConfig(threshold=threshold),
+        links_of(links, scores),
     )
 
     expected = plain_selection(order, sets, list(map(set, buckets)), threshold, links, scores)
@@ -192,7 +197,11 @@ def test_more_candidates_than_the_first_buffer_holds_are_all_compared() -> None:
     everyone = links_of([[0]] * 301)
 
     stage, duplicate_of, _ = select_greedily(
-        np.arange(301, dtype=np.int32), ngrams, everyone, 0.95, AdjacencyList.empty(301)
+        np.arange(301, dtype=np.int32),
+        ngrams,
+        everyone,
+        NearConfig(threshold=0.95),
+        AdjacencyList.empty(301),
     )
 
     assert stage.tolist() == [0] * 300 + [2] and duplicate_of[300] == 299
