@@ -182,7 +182,10 @@ def committing(finals: Sequence[Path]) -> Iterator[None]:
     The last name means that all have theirs. If the process is killed before, a note beside the
     last one names the others, which `is_uncommitted` then says of them.
     """
-    *others, last = finals or [Path()]
+    if not finals:
+        yield
+        return
+    *others, last = finals
     for path in others:
         if is_uncommitted(path, last):  # else nobody knows it once there is a new note
             path.unlink()
@@ -190,8 +193,7 @@ def committing(finals: Sequence[Path]) -> Iterator[None]:
         stamps = {os.path.relpath(p, last.parent): _stamp(partial_path(p)) for p in others}
         atomic_write(_note(last), json.dumps(stamps))
     yield
-    if others:
-        _note(last).unlink()
+    _note(last).unlink(missing_ok=True)  # also that of a run that was killed just before
 
 
 def is_uncommitted(path: Path, last: Path | None) -> bool:
@@ -273,6 +275,8 @@ class AtomicFile(_PartialFile):
         if not self.overwrite:
             check_new(self.final)
         ensure_writable(link_target(self.final).parent)
+        if self.final.exists():
+            _note(self.final).unlink(missing_ok=True)  # killed before it was deleted: all is there
         self._file = self._open_partial()
 
     def write(self, line: bytes) -> None:
@@ -283,13 +287,18 @@ class AtomicFile(_PartialFile):
             with with_path(self.final):
                 self._compressed.write(line)
 
-    def commit(self) -> None:
-        """Gives the file, even an empty one, its final name."""
+    def finish(self) -> None:
+        """Writes the last bytes, those of a compressor too; no line follows."""
         self.write(b"")
         if self._compressed is not None:
             with with_path(self.final):
                 self._compressed.close()
-            self._compressed = None
+            self._compressor = self._compressed = None
+        self.flush()
+
+    def commit(self) -> None:
+        """Gives the file, even an empty one, its final name."""
+        self.finish()
         super().commit()
 
     def close(self) -> None:

@@ -137,7 +137,7 @@ class Job(AbstractContextManager["Job"]):
         """
         if not self.keeps_records or self.exit_code == TRY_AGAIN:
             return None
-        if self.paths.final is None:
+        if self.sink.written is not None or self.paths.final is None:
             return self.sink.written or []
         path = partial_path(self.paths.final)
         if path.exists():
@@ -202,8 +202,14 @@ class Job(AbstractContextManager["Job"]):
             self.progress.close()
 
     def _keep_records_of_a_stream(self) -> None:
-        # what goes to standard output cannot be read again for a sheet or page
-        self.sink.written = [] if self.keeps_records and self.paths.final is None else None
+        # what goes to a stream, or is compressed, cannot be read again for a sheet or page
+        self.sink.written = [] if self.keeps_records and not self._is_plain_file() else None
+
+    def _is_plain_file(self) -> bool:
+        return self.paths.final is not None and not compressor_for(self.paths.final)
+
+    def _how_to_go_on(self) -> str:
+        return "the same command with --resume goes on" if self._is_plain_file() else "run it again"
 
     def _written_keys(self, path: Path) -> Counter[str]:
         key = self.sink_key
@@ -225,9 +231,7 @@ class Job(AbstractContextManager["Job"]):
             say(f"{self.run.command}: {remark}")
         say(last_sentence(self.stats, self.paths.errors))
         if self.exit_code == TRY_AGAIN:
-            can_resume = self.paths.final and not compressor_for(self.paths.final)
-            how = "the same command with --resume goes on" if can_resume else "run it again"
-            say(f"{self.run.command}: stopped by a signal; {how}")
+            say(f"{self.run.command}: stopped by a signal; {self._how_to_go_on()}")
 
 
 def checked(result: Record | Failure, check: Check | None) -> Record | Failure:

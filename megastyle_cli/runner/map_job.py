@@ -144,7 +144,7 @@ class MapJob(Job):
     @contextmanager
     def _opened(self) -> Iterator[None]:
         with (
-            stop_signals(hint="the same command with --resume goes on") as self.stop,
+            stop_signals(hint=self._how_to_go_on()) as self.stop,
             self._own_sink or self._new_sink() as self.sink,
             self._rejects_file() as self._rejects,
             self._shown_progress(),

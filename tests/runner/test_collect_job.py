@@ -1,7 +1,10 @@
 """What is collected is written whole, or what was there before stays."""
 
+import json
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -18,18 +21,24 @@ from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.runner.collect_job import CollectJob
 from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.options import OutputOptions, ReplaceOptions, ReportOptions
+from tests import fork_server
 from tests.conftest import jsonl, lines
 from tests.crash import crash_states
 
 
 def job_of(
-    tmp_path: Path, records: list[Record], *, overwrite: bool = False, output: str | None = None
+    tmp_path: Path,
+    records: list[Record],
+    *,
+    overwrite: bool = False,
+    output: str | None = None,
+    errors: str | None = None,
 ) -> CollectJob:
     source = jsonl(tmp_path / "in.jsonl", records)
     return CollectJob(
         Run("pair", {"seed": 0}),
         Source(inputs=[str(source)]),
-        output=OutputOptions(output=output or str(tmp_path / "out.jsonl")),
+        output=OutputOptions(output=output or str(tmp_path / "out.jsonl"), errors=errors),
         existing=ReplaceOptions(overwrite=overwrite),
         report=ReportOptions(quiet=True),
     )
@@ -87,9 +96,12 @@ def test_side_outputs_are_refused_where_they_could_not_be_written_later(tmp_path
     assert new and none is None
 
 
-def write_with_side_outputs(tmp_path: Path, to_stdout: bool = False) -> None:
-    job = job_of(tmp_path, RECORDS, output="-" if to_stdout else None)
-    first, second = job.side_outputs(tmp_path / "x.jsonl", tmp_path / "y.json")
+def write_with_side_outputs(
+    tmp_path: Path, to_stdout: bool = False, suffix: str = "", overwrite: bool = False
+) -> None:
+    output = "-" if to_stdout else str(tmp_path / f"out.jsonl{suffix}")
+    job = job_of(tmp_path, RECORDS, output=output, overwrite=overwrite)
+    first, second = job.side_outputs(tmp_path / f"x.jsonl{suffix}", tmp_path / "y.json")
     assert first and second
     with job:
         job.write(job.collect(needs_text).read())
@@ -97,22 +109,38 @@ def write_with_side_outputs(tmp_path: Path, to_stdout: bool = False) -> None:
         second.write(b"{}")
 
 
-@pytest.mark.parametrize("to_stdout", [False, True])
+@pytest.mark.parametrize(("to_stdout", "suffix"), [(False, ""), (True, ""), (False, ".gz")])
 def test_a_run_with_side_outputs_can_be_repeated_after_any_kill(
-    tmp_path: Path, to_stdout: bool
+    tmp_path: Path, to_stdout: bool, suffix: str
 ) -> None:
-    def run(folder: Path) -> None:
-        write_with_side_outputs(folder, to_stdout)
-
     whole = tmp_path / "whole"
     whole.mkdir()
-    for folder in crash_states(whole, lambda: run(whole)):
-        is_complete = (folder / ("y.json" if to_stdout else "out.jsonl")).exists()
-        if not is_complete:
-            run(folder)
-        notes = {path for path in folder.iterdir() if path.suffix == ".commit"}
-        assert bool(notes) <= is_complete  # killed just before the note was deleted
+    last = "y.json" if to_stdout else f"out.jsonl{suffix}"
+    notes_left = 0
+    for folder in crash_states(whole, lambda: write_with_side_outputs(whole, to_stdout, suffix)):
+        is_complete = (folder / last).exists()
+        notes_left += is_complete and (folder / f".{last}.commit").exists()
+        write_with_side_outputs(folder, to_stdout, suffix, overwrite=is_complete)
+        assert not (folder / f".{last}.commit").exists()
         assert contents(folder) == contents(whole)
+    assert notes_left  # killed just before the note was deleted
+
+
+def test_a_note_that_was_left_is_deleted_by_a_run_without_side_outputs(tmp_path: Path) -> None:
+    write_with_side_outputs(tmp_path)
+    (tmp_path / ".out.jsonl.commit").write_text("{}")
+
+    with job_of(tmp_path, [RECORDS[0]], overwrite=True) as job:
+        job.write(job.collect(needs_text).read())
+
+    assert not (tmp_path / ".out.jsonl.commit").exists()
+
+
+def test_failures_can_go_to_a_stream(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with job_of(tmp_path, RECORDS, errors="/dev/stdout") as job:
+        job.write(job.collect(needs_text).read())
+
+    assert json.loads(capfd.readouterr().out)["id"] == "b"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -171,3 +199,36 @@ def test_an_existing_output_is_refused_before_anything_is_read(tmp_path: Path) -
 
     with pytest.raises(MegastyleError, match="exists"), job_of(tmp_path, RECORDS):
         raise AssertionError("the job must not begin")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cluster", "--levels", 2, "--vectors", "side.npy"),
+        ("dedup", "--no-semantic", "--rejected", "side.jsonl"),
+    ],
+)
+def test_of_two_processes_with_one_side_output_one_wins_and_the_other_says_so(
+    tmp_path: Path, command: tuple[object, ...]
+) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [
+        fork_server.start(*command, "-o", f"{name}.jsonl", cwd=tmp_path, **pipes) for name in "ab"
+    ]
+    while not any(process.poll() is not None for process in processes):
+        time.sleep(0.01)  # both wait for records, but for the one that is refused
+    processes.sort(key=lambda process: process.returncode is None)
+    records = b"".join(b'{"style":"in ink number %d"}\n' % (n % 2) for n in range(6))
+    (_, refused), _ = (process.communicate(records) for process in processes)
+
+    assert [process.returncode for process in processes] == [2, 0]
+    assert b"another process is writing" in refused and refused.count(b"\n") == 1
+    assert len(list(tmp_path.glob("[ab].jsonl"))) == len(list(tmp_path.glob("side.*"))) == 1
+
+
+def test_a_compressed_output_has_the_records_of_its_page(tmp_path: Path) -> None:
+    job = job_of(tmp_path, RECORDS, output=str(tmp_path / "out.jsonl.gz"))
+    job.keeps_records = True
+    with job:
+        job.write(job.collect(needs_text).read())
+        assert [record["id"] for record in job.records() or []] == ["a", "c"]

@@ -12,7 +12,7 @@ from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import from_folder, to_folder
-from megastyle_cli.io.writers.stream import Stream, atomic_output
+from megastyle_cli.io.writers.stream import Stream, atomic_output, final_of
 
 SHOWN = 5  # failures of a kind that are told one by one
 log = logging.getLogger(__name__)
@@ -61,9 +61,10 @@ class ErrorsFile:
             self._earlier = read_failures(self.path)
 
     @property
-    def is_needed(self) -> bool:
-        """Whether there is a file, and a failure to stand in it."""
-        return self.path is not None and (self._has_lines or bool(self._earlier))
+    def final(self) -> Path | None:
+        """The name of the file; None for a stream, and while there is no failure to stand in it."""
+        has_lines = self._has_lines or self._earlier
+        return final_of(self._file) if self._file and has_lines else None
 
     def mark_retried(self, found: Record | Failure) -> None:
         """Drops the earlier failure of a record that was tried again."""
@@ -86,13 +87,22 @@ class ErrorsFile:
         if self._file is not None:
             self._file.flush()
 
+    def finish(self) -> None:
+        """Writes the last lines, those of earlier failures; none follows."""
+        if self._file is None:
+            return
+        for line in self._earlier.values():
+            self._file.write(line)
+            self._has_lines = True
+        self._earlier = {}
+        self._file.finish()
+
     def commit(self) -> None:
         """Gives the file its final name, or removes it if nothing failed."""
         if self.path is None or self._file is None:
             return
-        for line in self._earlier.values():
-            self._file.write(line)
-        if self.is_needed or isinstance(self._file, Stream):
+        self.finish()
+        if self.final or isinstance(self._file, Stream):
             self._file.commit()
         else:
             link_target(self.path).unlink(missing_ok=True)

@@ -61,9 +61,8 @@ class Sink:
         self.paths, self.run, self.output, self.errors = paths, run, output, errors
         self.run_file_first, self.unique_key = run_file_first, unique_key
         self.pictures = pictures  # None: no pictures are made
-        self.side_outputs: list[
-            AtomicFile | Stream
-        ] = []  # other outputs, which appear together with this
+        # other outputs, which appear together with this one
+        self.side_outputs: list[AtomicFile | Stream] = []
         self.written: list[Record] | None = None
         self.earlier_runs: list[str] = []  # whose records stay in the output
         self._num_pictures: Counter[str] = Counter()  # of this run by id
@@ -130,10 +129,9 @@ class Sink:
             self._write_run_file()
         if self.pictures:
             self.pictures.commit()
-        errors = self.errors.path if self.errors.is_needed else None
         for file in (self.errors, *self.side_outputs):
-            file.flush()
-        finals = [errors, *map(final_of, self.side_outputs), self.paths.final]
+            file.finish()
+        finals = [self.errors.final, *map(final_of, self.side_outputs), self.paths.final]
         with committing([path for path in finals if path]):
             self.errors.commit()
             for side in self.side_outputs:

@@ -40,8 +40,12 @@ class Stream:
             with with_path(self.name or Path("standard output")):
                 self._lines.flush()
 
-    def commit(self) -> None:
+    def finish(self) -> None:
         """Writes the last lines."""
+        self.flush()
+
+    def commit(self) -> None:
+        """Nothing is left to do: a stream has no name to be given."""
         self.flush()
 
     def close(self) -> None:
