@@ -56,7 +56,7 @@ def check_files(groups: Iterable[Any]) -> None:
         for other in outputs[:position]:
             if output.identity == other.identity:
                 raise MegastyleError(
-                    f"{output.name} is an output already: {other.flag}",
+                    f"{output.name} is an output already, of {other.flag}",
                     hint=f"give {output.flag} another name",
                 )
         for source in inputs:

@@ -56,7 +56,7 @@ def test_an_output_inside_an_input_folder_is_refused(output: str) -> None:
 
 
 def test_outputs_differ() -> None:
-    with pytest.raises(MegastyleError, match="is an output already: --output"):
+    with pytest.raises(MegastyleError, match="is an output already, of --output"):
         check_files([Files(output="x.jsonl", stats=Path("photos/../x.jsonl"))])
     with pytest.raises(MegastyleError, match="is an output already"):
         check_files([Files(stats=Path("/dev/stdout"))])  # with the records
