@@ -98,7 +98,7 @@ def _check_apart(output: NamedFile, source: NamedFile) -> None:
             f"{output.name} is both input and output", hint=f"give {output.flag} another name"
         )
     path, folder = Path(os.path.realpath(output.name)), Path(os.path.realpath(source.name))
-    if folder.is_dir() and path.is_relative_to(folder):
+    if os.path.isdir(folder) and path.is_relative_to(folder):  # noqa: PTH112  text is no error
         raise MegastyleError(
             f"{output.name} lies in {source.name}, which is an input",
             hint=f"give {output.flag} a name outside of it",

@@ -121,7 +121,7 @@ def open_embedder(
 
     With an engine its workers embed, and `progress` shows how many texts are done.
     """
-    from megastyle_cli.dedup.semantic import parallel_embed
+    from megastyle_cli.dedup.parallel_embed import parallel_embed
     from megastyle_cli.io.embedding_cache import EmbeddingCache
 
     loaded = load_embedder(backend, model, device)

@@ -17,16 +17,18 @@ STDIN, STDOUT = 0, 1
 _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
 _MAX_LINKS = 40  # as in Linux
-_TERMINALS = (
-    4,
-    5,
-    *range(136, 144),
-)  # device numbers of Linux: consoles, /dev/tty, pseudo-terminals
+_TERMINALS = (4, 5, *range(136, 144))  # major numbers of Linux: consoles, /dev/tty, terminals
 
 
 def descriptor_of(path: str | Path) -> int | None:
     """The open file of this process that a path names, as /dev/fd/3 does; None of other files."""
     path = Path(path)
+    with suppress(OSError, ValueError):  # no file name: text, for example
+        return _descriptor_of(path)
+    return None
+
+
+def _descriptor_of(path: Path) -> int | None:
     for _ in range(_MAX_LINKS):
         if match := _DESCRIPTOR.fullmatch(os.path.abspath(path)):  # noqa: PTH100  no links followed
             return int(match[2] or _STANDARD[match[1]])
