@@ -1,6 +1,5 @@
 """The table of commands, and `main`: every error becomes one sentence and an exit code."""
 
-import errno
 import functools
 import gc
 import os
@@ -13,6 +12,7 @@ import typer
 
 from megastyle_cli import __version__
 from megastyle_cli.core.errors import (
+    DISK_FULL,
     DONE,
     INTERRUPTED,
     UNEXPECTED,
@@ -42,7 +42,6 @@ COMMANDS = {
     " diversity.",
 }
 COMPLETION = ("completion", "Print a completion script for bash, zsh or fish.")
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:

@@ -27,6 +27,7 @@ from typing import BinaryIO
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.core.file_kind import is_stream, link_target, open_stream
+from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import Record
 
 SYNC_THREADS = 16  # a disk makes syncs that wait together durable together
@@ -200,7 +201,7 @@ def is_uncommitted(path: Path, last: Path | None) -> bool:
     """Whether a killed run gave `path` its final name, and none to `last`, its last output."""
     if last is None or last.exists() or not _note(last).exists():
         return False
-    stamps = json.loads(_note(last).read_bytes())
+    stamps = read_object(_note(last))
     return path.exists() and stamps.get(os.path.relpath(path, last.parent)) == _stamp(path)
 
 

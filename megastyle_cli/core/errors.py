@@ -1,4 +1,6 @@
-"""The errors of the toolkit, its exit codes, and the test for full memory."""
+"""The errors of the toolkit, its exit codes, and the tests for a full disk and full memory."""
+
+from errno import EDQUOT, EFBIG, ENOSPC
 
 DONE = 0
 UNEXPECTED = 1
@@ -6,6 +8,8 @@ USAGE = 2
 TOO_MANY_FAILURES = 3
 TRY_AGAIN = 75
 INTERRUPTED = 130
+
+DISK_FULL = (ENOSPC, EDQUOT, EFBIG)  # numbers of an OSError
 
 # "can't allocate memory" on a CPU, "unable to mmap ...: Cannot allocate memory" for a file, "CUDA
 # error: out of memory" outside of torch's allocator; cuDNN's also means too little workspace.

@@ -4,18 +4,21 @@ Modelled on StyleRetrieval of MegaStyle (2,400 held-out styles of 32 contents ea
 and split are not published; the rules here are ours. Every draw is a hash of the seed and of names,
 so neither the order of the records nor additional styles change it.
 
-  metadata.jsonl   the records, each marked "query" or "gallery" under `benchmark`
-  benchmark.json   the settings and the hash, written last: with it the benchmark is complete
+  benchmark.json   the settings and the hash of the records
+  metadata.jsonl   the records, each marked "query" or "gallery" under `benchmark`; it gets its name
+                   last: with it the benchmark is complete
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from megastyle_cli.core.atomic_file import atomic_write
 from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import PROVENANCE, Record, annotate, canonical_json, record_seed
 from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.io.record_names import picture_id
@@ -156,20 +159,15 @@ def write_settings(folder: Path, settings: BenchmarkSettings) -> None:
 
 
 def read_settings(folder: Path) -> BenchmarkSettings:
-    """What `write_settings` wrote. Raises MegastyleError if it is missing or incomplete."""
-    path = folder / FILE
+    """What `write_settings` wrote. Raises MegastyleError if it is missing or damaged."""
+    types: dict[str, Any] = {field.name: field.type for field in fields(BenchmarkSettings)}
     try:
-        settings = json.loads(path.read_text())
+        found = read_object(folder / FILE, "make it again", **types)
+        return BenchmarkSettings(**found)
     except FileNotFoundError:
         raise MegastyleError(
             f"{folder} is no benchmark: it holds no {FILE}", hint="make one with --make-benchmark"
         ) from None
-    except (OSError, ValueError) as error:
-        raise MegastyleError(f"{path} cannot be read: {error}", hint="make it again") from error
-    if not isinstance(settings, dict):
-        raise MegastyleError(f"{path} holds no settings", hint="make it again")
-    try:
-        return BenchmarkSettings(**settings)
     except TypeError as error:
         raise MegastyleError(
             f"{folder} holds other settings than a benchmark has: {error}", hint="make it again"

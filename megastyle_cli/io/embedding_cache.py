@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.core.atomic_file import atomic_open
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import DISK_FULL, MegastyleError
 
 Array = npt.NDArray[Any]
 EmbedTexts = Callable[[Sequence[str]], npt.NDArray[np.float32]]
@@ -51,6 +51,8 @@ class EmbeddingCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "model.txt").write_text(model + "\n", errors="backslashreplace")
         except OSError as error:
+            if error.errno in DISK_FULL:
+                raise
             raise MegastyleError(
                 f"embeddings cannot be kept in {folder}: {error.strerror}",
                 hint="name another folder, or leave it out",

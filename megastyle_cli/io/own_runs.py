@@ -1,10 +1,10 @@
 """run.json beside an output: which runs of these commands made what lies there."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import PROVENANCE, Record, Run
 
 EARLIER = "earlier_runs"  # keys of runs that --force continued with other options
@@ -13,12 +13,12 @@ OwnRuns = frozenset[tuple[str, str]]  # command and run key
 
 def read_run_file(path: Path) -> dict[str, Any]:
     """The content of a run.json. Raises MegastyleError unless its key is that of its options."""
+    content = read_object(path, run=str, command=str, options=dict)
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-        is_own = content["run"] == Run(content["command"], dict(content["options"])).key
-    except (ValueError, TypeError, KeyError, RecursionError):
-        is_own = False
-    if not is_own:
+        key = Run(content["command"], content["options"]).key
+    except ValueError:  # NaN, which no run of ours has
+        key = ""
+    if content["run"] != key:
         raise MegastyleError(
             f"{path} is damaged: its options are not those of its run",
             hint="restore it from a copy, or --overwrite to start again",

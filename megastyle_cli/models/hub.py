@@ -95,7 +95,9 @@ def pinned_name(model: str, folder: Path) -> str:
 def unavailable(kind: str, model: str, error: Exception, hint: str) -> MegastyleError:
     """The error for a model that cannot be downloaded or loaded, with the library's reason."""
     what = kind.removesuffix(" folder")
-    return MegastyleError(f"the {what} {model!r} cannot be had: {short_reason(error)}", hint=hint)
+    return MegastyleError(
+        f"the {what} {model!r} cannot be loaded: {short_reason(error)}", hint=hint
+    )
 
 
 def _download(

@@ -340,7 +340,7 @@ def test_a_mistyped_file_name_is_not_taken_for_a_prompt(megastyle, made):
 def test_a_missing_model_says_how_to_download_it(megastyle, made):
     line = error_line(megastyle, made, "--model", "black-forest-labs/FLUX.1-dev")
 
-    assert "cannot be had" in line
+    assert "cannot be loaded" in line
     assert "hf download black-forest-labs/FLUX.1-dev" in line
     assert line.endswith("and give --model FLUX.1-dev")
 

@@ -1,4 +1,4 @@
-"""Streams are told from files by what they are, not by their names; each is opened once."""
+"""What a path is decides whether it is a stream, not its name; a stream is opened once."""
 
 import os
 import socket

@@ -1,6 +1,8 @@
 """Benchmarks: what is selected, that the draw is fixed, and that a changed one is refused."""
 
+import json
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 
@@ -152,7 +154,14 @@ def test_settings_are_read_as_they_were_written(built, tmp_path):
 def test_settings_that_are_missing_or_damaged_are_refused(built, tmp_path):
     with pytest.raises(MegastyleError, match="is no benchmark"):
         read_settings(tmp_path)
-    for text, message in (("{", "cannot be read"), ("[]", "no settings"), ("{}", "other settings")):
+    whole = json.dumps(asdict(built[1]))
+    for text, message in (
+        ("{", "not valid JSON"),
+        ("[]", "no JSON object"),
+        ("{}", "styles is None"),
+        (whole.replace('"gallery": ', '"gallery": "x", "size": '), "gallery is 'x'"),
+        (whole.replace("{", '{"size": 1, '), "other settings"),
+    ):
         (tmp_path / "benchmark.json").write_text(text)
         with pytest.raises(MegastyleError, match=message):
             read_settings(tmp_path)

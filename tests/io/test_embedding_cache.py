@@ -1,6 +1,7 @@
 """Cached embeddings: the same bits, made once, also after a kill or beside another process."""
 
 from collections.abc import Sequence
+from errno import ENOSPC
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,15 @@ def test_vectors_of_another_width_are_an_error(tmp_path: Path) -> None:
         pytest.raises(MegastyleError, match=r"vectors of \[8, 9\] numbers"),
     ):
         cache(["new", *TEXTS])
+
+
+def test_a_full_disk_is_not_taken_for_a_wrong_folder(tmp_path: Path) -> None:
+    EmbeddingCache(tmp_path, "m", Embedder())
+    (name,) = tmp_path.glob("*/model.txt")
+    name.unlink()
+    name.symlink_to("/dev/full")
+
+    with pytest.raises(OSError) as caught:
+        EmbeddingCache(tmp_path, "m", Embedder())
+
+    assert caught.value.errno == ENOSPC

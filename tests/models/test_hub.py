@@ -52,7 +52,7 @@ def test_a_model_that_cannot_be_downloaded_is_one_sentence_with_the_hint(cached)
     with pytest.raises(MegastyleError) as error:
         find_model("owner/other", "classifier", hint="name another")
 
-    assert error.value.message.startswith("the classifier 'owner/other' cannot be had: ")
+    assert error.value.message.startswith("the classifier 'owner/other' cannot be loaded: ")
     assert "\n" not in error.value.message and error.value.hint == "name another"
 
 

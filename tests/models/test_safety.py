@@ -66,5 +66,5 @@ def test_a_missing_folder_reaches_no_network(name):
 
 
 def test_a_folder_of_no_model_is_one_sentence(tmp_path):
-    with pytest.raises(MegastyleError, match="cannot be had"):
+    with pytest.raises(MegastyleError, match="cannot be loaded"):
         classifier(tmp_path)

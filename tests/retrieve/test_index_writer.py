@@ -131,11 +131,11 @@ def test_rows_of_pictures_that_are_gone_are_told_and_pruned(tmp_path, gallery):
     (gallery / "red.png").unlink()
     color(gallery / "blue.png", "red")  # its row from before is not one of those counted
 
-    _, told = add_pictures(index, str(gallery))
+    _, messages = add_pictures(index, str(gallery))
     kept = rows_of(index)
     _, pruned = add_pictures(index, prune=True)
 
-    assert told[1] == f"{index}: 1 of 3 rows name a file that is gone: --prune drops them"
+    assert messages[1] == f"{index}: 1 of 3 rows name a file that is gone: --prune drops them"
     assert pruned[1] == f"{index}: 1 of 3 rows name a file that is gone: dropped"
     assert len(kept) == 3
     assert rows_of(index) == {"green.png": "green", "blue.png": "red"}

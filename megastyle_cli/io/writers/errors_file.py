@@ -14,7 +14,7 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import from_folder, to_folder
 from megastyle_cli.io.writers.stream import Stream, atomic_output, final_of
 
-SHOWN = 5  # failures of a kind that are told one by one
+SHOWN = 5  # failures of a kind that are printed one by one
 log = logging.getLogger(__name__)
 
 
@@ -109,7 +109,7 @@ class ErrorsFile:
             self._file.close()
 
     def close(self) -> None:
-        """Closes the file; without a commit, an earlier one remains. Says what was not told."""
+        """Closes the file, which is left as it was unless committed; counts what was not shown."""
         more = {kind: count - SHOWN for kind, count in self._counts.items() if count > SHOWN}
         if more:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(more.items()))

@@ -110,8 +110,8 @@ def test_the_first_failures_of_a_kind_are_told_and_the_others_counted(
     file.commit()
     file.close()
 
-    told = caplog.messages
-    assert told[:3] == ["0.png: is empty", "a.jsonl line 0 is not valid JSON", "1.png: is empty"]
-    assert len(told) == 11
+    printed = caplog.messages
+    assert printed[:3] == ["0.png: is empty", "a.jsonl line 0 is not valid JSON", "1.png: is empty"]
+    assert len(printed) == 11
     where = f"all are in {tmp_path / 'e.jsonl'}" if path else "--errors FILE keeps them"
-    assert told[-1] == f"caption: 8 more failed (4 bad_image, 4 bad_json): {where}"
+    assert printed[-1] == f"caption: 8 more failed (4 bad_image, 4 bad_json): {where}"

@@ -73,7 +73,7 @@ def test_a_missing_model_folder_is_named_in_the_error():
 
 
 def test_a_folder_without_a_model_is_one_sentence(tmp_path):
-    with pytest.raises(MegastyleError, match="cannot be had") as caught:
+    with pytest.raises(MegastyleError, match="cannot be loaded") as caught:
         load("text_embedder", "sentence-transformers", model=str(tmp_path))
 
     assert "\n" not in caught.value.message
@@ -98,7 +98,7 @@ def test_a_forged_folder_is_one_sentence(tmp_path, name, text):
     (folder / "model.safetensors").symlink_to(original / "model.safetensors")
     (folder / name).write_text(text)
 
-    with pytest.raises(MegastyleError, match="cannot be had"):
+    with pytest.raises(MegastyleError, match="cannot be loaded"):
         load("text_embedder", "sentence-transformers", model=str(folder))
 
 
