@@ -23,7 +23,7 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE, set_max_item_size
 from megastyle_cli.core.printable import printable
-from megastyle_cli.runner.signals import exit_on_interrupt, raise_on_interrupt
+from megastyle_cli.runner.signals import exit_on_interrupt, interruption, raise_on_interrupt
 
 # In pipeline order: name -> first sentence of its help. The module is named like the command.
 COMMANDS = {
@@ -138,8 +138,7 @@ def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
             _discard_stdout()
             code = DONE  # the reader had enough: `megastyle ... | head` is a success
         except KeyboardInterrupt:
-            hint = "what is done stays, --resume goes on" if _can_resume(options) else ""
-            code = _print_error("interrupted", hint, INTERRUPTED)
+            code = _print_interrupted(options)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             code = _print_error(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
         except OSError as error:
@@ -156,15 +155,27 @@ def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except Exception as error:
-            import logging
-
-            logging.getLogger(__name__).debug("unexpected", exc_info=True)
-            sentence = f"unexpected {type(error).__name__}: {error}"
-            code = _print_error(sentence, "-vv shows where; please report it", UNEXPECTED)
+            if interruption(error) is None:
+                code = _print_unexpected(error)
+            else:
+                code = _print_interrupted(options)
         exit_on_interrupt()
         raise typer.Exit(code)
 
     return ended
+
+
+def _print_interrupted(options: dict[str, Any]) -> int:
+    hint = "what is done stays, --resume goes on" if _can_resume(options) else ""
+    return _print_error("interrupted", hint, INTERRUPTED)
+
+
+def _print_unexpected(error: Exception) -> int:
+    import logging
+
+    logging.getLogger(__name__).debug("unexpected", exc_info=error)
+    sentence = f"unexpected {type(error).__name__}: {error}"
+    return _print_error(sentence, "-vv shows where; please report it", UNEXPECTED)
 
 
 def _can_resume(options: dict[str, Any]) -> bool:

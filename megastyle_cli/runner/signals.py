@@ -53,6 +53,15 @@ class _Stopped(BaseException):
     """Raised by the handler: not an Exception, which a library's `except` could swallow."""
 
 
+def interruption(error: BaseException) -> BaseException | None:
+    """The interruption that `error` is, or that it replaced: libraries that are interrupted may
+    raise errors of their own while they tidy up. None for any other error."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, _Stopped | KeyboardInterrupt):
+        found = found.__context__
+    return found
+
+
 class StopSignal:
     """Whether a signal asked this process to stop, and whether that interrupts it at once."""
 
@@ -89,7 +98,10 @@ def stop_signals(
     before: dict[int, Any] = {number: signal.signal(number, request) for number in STOP_SIGNALS}
     try:
         yield stop
-    except _Stopped as stopped:
+    except (_Stopped, Exception) as error:
+        stopped = interruption(error)
+        if not isinstance(stopped, _Stopped):
+            raise
         raise MegastyleError(f"stopped by {stopped}", hint=hint, exit_code=TRY_AGAIN) from None
     finally:
         for number, handler in before.items():

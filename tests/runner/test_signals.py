@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from megastyle_cli.core.errors import INTERRUPTED, TRY_AGAIN, MegastyleError
-from megastyle_cli.runner.signals import STOP_SIGNALS, stop_signals
+from megastyle_cli.runner.signals import STOP_SIGNALS, interruption, stop_signals
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -31,6 +32,38 @@ def test_at_once_a_signal_ends_everything_with_exit_code_75(number: signal.Signa
         os.kill(os.getpid(), number)
         raise AssertionError("the signal must end the block")
     assert caught.value.exit_code == TRY_AGAIN
+
+
+@contextmanager
+def tidied_up_with_an_error() -> Iterator[None]:
+    """As a library that is interrupted, whose file is then shorter than it counts on."""
+    try:
+        yield
+    finally:
+        raise RuntimeError("unexpected pos 136576 vs 132368")
+
+
+def test_a_signal_is_not_hidden_by_an_error_while_a_library_tidies_up() -> None:
+    with (
+        pytest.raises(MegastyleError, match="stopped by SIGTERM") as caught,
+        stop_signals(at_once=True),
+        tidied_up_with_an_error(),
+    ):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.exit_code == TRY_AGAIN
+
+
+def test_an_error_without_a_signal_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError), stop_signals(at_once=True), tidied_up_with_an_error():
+        pass
+
+
+def test_an_interruption_is_found_behind_the_errors_that_followed_it() -> None:
+    with pytest.raises(RuntimeError) as caught, tidied_up_with_an_error():
+        raise KeyboardInterrupt
+
+    assert isinstance(interruption(caught.value), KeyboardInterrupt)
+    assert interruption(RuntimeError()) is None
 
 
 def test_handlers_are_those_of_before_afterwards() -> None:
