@@ -194,7 +194,8 @@ def committing(finals: Sequence[Path]) -> Iterator[None]:
         stamps = {os.path.relpath(p, last.parent): _stamp(partial_path(p)) for p in others}
         atomic_write(_note(last), json.dumps(stamps))
     yield
-    _note(last).unlink(missing_ok=True)  # also that of a run that was killed just before
+    with suppress(OSError):  # all have their names: the next run deletes it
+        _note(last).unlink()  # also that of a run that was killed just before
 
 
 def is_uncommitted(path: Path, last: Path | None) -> bool:

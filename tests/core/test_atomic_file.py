@@ -18,6 +18,8 @@ from megastyle_cli.core.atomic_file import (
     atomic_open,
     atomic_path,
     atomic_write,
+    committing,
+    is_uncommitted,
     move_into_place,
     open_locked,
     partial_path,
@@ -369,3 +371,26 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
 
     assert (tmp_path / "a" / "weights").read_text() == "kept"
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_a_note_that_cannot_be_deleted_fails_nothing_and_says_nothing_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, last = tmp_path / "v.npy", tmp_path / "out.jsonl"
+    for final in (side, last):
+        final.with_name(f"{final.name}.partial").touch()
+
+    unlink = Path.unlink
+
+    def full(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".commit":
+            raise OSError(errno.ENOSPC, "no space left on device")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", full)
+    with committing([side, last]):
+        for final in (side, last):
+            final.with_name(f"{final.name}.partial").rename(final)
+
+    assert (tmp_path / ".out.jsonl.commit").exists()
+    assert not is_uncommitted(side, last)
