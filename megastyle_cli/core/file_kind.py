@@ -55,12 +55,18 @@ def is_stream_input(name: str) -> bool:
 
 def is_stream(path: str | Path) -> bool:
     """Whether bytes only pass through the file; False if there is none."""
-    descriptor = descriptor_of(path)
     with suppress(OSError, ValueError):  # nothing there, or no file name
-        found = Path(path).stat() if descriptor is None else os.fstat(descriptor)
+        if _is_file_or_folder(os.lstat(path)):  # as most are, which one call shows
+            return False
+        descriptor = descriptor_of(path)
+        found = os.stat(path) if descriptor is None else os.fstat(descriptor)  # noqa: PTH116
         is_own = descriptor is not None and not stat.S_ISDIR(found.st_mode)
-        return is_own or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+        return is_own or not _is_file_or_folder(found)
     return False
+
+
+def _is_file_or_folder(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
 
 
 def is_endless(path: str | Path) -> bool:

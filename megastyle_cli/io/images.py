@@ -181,6 +181,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     white = _white_level(image)
     if image.mode == "RGB" and (not profile or is_srgb(image)):
         rgb = image._new(image.im)  # not a copy, nor a plugin's object with its decoder
+    elif not profile and not white and not has_alpha(image):
+        rgb = image.convert("RGB")
     else:
         rgb = Image.new("RGB", image.size)
         rgb.info = {key: image.info[key] for key in image.info if key != "transparency"}
