@@ -48,12 +48,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    """Logging as it was before the test, which may have run a command in this process."""
+def fresh_logging() -> Iterator[None]:
+    """Logging as an import leaves it: tests and their fixtures may run commands in this process."""
     log = logging.getLogger("megastyle_cli")
-    before = log.propagate, log.level, log.handlers[:]
+    log.propagate, log.handlers[:] = True, []
+    log.setLevel(logging.NOTSET)  # not by `level`, which keeps what is cached for the loggers below
     yield
-    log.propagate, log.level, log.handlers[:] = before
 
 
 @pytest.fixture(scope="session")

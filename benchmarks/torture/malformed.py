@@ -9,6 +9,7 @@ import lzma
 import random
 import shutil
 import struct
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zstandard
 from PIL import Image
 
 from benchmarks.torture.commands import FORMS
@@ -26,6 +26,11 @@ from benchmarks.torture.inputs import NUM_TEXTS, draw
 from benchmarks.torture.lab import Lab, Workplace
 from benchmarks.torture.mutations import damage
 from benchmarks.torture.trial import Outcome, Trial
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 LIMIT_S = 60.0
 MAX_GROWTH_MIB = 1200
@@ -48,7 +53,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "bz2": bz2.compress,
     "xz": lzma.compress,
-    "zst": zstandard.compress,
+    "zst": zstd.compress,
 }
 IMAGE_FORMATS: dict[str, dict[str, Any]] = {
     **{"jpg": {}, "png": {}, "gif": {}, "bmp": {}, "tif": {"compression": "tiff_lzw"}},
