@@ -2,11 +2,12 @@
 
 A group of options is a frozen keyword-only dataclass whose fields come from `option`. Its fields
 become the flags of a command (`cli/command_line.py`), the object is what the code works with, and
-what identifies a run is derived from it (`result_options`). Standard library only, so that a stage
-can declare its own options.
+what identifies a run is derived from it (`result_options`). A group's class variable `HEADING`, one
+of `HEADINGS`, says under which heading of the help its options stand. Standard library only, so
+that a stage can declare its own options.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Literal
 
@@ -19,6 +20,9 @@ ChangesResults = Literal["no", "yes", "if set", "derived"]
 # whole or more than once; a file or stream to write; a folder to write; a folder of cached results.
 FileUse = Literal["", "input", "whole input", "output", "output folder", "cache"]
 
+# The headings of a command's help, in their order. A command may have one of its own besides.
+HEADINGS = ("Input", "Output", "Method", "Model", "Running")
+
 _KEY = "megastyle_option"
 
 
@@ -27,6 +31,10 @@ class Option:
     """How one field appears on the command line, and whether it changes results."""
 
     help: str = ""
+    help_in: Mapping[str, str] = field(default_factory=dict)  # command -> its own help instead
+    heading: str = ""  # default: the `HEADING` of the group
+    is_common: bool = False  # -h shows it, too; --help shows every option
+    is_required: bool = False  # for the help: the command itself refuses to run without it
     flags: tuple[str, ...] = ()  # default: --name-of-the-field
     metavar: str | None = None
     min: float | None = None
