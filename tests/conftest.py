@@ -94,6 +94,7 @@ def ray_cluster() -> Iterator[dict[str, str]]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9",  # else it reports that it is off
         "PYTHONPATH": str(Path(__file__).parents[1]),  # workers find the functions of tests
     }
     folder = tempfile.mkdtemp(prefix="megastyle-", dir="/tmp")  # short: sockets have names in it

@@ -16,7 +16,8 @@ head=10.203.7.1
 there=10.203.7.2
 port=$((20000 + $$ % 10000))
 secret=$(od -An -tx1 -N16 /dev/urandom | tr -d ' \n')
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$secret RAY_USAGE_STATS_ENABLED=0
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$secret RAY_USAGE_STATS_ENABLED=0 \
+  RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9
 
 say() { echo "two_nodes: $*"; }
 clean() {

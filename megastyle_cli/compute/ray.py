@@ -106,14 +106,15 @@ class RayEngine:
         # not in TMPDIR: its path may be too long for a socket
         self._folder = tempfile.mkdtemp(prefix="megastyle-ray-", dir="/tmp")
         try:
-            self._ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                configure_logging=False,
-                _temp_dir=self._folder,
-            )
+            with _without_usage_process():
+                self._ray.init(
+                    address="local",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    _temp_dir=self._folder,
+                )
         except Exception:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -194,6 +195,23 @@ class _LogStream(io.TextIOBase):
         if text.strip():
             log.info("%s", text.strip())
         return len(text)
+
+
+@contextmanager
+def _without_usage_process() -> Iterator[None]:
+    """Inside, a cluster starts without the process that reports usage.
+
+    Without a dashboard that is all the process does, and it asks the metadata service of the cloud
+    where it runs even if reports are switched off; no setting prevents that.
+    """
+    from ray._private import services
+
+    start = services.start_api_server
+    services.start_api_server = lambda *_, **__: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = start
 
 
 def _call_on_one_thread(

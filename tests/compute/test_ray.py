@@ -1,7 +1,9 @@
 """The promises of the local engine on two nodes, and errors that only a cluster has."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,8 +21,13 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.limits import max_item_bytes, parse_size
 from megastyle_cli.dedup import ivf_search
 from tests.conftest import needs_ray
+from tests.strace import traced
 
 Array = npt.NDArray[np.float32]
+
+# Ray and `_own_addresses` connect a datagram socket to it to learn this machine's own address;
+# nothing is sent.
+PUBLIC_SERVER = "8.8.8.8"
 
 
 def scaled(item: int, factor: int = 1) -> int:
@@ -202,12 +209,16 @@ with load_engine("ray", 2) as engine:
 
 @needs_ray
 def test_a_started_cluster_is_quiet_and_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
+    log = tmp_path / "connections"
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     env |= {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
     before = set(Path("/tmp").glob("megastyle-ray-*"))
 
     done = subprocess.run(
-        [sys.executable, "-c", STOPPED, tmp_path], capture_output=True, env=env, timeout=120
+        [*traced(log), sys.executable, "-c", STOPPED, tmp_path],
+        capture_output=True,
+        env=env,
+        timeout=120,
     )
 
     assert (tmp_path / "died").exists()
@@ -215,6 +226,15 @@ def test_a_started_cluster_is_quiet_and_a_signal_leaves_nothing_behind(tmp_path:
     assert not (tmp_path / "home").exists()
     assert set(Path("/tmp").glob("megastyle-ray-*")) <= before
     assert not [name for name in _running() if "megastyle-ray-" in name]
+    if log.exists():
+        assert set(re.findall(r'"([\d.]+)"', log.read_text())) <= {*_own_addresses(), PUBLIC_SERVER}
+
+
+def _own_addresses() -> Iterator[str]:
+    yield "127.0.0.1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent:
+        unsent.connect((PUBLIC_SERVER, 53))
+        yield str(unsent.getsockname()[0])
 
 
 def _running() -> Iterator[str]:

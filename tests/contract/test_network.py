@@ -7,7 +7,6 @@ store: onnxruntime's telemetry, for one, queues its reports in files.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from megastyle_cli import NO_TELEMETRY
 from megastyle_cli.app import COMMANDS
 from tests.conftest import draw, jsonl
+from tests.strace import traced
 from tests.tiny_flux import LETTERS, save_tiny_flux
 
 ROOT = Path(__file__).parents[2]
@@ -77,16 +77,6 @@ def make_inputs(folder: Path) -> None:
     jsonl(folder / "imgs" / "metadata.jsonl", records)
     (folder / "size.json").write_text(json.dumps(TOWER))
     save_tiny_flux(folder / "flux", text_tokens=16)
-
-
-def traced(log: Path) -> list[str]:
-    """The command that records every connection of a process; empty where tracing is not allowed.
-
-    Without `--seccomp-bpf` each system call would cost two context switches.
-    """
-    words = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect", "-o", str(log)]
-    works = shutil.which("strace") and subprocess.run([*words, "true"], check=False).returncode == 0
-    return words if works else []
 
 
 def test_commands_connect_to_nothing_and_leave_nothing_but_outputs(
