@@ -31,7 +31,7 @@ SOURCES := megastyle_cli commands tests benchmarks
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint type completions docs lock bench torture clean
+.PHONY: help demo test fmt lint type completions docs site lock bench torture clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,8 +63,11 @@ completions: $(READY) ## write completions/ from the command tree
 	$(BIN)/megastyle completion zsh > completions/_megastyle
 	$(BIN)/megastyle completion fish > completions/megastyle.fish
 
-docs: completions ## write the generated tables of README.md
+docs: completions ## write the generated parts of README.md and docs/, and the man pages
 	$(BIN)/python -m tests.contract.test_docs
+
+site: $(READY) ## build the site of docs/ into site/; a broken link is an error
+	$(BIN)/zensical build --strict --clean
 
 # What is not for Linux and macOS is left out, and torch, which install.sh installs apart.
 lock: $(READY) ## write lock.txt: the versions of constraints.txt with the hashes of their files
@@ -80,5 +83,5 @@ torture: $(READY) ## kill, fill up, damage and deceive every command (half an ho
 	$(BIN)/python -m benchmarks.torture --jobs $(JOBS) $(TRIALS)
 
 clean: ## remove what make made, the environment included
-	rm -rf "$(VENV)" "$(OUT)" build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf "$(VENV)" "$(OUT)" build site .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """What the documentation says is true: its tables are generated, its command lines run.
 
-`python -m tests.contract.test_docs` writes the generated tables of README.md.
+`python -m tests.contract.test_docs` writes the generated parts (`generated_docs.py`).
 """
 
 import json
@@ -12,9 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
-from textwrap import fill
 
 import pytest
 import typer
@@ -22,107 +20,39 @@ from PIL import Image
 from typer.main import get_command
 
 from megastyle_cli.app import COMMANDS, build
-from megastyle_cli.cli.completion import Flag, command_tree
+from megastyle_cli.cli.completion import command_tree
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.formats import ACCEPTED
 from megastyle_cli.io.writers import parquet
 from tests import fork_server
 from tests.chat_server import serving
 from tests.conftest import draw, lines
+from tests.contract.generated_docs import FLOW, generated_files
+from tests.contract.tree import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TREE = {command.name: command for command in command_tree(get_command(build("completion")))}
 
-# command -> what it reads, what it writes
-FLOW = {
-    "caption": ("pictures", "records with `style`, `content`, `style_*`"),
-    "dedup": ("records", "the records that stay"),
-    "cluster": ("records", "records with `cluster`, or a balanced choice of them"),
-    "pair": ("style records, content records", "pair records"),
-    "synth": ("pair records", "a folder of pictures with `metadata.jsonl`"),
-    "train-encoder": (
-        "pictures of known style",
-        "a folder: the encoder in two layouts, checkpoints, metrics",
-    ),
-    "train-flux": (
-        "pictures of known style and content, or pairs",
-        "a folder: the LoRA in two forms, or a whole model, checkpoints, samples, metrics",
-    ),
-    "retrieve": ("pictures", "records with `neighbors`"),
-    "transfer": ("pictures", "a picture, or a folder of them with `metadata.jsonl`"),
-    "eval": ("pictures, rendered or scored", "one summary, a benchmark, or scored records"),
-}
-SHARED_BY = 3  # a flag is in the table of flags if at least so many commands have it
 
-Row = tuple[str, ...]
+def name_of(document: Path) -> str:
+    """A document's path in the repository."""
+    return str(document.relative_to(ROOT))
 
 
-# The generated tables
-
-
-def table(head: Row, rows: list[Row]) -> str:
-    """A Markdown table."""
-    lines = [
-        head,
-        ("---",) * len(head),
-        *([cell.replace("|", "\\|") for cell in row] for row in rows),
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def commands_table() -> str:
-    """The commands in pipeline order: name, what it does, reads, writes."""
-    rows = [(f"`{name}`", TREE[name].help, *FLOW[name]) for name in COMMANDS]
-    return table(("command", "what it does", "reads", "writes"), rows)
-
-
-def flags_table() -> str:
-    """The flags that several commands have with one meaning: how spelled, what for, on which."""
-    found: dict[Row, list[tuple[str, Flag]]] = {}
-    for name in sorted(COMMANDS, key=lambda name: -len(TREE[name].flags)):
-        for flag in TREE[name].flags:
-            found.setdefault(flag.names, []).append((name, flag))
-    rows = []
-    for uses in found.values():
-        flag, count = Counter(flag for _, flag in uses).most_common(1)[0]
-        if count >= SHARED_BY:
-            rows.append((spelled(flag), flag.help, where({name for name, _ in uses})))
-    return table(("flag", "meaning", "on"), rows)
-
-
-def spelled(flag: Flag) -> str:
-    """A flag with its value, as code."""
-    return f"`{' '.join([', '.join(flag.names), flag.value]).strip()}`"
-
-
-def where(users: set[str]) -> str:
-    """The commands that have a flag, in words."""
-    others = [name for name in COMMANDS if name not in users]
-    if not others:
-        return "all"
-    if len(others) < 3:
-        return f"all but {', '.join(others)}"
-    return ", ".join(name for name in COMMANDS if name in users)
-
-
-def generated(text: str) -> str:
-    """The README with its generated parts made anew."""
-    parts = {
-        "commands": commands_table(),
-        "flags": flags_table(),
-        "inputs": fill(f"Inputs are {ACCEPTED} or `-` for stdin.", 100) + "\n",
-    }
-    for name, made in parts.items():
-        between = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
-        text, count = between.subn(lambda found, made=made: found[1] + made + found[2], text)
-        assert count == 1, f"README.md needs one pair of markers for {name}"
-    return text
+# Generated parts
 
 
 def test_the_tables_of_the_readme_are_those_of_the_commands() -> None:
     assert set(FLOW) == set(COMMANDS)
-    assert README.read_text() == generated(README.read_text()), "run: make docs"
+    made = generated_files()
+
+    stale = [str(path.relative_to(ROOT)) for path, text in made.items() if _text(path) != text]
+
+    assert stale == [], "run: make docs"
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def test_the_files_that_design_decisions_name_exist() -> None:
@@ -231,11 +161,19 @@ def test_the_recipe_for_the_releases_reads_their_layout(folder: Path) -> None:
     assert json.loads((folder / "released-scores.json").read_text())["n"] == 32
 
 
-def test_the_links_of_the_readme_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README.read_text())
-    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[)#]", document.read_text())
+    files = [document.parent / link for link in links if "://" not in link]
 
-    assert links and missing == []
+    assert [file for file in files if not file.exists()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(listed) == sorted(pages)
 
 
 @pytest.mark.parametrize("name", TREE)
@@ -451,4 +389,6 @@ def test_no_file_names_a_folder_of_one_machine_or_a_package_registry() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(generated(README.read_text()))
+    for path, text in generated_files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

@@ -1,0 +1,158 @@
+"""What the documents take from the command tree: tables of commands and options, man pages.
+
+`python -m tests.contract.test_docs` writes it (`make docs`).
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+from textwrap import fill
+
+from megastyle_cli.app import COMMANDS, COMPLETION
+from megastyle_cli.io.formats import ACCEPTED
+from tests.contract import man_page
+from tests.contract.manuals import Flag, manuals
+from tests.contract.tree import ROOT
+
+# command -> what it reads, what it writes
+FLOW = {
+    "caption": ("pictures", "records with `style`, `content`, `style_*`"),
+    "dedup": ("records", "the records that stay"),
+    "cluster": ("records", "records with `cluster`, or a balanced choice of them"),
+    "pair": ("style records, content records", "pair records"),
+    "synth": ("pair records", "a folder of pictures with `metadata.jsonl`"),
+    "train-encoder": (
+        "pictures of known style",
+        "a folder: the encoder in two layouts, checkpoints, metrics",
+    ),
+    "train-flux": (
+        "pictures of known style and content, or pairs",
+        "a folder: the LoRA in two forms, or a whole model, checkpoints, samples, metrics",
+    ),
+    "retrieve": ("pictures", "records with `neighbors`"),
+    "transfer": ("pictures", "a picture, or a folder of them with `metadata.jsonl`"),
+    "eval": ("pictures, rendered or scored", "one summary, a benchmark, or scored records"),
+}
+SHARED_BY = 3  # an option is in the table of shared ones if at least so many commands have it
+
+Row = tuple[str, ...]
+
+
+# Markdown
+
+
+def table(head: Row, rows: list[Row]) -> str:
+    """A Markdown table."""
+    lines = [
+        head,
+        ("---",) * len(head),
+        *([cell.replace("|", "\\|") for cell in row] for row in rows),
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def commands_table(folder: str) -> str:
+    """The commands in pipeline order, each with a link to its page, which is in `folder`."""
+    rows = [
+        (f"[`{name}`]({folder}{name}.md)", manuals()[name].summary, *FLOW[name])
+        for name in COMMANDS
+    ]
+    return table(("command", "what it does", "reads", "writes"), rows)
+
+
+def shared_options() -> str:
+    """The options that several commands have with one meaning: how spelled, what for, on which."""
+    found: dict[Row, list[tuple[str, Flag]]] = {}
+    for name in sorted(COMMANDS, key=lambda name: -len(_flags(name))):
+        for flag in _flags(name):
+            found.setdefault(flag.names, []).append((name, flag))
+    rows = []
+    for uses in found.values():
+        help, count = Counter(flag.help for _, flag in uses).most_common(1)[0]
+        if count >= SHARED_BY:
+            flag = next(flag for _, flag in uses if flag.help == help)
+            rows.append((spelled(flag), help, where({name for name, _ in uses})))
+    return table(("option", "meaning", "on"), rows)
+
+
+def _flags(name: str) -> list[Flag]:
+    return [flag for flags in manuals()[name].sections.values() for flag in flags]
+
+
+def spelled(flag: Flag) -> str:
+    """A flag with its value, as code."""
+    return f"`{' '.join([', '.join(flag.names), flag.value]).strip()}`"
+
+
+def where(users: set[str]) -> str:
+    """The commands that have a flag, in words."""
+    others = [name for name in COMMANDS if name not in users]
+    if not others:
+        return "all"
+    if len(others) < 3:
+        return f"all but {', '.join(others)}"
+    return ", ".join(name for name in COMMANDS if name in users)
+
+
+def options_of(name: str) -> str:
+    """The synopsis of a command and its options under their headings."""
+    manual = manuals()[name]
+    parts = [f"## Synopsis\n\n```text\n{manual.usage}\n```\n"]
+    for heading, flags in manual.sections.items():
+        rows = [(spelled(flag), described(flag)) for flag in flags]
+        parts.append(f"## {heading or 'Options'}\n\n{table(('option', 'meaning'), rows)}")
+    return "\n".join(["", *parts, ""])
+
+
+def described(flag: Flag) -> str:
+    """What a flag means, whether it is required, and its default."""
+    notes = ["Required."] if flag.is_required else []
+    notes += [f"Default: `{flag.default}`."] if flag.default else []
+    return " ".join([flag.help, *notes])
+
+
+def stub(name: str) -> str:
+    """A page for a command that has none: title, first sentence, and the marks."""
+    return (
+        f"# megastyle {name}\n\n{manuals()[name].summary}\n\n"
+        "<!-- options: generated -->\n<!-- end -->\n"
+    )
+
+
+# Files
+
+
+def generated_files() -> dict[Path, str]:
+    """Every file with generated parts, and its text with these parts made anew."""
+    docs = ROOT / "docs"
+    inputs = fill(f"Inputs are {ACCEPTED} or `-` for stdin.", 100) + "\n"
+    parts = {
+        ROOT / "README.md": {"commands": commands_table("docs/commands/")},
+        docs / "commands" / "index.md": {
+            "commands": commands_table(""),
+            "shared": shared_options(),
+        },
+        docs / "formats.md": {"inputs": inputs},
+        **{
+            docs / "commands" / f"{name}.md": {"options": options_of(name)}
+            for name in (*COMMANDS, COMPLETION[0])
+        },
+    }
+    pages = {ROOT / "share" / "man" / "man1" / name: text for name, text in man_pages().items()}
+    return {path: filled(path, made) for path, made in parts.items()} | pages
+
+
+def man_pages() -> dict[str, str]:
+    """File name -> man page: one for the program, one for each command."""
+    pages = {f"megastyle-{name}.1": man_page.of_command(m) for name, m in manuals().items()}
+    return {"megastyle.1": man_page.of_program(list(manuals().values())), **pages}
+
+
+def filled(path: Path, parts: dict[str, str]) -> str:
+    """The text of a document with its generated parts made anew."""
+    text = path.read_text() if path.exists() else stub(path.stem)
+    for name, made in parts.items():
+        between = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
+        text, count = between.subn(lambda found, made=made: found[1] + made + found[2], text)
+        assert count == 1, f"{path.name} needs one pair of markers for {name}"
+    return text
