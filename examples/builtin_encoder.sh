@@ -17,7 +17,7 @@
 # The whole script took 43 minutes on two cores, 10 of them drawing and rendering; see
 # benchmarks/RESULTS.md.
 #
-# Needs npm, apt-get (Debian) and: pip install 'megastyle[builtin]' resvg-py==0.5.0 scipy
+# Needs npm, apt-get (Debian) and: pip install resvg-py==0.5.0 scipy
 set -euo pipefail
 
 pictures=$(realpath "${1:?name a folder of pictures with metadata.jsonl}")

@@ -17,7 +17,6 @@
 # Sized for one or two CPU cores: 8 px per token, 64 tokens per picture, bfloat16: 44 pairs/s on an
 # idle AVX-512 core, 70 on two, so 45 to 75 minutes. Can be interrupted and restarted. megastyle ships
 # a model trained like this for 8,200 steps as --model builtin-flux (see its CARD.md).
-# Needs: pip install 'megastyle[builtin]'
 set -euo pipefail
 
 pictures=$(realpath "${1:?name a folder of pictures with metadata.jsonl}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from megastyle_cli.cli.check_extras import check_extras
 from megastyle_cli.cli.check_files import check_files
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.option import Option, declared_options
@@ -41,6 +42,7 @@ def grouped(main: Callable[..., Any]) -> Callable[..., Any]:
             for name, group in groups.items()
         }
         check_files(made.values())
+        check_extras(made.values())
         return main(**given, **made)
 
     called.__doc__, called.__name__, called.__module__ = (

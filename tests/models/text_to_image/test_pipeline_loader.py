@@ -1,5 +1,7 @@
 """Pipelines are loaded whole, quantized on request, and named by a fingerprint of the denoiser."""
 
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -50,7 +52,7 @@ def test_a_quantized_model_gives_nearly_the_same_image(pipeline_folders, painter
 def test_quantizing_without_the_package_raises_with_the_install_command(
     pipeline_folders, monkeypatch
 ):
-    monkeypatch.setattr("megastyle_cli.models.quantization.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "torchao", None)
 
     with pytest.raises(MegastyleError, match="needs the package 'torchao'") as error:
         load_painter(pipeline_folders["qwen"], quantize="int8")

