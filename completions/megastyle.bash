@@ -113,8 +113,8 @@ _megastyle() {
                 --offload) words="modulation model layers" flags="" files=no ;;
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --preset) words="fast-cache" flags="" files=no ;;
-                --style|--content|--lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                --lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --max-item-size|--style|--weight|--content|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         eval)

@@ -1,6 +1,7 @@
 """The options of `caption`: what is described, and how a model or a server is asked."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from megastyle_cli.core.choices import CaptionKind, StyleSchema
 from megastyle_cli.core.option import option
@@ -10,10 +11,15 @@ from megastyle_cli.core.option import option
 class CaptionOptions:
     """What is described."""
 
-    kind: CaptionKind = option("both", help="What to describe.", changes_results="yes")
+    HEADING: ClassVar[str] = "Method"
+
+    kind: CaptionKind = option(
+        "both", help="What to describe.", is_common=True, changes_results="yes"
+    )
     schema: StyleSchema = option(
         "v2",
-        help="Sentence template: v1 (MegaStyle) or v2 (MegaStyle++).",
+        help="Style attributes and sentence template: v1 (MegaStyle) or v2 (MegaStyle++).",
+        is_common=True,
         changes_results="yes",
     )
 
@@ -22,12 +28,14 @@ class CaptionOptions:
 class MeasuringOptions:
     """Of the builtin captioner."""
 
+    HEADING: ClassVar[str] = "Method"
+
     min_confidence: float = option(
         0.5,
         min=0,
         max=1,
         metavar="P",
-        help="Least probability to name a content.",
+        help="Minimum probability for a content the builtin captioner recognizes.",
         changes_results="yes",
     )
 
@@ -36,10 +44,12 @@ class MeasuringOptions:
 class PromptingOptions:
     """How a vision-language model is asked, here or on a server."""
 
+    HEADING: ClassVar[str] = "Method"
+
     per_attribute: bool = option(
         False,
         "--per-attribute",
-        help="v2: ask for each attribute alone (paper).",
+        help="Ask one question per style attribute, as in the paper (needs --schema v2).",
         changes_results="yes",
     )
     attempts: int = option(
@@ -47,13 +57,14 @@ class PromptingOptions:
         min=1,
         max=20,
         metavar="N",
-        help="Times a question is asked at most.",
+        help="Maximum number of attempts per question; an invalid answer is asked again.",
         changes_results="yes",
     )
     judge: bool = option(
         False,
         "--judge",
-        help="Judge captions instead: is each relevant, is it vague?",
+        help="Judge existing captions instead: are they relevant, are they vague?",
+        is_common=True,
         changes_results="yes",
     )
 
@@ -62,20 +73,39 @@ class PromptingOptions:
 class ServerOptions:
     """Which server is asked, and how patiently."""
 
+    HEADING: ClassVar[str] = "Model"
+
     base_url: str | None = option(
-        None, metavar="URL", show_default=False, help="A server's address, with its /v1 (openai)."
+        None,
+        metavar="URL",
+        show_default=False,
+        help="OpenAI-compatible server, such as http://localhost:8000/v1 (key: OPENAI_API_KEY).",
+        is_common=True,
     )
-    concurrency: int = option(64, min=1, max=1024, metavar="N", help="Requests in flight (openai).")
-    timeout: float = option(
-        120.0, min=0.1, metavar="S", help="Seconds a request may take (openai)."
+    concurrency: int = option(
+        64,
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Concurrent requests to the server.",
+        is_common=True,
     )
-    retries: int = option(6, min=0, max=20, metavar="N", help="Of a request that fails (openai).")
+    timeout: float = option(120.0, min=0.1, metavar="S", help="Timeout of a request, in seconds.")
+    retries: int = option(
+        6, min=0, max=20, metavar="N", help="Maximum number of retries of a failed request."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShownSizeOptions:
     """How large an image a model is shown."""
 
+    HEADING: ClassVar[str] = "Model"
+
     max_side: int = option(
-        512, min=32, metavar="PX", help="Longer side a model is shown.", changes_results="yes"
+        512,
+        min=32,
+        metavar="PX",
+        help="Downscale images to this longer side before showing them to the model.",
+        changes_results="yes",
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from megastyle_cli.core.option import option
 
@@ -11,53 +11,65 @@ from megastyle_cli.core.option import option
 class ClusterOptions:
     """How records are clustered, and which of them are written."""
 
-    on: str = option("style", metavar="KEY", help="The text to group by.", changes_results="yes")
+    HEADING: ClassVar[str] = "Method"
+
+    on: str = option(
+        "style",
+        metavar="KEY",
+        help="Record key whose text is clustered.",
+        is_common=True,
+        changes_results="yes",
+    )
     levels: str = option(
         "auto",
         metavar="N,N,...",
-        help="Clusters a level, finest first; auto: by size; or paper, plusplus.",
+        help="Clusters per level, finest first; or auto (about 20 records each), paper, plusplus.",
+        is_common=True,
         changes_results="yes",
     )
     sample: int | None = option(
         None,
         metavar="N",
         min=1,
-        help="Pass on a balanced choice.",
+        help="Write a balanced sample of N records instead of all.",
+        is_common=True,
         show_default=False,
         changes_results="yes",
     )
     members: Literal["random", "nearest"] = option(
         "random",
         metavar="random|nearest",
-        help="Which of a finest cluster --sample takes.",
+        help="Which records --sample takes from a cluster; nearest: to its centroid.",
         changes_results="yes",
     )
     resample: int = option(
         0,
         metavar="N",
         min=0,
-        help="Cluster the points nearest each centroid again, N times.",
+        help="Rounds of resampling: cluster again the points nearest each centroid.",
         changes_results="yes",
     )
     vectors: Path | None = option(
         None,
         metavar="FILE.npy",
         show_default=False,
-        help="Keep the vectors; adds `row` to records.",
+        help="Write the vectors; each record's `row` is its row in FILE.",
+        is_common=True,
         file="output",
     )
     vectors_from: Path | None = option(
         None,
         metavar="FILE.npy",
         show_default=False,
-        help="Take the vectors; `row` says which.",
+        help="Read vectors from FILE at each record's `row` instead of embedding texts.",
         changes_results="derived",
         file="whole input",
     )
     xy: bool = option(
         False,
         "--xy",
-        help="Add `x` and `y`: a map on which clusters nest.",
+        help="Add `x` and `y`: coordinates of a 2-D map in which clusters nest.",
+        is_common=True,
         changes_results="yes",
     )
 
@@ -66,10 +78,12 @@ class ClusterOptions:
 class ClusterDeviceOptions:
     """The device that compares vectors."""
 
+    HEADING: ClassVar[str] = "Model"
+
     device: str | None = option(
         None,
         metavar="NAME",
         show_default=False,
-        help="Where vectors are compared and --model runs: cpu, cuda, cuda:N; default: a GPU"
-        " to compare if there is one.",
+        help="Device for k-means and --model: cpu, cuda or cuda:N (default for k-means: a GPU if"
+        " there is one).",
     )

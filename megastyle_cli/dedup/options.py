@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.option import option
@@ -17,31 +17,41 @@ KeepPolicy = Literal["first", "longest", "hard", "easy"]
 class DedupOptions:
     """What is compared and how; options that are None come from the preset."""
 
-    on: str = option("style", metavar="KEY", help="The text to compare.", changes_results="yes")
+    HEADING: ClassVar[str] = "Method"
+
+    on: str = option(
+        "style",
+        metavar="KEY",
+        help="Record key whose text is compared.",
+        is_common=True,
+        changes_results="yes",
+    )
     preset: DedupPreset | None = option(
         None,
         metavar="styles|contents|nemo",
-        help="Values of all measures; default: contents with --on content, else styles.",
+        help="Thresholds of all stages (default: contents with --on content, else styles).",
+        is_common=True,
         show_default=False,
         changes_results="derived",
     )
-    exact: bool = option(True, help="Drop texts that are the same.", changes_results="derived")
+    exact: bool = option(True, help="Drop equal texts.", changes_results="derived")
     exact_text: ExactText | None = option(
         None,
         metavar="normalized|raw",
-        help="The same but for case, width and spaces, or to the byte; default: preset's.",
+        help="Compare texts ignoring case, width and spaces, or byte for byte (default: preset's).",
         show_default=False,
         changes_results="derived",
     )
     near: bool = option(
-        True, help="Drop texts that are nearly the same.", changes_results="derived"
+        True, help="Drop near duplicates: texts that share n-grams.", changes_results="derived"
     )
     near_threshold: float | None = option(
         None,
-        metavar="J",
+        metavar="S",
         min=0,
         max=1,
-        help="Least share of n-grams in common; default: preset's.",
+        help="Minimum Jaccard similarity of n-grams, 0 to 1 (default: preset's).",
+        is_common=True,
         show_default=False,
         changes_results="derived",
     )
@@ -49,47 +59,54 @@ class DedupOptions:
         None,
         metavar="N",
         min=1,
-        help="Words or characters of an n-gram; default: preset's.",
+        help="Length of n-grams (default: preset's).",
         show_default=False,
         changes_results="derived",
     )
     ngram_of: NgramUnit | None = option(
         None,
         metavar="words|characters",
-        help="What n-grams are made of; default: preset's.",
+        help="Unit of n-grams (default: preset's).",
         show_default=False,
         changes_results="derived",
     )
-    semantic: bool = option(True, help="Drop texts of the same meaning.", changes_results="derived")
+    semantic: bool = option(
+        True,
+        help="Drop texts with the same meaning, by their embeddings.",
+        is_common=True,
+        changes_results="derived",
+    )
     semantic_threshold: float | None = option(
         None,
-        metavar="COS",
+        metavar="S",
         min=-1,
         max=1,
-        help="Least cosine of the embeddings; default: preset's.",
+        help="Minimum cosine of text embeddings (default: 0.99 static or nemo, else 0.95).",
+        is_common=True,
         show_default=False,
         changes_results="derived",
     )
     semantic_recall: float = option(
         0.99,
-        metavar="R",
+        metavar="S",
         min=0,
         max=1,
-        help="Least share of close pairs to find among over 100,000 texts; 1 compares all.",
+        help="Minimum share of close pairs to find among over 100,000 texts; 1 compares all pairs.",
         changes_results="derived",
     )
     embedder: EmbedderName | None = option(
         None,
         metavar="static|verified|sentence",
-        help="Token vectors, those checked by a sentence model, or that alone;"
-        " default: static, or sentence with --model or --preset nemo.",
+        help="Token vectors, token vectors checked by a sentence model, or a sentence model"
+        " (default: static; sentence with --model or --preset nemo).",
         show_default=False,
         changes_results="derived",
     )
     keep: KeepPolicy = option(
         "first",
         metavar="first|longest|hard|easy",
-        help="Which of the like stays: hard is farthest from its cluster's centroid.",
+        help="Which duplicate to keep; hard is farthest from its cluster's centroid, easy nearest.",
+        is_common=True,
         changes_results="derived",
     )
 
@@ -98,17 +115,20 @@ class DedupOptions:
 class DedupReportOptions:
     """Outputs besides the kept records."""
 
+    HEADING: ClassVar[str] = "Output"
+
     report: Path | None = option(
         None,
         metavar="FILE",
-        help="Write the stages and largest groups.",
+        help="Write a JSON report: counts per stage and the largest groups of duplicates.",
         show_default=False,
         file="output",
     )
     rejected: str | None = option(
         None,
         metavar="FILE",
-        help="Where the dropped records go.",
+        help="File for the dropped records, with reason, similarity and the record kept instead.",
+        is_common=True,
         show_default=False,
         file="output",
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from megastyle_cli.core.option import option
 
@@ -10,10 +11,13 @@ from megastyle_cli.core.option import option
 class ScoringOptions:
     """What a score of one picture depends on."""
 
+    HEADING: ClassVar[str] = "Method"
+
     reference: list[str] | None = option(
         None,
         metavar="PATH",
-        help="Score all against these pictures; may be repeated.",
+        help="Score all images against these; repeatable (default: each record's style_file_name).",
+        is_common=True,
         show_default=False,
         changes_results="derived",
         file="input",
@@ -21,38 +25,45 @@ class ScoringOptions:
     pair_by: str | None = option(
         None,
         metavar="KEY",
-        help="Only against those of equal KEY, or of equal file stem: stem.",
+        help="Score only against references with the same KEY; stem: the same file stem.",
         show_default=False,
         changes_results="derived",
     )
     others: list[str] | None = option(
         None,
         metavar="PATH",
-        help="Pictures of other styles, to read --reference against.",
+        help="Images of other styles, as a baseline for --reference; repeatable.",
         show_default=False,
         changes_results="derived",
         file="input",
     )
     each: bool = option(
-        False, "--each", help="Pass on every record, scored.", changes_results="derived"
+        False,
+        "--each",
+        help="Write every record with its scores instead of a summary.",
+        is_common=True,
+        changes_results="derived",
     )
     text_model: str | None = option(
         None,
         metavar="NAME",
-        help="A whole CLIP or SigLIP, for the text score: folder or name.",
+        help="CLIP or SigLIP model for the text score: a Hugging Face name or a local folder.",
+        heading="Model",
+        is_common=True,
         show_default=False,
         changes_results="derived",
     )
     prompt_key: str = option(
         "content",
         metavar="KEY",
-        help="What a picture was asked to show.",
+        help="Record key of the prompt for the text score.",
         changes_results="derived",
     )
     leakage: bool = option(
         False,
         "--leakage",
-        help="How much of the references' content is in them.",
+        help="Measure how much of the references' content is in the images.",
+        is_common=True,
         changes_results="derived",
     )
 
@@ -61,26 +72,34 @@ class ScoringOptions:
 class SummaryOptions:
     """What is summarised over all pictures."""
 
+    HEADING: ClassVar[str] = "Method"
+
     diversity: bool = option(
         False,
         "--diversity",
-        help="MPD, Vendi and MNND of pictures and style prompts.",
+        help="Measure the diversity of images and style prompts: MPD, Vendi score, MNND.",
+        is_common=True,
         changes_results="derived",
     )
     label: str = option(
         "style_id",
         metavar="KEY",
-        help="Pictures of one style share this key's value.",
+        help="Record key that names the style of an image.",
+        is_common=True,
         changes_results="derived",
     )
     content_label: str = option(
         "content_id",
         metavar="KEY",
-        help="As --label, for contents; retrieval is among other contents.",
+        help="Record key that names the content; retrieval ignores images of the query's content.",
         changes_results="derived",
     )
     ranks: str = option(
-        "1,10", "--ranks", metavar="K,K", help="k of the measures.", changes_results="derived"
+        "1,10",
+        "--ranks",
+        metavar="N,N",
+        help="Values of k for Recall@k and mAP@k.",
+        changes_results="derived",
     )
 
 
@@ -88,10 +107,13 @@ class SummaryOptions:
 class BenchmarkOptions:
     """A benchmark that is run, or made."""
 
+    HEADING: ClassVar[str] = "Benchmark"
+
     benchmark: Path | None = option(
         None,
         metavar="DIR",
-        help="Run the benchmark in DIR; it takes no input.",
+        help="Run the benchmark in DIR; takes no input.",
+        is_common=True,
         show_default=False,
         changes_results="derived",
         file="input",
@@ -99,7 +121,7 @@ class BenchmarkOptions:
     make_benchmark: Path | None = option(
         None,
         metavar="DIR",
-        help="Choose styles and contents, write DIR/metadata.jsonl.",
+        help="Create a benchmark from the input: write DIR/metadata.jsonl.",
         show_default=False,
         changes_results="derived",
         file="output folder",
@@ -109,7 +131,7 @@ class BenchmarkOptions:
         "--styles",
         metavar="N",
         min=2,
-        help="Styles of a benchmark.",
+        help="Number of styles for --make-benchmark.",
         changes_results="derived",
     )
     per_style: int = option(
@@ -117,13 +139,13 @@ class BenchmarkOptions:
         "--per-style",
         metavar="N",
         min=1,
-        help="Contents a style.",
+        help="Number of contents per style for --make-benchmark.",
         changes_results="derived",
     )
     split_key: str | None = option(
         None,
         metavar="KEY",
-        help='Styles whose records say "heldout" here are held out, no others.',
+        help='Use only records with the value "heldout" under KEY for --make-benchmark.',
         show_default=False,
         changes_results="derived",
     )
@@ -133,4 +155,8 @@ class BenchmarkOptions:
 class JsonOptions:
     """How a summary is printed."""
 
-    as_json: bool = option(False, "--json", help="JSON also on a terminal.")
+    HEADING: ClassVar[str] = "Output"
+
+    as_json: bool = option(
+        False, "--json", help="Print JSON on a terminal, too, instead of a table.", is_common=True
+    )

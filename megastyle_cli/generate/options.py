@@ -1,11 +1,11 @@
 """The options of `synth` and `transfer`: sizes, models, filters, and how images are stored."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.option import option
-from megastyle_cli.runner.options import BatchOptions, OutputOptions
+from megastyle_cli.runner.options import BATCH_SIZE, BatchOptions, OutputOptions
 
 if TYPE_CHECKING:
     from megastyle_cli.io.writers.image_dataset import ImageFormat
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 class StrengthOptions:
     """How strongly a style is applied."""
 
+    HEADING: ClassVar[str] = "Method"
+
     strength: float = option(
         1.0,
         min=0,
         max=1,
         metavar="S",
-        help="1: full style; 0: the content picture, or the words without a reference.",
+        help="Style strength from 0 (content image unchanged) to 1 (full style).",
+        help_in={
+            "transfer": "Style strength from 0 (content image or prompt alone) to 1 (full style)."
+        },
+        is_common=True,
         changes_results="derived",
     )
 
@@ -29,14 +35,16 @@ class StrengthOptions:
 class ImageFormatOptions:
     """How made images are stored."""
 
+    HEADING: ClassVar[str] = "Output"
+
     format_: Container = option(
         "folder",
         "--format",
-        help="Keep pictures as files in a folder, or in WebDataset tars, or parquet.",
+        help="Store images as files in a folder, in WebDataset tars or in parquet files.",
         changes_results="derived",
     )
     picture_format: PictureFormat = option(
-        "png", "--picture-format", help="Format of a picture.", changes_results="derived"
+        "png", "--picture-format", help="Image file format.", changes_results="derived"
     )
     quality: int | None = option(
         None,
@@ -44,14 +52,14 @@ class ImageFormatOptions:
         min=1,
         max=100,
         show_default=False,
-        help="Of jpg and webp pictures; default 92.",
+        help="Quality of jpg and webp images (default: 92).",
         changes_results="derived",
     )
     shard_size: int = option(
         1000,
         metavar="N",
         min=1,
-        help="Records a tar or parquet file holds.",
+        help="Records per tar or parquet file.",
         changes_results="derived",
     )
 
@@ -72,7 +80,14 @@ class ImageBatchOptions(BatchOptions):
     """How many images are made at once."""
 
     batch_size: int = option(
-        8, metavar="N", min=1, help="Records worked on at once; changes speed, never results."
+        8,
+        **BATCH_SIZE
+        | {
+            "help_in": {
+                "synth": "Images rendered at once (default with --model: about one megapixel);"
+                " affects speed and memory, not results."
+            }
+        },
     )
 
 
@@ -80,10 +95,13 @@ class ImageBatchOptions(BatchOptions):
 class SynthOptions:
     """The size of the images."""
 
+    HEADING: ClassVar[str] = "Output"
+
     size: str = option(
         "512",
         metavar="PX|WxH",
-        help="Longer side of the pictures; for a model width and height, or both.",
+        help="Longer side of the images; with --model, side of a square, or width x height.",
+        is_common=True,
         changes_results="yes",
     )
 
@@ -92,17 +110,21 @@ class SynthOptions:
 class TextToImageOptions:
     """How a text-to-image model renders."""
 
+    HEADING: ClassVar[str] = "Method"
+
     preset: Literal["lightning"] | None = option(
         None,
         show_default=False,
-        help="Settings of a distilled --lora: 8 steps, no guidance.",
+        help="Settings for a distilled --lora: 8 steps, no guidance.",
         changes_results="yes",
     )
     lora: str | None = option(
         None,
         metavar="FILE",
         show_default=False,
-        help="A LoRA of the model, .safetensors.",
+        help="LoRA for the model (.safetensors).",
+        heading="Model",
+        is_common=True,
         changes_results="derived",
         file="whole input",
     )
@@ -110,7 +132,8 @@ class TextToImageOptions:
         1.0,
         "--lora-strength",
         metavar="S",
-        help="How much of the LoRA is added.",
+        help="Scale of the LoRA; 0 disables it.",
+        heading="Model",
         changes_results="yes",
     )
     steps: int | None = option(
@@ -119,7 +142,8 @@ class TextToImageOptions:
         min=1,
         max=1000,
         show_default=False,
-        help="From noise to picture; default 40, or the preset's.",
+        help="Number of denoising steps (default: 40, or the preset's).",
+        is_common=True,
         changes_results="yes",
     )
     guidance: float | None = option(
@@ -127,14 +151,14 @@ class TextToImageOptions:
         metavar="G",
         min=0,
         show_default=False,
-        help="How closely a model keeps to words; default: its own, Qwen-Image 4.",
+        help="Guidance scale (default: the model's own; 4 for Qwen-Image).",
         changes_results="yes",
     )
     negative: str | None = option(
         None,
-        metavar="WORDS",
+        metavar="TEXT",
         show_default=False,
-        help="Painted away from; default: nothing.",
+        help="Negative prompt: what to avoid (default: none).",
         changes_results="yes",
     )
 
@@ -143,23 +167,25 @@ class TextToImageOptions:
 class FilterOptions:
     """Which images are rejected."""
 
+    HEADING: ClassVar[str] = "Filters"
+
     reject_blank: bool = option(
         False,
         "--reject-blank",
-        help="Turn away pictures of all but one colour.",
+        help="Reject images that are (almost) a single color.",
         changes_results="if set",
     )
     reject_duplicates: bool = option(
         False,
         "--reject-duplicates",
-        help="Turn away pictures like one of this output.",
+        help="Reject images that duplicate one in this output.",
         changes_results="if set",
     )
     nsfw: str | None = option(
         None,
         metavar="MODEL",
         show_default=False,
-        help="Turn away what this classifier finds unsafe.",
+        help="Reject images this classifier finds unsafe: open_nsfw or a Hugging Face model.",
         changes_results="if set",
     )
     max_nsfw: float = option(
@@ -167,7 +193,7 @@ class FilterOptions:
         min=0,
         max=1,
         metavar="P",
-        help="Probability of unsafe that is tolerated.",
+        help="Maximum probability of being unsafe for --nsfw.",
         changes_results="derived",
     )
     min_style_score: float | None = option(
@@ -176,26 +202,26 @@ class FilterOptions:
         max=1,
         metavar="S",
         show_default=False,
-        help="Least mean cosine with the style's other pictures.",
+        help="Reject images with a lower mean cosine to the other images of their style.",
         changes_results="if set",
     )
     style_against: Literal["others", "reference"] = option(
         "others",
-        help="With what --min-style-score compares; reference: style_file_name.",
+        help="What --min-style-score compares with; reference: the pair's style image.",
         changes_results="derived",
     )
     style_model: str | None = option(
         None,
         metavar="NAME",
         show_default=False,
-        help="Style encoder of --min-style-score; default: builtin.",
+        help="Style encoder for --min-style-score (default: builtin).",
         changes_results="if set",
     )
     rejects: str | None = option(
         None,
         metavar="FILE",
         show_default=False,
-        help="Where rejected records go; default: rejects.jsonl in the output.",
+        help="File for rejected records (default: rejects.jsonl in the output folder).",
         file="output",
     )
 
@@ -204,11 +230,15 @@ class FilterOptions:
 class TextToImageOffloadOptions:
     """What is kept off the GPU."""
 
+    HEADING: ClassVar[str] = "Model"
+
     offload: Literal["model", "layers"] | None = option(
         None,
         metavar="model|layers",
         show_default=False,
-        help="Keep off the GPU what is not at work: whole parts, or each layer on small cards.",
+        help="Save GPU memory (VRAM): move idle parts (model) or every idle layer (layers, for"
+        " small GPUs) to the CPU.",
+        is_common=True,
     )
 
 
@@ -216,11 +246,14 @@ class TextToImageOffloadOptions:
 class TransferOptions:
     """Which style goes on what."""
 
+    HEADING: ClassVar[str] = "Style and content"
+
     style: list[str] | None = option(
         None,
-        metavar="PICTURE",
-        help="Style reference; several are mixed.",
+        metavar="IMAGE",
+        help="Reference image; repeat to mix styles (default: each record's style_file_name).",
         show_default=False,
+        is_common=True,
         changes_results="derived",
         file="whole input",
     )
@@ -228,29 +261,33 @@ class TransferOptions:
         None,
         metavar="W",
         min=0,
-        help="Share of each --style, in their order; default equal.",
+        help="Weight of each --style, in order (default: equal).",
         show_default=False,
+        is_common=True,
         changes_results="derived",
     )
     content: str | None = option(
         None,
-        metavar="PICTURE",
-        help="The one picture to restyle.",
+        metavar="IMAGE",
+        help="The one image to restyle; same as naming it as the input.",
         show_default=False,
         file="input",
     )
     prompt: str | None = option(
         None,
-        metavar="WORDS",
+        metavar="TEXT",
         show_default=False,
-        help="What to paint; needs a backend that paints from words.",
+        help="Generate an image from this text instead of restyling one (needs --model).",
+        is_common=True,
     )
     size: str | None = option(
         None,
         metavar="PX|WxH",
         show_default=False,
-        help="Longer side of the result, or FLUX's width and height; default: the content"
-        " picture's, for FLUX 512 or as trained.",
+        help="Longer side, or with FLUX width x height (default: the content image's; FLUX: 512"
+        " or as trained).",
+        heading="Output",
+        is_common=True,
         changes_results="derived",
     )
 
@@ -264,8 +301,10 @@ class TransferOutputOptions(OutputOptions):
         "-o",
         "--output",
         metavar="PATH",
-        help="A picture (one result), - for a PNG on stdout, or a directory.",
+        help="Image file (one result), folder, or - for a PNG on stdout.",
         show_default=False,
+        is_common=True,
+        is_required=True,
         file="output",
     )
 
@@ -274,11 +313,14 @@ class TransferOutputOptions(OutputOptions):
 class LoraOptions:
     """The adapter that makes FLUX see a reference."""
 
+    HEADING: ClassVar[str] = "Model"
+
     lora: str | None = option(
         None,
         metavar="FILE",
         show_default=False,
-        help="MegaStyle's adapter for FLUX, .safetensors.",
+        help="Style-reference LoRA for FLUX, such as megastyle_flux.safetensors.",
+        is_common=True,
         changes_results="derived",
         file="whole input",
     )
@@ -286,15 +328,15 @@ class LoraOptions:
         1.0,
         "--lora-strength",
         metavar="S",
-        help="How much of the LoRA is added.",
+        help="Scale of the LoRA; 0 disables it.",
         changes_results="yes",
     )
     to: Literal["official", "diffsynth", "diffusers", "peft"] | None = option(
         None,
-        metavar="FORM",
+        metavar="LAYOUT",
         show_default=False,
-        help="Paint nothing: write --lora as -o FILE.safetensors with the keys of official,"
-        " diffsynth, diffusers or peft.",
+        help="Only convert --lora to -o FILE.safetensors in this key layout: official, diffsynth,"
+        " diffusers or peft.",
     )
 
 
@@ -302,19 +344,21 @@ class LoraOptions:
 class FluxOptions:
     """How FLUX paints."""
 
+    HEADING: ClassVar[str] = "Method"
+
     steps: int = option(
         30,
         metavar="N",
         min=1,
         max=1000,
-        help="Of FLUX from noise to picture.",
+        help="Number of denoising steps (FLUX).",
         changes_results="yes",
     )
     guidance: float = option(
         3.5,
         metavar="G",
         min=0,
-        help="How closely FLUX is told to keep to words.",
+        help="Guidance scale (FLUX).",
         changes_results="yes",
     )
     content_strength: float = option(
@@ -322,13 +366,13 @@ class FluxOptions:
         metavar="S",
         min=0,
         max=1,
-        help="How much of the content picture FLUX starts from; 0: only from words.",
+        help="Start FLUX from the content image: 0 uses only the prompt, 1 keeps the image.",
         changes_results="yes",
     )
     keep_aspect: bool = option(
         False,
         "--keep-aspect",
-        help="Cut references to shape; FLUX was taught to squash.",
+        help="Crop references to the output's aspect ratio instead of stretching them (FLUX).",
         changes_results="yes",
     )
 
@@ -337,12 +381,15 @@ class FluxOptions:
 class FluxOffloadOptions:
     """What is kept off the GPU."""
 
+    HEADING: ClassVar[str] = "Model"
+
     offload: Literal["modulation", "model", "layers"] | None = option(
         None,
         metavar="modulation|model|layers",
         show_default=False,
-        help="Keep off the GPU a quarter of FLUX that is known before the first step; with it"
-        " whole parts not at work; or each layer.",
+        help="Save GPU memory (VRAM) with equal results: modulation (6 GB less), model (FLUX.1 fits"
+        " 24 GB), layers (smallest).",
+        is_common=True,
     )
 
 
@@ -350,10 +397,12 @@ class FluxOffloadOptions:
 class FluxPresetOptions:
     """What is given up for speed."""
 
+    HEADING: ClassVar[str] = "Method"
+
     preset: Literal["fast-cache"] | None = option(
         None,
         metavar="fast-cache",
         show_default=False,
-        help="Faster pictures that are not quite the same.",
+        help="Faster but approximate: skip what changes little between steps (FLUX).",
         changes_results="yes",
     )

@@ -107,10 +107,10 @@ FILE_SUFFIXES = (
     *(*PICTURE_SUFFIXES, *PICKLE_SUFFIXES, *UNSUPPORTED_SUFFIXES, *_ROW_SUFFIXES),
     *(".npy", ".html", ".safetensors"),
 )
-ACCEPTED = f"pictures, folders, {', '.join(map(str, FORMATS))}"
+ACCEPTED = f"images, folders, {', '.join(map(str, FORMATS))}"
 INPUTS_HELP = (
     f"{ACCEPTED[0].upper()}{ACCEPTED[1:]} or - for stdin."
-    " In a folder, the caption in 1.txt, 1.caption or 1.json is the text of 1.jpg."
+    " In a folder, 1.txt, 1.caption or 1.json holds the caption of 1.jpg."
 )
 
 

@@ -1,24 +1,50 @@
 """Options that say which model runs, and how it runs."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from megastyle_cli.core.option import option
 
 LORA_DOWNLOAD_HINT = (
-    "fetch the official one with: hf download Gaojunyao/MegaStyle megastyle_flux.safetensors"
-    " --local-dir . ; and give --lora megastyle_flux.safetensors"
+    "download the official one: hf download Gaojunyao/MegaStyle megastyle_flux.safetensors"
+    " --local-dir . ; then give --lora megastyle_flux.safetensors"
 )
+
+# Declarations of options that several groups have.
+QUANTIZE = {
+    "metavar": "int8|fp8|nf4",
+    "show_default": False,
+    "help": "Quantize the weights to fit a smaller GPU (needs torchao; nf4: bitsandbytes).",
+    "help_in": {
+        "transfer": "Quantize the weights to save GPU memory; int8 with --offload model: 16 GB.",
+        "train-flux": "Quantize the frozen weights to save GPU memory; int8 with --optimizer"
+        " adamw8bit: 24 GB.",
+    },
+    "is_common": True,
+}
+COMPILE = {"help": "Compile the model first (torch.compile); pays off for long runs."}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions:
     """Which implementation does the work."""
 
+    HEADING: ClassVar[str] = "Model"
+
     backend: str = option(
         "builtin",
         metavar="NAME",
-        help="Which implementation, or package.module:Class.",
+        help="Backend, or package.module:Class.",
+        help_in={
+            "caption": "builtin, transformers (implied by --model), openai (by --base-url), or"
+            " package.module:Class.",
+            "dedup": "Text embedder: builtin, sentence-transformers (implied by --model), or"
+            " package.module:Class.",
+            "cluster": "Text embedder: builtin, sentence-transformers (implied by --model), or"
+            " package.module:Class.",
+            "synth": "builtin, diffusers (implied by --model), or package.module:Class.",
+            "transfer": "builtin, flux (implied by --model), or package.module:Class.",
+        },
         changes_results="derived",
     )
 
@@ -30,8 +56,8 @@ class EncoderBackendOptions(BackendOptions):
     backend: str = option(
         "builtin",
         metavar="NAME",
-        help="builtin, statistics, edges, imagenet; with --model siglip, clip; or"
-        " package.module:Class.",
+        help="Style encoder: builtin, statistics, edges, imagenet; with --model siglip or clip;"
+        " or package.module:Class.",
         changes_results="derived",
     )
 
@@ -40,12 +66,25 @@ class EncoderBackendOptions(BackendOptions):
 class ModelOptions:
     """Which model a backend loads."""
 
+    HEADING: ClassVar[str] = "Model"
+
     model: str | None = option(
         None,
         metavar="NAME",
         show_default=False,
-        help="By name or folder: sentence-transformers for texts, SigLIP's tower for pictures,"
-        " Qwen-Image or FLUX to paint, Qwen3-VL and its like to caption.",
+        help="Model to use: a Hugging Face name[@revision] or a local folder.",
+        help_in={
+            "caption": "Vision-language model: a Hugging Face name or a local folder; with"
+            " --base-url, the server's model.",
+            "dedup": "Sentence-embedding model: a Hugging Face name or a local folder.",
+            "cluster": "Sentence-embedding model: a Hugging Face name or a local folder.",
+            "synth": "Text-to-image model, such as Qwen/Qwen-Image, or a local folder.",
+            "retrieve": "Style encoder: a folder written by train-encoder, or a SigLIP or CLIP"
+            " model.",
+            "transfer": "black-forest-labs/FLUX.1-dev, builtin-flux, or a local folder.",
+            "eval": "Style encoder: a folder written by train-encoder, or a SigLIP or CLIP model.",
+        },
+        is_common=True,
         changes_results="derived",
     )
 
@@ -54,17 +93,19 @@ class ModelOptions:
 class DeviceOptions:
     """Where a model runs, and in which numbers; the same results up to rounding."""
 
+    HEADING: ClassVar[str] = "Model"
+
     device: str | None = option(
         None,
         metavar="NAME",
         show_default=False,
-        help="Where the model runs: cpu, cuda, cuda:N; default: a GPU if there is one.",
+        help="cpu, cuda or cuda:N (default: a GPU if there is one).",
     )
     dtype: Literal["float32", "bfloat16"] | None = option(
         None,
         metavar="float32|bfloat16",
         show_default=False,
-        help="Numbers the model runs in; default: bfloat16 on a GPU, float32 on a CPU.",
+        help="Floating-point type of the model (default: bfloat16 on a GPU, float32 on a CPU).",
     )
 
 
@@ -72,12 +113,10 @@ class DeviceOptions:
 class QuantizeOptions:
     """Weights in fewer bits."""
 
+    HEADING: ClassVar[str] = "Model"
+
     quantize: Literal["int8", "fp8", "nf4"] | None = option(
-        None,
-        metavar="int8|fp8|nf4",
-        show_default=False,
-        help="Round the weights, for smaller cards (torchao; nf4: bitsandbytes).",
-        changes_results="derived",
+        None, changes_results="derived", **QUANTIZE
     )
 
 
@@ -85,6 +124,6 @@ class QuantizeOptions:
 class CompileOptions:
     """Whether layers are compiled before they are used."""
 
-    compile: bool = option(
-        False, "--compile", help="Compile the model's layers first: pays off for many."
-    )
+    HEADING: ClassVar[str] = "Model"
+
+    compile: bool = option(False, "--compile", **COMPILE)

@@ -1,7 +1,7 @@
 """The options of `pair`: which contents, how many for each style, and how pairs are named."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from megastyle_cli.core.option import option
 
@@ -10,11 +10,16 @@ from megastyle_cli.core.option import option
 class PairOptions:
     """How many contents each style is paired with, and how pairs are named."""
 
+    HEADING: ClassVar[str] = "Method"
+
     contents: list[str] | None = option(
         None,
         metavar="PATH",
         show_default=False,
-        help="Content records or pictures: file or folder; may be repeated.",
+        help="Content records or images: a file or folder; repeatable.",
+        heading="Input",
+        is_common=True,
+        is_required=True,
         file="input",
     )
     per_style: int = option(
@@ -23,20 +28,22 @@ class PairOptions:
         "--contents-per-style",
         metavar="N",
         min=1,
-        help="Contents a style.",
+        help="Number of contents per style.",
+        is_common=True,
         changes_results="yes",
     )
     max_uses: int | None = option(
         None,
-        metavar="M",
+        metavar="N",
         min=1,
         show_default=False,
-        help="Use no content more often than that.",
+        help="Maximum number of uses of one content (default: no limit).",
+        is_common=True,
         changes_results="if set",
     )
     ids: Literal["parents", "official"] = option(
         "parents",
         metavar="parents|official",
-        help="What pairs are called: by their parents' ids, or s1_c1 by their places.",
+        help="Ids of pairs: from the ids of style and content, or s1_c1 by position.",
         changes_results="if set",
     )

@@ -1,7 +1,7 @@
 """The options of `retrieve`: what is searched, by what, and how."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from megastyle_cli.core.option import option
 
@@ -10,67 +10,84 @@ from megastyle_cli.core.option import option
 class RetrieveOptions:
     """The index, the queries and the search."""
 
+    HEADING: ClassVar[str] = "Method"
+
     index: list[str] | None = option(
         None,
         metavar="PATH",
-        help="What to search: pictures, folders, JSON lines (repeat), or one saved index.",
+        help="What to search: images, folders or JSON lines (repeatable), or one saved index.",
         show_default=False,
+        is_common=True,
+        is_required=True,
         changes_results="derived",
         file="input",
     )
     add: list[str] | None = option(
         None,
         metavar="PATH",
-        help="Add these pictures to the saved index, made if need be; may be repeated.",
+        help="Add these images to the saved index, creating it if needed; repeatable.",
+        is_common=True,
         show_default=False,
         file="input",
     )
     prune: bool = option(
         False,
         "--prune",
-        help="Drop rows of the saved index whose pictures are gone.",
+        help="Remove images that no longer exist from the saved index.",
     )
     top: int = option(
-        10, "--top", metavar="K", min=1, help="Neighbours a query.", changes_results="yes"
+        10,
+        "--top",
+        metavar="N",
+        min=1,
+        help="Number of results per query.",
+        is_common=True,
+        changes_results="yes",
     )
     keep_self: bool = option(
         False,
         "--keep-self",
-        help="Let a query find itself in the index.",
+        help="Let a query find itself in the index (default: skip it).",
         changes_results="yes",
     )
     prototype: bool = option(
         False,
         "--prototype",
-        help="All queries are one: their mean.",
+        help="Search once, by the mean of all queries.",
+        is_common=True,
         changes_results="if set",
     )
     prototype_by: str | None = option(
         None,
         metavar="KEY",
-        help="One query for each value of KEY.",
+        help="Search once per value of KEY, by the mean of its queries.",
         show_default=False,
         changes_results="if set",
     )
     text: list[str] | None = option(
-        None, metavar="WORDS", help="Query by words; may be repeated.", show_default=False
+        None,
+        "--text",
+        metavar="TEXT",
+        help="Search by this text (needs a --model with a text tower); repeatable.",
+        show_default=False,
+        is_common=True,
     )
     text_key: str | None = option(
         None,
         metavar="KEY",
-        help="Query by the text under KEY.",
+        help="Search by each record's text under KEY instead of its image.",
         show_default=False,
         changes_results="if set",
     )
     score: Literal["cosine", "csls"] = option(
         "cosine",
         metavar="cosine|csls",
-        help="csls: a row near to everything counts for less.",
+        help="Similarity; csls ranks images that are close to everything lower.",
         changes_results="if set",
     )
     method: Literal["exact", "ivf"] = option(
         "exact",
         metavar="exact|ivf",
-        help="ivf: faster over many rows; recall is measured.",
+        help="Search algorithm; ivf is faster on large indexes, its recall is measured.",
         changes_results="if set",
     )

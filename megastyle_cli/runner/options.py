@@ -2,16 +2,41 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE
 from megastyle_cli.core.option import option
 from megastyle_cli.io.formats import INPUTS_HELP
 
+# Declarations of options that several groups have.
+RESUME = {
+    "help": "Continue an unfinished output or extend a finished one; failed records are retried.",
+    "is_common": True,
+}
+OVERWRITE = {"help": "Replace an existing output.", "is_common": True}
+FORCE = {"help": "Resume even if options that change results differ."}
+LIMIT = {
+    "metavar": "N",
+    "min": 0,
+    "show_default": False,
+    "help": "Process only the first N input records.",
+    "help_in": {"retrieve": "Search for only the first N queries."},
+    "heading": "Input",
+    "is_common": True,
+}
+MAX_ERRORS = {"metavar": "N|N%", "help": "Failed records tolerated before exit code 3."}
+BATCH_SIZE = {
+    "metavar": "N",
+    "min": 1,
+    "help": "Records processed at once; affects speed and memory, not results.",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
     """What is read; nothing named means standard input."""
+
+    HEADING: ClassVar[str] = "Input"
 
     inputs: list[str] | None = option(
         None,
@@ -19,12 +44,13 @@ class InputOptions:
         metavar="[INPUTS]...",
         help=INPUTS_HELP,
         show_default=False,
+        is_common=True,
         file="input",
     )
     max_item_size: str = option(  # applied by app.py, for the whole process
         DEFAULT_MAX_ITEM_SIZE,
         metavar="SIZE",
-        help="Largest line, archive member or decoded picture, in memory.",
+        help="Memory limit for one line, archive member or decoded image.",
     )
 
 
@@ -32,22 +58,32 @@ class InputOptions:
 class OutputOptions:
     """Where records go, and how many of them may fail."""
 
+    HEADING: ClassVar[str] = "Output"
+
     output: str = option(
         "-",
         "-o",
         "--output",
         metavar="PATH",
-        help="File, directory or - for stdout.",
+        help="JSON lines file, or - for stdout; with --shard, a folder.",
+        help_in={
+            "dedup": "File for the records that are kept, or - for stdout.",
+            "cluster": "JSON lines file, or - for stdout.",
+            "pair": "JSON lines file for the pairs, or - for stdout.",
+            "retrieve": "JSON lines file for the results, or - for stdout; with --shard, a folder.",
+            "eval": "File for the summary (or the scored records), or - for stdout.",
+        },
+        is_common=True,
         file="output",
     )
     errors: str | None = option(
         None,
         metavar="FILE",
         show_default=False,
-        help="Where failed records go; default: beside the output.",
+        help="File for failed records, itself a valid input (default: beside the output).",
         file="output",
     )
-    max_errors: str = option("0", metavar="N|N%", help="Failures tolerated before exit code 3.")
+    max_errors: str = option("0", heading="Running", **MAX_ERRORS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +95,10 @@ class ImageOutputOptions(OutputOptions):
         "-o",
         "--output",
         metavar="DIR",
-        help="Directory for pictures and metadata.jsonl.",
+        help="Folder for the images and their metadata.jsonl.",
         show_default=False,
+        is_common=True,
+        is_required=True,
         file="output folder",
     )
 
@@ -69,38 +107,38 @@ class ImageOutputOptions(OutputOptions):
 class ReplaceOptions:
     """For commands that write their output whole: whether to replace one, and how much is read."""
 
-    overwrite: bool = option(False, "--overwrite", help="Replace an existing output.")
-    limit: int | None = option(
-        None, metavar="N", min=0, show_default=False, help="Only the first N input records."
-    )
+    HEADING: ClassVar[str] = "Running"
+
+    overwrite: bool = option(False, "--overwrite", **OVERWRITE)
+    limit: int | None = option(None, **LIMIT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
     """For commands that write record by record: what to do with an output that is there."""
 
-    resume: bool = option(
-        False, "--resume", help="Go on with an unfinished output, or extend a finished one."
-    )
-    overwrite: bool = option(False, "--overwrite", help="Replace an existing output.")
-    force: bool = option(False, "--force", help="Resume although the options have changed.")
+    HEADING: ClassVar[str] = "Running"
+
+    resume: bool = option(False, "--resume", **RESUME)
+    overwrite: bool = option(False, "--overwrite", **OVERWRITE)
+    force: bool = option(False, "--force", **FORCE)
     shard: str | None = option(
         None,
         metavar="I/N",
         show_default=False,
-        help="This process's share of the records, 0 <= I < N; or auto (Slurm array).",
+        help="Process part I of N, with 0 <= I < N; auto: from the Slurm array.",
     )
-    limit: int | None = option(
-        None, metavar="N", min=0, show_default=False, help="Only the first N input records."
-    )
+    limit: int | None = option(None, **LIMIT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathListOptions:
     """Standard input as a list of file names instead of JSON lines."""
 
-    paths: bool = option(False, "--paths", help="stdin holds one file name a line.")
-    null: bool = option(False, "-0", "--null", help="stdin holds file names separated by NUL.")
+    HEADING: ClassVar[str] = "Input"
+
+    paths: bool = option(False, "--paths", help="Read file names from stdin, one per line.")
+    null: bool = option(False, "-0", "--null", help="Read file names from stdin, NUL-separated.")
 
     @property
     def separator(self) -> str | None:
@@ -112,34 +150,59 @@ class PathListOptions:
 class SeedOptions:
     """The seed of everything that is drawn."""
 
-    seed: int = option(0, metavar="N", help="For everything drawn.", changes_results="yes")
+    HEADING: ClassVar[str] = "Method"
+
+    seed: int = option(
+        0,
+        metavar="N",
+        help="Random seed.",
+        help_in={
+            "cluster": "Random seed for k-means and --sample.",
+            "pair": "Random seed for drawing contents.",
+            "synth": "Random seed; each image derives its own from it and the record's id.",
+            "transfer": "Random seed; each image derives its own from it and the record's id.",
+            "train-encoder": "Random seed for initialization, sampling and augmentation.",
+            "train-flux": "Random seed for initialization, pairs, noise and augmentation.",
+            "eval": "Random seed for confidence intervals and --make-benchmark.",
+        },
+        is_common=True,
+        changes_results="yes",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
     """How many records are worked on at once."""
 
-    batch_size: int = option(
-        32, metavar="N", min=1, help="Records worked on at once; changes speed, never results."
-    )
+    HEADING: ClassVar[str] = "Running"
+
+    batch_size: int = option(32, **BATCH_SIZE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewOptions:
     """Pictures and pages of the results, for people."""
 
+    HEADING: ClassVar[str] = "Output"
+
     sheet: Path | None = option(
         None,
         metavar="FILE.png",
         show_default=False,
-        help="Draw a labelled contact sheet.",
+        help="Also write a labelled contact sheet.",
         file="output",
     )
     page: Path | None = option(
         None,
         metavar="FILE.html",
         show_default=False,
-        help="Write a one-file page to look through, offline.",
+        help="Also write a single-file HTML page of the results.",
+        help_in={
+            "cluster": "Also write a single-file HTML page of the clusters.",
+            "transfer": "Also write a single-file HTML gallery of references and results.",
+            "eval": "Also write a single-file HTML report with plots.",
+        },
+        is_common=True,
         file="output",
     )
 
@@ -153,17 +216,24 @@ class ViewOptions:
 class ReportOptions:
     """How a run reports."""
 
+    HEADING: ClassVar[str] = "Running"
+
     stats: Path | None = option(
         None,
         metavar="FILE",
         show_default=False,
-        help="Write counts, seconds and error kinds as JSON.",
+        help="Write counts, run time and failures by kind as JSON.",
+        heading="Output",
         file="output",
     )
     dry_run: bool = option(
-        False, "-n", "--dry-run", help="Say what would be done; load no model, write nothing."
+        False,
+        "-n",
+        "--dry-run",
+        help="Show the plan; load no model, write nothing.",
+        is_common=True,
     )
-    quiet: bool = option(False, "-q", "--quiet", help="Errors only.")
+    quiet: bool = option(False, "-q", "--quiet", help="Print only errors.")
     verbose: int = option(
         0,
         "-v",
@@ -171,7 +241,7 @@ class ReportOptions:
         is_counter=True,
         show_default=False,
         metavar="",
-        help="More words; twice for debugging.",
+        help="Print more; -vv adds debug messages and tracebacks.",
     )
 
 
@@ -179,18 +249,19 @@ class ReportOptions:
 class EngineOptions:
     """Where block work runs."""
 
+    HEADING: ClassVar[str] = "Running"
+
     engine: Literal["local", "ray"] = option(
         "local",
         metavar="local|ray",
-        help="Where the work runs: on this machine's cores, or on those of a Ray cluster"
-        " (RAY_ADDRESS).",
+        help="Run on this machine's cores or on a Ray cluster (RAY_ADDRESS).",
     )
     workers: int | None = option(
         None,
         metavar="N",
         min=1,
         show_default=False,
-        help="Cores to work on, default: all; changes speed, never results.",
+        help="Number of cores to use (default: all); affects speed, not results.",
     )
 
 
@@ -198,10 +269,12 @@ class EngineOptions:
 class CacheOptions:
     """Where text embeddings are kept between runs."""
 
+    HEADING: ClassVar[str] = "Running"
+
     cache: Path | None = option(
         None,
         metavar="DIR",
         show_default=False,
-        help="Keep text embeddings here; dedup and cluster share them.",
+        help="Cache text embeddings in DIR; dedup and cluster can share it.",
         file="cache",
     )

@@ -315,8 +315,8 @@ def test_a_missing_lora_says_how_to_download_it(megastyle, made, flags):
 
     assert ended.returncode == 2
     assert ended.stderr.decode() == (
-        "error: there is no LoRA none.safetensors: fetch the official one with: hf download"
-        " Gaojunyao/MegaStyle megastyle_flux.safetensors --local-dir . ; and give --lora"
+        "error: there is no LoRA none.safetensors: download the official one: hf download"
+        " Gaojunyao/MegaStyle megastyle_flux.safetensors --local-dir . ; then give --lora"
         " megastyle_flux.safetensors\n"
     )
 

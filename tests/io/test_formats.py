@@ -53,9 +53,9 @@ def test_a_member_is_found_in_the_formats_that_are_containers() -> None:
 
 
 def test_the_help_lists_the_formats() -> None:
-    assert INPUTS_HELP.startswith("Pictures, folders, JSON lines (.jsonl, .ndjson, .gz .bz2 ")
+    assert INPUTS_HELP.startswith("Images, folders, JSON lines (.jsonl, .ndjson, .gz .bz2 ")
     listed, _, rest = INPUTS_HELP.partition(" or - for stdin.")
-    assert "In a folder, the caption in 1.txt" in rest
+    assert "holds the caption of 1.jpg" in rest
     assert all(suffix in listed for row in FORMATS for suffix in row.suffixes)
 
 

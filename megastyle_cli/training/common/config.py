@@ -1,9 +1,11 @@
 """Options that both trainers share: their declarations, and what the shared code reads of them."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.option import option
+from megastyle_cli.runner.options import FORCE, LIMIT, MAX_ERRORS, OVERWRITE
 
 
 class TrainingConfig:
@@ -61,33 +63,92 @@ def _positive(flag: str, text: str, expected: str) -> int:
 class RunOptions:
     """Which records are read, and what to do with a run that exists."""
 
-    max_errors: str = option("1%", metavar="N|N%", help="Failures tolerated before exit code 3.")
+    HEADING: ClassVar[str] = "Running"
+
+    max_errors: str = option("1%", **MAX_ERRORS)
     resume: bool = option(
-        False, "--resume", help="Go on with an unfinished output, or extend a finished one."
+        False,
+        "--resume",
+        help="Continue from the last checkpoint, with the same weights as without a stop.",
+        is_common=True,
     )
-    overwrite: bool = option(False, "--overwrite", help="Replace an existing output.")
-    force: bool = option(False, "--force", help="Resume although the options have changed.")
+    overwrite: bool = option(False, "--overwrite", **OVERWRITE)
+    force: bool = option(False, "--force", **FORCE)
     limit: int | None = option(
-        None, metavar="N", min=0, show_default=False, help="Only the first N input records."
+        None, **LIMIT | {"help": "Use only the first N input records.", "is_common": False}
     )
 
 
 # Declarations of options that both commands have, with defaults of their own.
-LABEL = {"metavar": "KEY", "help": "Pictures of one style share this key's value."}
-HOLDOUT = {"min": 0, "max": 0.9, "metavar": "SHARE", "help": "Of styles, for validation."}
+LABEL = {
+    "heading": "Input",
+    "metavar": "KEY",
+    "help": "Record key that names the style of an image.",
+}
+HOLDOUT = {
+    "heading": "Input",
+    "min": 0,
+    "max": 0.9,
+    "metavar": "SHARE",
+    "help": "Share of the styles held out for validation.",
+}
 SPLIT_KEY = {
+    "heading": "Input",
     "metavar": "KEY",
     "show_default": False,
-    "help": 'Styles whose records say "heldout" here are held out, no others.',
+    "help": 'Hold out the styles whose records have "heldout" under KEY, instead of --holdout.',
 }
-WARMUP = {"min": 0, "max": 1, "metavar": "SHARE", "help": "Of the steps, then --schedule."}
-WEIGHT_DECAY = {"min": 0, "metavar": "W", "help": "On matrices only."}
-CLIP = {"min": 0, "metavar": "L", "help": "Longest gradient; 0: any."}
-EMA = {"min": 0, "max": 0.99999, "metavar": "D", "help": "Decay of averaged weights; 0: off."}
+GLOBAL_BATCH = {"heading": "Method", "metavar": "N", "is_common": True}
+CHUNK = {
+    "heading": "Running",
+    "metavar": "auto|N",
+    "help": "Micro-batch: images per device at once (auto: as many as GPU memory allows).",
+    "help_in": {
+        "train-flux": "Micro-batch: pairs per device at once (auto: as many as GPU memory allows)."
+    },
+    "is_common": True,
+}
+WARMUP = {
+    "heading": "Method",
+    "min": 0,
+    "max": 1,
+    "metavar": "SHARE",
+    "help": "Share of the steps for linear warm-up of the learning rate.",
+}
+WEIGHT_DECAY = {
+    "heading": "Method",
+    "min": 0,
+    "metavar": "W",
+    "help": "Weight decay, applied to matrices only.",
+}
+CLIP = {
+    "heading": "Method",
+    "min": 0,
+    "metavar": "N",
+    "help": "Maximum gradient norm; 0 disables clipping.",
+}
+EMA = {
+    "heading": "Method",
+    "min": 0,
+    "max": 0.99999,
+    "metavar": "DECAY",
+    "help": "Decay of the exponential moving average of the weights; 0 disables it.",
+}
 RECOMPUTE = {
+    "heading": "Running",
     "metavar": "auto|none|all|N",
-    "help": "Layers computed twice, to keep less (checkpointing): by memory, none, all, or"
-    " every Nth.",
+    "help": "Activation checkpointing to save GPU memory: auto, none, all, or every Nth layer.",
+    "is_common": True,
 }
-COMPILE = {"help": "Compile the model's layers first: pays off for many."}
-CHECKPOINT_EVERY = {"min": 1, "metavar": "STEPS", "help": "Save so often."}
+CHECKPOINT_EVERY = {
+    "heading": "Running",
+    "min": 1,
+    "metavar": "N",
+    "help": "Steps between checkpoints.",
+}
+VALIDATE_EVERY = {
+    "heading": "Running",
+    "min": 1,
+    "metavar": "N",
+    "help": "Steps between validations on the held-out styles.",
+}

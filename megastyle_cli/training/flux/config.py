@@ -1,9 +1,10 @@
 """Options of `train-flux` that concern the training itself."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from megastyle_cli.core.option import option, result_options
+from megastyle_cli.models.options import COMPILE, QUANTIZE
 from megastyle_cli.training.common import config as shared
 
 Timesteps = Literal["megastyle", "logit-normal", "sigmoid", "flux-shift", "uniform"]
@@ -14,47 +15,65 @@ LossWeight = Literal["bell", "none"]
 class FluxConfig(shared.TrainingConfig):
     """What is trained, on what, how, and how the work is laid out on the devices."""
 
+    HEADING: ClassVar[str] = "Method"
+
     output: str | None = option(
         None,
         "-o",
         "--output",
         metavar="DIR",
-        help="Directory for checkpoints, metrics, samples and the finished weights.",
+        help="Folder for checkpoints, metrics, samples and the trained weights.",
+        heading="Output",
         show_default=False,
+        is_common=True,
+        is_required=True,
         file="output folder",
     )
     model: str = option(
         "",
         metavar="NAME",
         show_default=False,
-        help="FLUX by folder or hub NAME[@REV], as transfer takes it.",
+        help="FLUX model: a Hugging Face name[@revision] or a local folder.",
+        heading="Model",
+        is_common=True,
+        is_required=True,
         changes_results="yes",
     )
     init: str | None = option(
         None,
         metavar="CONFIG.json",
         show_default=False,
-        help="Draw a transformer of that size from the seed instead, and train all of it.",
+        help="Train a new transformer of this configuration from random weights, instead of a"
+        " LoRA.",
+        heading="Model",
         changes_results="yes",
         file="whole input",
     )
     full: bool = option(
-        False, "--full", help="Train all of --model's transformer, no LoRA.", changes_results="yes"
+        False,
+        "--full",
+        help="Train all weights of the model's transformer, instead of a LoRA.",
+        heading="Model",
+        changes_results="yes",
     )
     lora: str | None = option(
         None,
         metavar="FILE",
         show_default=False,
-        help="Start from a LoRA: official, DiffSynth's or diffusers' keys.",
+        help="Start from this LoRA (official, DiffSynth or diffusers keys).",
+        heading="Model",
+        is_common=True,
         changes_results="yes",
         file="whole input",
     )
     rank: int | None = option(
         None,
         min=1,
-        metavar="R",
+        metavar="N",
         show_default=False,
-        help="Of the LoRA; default: --lora's, or 128.",
+        help="Rank of the LoRA (default: that of --lora, or 128).",
+        heading="Model",
+        is_common=True,
         changes_results="yes",
     )
     alpha: float | None = option(
@@ -62,21 +81,19 @@ class FluxConfig(shared.TrainingConfig):
         min=0.001,
         metavar="A",
         show_default=False,
-        help="The LoRA counts A/R; default: its rank, which all its readers understand.",
+        help="Alpha of the LoRA, which is scaled by alpha / rank (default: the rank).",
+        heading="Model",
         changes_results="yes",
     )
     targets: str = option(
         "all",
-        metavar="all|KINDS",
-        help="Modules by official stem, such as img_attn_qkv,txt_attn_qkv,linear1.",
+        metavar="all|NAMES",
+        help="Modules to adapt, such as img_attn_qkv,txt_attn_qkv,linear1.",
+        heading="Model",
         changes_results="yes",
     )
     quantize: Literal["int8", "fp8", "nf4"] | None = option(
-        None,
-        metavar="int8|fp8|nf4",
-        show_default=False,
-        help="Round the weights, for smaller cards (torchao; nf4: bitsandbytes).",
-        changes_results="yes",
+        None, heading="Model", changes_results="yes", **QUANTIZE
     )
     label: str = option("style_id", **shared.LABEL)
     holdout: float = option(0.01, **shared.HOLDOUT)
@@ -85,30 +102,46 @@ class FluxConfig(shared.TrainingConfig):
         512,
         min=8,
         metavar="PX",
-        help="Side of both squares, a multiple of 16.",
+        help="Side of the square reference and target images; a multiple of 16.",
+        is_common=True,
         changes_results="yes",
         recorded_as="size_px",
     )
     global_batch: int = option(
         8,
         min=1,
-        metavar="N",
-        help="Pairs a step, over all devices.",
+        help="Pairs per step over all devices.",
         changes_results="yes",
         recorded_as="batch",
+        **shared.GLOBAL_BATCH,
     )
-    chunk: str = option("auto", metavar="auto|N", help="Pairs on a device at once; by memory.")
-    steps: int = option(30_000, min=1, metavar="N", help="Updates (paper).", changes_results="yes")
-    optimizer: Literal["adamw", "adamw8bit"] = option(
-        "adamw",
-        help="8bit: moments in a quarter of the memory, by bitsandbytes.",
+    chunk: str = option("auto", **shared.CHUNK)
+    steps: int = option(
+        30_000,
+        min=1,
+        metavar="N",
+        help="Number of training steps (paper: 30000).",
+        is_common=True,
         changes_results="yes",
     )
-    lr: float = option(1e-4, min=0, metavar="X", help="Highest rate.", changes_results="yes")
+    optimizer: Literal["adamw", "adamw8bit"] = option(
+        "adamw",
+        help="Optimizer; adamw8bit saves GPU memory (needs bitsandbytes).",
+        is_common=True,
+        changes_results="yes",
+    )
+    lr: float = option(
+        1e-4,
+        min=0,
+        metavar="RATE",
+        help="Peak learning rate.",
+        is_common=True,
+        changes_results="yes",
+    )
     warmup: float = option(0.0, changes_results="yes", **shared.WARMUP)
     schedule: Literal["constant", "cosine", "linear", "official"] = option(
         "constant",
-        help="Of the rate; official: a third for five steps, then the whole.",
+        help="Learning rate after the warm-up; official: a third of it for five steps, then all.",
         changes_results="yes",
     )
     weight_decay: float = option(0.01, changes_results="yes", **shared.WEIGHT_DECAY)
@@ -116,40 +149,51 @@ class FluxConfig(shared.TrainingConfig):
     ema: float = option(0.0, changes_results="yes", **shared.EMA)
     timesteps: Timesteps = option(
         "megastyle",
-        help="Noise levels: even over 1000 of shift 3; others as other trainers.",
+        help="Distribution of noise levels; megastyle: uniform over 1000 levels with shift 3.",
         changes_results="yes",
     )
     loss_weight: LossWeight = option(
-        "bell", help="Of noise levels: the official bell, or none.", changes_results="yes"
+        "bell",
+        help="Weighting of the loss by noise level: the official bell curve, or none.",
+        changes_results="yes",
     )
     guidance: float = option(
-        1.0, min=0, metavar="G", help="What FLUX is told while it learns.", changes_results="yes"
+        1.0,
+        min=0,
+        metavar="G",
+        help="Guidance value given to FLUX during training.",
+        changes_results="yes",
     )
     augment: bool = option(
         True,
         "--augment/--no-augment",
-        help="Mirror and cut half the references.",
+        help="Mirror and crop half of the references.",
         changes_results="yes",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
-        help="Of frozen weights and products; auto: bfloat16 on a GPU.",
+        help="Floating-point type of the frozen weights (auto: bfloat16 on a GPU).",
+        heading="Model",
         changes_results="yes",
     )
     recompute: str = option("auto", **shared.RECOMPUTE)
     encode_text: Literal["auto", "beside", "first"] = option(
         "auto",
-        help="By T5 and CLIP: beside the steps, or all first, which makes room; by memory.",
+        help="Encode prompts during training (beside), or all before it (first), which frees the"
+        " GPU memory of T5; auto: by memory.",
+        heading="Running",
     )
-    compile: bool = option(False, "--compile", **shared.COMPILE)
+    compile: bool = option(False, "--compile", heading="Model", **COMPILE)
     checkpoint_every: int = option(500, **shared.CHECKPOINT_EVERY)
-    validate_every: int = option(
-        500, min=1, metavar="STEPS", help="Losses on held-out styles so often."
+    validate_every: int = option(500, **shared.VALIDATE_EVERY)
+    sample_every: int = option(
+        1000, min=1, metavar="N", help="Steps between sample images.", heading="Running"
     )
-    sample_every: int = option(1000, min=1, metavar="STEPS", help="Paint samples so often.")
-    samples: int = option(8, min=0, metavar="N", help="Pictures painted each time; 0: none.")
+    samples: int = option(
+        8, min=0, metavar="N", help="Sample images each time; 0 disables them.", heading="Running"
+    )
     export_dtype: Literal["bfloat16", "float16", "float32"] = option(
-        "bfloat16", help="Of the finished weights."
+        "bfloat16", help="Floating-point type of the exported weights.", heading="Output"
     )
     seed: int = 0  # of --seed, which all commands share
 
