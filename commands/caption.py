@@ -1,23 +1,15 @@
-"""Describe the style and content of pictures.
+"""Describe the style and content of images.
 
 Examples:
 
-  megastyle caption imgs/ -o captions.jsonl --resume
+  megastyle caption imgs/ -o captions.jsonl
   megastyle caption imgs/ --kind style | megastyle dedup | megastyle cluster -o styles.jsonl
-  find imgs -name '*.png' -print0 | megastyle caption -0
   megastyle caption imgs/ --model Qwen/Qwen3-VL-8B-Instruct -o captions.jsonl
   megastyle caption imgs/ --base-url http://localhost:8000/v1 --concurrency 256 -o captions.jsonl
-  megastyle caption captions.jsonl --judge --base-url http://localhost:8000/v1 --stats judged.json
 
-The builtin captioner measures: colours, light, texture, edges, outlines and strokes become the
-style prompt and the style_* keys. Content is the label the record brings, else what an ImageNet
-network recognises with at least --min-confidence; else it is absent.
-
---model asks a vision-language model on this machine, --base-url a server of OpenAI's chat
-completions (vLLM, SGLang, hosted; the key comes from OPENAI_API_KEY). What it answers is checked:
-word limits, vague words, content in a style and style in a content, repetition, garbage, refusals,
-other languages, broken JSON. A bad answer is asked again with the reason, --attempts times in all;
-then the record fails as bad_answer.
+The builtin captioner measures colors, light, texture, edges, outlines and strokes on the CPU;
+--model runs a vision-language model on this machine, --base-url asks one on a server. To process
+only the failed images again, add --resume, or pass captions.errors.jsonl as the input.
 """
 
 import sys
@@ -80,7 +72,7 @@ def main(
             "--show-instructions",
             callback=_show_instructions,
             is_eager=True,
-            help="Show what a model is asked, and stop.",
+            help="Print the instructions that a model is given, and exit.",
         ),
     ] = False,
     output: OutputOptions,

@@ -1,4 +1,4 @@
-"""Group records by style; draw a balanced sample.
+"""Group records by style and draw a balanced sample.
 
 Examples:
 
@@ -7,19 +7,9 @@ Examples:
   megastyle caption imgs/ | megastyle dedup | megastyle cluster --levels 50,10 | head
   megastyle cluster pool.jsonl --levels paper --sample 170000 --vectors pool.npy -o styles.jsonl
 
-Hierarchical k-means over text embeddings, bottom up: `cluster` is the finest level, `cluster_2` the
-next. --sample N takes as evenly from the clusters of every level as their sizes allow (balanced
-sampling of Vo et al. 2024, as in MegaStyle), so that common styles do not drown rare ones; what it
-covers is printed beside a random sample of the same size. Levels by name: paper (50000,10000,
-5000,1000) and plusplus (100000,5000,500); they shrink, with a notice, if there are fewer records.
---resample flattens dense regions further, as in Vo et al.; the paper does not say how often.
-
-A GPU compares every vector with every centroid, in TF32 and then float32. Its clusters are not
-those of a CPU, which does not meet all; `_megastyle.cluster.arithmetic` names it then.
-
-Vectors stay on disk: --vectors keeps them, and --vectors-from takes them from a .npy file, of which
-each record's `row` names its row. With --engine ray those not kept lie beside the output meanwhile,
-which must be where all machines see it.
+Clusters text embeddings by hierarchical k-means, bottom up: `cluster` is the finest level,
+`cluster_2` the next. --sample draws as evenly from the clusters of every level as their sizes
+allow, so that common styles do not drown rare ones.
 """
 
 from functools import partial

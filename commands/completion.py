@@ -1,4 +1,4 @@
-"""Print a completion script for bash, zsh or fish.
+"""Print a shell completion script.
 
 Examples:
 
@@ -15,7 +15,8 @@ from megastyle_cli.core.choices import Shell
 
 
 def main(
-    context: typer.Context, shell: Annotated[Shell, typer.Argument(help="Which shell.")]
+    context: typer.Context,
+    shell: Annotated[Shell, typer.Argument(help="The shell: bash, zsh or fish.")],
 ) -> int:
     import sys
 

@@ -1,34 +1,15 @@
-"""Drop exact, near and semantic duplicates; one of each stays, the first unless --keep.
+"""Remove exact, near and semantic duplicates.
 
 Examples:
 
-  megastyle caption imgs/ | megastyle dedup -o styles.jsonl
-  megastyle dedup captions.jsonl --on content -o contents.jsonl --rejected gone.jsonl
-  megastyle dedup captions/ --no-semantic --report groups.json -o styles.jsonl
-  megastyle dedup captions.jsonl --preset nemo --keep hard -o styles.jsonl
+  megastyle dedup captions.jsonl -o styles.jsonl
+  megastyle dedup captions.jsonl --keep longest --rejected dropped.jsonl -o styles.jsonl
+  megastyle dedup captions.jsonl --on content -o contents.jsonl
+  megastyle dedup captions.jsonl --no-semantic --report groups.json -o styles.jsonl
 
-Three measures, in this order: exact (the same text but for case, width and spaces), near (shared
-n-grams, found by MinHash and then compared one by one) and semantic (cosine of text embeddings).
-A record goes only if it is close enough to a record that stays: no chains. --rejected tells for
-each that went: for whom, how, and how close; --report shows the largest groups.
-
-Presets. styles: near is 72 % of words in common. Up to 20 words that a fifth of all texts have, a
-template's, count only where they differ, so that one attribute in a short caption counts and one
-word of a prompt of 40 does not: a word swapped, dropped, misspelt or moved in drawn prompts is
-found (recall over 0.999 of each), and of 1,376 captions of real pictures 224 go (same words in
-another order 84, one word more 95), where plain words would take 975. In a pool of prompts of one
-template up to some 25 words long, one other word makes another prompt. contents: 82 % of runs of
-three characters, since another word in a short content is another content (2 % of those go), but a
-plural (84 % go), an article (80 %) or a wrong letter (55 %) is none. nemo: the numbers of
-NeMo-Curator 1.x, shingles of 24 characters in 20 x 13 hashes, candidates not compared, then MiniLM
-at 0.99; it finds next to nothing in contents of six words.
-
---embedder static takes the mean of token vectors, thousands of texts a second; verified has its
-pairs from 0.85 on compared by a sentence model; sentence embeds every text with that, on the GPU if
-there is one. Up to 100,000 texts are compared all with all; among more, close ones are looked for
-in cells, and the last lines say how many of the pairs of a sample of texts that found: at least
---semantic-recall of them. A mean of token vectors knows no order: to static, "a dog chases a cat"
-and "a cat chases a dog" are the same.
+Three stages run in this order: exact (equal texts), near (shared n-grams) and semantic (similar
+text embeddings). Of each group of duplicates the first record is kept, unless --keep says
+otherwise.
 """
 
 import json

@@ -1,22 +1,15 @@
-"""Measure pictures: style and text score, retrieval by style, content leakage, diversity.
+"""Score styles, retrieval and diversity.
 
 Examples:
 
   megastyle eval synth/ --page report.html
   megastyle eval outputs/ --reference monet/ --others paintings/ --model runs/enc/encoder
   megastyle eval synth/ --text-model openai/clip-vit-large-patch14 --leakage --diversity
-  megastyle eval synth/ --each -o scores.jsonl && megastyle eval scores.jsonl --json
-  megastyle eval icons/ --content-label content --make-benchmark bench/ --styles 50 --per-style 8
-  megastyle eval --benchmark bench/ --model runs/enc/encoder
+  megastyle eval synth/ --each -o scores.jsonl
 
-Pictures with a style reference (style_file_name, or --reference for all) get a style score, the
-cosine of the style vectors; of several references the mean. It means little alone: beside it stand
-the same with references of other styles (random) and CSLS. Pictures that share a style_id are
-retrieved by one another: Recall@k, CSD's mAP@k (mean precision over ranks) and textbook mAP@k,
-beside a random ranking. Intervals are 95 %, over styles, and a little narrow for few: of 14 styles
-they hold the truth in 91 % of cases, of 5 in 85 %. --each passes on the scored records instead.
-Descriptors: builtin (colour, edges, texture, weighed), statistics (the same, unweighed),
-edges (no colour), imagenet.
+Images with a style reference get a style score: the cosine of their style vectors. Images that
+share a style_id are searched for each other: Recall@k and mAP@k. The summary gives 95 % confidence
+intervals and random baselines.
 """
 
 import sys

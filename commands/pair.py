@@ -1,14 +1,12 @@
-"""Cross styles with contents.
+"""Combine styles with contents.
 
 Examples:
 
   megastyle pair styles.jsonl --contents contents.jsonl -o pairs.jsonl
   megastyle cluster styles.jsonl --sample 100 | megastyle pair --contents photos/ --per-style 4
-  megastyle pair styles.jsonl --contents photos/ --per-style 6 --seed 1 | megastyle synth -o synth/
+  megastyle pair styles.jsonl --contents photos/ --seed 1 | megastyle synth -o synth/
 
-Every style is drawn with --per-style different contents (the paper's 8), uniformly over all.
-A style's draw depends on the seed, its id and the number of contents alone; with --max-uses also
-on the styles before it. How evenly the contents are used is printed.
+Each style is paired with --per-style different contents, drawn uniformly from all of them.
 """
 
 import typer

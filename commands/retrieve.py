@@ -1,24 +1,14 @@
-"""Find pictures by style.
+"""Search images by style.
 
 Examples:
 
   megastyle retrieve query.jpg --index gallery/
   megastyle retrieve queries/ --index synth/metadata.jsonl --top 5 -o found.jsonl --page found.html
   megastyle retrieve --index gallery.index --add gallery/
-  megastyle retrieve a.jpg b.jpg --prototype --index gallery.index
   megastyle retrieve --text "ink wash" --model siglip/ --index photos.index
 
-Each query gets `neighbors`: id, score (cosine in [-1, 1], or CSLS) and file_name, best first.
---add builds an index that stays, or adds to it what it does not hold: a picture of the same content
-at another path is a row of its own, and one that was replaced under its name takes the place of the
-old one. Rows of pictures that are gone stay until --prune. Stop it when you like, the same command
-goes on. An index is only searched with the encoder that made it.
-
-The builtin encoder is statistics of colour, edges and texture, weighed by what tells 60 families of
-icons and themes apart; --backend statistics leaves them unweighed. Among 14 families it never saw,
-80 % of pictures find their own first. Real paintings it does not tell from photographs: of 16
-searched among both, 10 have a photograph first. --model takes what train-encoder makes, or the
-released encoder, instead.
+Adds `neighbors` to each query: id, score (cosine in [-1, 1], or CSLS) and file_name, best first.
+--add creates a saved index or extends it; it can only be searched with the encoder that made it.
 """
 
 from dataclasses import replace

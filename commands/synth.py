@@ -1,35 +1,15 @@
-"""Render pairs to pictures, one style over many contents.
+"""Render pairs into images.
 
 Examples:
 
-  megastyle pair styles.jsonl --contents contents.jsonl | megastyle synth -o synth/
-  megastyle synth pairs.jsonl -o synth/ --resume --page synth.html
-  megastyle synth pairs.jsonl -o synth/ --shard 3/64
-  megastyle synth pairs.jsonl -o synth/ --format webdataset --picture-format jpg --quality 95
+  megastyle synth pairs.jsonl -o synth/ --page synth.html
   megastyle synth pairs.jsonl --model Qwen/Qwen-Image --size 1024 -o synth/ --resume
-  megastyle synth pairs.jsonl --model Qwen-Image --preset lightning --lora l8.safetensors -o fast/
+  megastyle synth pairs.jsonl -o synth/ --format webdataset --picture-format jpg --quality 95
   accelerate launch -m megastyle_cli synth pairs.jsonl --model Qwen/Qwen-Image -o synth/ --resume
 
-The builtin painter is neural style transfer on a CPU: it renders the content picture of each pair
-in the style of the pair's style picture. A pair without both is an error record.
-
-Pictures are files beside metadata.jsonl (an ImageFolder), or with --format lie in it as samples of
-WebDataset tars or rows of parquet files with the columns of the official releases.
-
---model paints the words of each pair, "content. style", with any text-to-image model of diffusers:
-a folder or a hub name. The paper's is Qwen/Qwen-Image, 40 steps, guidance 4 against a negative
-prompt of one space; FLUX.1, FLUX.2, SD3 and SDXL are guided by their own numbers. Sizes are rounded
-up to multiples of 16. Prompts of one length are painted together, --batch-size of them (by default
-a megapixel), and a signal to stop waits for four such batches, or for one picture.
-
---reject-blank, --reject-duplicates, --nsfw and --min-style-score turn pictures away: their records
-go to --rejects with the reason and the score, are counted, and are not tried again. That is no
-failure. --nsfw takes open_nsfw or a model of image classification with labels such as nsfw.
-
---min-style-score is the least mean cosine, by a style encoder, with the other pictures of the same
-style: of those next to each other in the input, as pair writes them, at most 64. So a style is
-painted whole by one --shard, and painted again for comparison if a stop or a failure left some out.
-With --style-against reference it is the cosine with the pair's own style picture.
+The builtin backend renders each pair's content image in the style of its style image, on the CPU.
+With --model, a text-to-image model renders the pair's words. To fit a smaller GPU, such as 24 GB,
+use --offload and --quantize.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,19 +1,14 @@
-"""Train the style encoder: a SigLIP image tower that puts pictures of one style together.
+"""Train a style encoder.
 
 Examples:
 
   megastyle train-encoder synth/ --init google/siglip-so400m-patch14-384 -o runs/enc
   megastyle train-encoder icons/ --init small.json --text-weight 0 --global-batch 256 -o runs/small
   megastyle train-encoder synth/ --init runs/small/encoder -o runs/next --seed 1 --resume
-  megastyle train-encoder synth/ --pack shards/ && megastyle train-encoder shards/ -o runs/enc ...
   accelerate launch -m megastyle_cli train-encoder shards/ --init siglip/ -o runs/enc --resume
 
-Reads style_id (or --label), style (the prompt) and file_name. The loss is style-supervised
-contrast over the whole global batch plus an image-text sigmoid term; its gradient is exact whatever
---chunk and --recompute are. The paper states batch 8192, 30 epochs, learning rate 5e-4, the two
-terms and their equal weight; every other default is ours. The last step leaves encoder/, which
-SiglipVisionModel.from_pretrained and retrieve and eval --model read, and in it encoder.pth, the
-official layout. SIGTERM saves and exits 75; --resume goes on, to the same weights.
+Trains a SigLIP image encoder to place images of one style close together; retrieve and eval load
+the result by --model runs/enc/encoder. --chunk and --recompute adapt to the GPU memory at hand.
 """
 
 from dataclasses import replace

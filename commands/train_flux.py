@@ -1,29 +1,14 @@
-"""Train FLUX to paint a prompt in the style of a reference picture.
+"""Train a style-reference LoRA for FLUX.
 
 Examples:
 
   megastyle train-flux synth/ --model black-forest-labs/FLUX.1-dev -o runs/flux
-  megastyle train-flux pairs.jsonl --model FLUX.1-dev/ --lora megastyle_flux.safetensors -o runs/own
   megastyle train-flux synth/ --model FLUX.1-dev/ --quantize int8 --optimizer adamw8bit -o runs/24gb
-  megastyle train-flux icons/ --model parts/ --init size.json --size 64 --lr 1e-3 -o runs/tiny
+  megastyle train-flux pairs.jsonl --model FLUX.1-dev/ --lora megastyle_flux.safetensors -o runs/own
   accelerate launch -m megastyle_cli train-flux synth/ --model FLUX.1-dev/ -o runs/flux --resume
 
-Reads style_id (or --label), content and file_name, and draws pairs of one style, one of every style
-in turn: the words are the target's content alone, the style comes from the reference. Or records
-bring style_file_name, target_file_name and content. The reference's clean tokens stand to the right
-of the noisy target's; the loss is the target's velocity. The last step leaves lora/, in the
-official form and in that of diffusers, or flux/, a whole model (--full, --init), for transfer. A
-record with words that a model with a table of words, as builtin-flux, lacks counts as unusable.
-
-Free memory decides how many pairs are worked on at once, which blocks are computed twice, and
-whether T5 and CLIP stay; the plan is said first. None of it changes the weights but by rounding.
-
-The paper states rank 128, the 304 modules, 512 px, 30000 steps, and its code states learning rate
-1e-4, weight decay 0.01, guidance 1, noise levels, loss weight and the reference's augmentation. The
-batch of 8 is the official launch's on 8 GPUs. Seeds, a flat rate (official: --schedule official)
-and all else are ours. LoRAs trained with the official script before 22 July 2026 are blind to
-their reference: that script dropped it. SIGTERM saves and exits 75; --resume goes on, to the same
-weights.
+Trains FLUX to render a prompt in the style of a reference image; transfer loads the result by
+--lora. A 48 GB GPU is enough; --quantize int8 --optimizer adamw8bit fits 24 GB.
 """
 
 from dataclasses import replace

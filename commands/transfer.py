@@ -1,41 +1,15 @@
-"""Apply the style of reference pictures to a picture or a prompt, or to many.
+"""Apply the style of reference images to an image, a folder or a prompt.
 
 Examples:
 
-  megastyle transfer --style great_wave.jpg --content cat.jpg -o cat_wave.png
-  megastyle transfer --style a.jpg --style b.jpg --weight 7 --weight 3 --content cat.jpg -o mix.png
-  megastyle transfer --style great_wave.jpg photos/ -o waves/ --resume
-  megastyle transfer --style great_wave.jpg --content cat.jpg --strength 0.5 -o - | display
-  megastyle transfer --style a.jpg --prompt "A fox" --model FLUX.1-dev --lora m.safetensors -o f.png
-  megastyle transfer prompts.jsonl --model FLUX.1-dev --lora m.safetensors -o foxes/
+  megastyle transfer --style wave.jpg cat.jpg -o cat.png
+  megastyle transfer --style wave.jpg photos/ -o restyled/ --page restyled.html
   megastyle transfer --style icon.png --prompt camera --model builtin-flux -o camera.png
-  megastyle transfer --lora m.safetensors --to diffusers -o m_diffusers.safetensors
+  megastyle transfer --style a.jpg --prompt "A fox" --model FLUX.1-dev --lora m.safetensors -o f.png
 
-The builtin stylist is neural style transfer on a CPU: it needs a content picture. Records may bring
-their own style_file_name and content_file_name; --style is for those that have none.
-
-With --model, FLUX paints the words of each record (content) in the reference's style, as MegaStyle
-does: --model is a folder or black-forest-labs/FLUX.1-dev, --lora the adapter that taught it to see
-a reference (megastyle_flux.safetensors). A record without words, or --content without --prompt, is
-painted by what the builtin captioner recognises on its picture; --content-strength starts from that
-picture, too. --strength 1 is as trained, 0 is without reference; between them, and of several
-references by --weight, each reference token counts as that part of a token (ours). References are
-not averaged, since the mean of two latents is a picture of neither: each keeps its own tokens.
-Sizes are rounded up to multiples of 16.
-
---model builtin-flux is a small FLUX of the same classes, trained from nothing by train-flux, for a
-CPU, half a second a picture: icons of 64 px, of these words only: bell, bookmark, calendar,
-camera, clock, cloud, document, eye, folder, heart, home, keyboard, lock, mail, pencil, phone, pin,
-play, printer, search, settings, star, sun, user. Others are refused, as is --guidance: it reads
-no such number.
-
-On a small GPU, by the weights' sizes: --offload model (24 GB) is exact, with --quantize int8
-(16 GB) nearly so, --offload layers takes least; what does not fit says what would. --preset
-fast-cache leaves out what hardly changes from step to step: it changes pixels, and like --quantize
-stands in each record.
-
---to only converts the LoRA, whole or not at all: official (kohya; 304 modules of FLUX.1), diffsynth
-(as its trainer saves), diffusers (988 tensors), peft (ComfyUI's diffusion_model. prefix).
+The builtin backend restyles images on the CPU. With --model, FLUX renders a prompt, or the content
+it recognizes in an image, in the style of the references: --offload model fits a GPU of 24 GB,
+--offload model --quantize int8 one of 16 GB.
 """
 
 from typing import Any

@@ -27,21 +27,18 @@ from megastyle_cli.runner.signals import exit_on_interrupt, interruption, raise_
 
 # In pipeline order: name -> first sentence of its help. The module is named like the command.
 COMMANDS = {
-    "caption": "Describe the style and content of pictures.",
-    "dedup": "Drop exact, near and semantic duplicates; one of each stays, the first unless"
-    " --keep.",
-    "cluster": "Group records by style; draw a balanced sample.",
-    "pair": "Cross styles with contents.",
-    "synth": "Render pairs to pictures, one style over many contents.",
-    "train-encoder": "Train the style encoder: a SigLIP image tower that puts pictures of one style"
-    " together.",
-    "train-flux": "Train FLUX to paint a prompt in the style of a reference picture.",
-    "retrieve": "Find pictures by style.",
-    "transfer": "Apply the style of reference pictures to a picture or a prompt, or to many.",
-    "eval": "Measure pictures: style and text score, retrieval by style, content leakage,"
-    " diversity.",
+    "caption": "Describe the style and content of images.",
+    "dedup": "Remove exact, near and semantic duplicates.",
+    "cluster": "Group records by style and draw a balanced sample.",
+    "pair": "Combine styles with contents.",
+    "synth": "Render pairs into images.",
+    "train-encoder": "Train a style encoder.",
+    "train-flux": "Train a style-reference LoRA for FLUX.",
+    "retrieve": "Search images by style.",
+    "transfer": "Apply the style of reference images to an image, a folder or a prompt.",
+    "eval": "Score styles, retrieval and diversity.",
 }
-COMPLETION = ("completion", "Print a completion script for bash, zsh or fish.")
+COMPLETION = ("completion", "Print a shell completion script.")
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:

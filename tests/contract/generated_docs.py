@@ -16,22 +16,22 @@ from tests.contract.tree import ROOT
 
 # command -> what it reads, what it writes
 FLOW = {
-    "caption": ("pictures", "records with `style`, `content`, `style_*`"),
-    "dedup": ("records", "the records that stay"),
-    "cluster": ("records", "records with `cluster`, or a balanced choice of them"),
+    "caption": ("images", "records with `style`, `content`, `style_*`"),
+    "dedup": ("records", "the records that are kept"),
+    "cluster": ("records", "records with `cluster`, or a balanced sample of them"),
     "pair": ("style records, content records", "pair records"),
-    "synth": ("pair records", "a folder of pictures with `metadata.jsonl`"),
+    "synth": ("pair records", "a folder of images with `metadata.jsonl`"),
     "train-encoder": (
-        "pictures of known style",
+        "images of known style",
         "a folder: the encoder in two layouts, checkpoints, metrics",
     ),
     "train-flux": (
-        "pictures of known style and content, or pairs",
+        "images of known style and content, or pairs",
         "a folder: the LoRA in two forms, or a whole model, checkpoints, samples, metrics",
     ),
-    "retrieve": ("pictures", "records with `neighbors`"),
-    "transfer": ("pictures", "a picture, or a folder of them with `metadata.jsonl`"),
-    "eval": ("pictures, rendered or scored", "one summary, a benchmark, or scored records"),
+    "retrieve": ("images", "records with `neighbors`"),
+    "transfer": ("images", "an image, or a folder of them with `metadata.jsonl`"),
+    "eval": ("images, rendered or scored", "one summary, a benchmark, or scored records"),
 }
 SHARED_BY = 3  # an option is in the table of shared ones if at least so many commands have it
 
