@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 class ImageStore(Protocol):
     """Where generated images are saved."""
 
-    def save_image(self, record_id: str, image: Image) -> str:
-        """Saves the image generated for this id; returns its file name."""
+    def save_image(self, record_id: str, image: Image, source: object = None) -> str:
+        """Saves the image generated for this id; returns its file name.
+
+        `source` is the `file_name` that the record was read with, if it had one.
+        """
 
 
 def valid_requests(requests: Iterable[PictureRequest | BadRecord]) -> list[PictureRequest]:
@@ -34,6 +37,7 @@ def filter_and_save(
     command: str,
     store: ImageStore,
     metadata: Mapping[str, Any],
+    as_read: Sequence[Record] | None = None,
     filters: Sequence[Filter] = (),
 ) -> Iterator[Record | Failure]:
     """Adds `file_name`, `width`, `height` and `seed`: one result per record, in order.
@@ -41,8 +45,10 @@ def filter_and_save(
     `images` are those of the valid requests. An image is saved before its record is yielded: a
     record implies its image. A rejected image is not saved; its record has `rejected` and `score`
     beside `metadata` under `_megastyle.<command>`. A record that is context only is returned as it
-    is: its image is only for the filters to compare others with.
+    is: its image is only for the filters to compare others with. `as_read` are the records before
+    the step changed them: these fail, and their `file_name` names the image.
     """
+    as_read = records if as_read is None else as_read
     generated = iter(images)
     results = [
         request if isinstance(request, BadRecord) else next(generated) for request in requests
@@ -53,11 +59,11 @@ def filter_and_save(
         if not isinstance(request, BadRecord) and not isinstance(image, BadRecord)
     ]
     rejections = iter(first_rejections(candidates, filters))
-    for record, request, image in zip(records, requests, results, strict=True):
+    for given, record, request, image in zip(as_read, records, requests, results, strict=True):
         if isinstance(request, BadRecord):
-            yield Failure(record, request.kind, request.message)
+            yield Failure(given, request.kind, request.message)
         elif isinstance(image, BadRecord):
-            yield Failure(record, image.kind, f"record {record['id']}: {image.message}")
+            yield Failure(given, image.kind, f"record {record['id']}: {image.message}")
         elif rejection := next(rejections):
             rejected = {"rejected": rejection.reason, "score": rejection.score}
             yield annotate(record, command, **metadata, **rejected, seed=request.seed)
@@ -65,7 +71,7 @@ def filter_and_save(
             yield record
         else:
             added = {
-                "file_name": store.save_image(record["id"], image),
+                "file_name": store.save_image(record["id"], image, given.get("file_name")),
                 "width": image.width,
                 "height": image.height,
                 "seed": request.seed,

@@ -71,7 +71,8 @@ def transfer(
     `captioner`) and the record has no `content`. A record's own `style_file_name` takes precedence
     over `references`. `settings` go into each record's provenance.
     """
-    batch = [_with_image_names(record, references) for record in records]
+    as_read = list(records)
+    batch = [_with_image_names(record, references) for record in as_read]
     contents = _content_images(batch, content_reader, starts_from_image, captioner is not None)
     if captioner is not None:
         batch = _with_content(batch, contents, captioner, run)
@@ -94,6 +95,7 @@ def transfer(
         command="transfer",
         store=store,
         metadata={"model": stylist.name, "run": run, "strength": strength, **settings},
+        as_read=as_read,
     )
 
 

@@ -7,6 +7,7 @@ A record leaves here with an `id`, without `_error`, and with picture names that
 working directory (the output makes them relative to its own).
 """
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,8 +49,22 @@ def read_records(
     `paths` is "\\n" or "\\0" if a stream holds file names so separated, None if JSON lines.
     Raises MegastyleError at once if an input does not exist or holds no records.
     """
-    readers = [_open_input(name, paths) for name in inputs]
-    return islice((with_id(found) for reader in readers for found in reader), limit)
+    return islice(map(with_id, _read(inputs, paths)), limit)
+
+
+def file_names(inputs: Sequence[str], limit: int | None = None) -> Iterator[object]:
+    """The `file_name` of each record that `read_records` gives, None where there is none.
+
+    No picture is opened, and what was remarked on reading is not said again.
+    """
+    readers = logging.getLogger(__package__)
+    level = readers.level
+    readers.setLevel(logging.ERROR)
+    try:
+        for found in islice(_read(inputs, None), limit):
+            yield (found.record if isinstance(found, Failure) else found).get("file_name")
+    finally:
+        readers.setLevel(level)
 
 
 def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None:
@@ -90,6 +105,11 @@ def records_from_lines(
     origin = "stdin" if is_stdin(name) else str(Path(name))
     base = "" if is_stream_input(name) else str(Path(name).parent)
     return map(with_id, rebased(jsonl.read_lines(lines, origin, first), base))
+
+
+def _read(inputs: Sequence[str], paths: str | None) -> Iterator[Record | Failure]:
+    readers = [_open_input(name, paths) for name in inputs]
+    return (found for reader in readers for found in reader)
 
 
 def _count(path: Path) -> int | None:

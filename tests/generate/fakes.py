@@ -35,6 +35,6 @@ class MemoryStore:
     def __init__(self) -> None:
         self.images: dict[str, Image] = {}
 
-    def save_image(self, record_id: str, image: Image) -> str:
+    def save_image(self, record_id: str, image: Image, source: object = None) -> str:
         self.images[record_id] = image
         return f"{record_id}.png"

@@ -149,3 +149,11 @@ def test_weights_are_scaled_to_sum_to_one_and_equal_by_default():
 def test_weights_that_fit_no_reference_are_refused(weights, words):
     with pytest.raises(MegastyleError, match=words):
         weighted_references(("a", "b"), weights)
+
+
+def test_a_failure_is_the_record_as_it_was_read():
+    given = {"id": "a", "file_name": "8", "style_file_name": ["1", "2"]}
+
+    (failure,) = transferred([given], FakePainter())
+
+    assert failure.record == given

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import struct
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,11 +22,13 @@ from megastyle_cli.core.atomic_file import FileGroup, atomic_open
 from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.json_file import complete_objects
-from megastyle_cli.core.record import Record
-from megastyle_cli.io.archive_member import picture_bytes
-from megastyle_cli.io.record_names import hashed_name, safe_name
+from megastyle_cli.core.record import Record, text_hash
+from megastyle_cli.io.archive_member import picture_bytes, split_member_name
+from megastyle_cli.io.formats import PICTURE_SUFFIXES
+from megastyle_cli.io.picture_names import PictureNames, comparable
+from megastyle_cli.io.record_names import escapes_folder, safe_name
 
-IMAGES, UNPACKED = "images", ".unpacked"
+UNPACKED = ".unpacked"
 QUALITY = 92
 CHECKED_TOGETHER = 4096  # pictures of an earlier run
 SHARD_NAME = re.compile(r"train-\d{5,}\.(tar|parquet)")  # as in the releases
@@ -95,7 +97,8 @@ class ImageFormat:
 class ImageWriter(Protocol):
     """Stores generated pictures.
 
-    A picture is written to `files` as `path_for` its record. `add` is called for each record in
+    A picture is written to `files` as `path_for` its record, which is called once for each: by its
+    id and, if it was made from a picture, by that one's name. `add` is called for each record in
     output order and returns it with the final name of its picture; `files` are committed before its
     line is written. When `is_full`, and the lines of the records are written, `pack` is called;
     `commit` follows after the last line. `damaged` counts the ids of records in an earlier listing
@@ -109,21 +112,26 @@ class ImageWriter(Protocol):
     @property
     def is_full(self) -> bool: ...
     def open(self, *, resume: bool) -> None: ...
-    def path_for(self, record_id: str, earlier: int) -> Path: ...
+    def path_for(self, record_id: str, source: object) -> Path: ...
     def add(self, record: Record) -> Record: ...
     def pack(self) -> None: ...
     def commit(self) -> None: ...
 
 
 class ImageFolderWriter:
-    """Pictures as files, in 256 folders by a hash of the id."""
+    """Pictures as files, with the names and sub-folders of those that they were made from."""
 
     is_full = False
 
-    def __init__(self, base: Path, layout: ImageFormat, before: Path | None) -> None:
-        self.base, self.layout, self.before = base, layout, before
+    def __init__(
+        self, base: Path, layout: ImageFormat, before: Path | None, names: PictureNames
+    ) -> None:
+        self.base, self.layout, self.before, self.names = base, layout, before, names
         self.files = FileGroup()
         self.damaged: Counter[str] = Counter()
+        self._damaged_names: dict[str, deque[str]] = defaultdict(deque)  # by id, as they are listed
+        self._taken: set[int] = set()  # hashes of the names in this output
+        self._next_number: dict[str, int] = {}  # of names that were taken
 
     def open(self, *, resume: bool) -> None:
         """Looks for listed pictures that are missing or cut off."""
@@ -133,18 +141,40 @@ class ImageFolderWriter:
         while some := list(islice(listed, CHECKED_TOGETHER)):
             checks = zip(some, parallel_map(self._has_picture, some), strict=True)
             wrong |= {record["id"] for record, is_whole in checks if not is_whole}
-        if wrong:
-            ids = (record["id"] for record in complete_objects(self.before))
-            self.damaged = Counter(record_id for record_id in ids if record_id in wrong)
+            for record in some:
+                self._take(os.path.splitext(str(record.get("file_name", "")))[0])  # noqa: PTH122
+        for record in complete_objects(self.before) if wrong else ():
+            if record["id"] in wrong:
+                self.damaged[record["id"]] += 1
+                self._damaged_names[record["id"]].append(str(record.get("file_name")))
 
     def _has_picture(self, record: Record) -> bool:
-        name = str(record.get("file_name"))
-        return not name.startswith(f"{IMAGES}/") or is_whole_picture(self.base / name)
+        name = str(record.get("file_name", ""))
+        is_other = not name or escapes_folder(name) or split_member_name(str(self.base / name))
+        return bool(is_other) or is_whole_picture(self.base / name)
 
-    def path_for(self, record_id: str, earlier: int) -> Path:
-        """Where to save the picture of a record; there are `earlier` ones of its id."""
-        name = safe_name(record_id, earlier, signs="._-")
-        return self.base / IMAGES / hashed_name(record_id)[:2] / f"{name}{self.layout.suffix}"
+    def path_for(self, record_id: str, source: object) -> Path:
+        """Where to save the picture of a record; one that was damaged keeps its name."""
+        if names := self._damaged_names.get(record_id):
+            return self.base / names.popleft()
+        name = self.names.name_for(record_id, source)
+        return self.base / f"{self._free(name)}{self.layout.suffix}"
+
+    def _free(self, name: str) -> str:
+        """The name if no record of this output has it, else that with a number: a~1, a~2."""
+        if self._take(name):
+            return name
+        number = self._next_number.get(name, 1)
+        while not self._take(f"{name}~{number}"):
+            number += 1
+        self._next_number[name] = number + 1
+        return f"{name}~{number}"
+
+    def _take(self, name: str) -> bool:
+        """Whether nobody had the name, without its suffix; now it is taken."""
+        size, key = len(self._taken), text_hash(comparable(name))
+        self._taken.add(key)
+        return len(self._taken) > size
 
     def add(self, record: Record) -> Record:
         """The record unchanged: its picture stays where it was saved."""
@@ -173,6 +203,7 @@ class ImageShardWriter:
         self.unpacked = base / UNPACKED
         self._records: list[Record] = []  # of the shard that is not full
         self._number = 0  # of that shard
+        self._num_pictures: Counter[str] = Counter()  # by id
 
     def open(self, *, resume: bool) -> None:
         """Continues after the last line of the listing, or deletes earlier shards."""
@@ -184,8 +215,10 @@ class ImageShardWriter:
             path.unlink()
         shutil.rmtree(self.unpacked, ignore_errors=True)
 
-    def path_for(self, record_id: str, earlier: int) -> Path:
+    def path_for(self, record_id: str, source: object) -> Path:
         """Where to save the picture of a record until its shard is written."""
+        earlier = self._num_pictures[record_id]
+        self._num_pictures[record_id] += 1
         # no dots: the key of a WebDataset sample ends at the first one
         name = safe_name(record_id, earlier, signs="_-")
         return self.unpacked / f"{name}{self.layout.suffix}"
@@ -227,6 +260,7 @@ class ImageShardWriter:
                     hint="repeat the options, or --overwrite to start again",
                 )
             self._records.append(record)
+            self._num_pictures[record["id"]] += 1
             if self.is_full:
                 self.pack()
 
@@ -265,11 +299,27 @@ class ImageShardWriter:
         return self.unpacked / f"#{self._number * self.layout.num_per_shard + row}"
 
 
-def image_writer_for(base: Path, layout: ImageFormat, before: Path | None) -> ImageWriter:
+def image_writer_for(
+    base: Path, layout: ImageFormat, before: Path | None, names: PictureNames
+) -> ImageWriter:
     """What stores pictures as `layout` says; `before` is the listing of an earlier run."""
     if layout.container == "folder":
-        return ImageFolderWriter(base, layout, before)
+        return ImageFolderWriter(base, layout, before, names)
     return ImageShardWriter(base, layout, before)
+
+
+def check_holds_no_pictures(base: Path) -> None:
+    """Raises MegastyleError if a folder that is no output yet holds pictures, which ours could
+    replace."""
+    for directory, folders, files in os.walk(base):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.lower().endswith(PICTURE_SUFFIXES):
+                raise MegastyleError(
+                    f"{base} holds {Path(directory, name).relative_to(base)}, which is of no output"
+                    " of ours",
+                    hint="give -o another directory",
+                )
 
 
 def is_whole_picture(path: Path) -> bool:

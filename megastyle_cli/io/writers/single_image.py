@@ -83,7 +83,7 @@ class SingleImageFile:
         if not is_new and not overwrite:
             raise MegastyleError(f"{output} exists", hint="add --overwrite to replace it")
 
-    def save_image(self, _: str, image: Image) -> str:
+    def save_image(self, _: str, image: Image, __: object = None) -> str:
         """Saves the image and returns its name."""
         if self._is_stdout:
             image.save(sys.stdout.buffer, format="PNG")

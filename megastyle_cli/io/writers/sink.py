@@ -12,10 +12,16 @@ from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.own_runs import EARLIER, runs_beside
+from megastyle_cli.io.picture_names import PictureNames
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import LISTING, to_folder, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
-from megastyle_cli.io.writers.image_dataset import ImageFormat, ImageWriter, image_writer_for
+from megastyle_cli.io.writers.image_dataset import (
+    ImageFormat,
+    ImageWriter,
+    check_holds_no_pictures,
+    image_writer_for,
+)
 from megastyle_cli.io.writers.stream import Stream, atomic_output, final_of, resumable_output
 
 if TYPE_CHECKING:
@@ -65,7 +71,6 @@ class Sink:
         self.side_outputs: list[AtomicFile | Stream] = []
         self.written: list[Record] | None = None
         self.earlier_runs: list[str] = []  # whose records stay in the output
-        self._num_pictures: Counter[str] = Counter()  # of this run by id
         self._lines: list[bytes] = []  # they wait for their pictures to be on disk
         self._line = line
         # names on a stream stay relative to the working directory
@@ -151,14 +156,15 @@ class Sink:
         if self.pictures:
             self.pictures.files.close()
 
-    def save_image(self, record_id: str, image: "Image") -> str:
-        """Saves an image made for the record of this id; returns its name."""
+    def save_image(self, record_id: str, image: "Image", source: object = None) -> str:
+        """Saves an image made for the record of this id; returns its name.
+
+        `source` is the `file_name` that the record was read with, if it had one.
+        """
         from megastyle_cli.io.images import encode_picture  # Pillow: not for commands over text
 
         assert self.pictures, "this output holds no pictures"
-        earlier = self.done[record_id] + self._num_pictures[record_id]
-        self._num_pictures[record_id] += 1
-        path = self.pictures.path_for(record_id, earlier)
+        path = self.pictures.path_for(record_id, source)
         with self.pictures.files.open(path) as file:
             encode_picture(image, file, path.suffix, self.pictures.layout.quality)
         return str(path)
@@ -203,10 +209,12 @@ def resumable_sink(
     overwrite: bool,
     force: bool,
     layout: ImageFormat | None = None,
+    names: PictureNames | None = None,
 ) -> Sink:
     """For commands that write as they read: lines can be read at once, under NAME.partial.
 
-    `layout` says how pictures are stored, if any are made. Raises MegastyleError if the output to
+    `layout` says how pictures are stored, if any are made, and `names` what files are called; by
+    default by ids. Raises MegastyleError if the output to
     be resumed was made with other options, unless `force`.
     """
     errors = ErrorsFile(paths.errors, run.command, resume=resume, overwrite=overwrite)
@@ -219,7 +227,10 @@ def resumable_sink(
     before = output.existing() if isinstance(output, ResumableFile) else None
     if resume and not force and before:
         _check_same_run(paths, run)
-    pictures = image_writer_for(paths.base, layout, before) if layout else None
+    if layout and not (before or overwrite):
+        check_holds_no_pictures(paths.base)
+    names = names or PictureNames([], None, paths.base)
+    pictures = image_writer_for(paths.base, layout, before, names) if layout else None
     sink = Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
     if resume and before:
         earlier = {key for command, key in runs_beside(paths.final) if command == run.command}

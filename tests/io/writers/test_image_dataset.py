@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +46,27 @@ def make(
     records: list[Record],
     layout: ImageFormat,
     stop_at: int | None = None,
+    inputs: Sequence[str] = (),
     **flags: Any,
 ) -> int:
-    """Draws a picture a record; killed when it has drawn number `stop_at`."""
+    """Draws a picture a record, of `inputs` if there are any; killed when it has drawn number
+    `stop_at`."""
 
     def drawn(batch: list[Record], sink: Sink) -> Iterator[Record | Failure]:
         for record in batch:
-            name = sink.save_image(record["id"], draw(record["n"]))
-            if record["n"] == stop_at:
+            number = record.get("n", len(drawn_ids))
+            name = sink.save_image(record["id"], draw(number), record.get("file_name"))
+            drawn_ids.append(record["id"])
+            if number == stop_at:
                 raise Killed
             yield {**record, "file_name": name}
 
-    source = jsonl(out.parent / f"{out.name}-in.jsonl", records)
+    drawn_ids: list[str] = []
+    if not inputs:
+        inputs = [str(jsonl(out.parent / f"{out.name}-in.jsonl", records))]
     with MapJob(
         Run("synth", layout.as_options()),
-        Source(inputs=[str(source)]),
+        Source(inputs=inputs),
         output=OutputOptions(output=str(out)),
         existing=ResumeOptions(**flags),
         report=ReportOptions(quiet=True),
@@ -366,3 +372,100 @@ def test_a_picture_is_on_disk_under_its_name_before_its_line_is_written(
 
     assert len(checked) == 7
     assert events[-2:][0] == ("rename", str(tmp_path / "out" / "metadata.jsonl"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[str]:
+    """Two folders of pictures, four of which want one name; two of these have equal bytes."""
+    names = ("one/a/owl.jpg", "one/a/owl.png", "one/cat.jpg", "one/b/cat.jpg", "one/x.png")
+    for number, name in enumerate((*names, "two/a/OWL.webp", "two/a/owl.jpeg", "two/dog.png")):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(0 if path.name == "owl.jpeg" else number).save(path, format="png")
+    return [str(tmp_path / "one"), str(tmp_path / "two")]
+
+
+def names(*folders: Path) -> list[str]:
+    found = [line["file_name"] for folder in folders for line in lines(folder / "metadata.jsonl")]
+    return sorted(found)
+
+
+def test_pictures_of_files_keep_their_names_in_shards_and_after_stops(
+    tmp_path: Path, photos: list[str]
+) -> None:
+    make(tmp_path / "whole", [], layout("folder"), inputs=photos)
+    whole = names(tmp_path / "whole")
+
+    assert [name for name in whole if "owl" not in name.lower()] == [
+        *("b/cat.png", "cat.png", "dog.png", "x.png")
+    ]
+    owls = [name for name in whole if "owl" in name.lower()]
+    assert len(set(owls)) == 4 and not {"a/owl.png", "a/OWL.png"} & set(owls)
+    twice = [name for name in owls if name.endswith("~1.png")]
+    assert len(twice) == 1  # equal bytes have equal ids
+
+    make(tmp_path / "turned", [], layout("folder"), inputs=photos[::-1])
+    assert names(tmp_path / "turned") == whole
+    for n in range(3):
+        make(tmp_path / "parts", [], layout("folder"), inputs=photos, shard=f"{n}/3")
+    assert names(*sorted((tmp_path / "parts").iterdir())) == whole
+    for stop_at in range(8):
+        killed = tmp_path / f"killed{stop_at}"
+        with pytest.raises(Killed):
+            make(killed, [], layout("folder"), stop_at, inputs=photos)
+        make(killed, [], layout("folder"), inputs=photos, resume=True)
+        assert names(killed) == whole
+        assert {name for name in files(killed) if name.endswith(".png")} == set(whole)
+
+
+def test_what_an_earlier_run_named_stays_and_no_name_is_given_twice(
+    tmp_path: Path, photos: list[str]
+) -> None:
+    make(tmp_path / "out", [], layout("folder"), inputs=[photos[0]])
+    before = files(tmp_path / "out")
+    (record,) = (one for one in lines(tmp_path / "out" / "metadata.jsonl") if "x." in str(one))
+    (tmp_path / "one" / "x.png").rename(tmp_path / "one" / "y.png")
+    draw(50).save(tmp_path / "one" / "x.png")  # another picture of that name
+
+    make(tmp_path / "out", [], layout("folder"), inputs=[photos[0]], resume=True)
+
+    after = files(tmp_path / "out")
+    assert record["file_name"] == "x.png" and set(after) - set(before) == {"x~1.png"}
+    assert after["x.png"] == before["x.png"]
+
+
+def test_an_output_with_names_by_id_is_continued_and_repaired(
+    tmp_path: Path, photos: list[str]
+) -> None:
+    make(tmp_path / "out", [], layout("folder"), inputs=[photos[0]])
+    listing = tmp_path / "out" / "metadata.jsonl"
+    old = [
+        {**one, "file_name": f"images/0{n}/{one['id']}.png"}
+        for n, one in enumerate(lines(listing)[:3])
+    ]
+    jsonl(listing, old)
+    for one in old[:2]:  # the third is missing
+        (tmp_path / "out" / one["file_name"]).parent.mkdir(parents=True)
+        draw(1).save(tmp_path / "out" / one["file_name"])
+
+    make(tmp_path / "out", [], layout("folder"), inputs=[photos[0]], resume=True)
+
+    made = [one["file_name"] for one in lines(listing)]
+    assert made[:3] == [one["file_name"] for one in old]
+    assert made[3:] == ["cat.png", "x.png"]
+    assert all((tmp_path / "out" / name).is_file() for name in made)
+
+
+def test_no_input_and_no_picture_of_others_can_be_replaced(
+    tmp_path: Path, photos: list[str]
+) -> None:
+    for out in (tmp_path / "one", tmp_path / "one" / "out"):
+        with pytest.raises(MegastyleError, match="is in the input folder"):
+            make(out, [], layout("folder"), inputs=photos, overwrite=True)
+    (tmp_path / "other").mkdir()
+    draw(1).save(tmp_path / "other" / "cat.png")
+    with pytest.raises(MegastyleError, match=r"other holds cat.png, which is of no output of ours"):
+        make(tmp_path / "other", [], layout("folder"), inputs=photos)
+    jsonl(tmp_path / "list.jsonl", [{"file_name": "other/cat.png"}])
+    with pytest.raises(MegastyleError, match="holds inputs and is in the output"):
+        make(tmp_path, [], layout("folder"), inputs=[str(tmp_path / "list.jsonl")], overwrite=True)

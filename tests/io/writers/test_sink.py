@@ -61,10 +61,10 @@ def test_failures_of_a_pipe_name_pictures_from_their_own_folder(
 
 def test_records_of_equal_ids_get_pictures_of_their_own(tmp_path: Path) -> None:
     with sink(tmp_path, folder=True) as out:
-        names = [Path(out.save_image(name, draw(1))).name for name in ("a", "b", "a", "a")]
-        out.write({"id": "a"})
+        paths = [Path(out.save_image(name, draw(1))) for name in ("a", "b", "a", "a")]
+        out.write({"id": "a", "file_name": str(paths[0])})
         out.flush()
-    assert names == ["a.png", "b.png", "a~1.png", "a~2.png"]
+    assert [path.name for path in paths] == ["a.png", "b.png", "a~1.png", "a~2.png"]
 
     with sink(tmp_path, folder=True, resume=True) as out:
         assert Path(out.save_image("a", draw(1))).name == "a~1.png"
