@@ -5,6 +5,9 @@ The only code that downloads: every loader reads the folder that `find_model` re
 
 import re
 from pathlib import Path
+from ssl import SSLError
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 from megastyle_cli.core.errors import MegastyleError, short_reason
 
@@ -14,6 +17,7 @@ LFS_MAX_BYTES = 1024  # a pointer is smaller
 NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 FILE_SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+ANSWER_S = 5.0  # how long the hub may take to answer at all
 OTHER_FORMATS = ("consolidated*", "original/*", "onnx/*", "openvino/*")  # of the same weights
 
 
@@ -29,8 +33,8 @@ def find_model(
 
     `patterns` select the files to download; `is_pipeline` lets diffusers select those of a
     pipeline instead. Only a hub name reaches the network, and nothing that is in the hub's cache
-    is downloaded again. `kind` names the model in errors. Raises MegastyleError if there is no
-    such model.
+    is downloaded again. Where the hub does not answer, only the cache is used. `kind` names the
+    model in errors. Raises MegastyleError if there is no such model.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -39,10 +43,17 @@ def find_model(
     if path.exists() or path.suffix in FILE_SUFFIXES or not NAME.fullmatch(model):
         raise MegastyleError(f"there is no {kind} {model}", hint=hint)
     name, _, revision = model.partition("@")
+    is_offline = not _hub_answers()
+    if is_offline and not _is_cached(name, revision or None):
+        raise MegastyleError(
+            f"{model} is not in the local cache and the hub cannot be reached",
+            hint=f"where there is a network run: {_download_command(model)} (of a gated model accept"
+            " the licence on its page and run `hf auth login` first)",
+        )
     try:
-        return _download(name, revision or None, patterns, is_pipeline)
-    except (OSError, ValueError, RuntimeError) as error:  # no network, no such name, not allowed
-        raise unavailable(kind, model, error, hint) from error
+        return _download(name, revision or None, patterns, is_pipeline, is_offline)
+    except (OSError, ValueError, RuntimeError) as error:  # no such name, not allowed, interrupted
+        raise _refused(name, model, error) or unavailable(kind, model, error, hint) from error
 
 
 def find_lora(lora: str | Path, hint: str = "give a .safetensors file") -> Path:
@@ -100,13 +111,71 @@ def unavailable(kind: str, model: str, error: Exception, hint: str) -> Megastyle
     )
 
 
+def _hub_answers() -> bool:
+    """Whether the hub can be reached: one request, as its library repeats those that fail."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=ANSWER_S):
+            return True
+    except HTTPError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, SSLError)  # the library has certificates of its own
+    except OSError:
+        return False
+
+
+def _is_cached(name: str, revision: str | None) -> bool:
+    """Whether the hub's cache holds any file of the model."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(name, revision=revision, local_files_only=True)
+    except IncompleteSnapshotError:
+        return True
+    except LocalEntryNotFoundError:
+        return False
+    return True
+
+
+def _refused(name: str, model: str, error: BaseException | None) -> MegastyleError | None:
+    """The error for a model that the hub does not hand out, if that is why `error` was raised."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    while error is not None and not isinstance(error, RepositoryNotFoundError):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return None
+    if isinstance(error, GatedRepoError):
+        return MegastyleError(
+            f"{name} is not in the local cache, and the hub asks for its licence to be accepted",
+            hint="accept it on the model page, log in with: hf auth login, then run:"
+            f" {_download_command(model)}",
+        )
+    return MegastyleError(
+        f"the hub has no model {name}, or it is private",
+        hint="check the name; for a private model log in with: hf auth login",
+    )
+
+
+def _download_command(model: str) -> str:
+    name, _, revision = model.partition("@")
+    return f"hf download {name}" + (f" --revision {revision}" if revision else "")
+
+
 def _download(
-    name: str, revision: str | None, patterns: tuple[str, ...], is_pipeline: bool
+    name: str, revision: str | None, patterns: tuple[str, ...], is_pipeline: bool, is_offline: bool
 ) -> Path:
     if is_pipeline:
         from diffusers import DiffusionPipeline
 
-        folder: str = DiffusionPipeline.download(name, revision=revision, use_safetensors=True)
+        folder: str = DiffusionPipeline.download(
+            name, revision=revision, use_safetensors=True, local_files_only=is_offline
+        )
     else:
         from huggingface_hub import snapshot_download
 
@@ -115,5 +184,6 @@ def _download(
             revision=revision,
             allow_patterns=list(patterns),
             ignore_patterns=list(OTHER_FORMATS),
+            local_files_only=is_offline,
         )
     return Path(folder)

@@ -281,8 +281,8 @@ def error_line(megastyle, made, tmp_path, *flags, **env):
 def test_a_missing_model_says_how_to_download_it(megastyle, made, tmp_path):
     line = error_line(megastyle, made, tmp_path, "--model", "Qwen/Qwen-Image")
 
-    assert "the model 'Qwen/Qwen-Image' cannot be loaded" in line
-    assert "hf download Qwen/Qwen-Image --local-dir Qwen-Image" in line
+    assert "Qwen/Qwen-Image is not in the local cache and the hub cannot be reached" in line
+    assert "hf download Qwen/Qwen-Image" in line
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Models are found in a folder or in the hub's cache, and an unknown name reaches no network."""
 
 import socket
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -48,12 +50,60 @@ def test_a_name_is_pinned_to_the_revision_that_was_found(cached):
     assert pinned_name(str(cached), cached) == str(cached)
 
 
-def test_a_model_that_cannot_be_downloaded_is_one_sentence_with_the_hint(cached):
+def test_without_a_network_a_name_that_is_not_cached_fails_at_once(cached):
     with pytest.raises(MegastyleError) as error:
-        find_model("owner/other", "classifier", hint="name another")
+        find_model(f"owner/other@{COMMIT}", "classifier", hint="name another")
 
-    assert error.value.message.startswith("the classifier 'owner/other' cannot be loaded: ")
-    assert "\n" not in error.value.message and error.value.hint == "name another"
+    assert error.value.message == (
+        f"owner/other@{COMMIT} is not in the local cache and the hub cannot be reached"
+    )
+    assert f": hf download owner/other --revision {COMMIT} (" in error.value.hint
+
+
+class Hub(BaseHTTPRequestHandler):
+    """A hub that knows two names, and hands out neither."""
+
+    def answer(self):
+        refused = {"/api/models/owner/gated": "GatedRepo", "/api/models/owner/no": "RepoNotFound"}
+        code = next((code for path, code in refused.items() if self.path.startswith(path)), None)
+        self.send_response(403 if code else 404 if self.path != "/" else 200)
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = answer  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch, cached):
+    monkeypatch.undo()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cached.parents[2]))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "hint"),
+    [
+        ("owner/gated", "the hub asks for its licence to be accepted", "hf auth login"),
+        ("owner/no", "the hub has no model owner/no, or it is private", "check the name"),
+    ],
+)
+def test_a_model_that_the_hub_does_not_hand_out_says_how_to_get_it(hub, name, sentence, hint):
+    with pytest.raises(MegastyleError) as error:
+        find_model(name, hint="")
+
+    assert sentence in error.value.message and hint in error.value.hint
 
 
 @pytest.mark.parametrize(
