@@ -69,7 +69,6 @@ def main(
     from megastyle_cli.io.raw_jsonl.annotate import read_annotated
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source
-    from megastyle_cli.runner.progress import Stage
 
     key, sources = options.on, inputs_or_stdin(inputs.inputs, context)
     check_engine(compute.engine, sources)
@@ -90,9 +89,7 @@ def main(
         texts = job.collect_texts(key, partial(check_text, key=key))
         signatures = collect_signatures(texts, config, engine)
 
-        progress = stack.enter_context(
-            Stage("dedup", quiet=report.quiet, to_stdout=job.writes_to_stdout)
-        )
+        progress = stack.enter_context(job.progress.stage())
         embedders = [
             stack.enter_context(
                 open_embedder(backend, model, caching.cache, engine=engine, progress=progress)

@@ -65,7 +65,7 @@ def main(
     source = Source(inputs=inputs_or_stdin(inputs.inputs, context))
     job = CollectJob(run, source, output=output, existing=existing, report=report)
     if report.dry_run:
-        return job.show_plan()
+        return job.show_plan(contents=f"{', '.join(pairs.contents)}: {len(contents):,}")
     with job:
         job.write(failures)
         styles = job.collect(check_style)

@@ -119,7 +119,7 @@ def main(
             keeps_records=views.are_wanted,
         )
     if report.dry_run:
-        return job.show_plan()
+        return job.show_plan(index=", ".join(options.index))
     with job:
         if job.has_records():  # no query needs no model
             encoder = load_encoder(backend, model)

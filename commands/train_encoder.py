@@ -44,6 +44,9 @@ def main(
 
     names = inputs_or_stdin(source.inputs, context)
     tolerance = Tolerance.parse(options.max_errors)
+    if config.pack is not None and report.dry_run:
+        announce(COMMAND, ", ".join(names), "none: the images are packed", config.pack, report)
+        return DONE
     if config.pack is not None:
         return pack_images(
             names,
@@ -67,7 +70,7 @@ def main(
     split = data.split
     steps = config.steps or max(1, round(config.epochs * data.sampler.steps_per_epoch))
     work = f"{steps:,} steps of {config.global_batch:,} pictures from {config.init}"
-    announce(f"{COMMAND}: {data.summary}", work, folder, report)
+    announce(COMMAND, data.summary, work, folder, report)
     if report.dry_run:
         return DONE
 

@@ -57,7 +57,7 @@ def main(
     data = load_pairs(names, config, options.limit)
     pairs = data.split
     work = f"{config.steps:,} steps of {config.global_batch:,} pairs from {config.model}"
-    announce(f"{COMMAND}: {data.summary(config.steps)}", work, folder, report)
+    announce(COMMAND, data.summary(config.steps), work, folder, report)
     if report.dry_run:
         return DONE
 

@@ -98,6 +98,7 @@ def main(
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
+    from megastyle_cli.runner.plan import MODEL_KEYS, Plan, describe_model, describe_options
     from megastyle_cli.runner.progress import say
 
     if output.output is None:
@@ -141,6 +142,10 @@ def main(
         **image_format.as_options(),
     }
     run = Run("transfer", recorded, __version__)
+    styles = "; ".join(
+        f"{name}, weight {share:.2g}" if len(references.names) > 1 else name
+        for name, share in zip(references.names, references.weights, strict=True)
+    )
     how: dict[str, Any] = {
         "references": references,
         "content_reader": ImageReader(long_side_px),
@@ -163,7 +168,14 @@ def main(
             raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
         record = read_transfer_request(inputs.inputs or [], what.content, what.prompt)
         if report.dry_run:
-            say(f"transfer (dry run): one picture to {output.output} with {recorded}")
+            hidden = {*MODEL_KEYS, "style", "weights"}
+            plan = Plan("transfer")
+            plan.add("input", str(record.get("file_name") or record.get("content")))
+            plan.add("style", styles)
+            plan.add("model", describe_model(recorded))
+            plan.add("options", describe_options(recorded, hidden))
+            plan.add("output", "standard output" if output.output == "-" else output.output)
+            plan.show()
             return DONE
         store = SingleImageFile(output.output, overwrite=existing.overwrite)
         stylist = load("stylist", backend, **loading)
@@ -187,7 +199,7 @@ def main(
         keeps_records=views.are_wanted,
     )
     if report.dry_run:
-        return job.show_plan()
+        return job.show_plan(style=styles, weights="")
     with job:
         if job.has_records():
             stylist = load("stylist", backend, **loading)

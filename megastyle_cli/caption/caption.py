@@ -42,7 +42,7 @@ def caption(
     descriptions = _descriptions(captioner, images, kinds)
     for record, image, description in zip(batch, images, descriptions, strict=True):
         if isinstance(image, BadRecord):
-            yield Failure(record, image.kind, image.message)
+            yield Failure.of(record, image)
         elif isinstance(description, BadRecord):
             message = f"{record['file_name']}: {description.message}"
             yield Failure(record, description.kind, message)

@@ -83,10 +83,10 @@ def judge(
     answers = iter(client.ask(requests))
     for record, image in zip(batch, images, strict=True):
         if isinstance(image, BadRecord):
-            yield Failure(record, image.kind, image.message)
+            yield Failure.of(record, image)
         elif not _descriptions(record):
             message = f"record {record['id']} has no style and no content: caption it first"
-            yield Failure(record, "missing_key", message)
+            yield Failure(record, "missing_key", message, "style")
         else:
             yield _with_verdicts(record, next(answers), counts, client.model.name, run)
 

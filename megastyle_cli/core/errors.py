@@ -30,13 +30,14 @@ class BadRecord(Exception):
     """A record that cannot be processed, raised where the record itself is not at hand.
 
     `kind` is one of bad_json, missing_key, bad_image, bad_answer, out_of_memory, model_error. Where
-    the record is at hand, the error becomes a `Failure`.
+    the record is at hand, the error becomes a `Failure`. `key` is the key that the record lacks.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, key: str = "") -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
+        self.key = key
 
 
 def first_line(error: BaseException) -> str:

@@ -27,11 +27,20 @@ _CONTEXT_ONLY, _MARK = "_context_only", object()  # no file can hold this object
 
 @dataclass(frozen=True)
 class Failure:
-    """A record that could not be processed: as it was read, the kind of failure, and a sentence."""
+    """A record that could not be processed: as it was read, the kind of failure, and a sentence.
+
+    `key` is the key that it lacks, if that is all that is wrong.
+    """
 
     record: Record
     kind: str
     message: str
+    key: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, record: Record, bad: BadRecord) -> "Failure":
+        """The failure of `record` for the reason that `bad` gives."""
+        return cls(record, bad.kind, bad.message, bad.key)
 
 
 Step = Callable[[Iterable[Record]], Iterator["Record | Failure"]]
@@ -141,8 +150,9 @@ def check_text(record: Record, key: str) -> None:
     text = record.get(key)
     if not isinstance(text, str) or is_blank(text):
         what = "a blank text" if isinstance(text, str) else "no text"
-        why = f"record {record['id']} has {what} under {key!r}{hint_if_nested(record, key)}"
-        raise BadRecord("missing_key", why)
+        nested = hint_if_nested(record, key)
+        why = f"record {record['id']} has {what} under {key!r}{nested}"
+        raise BadRecord("missing_key", why, "" if nested else key)
 
 
 def hint_if_nested(record: Record, key: str) -> str:

@@ -107,11 +107,11 @@ def score_records(
         ):
             match = _usable_match(record, found, models, references)
             if isinstance(features, BadRecord):
-                yield Failure(record, features.kind, features.message)
+                yield Failure.of(record, features)
             elif isinstance(match, BadRecord):
-                yield Failure(record, match.kind, match.message)
+                yield Failure.of(record, match)
             elif isinstance(prompt, BadRecord):
-                yield Failure(record, prompt.kind, prompt.message)
+                yield Failure.of(record, prompt)
             else:
                 scores = _style_scores(record, features, match, models, references)
                 scores |= _text_scores(record, features, prompt, content_image, models)
@@ -146,7 +146,7 @@ def _image_features(
     return [
         next(features)
         if isinstance(name, str)
-        else BadRecord("missing_key", f"record {record['id']} has no file_name")
+        else BadRecord("missing_key", f"record {record['id']} has no file_name", "file_name")
         for name, record in zip(names, records, strict=True)
     ]
 

@@ -61,7 +61,7 @@ def filter_and_save(
     rejections = iter(first_rejections(candidates, filters))
     for given, record, request, image in zip(as_read, records, requests, results, strict=True):
         if isinstance(request, BadRecord):
-            yield Failure(given, request.kind, request.message)
+            yield Failure.of(given, request)
         elif isinstance(image, BadRecord):
             yield Failure(given, image.kind, f"record {record['id']}: {image.message}")
         elif rejection := next(rejections):

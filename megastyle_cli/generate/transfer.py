@@ -163,7 +163,9 @@ def _request(
     styles = references if own in references.names else own_references
     if not styles.names:
         return BadRecord(
-            "missing_key", f"record {record['id']} has no style_file_name: give --style"
+            "missing_key",
+            f"record {record['id']} has no style_file_name: give --style",
+            "style_file_name",
         )
     style_images = style_reader.read(styles.names)
     for image in (content, *style_images):

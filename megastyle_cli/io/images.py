@@ -144,7 +144,8 @@ def _missing_name(record: Record, key: str) -> BadRecord:
     # a parquet row without a picture column, a sample in a tar without such a member
     nested = hint_if_nested(record, key)
     reason = nested or (": it brings no picture" if key == "file_name" else "")
-    return BadRecord("missing_key", f"record {record['id']} has no {key}{reason}")
+    message = f"record {record['id']} has no {key}{reason}"
+    return BadRecord("missing_key", message, "" if nested else key)
 
 
 def _opened_or_error(

@@ -56,7 +56,7 @@ def with_id(found: Record | Failure) -> Record | Failure:
     try:
         return {"id": text_id(rest) if name is None else picture_id(name), **rest}
     except BadRecord as bad:
-        return Failure(rest, bad.kind, bad.message)
+        return Failure.of(rest, bad)
 
 
 def picture_id(name: object) -> str:

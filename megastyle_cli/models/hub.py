@@ -47,8 +47,8 @@ def find_model(
     if is_offline and not _is_cached(name, revision or None):
         raise MegastyleError(
             f"{model} is not in the local cache and the hub cannot be reached",
-            hint=f"where there is a network run: {_download_command(model)} (of a gated model accept"
-            " the licence on its page and run `hf auth login` first)",
+            hint=f"where there is a network run: {_download_command(model)} (of a gated model"
+            " accept the licence on its page and run `hf auth login` first)",
         )
     try:
         return _download(name, revision or None, patterns, is_pipeline, is_offline)

@@ -243,7 +243,7 @@ def describe_draws(draws: Array, num_contents: int, per_style: int) -> list[str]
 def check_style(record: Record) -> None:
     """Raises BadRecord("missing_key") unless the record has a style text or a style image."""
     if not (_text(record, "style") or _image(record, "style_file_name")):
-        raise BadRecord("missing_key", "the style record has neither style nor file_name")
+        raise BadRecord("missing_key", "the style record has neither style nor file_name", "style")
 
 
 def check_content(record: Record) -> None:

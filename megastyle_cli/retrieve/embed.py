@@ -33,7 +33,7 @@ def embed_records(
         vectors = embed_images(reader.read_key(batch, "file_name"), names, encoder)
         for record, vector in zip(batch, vectors, strict=True):
             if isinstance(vector, BadRecord):
-                yield Failure(record, vector.kind, vector.message)
+                yield Failure.of(record, vector)
             else:
                 yield record, vector
 

@@ -117,7 +117,7 @@ def _embed_queries(
                 continue
             vector = next(by_text) if isinstance(text, str) else text
             if isinstance(vector, BadRecord):
-                yield Failure(record, vector.kind, vector.message)
+                yield Failure.of(record, vector)
             else:
                 yield record, vector
 

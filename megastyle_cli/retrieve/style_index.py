@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.inputs import read_records
@@ -144,9 +145,10 @@ def build_index(
 
     Raises MegastyleError if none can be read.
     """
-    failures: list[Failure] = []
-    readable = _without_failures(records, failures)
-    embedded = list(_without_failures(embed_records(readable, encoder, reader), failures))
+    failures, failure_log = list[Failure](), FailureLog("index")
+    readable = _without_failures(records, failures, failure_log)
+    results = embed_records(readable, encoder, reader)
+    embedded = list(_without_failures(results, failures, failure_log))
     if not embedded:
         raise MegastyleError("the index holds no picture that can be read", hint="check --index")
     if failures:
@@ -191,11 +193,13 @@ def _lengths(vectors: Array) -> Array:
     return np.concatenate([np.zeros(0), *(np.linalg.norm(block, axis=1) for block in blocks)])
 
 
-def _without_failures(results: Iterable[T | Failure], failures: list[Failure]) -> Iterator[T]:
+def _without_failures(
+    results: Iterable[T | Failure], failures: list[Failure], failure_log: FailureLog
+) -> Iterator[T]:
     """The results that are no failures; the failures are logged and appended to `failures`."""
     for result in results:
         if isinstance(result, Failure):
             failures.append(result)
-            log.warning("index: %s", result.message)
+            failure_log.add(result)
         else:
             yield result

@@ -160,7 +160,7 @@ class CollectJob(Job):
         for result in results:
             self.sink.write(result)
             if isinstance(result, Failure):
-                self.stats.failed[result.kind] += 1
+                self.stats.add_failure(result)
             else:
                 self.stats.written += result.count(b"\n") if isinstance(result, bytes) else 1
 
@@ -181,7 +181,8 @@ class CollectJob(Job):
             self._keep_records_of_a_stream()
             log.info("%s reads its input", self.run.command)
             yield
-            self._write_stats()
+            # before the output gets its name: a kill in between leaves a run that can be repeated
+            self.progress.file.finish("done")
             self.sink.commit()
         is_tolerated = self.tolerance.allows(self.stats.num_failed, self.stats.read)
         self.exit_code = DONE if is_tolerated else TOO_MANY_FAILURES

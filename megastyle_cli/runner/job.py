@@ -11,16 +11,24 @@ from types import TracebackType
 from typing import Self
 
 from megastyle_cli.core.atomic_file import count_ids, partial_path
-from megastyle_cli.core.errors import DONE, TRY_AGAIN, BadRecord, MegastyleError
+from megastyle_cli.core.errors import (
+    DONE,
+    TOO_MANY_FAILURES,
+    TRY_AGAIN,
+    BadRecord,
+    MegastyleError,
+)
+from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.file_kind import is_stdout, is_stream, link_target
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.inputs import count_records, read_records, records_from_lines
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.packed_records import PackedRecords
-from megastyle_cli.io.record_names import from_folder, with_id
+from megastyle_cli.io.record_names import LISTING, from_folder, with_id
 from megastyle_cli.io.writers.compressor import compressor_for
 from megastyle_cli.io.writers.sink import Sink
+from megastyle_cli.runner.hints import nothing_usable
 from megastyle_cli.runner.key_batches import Key, is_done, owned
 from megastyle_cli.runner.options import (
     OutputOptions,
@@ -28,7 +36,15 @@ from megastyle_cli.runner.options import (
     ReportOptions,
     ResumeOptions,
 )
-from megastyle_cli.runner.progress import Progress, Stats, last_sentence, say
+from megastyle_cli.runner.plan import (
+    MODEL_KEYS,
+    Plan,
+    describe_model,
+    describe_options,
+    format_size,
+)
+from megastyle_cli.runner.progress import Progress, duration, last_sentence, say
+from megastyle_cli.runner.stats import Stats, measured_rate
 
 Check = Callable[[Record], None]
 
@@ -106,7 +122,7 @@ class Job(AbstractContextManager["Job"]):
         self.resumes = isinstance(existing, ResumeOptions) and existing.resume
         self.writes_to_stdout = is_stdout(output.output)
         self.tolerance = Tolerance.parse(output.max_errors)
-        self.stats = Stats(run.command)
+        self.stats = Stats(run.command, run.key)
         self.exit_code = DONE
         self._found = source.read(existing.limit)
         self._context: AbstractContextManager[None]
@@ -148,30 +164,76 @@ class Job(AbstractContextManager["Job"]):
             found = list(records_from_lines(str(self.paths.final), lines, 1))
         return [record for record in found if not isinstance(record, Failure)]
 
-    def show_plan(self) -> int:
-        """Says what would be done, without loading a model or writing a byte; the exit code."""
-        ours = done = 0
+    def show_plan(self, **details: str) -> int:
+        """Says what would be done, without loading a model or writing a byte; the exit code.
+
+        `details` are lines that only the command knows, in place of the options of these names;
+        an empty one only hides its option.
+        """
         final = self.paths.final
         existing = [
             path for path in (final, final and partial_path(final)) if path and path.exists()
         ]
         left = self._written_keys(existing[0]) if existing and self.resumes else Counter[str]()
+        ours, is_pictures, unreadable = 0, True, FailureLog(self.run.command)
         for result in self._found:
             self.stats.add(result)
+            if isinstance(result, Failure):
+                unreadable.add(result)
+            else:
+                is_pictures = is_pictures and result.keys() - {"id", "text"} == {"file_name"}
             if self.shard.count > 1 and not any(owned([result], self.shard, self.group_key)):
                 continue
             ours += 1
-            done += not isinstance(result, Failure) and is_done(result, left, self.sink_key)
-        say(
-            f"{self.run.command} (dry run): {self.stats.read:,} read, {ours:,} of them ours,"
-            f" {done:,} done before, {self.stats.num_failed:,} unreadable"
-        )
-        options = ", ".join(f"{key} {value}" for key, value in self.run.options.items())
-        say(f"would load and run with: {options or 'no options'} (run {self.run.key})")
-        say(f"would write to: {final or self.paths.stream or 'standard output'}")
-        if existing and not (self.resumes or self.existing.overwrite):
-            say(f"{existing[0]} exists: it would need --resume or --overwrite")
+            done = not isinstance(result, Failure) and is_done(result, left, self.sink_key)
+            self.stats.done_before += done
+        self.stats.total = ours
+        to_do = ours - self.stats.done_before
+        shown = {*MODEL_KEYS, *details}
+        plan = Plan(self.run.command)
+        plan.add("input", self._planned_input(ours, is_pictures))
+        for name, text in details.items():
+            plan.add(name, text)
+        plan.add("model", describe_model(self.run.options))
+        plan.add("options", describe_options(self.run.options, shown))
+        plan.add("output", self._planned_output(existing, to_do))
+        if to_do and (rate := measured_rate(self.report.stats, self.run)):
+            about = duration(to_do / rate)
+            plan.add("time", f"about {about} at {rate:,.1f}/s (measured here last time)")
+        plan.show()
         return DONE
+
+    def _planned_input(self, ours: int, is_pictures: bool) -> str:
+        stats = self.stats
+        noun = "image" if is_pictures and stats.written else "record"
+        counts = []
+        if self.shard.count > 1:
+            counts.append(f"{ours:,} in shard {self.shard.index}/{self.shard.count}")
+        if self.resumes:
+            counts.append(f"{ours - stats.done_before:,} to do, {stats.done_before:,} done")
+        if stats.num_failed:
+            counts.append(f"{stats.num_failed:,} cannot be read")
+        inputs = ["standard input" if name == "-" else name for name in self.source.inputs]
+        inputs += ["--text"] if self.source.described else []
+        found = f"{', '.join(inputs)}: {stats.read:,} {noun}{'' if stats.read == 1 else 's'}"
+        return f"{found} ({'; '.join(counts)})" if counts else found
+
+    def _planned_output(self, existing: Sequence[Path], to_do: int) -> str:
+        final = self.paths.final
+        if final is None:
+            return str(self.paths.stream or "standard output")
+        is_folder = final.name == LISTING or self.sink_key is not None  # of images, or an index
+        name = f"{final.parent}/" if is_folder else str(final)
+        if not existing:
+            return name
+        if not (self.resumes or self.existing.overwrite):
+            return f"{name}: {existing[0]} exists, it needs --resume or --overwrite"
+        if self.existing.overwrite or not self.stats.done_before or not to_do:
+            return name
+        folder = final.parent
+        files = folder.rglob("*") if is_folder else existing[:1]
+        size = sum(path.stat().st_size for path in files if path.is_file())
+        return f"{name}, about {format_size(size * to_do / self.stats.done_before)} more"
 
     def _check_input_is_not_output(self) -> None:
         """Raises MegastyleError if a file beside the output, named by no option, is an input."""
@@ -189,15 +251,20 @@ class Job(AbstractContextManager["Job"]):
 
     @contextmanager
     def _shown_progress(self) -> Iterator[None]:
-        total = None if self.report.quiet else self.source.count(self.existing.limit)
+        if not self.report.quiet or self.report.stats is not None:
+            total = self.source.count(self.existing.limit)
+            self.stats.total = None if total is None else round(total / self.shard.count)
         self.progress = Progress(
             self.stats,
             quiet=self.report.quiet,
             to_stdout=self.writes_to_stdout,
-            total=None if total is None else round(total / self.shard.count),
+            file=self.report.stats,
         )
         try:
             yield
+        except BaseException:
+            self.progress.file.abandon()
+            raise
         finally:
             self.progress.close()
 
@@ -218,20 +285,15 @@ class Job(AbstractContextManager["Job"]):
         here = from_folder(str(path.parent))
         return count_ids(path, lambda record: key(rename_pictures(record, here)))
 
-    def _write_stats(self) -> None:
-        """Writes the statistics; called before the output gets its name, so that a kill in between
-        leaves a run that can be repeated."""
-        if self.report.stats is not None:
-            self.stats.write(self.report.stats)
-
     def _conclude(self) -> None:
-        if self.report.quiet:
-            return
-        for remark in self.stats.remarks:
-            say(f"{self.run.command}: {remark}")
-        say(last_sentence(self.stats, self.paths.errors))
-        if self.exit_code == TRY_AGAIN:
-            say(f"{self.run.command}: stopped by a signal; {self._how_to_go_on()}")
+        if not self.report.quiet:
+            for remark in self.stats.remarks:
+                say(f"{self.run.command}: {remark}")
+            say(last_sentence(self.stats, self.paths.errors))
+            if self.exit_code == TRY_AGAIN:
+                say(f"{self.run.command}: stopped by a signal; {self._how_to_go_on()}")
+        if self.exit_code == TOO_MANY_FAILURES and (error := nothing_usable(self.stats)):
+            raise error
 
 
 def checked(result: Record | Failure, check: Check | None) -> Record | Failure:
@@ -241,7 +303,7 @@ def checked(result: Record | Failure, check: Check | None) -> Record | Failure:
     try:
         check(result)
     except BadRecord as bad:
-        return Failure(result, bad.kind, bad.message)
+        return Failure.of(result, bad)
     return result
 
 

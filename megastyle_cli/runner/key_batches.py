@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from megastyle_cli.core.record import Failure, Record, as_context_only, is_context_only
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.writers.errors_file import record_key
-from megastyle_cli.runner.progress import Stats
+from megastyle_cli.runner.stats import Stats
 
 Key = Callable[[Record], str]
 Found = Record | Failure

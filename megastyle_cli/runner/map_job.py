@@ -155,7 +155,8 @@ class MapJob(Job):
             self._keep_records_of_a_stream()
             self._source_batches = self._batches_to_do()
             yield
-            self._write_stats()
+            # before the output gets its name: a kill in between leaves a run that can be repeated
+            self.progress.file.finish("stopped" if self.stop.requested else "done")
             if self.stop.requested:
                 self.exit_code = TRY_AGAIN
                 return
@@ -261,7 +262,7 @@ def _records_of(batch: Batch) -> list[Record]:
 
 def _failure(record: Record, error: Exception) -> Failure:
     if isinstance(error, BadRecord):
-        return Failure(record, error.kind, error.message)
+        return Failure.of(record, error)
     kind = "out_of_memory" if is_out_of_memory(error) else "model_error"
     name = record.get("file_name", record.get("id"))
     return Failure(record, kind, f"{name}: {error or type(error).__name__}")

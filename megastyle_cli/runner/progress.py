@@ -1,177 +1,79 @@
-"""What a person sees of a run: a bar on a terminal, a line every 30 s in a log, a last sentence."""
+"""What a person sees of a run: one line on a terminal, a line every 30 s in a log, a last sentence.
 
-import json
+While the line is drawn, whatever else is written to stderr, by any library, appears above it.
+"""
+
+import logging
 import os
-import resource
 import stat
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from megastyle_cli.core.atomic_file import atomic_write
 from megastyle_cli.core.printable import printable
-from megastyle_cli.core.record import Failure, Record
-
-HEARTBEAT_S = 30.0
-
-
-@dataclass
-class Stats:
-    """Counts of one run: records read, done before, written, failed and rejected; seconds."""
-
-    command: str
-    done_before: int = 0
-    read: int = 0
-    written: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    measured: dict[str, Any] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)  # said before the last sentence
-    conclude: Callable[[], None] | None = None  # fills in `measured` and `remarks` at the end
-    started_s: float = field(default_factory=time.monotonic)
-
-    def add(self, result: Record | Failure) -> None:
-        """Counts one result of one record read."""
-        self.read += 1
-        if isinstance(result, Failure):
-            self.failed[result.kind] += 1
-        else:
-            self.written += 1
-
-    def reject(self, reason: str) -> None:
-        """Counts one record whose result a gate turned away."""
-        self.read += 1
-        self.rejected[reason] += 1
-
-    @property
-    def num_failed(self) -> int:
-        """How many records failed, of any kind."""
-        return self.failed.total()
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock seconds since the start."""
-        return time.monotonic() - self.started_s
-
-    def write(self, path: Path) -> None:
-        """Counts, seconds, records a second, memory, error kinds, the step's measures; as JSON."""
-        facts = {
-            "command": self.command,
-            "in": self.read,
-            "done_before": self.done_before,
-            "out": self.written,
-            "failed": self.num_failed,
-            "kinds": dict(sorted(self.failed.items())),
-            **({"rejected": dict(sorted(self.rejected.items()))} if self.rejected else {}),
-            "seconds": round(self.seconds, 3),
-            "rate": round(self.read / max(self.seconds, 1e-9), 2),
-            "peak_bytes": peak_bytes(),
-            **self.measured,
-        }
-        atomic_write(path, json.dumps(facts, indent=1) + "\n")
-
-
-def peak_bytes() -> int:
-    """The most memory this process has held."""
-    with suppress(OSError, StopIteration, ValueError):  # elsewhere than on Linux
-        # a process starts with its parent's ru_maxrss, but with a high-water mark of its own
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+from megastyle_cli.runner.stats import HEARTBEAT_S, Stats, StatsFile
 
 
 class Progress:
-    """Draws a tally: a bar if a person watches this command, else a plain line every 30 s."""
+    """Shows the counts of a run, and keeps them in `file`, until it is closed."""
 
     def __init__(
-        self, tally: Stats, *, quiet: bool, to_stdout: bool, total: int | None = None
+        self, stats: Stats, *, quiet: bool, to_stdout: bool, file: Path | None = None
     ) -> None:
-        self.tally, self.quiet, self.total = tally, quiet, total
-        self._bar = self._new_bar() if not quiet and _is_watched(to_stdout) else None
-        self._last_s = time.monotonic()
+        self.stats, self.file = stats, StatsFile(file, stats)
+        self.quiet, self.to_stdout = quiet, to_stdout
+        self._line = _Line(quiet=quiet, to_stdout=to_stdout)
+        self.file.update()
 
     def show(self) -> None:
-        """Brings the picture up to date; cheap enough for every batch."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{self.tally.num_failed} failed", refresh=False)
-            self._bar.update(self.tally.read - self._bar.n)
-        elif not self.quiet and time.monotonic() - self._last_s >= HEARTBEAT_S:
-            self._last_s = time.monotonic()
-            say(self._line())
+        """Brings everything up to date; cheap enough for every batch."""
+        failed = self.stats.num_failed
+        self._line.show(
+            lambda: terminal_line(self.stats) + (f"  {failed:,} failed" if failed else ""),
+            lambda: log_line(self.stats, f"{failed:,} failed"),
+        )
+        self.file.update()
+
+    def stage(self) -> "Stage":
+        """Shows parts of the work from here on; the records are all read."""
+        self._line.close()
+        return Stage(self.stats.command, quiet=self.quiet, to_stdout=self.to_stdout, file=self.file)
 
     def close(self) -> None:
-        """Takes the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def _line(self) -> str:
-        tally = self.tally
-        rate = tally.read / max(tally.seconds, 1e-9)
-        of = f"/{self.total:,}" if self.total else ""
-        left = ""
-        if self.total and rate > 0:
-            left = f" \u00b7 eta {duration((self.total - tally.read) / rate)}"
-        return (
-            f"{tally.command} {tally.read:,}{of} \u00b7 {rate:.1f}/s"
-            f" \u00b7 {tally.num_failed:,} failed{left}"
-        )
-
-    def _new_bar(self) -> Any:
-        from tqdm import tqdm
-
-        return tqdm(
-            total=self.total, desc=self.tally.command, unit="", leave=False, dynamic_ncols=True
-        )
+        """Takes the line away."""
+        self._line.close()
 
 
 class Stage:
-    """Draws one long work after another inside a command: a bar, or a plain line every 30 s."""
+    """Shows one long work after another inside a command."""
 
-    def __init__(self, command: str, *, quiet: bool, to_stdout: bool) -> None:
-        self.command, self.quiet = command, quiet
-        self.is_watched = not quiet and _is_watched(to_stdout)
-        self._bar: Any = None
-        self._what, self._done = "", 0
-        self._total: int | None = None
-        self._started_s = self._last_s = time.monotonic()
+    def __init__(
+        self, command: str, *, quiet: bool, to_stdout: bool, file: StatsFile | None = None
+    ) -> None:
+        self.command, self.quiet, self.to_stdout = command, quiet, to_stdout
+        self._file = file
+        self._stats = Stats(command)
+        self._line = _Line(quiet=True, to_stdout=False)
 
     def begin(self, what: str, total: int | None = None) -> None:
         """Work of `total` parts begins, and the one before it is over; None if nobody knows."""
         self.close()
-        self._what, self._total, self._done = what, total, 0
-        self._started_s = self._last_s = time.monotonic()
-        if self.is_watched:
-            from tqdm import tqdm
-
-            desc = f"{self.command}: {what}"
-            self._bar = tqdm(total=total, desc=desc, unit="", leave=False, dynamic_ncols=True)
+        self._stats = Stats(f"{self.command}: {what}", total=total)
+        self._line = _Line(quiet=self.quiet, to_stdout=self.to_stdout)
 
     def advance(self, count: int = 1) -> None:
         """So many parts more are done."""
-        self._done += count
-        now_s = time.monotonic()
-        if self._bar is not None:
-            self._bar.update(count)
-        elif not self.quiet and now_s - self._last_s >= HEARTBEAT_S:
-            self._last_s = now_s
-            rate = self._done / max(now_s - self._started_s, 1e-9)
-            of = f"/{self._total:,}" if self._total else ""
-            left = ""
-            if self._total and rate > 0:
-                left = f" \u00b7 eta {duration((self._total - self._done) / rate)}"
-            say(f"{self.command}: {self._done:,}{of} {self._what} \u00b7 {rate:.1f}/s{left}")
+        self._stats.read += count
+        self._line.show(lambda: terminal_line(self._stats), lambda: log_line(self._stats))
+        if self._file is not None:
+            self._file.update()
 
     def close(self) -> None:
-        """Takes the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        """Takes the line away."""
+        self._line.close()
 
     def __enter__(self) -> "Stage":
         return self
@@ -180,19 +82,103 @@ class Stage:
         self.close()
 
 
-def last_sentence(tally: Stats, errors: Path | None) -> str:
+def terminal_line(stats: Stats) -> str:
+    """`transfer  412/1,204  34 %  3.4/s  eta 3m53s`."""
+    done, total = f"{stats.read:,}", stats.to_do
+    parts = [stats.command, f"{done}/{total:,}" if total else done]
+    if total:
+        parts.append(f"{100 * stats.read // total} %")
+    parts.append(f"{stats.rate:,.1f}/s")
+    if stats.eta_s is not None:
+        parts.append(f"eta {duration(stats.eta_s)}")
+    return "  ".join(parts)
+
+
+def log_line(stats: Stats, *counts: str) -> str:
+    """`caption 12,800/1,400,000 . 41.2/s . 3 failed . eta 9h12m`."""
+    total = f"/{stats.to_do:,}" if stats.to_do else ""
+    eta = [] if stats.eta_s is None else [f"eta {duration(stats.eta_s)}"]
+    done = f"{stats.command} {stats.read:,}{total}"
+    return " \u00b7 ".join([done, f"{stats.rate:,.1f}/s", *counts, *eta])
+
+
+class _Line:
+    """Drawn if a person watches this command, else printed every 30 s."""
+
+    def __init__(self, *, quiet: bool, to_stdout: bool) -> None:
+        self._quiet, self._last_s = quiet, time.monotonic()
+        self._stack = ExitStack()
+        self._bar: Any = None
+        if not quiet and _is_watched(to_stdout):
+            self._bar = self._stack.enter_context(_drawn_line())
+
+    def show(self, on_terminal: Callable[[], str], in_log: Callable[[], str]) -> None:
+        """Brings the line up to date."""
+        now_s = time.monotonic()
+        if self._bar is not None:
+            if now_s - self._last_s >= self._bar.mininterval:
+                self._last_s = now_s
+                self._bar.text = on_terminal()
+                self._bar.refresh()
+        elif not self._quiet and now_s - self._last_s >= HEARTBEAT_S:
+            self._last_s = now_s
+            say(in_log())
+
+    def close(self) -> None:
+        """Takes the line away."""
+        self._stack.close()
+        self._bar, self._quiet = None, True
+
+
+@contextmanager
+def _drawn_line() -> Iterator[Any]:
+    """A line at the bottom of the terminal: set its `text`, then `refresh` it."""
+    from tqdm import tqdm
+    from tqdm.contrib import DummyTqdmFile
+    from tqdm.utils import disp_trim
+
+    class Line(tqdm):  # type: ignore[misc]
+        text = ""
+
+        def __str__(self) -> str:
+            width: int | None = self.format_dict["ncols"]
+            return disp_trim(self.text, width) if width else self.text
+
+    terminal = sys.stderr
+    above = DummyTqdmFile(terminal)
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = [
+        handler
+        for logger in loggers
+        for handler in getattr(logger, "handlers", ())
+        if getattr(handler, "stream", None) is terminal
+    ]
+    with Line(file=terminal, leave=False, dynamic_ncols=True) as line:
+        sys.stderr = above
+        for handler in handlers:
+            handler.setStream(above)
+        try:
+            yield line
+        finally:
+            line.clear()  # of the whole width: the terminal may have added ^C
+            sys.stderr = terminal
+            for handler in handlers:
+                handler.setStream(terminal)
+
+
+def last_sentence(stats: Stats, errors: Path | None) -> str:
     """What the run did in one line: `caption: 12 in . 11 out . 1 failed -> x.errors.jsonl . 3s`."""
-    before = f" ({tally.done_before:,} done before)" if tally.done_before else ""
-    where = f" \u2192 {errors}" if tally.num_failed and errors else ""
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(tally.rejected.items()))
-    turned_away = [f"{tally.rejected.total():,} rejected ({reasons})"] if reasons else []
+    before = f" ({stats.done_before:,} done before)" if stats.done_before else ""
+    where = f" \u2192 {errors}" if stats.num_failed and errors else ""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(stats.rejected.items()))
+    turned_away = [f"{stats.rejected.total():,} rejected ({reasons})"] if reasons else []
     return " \u00b7 ".join(
         [
-            f"{tally.command}: {tally.read:,} in{before}",
-            f"{tally.written:,} out",
+            f"{stats.command}: {stats.read:,} in{before}",
+            f"{stats.written:,} out",
             *turned_away,
-            f"{tally.num_failed:,} failed{where}",
-            duration(tally.seconds),
+            f"{stats.num_failed:,} failed{where}",
+            duration(stats.seconds),
         ]
     )
 
@@ -225,4 +211,4 @@ def _is_watched(to_stdout: bool) -> bool:
         piped = stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
     except (OSError, ValueError):
         piped = False
-    return sys.stderr.isatty() and not piped
+    return sys.stderr.isatty() and not piped and os.environ.get("TERM") != "dumb"

@@ -40,7 +40,8 @@ def _exit_at_once(number: int, frame: FrameType | None) -> None:
     is_interrupt = number == signal.SIGINT
     name = signal.Signals(number).name
     sentence = "interrupted" if is_interrupt else f"stopped by {name}: run it again"
-    os.write(2, f"error: {sentence}\n".encode())
+    at_start = "\r\033[K" if os.isatty(2) else ""  # a line of progress may stand there
+    os.write(2, f"{at_start}error: {sentence}\n".encode())
     os._exit(INTERRUPTED if is_interrupt else TRY_AGAIN)
 
 

@@ -625,5 +625,5 @@ def test_dry_run_prints_what_would_be_done_and_writes_nothing(
     result = train(*arguments, "-o", tmp_path / "run", "-n")
 
     assert result.returncode == 0 and result.stdout == b""
-    assert b"would train 24 steps of 4 pairs" in result.stderr
+    assert b"24 steps of 4 pairs" in result.stderr
     assert not (tmp_path / "run").exists()

@@ -228,7 +228,10 @@ def test_a_dry_run_speaks_and_writes_nothing(
     ended = megastyle(command, *cases[command].arguments, "-o", output_of(command, tmp_path), "-n")
 
     assert ended.returncode == 0 and ended.stdout == b""
-    assert b"8 read" in ended.stderr and str(tmp_path).encode() in ended.stderr
+    *plan, last = ended.stderr.decode().splitlines()
+    assert f"{command}: plan" in plan and last == "Nothing was loaded or written."
+    assert any(line.startswith("  input ") and ": 8 " in line for line in plan)
+    assert any(line.startswith("  output ") and str(tmp_path) in line for line in plan)
     assert list(tmp_path.iterdir()) == []
 
 

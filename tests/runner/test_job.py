@@ -56,7 +56,13 @@ def test_statistics_must_not_replace_an_output(tmp_path: Path) -> None:
 def test_a_plan_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert job_of(tmp_path).show_plan() == DONE
 
-    assert "1 read, 1 of them ours, 0 done before" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines() == [
+        "pair: plan",
+        f"  input    {tmp_path / 'in.jsonl'}: 1 record",
+        "  options  seed 0",
+        f"  output   {tmp_path / 'out.jsonl'}",
+        "Nothing was loaded or written.",
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 

@@ -1,12 +1,27 @@
-"""The last line and the statistics hold every count; people read durations."""
+"""The last line holds every count; what is written during a run stands above its line."""
 
-import json
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from megastyle_cli.core.record import Failure
-from megastyle_cli.runner.progress import Progress, Stats, duration, last_sentence, peak_bytes
+from megastyle_cli.runner.progress import (
+    Progress,
+    duration,
+    last_sentence,
+    log_line,
+    terminal_line,
+)
+from megastyle_cli.runner.stats import Stats
 
 
 @pytest.mark.parametrize(
@@ -41,28 +56,73 @@ def test_the_last_sentence_holds_every_count() -> None:
     )
 
 
-def test_the_statistics_hold_counts_and_what_a_step_measured(tmp_path: Path) -> None:
-    stats = counted()
-    stats.measured["judged"] = 7
-
-    stats.write(tmp_path / "stats.json")
-
-    written = json.loads((tmp_path / "stats.json").read_text())
-    assert written["in"] == 4 and written["out"] == 2 and written["failed"] == 1
-    assert written["kinds"] == {"bad_image": 1} and written["rejected"] == {"blank": 1}
-    assert written["judged"] == 7
-    assert 0 < written["peak_bytes"] <= peak_bytes()
-
-
 def test_without_a_terminal_a_line_comes_only_after_half_a_minute(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stats = counted()
-    progress = Progress(stats, quiet=False, to_stdout=False, total=8)
+    stats.total = 10
+    progress = Progress(stats, quiet=False, to_stdout=False)
 
     progress.show()
     assert capsys.readouterr().err == ""
-    progress._last_s -= 31
+    progress._line._last_s -= 31
     progress.show()
 
     assert capsys.readouterr().err.startswith("caption 4/8 \u00b7 ")
+
+
+def test_what_is_left_after_a_resume_is_what_this_run_has_to_do() -> None:
+    stats = Stats("transfer", done_before=36, read=412, total=1240)
+    stats.started_s -= 412 / 3.4
+
+    assert re.sub("3m5[123]s", "3m52s", terminal_line(stats)) == (
+        "transfer  412/1,204  34 %  3.4/s  eta 3m52s"
+    )
+    assert log_line(stats, "3 failed").startswith(
+        "transfer 412/1,204 \u00b7 3.4/s \u00b7 3 failed \u00b7 eta 3m5"
+    )
+    assert terminal_line(Stats("pair", read=7)).startswith("pair  7  ")
+
+
+WRITING = """
+import logging, sys
+from megastyle_cli.runner.progress import Progress
+from megastyle_cli.runner.stats import Stats
+log = logging.getLogger("a.library")
+log.addHandler(logging.StreamHandler())
+stats = Stats("caption", total=3)
+progress = Progress(stats, quiet=False, to_stdout=False)
+for number in range(3):
+    stats.read += 1
+    progress._line._last_s = 0
+    progress.show()
+    log.warning("warned %d", number)
+    print("printed", number, file=sys.stderr)
+progress.close()
+sys.stderr.write("the end\\n")
+"""
+
+
+def test_on_a_terminal_nothing_is_glued_to_the_line() -> None:
+    leader, follower = pty.openpty()
+    try:
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+        environment = {**os.environ, "TERM": "xterm"}
+        command = [sys.executable, "-c", WRITING]
+        with subprocess.Popen(command, stderr=follower, stdout=subprocess.DEVNULL, env=environment):
+            os.close(follower)
+            written = b""
+            with suppress(OSError):  # EIO: the other side has closed
+                while block := os.read(leader, 4096):
+                    written += block
+    finally:
+        os.close(leader)
+
+    # what stands before a carriage return is overwritten by what follows it
+    lines = [line.rpartition("\r")[2].rstrip() for line in written.decode().split("\r\n")]
+    assert lines == [
+        *(line for number in range(3) for line in (f"warned {number}", f"printed {number}")),
+        "the end",
+        "",
+    ]
+    assert b"caption  3/3  100 %  " in written

@@ -103,7 +103,7 @@ def _parsed(found: Iterable[Record | Failure], key: str, check: Check) -> LineBa
             check(one)
             records.append(one)
         except BadRecord as bad:
-            failures.append(Failure(one, bad.kind, bad.message))
+            failures.append(Failure.of(one, bad))
     return LineBatch(
         StringArray.from_bytes(map(dump_line, records)),
         StringArray.from_strings(record[key] for record in records),

@@ -2,11 +2,11 @@
 
 import json
 import logging
-from collections import Counter
 from pathlib import Path
 
 from megastyle_cli.core.atomic_file import is_uncommitted
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.file_kind import is_stream, link_target
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.readers.compressed import open_decompressed
@@ -14,7 +14,6 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import from_folder, to_folder
 from megastyle_cli.io.writers.stream import Stream, atomic_output, final_of
 
-SHOWN = 5  # failures of a kind that are printed one by one
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +38,7 @@ class ErrorsFile:
         self._file = atomic_output(path, overwrite=True) if path else None
         self._earlier: dict[str, bytes] = {}
         self._has_lines = False
-        self._counts: Counter[str] = Counter()
+        self._log = FailureLog(command)
 
     def check(self) -> None:
         """Raises MegastyleError if the file exists and is neither resumed nor overwritten."""
@@ -73,7 +72,7 @@ class ErrorsFile:
 
     def write(self, failure: Failure) -> None:
         """Adds a line: the record as it was read, with `_error`."""
-        self._tell(failure)
+        self._log.add(failure)
         if self.path is None or self._file is None:
             return
         error = {"step": self.command, "kind": failure.kind, "message": failure.message}
@@ -110,23 +109,9 @@ class ErrorsFile:
 
     def close(self) -> None:
         """Closes the file, which is left as it was unless committed; counts what was not shown."""
-        more = {kind: count - SHOWN for kind, count in self._counts.items() if count > SHOWN}
-        if more:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(more.items()))
-            where = f"all are in {self.path}" if self.path else "--errors FILE keeps them"
-            total = f"{sum(more.values()):,}"
-            log.warning("%s: %s more failed (%s): %s", self.command, total, kinds, where)
-            self._counts.clear()
+        self._log.close(self.path)
         if self._file is not None:
             self._file.close()
-
-    def _tell(self, failure: Failure) -> None:
-        self._counts[failure.kind] += 1
-        name = failure.record.get("file_name")
-        is_named = not isinstance(name, str) or name in failure.message
-        message = failure.message if is_named else f"{name}: {failure.message}"
-        level = logging.WARNING if self._counts[failure.kind] <= SHOWN else logging.INFO
-        log.log(level, "%s", message)
 
 
 def record_key(result: Record | Failure) -> str:

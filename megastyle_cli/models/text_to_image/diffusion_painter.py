@@ -193,6 +193,7 @@ def build_prompt(request: PictureRequest) -> str:
             "missing_key",
             f"a text-to-image model paints content and style in words, and there is no {missing}:"
             " give records as caption and pair write them",
+            missing,
         )
     return f"{content}. {style.strip()}"
 

@@ -8,6 +8,7 @@ from typing import Any
 from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import is_tensorboard_available
 
+from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.json_file import complete_objects
 from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
 from megastyle_cli.io.record_names import to_folder
@@ -25,6 +26,7 @@ class MetricsLog:
     def __init__(self, folder: Path, command: str, *, is_writing: bool) -> None:
         self.folder, self.command, self.is_writing = folder, command, is_writing
         self.tensorboard: Any = None
+        self._log = FailureLog(command)
         path = folder / ERRORS_FILE
         records = _complete_objects(path, **{ERROR: dict})
         errors = [record[ERROR] for record in records]
@@ -58,14 +60,18 @@ class MetricsLog:
             self.tensorboard.log(values, step=line["step"])
 
     def close(self) -> None:
-        """Writes out what TensorBoard has buffered."""
+        """Counts the failures that were not shown; writes out what TensorBoard has buffered."""
+        self._log.close(self.folder / ERRORS_FILE)
         if self.tensorboard is not None:
             self.tensorboard.finish()
 
     def log_failure(self, failure: Failure) -> bool:
-        """Appends a failure to the errors unless it is there already; whether it was new."""
+        """Logs a failure, and appends it to the errors, unless it is there already; whether it was
+        new."""
         if failure.message in self.failures:
             return False
+        if self.is_writing:
+            self._log.add(failure)
         self.failures[failure.message] = failure.kind
         error = {"step": self.command, "kind": failure.kind, "message": failure.message}
         record = rename_pictures(failure.record, to_folder(self.folder))

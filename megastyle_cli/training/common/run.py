@@ -23,8 +23,10 @@ from megastyle_cli.core.record import Failure, Run, annotate
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.runner.job import Tolerance
 from megastyle_cli.runner.options import ReportOptions
-from megastyle_cli.runner.progress import Progress, Stats, duration, say
+from megastyle_cli.runner.plan import Plan
+from megastyle_cli.runner.progress import Progress, duration, say
 from megastyle_cli.runner.signals import StopSignal, stop_signals
+from megastyle_cli.runner.stats import Stats, StatsFile
 from megastyle_cli.training.common.config import RunOptions
 from megastyle_cli.training.common.distributed import (
     any_rank,
@@ -97,26 +99,44 @@ class RunContext:
     @contextmanager
     def track_progress(self, step: int, num_steps: int) -> Iterator["StepProgress"]:
         """Shows the progress from `step` on, on the first rank."""
-        stats = Stats(self.run.command, done_before=step)
-        is_silent = self.report.quiet or not self.accelerator.is_main_process
-        progress = Progress(stats, quiet=is_silent, to_stdout=False, total=num_steps - step)
+        stats = Stats(self.run.command, done_before=step, total=num_steps)
+        is_main = self.accelerator.is_main_process
+        progress = Progress(stats, quiet=self.report.quiet or not is_main, to_stdout=False)
+        file = StatsFile(self.report.stats if is_main else None, self.stats)
         with closing(progress):
-            yield StepProgress(stats, progress, self.metrics)
+            shown = StepProgress(stats, progress, self.metrics, self.stats, file)
+            shown.update(step, {})
+            try:
+                yield shown
+            except BaseException:
+                file.abandon()
+                raise
 
 
 @dataclass(frozen=True)
 class StepProgress:
-    """The progress display of a training, in steps."""
+    """The progress of a training: `steps` as they are shown, `records` and `file` for --stats."""
 
-    stats: Stats
+    steps: Stats
     progress: Progress
     metrics: MetricsLog
+    records: Stats
+    file: StatsFile
 
-    def update(self, step: int) -> None:
-        """Shows that `step` updates have been made."""
-        self.stats.read = self.stats.written = step - self.stats.done_before
-        self.stats.failed = Counter(self.metrics.failures.values())
+    def update(self, step: int, losses: Metrics) -> None:
+        """Shows that `step` updates have been made, the last one with these losses."""
+        steps, eta_s = self.steps, self.steps.eta_s
+        steps.read = steps.written = step - steps.done_before
+        steps.failed = self.records.failed = Counter(self.metrics.failures.values())
+        self.records.measured = {
+            "step": step,
+            "steps": steps.total,
+            "steps_per_s": round(steps.rate, 4),
+            **({} if eta_s is None else {"eta_s": round(eta_s, 1)}),
+            **losses,
+        }
         self.progress.show()
+        self.file.update()
 
 
 @contextmanager
@@ -140,7 +160,7 @@ def open_run(
     """
     accelerator = start_accelerator(run.command)
     check_batch_divides(global_batch, accelerator)
-    stats = Stats(run.command, read=num_read, written=num_used)
+    stats = Stats(run.command, run.key, read=num_read, written=num_used)
     is_main = accelerator.is_main_process
     is_new = not is_begun(folder)
     check_run_folder(
@@ -179,14 +199,16 @@ def open_run(
             raise
 
 
-def announce(summary: str, work: str, folder: Path, report: ReportOptions) -> None:
+def announce(command: str, summary: str, work: str, folder: Path, report: ReportOptions) -> None:
     """Prints what there is to train on and, for a dry run, what would be done."""
-    if report.quiet:
-        return
-    say(summary)
     if report.dry_run:
-        say(f"would train {work}")
-        say(f"would write to: {folder}")
+        plan = Plan(command)
+        plan.add("input", summary)
+        plan.add("training", work)
+        plan.add("output", f"{folder}/")
+        plan.show()
+    elif not report.quiet:
+        say(f"{command}: {summary}")
 
 
 def report_result(result: TrainingResult, context: RunContext) -> int:
@@ -198,10 +220,10 @@ def report_result(result: TrainingResult, context: RunContext) -> int:
     if int(os.environ.get("RANK", 0)) > 0:
         return code
     command, stats, report = context.run.command, context.stats, context.report
-    stats.failed.update(context.metrics.failures.values())
-    if report.stats is not None:
-        stats.measured = {"step": result.step, **result.losses, "held_out": result.held_out}
-        stats.write(report.stats)
+    stats.failed = Counter(context.metrics.failures.values())
+    stats.measured = {"step": result.step, "steps": result.num_steps}
+    stats.measured |= {**result.losses, "held_out": result.held_out}
+    StatsFile(report.stats, stats).finish("done" if code == DONE else "stopped")
     loss = f" \u00b7 loss {result.losses['loss']:.4f}" if result.losses else ""
     errors = f" \u2192 {context.folder / ERRORS_FILE}" if stats.num_failed else ""
     context.say(

@@ -106,7 +106,7 @@ class Trainer(ABC, Generic[Batch]):
                 seconds = time.monotonic() - started
                 started += seconds
                 metrics.log({"step": self.step, **losses, "lr": lr, **self._speed(seconds)})
-                progress.update(self.step)
+                progress.update(self.step, losses)
                 self.log_failures(batch.failures)
                 if self._is_due(config.validate_every):
                     held_out |= self.validate()
@@ -257,9 +257,7 @@ class Trainer(ABC, Generic[Batch]):
 
         Raises MegastyleError (exit 3), with a checkpoint, if there are too many by now.
         """
-        new = self.context.log_failures(failures)
-        for failure in new:
-            log.warning("%s", failure.message)
+        self.context.log_failures(failures)
         if self.context.has_too_many_failures():
             self.save_checkpoint()
             raise self.context.too_many_failures()

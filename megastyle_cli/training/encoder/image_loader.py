@@ -175,4 +175,4 @@ def read_images(
 def image_failure(images: LabelledImages, row: int, error: BadRecord) -> Failure:
     """The failed record of an image, as it is written to the errors file."""
     record = {"id": images.ids[row], "file_name": images.names[row]}
-    return Failure(record, error.kind, error.message)
+    return Failure.of(record, error)

@@ -202,7 +202,7 @@ def _sample(record: Record | Failure, options: PackingOptions) -> tuple[Record, 
         content = picture_bytes(name)
         image = decode_picture(name, content)
     except BadRecord as error:
-        return Failure(usable, error.kind, error.message)
+        return Failure.of(usable, error)
     scalars = {
         key: value
         for key, value in usable.items()

@@ -133,11 +133,14 @@ def test_a_stopped_run_is_exit_75_without_a_json_line(tmp_path, capfdbinary):
 
 
 def test_a_dry_run_announces_what_would_be_done(tmp_path, capfdbinary):
-    announce("8 pictures", "5 steps", tmp_path / "run", ReportOptions(dry_run=True))
-    announce("8 pictures", "5 steps", tmp_path / "run", ReportOptions(quiet=True))
+    command, folder = "train-flux", tmp_path / "run"
+    announce(command, "8 pictures", "5 steps", folder, ReportOptions(dry_run=True))
+    announce(command, "8 pictures", "5 steps", folder, ReportOptions(quiet=True))
 
     assert capfdbinary.readouterr().err.decode().splitlines() == [
-        "8 pictures",
-        "would train 5 steps",
-        f"would write to: {tmp_path / 'run'}",
+        "train-flux: plan",
+        "  input    8 pictures",
+        "  training 5 steps",
+        f"  output   {folder}/",
+        "Nothing was loaded or written.",
     ]

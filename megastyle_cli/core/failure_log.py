@@ -1,0 +1,44 @@
+"""What people read of failures: the first of each kind, the file name first, then how many more."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+from megastyle_cli.core.record import Failure
+
+SHOWN = 5  # failures of a kind that are printed one by one
+log = logging.getLogger(__name__)
+
+
+class FailureLog:
+    """Logs the first failures of each kind one by one; `close` counts the others."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self._counts: Counter[str] = Counter()
+
+    def add(self, failure: Failure) -> None:
+        """Logs a failure if it is one of the first of its kind; the others with -v only."""
+        self._counts[failure.kind] += 1
+        level = logging.WARNING if self._counts[failure.kind] <= SHOWN else logging.INFO
+        log.log(level, "%s", sentence(failure))
+
+    def close(self, path: Path | None) -> None:
+        """Counts the failures that were not shown; all of them are in `path`, if it is given."""
+        more = {kind: count - SHOWN for kind, count in self._counts.items() if count > SHOWN}
+        self._counts.clear()
+        if not more:
+            return
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(more.items()))
+        where = f"all are in {path}" if path else "--errors FILE keeps them"
+        total = f"{sum(more.values()):,}"
+        log.warning("%s: %s more failed (%s): %s", self.command, total, kinds, where)
+
+
+def sentence(failure: Failure) -> str:
+    """The message of a failure with the file name first, in place of the record's id."""
+    name, message = failure.record.get("file_name"), failure.message
+    if not isinstance(name, str) or name in message:
+        return message
+    known = f"record {failure.record.get('id')} "
+    return f"{name}: {message.removeprefix(known)}"

@@ -1,0 +1,25 @@
+"""What to do when no record of the input can be used: the reason is the input, not its records."""
+
+from megastyle_cli.core.errors import TOO_MANY_FAILURES, MegastyleError
+from megastyle_cli.runner.stats import Stats
+
+CAPTION = "create it first: megastyle caption photos/ -o captions.jsonl"
+HOW_TO_CREATE = {
+    "style": CAPTION,
+    "content": CAPTION,
+    "file_name": "this command reads images: name a folder of them, or JSON lines with file_name",
+    "style_file_name": "give the reference by --style IMAGE, or make records by megastyle pair",
+    "content_file_name": "make records by megastyle pair, with --contents PHOTOS/",
+}
+
+
+def nothing_usable(stats: Stats) -> MegastyleError | None:
+    """The error of a run in which every record failed since it lacks one and the same key."""
+    key, count = next(iter(stats.missing_keys.most_common(1)), ("", 0))
+    if not count or count < stats.read:
+        return None
+    return MegastyleError(
+        f'no record has a "{key}" ({count:,} of {stats.read:,})',
+        hint=HOW_TO_CREATE.get(key, f"name the key that the records have instead of {key!r}"),
+        exit_code=TOO_MANY_FAILURES,
+    )
