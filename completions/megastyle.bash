@@ -13,7 +13,7 @@ _megastyle() {
         esac
     done
     case $command in
-        "") words="caption dedup cluster pair synth train-encoder train-flux retrieve transfer eval completion" flags="-V --version -h --help" files=no ;;
+        "") words="caption dedup cluster pair synth train-encoder train-flux retrieve transfer eval doctor completion" flags="-V --version -h --help" files=no ;;
         caption)
             flags="--max-item-size --kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
@@ -123,6 +123,9 @@ _megastyle() {
                 --reference|--others|--benchmark|--make-benchmark|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
                 --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
             esac
+            ;;
+        doctor)
+            flags="--prepare --json -h --help"
             ;;
         completion)
             flags="-h --help"

@@ -16,6 +16,7 @@ complete -c megastyle -n '__megastyle_command_is' -a train-flux -d 'Train a styl
 complete -c megastyle -n '__megastyle_command_is' -a retrieve -d 'Search images by style.'
 complete -c megastyle -n '__megastyle_command_is' -a transfer -d 'Apply the style of reference images to an image, a folder or a prompt.'
 complete -c megastyle -n '__megastyle_command_is' -a eval -d 'Score styles, retrieval and diversity.'
+complete -c megastyle -n '__megastyle_command_is' -a doctor -d 'Check this machine: packages, extras, GPU, caches and models.'
 complete -c megastyle -n '__megastyle_command_is' -a completion -d 'Print a shell completion script.'
 complete -c megastyle -n '__megastyle_command_is caption' -F
 complete -c megastyle -n '__megastyle_command_is caption' -l max-item-size -x -d 'Memory limit for one line, archive member or decoded image.'
@@ -381,5 +382,9 @@ complete -c megastyle -n '__megastyle_command_is eval' -s n -l dry-run -d 'Show 
 complete -c megastyle -n '__megastyle_command_is eval' -s q -l quiet -d 'Print only errors.'
 complete -c megastyle -n '__megastyle_command_is eval' -s v -l verbose -d 'Print more; -vv adds debug messages and tracebacks.'
 complete -c megastyle -n '__megastyle_command_is eval' -s h -l help -d 'Show help.'
+complete -c megastyle -n '__megastyle_command_is doctor' -F
+complete -c megastyle -n '__megastyle_command_is doctor' -l prepare -d 'Compile ahead what dedup and cluster compile when first used.'
+complete -c megastyle -n '__megastyle_command_is doctor' -l json -d 'Print the report as one JSON object.'
+complete -c megastyle -n '__megastyle_command_is doctor' -s h -l help -d 'Show help.'
 complete -c megastyle -n '__megastyle_command_is completion' -a 'bash zsh fish'
 complete -c megastyle -n '__megastyle_command_is completion' -s h -l help -d 'Show help.'

@@ -38,7 +38,10 @@ COMMANDS = {
     "transfer": "Apply the style of reference images to an image, a folder or a prompt.",
     "eval": "Score styles, retrieval and diversity.",
 }
-COMPLETION = ("completion", "Print a shell completion script.")
+TOOLS = {
+    "doctor": "Check this machine: packages, extras, GPU, caches and models.",
+    "completion": "Print a shell completion script.",
+}
 HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
 
 Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
@@ -86,7 +89,7 @@ def build(command: str) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     built.callback()(_root)
-    for name, summary in (*COMMANDS.items(), COMPLETION):
+    for name, summary in (*COMMANDS.items(), *TOOLS.items()):
         if command in (name, "completion"):
             from megastyle_cli.cli.command_line import grouped
 

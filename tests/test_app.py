@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from megastyle_cli.app import COMMANDS, COMPLETION, build
+from megastyle_cli.app import COMMANDS, TOOLS, build
 from tests.conftest import Runner, jsonl
 
 FOLDER = Path(__file__).parents[1] / "commands"
-SUMMARIES = dict((*COMMANDS.items(), COMPLETION))
+SUMMARIES = {**COMMANDS, **TOOLS}
 
 
 def commands_of(name: str) -> dict[str, Any]:

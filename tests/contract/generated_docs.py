@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from textwrap import fill
 
-from megastyle_cli.app import COMMANDS, COMPLETION
+from megastyle_cli.app import COMMANDS, TOOLS
 from megastyle_cli.io.formats import ACCEPTED
 from tests.contract import man_page
 from tests.contract.manuals import Flag, manuals
@@ -135,7 +135,7 @@ def generated_files() -> dict[Path, str]:
         docs / "formats.md": {"inputs": inputs},
         **{
             docs / "commands" / f"{name}.md": {"options": options_of(name)}
-            for name in (*COMMANDS, COMPLETION[0])
+            for name in (*COMMANDS, *TOOLS)
         },
     }
     pages = {ROOT / "share" / "man" / "man1" / name: text for name, text in man_pages().items()}

@@ -13,6 +13,7 @@ EXEMPT: set[str] = {
     "cluster/options.py",
     "core/choices.py",
     "dedup/options.py",
+    "doctor/options.py",
     "evaluate/options.py",
     "generate/options.py",
     "io/pyarrow.py",

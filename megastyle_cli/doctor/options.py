@@ -1,0 +1,22 @@
+"""Options of `doctor`."""
+
+from dataclasses import dataclass
+
+from megastyle_cli.core.option import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """What is looked at, and how it is shown."""
+
+    command: list[str] | None = option(
+        None,
+        metavar="[-- COMMAND ...]",
+        is_argument=True,
+        show_default=False,
+        help="A whole command line to check instead, without starting it.",
+    )
+    prepare: bool = option(
+        False, "--prepare", help="Compile ahead what dedup and cluster compile when first used."
+    )
+    as_json: bool = option(False, "--json", help="Print the report as one JSON object.")
