@@ -194,12 +194,14 @@ def example_lines(name: str) -> list[str]:
 
 
 def commands_of(line: str) -> list[list[str]]:
-    """The words of each `megastyle ...` in a shell line."""
+    """The words of each `megastyle ...` in a shell line; after `--` stands another command."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
     lexer.whitespace_split = True
     found: list[list[str]] = [[]]
     for word in lexer:
-        if set(word) <= set("|&;<>"):
+        if word == "--":
+            found.append(["megastyle"])
+        elif set(word) <= set("|&;<>"):
             found.append([])
         else:
             found[-1].append(word)
