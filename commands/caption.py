@@ -14,7 +14,7 @@ only the failed images again, add --resume, or pass captions.errors.jsonl as the
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -26,7 +26,7 @@ from megastyle_cli.caption.options import (
     ShownSizeOptions,
 )
 from megastyle_cli.cli.command_line import inputs_or_stdin
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import DONE, MegastyleError
 from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
 from megastyle_cli.models.options import BackendOptions, DeviceOptions, ModelOptions
@@ -51,14 +51,6 @@ WAITING_REQUESTS = 16  # requests prepared beyond --concurrency, so that no plac
 BATCHES_OF_MODEL = 4  # batches of a model on this machine in a batch of records
 
 
-def _show_instructions(wanted: bool) -> None:
-    if wanted:
-        from megastyle_cli.caption.prompts import instructions_text
-
-        sys.stdout.write(instructions_text())
-        raise typer.Exit()
-
-
 def main(
     context: typer.Context,
     *,
@@ -66,15 +58,6 @@ def main(
     captions: CaptionOptions,
     measuring: MeasuringOptions,
     prompting: PromptingOptions,
-    show_instructions: Annotated[
-        bool,
-        typer.Option(
-            "--show-instructions",
-            callback=_show_instructions,
-            is_eager=True,
-            help="Print the instructions that a model is given, and exit.",
-        ),
-    ] = False,
     output: OutputOptions,
     existing: ResumeOptions,
     stdin: PathListOptions,
@@ -86,9 +69,14 @@ def main(
     batches: BatchOptions,
     report: ReportOptions,
 ) -> int:
+    from megastyle_cli.caption.prompts import VERSION, instructions_text
+
+    if prompting.show_instructions:
+        sys.stdout.write(instructions_text())
+        return DONE
+
     from megastyle_cli import __version__
     from megastyle_cli.caption.caption import caption
-    from megastyle_cli.caption.prompts import VERSION
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.images import ImageReader
     from megastyle_cli.models.protocols import VisionLanguageModel

@@ -7,20 +7,28 @@ Examples:
   megastyle completion fish > ~/.config/fish/completions/megastyle.fish
 """
 
-from typing import Annotated
+from dataclasses import dataclass
 
 import typer
 
 from megastyle_cli.core.choices import Shell
+from megastyle_cli.core.option import option
 
 
-def main(
-    context: typer.Context,
-    shell: Annotated[Shell, typer.Argument(help="The shell: bash, zsh or fish.")],
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class CompletionOptions:
+    """Whose script is printed."""
+
+    HEADING = "Input"
+
+    shell: Shell = option(is_argument=True, metavar="SHELL", help="bash, zsh or fish.")
+
+
+def main(context: typer.Context, options: CompletionOptions) -> int:
     import sys
 
     from megastyle_cli.cli.completion import command_tree, script
 
-    sys.stdout.write(script(shell, command_tree(context.find_root().command)))
+    group = context.find_root().command
+    sys.stdout.write(script(options.shell, command_tree(group)))  # type: ignore[arg-type]
     return 0

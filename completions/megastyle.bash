@@ -13,7 +13,7 @@ _megastyle() {
         esac
     done
     case $command in
-        "") words="caption dedup cluster pair synth train-encoder train-flux retrieve transfer eval doctor completion" flags="-V --version -h --help" files=no ;;
+        "") words="caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval doctor completion help" flags="-V --version -h --help" files=no ;;
         caption)
             flags="--max-item-size --kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
@@ -42,8 +42,8 @@ _megastyle() {
             case $prev in
                 --members) words="random nearest" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
-                -o|--output|--errors|--cache|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--on|--levels|--sample|--resample|--vectors|--vectors-from|--max-errors|--limit|--seed|--workers|--backend|--model|--device) flags="" files=no ;;
+                --vectors|--vectors-from|-o|--output|--errors|--cache|--sheet|--page|--stats) flags="" ;;
+                --max-item-size|--on|--levels|--sample|--resample|--max-errors|--limit|--seed|--workers|--backend|--model|--device) flags="" files=no ;;
             esac
             ;;
         pair)
@@ -69,7 +69,7 @@ _megastyle() {
             esac
             ;;
         train-encoder)
-            flags="--max-item-size -o --output --init --pack --label --content-label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --flip --no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --init --pack --label --content-label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --flip/--no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --optimizer) words="adamw sgd" flags="" files=no ;;
                 --schedule) words="cosine linear constant" flags="" files=no ;;
@@ -80,7 +80,7 @@ _megastyle() {
             esac
             ;;
         train-flux)
-            flags="--max-item-size -o --output --model --init --full --lora --rank --alpha --targets --quantize --label --holdout --split-key --size --global-batch --chunk --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --timesteps --loss-weight --guidance --augment --no-augment --dtype --recompute --encode-text --compile --checkpoint-every --validate-every --sample-every --samples --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --model --init --full --lora --rank --alpha --targets --quantize --label --holdout --split-key --size --global-batch --chunk --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --timesteps --loss-weight --guidance --augment/--no-augment --dtype --recompute --encode-text --compile --checkpoint-every --validate-every --sample-every --samples --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --optimizer) words="adamw adamw8bit" flags="" files=no ;;
@@ -90,17 +90,8 @@ _megastyle() {
                 --dtype) words="auto float32 bfloat16" flags="" files=no ;;
                 --encode-text) words="auto beside first" flags="" files=no ;;
                 --export-dtype) words="bfloat16 float16 float32" flags="" files=no ;;
-                -o|--output|--lora|--stats) flags="" ;;
-                --max-item-size|--model|--init|--rank|--alpha|--targets|--label|--holdout|--split-key|--size|--global-batch|--chunk|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--guidance|--recompute|--checkpoint-every|--validate-every|--sample-every|--samples|--max-errors|--limit|--seed) flags="" files=no ;;
-            esac
-            ;;
-        retrieve)
-            flags="--max-item-size --index --add --prune --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
-            case $prev in
-                --score) words="cosine csls" flags="" files=no ;;
-                --method) words="exact ivf" flags="" files=no ;;
-                --index|--add|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--top|--prototype-by|--text|--text-key|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
+                -o|--output|--init|--lora|--stats) flags="" ;;
+                --max-item-size|--model|--rank|--alpha|--targets|--label|--holdout|--split-key|--size|--global-batch|--chunk|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--guidance|--recompute|--checkpoint-every|--validate-every|--sample-every|--samples|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         transfer)
@@ -113,8 +104,17 @@ _megastyle() {
                 --offload) words="modulation model layers" flags="" files=no ;;
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --preset) words="fast-cache" flags="" files=no ;;
-                --lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--style|--weight|--content|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                --style|--content|--lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --max-item-size|--weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+            esac
+            ;;
+        retrieve)
+            flags="--max-item-size --index --add --prune --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                --score) words="cosine csls" flags="" files=no ;;
+                --method) words="exact ivf" flags="" files=no ;;
+                --index|--add|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
+                --max-item-size|--top|--prototype-by|--text|--text-key|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         eval)
@@ -130,6 +130,10 @@ _megastyle() {
         completion)
             flags="-h --help"
             words="bash zsh fish" files=no
+            ;;
+        help)
+            flags=""
+            words="caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval doctor completion" files=no
             ;;
         *) files=no ;;
     esac

@@ -1,16 +1,14 @@
 """The table of commands, and `main`: every error becomes one sentence and an exit code."""
 
-import functools
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from megastyle_cli import __version__
+from megastyle_cli.cli.command import Command, CommandGroup
 from megastyle_cli.core.errors import (
     DISK_FULL,
     DONE,
@@ -19,90 +17,54 @@ from megastyle_cli.core.errors import (
     USAGE,
     BadRecord,
     MegastyleError,
+    error_text,
 )
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE, set_max_item_size
 from megastyle_cli.core.printable import printable
 from megastyle_cli.runner.signals import exit_on_interrupt, interruption, raise_on_interrupt
 
-# In pipeline order: name -> first sentence of its help. The module is named like the command.
-COMMANDS = {
-    "caption": "Describe the style and content of images.",
-    "dedup": "Remove exact, near and semantic duplicates.",
-    "cluster": "Group records by style and draw a balanced sample.",
-    "pair": "Combine styles with contents.",
-    "synth": "Render pairs into images.",
-    "train-encoder": "Train a style encoder.",
-    "train-flux": "Train a style-reference LoRA for FLUX.",
-    "retrieve": "Search images by style.",
-    "transfer": "Apply the style of reference images to an image, a folder or a prompt.",
-    "eval": "Score styles, retrieval and diversity.",
+# What each command is for: its name and the first sentence of its help. The module is named alike.
+GROUPS = {
+    "Data": {
+        "caption": "Describe the style and content of images.",
+        "dedup": "Remove exact, near and semantic duplicates.",
+        "cluster": "Group records by style and draw a balanced sample.",
+        "pair": "Combine styles with contents.",
+        "synth": "Render pairs into images.",
+    },
+    "Models": {
+        "train-encoder": "Train a style encoder.",
+        "train-flux": "Train a style-reference LoRA for FLUX.",
+    },
+    "Use": {
+        "transfer": "Apply the style of reference images to an image, a folder or a prompt.",
+        "retrieve": "Search images by style.",
+        "eval": "Score styles, retrieval and diversity.",
+    },
+    "Tools": {
+        "doctor": "Check this machine: packages, extras, GPU, caches and models.",
+        "completion": "Print a shell completion script.",
+    },
 }
-TOOLS = {
-    "doctor": "Check this machine: packages, extras, GPU, caches and models.",
-    "completion": "Print a shell completion script.",
-}
-HELP = """Describe, deduplicate, cluster, pair, render, learn, find, transfer, measure image style.
-
-Each command reads and writes JSON lines and picture folders, so that they pipe into each other:
-
-  megastyle caption imgs/ | megastyle dedup | megastyle cluster -o styles.jsonl
-  megastyle transfer --style great_wave.jpg --content cat.jpg -o cat_wave.png
-"""
+TOOLS = GROUPS["Tools"]
+COMMANDS = {**GROUPS["Data"], **GROUPS["Models"], **GROUPS["Use"]}  # those that do the work
+SENTENCE = "megastyle: build, measure and use datasets of image style."
 
 
-def _keep_example_lines(text: str) -> str:
-    """Help text whose indented paragraphs (examples) keep their lines, by typer's mark."""
-    paragraphs = text.strip().split("\n\n")
-    return "\n\n".join(f"\b\n{p}" if p.startswith("  ") else p for p in paragraphs)
+def build(command: str) -> CommandGroup:
+    """The command line, of which only `command` can be called; with `completion`, all can.
 
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        sys.stdout.write(f"megastyle {__version__}\n")
-        raise typer.Exit()
-
-
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "-V", "--version", callback=_show_version, is_eager=True, help="Show the version."
-        ),
-    ] = False,
-) -> None:
-    pass
-
-
-def build(command: str) -> typer.Typer:
-    """The command line, of which only `command` has its options; `completion` gets them all.
-
-    Importing all commands and making typer's options of them would double what starting costs.
+    Importing all commands and making the parser's options of them would double what starting
+    costs.
     """
-    built = typer.Typer(
-        name="megastyle",
-        help=_keep_example_lines(HELP),
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    built.callback()(_root)
-    for name, summary in (*COMMANDS.items(), *TOOLS.items()):
-        if command in (name, "completion"):
-            from megastyle_cli.cli.command_line import grouped
-
-            module = _command_module(name)
-            main = _with_exit_codes(grouped(module.main))
-            built.command(name, help=_keep_example_lines(module.__doc__ or summary))(main)
-        else:
-            built.command(name, help=summary)(_not_called)
-    return built
-
-
-def _not_called() -> None:
-    pass
+    built = [
+        Command(name, module.__doc__ or summary, module.main, _exit_code)
+        for name, summary in {**COMMANDS, **TOOLS}.items()
+        if command in (name, "completion")
+        for module in [_command_module(name)]
+    ]
+    return CommandGroup(SENTENCE, __version__, GROUPS, built)
 
 
 def _command_module(name: str) -> Any:
@@ -111,61 +73,50 @@ def _command_module(name: str) -> Any:
     except ModuleNotFoundError as missing:
         if missing.name != "megastyle_cli.commands":
             raise
-        sys.exit(
-            "error: this folder's megastyle_cli has no commands beside it: start from another"
-            " folder, or install the checkout with: pip install -e ."
-        )
+        raise MegastyleError(
+            "this folder's megastyle_cli has no commands beside it",
+            hint="start from another folder, or install the checkout with: pip install -e .",
+        ) from None
 
 
-def _with_exit_codes(main: Callable[..., int | None]) -> Callable[..., None]:
-    """`main`, with every error turned into one sentence and the contract's exit code."""
-
-    @functools.wraps(main)
-    def ended(*args: Any, **options: Any) -> None:
-        raise_on_interrupt()
-        level = int(options.get("verbose") or 0)
-        _configure_logging(level, bool(options.get("quiet")))
-        try:
-            _check_no_nan(options)
-            set_max_item_size(str(options.get("max_item_size", DEFAULT_MAX_ITEM_SIZE)))
-            code = main(*args, **options) or DONE
-            sys.stdout.flush()
-        except MegastyleError as error:
-            code = _print_error(error.message, error.hint, error.exit_code)
-        except BadRecord as bad:  # outside of any record: a picture named by a flag
-            code = _print_error(bad.message, "", USAGE)
-        except BrokenPipeError:
-            _discard_stdout()
-            code = DONE  # the reader had enough: `megastyle ... | head` is a success
-        except KeyboardInterrupt:
-            code = _print_interrupted(options)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            code = _print_error(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
-        except OSError as error:
-            _discard_stdout()
-            about = f"{error.filename}: " if error.filename else ""
-            hint = ""
-            if error.errno in DISK_FULL:
-                hint = "make room and " + (
-                    "go on with --resume" if _can_resume(options) else "run it again"
-                )
-            code = _print_error(
-                f"{about}{(error.strerror or str(error)).lower()}", hint, UNEXPECTED
+def _exit_code(call: Callable[[], int | None], options: Mapping[str, Any]) -> int:
+    """The exit code of the contract after `call`, every error printed as one sentence."""
+    raise_on_interrupt()
+    _configure_logging(int(options.get("verbose") or 0), bool(options.get("quiet")))
+    try:
+        set_max_item_size(str(options.get("max_item_size", DEFAULT_MAX_ITEM_SIZE)))
+        code = call() or DONE
+        sys.stdout.flush()
+    except MegastyleError as error:
+        code = _print_error(error.message, error.hint, error.exit_code)
+    except BadRecord as bad:  # outside of any record: a picture named by a flag
+        code = _print_error(bad.message, "", USAGE)
+    except BrokenPipeError:
+        _discard_stdout()
+        code = DONE  # the reader had enough: `megastyle ... | head` is a success
+    except KeyboardInterrupt:
+        code = _print_interrupted(options)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        code = _print_error(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
+    except OSError as error:
+        _discard_stdout()
+        about = f"{error.filename}: " if error.filename else ""
+        hint = ""
+        if error.errno in DISK_FULL:
+            hint = "make room and " + (
+                "go on with --resume" if _can_resume(options) else "run it again"
             )
-        except typer.Exit:
-            raise
-        except Exception as error:
-            if interruption(error) is None:
-                code = _print_unexpected(error)
-            else:
-                code = _print_interrupted(options)
-        exit_on_interrupt()
-        raise typer.Exit(code)
-
-    return ended
+        code = _print_error(f"{about}{(error.strerror or str(error)).lower()}", hint, UNEXPECTED)
+    except Exception as error:
+        if interruption(error) is None:
+            code = _print_unexpected(error)
+        else:
+            code = _print_interrupted(options)
+    exit_on_interrupt()
+    return code
 
 
-def _print_interrupted(options: dict[str, Any]) -> int:
+def _print_interrupted(options: Mapping[str, Any]) -> int:
     hint = "what is done stays, --resume goes on" if _can_resume(options) else ""
     return _print_error("interrupted", hint, INTERRUPTED)
 
@@ -178,7 +129,7 @@ def _print_unexpected(error: Exception) -> int:
     return _print_error(sentence, "-vv shows where; please report it", UNEXPECTED)
 
 
-def _can_resume(options: dict[str, Any]) -> bool:
+def _can_resume(options: Mapping[str, Any]) -> bool:
     """Whether --resume would continue the output: not a stream, a summary, one image or a LoRA."""
     from megastyle_cli.io.formats import JSON_LINES, WRITTEN_PICTURES
 
@@ -189,20 +140,12 @@ def _can_resume(options: dict[str, Any]) -> bool:
     return "resume" in options and not is_whole and not is_one
 
 
-def _check_no_nan(options: dict[str, Any]) -> None:
-    for name, value in options.items():
-        numbers = value if isinstance(value, list) else [value]
-        if any(number != number for number in numbers):
-            raise MegastyleError(f"--{name.replace('_', '-')} is not a number", hint="give one")
-
-
 def _print_error(sentence: str, hint: str, code: int) -> int:
     colour = "FORCE_COLOR" in os.environ or (
         sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     )
     word = "\033[31merror:\033[0m" if colour else "error:"
-    message = printable(f"{sentence}{': ' + hint if hint else ''}")
-    sys.stderr.write(f"{word} {message}\n")
+    sys.stderr.write(error_text(word, sentence, hint))
     return code
 
 
@@ -255,23 +198,23 @@ def main() -> None:
     # model libraries create hundreds of thousands of objects while loading and free none of them:
     # collecting garbage at every 700th takes a seventh of the loading time
     gc.set_threshold(10_000)
-    # the parser quotes an unknown flag as it is
-    sys.argv[1:] = [_printable_flag(word) for word in sys.argv[1:]]
-    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    words = sys.argv[1:]
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     try:
-        build(command)()
-    except (
-        OSError
-    ) as error:  # not of a command, whose errors are handled above: help to a full disk
+        code = build(next((word for word in words if not word.startswith("-")), "")).run(words)
+        sys.stdout.flush()
+    except MegastyleError as error:  # the command line has no meaning
+        code = _print_error(error.message, error.hint, error.exit_code)
+    except BrokenPipeError:  # `megastyle ... --help | head`
         _discard_stdout()
-        sys.exit(_print_error((error.strerror or str(error)).lower(), "", UNEXPECTED))
+        code = DONE
+    except OSError as error:  # not of a command, whose errors have ended: help to a full disk
+        _discard_stdout()
+        code = _print_error((error.strerror or str(error)).lower(), "", UNEXPECTED)
     finally:
         gc.freeze()  # the process ends: no need to look through every object once more
-
-
-def _printable_flag(word: str) -> str:
-    name, equals, value = word.partition("=")
-    return printable(name, keep="\n\t") + equals + value if word.startswith("--") else word
+    sys.exit(code)
 
 
 def _open_closed_streams() -> None:

@@ -1,21 +1,16 @@
 """The table of commands agrees with the files, and one command is built without the others."""
 
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from megastyle_cli.app import COMMANDS, TOOLS, build
+from megastyle_cli.app import COMMANDS, GROUPS, TOOLS, build
 from tests.conftest import Runner, jsonl
 
 FOLDER = Path(__file__).parents[1] / "commands"
 SUMMARIES = {**COMMANDS, **TOOLS}
-
-
-def commands_of(name: str) -> dict[str, Any]:
-    group: Any = get_command(build(name))
-    return dict(group.commands)
 
 
 def test_every_file_of_commands_has_its_row() -> None:
@@ -26,16 +21,41 @@ def test_every_file_of_commands_has_its_row() -> None:
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_the_summary_in_the_table_is_the_first_sentence_of_the_help(name: str) -> None:
-    help_text = str(commands_of("completion")[name].help).replace("\b", "").strip()
-
-    assert " ".join(help_text.split("\n\n")[0].split()) == SUMMARIES[name]
+    assert build(name).built[name].description.sentence == SUMMARIES[name]
 
 
-def test_only_the_command_asked_for_has_its_options() -> None:
-    built = commands_of("pair")
+def test_only_the_command_asked_for_is_built() -> None:
+    assert list(build("pair").built) == ["pair"]
+    assert list(build("completion").built) == list(SUMMARIES)
 
-    assert list(built) == list(SUMMARIES)
-    assert {name for name, command in built.items() if command.params} == {"pair"}
+
+def test_help_is_the_same_by_every_way_to_it(megastyle: Runner) -> None:
+    root, pair = megastyle("--help"), megastyle("pair", "--help")
+
+    assert megastyle("help").stdout == megastyle("-h").stdout == root.stdout
+    assert megastyle("help", "pair").stdout == pair.stdout != root.stdout
+    assert all(heading in root.stdout.decode() for heading in GROUPS)
+
+
+def test_no_command_prints_the_help_and_exits_2(megastyle: Runner) -> None:
+    ended = megastyle()
+
+    assert (ended.returncode, ended.stderr) == (2, b"")
+    assert ended.stdout == megastyle("--help").stdout
+
+
+def test_a_usage_error_is_a_sentence_and_below_it_what_to_do(megastyle: Runner) -> None:
+    ended = megastyle("captoin", "imgs")
+
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert ended.stderr == b"error: there is no command 'captoin'\n       Did you mean caption?\n"
+
+
+def test_help_into_a_closed_pipe_is_a_success() -> None:
+    line = f"set -o pipefail; '{sys.executable}' -m megastyle_cli eval --help | true"
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_names_do_not_reach_the_terminal_as_escape_sequences(

@@ -67,6 +67,9 @@ class PromptingOptions:
         is_common=True,
         changes_results="yes",
     )
+    show_instructions: bool = option(
+        False, "--show-instructions", help="Print the instructions that a model is given, and exit."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

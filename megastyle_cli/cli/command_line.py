@@ -1,69 +1,26 @@
-"""The command line: groups of options as flags, inputs, which flags are set, sizes."""
+"""What commands ask of the command line: the inputs, which flags are set, sizes."""
 
-import inspect
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import MISSING, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Collection
+from typing import Any
 
 import typer
 
-from megastyle_cli.cli.check_extras import check_extras
-from megastyle_cli.cli.check_files import check_files
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.option import Option, declared_options
 
 MIN_PX, MAX_PX = 32, 4096
 
 
-def grouped(main: Callable[..., Any]) -> Callable[..., Any]:
-    """`main` with each parameter that is a group of options replaced by the group's fields.
-
-    The flags stand in the order of the parameters and, within a group, of its fields. `main` is
-    called with the groups made from them. Other parameters stay as typer knows them.
-    """
-    types = get_type_hints(main, include_extras=True)
-    flags: list[inspect.Parameter] = []
-    groups: dict[str, type] = {}
-    for name, parameter in inspect.signature(main).parameters.items():
-        if is_dataclass(types[name]):
-            groups[name] = types[name]
-            flags += _parameters(types[name])
-        else:
-            flags.append(
-                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=types[name])
-            )
-
-    def called(**given: Any) -> Any:
-        made = {
-            name: group(
-                **{field.name: given.pop(field.name) for field, _ in declared_options(group)}
-            )
-            for name, group in groups.items()
-        }
-        check_files(made.values())
-        check_extras(made.values())
-        return main(**given, **made)
-
-    called.__doc__, called.__name__, called.__module__ = (
-        main.__doc__,
-        main.__name__,
-        main.__module__,
-    )
-    called.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
-    called.__annotations__ = {parameter.name: parameter.annotation for parameter in flags}
-    return called
-
-
 def inputs_or_stdin(inputs: list[str] | None, context: typer.Context) -> list[str]:
-    """The inputs named, else standard input; if that is a terminal, short help and exit 2."""
+    """The inputs named, else standard input; if that is a terminal, an example and exit 2."""
     if inputs:
         return inputs
     if sys.stdin is None or sys.stdin.isatty():
-        sys.stderr.write(f"{context.get_usage()}\n")
+        command: Any = context.command
         raise MegastyleError(
-            f"{context.info_name} needs an input: name one, or pipe records in",
-            hint=f"megastyle {context.info_name} --help shows examples",
+            f"{command.name} needs an input: name one, or pipe records in",
+            hint=f"{command.description.examples[0].strip()}\n"
+            f"More examples and options:  megastyle {command.name} -h",
         )
     return ["-"]
 
@@ -92,29 +49,3 @@ def parse_size(text: str | None) -> tuple[int | None, tuple[int, int] | None]:
             hint="give 512 or 768x512",
         )
     return (sides[0], None) if len(sides) == 1 else (None, (sides[0], sides[1]))
-
-
-def _parameters(group: type) -> list[inspect.Parameter]:
-    types = get_type_hints(group)
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=Annotated[types[field.name], _as_typer(option)],
-        )
-        for field, option in declared_options(group)
-    ]
-
-
-def _as_typer(option: Option) -> Any:
-    shown: dict[str, Any] = {
-        "metavar": option.metavar,
-        "help": option.help,
-        "show_default": option.show_default,
-    }
-    if option.is_argument:
-        return typer.Argument(**shown)
-    if option.is_counter:
-        return typer.Option(*option.flags, count=True, **shown)
-    return typer.Option(*option.flags, min=option.min, max=option.max, **shown)

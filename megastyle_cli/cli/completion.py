@@ -1,86 +1,58 @@
 """Completion scripts from the command tree: static text, so that TAB starts no Python."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from megastyle_cli.cli.command import CommandGroup
+from megastyle_cli.cli.help import HELP_OPTIONS
+from megastyle_cli.cli.parameters import Parameter
 from megastyle_cli.core.choices import Shell
 
-FILES = ("PATH", "DIR", "FILE", "FILE.png", "FILE.html", "PICTURE")  # metavars of file names
-
 
 @dataclass(frozen=True, kw_only=True)
-class Flag:
-    """One option: its spellings, what it does, whether it may come twice, and its value.
-
-    `value` is the value's metavar, "" for a switch; `choices` are the words it may be, if few.
-    """
-
-    names: tuple[str, ...]
-    help: str
-    value: str = ""
-    choices: tuple[str, ...] = ()
-    repeats: bool = False
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the value is a file name."""
-        return self.value in FILES
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """One subcommand: its name, its first sentence, its flags; the choices of its argument."""
+class CompletedCommand:
+    """One command: its name, its first sentence, its flags; the choices of its argument."""
 
     name: str
     help: str
-    flags: tuple[Flag, ...]
+    flags: tuple[Parameter, ...]
     words: tuple[str, ...]
 
 
-HELP_FLAG = Flag(names=("-h", "--help"), help="Show help.")
-ROOT_FLAGS = (Flag(names=("-V", "--version"), help="Show the version."), HELP_FLAG)
+ROOT_FLAGS = (
+    Parameter(field="version", names=("-V", "--version"), help="Show the version."),
+    Parameter(field="help", names=("-h", "--help"), help="Show help."),
+)
 
 
-def command_tree(group: Any) -> list[Command]:
-    """The subcommands of `group`, typer's command of the whole program, in order."""
+def command_tree(group: CommandGroup) -> list[CompletedCommand]:
+    """The commands of the program in order, and `help` with their names as its argument."""
     return [
-        Command(
-            name=name,
-            help=(command.help or "").strip().split("\n")[0],
-            flags=(*(_flag(p) for p in command.params if p.param_type_name == "option"), HELP_FLAG),
-            words=tuple(
-                word
-                for p in command.params
-                if p.param_type_name == "argument"
-                for word in getattr(p.type, "choices", ())
-            ),
-        )
-        for name, command in group.commands.items()
+        *(
+            CompletedCommand(
+                name=name,
+                help=command.description.sentence,
+                flags=(*(p for p in command.parameters if p.names), *HELP_OPTIONS),
+                words=tuple(w for p in command.parameters if not p.names for w in p.choices),
+            )
+            for name, command in group.built.items()
+        ),
+        CompletedCommand(
+            name="help", help="Show the help of a command.", flags=(), words=tuple(group.built)
+        ),
     ]
 
 
-def script(shell: Shell, commands: list[Command]) -> str:
+def script(shell: Shell, commands: Sequence[CompletedCommand]) -> str:
     """The completion script of `shell` for `commands`."""
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](commands)
 
 
-def _flag(option: Any) -> Flag:
-    choices = tuple(getattr(option.type, "choices", ()))
-    is_switch = option.is_flag or option.count
-    return Flag(
-        names=(*option.opts, *option.secondary_opts),
-        help=(option.help or "").split("\n")[0],
-        value="" if is_switch else option.metavar or "|".join(choices) or "VALUE",
-        choices=choices,
-        repeats=option.multiple or option.count,
-    )
+def _spellings(flags: tuple[Parameter, ...], between: str = " ") -> str:
+    return between.join(name for flag in flags for name in flag.spellings)
 
 
-def _spellings(flags: tuple[Flag, ...], between: str = " ") -> str:
-    return between.join(name for flag in flags for name in flag.names)
-
-
-def _bash(commands: list[Command]) -> str:
+def _bash(commands: Sequence[CompletedCommand]) -> str:
     cases = "\n".join(_bash_case(command) for command in commands)
     names = " ".join(command.name for command in commands)
     return f"""\
@@ -113,12 +85,12 @@ complete -o bashdefault -o default -F _megastyle megastyle
 """
 
 
-def _bash_case(command: Command) -> str:
+def _bash_case(command: CompletedCommand) -> str:
     lines = [f"        {command.name})", f'            flags="{_spellings(command.flags)}"']
     if command.words:
         lines.append(f'            words="{" ".join(command.words)}" files=no')
     cases = [
-        f'{"|".join(flag.names)}) words="{" ".join(flag.choices)}" flags="" files=no'
+        f'{"|".join(flag.spellings)}) words="{" ".join(flag.choices)}" flags="" files=no'
         for flag in command.flags
         if flag.choices
     ]
@@ -133,7 +105,7 @@ def _bash_case(command: Command) -> str:
     return "\n".join([*lines, "            ;;"])
 
 
-def _zsh(commands: list[Command]) -> str:
+def _zsh(commands: Sequence[CompletedCommand]) -> str:
     names = "\n".join(
         f"        {_quoted(command.name + ':' + command.help)}" for command in commands
     )
@@ -164,17 +136,17 @@ if [ "$funcstack[1]" = _megastyle ]; then _megastyle "$@"; else compdef _megasty
 """
 
 
-def _zsh_case(command: Command) -> str:
+def _zsh_case(command: CompletedCommand) -> str:
     rest = f"({' '.join(command.words)})" if command.words else "_files"
     specs = [*(_zsh_flag(flag) for flag in command.flags), f"'*:input:{rest}' ;;"]
     body = " \\\n".join(f"                    {spec}" for spec in specs)
     return f"                {command.name}) _arguments -s -S \\\n{body}"
 
 
-def _zsh_flag(flag: Flag) -> str:
+def _zsh_flag(flag: Parameter) -> str:
     """`'(-o --output)'{-o+,--output=}'[What it does.]:PATH:_files'`: + and = let a value adjoin."""
     joints = {True: "=", False: "+"} if flag.value else {True: "", False: ""}
-    names = [name + joints[name.startswith("--")] for name in flag.names]
+    names = [name + joints[name.startswith("--")] for name in flag.spellings]
     label = "[" + flag.help.replace("[", "(").replace("]", ")") + "]"
     if flag.value:
         action = (
@@ -184,7 +156,7 @@ def _zsh_flag(flag: Flag) -> str:
     guard = "*" if flag.repeats else ""
     if len(names) == 1:
         return _quoted(guard + names[0] + label)
-    guard = guard or f"({' '.join(flag.names)})"
+    guard = guard or f"({' '.join(flag.spellings)})"
     return f"'{guard}'{{{','.join(names)}}}{_quoted(label)}"
 
 
@@ -192,7 +164,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _fish(commands: list[Command]) -> str:
+def _fish(commands: Sequence[CompletedCommand]) -> str:
     lines = [
         "# fish completion for megastyle; made by: megastyle completion fish",
         "function __megastyle_command_is",
@@ -216,8 +188,8 @@ def _fish_in(command: str) -> str:
     return f"complete -c megastyle -n '{condition}'"
 
 
-def _fish_flag(command: str, flag: Flag) -> str:
-    names = [f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in flag.names]
+def _fish_flag(command: str, flag: Parameter) -> str:
+    names = [f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in flag.spellings]
     value = ""
     if flag.choices:
         value = f" -x -a {_fish_quoted(' '.join(flag.choices))}"

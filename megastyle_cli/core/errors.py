@@ -2,6 +2,8 @@
 
 from errno import EDQUOT, EFBIG, ENOSPC
 
+from megastyle_cli.core.printable import printable
+
 DONE = 0
 UNEXPECTED = 1
 USAGE = 2
@@ -10,6 +12,8 @@ TRY_AGAIN = 75
 INTERRUPTED = 130
 
 DISK_FULL = (ENOSPC, EDQUOT, EFBIG)  # numbers of an OSError
+
+PROGRAMS = ("megastyle", "pip", "hf", "apt", "git")  # with which a hint may begin
 
 # "can't allocate memory" on a CPU, "unable to mmap ...: Cannot allocate memory" for a file, "CUDA
 # error: out of memory" outside of torch's allocator; cuDNN's also means too little workspace.
@@ -38,6 +42,18 @@ class BadRecord(Exception):
         self.kind = kind
         self.message = message
         self.key = key
+
+
+def error_text(word: str, sentence: str, hint: str) -> str:
+    """An error as users see it: `error: SENTENCE`, and below it the lines of the hint, indented.
+
+    A hint begins with a capital letter, unless it is a command, an option or a name.
+    """
+    begin = hint.partition(" ")[0]
+    if begin.isalpha() and begin.islower() and begin not in PROGRAMS:
+        hint = hint[0].upper() + hint[1:]
+    lines = [printable(sentence), *(" " * 7 + printable(line) for line in hint.splitlines())]
+    return "".join([word, " ", "\n".join(lines), "\n"])
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ class DoctorOptions:
 
     command: list[str] | None = option(
         None,
-        metavar="[-- COMMAND ...]",
+        metavar="-- COMMAND ...",
         is_argument=True,
         show_default=False,
         help="A whole command line to check instead, without starting it.",

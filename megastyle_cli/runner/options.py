@@ -41,7 +41,7 @@ class InputOptions:
     inputs: list[str] | None = option(
         None,
         is_argument=True,
-        metavar="[INPUTS]...",
+        metavar="INPUT...",
         help=INPUTS_HELP,
         show_default=False,
         is_common=True,

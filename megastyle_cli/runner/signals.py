@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from megastyle_cli.core.errors import INTERRUPTED, TRY_AGAIN, MegastyleError
+from megastyle_cli.core.errors import INTERRUPTED, TRY_AGAIN, MegastyleError, error_text
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 Item = TypeVar("Item")
@@ -39,9 +39,9 @@ def exit_on_interrupt() -> None:
 def _exit_at_once(number: int, frame: FrameType | None) -> None:
     is_interrupt = number == signal.SIGINT
     name = signal.Signals(number).name
-    sentence = "interrupted" if is_interrupt else f"stopped by {name}: run it again"
+    sentence, hint = ("interrupted", "") if is_interrupt else (f"stopped by {name}", "run it again")
     at_start = "\r\033[K" if os.isatty(2) else ""  # a line of progress may stand there
-    os.write(2, f"{at_start}error: {sentence}\n".encode())
+    os.write(2, f"{at_start}{error_text('error:', sentence, hint)}".encode())
     os._exit(INTERRUPTED if is_interrupt else TRY_AGAIN)
 
 

@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
-from megastyle_cli.app import COMMANDS, build
+from megastyle_cli.app import COMMANDS, TOOLS, build
 from megastyle_cli.cli.completion import command_tree, script
 from megastyle_cli.core.choices import Shell
 
@@ -19,7 +18,7 @@ FILES: dict[Shell, Path] = {
     "zsh": FOLDER / "_megastyle",
     "fish": FOLDER / "megastyle.fish",
 }
-ALL = {*COMMANDS, "completion"}
+ALL = {*COMMANDS, *TOOLS, "help"}
 
 
 def installed(shell: str) -> str:
@@ -42,9 +41,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("shell", FILES)
 def test_the_committed_script_is_the_one_of_the_command_tree(shell: Shell) -> None:
-    assert FILES[shell].read_text() == script(
-        shell, command_tree(get_command(build("completion")))
-    ), "run: make completions"
+    assert FILES[shell].read_text() == script(shell, command_tree(build("completion"))), (
+        "run: make completions"
+    )
 
 
 # bash: what the function answers

@@ -1,7 +1,6 @@
 """The command prints the script that is made from the command tree."""
 
 import pytest
-from typer.main import get_command
 
 from megastyle_cli.app import build
 from megastyle_cli.cli.completion import command_tree, script
@@ -12,7 +11,7 @@ from megastyle_cli.core.choices import Shell
 def test_completion_prints_the_script_of_all_commands(megastyle, shell: Shell) -> None:
     printed = megastyle("completion", shell)
 
-    tree = command_tree(get_command(build("completion")))
+    tree = command_tree(build("completion"))
     assert (printed.returncode, printed.stderr) == (0, b"")
     assert printed.stdout.decode() == script(shell, tree)
 

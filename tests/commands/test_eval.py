@@ -216,7 +216,7 @@ def test_a_full_disk_is_told_by_its_place_and_the_way_on(megastyle, labelled, fl
     ended = megastyle(*command, cwd=labelled.parent, max_file_kib=1)
 
     assert ended.returncode == 1
-    sentence = f"error: {place}: file too large: make room and {hint}\n"
+    sentence = f"error: {place}: file too large\n       Make room and {hint}\n"
     assert ended.stderr.decode() == sentence
 
 

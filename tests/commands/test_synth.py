@@ -269,13 +269,13 @@ def test_a_model_that_returns_nan_fails_its_records(megastyle, made, tmp_path):
 
 
 def error_line(megastyle, made, tmp_path, *flags, **env):
-    """The only line that a call with invalid options prints."""
+    """The sentence that a call with invalid options prints, and its hint."""
     ended = megastyle(
         *("synth", made / "pairs.jsonl", *flags, "-o", tmp_path / "out"), cwd=made, **env
     )
     assert (ended.returncode, ended.stdout) == (2, b""), ended.stderr
-    (line,) = ended.stderr.decode().splitlines()
-    return line
+    sentence, hint = ended.stderr.decode().splitlines()
+    return f"{sentence}: {hint.strip()}"
 
 
 def test_a_missing_model_says_how_to_download_it(megastyle, made, tmp_path):

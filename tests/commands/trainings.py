@@ -33,7 +33,7 @@ def train(capfdbinary: pytest.CaptureFixture[bytes]) -> "Iterator[object]":
     def run(*arguments: object) -> CommandResult:
         AcceleratorState._reset_state(reset_partial_state=True)
         capfdbinary.readouterr()
-        code = build(str(arguments[0]))([str(word) for word in arguments], standalone_mode=False)
+        code = build(str(arguments[0])).run([str(word) for word in arguments])
         return CommandResult(code, *capfdbinary.readouterr())
 
     yield run

@@ -120,7 +120,7 @@ def test_help_opens_with_a_sentence_and_examples(megastyle: Runner, command: str
 
     assert ended.returncode == 0 and ended.stderr == b""
     assert text.count(f"megastyle {command}") >= 3  # the usage line and two examples or more
-    assert text.index("Examples:") < text.index("Options:")
+    assert text.index("\n  ") < text.index("\n      --")
 
 
 @pytest.mark.parametrize("command", STREAMING)
@@ -421,8 +421,8 @@ def test_a_full_disk_is_one_sentence_and_exit_1(cases: dict[str, Case], command:
         _, words = started.communicate()
 
     assert started.returncode == 1
-    assert words.decode().startswith("error: standard output: no space left on device: make room")
-    assert words.count(b"\n") == 1
+    assert words.decode().startswith("error: standard output: no space left on device\n")
+    assert b"Make room" in words and words.count(b"\n") == 2
 
 
 def test_a_disk_that_fills_while_pictures_are_made_loses_nothing(
@@ -480,19 +480,15 @@ def test_version(megastyle: Runner) -> None:
 
 
 def test_a_flag_means_the_same_on_every_command() -> None:
-    import typer
-
     from megastyle_cli.app import build
 
-    seen: dict[str, tuple[str, str | None]] = {}
-    group: Any = typer.main.get_command(build("completion"))
-    for name in COMMANDS:
-        for option in group.commands[name].params:
-            if option.param_type_name != "option" or option.name in OWN_HELP:
-                continue
-            for spelling in option.opts:
-                first, help_text = seen.setdefault(spelling, (name, option.help))
-                assert option.help == help_text, f"{spelling} differs on {first} and {name}"
+    seen: dict[str, tuple[str, str]] = {}
+    for name, command in build("completion").built.items():
+        for parameter in command.parameters:
+            own = name in parameter.option.help_in or parameter.field in OWN_HELP
+            for spelling in () if own else parameter.names:
+                first, text = seen.setdefault(spelling, (name, parameter.help))
+                assert parameter.help == text, f"{spelling} differs on {first} and {name}"
 
 
 # these say what they do on their own command, in the same sense
@@ -560,5 +556,5 @@ def test_a_wrong_backend_leaves_the_old_output(
         "caption", cases["caption"].input, "-o", out, "--overwrite", "--backend", "no"
     )
 
-    assert ended.returncode == 2 and b"choose one of: builtin" in ended.stderr
+    assert ended.returncode == 2 and b"Choose one of: builtin" in ended.stderr
     assert out.read_text() == "before"

@@ -31,7 +31,7 @@ def retrieve_add(folder: Path) -> Words:
 
 
 def run(words: list[object]) -> int:
-    code: int = build(str(words[0]))([*map(str, words), "-q"], standalone_mode=False)
+    code: int = build(str(words[0])).run([*map(str, words), "-q"])
     return code
 
 

@@ -15,9 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 from PIL import Image
-from typer.main import get_command
 
 from megastyle_cli.app import COMMANDS, build
 from megastyle_cli.cli.completion import command_tree
@@ -31,7 +29,8 @@ from tests.contract.tree import ROOT
 
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-TREE = {command.name: command for command in command_tree(get_command(build("completion")))}
+GROUP = build("completion")
+TREE = {command.name: command for command in command_tree(GROUP)}
 
 
 def name_of(document: Path) -> str:
@@ -176,21 +175,20 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == sorted(pages)
 
 
-@pytest.mark.parametrize("name", TREE)
+@pytest.mark.parametrize("name", GROUP.built)
 def test_the_examples_of_a_help_text_use_options_that_exist(name: str) -> None:
     lines = example_lines(name)
     assert len(lines) > 1
 
     for words in (words for line in lines for words in commands_of(line)):
-        known = {spelling for flag in TREE[words[1]].flags for spelling in flag.names}
+        known = {spelling for flag in TREE[words[1]].flags for spelling in flag.spellings}
         used = {word.split("=")[0] for word in words[2:] if re.match("-.", word)}
         assert used <= known, f"{shlex.join(words)} has no {used - known}"
 
 
 def example_lines(name: str) -> list[str]:
     """The example lines in the help of a command."""
-    text = typer.main.get_command(build("completion")).commands[name].help
-    return [line.strip() for line in text.splitlines() if re.match("  .*megastyle ", line)]
+    return [line.strip() for line in GROUP.built[name].description.examples]
 
 
 def commands_of(line: str) -> list[list[str]]:

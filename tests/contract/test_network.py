@@ -50,7 +50,7 @@ sys.addaudithook(watch)
 from megastyle_cli.app import build
 for line in sys.argv[2:]:
     words = line.split()
-    code = build(words[0])([*words, "-q"], standalone_mode=False)
+    code = build(words[0]).run([*words, "-q"])
     assert not code, (code, line)
 """
 

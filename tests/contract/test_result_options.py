@@ -217,7 +217,7 @@ def run_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
     """The key that a run with these words has, as --dry-run tells it."""
 
     def key(command: str, words: Sequence[str]) -> str:
-        code = build(command)([command, *words, "--dry-run"], standalone_mode=False)
+        code = build(command).run([command, *words, "--dry-run"])
         stderr = capsys.readouterr().err
         assert code == 0, stderr
         (found,) = re.findall(r"\(run ([0-9a-f]{8})\)", stderr)
@@ -255,7 +255,16 @@ def test_options_that_say_they_change_nothing_leave_the_run_key(
 ) -> None:
     before = arguments(RUNS[command]["builtin"], folder)
     key = run_key(command, before)
-    skipped = {"dry_run", "shard", "device", "engine", "resume", "prototype", "prune"}
+    skipped = {
+        "show_instructions",
+        "dry_run",
+        "shard",
+        "device",
+        "engine",
+        "resume",
+        "prototype",
+        "prune",
+    }
 
     for name, kind, default, declared in options_of(command):
         is_simple = kind is bool or isinstance(default, int | float)
@@ -271,7 +280,7 @@ def test_resume_refuses_every_changed_option_and_side_input(
     command: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def ended(*words: str) -> int:
-        code: int = build(command)([command, *words, "-q"], standalone_mode=False)
+        code: int = build(command).run([command, *words, "-q"])
         return code
 
     out = tmp_path / ("out" if command in ("synth", "transfer") else "out.jsonl")

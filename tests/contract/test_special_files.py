@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ended(command: str, words: Any) -> int:
-    return int(build(command)([command, *map(str, words)], standalone_mode=False) or 0)
+    return int(build(command).run([command, *map(str, words)]) or 0)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,93 @@
+"""Words of other tools lead to what stands for them here; typing errors to the nearest word."""
+
+import pytest
+
+from megastyle_cli.app import COMMANDS, TOOLS, build
+from megastyle_cli.cli.suggestions import (
+    COMMAND_WORDS,
+    OPTION_WORDS,
+    command_hint,
+    option_hint,
+)
+
+BUILT = build("completion").built
+NAMES = [*COMMANDS, *TOOLS, "--version"]
+
+
+def hint(command: str, flag: str) -> str:
+    known = [flag for parameter in BUILT[command].parameters for flag in parameter.spellings]
+    return option_hint(flag, known, command)
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "part"),
+    [
+        ("caption", "--out", "--output?"),
+        ("caption", "--json", "JSON lines need no option"),
+        ("caption", "-j", "--concurrency"),
+        ("dedup", "--threads", "--workers"),
+        ("transfer", "--gpu", "--device cuda?"),
+        ("synth", "-i", "megastyle synth INPUT..."),
+        ("synth", "--recursive", "sub-folders"),
+        ("pair", "--force", "--overwrite"),
+        ("retrieve", "-k", "--top"),
+        ("cluster", "-k", "--sample"),
+        ("caption", "-k", "--limit"),
+        ("synth", "--num-inference-steps", "--steps"),
+        ("transfer", "--outptu", "--output"),
+        ("transfer", "--batch_size", "--batch-size"),
+        ("dedup", "--over", "--overwrite"),
+        ("dedup", "-near", "--near"),
+    ],
+)
+def test_an_option_is_suggested_by_meaning_or_by_letters(
+    command: str, flag: str, part: str
+) -> None:
+    assert part in hint(command, flag)
+
+
+def test_nothing_is_suggested_that_is_only_a_little_alike() -> None:
+    assert option_hint("--json", ["--version"], "x") == "" or "--version" not in option_hint(
+        "--json", ["--version"], "x"
+    )
+    assert hint("caption", "--nonsense") == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("embed", "retrieve"),
+        ("search", "retrieve"),
+        ("train", "train-encoder or train-flux"),
+        ("render", "synth"),
+        ("generate", "synth"),
+        ("stylize", "transfer"),
+        ("metrics", "eval"),
+        ("Describe", "caption"),
+        ("tag", "caption"),
+        ("captoin", "caption"),
+        ("dedupe", "dedup"),
+        ("version", "--version"),
+    ],
+)
+def test_a_command_is_suggested_by_meaning_or_by_letters(word: str, part: str) -> None:
+    assert part in command_hint(word, NAMES)
+
+
+def test_a_file_in_place_of_a_command_suggests_none() -> None:
+    assert command_hint("photos/a.jpg", NAMES) == ""
+
+
+def test_every_flag_of_the_table_exists_and_no_word_of_a_row_is_a_flag_everywhere() -> None:
+    flags = {f for c in BUILT.values() for p in c.parameters for f in p.spellings} | {"--help"}
+    meant = {m.split()[0] for _, meanings in OPTION_WORDS for m in meanings if m.startswith("--")}
+
+    assert meant <= flags
+    words = [word for row, _ in OPTION_WORDS for word in row.split()]
+    assert {word for word in words if words.count(word) > 1} == {"k"} - {"k"}
+
+
+def test_every_command_of_the_table_exists() -> None:
+    meant = {name for _, names in COMMAND_WORDS for name in names}
+
+    assert meant - {"doctor"} <= set(NAMES)
