@@ -39,6 +39,7 @@ help: ## say what can be made
 $(READY): pyproject.toml constraints.txt lock.txt install.sh
 	@LOCK="$(LOCK)" ./install.sh "$(VENV)" $(PYTHON)
 	@touch $@
+	-@$(BIN)/megastyle doctor --prepare > /dev/null
 
 demo: $(READY) ## run the whole pipeline on examples/pictures into OUT
 	examples/pipeline.sh "$(OUT)"

@@ -54,14 +54,17 @@ def test_the_lock_holds_what_pyproject_asks_for() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel, built from a copy of what a checkout holds."""
+    """The wheel, built from what the Dockerfile copies of a checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     skipped = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
-    for name in (PACKAGE, "commands", "completions", "examples", "share"):
-        shutil.copytree(ROOT / name, source / name, ignore=skipped)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    source.mkdir()
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        path = ROOT / line.removeprefix("!")
+        if line.startswith("!") and path.is_dir():
+            shutil.copytree(path, source / path.name, ignore=skipped)
+        elif line.startswith("!"):
+            shutil.copy(path, source)
     build = [sys.executable, "-c", _BUILD, str(folder)]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
@@ -96,6 +99,7 @@ def test_the_wheel_holds_completions_and_examples_below_share(wheel: zipfile.Zip
         "megastyle/examples/pipeline.mk",
         "megastyle/examples/slurm/caption.sbatch",
         "megastyle/examples/accelerate/one_node.yaml",
+        "megastyle/examples/containers/megastyle.def",
         "megastyle/examples/pictures/SOURCES.md",
         "megastyle/examples/pictures/styles/great-wave.jpg",
         "megastyle/examples/pictures/contents/metadata.jsonl",
@@ -118,6 +122,22 @@ def test_the_metadata_of_the_wheel_names_what_it_is(wheel: zipfile.ZipFile) -> N
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
     assert "Project-URL" not in metadata, "an address that does not exist"
     assert "builtin" in metadata.get_all("Provides-Extra", [])
+
+
+def test_both_containers_are_built_alike() -> None:
+    """By the same steps: one version of uv, the same arguments, no HOME."""
+    docker = (ROOT / "Dockerfile").read_text()
+    apptainer = (ROOT / "examples" / "containers" / "megastyle.def").read_text()
+
+    for text in (
+        "uv==",
+        "python:3",
+        "--torch-backend",
+        "--constraint constraints.txt",
+        "--prepare",
+    ):
+        (one,) = {line for line in re.findall(rf"{re.escape(text)}[\w.-]*", docker)}
+        assert set(re.findall(rf"{re.escape(text)}[\w.-]*", apptainer)) == {one}
 
 
 class _Pinned(Requirement):
