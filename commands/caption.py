@@ -34,6 +34,7 @@ from megastyle_cli.models.registry import captioner_backend
 from megastyle_cli.runner.options import (
     BatchOptions,
     InputOptions,
+    JsonOptions,
     OutputOptions,
     PathListOptions,
     ReportOptions,
@@ -59,6 +60,7 @@ def main(
     measuring: MeasuringOptions,
     prompting: PromptingOptions,
     output: OutputOptions,
+    printing: JsonOptions,
     existing: ResumeOptions,
     stdin: PathListOptions,
     which: BackendOptions,
@@ -77,10 +79,12 @@ def main(
 
     from megastyle_cli import __version__
     from megastyle_cli.caption.caption import caption
+    from megastyle_cli.caption.console import describe_caption
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.images import ImageReader
     from megastyle_cli.models.protocols import VisionLanguageModel
     from megastyle_cli.models.registry import load, locate
+    from megastyle_cli.runner.console import line_for
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
 
@@ -113,6 +117,7 @@ def main(
         existing=existing,
         report=report,
         batch_size=batch_size,
+        line=line_for(output.output, describe_caption, as_json=printing.as_json),
     )
     if report.dry_run:
         return job.show_plan()

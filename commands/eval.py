@@ -12,7 +12,6 @@ share a style_id are searched for each other: Recall@k and mAP@k. The summary gi
 intervals and random baselines.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,8 @@ import typer
 
 from megastyle_cli.cli.command_line import inputs_or_stdin
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.evaluate.options import (
     BenchmarkOptions,
-    JsonOptions,
     ScoringOptions,
     SummaryOptions,
 )
@@ -33,6 +30,7 @@ from megastyle_cli.models.registry import encoder_backend
 from megastyle_cli.runner.options import (
     BatchOptions,
     InputOptions,
+    JsonOptions,
     OutputOptions,
     ReportOptions,
     ResumeOptions,
@@ -169,18 +167,21 @@ def _summarize(
     from megastyle_cli.evaluate.report_data import build_report_data
     from megastyle_cli.evaluate.scored_set import ScoredSet
     from megastyle_cli.evaluate.summary import summarize
+    from megastyle_cli.io.readers.jsonl import dump_line
     from megastyle_cli.report.outputs import write_views
     from megastyle_cli.runner.collect_job import CollectJob
+    from megastyle_cli.runner.console import line_for
     from megastyle_cli.runner.job import Source
 
     run = Run("eval", {**scoring.options, **config.options}, __version__)
-    is_table = is_stdout(output.output) and sys.stdout.isatty() and not as_json
+    line = line_for(output.output, table, as_json=as_json)
     job = CollectJob(
         run,
         Source(inputs=names),
         output=output,
         existing=existing,
         report=report,
+        line=line,
         is_summary=True,
     )
     if report.dry_run:
@@ -193,10 +194,10 @@ def _summarize(
         prompts = scorer.embed_prompts(scored_set.style_prompts) if config.diversity else None
         summary = summarize(scored_set, config, prompts) | {"failed": job.stats.num_failed}
         summary = annotate(summary, "eval", **scored_set.provenance, run=run.key)
-        if not is_table:
+        if line is dump_line:
             job.stats.remarks.append(f"{scored_set.provenance['model']}: {headline(summary)}")
         job.stats.remarks += missing_metric_hints(summary, scored_set, leakage=scoring.leakage)
-        job.write([table(summary).encode() if is_table else summary])
+        job.write([summary])
         write_views(scored_set.records, views.sheet, None, title="Scored pictures")
         if views.page is not None:
             from megastyle_cli.report.eval_report import write_report

@@ -12,6 +12,7 @@ Adds `neighbors` to each query: id, score (cosine in [-1, 1], or CSLS) and file_
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -27,6 +28,7 @@ from megastyle_cli.retrieve.options import RetrieveOptions
 from megastyle_cli.runner.options import (
     BatchOptions,
     InputOptions,
+    JsonOptions,
     OutputOptions,
     PathListOptions,
     ReportOptions,
@@ -42,6 +44,7 @@ def main(
     inputs: InputOptions,
     options: RetrieveOptions,
     output: OutputOptions,
+    printing: JsonOptions,
     existing: ResumeOptions,
     stdin: PathListOptions,
     which: EncoderBackendOptions,
@@ -55,9 +58,11 @@ def main(
     from megastyle_cli.io.images import ImageReader
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
+    from megastyle_cli.retrieve.console import describe_neighbors
     from megastyle_cli.retrieve.retrieve import check_text_encoder, retrieve, retrieve_prototypes
     from megastyle_cli.retrieve.style_index import IndexSource
     from megastyle_cli.runner.collect_job import CollectJob
+    from megastyle_cli.runner.console import line_for
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
 
@@ -98,6 +103,9 @@ def main(
     recorded = {**recorded_model(backend, model), **result_options(options)}
     run = Run("retrieve", recorded | {"index": source.fingerprint}, __version__)
     queries = Source(inputs=names, separator=stdin.separator, described=described)
+    text_key = options.prototype_by or options.text_key or "text"
+    text = partial(describe_neighbors, text_key=text_key)
+    line = line_for(output.output, text, as_json=printing.as_json)
     job: CollectJob | MapJob
     if is_prototype:
         job = CollectJob(
@@ -107,6 +115,7 @@ def main(
             existing=existing,
             report=report,
             keeps_records=views.are_wanted,
+            line=line,
         )
     else:
         job = MapJob(
@@ -117,6 +126,7 @@ def main(
             report=report,
             batch_size=batches.batch_size,
             keeps_records=views.are_wanted,
+            line=line,
         )
     if report.dry_run:
         return job.show_plan(index=", ".join(options.index))

@@ -15,7 +15,7 @@ _megastyle() {
     case $command in
         "") words="caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval doctor completion help" flags="-V --version -h --help" files=no ;;
         caption)
-            flags="--max-item-size --kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --json --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --kind) words="style content both" flags="" files=no ;;
                 --schema) words="v1 v2" flags="" files=no ;;
@@ -109,7 +109,7 @@ _megastyle() {
             esac
             ;;
         retrieve)
-            flags="--max-item-size --index --add --prune --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --index --add --prune --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --json --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --score) words="cosine csls" flags="" files=no ;;
                 --method) words="exact ivf" flags="" files=no ;;

@@ -149,14 +149,3 @@ class BenchmarkOptions:
         show_default=False,
         changes_results="derived",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class JsonOptions:
-    """How a summary is printed."""
-
-    HEADING: ClassVar[str] = "Output"
-
-    as_json: bool = option(
-        False, "--json", help="Print JSON on a terminal, too, instead of a table.", is_common=True
-    )

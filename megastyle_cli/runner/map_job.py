@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from megastyle_cli.core.record import Failure, Record, Run, is_context_only
 from megastyle_cli.core.shard import parse_shard, refine_by_rank
 from megastyle_cli.io.output_paths import check_is_not_inside, check_records_name, output_paths
 from megastyle_cli.io.picture_names import PictureNames
+from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
@@ -68,10 +69,11 @@ class MapJob(Job):
         group_key: Key | None = None,
         keeps_records: bool = False,
         sink: Sink | None = None,
+        line: Callable[[Record], bytes] = dump_line,
     ) -> None:
         """`image_format` says how images are stored, if the command makes them. `rejects` names the
         file for results that a filter rejected, which `may_reject` says can happen. `sink` replaces
-        the one that the options describe."""
+        the one that the options describe. `line` is how a record is written to a stream."""
         shard = refine_by_rank(parse_shard(existing.shard))
         paths = (
             sink.paths
@@ -92,7 +94,7 @@ class MapJob(Job):
         )
         self.batch_size, self.group_key = batch_size, group_key
         self.sink_key = sink.unique_key if sink else None
-        self._own_sink, self._resume = sink, existing
+        self._own_sink, self._resume, self._line = sink, existing, line
         self._image_format = image_format
         if image_format:
             check_is_not_inside(paths.base, source.inputs)
@@ -175,6 +177,7 @@ class MapJob(Job):
             overwrite=self._resume.overwrite,
             force=self._resume.force,
             layout=self._image_format,
+            line=self._line,
             names=PictureNames(self.source.inputs, self._resume.limit, self.paths.base),
         )
 

@@ -104,6 +104,17 @@ class ImageOutputOptions(OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JsonOptions:
+    """How results are printed on a terminal."""
+
+    HEADING: ClassVar[str] = "Output"
+
+    as_json: bool = option(
+        False, "--json", help="Print JSON on a terminal, too, instead of a table.", is_common=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplaceOptions:
     """For commands that write their output whole: whether to replace one, and how much is read."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from megastyle_cli.runner.progress import say
 
 LABEL = 8  # width of the first column
+MAX_COLUMNS = 10_000  # in a log lines are not wrapped
 MODEL_KEYS = ("backend", "model", "model_digest")  # of recorded options
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -28,7 +29,7 @@ class Plan:
         """Prints the plan; long lines are wrapped."""
         say(f"{self.command}: plan")
         width = max(LABEL, *(len(label) for label, _ in self._rows))
-        room = max(40, shutil.get_terminal_size((100, 24)).columns - 1 - width - 3)
+        room = max(40, shutil.get_terminal_size((MAX_COLUMNS, 24)).columns - 1 - width - 3)
         for label, text in self._rows:
             lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
             for first, line in zip([label, *[""] * (len(lines) - 1)], lines, strict=True):

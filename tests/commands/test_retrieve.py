@@ -77,8 +77,8 @@ def test_an_index_holds_the_same_however_it_was_built(megastyle, built):
     again = megastyle("retrieve", "--index", "x", "--add", "copies", "--dry-run", cwd=built)
 
     assert at_once.returncode == later.returncode == 0
-    assert b"2 read, 2 of them ours, 0 done before" in planned.stderr
-    assert b"2 read, 2 of them ours, 2 done before" in again.stderr
+    assert b"2 images (2 to do, 0 done)" in planned.stderr
+    assert b"2 images (0 to do, 2 done)" in again.stderr
     assert len(lines(built / "x" / "records.jsonl")) == 8
     for part in ("records.jsonl", "vectors.f32"):
         assert (built / "x" / part).read_bytes() == (built / "y" / part).read_bytes()

@@ -15,6 +15,7 @@ from tests.contract.tree import files_of_tests, module_name, sources
 SHARED_STEMS = {
     "config",  # the settings of a stage or of a trainer
     "options",  # the command-line options of a stage
+    "console",  # results as text for a terminal
     *("trainer", "memory_cost"),  # the encoder's and FLUX's
     *("parquet", "webdataset"),  # a reader and a writer
 }

@@ -210,19 +210,20 @@ def resumable_sink(
     force: bool,
     layout: ImageFormat | None = None,
     names: PictureNames | None = None,
+    line: Callable[[Record], bytes] = dump_line,
 ) -> Sink:
     """For commands that write as they read: lines can be read at once, under NAME.partial.
 
     `layout` says how pictures are stored, if any are made, and `names` what files are called; by
-    default by ids. Raises MegastyleError if the output to
-    be resumed was made with other options, unless `force`.
+    default by ids. `line` is how a record is written to a stream. Raises MegastyleError if the
+    output to be resumed was made with other options, unless `force`.
     """
     errors = ErrorsFile(paths.errors, run.command, resume=resume, overwrite=overwrite)
     if paths.final is None:
         if resume:
             name = paths.stream or "standard output"
             raise MegastyleError(f"{name} cannot be resumed", hint="give -o FILE")
-        return Sink(paths, run, Stream(paths.stream), errors, run_file_first=True)
+        return Sink(paths, run, Stream(paths.stream), errors, run_file_first=True, line=line)
     output = resumable_output(paths.final, resume=resume, overwrite=overwrite)
     before = output.existing() if isinstance(output, ResumableFile) else None
     if resume and not force and before:
