@@ -43,6 +43,13 @@ class Failure:
         return cls(record, bad.kind, bad.message, bad.key)
 
 
+def with_error(failure: Failure, step: str) -> Record:
+    """The record of a failure as it was read, with its reason under `_error`."""
+    before = failure.record.get(ERROR, {})
+    error = {"step": step, "kind": failure.kind, "message": failure.message}
+    return {**failure.record, ERROR: {**before, **error}}
+
+
 Step = Callable[[Iterable[Record]], Iterator["Record | Failure"]]
 
 

@@ -6,7 +6,7 @@ that are truncated or damaged where no pixel is. JPEGs are decoded at the smalle
 covers the requested size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from io import BytesIO
@@ -108,7 +108,8 @@ class ImageReader:
     """Opens images by file name on all cores: RGB, upright, see `open_picture` for the sizes.
 
     The last `num_cached` images stay in memory, for names that recur; 0: none. At most
-    `max_concurrent` threads are inside at a time, to bound memory; None: any number.
+    `max_concurrent` threads are inside at a time, to bound memory; None: any number. `in_memory`
+    holds the bytes of pictures that are no files, by name.
     """
 
     def __init__(
@@ -118,9 +119,15 @@ class ImageReader:
         margin: float = DRAFT_MARGIN,
         num_cached: int = 0,
         max_concurrent: int | None = None,
+        in_memory: Mapping[str, bytes] | None = None,
     ) -> None:
         def open_or_reason(name: str) -> Image.Image | BadRecord:
-            return _opened_or_error(name, max_side_px, margin)
+            try:
+                if in_memory and name in in_memory:
+                    return decode_picture(name, in_memory[name], max_side_px, margin)
+                return open_picture(name, max_side_px, margin)
+            except BadRecord as bad:
+                return bad
 
         self._open = lru_cache(num_cached)(open_or_reason) if num_cached else open_or_reason
         self._slots = BoundedSemaphore(max_concurrent) if max_concurrent else nullcontext()
@@ -146,15 +153,6 @@ def _missing_name(record: Record, key: str) -> BadRecord:
     reason = nested or (": it brings no picture" if key == "file_name" else "")
     message = f"record {record['id']} has no {key}{reason}"
     return BadRecord("missing_key", message, "" if nested else key)
-
-
-def _opened_or_error(
-    name: str, max_side_px: int | None, margin: float = DRAFT_MARGIN
-) -> "Image.Image | BadRecord":
-    try:
-        return open_picture(name, max_side_px, margin)
-    except BadRecord as bad:
-        return bad
 
 
 def save_picture(image: Image.Image, path: Path, quality: int | None = None) -> None:

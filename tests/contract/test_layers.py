@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     STAGES,
     ("training",),
     ("cli", "doctor"),
-    ("commands",),
+    ("commands", "api"),
     ("app",),
 )
 FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}

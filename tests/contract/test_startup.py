@@ -57,6 +57,11 @@ def test_help_version_and_completion_import_nothing_heavy(arguments: list[str]) 
     assert heavy_after(*arguments) == ""
 
 
+def test_the_functions_for_python_import_nothing_heavy() -> None:
+    script = f"import sys, megastyle_cli.api; assert not {HEAVY!r} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_the_watch_sees_a_heavy_import(tmp_path: object) -> None:
     # the check itself: a command that does work imports numpy
     assert "numpy" in heavy_after("retrieve", "missing.png", "--index", "missing.png")

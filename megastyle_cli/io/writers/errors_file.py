@@ -8,7 +8,7 @@ from megastyle_cli.core.atomic_file import is_uncommitted
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.file_kind import is_stream, link_target
-from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures
+from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures, with_error
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import from_folder, to_folder
@@ -75,8 +75,7 @@ class ErrorsFile:
         self._log.add(failure)
         if self.path is None or self._file is None:
             return
-        error = {"step": self.command, "kind": failure.kind, "message": failure.message}
-        record = {**failure.record, ERROR: {**failure.record.get(ERROR, {}), **error}}
+        record = with_error(failure, self.command)
         folder = Path() if isinstance(self._file, Stream) else self.path.parent
         self._file.write(dump_line(rename_pictures(record, to_folder(folder))))
         self._has_lines = True
