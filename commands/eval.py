@@ -145,7 +145,7 @@ def _score_each(
             for batch in job.batches():
                 scored = score_records(batch, models=models, references=references)
                 job.write(annotate_all(only_scored(scored, models), "eval", **facts))
-    write_views(job.records(), views.sheet, views.page, title="Scored pictures")
+    write_views(job.records(), views.sheet, views.page, title="Style scores")
     return job.exit_code
 
 
@@ -198,12 +198,12 @@ def _summarize(
             job.stats.remarks.append(f"{scored_set.provenance['model']}: {headline(summary)}")
         job.stats.remarks += missing_metric_hints(summary, scored_set, leakage=scoring.leakage)
         job.write([summary])
-        write_views(scored_set.records, views.sheet, None, title="Scored pictures")
+        write_views(scored_set.records, views.sheet, None, title="Style scores")
         if views.page is not None:
             from megastyle_cli.report.eval_report import write_report
 
             data = vars(build_report_data(scored_set, config.seed))
-            write_report(views.page, title="Scored pictures", summary=summary, **data)
+            write_report(views.page, title="Evaluation", summary=summary, **data)
     return job.exit_code
 
 

@@ -154,7 +154,8 @@ def main(
             else:
                 found = retrieve_prototypes(job.spool.read(), by=options.prototype_by, **search)
                 job.write(annotate_all(found, "retrieve", **facts))
-    write_views(job.records(), views.sheet, views.page, title="Found by style")
+    gallery = [record for record in source.records if isinstance(record, dict)]
+    write_views(job.records(), views.sheet, views.page, title="Found by style", gallery=gallery)
     return job.exit_code
 
 

@@ -179,7 +179,7 @@ def main(
             }
             for batch in job.batches():
                 job.write(synth(batch, painter, job.sink, **how))
-    write_views(job.records(), views.sheet, views.page, title=f"Rendered: {output.output}")
+    write_views(job.records(), views.sheet, views.page, title="Rendered")
     return job.exit_code
 
 

@@ -96,6 +96,7 @@ def main(
     )
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
+    from megastyle_cli.report.style_name import picture_stem
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
     from megastyle_cli.runner.plan import MODEL_KEYS, Plan, describe_model, describe_options
@@ -206,7 +207,9 @@ def main(
             how["captioner"] = load("captioner", "builtin") if is_flux else None
             for batch in job.batches():
                 job.write(transfer(batch, stylist, job.sink, **how))
-    write_views(job.records(), views.sheet, views.page, title=f"Restyled: {output.output}")
+    stems = " and ".join(map(picture_stem, references.names))
+    title = f"Restyled with {stems}" if stems else "Restyled"
+    write_views(job.records(), views.sheet, views.page, title=title)
     return job.exit_code
 
 

@@ -1,6 +1,5 @@
 """Data for the report of a scored set: histograms of cosines, scores by style, worst images."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,8 @@ from megastyle_cli.evaluate.calibration import ReferenceBank, similarity_to_nega
 from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.evaluate.score import STYLE
 from megastyle_cli.evaluate.scored_set import Comparison, ScoredSet
+from megastyle_cli.report.eval_report import Bar
+from megastyle_cli.report.style_name import style_name
 from megastyle_cli.retrieve.embed import Array
 from megastyle_cli.retrieve.nearest import nearest
 
@@ -20,12 +21,12 @@ SAME, DIFFERENT = "same style", "different styles"
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """Histograms: cosines by name. Bars: (style, mean score, number of images), best first.
+    """Histograms: cosines by name. Bars: the styles, best first.
     Worst: records with a `why` in words and, where there is an image to compare with, its
     `neighbor_file_name`, worst first."""
 
     histograms: dict[str, list[float]]
-    bars: list[tuple[str, float, int]]
+    bars: list[Bar]
     worst: list[Record]
 
 
@@ -48,7 +49,7 @@ def build_report_data(scored_set: ScoredSet, seed: int = 0) -> ReportData:
     )
     return ReportData(
         histograms=_histograms(comparison, np.random.default_rng(seed)),
-        bars=_bars([scored_set.styles[row] for row in comparison.rows], own),
+        bars=_bars(scored_set, comparison.rows, own),
         worst=_worst(scored_set, comparison, own, random),
     )
 
@@ -96,12 +97,21 @@ def _pair_cosines(comparison: Comparison, images: Array, references: Array) -> l
     return [round(float(cosine), 4) for cosine in cosines]
 
 
-def _bars(styles: Sequence[str], scores: Array) -> list[tuple[str, float, int]]:
-    by_style: dict[str, list[float]] = {}
-    for style, score in zip(styles, scores.tolist(), strict=True):
-        by_style.setdefault(style, []).append(score)
-    bars = [(style, float(np.mean(found)), len(found)) for style, found in by_style.items()]
-    return sorted(bars, key=lambda bar: -bar[1])
+def _bars(scored_set: ScoredSet, rows: Array, scores: Array) -> list[Bar]:
+    records, styles = scored_set.records, scored_set.styles
+    by_style: dict[str, list[int]] = {}
+    for position, row in enumerate(rows):
+        by_style.setdefault(styles[row], []).append(position)
+    bars = [
+        Bar(
+            name=style_name(first := records[rows[positions[0]]], style),
+            score=float(np.mean(scores[positions])),
+            number=len(positions),
+            picture=str(first.get("style_file_name", first.get("file_name", ""))),
+        )
+        for style, positions in by_style.items()
+    ]
+    return sorted(bars, key=lambda bar: -bar.score)
 
 
 def _worst(
@@ -116,13 +126,14 @@ def _worst(
     worst = []
     for position, row, neighbor in zip(order, rows, found[:, 0], strict=True):
         record = scored_set.records[row]
-        name = f" ({scored_set.styles[row]})" if label_of(record, scored_set.label) else ""
-        why = f"cosine {own[position]:.2f} with its style{name}"
+        why = f"cosine {own[position]:.2f} with its style"
+        if label_of(record, scored_set.label):
+            why += f" ({style_name(record, scored_set.styles[row])})"
         if not np.isnan(random[position]):
             why += f", {random[position]:.2f} with others"
         neighbor_record = scored_set.records[neighbor] if neighbor >= 0 else {}
         if neighbor >= 0 and scored_set.groups[neighbor] != scored_set.groups[row]:
-            why += f"; nearest picture: {scored_set.styles[neighbor]}"
+            why += f"; nearest image: {style_name(neighbor_record, scored_set.styles[neighbor])}"
         file_name = record.get("style_file_name", neighbor_record.get("file_name"))
         worst.append({**record, "why": why, "neighbor_file_name": file_name})
     return worst

@@ -3,7 +3,7 @@
 All measures follow from the width of a tile, so a sheet of small tiles is the same sheet, smaller.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.record import Record
 from megastyle_cli.io.images import open_picture, save_picture
-from megastyle_cli.report.rows import Row, Tile, contents, count, fit, one_line, row_noun, rows_of
+from megastyle_cli.report.rows import Row, Tile, contents, count, fit, one_line, row_noun
 
 GROUND = "#f8f6f1"
 PAPER = "#efece4"
@@ -27,9 +26,9 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Place = tuple[int, int]
 
 
-def write_sheet(records: Iterable[Record], path: Path, *, title: str) -> None:
-    """Write the contact sheet of `records` to `path`, which never holds half a picture."""
-    save_picture(draw_sheet(rows_of(records), title=title), path)
+def write_sheet(rows: Sequence[Row], path: Path, *, title: str) -> None:
+    """Write the contact sheet of `rows` to `path`, which never holds half a picture."""
+    save_picture(draw_sheet(rows, title=title), path)
 
 
 def draw_sheet(

@@ -1,27 +1,26 @@
 """One HTML file to judge a measured set by: measures, histograms, styles, and what went worst.
 
-As the page of results it opens offline, and the words of records in it stay words.
+As the page of results it opens offline, shows a close-up of an image, and the words of records in
+it stay words.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from megastyle_cli.core.record import PROVENANCE, Record
-from megastyle_cli.report.html import markup, part, policy, render, write_document
-from megastyle_cli.report.rows import Tile, format_number, one_line, tile_of
+from megastyle_cli.report.html import markup, write_document
+from megastyle_cli.report.rows import Tile, count, format_number, one_line, tile_of
 from megastyle_cli.report.svg_plots import Axis, bar, histograms, interval, round_axis
-from megastyle_cli.report.thumbnails import picture, shared_pictures, thumbnails
-
-Bar = tuple[str, float, int]
+from megastyle_cli.report.thumbnails import render_tiles
 
 NUM_BARS = 24  # in sight; the rest are folded away
 NUM_WORST = 48
-BESIDE = {"style_file_name": "style reference", "neighbor_file_name": "looks like"}
-FACTS = {"n": "pictures"}
+BESIDE = {"style_file_name": "style reference", "neighbor_file_name": "nearest image"}
+FACTS = {"n": "images"}
 # By the stem of a measure's name, without the rank or the set: what to call it, what it is.
 MEASURES = {
     "style_score": ("Style score", "mean cosine of a picture and its style reference"),
@@ -43,6 +42,15 @@ MEASURES = {
 }
 
 
+class Bar(NamedTuple):
+    """A style: its name, mean score and number of images, and the path of its picture or ""."""
+
+    name: str
+    score: float
+    number: int
+    picture: str
+
+
 def write_report(
     path: Path,
     *,
@@ -57,7 +65,7 @@ def write_report(
     `summary` holds measures as floats, each with `*_low`, `*_high` for its 95 % interval and
     `random_*` for what chance gives where these are known; all else it holds is shown as facts,
     the models in its `_megastyle` first. `histograms` are cosines of pairs by the name of the kind
-    of pair. `bars` are (style, mean score, number of pictures). `worst` are records, the worst
+    of pair. `bars` are the styles. `worst` are records, the worst
     first, with `why` in words; their `style_file_name` and `neighbor_file_name` stand beside them.
     """
     page = report_html(title, summary, histograms, bars, worst)
@@ -73,25 +81,27 @@ def report_html(
 ) -> str:
     """The report as HTML; a part that there is nothing for is not in it."""
     cases = [_case(record) for record in worst[:NUM_WORST]]
-    drawn = thumbnails(tile for case in cases for tile in case.tiles.values())
-    style = part("look.css") + part("report.css") + shared_pictures(drawn)
     scale, measures = _measures(summary)
     mean, styles = _styles(bars)
-    return render(
+    return render_tiles(
         "eval_report.html",
-        policy=policy(style=style),
-        title=one_line(title),
-        style=markup(style),
+        [
+            *(tile for case in cases for tile in (case.tile, *case.beside.values())),
+            *(style["tile"] for style in styles[:NUM_BARS]),
+        ],
+        style="report.css",
+        title=f"{one_line(title)}: {count(summary.get('n', 0), 'image')}",
         facts=list(_facts(summary)),
         scale=scale,
         measures=measures,
+        has_intervals=any(each["has_interval"] for each in measures),
+        has_chance=any(each["chance"] is not None for each in measures),
         histograms=markup(histograms(samples, "cosine of a pair")),
         styles=styles,
         styles_mean=mean,
         num_bars=NUM_BARS,
         cases=cases,
         cases_left=len(worst) - len(cases),
-        picture=lambda tile: markup(picture(tile, drawn)),
     )
 
 
@@ -156,19 +166,20 @@ def _plain(name: str) -> str:
 
 def _styles(bars: Sequence[Bar]) -> tuple[float, list[dict[str, Any]]]:
     """The mean over styles, and a row of the table for each style, lowest first."""
-    known = sorted((each for each in bars if math.isfinite(each[1])), key=lambda each: each[1])
+    known = sorted((each for each in bars if math.isfinite(each.score)), key=lambda bar: bar.score)
     if not known:
         return 0.0, []
-    mean = fmean(value for _, value, _ in known)
-    axis = round_axis(min(0.0, known[0][1]), max(1.0, known[-1][1]), most=10)
+    mean = fmean(each.score for each in known)
+    axis = round_axis(min(0.0, known[0].score), max(1.0, known[-1].score), most=10)
     return mean, [
         {
-            "name": one_line(name),
-            "value": value,
-            "number": number,
-            "plot": markup(bar(value, axis, mean)),
+            "name": one_line(each.name),
+            "value": each.score,
+            "number": each.number,
+            "plot": markup(bar(each.score, axis, mean)),
+            "tile": _picture_tile(each.picture, one_line(each.name)),
         }
-        for name, value, number in known
+        for each in known
     ]
 
 
@@ -176,16 +187,21 @@ def _styles(bars: Sequence[Bar]) -> tuple[float, list[dict[str, Any]]]:
 class _Case:
     """A record and what stands beside it, by what that is; `why` in words."""
 
-    title: str
-    tiles: dict[str, Tile]
+    tile: Tile
+    beside: dict[str, Tile]
     why: str
 
 
 def _case(record: Record) -> _Case:
     tile = tile_of(record)
-    tiles = {"picture": tile}
+    beside: dict[str, Tile] = {}
     for key, name in BESIDE.items():
         path = record.get(key)
-        if isinstance(path, str) and path not in (each.picture for each in tiles.values()):
-            tiles[name] = replace(tile, picture=path, title=one_line(Path(path).stem), alt=name)
-    return _Case(title=tile.title, tiles=tiles, why=one_line(str(record.get("why", ""))))
+        taken = (tile.picture, *(each.picture for each in beside.values()))
+        if isinstance(path, str) and path not in taken:
+            beside[name] = _picture_tile(path, name)
+    return _Case(tile=tile, beside=beside, why=one_line(str(record.get("why", ""))))
+
+
+def _picture_tile(picture: str, title: str) -> Tile:
+    return Tile(picture=picture, title=title, words="", badge="", alt=title, id="")

@@ -1,9 +1,8 @@
 """The by-products of a command: its contact sheet and its page, if they were asked for."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream, link_target
@@ -28,16 +27,22 @@ def write_views(
     page: Path | None,
     *,
     title: str,
-    summary: Mapping[str, Any] | None = None,
+    gallery: Iterable[Record] = (),
 ) -> None:
-    """Writes what was asked for; nothing if the run was stopped and `records` is None."""
-    if records is None:
+    """Writes what was asked for; nothing if the run was stopped and `records` is None.
+
+    `gallery` is what `neighbors` of the records were found in.
+    """
+    if records is None or not (sheet or page):
         return
+    from megastyle_cli.report.rows import rows_of
+
+    rows = rows_of(records, gallery={record["id"]: record for record in gallery})
     if sheet is not None:
         from megastyle_cli.report.contact_sheet import write_sheet
 
-        write_sheet(records, sheet, title=title)
+        write_sheet(rows, sheet, title=title)
     if page is not None:
         from megastyle_cli.report.gallery import write_page
 
-        write_page(records, page, title=title, summary=summary or {})
+        write_page(rows, page, title=title)

@@ -1,12 +1,12 @@
 """Records arranged for looking: a row a style, a query or a cluster, with a tile a picture."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import Any, Literal
 
 from megastyle_cli.core.record import PROVENANCE, Record
+from megastyle_cli.report.style_name import is_readable, picture_stem, style_name
 
 Kind = Literal["query", "style", "cluster", "all"]
 
@@ -27,7 +27,10 @@ FACTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One record to look at; `picture` is a path or "", `facts` are labelled values in order."""
+    """One record to look at; `facts` are labelled values in order.
+
+    `picture` and `content`, the photograph it was made from, are paths or "".
+    """
 
     picture: str
     title: str
@@ -35,6 +38,7 @@ class Tile:
     badge: str
     alt: str
     id: str
+    content: str = ""
     facts: tuple[tuple[str, str], ...] = ()
 
 
@@ -60,12 +64,15 @@ class Row:
         return self.size - len(self.tiles)
 
 
-def rows_of(records: Iterable[Record], *, max_tiles: int = 200) -> list[Row]:
+def rows_of(
+    records: Iterable[Record], *, max_tiles: int = 200, gallery: Mapping[str, Record] = {}
+) -> list[Row]:
     """The rows that the keys of the records call for, each with its first `max_tiles` tiles.
 
     With `neighbors`: a row a query. With `style_file_name`: a row a style. With `cluster`: a row
     a cluster, largest first. Otherwise one row of all. A record that was clustered last counts
     as clustered, though it may carry its style's picture. Rows keep the order of the records.
+    `gallery` holds by id what is known of neighbors.
     """
     members: dict[tuple[Kind, str], list[Record]] = {}
     sizes: Counter[tuple[Kind, str]] = Counter()
@@ -76,7 +83,7 @@ def rows_of(records: Iterable[Record], *, max_tiles: int = 200) -> list[Row]:
         if len(members.setdefault(group, [])) < max_tiles:
             members[group].append(record)
     order = sorted(members, key=lambda group: -sizes[group] if group[0] == "cluster" else 0)
-    return [_row(kind, key, members[kind, key], sizes[kind, key]) for kind, key in order]
+    return [_row(kind, key, members[kind, key], sizes[kind, key], gallery) for kind, key in order]
 
 
 def fit(rows: Sequence[Row], *, columns: int, max_lines: int) -> list[Row]:
@@ -91,11 +98,22 @@ def fit(rows: Sequence[Row], *, columns: int, max_lines: int) -> list[Row]:
 
 
 def contents(rows: Sequence[Row]) -> str:
-    """What the rows hold, in words: "6 styles, 48 records"."""
+    """What the rows hold, in words: "6 styles, 48 images"; a lone row is not counted."""
     kinds = {row.kind for row in rows}
-    num_tiles = sum(row.size for row in rows)
-    members = count(num_tiles, "neighbor" if kinds == {"query"} else "record")
-    return members if kinds <= {"all"} else f"{count(len(rows), row_noun(rows))}, {members}"
+    tiles = [tile for row in rows for tile in row.tiles]
+    noun = "image" if all(tile.picture for tile in tiles) else "record"
+    members = count(sum(row.size for row in rows), "neighbor" if kinds == {"query"} else noun)
+    return members if len(rows) < 2 else f"{count(len(rows), row_noun(rows))}, {members}"
+
+
+def legend(rows: Sequence[Row]) -> str:
+    """What the numbers on the tiles are; "" if there are none."""
+    has_numbers = any(tile.badge for row in rows for tile in row.tiles)
+    if not has_numbers:
+        return ""
+    if any(row.kind == "query" for row in rows):
+        return "The number on an image is its similarity to the query (at most 1)."
+    return "The number on an image is its style score: its cosine with the style reference."
 
 
 def row_noun(rows: Sequence[Row]) -> str:
@@ -152,9 +170,11 @@ def _group(kind: Kind, record: Record) -> str:
     return str(record["cluster"]) if kind == "cluster" else ""
 
 
-def _row(kind: Kind, key: str, members: list[Record], size: int) -> Row:
+def _row(
+    kind: Kind, key: str, members: list[Record], size: int, gallery: Mapping[str, Record]
+) -> Row:
     if kind == "query":
-        return _query_row(members[0])
+        return _query_row(members[0], gallery)
     tiles = tuple(tile_of(record) for record in members)
     if kind == "style":
         return _style_row(key, members[0], tiles, size)
@@ -165,33 +185,36 @@ def _row(kind: Kind, key: str, members: list[Record], size: int) -> Row:
     return Row(kind=kind, key=key, title="", words="", head=None, tiles=tiles, size=size)
 
 
-def _query_row(query: Record) -> Row:
-    neighbors = [each for each in query["neighbors"] if isinstance(each, dict)]
+def _query_row(query: Record, gallery: Mapping[str, Record]) -> Row:
+    found = [each for each in query["neighbors"] if isinstance(each, dict)]
+    known = [{**gallery.get(_words(each, "id"), {}), **each} for each in found]
+    tiles = [tile_of(each) for each in known]
+    head = tile_of(query)
+    title = one_line(style_name(query)) if head.picture else head.title
     return Row(
         kind="query",
-        key=_words(query, "id") or _title(query),
-        title=_title(query),
+        key=_words(query, "id") or title,
+        title=title,
         words=_words(query, "style"),
-        head=tile_of(query),
-        tiles=tuple(tile_of(neighbor) for neighbor in neighbors),
-        size=len(neighbors),
+        head=replace(head, title=title, alt=f"Query: {title}"),
+        tiles=tuple(
+            tile if is_readable(tile.title) else replace(tile, title=f"neighbor {rank}")
+            for rank, tile in enumerate(tiles, 1)
+        ),
+        size=len(tiles),
     )
 
 
 def _style_row(key: str, first: Record, tiles: tuple[Tile, ...], size: int) -> Row:
     picture = _picture(first, "style_file_name")
-    title = _words(first, "style_identity") or _stem(picture)
-    words = _words(first, "style")
-    alt = f"Style reference: {words or title}"
-    facts = (("style id", _words(first, "style_id")), ("picture", one_line(picture)))
+    title, words = one_line(style_name(first)), _words(first, "style")
     head = Tile(
         picture=picture,
         title=title,
         words=words,
         badge="",
-        alt=alt,
+        alt=f"Style reference: {title}",
         id=key,
-        facts=tuple(fact for fact in facts if fact[1]),
     )
     return Row(kind="style", key=key, title=title, words=words, head=head, tiles=tiles, size=size)
 
@@ -205,8 +228,9 @@ def tile_of(record: Record) -> Tile:
         title=title,
         words="" if words == title else words,
         badge=_score(record.get("score", record.get("style_score"))),
-        alt=f"{title}: {words}" if words and words != title else title,
+        alt=title,
         id=_words(record, "id"),
+        content=_picture(record, "content_file_name"),
         facts=tuple((name, value) for name, value in facts if value),
     )
 
@@ -221,21 +245,16 @@ def _fact(record: Record, key: str) -> str:
 
 
 def _title(record: Record) -> str:
-    """What to call a record: what it shows, else its words, its picture's name or its id."""
-    for key in ("content", "text", "style"):
-        if words := _words(record, key):
-            return words
-    return _stem(_picture(record)) or _words(record, "id") or "untitled"
+    """What to call a record: what it shows, else its text, its picture's name or its style's."""
+    words = _words(record, "content") or _words(record, "text")
+    stems = [picture_stem(_picture(record, key)) for key in ("file_name", "content_file_name")]
+    return words or one_line(next(filter(is_readable, stems), "") or style_name(record))
 
 
 def _picture(record: Record, key: str = "file_name") -> str:
     """The picture's path, untouched, since it will be opened; "" if there is none."""
     name = record.get(key)
     return name if isinstance(name, str) else ""
-
-
-def _stem(picture: str) -> str:
-    return one_line(PurePath(picture).stem)
 
 
 def _words(record: Record, key: str) -> str:

@@ -5,13 +5,14 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
+from typing import Any
 
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.images import open_picture
-from megastyle_cli.report.html import breakable
+from megastyle_cli.report.html import breakable, markup, part, policy, render
 from megastyle_cli.report.rows import Tile
 
 THUMBNAIL_PX = 400
@@ -33,6 +34,33 @@ class Thumbnail:
     def name(self) -> str:
         """Its class in the style sheet, if it is shared."""
         return "p" + hashlib.sha256(self.address.encode()).hexdigest()[:12]
+
+
+def render_tiles(
+    template: str, tiles: Sequence[Tile], *, style: str, script: str = "", **values: Any
+) -> str:
+    """The page that a template makes of the values, with the pictures of `tiles` in it.
+
+    `style` and `script` name what it has besides the look and the close-up of every page.
+    """
+    shown = [*tiles, *(_content_of(tile) for tile in tiles if tile.content)]
+    drawn = thumbnails(shown)
+    styles = part("look.css") + part(style) + shared_pictures(drawn)
+    scripts = part("look.js") + (part(script) if script else "")
+    return render(
+        template,
+        policy=policy(style=styles, script=scripts),
+        style=markup(styles),
+        script=markup(scripts),
+        picture=lambda tile: markup(picture(tile, drawn)),
+        is_drawn=drawn.__contains__,
+        content_of=_content_of,
+        **values,
+    )
+
+
+def _content_of(tile: Tile) -> Tile:
+    return replace(tile, picture=tile.content, alt=f"Content: {tile.title}")
 
 
 def thumbnails(tiles: Iterable[Tile]) -> dict[str, Thumbnail]:

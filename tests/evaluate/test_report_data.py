@@ -36,7 +36,7 @@ def test_without_references_images_are_compared_with_their_own_style():
     assert set(data.histograms[DIFFERENT]) <= rounded(direct[STYLES[:, None] != STYLES])
     means = {f"s{s}": direct[s == STYLES][:, s == STYLES] for s in range(3)}
     expected = {name: (block.sum() - np.trace(block)) / 12 for name, block in means.items()}
-    assert {name: (score, number) for name, score, number in data.bars} == {
+    assert {bar.name: (bar.score, bar.number) for bar in data.bars} == {
         name: (pytest.approx(score, abs=1e-6), 4) for name, score in expected.items()
     }
 
@@ -47,12 +47,12 @@ def test_bars_are_mean_scores_best_first():
     data = build_report_data(found)
 
     scores = found.values("style_score")
-    assert dict((name, score) for name, score, _ in data.bars) == {
+    assert {bar.name: bar.score for bar in data.bars} == {
         f"s{s}": pytest.approx(scores[s::3].mean()) for s in range(3)
     }
-    values = [score for _, score, _ in data.bars]
+    values = [bar.score for bar in data.bars]
     assert values == sorted(values, reverse=True)
-    assert [number for _, _, number in data.bars] == [4, 4, 4]
+    assert [bar.number for bar in data.bars] == [4, 4, 4]
 
 
 def test_the_worst_are_least_above_their_random_baseline():
@@ -69,7 +69,7 @@ def test_the_worst_are_least_above_their_random_baseline():
     neighbor = (cosines(VECTORS[:12], VECTORS[:12]) - 3 * np.eye(12))[first].argmax()
     why = f"cosine {own[first]:.2f} with its style (s{first % 3}), {random[first]:.2f} with others"
     if neighbor % 3 != first % 3:
-        why += f"; nearest picture: s{neighbor % 3}"
+        why += f"; nearest image: s{neighbor % 3}"
     assert worst[0]["why"] == why
     assert worst[0]["neighbor_file_name"] == str(50 + first % 3)
 
@@ -93,7 +93,7 @@ def test_an_image_of_another_style_is_named_where_it_is_the_nearest():
     worst = build_report_data(scored_set(records)).worst
 
     named = {each["file_name"]: each["why"] for each in worst}
-    assert named[str(first)].endswith("; nearest picture: ink")
+    assert named[str(first)].endswith("; nearest image: ink")
 
 
 def test_only_some_of_many_images_are_drawn_and_listed(monkeypatch):
@@ -119,3 +119,14 @@ def test_there_is_nothing_to_draw_without_references_and_styles():
     data = build_report_data(scored_set([record(1), record(2)]))
 
     assert (data.histograms, data.bars, data.worst) == ({}, [], [])
+
+
+def test_styles_have_names_and_pictures_in_place_of_ids():
+    hashed = "b54b5beb969b0e1f"
+    reference = {"style_id": hashed, "style_identity": "ink wash", "style_file_name": "50"}
+    records = [record(i, **reference) for i in range(2)]
+
+    data = build_report_data(scored_set(records))
+
+    assert [(bar.name, bar.picture) for bar in data.bars] == [("ink wash", "50")]
+    assert "(ink wash)" in data.worst[0]["why"]

@@ -38,9 +38,9 @@ def test_only_what_is_wanted_is_written(tmp_path):
     write_views(RECORDS, tmp_path / "s.png", None, title="trial")
     assert [path.name for path in tmp_path.iterdir()] == ["s.png"]
 
-    write_views(RECORDS, None, tmp_path / "p.html", title="trial", summary={"n": 7})
+    write_views(RECORDS, None, tmp_path / "p.html", title="trial")
     page = (tmp_path / "p.html").read_text()
-    assert "A frog" in page and "<dt>n</dt><dd>7</dd>" in page
+    assert "A frog" in page
 
 
 def test_a_stopped_run_writes_nothing(tmp_path):

@@ -1,6 +1,6 @@
 """Records find their row by their keys, and no record, however odd, stops the others."""
 
-from megastyle_cli.report.rows import contents, count, fit, format_number, rows_of
+from megastyle_cli.report.rows import contents, count, fit, format_number, legend, rows_of
 
 
 def rendered(style_id, content, **more):
@@ -129,9 +129,9 @@ def test_fit_keeps_every_row_within_its_share_of_the_lines():
 
 
 def test_contents_and_counts_read_as_words():
-    assert contents(rows_of([])) == "0 records"
-    assert contents(rows_of([rendered("a", "x"), rendered("b", "x")])) == "2 styles, 2 records"
-    assert contents(rows_of([{"neighbors": []}])) == "1 query, 0 neighbors"
+    assert contents(rows_of([])) == "0 images"
+    assert contents(rows_of([rendered("a", "x"), rendered("b", "x")])) == "2 styles, 2 images"
+    assert contents(rows_of([{"neighbors": []}])) == "0 neighbors"
     assert count(1200, "query") == "1,200 queries"
 
 
@@ -139,3 +139,41 @@ def test_only_numbers_are_formatted():
     values = [1200, 0.70249, 48.62, True, "x", None]
 
     assert [format_number(value) for value in values] == ["1,200", "0.702", "48.6", "", "", ""]
+
+
+def test_neighbors_are_called_what_the_gallery_calls_them():
+    picture_id = "sb54b5beb969b0e1f_c3369aad3ee69611a"
+    found = {"id": picture_id, "score": 0.8, "file_name": f"{picture_id}.png"}
+    query = {"id": "q", "file_name": "styles/great-wave.png", "neighbors": [found]}
+    known = {picture_id: {"id": picture_id, "content": "A frog", "content_file_name": "frog.jpg"}}
+
+    (named,), (unnamed,) = rows_of([query], gallery=known), rows_of([query])
+
+    assert (named.title, named.tiles[0].title, named.tiles[0].content) == (
+        "great-wave",
+        "A frog",
+        "frog.jpg",
+    )
+    assert unnamed.tiles[0].title == "neighbor 1"
+
+
+def test_a_restyled_photograph_is_called_by_its_own_name():
+    hashed = "b54b5beb969b0e1f.png"
+    records = [
+        {"style_file_name": "great-wave.jpg", "file_name": "out/owl.png"},
+        {"style_file_name": "great-wave.jpg", "file_name": hashed, "content_file_name": "cat.jpg"},
+        {"style_file_name": "great-wave.jpg", "file_name": hashed},
+    ]
+
+    (row,) = rows_of(records)
+
+    assert [tile.title for tile in row.tiles] == ["owl", "cat", "great-wave"]
+
+
+def test_the_legend_says_what_the_numbers_are():
+    scored = rendered("ink", "a boat", style_score=0.714)
+    query = {"neighbors": [{"score": 0.5}]}
+
+    assert "style score" in legend(rows_of([scored]))
+    assert "query" in legend(rows_of([query]))
+    assert legend(rows_of([rendered("ink", "a boat")])) == ""

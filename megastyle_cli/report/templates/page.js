@@ -1,8 +1,4 @@
-"use strict";
-
-// The page reads well without this script; with it one can search, keep one row, and look closer.
-const one = (selector, inside = document) => inside.querySelector(selector);
-const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+// The page reads well without this script; with it one can search and keep one row.
 
 // Without marks and case, so that "Cezanne" finds an accented name.
 const plain = (words) => words.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
@@ -11,7 +7,6 @@ const textOf = (selector, inside) => plain(all(selector, inside).map((each) => e
 
 const form = one(".find");
 const input = one("#q");
-const look = one("#look");
 const rows = all(".row").map((element) => {
   const about = textOf(".about h2, .about .words", element);
   const tiles = all(".tile", element).map((tile) => ({
@@ -78,16 +73,6 @@ function clear() {
   remember();
 }
 
-// A picture is copied from the page, so that its bytes stand in the file once.
-const copyOf = (element) => element.cloneNode(true);
-
-// The whole picture, where the page shows a square of it.
-function uncropped(picture) {
-  const copy = copyOf(picture);
-  if (copy.width) copy.style.aspectRatio = `${copy.getAttribute("width")} / ${copy.getAttribute("height")}`;
-  return copy;
-}
-
 function makeChip(row) {
   const chip = document.createElement("button");
   const picture = one(".head .picture", row.element);
@@ -96,7 +81,7 @@ function makeChip(row) {
   chip.title = title;
   chip.setAttribute("aria-label", `Show only ${title}`);
   if (picture) {
-    const copy = copyOf(picture);
+    const copy = picture.cloneNode(true);
     copy.alt = title;
     chip.append(copy);
   } else {
@@ -107,54 +92,9 @@ function makeChip(row) {
   return chip;
 }
 
-// A closer look
-
-const visible = () => all(".tile:not([hidden])", one("main")).filter((tile) => !tile.closest("[hidden]"));
-let current = null;
-
-function reference(row) {
-  const told = document.createElement("div");
-  const named = document.createElement("p");
-  named.className = "named";
-  named.textContent = one(".about h2", row).textContent;
-  told.append(copyOf(one(".kind", row)), named);
-  return [uncropped(one(".head .picture", row)), told];
-}
-
-function open(tile) {
-  const row = tile.closest(".row");
-  const tiles = visible();
-  const position = tiles.indexOf(tile);
-  const head = one(".head .picture", row);
-  current = tile;
-  one(".seen").replaceChildren(uncropped(one(".picture, .text", tile)));
-  one("#look-title").textContent = one(".title", tile).textContent;
-  one(".words", look).textContent = one(".words", tile).textContent;
-  one(".reference").replaceChildren(...(head ? reference(row) : []));
-  one(".facts", look).replaceChildren(...all(".facts > *", tile).map(copyOf));
-  one(".place").textContent = `${position + 1} of ${tiles.length}`;
-  // Not `disabled`: that would take the focus away from under the reader's finger.
-  one(".previous").setAttribute("aria-disabled", String(position === 0));
-  one(".next").setAttribute("aria-disabled", String(position === tiles.length - 1));
-  if (!look.open) look.showModal();
-  look.scrollTop = 0;
-}
-
-function step(by) {
-  const tiles = visible();
-  const next = tiles[tiles.indexOf(current) + by];
-  if (next) open(next);
-}
-
 function onKey(event) {
-  if (event.metaKey || event.ctrlKey || event.altKey) return;
-  if (look.open) {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (by) {
-      event.preventDefault();
-      step(by);
-    }
-  } else if (event.key === "/" && document.activeElement !== input) {
+  if (look.open || event.metaKey || event.ctrlKey || event.altKey) return;
+  if (event.key === "/" && document.activeElement !== input) {
     event.preventDefault();
     input.focus();
     input.select();
@@ -170,13 +110,7 @@ for (const row of rows) {
   }
   one("button.head", row.element)?.addEventListener("click", () => keep(row));
 }
-for (const button of all(".open")) button.addEventListener("click", () => open(button.closest(".tile")));
-one(".previous").addEventListener("click", () => step(-1));
-one(".next").addEventListener("click", () => step(1));
-one(".close").addEventListener("click", () => look.close());
 one("#nothing button").addEventListener("click", clear);
-look.addEventListener("click", (event) => event.target === look && look.close());
-look.addEventListener("close", () => one(".open", current).focus());
 form.addEventListener("submit", (event) => event.preventDefault());
 input.addEventListener("input", () => {
   show();

@@ -21,6 +21,7 @@ from megastyle_cli.models.flux.sampling import INFERENCE_GUIDANCE, denoise
 from megastyle_cli.models.flux.schedule import sampling_sigmas
 from megastyle_cli.models.flux.vae import decode_latents, pixels_to_images
 from megastyle_cli.report.contact_sheet import write_sheet
+from megastyle_cli.report.rows import rows_of
 from megastyle_cli.training.common.run import Metrics
 from megastyle_cli.training.flux.batch import PairBatch, fixed_pairs
 from megastyle_cli.training.flux.pair_images import LoadedPair
@@ -106,7 +107,8 @@ def paint_samples(trainer: "FluxTrainer", pairs: Pairs) -> None:
                 }
             )
         if records:
-            write_sheet(records, folder.with_suffix(".png"), title=f"step {trainer.step:,}")
+            sheet = folder.with_suffix(".png")
+            write_sheet(rows_of(records), sheet, title=f"step {trainer.step:,}")
     trainer.accelerator.wait_for_everyone()
 
 

@@ -1,0 +1,165 @@
+"""Pages in a real browser: nothing wider than the screen, nothing fetched, usable by keyboard."""
+
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from megastyle_cli.report.eval_report import Bar, write_report
+from megastyle_cli.report.gallery import write_page
+from megastyle_cli.report.rows import rows_of
+from tests.browser import PATH, browser
+from tests.report.test_gallery import HOSTILE
+
+pytestmark = pytest.mark.skipif(PATH is None, reason="needs a browser of the Chromium family")
+
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+SHOWN = "all('.tile').filter(t => !t.closest('[hidden]')).map(t => one('.title', t).textContent)"
+LOOK = "[one('#look').open, one('#look-title').textContent]"
+
+
+@pytest.fixture(scope="module")
+def tab():
+    with browser() as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    for number, color in enumerate(("red", "gold", "blue", "lime", "navy", "teal", "gray", "pink")):
+        Image.new("RGB", (90, 60 + 9 * number), color).save(folder / f"{color}.png")
+    return folder
+
+
+def records(folder):
+    """Two styles of two images each, with references and photographs."""
+    contents = ("A boat on rough sea", "A frog", "A boat at rest", "Paul C\u00e9zanne")
+    return [
+        {
+            "id": str(number),
+            "style_id": style,
+            "style": f"In the style of {style} wash.",
+            "style_identity": f"{style} wash",
+            "style_file_name": str(folder / f"{reference}.png"),
+            "content": content,
+            "content_file_name": str(folder / f"{photograph}.png"),
+            "file_name": str(folder / f"{result}.png"),
+            "style_score": 0.5,
+        }
+        for number, (style, reference, content, photograph, result) in enumerate(
+            zip(
+                ("ink", "ink", "oil", "oil"),
+                ("red", "red", "gold", "gold"),
+                contents,
+                ("blue", "lime", "navy", "teal"),
+                ("gray", "pink", "gray", "teal"),
+                strict=True,
+            )
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def pages(folder):
+    """A page of each kind, some of their words hostile and wide."""
+    wide = {**records(folder)[0], "style_id": "w", "style": HOSTILE, "content": HOSTILE + "w" * 300}
+    rows = rows_of([*records(folder), wide])
+    write_page([replace(row, title=row.title * 9) for row in rows], folder / "wide.html", title="w")
+    write_page(rows_of(records(folder)), folder / "gallery.html", title="Style scores")
+    write_report(
+        folder / "report.html",
+        title="long" * 80,
+        summary={"n": 4, "style_score": 0.7, "style_score_low": 0.6, "random_style_score": 0.3},
+        histograms={"same style": [0.7, 0.8], "different styles": [0.1, 0.2]},
+        bars=[Bar("a rather long name / and a path" * 3, n / 90, n, "") for n in range(60)],
+        worst=[{**each, "why": "far" * 60} for each in [*records(folder), wide]],
+    )
+    return sorted(folder.glob("*.html"))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_page_fits_the_screen_logs_nothing_and_fetches_nothing(tab, pages, size):
+    for page in pages:
+        tab.open(page, *SIZES[size])
+        widths = tab.run(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        tab.run("one('.open').click()")
+        wide_open = tab.run("one('#look').scrollWidth - one('#look').clientWidth")
+
+        assert (page.name, widths[0], wide_open) == (page.name, widths[1], 0)
+        assert (tab.problems, tab.requests) == ([], [])
+
+
+def test_dark_mode_has_other_colors_and_both_are_legible(tab, pages):
+    for page in pages:
+        contrasts, grounds = [], set()
+        for dark in (False, True):
+            tab.open(page, 1440, 900, dark=dark)
+            ground, *inks = tab.run(
+                "['--ground', '--ink', '--muted', '--accent'].map(name => {"
+                " const c = parseInt(getComputedStyle(document.documentElement)"
+                ".getPropertyValue(name).slice(1), 16);"
+                " return [16, 8, 0].map(n => (c >> n & 255) / 255)"
+                ".map(x => x <= .04045 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4)"
+                ".reduce((sum, x, i) => sum + x * [.2126, .7152, .0722][i], 0) })"
+            )
+            grounds.add(ground)
+            contrasts += [(max(i, ground) + 0.05) / (min(i, ground) + 0.05) for i in inks]
+
+        assert len(grounds) == 2
+        assert min(contrasts) >= 4.5  # WCAG 2.2, AA
+
+
+def test_the_gallery_is_searched_by_words_and_kept_to_one_style(tab, pages, folder):
+    tab.open(folder / "gallery.html", 390, 844)
+
+    tab.press("/")
+    tab.call("Input.insertText", text="cezanne oil")
+    assert tab.run(SHOWN) == ["Paul C\u00e9zanne"]
+    assert tab.run("location.hash") == "#q=cezanne+oil"
+    tab.press("Escape")
+    assert tab.run("one('#found').textContent") == "4 shown"
+    tab.click("section:nth-of-type(2) .head")
+    assert tab.run(SHOWN) == ["A boat at rest", "Paul C\u00e9zanne"]
+    assert "gold" in tab.run("document.body.innerText")
+
+
+def test_the_close_up_opens_by_mouse_and_keyboard_and_shows_three_pictures(tab, pages, folder):
+    tab.open(folder / "gallery.html", 1440, 900)
+
+    tab.click(".open")
+    assert tab.run(LOOK) == [True, "A boat on rough sea"]
+    assert tab.run("all('.seen figcaption').map(e => e.textContent)") == [
+        "content",
+        "style: red",
+        "result",
+    ]
+    assert "0.500" in tab.run("one('#look').innerText")
+    assert "In the style of ink wash." in tab.run("one('#look').innerText")
+    tab.press("ArrowRight")
+    tab.press("ArrowRight")
+    assert tab.run(LOOK) == [True, "A boat at rest"]
+    tab.press("ArrowLeft")
+    assert tab.run(LOOK) == [True, "A frog"]
+    tab.run("void look.addEventListener('close', () => { document.title = 'closed' })")
+    tab.press("Escape")
+    while tab.run("document.title") != "closed":
+        pass
+    assert tab.run("document.activeElement === all('.open')[1]")
+    tab.press("Enter")
+    assert tab.run(LOOK) == [True, "A frog"]
+
+
+def test_the_report_has_the_close_up_too(tab, pages, folder):
+    tab.open(folder / "report.html", 1440, 900)
+
+    tab.click(".case:nth-child(2) .open")
+
+    assert tab.run(LOOK) == [True, "A frog"]
+    assert tab.run("all('.seen figcaption').map(e => e.textContent)") == [
+        "content",
+        "style reference",
+        "result",
+    ]
