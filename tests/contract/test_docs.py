@@ -18,19 +18,19 @@ import pytest
 from PIL import Image
 
 from megastyle_cli.app import COMMANDS, build
-from megastyle_cli.cli.completion import command_tree
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.writers import parquet
 from tests import fork_server
 from tests.chat_server import serving
 from tests.conftest import draw, lines
 from tests.contract.generated_docs import FLOW, generated_files
+from tests.contract.manuals import manuals
 from tests.contract.tree import ROOT
 
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 GROUP = build("completion")
-TREE = {command.name: command for command in command_tree(GROUP)}
+NOT_RUN = "# not run here: "  # the first line of a block that only a GPU, a server or a model runs
 
 
 def name_of(document: Path) -> str:
@@ -66,10 +66,31 @@ def test_the_files_that_design_decisions_name_exist() -> None:
 # Command lines
 
 
+def blocks_of(document: Path) -> list[tuple[str, str]]:
+    """The language and the text of each block of code."""
+    return re.findall(
+        r"^```(\w*)[^\n]*\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE
+    )
+
+
+def shell_blocks(document: Path, run: bool) -> list[str]:
+    """The blocks of shell commands that the tests run, or those that say why they do not."""
+    blocks = [block for kind, block in blocks_of(document) if kind == "sh"]
+    return [block for block in blocks if block.startswith(NOT_RUN) != run]
+
+
+def is_run(document: Path) -> bool:
+    """Whether its blocks are run; pages of commands show examples with files of the reader's."""
+    return document.parent.name != "commands" and bool(shell_blocks(document, run=True))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with examples/, where `bin/megastyle` starts the package under test."""
-    folder = tmp_path_factory.mktemp("docs")
+    return working_folder(tmp_path_factory.mktemp("docs"))
+
+
+def working_folder(folder: Path) -> Path:
     shutil.copytree(ROOT / "examples", folder / "examples")
     fork_server.write_program(folder / "bin" / "megastyle")
     return folder
@@ -96,36 +117,42 @@ def start(command: list[str], folder: Path, **settings: str) -> subprocess.Compl
     )
 
 
-def test_every_command_line_of_the_readme_runs(folder: Path) -> None:
-    blocks = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) > 3
+@pytest.mark.parametrize("document", list(filter(is_run, DOCUMENTS)), ids=name_of)
+def test_the_command_lines_of_a_document_run(document: Path, tmp_path: Path) -> None:
+    folder = working_folder(tmp_path)
 
-    for block in blocks:
+    for block in shell_blocks(document, run=True):
         ended = start(["bash", "-euo", "pipefail", "-c", block], folder)
         assert ended.returncode == 0, block + ended.stderr
 
-    for written in (
-        "cat.png",
-        "mixed.png",
-        "camera.png",
-        "half.png",
-        "scores.json",
-        "snow/metadata.jsonl",
-    ):
-        assert (folder / written).stat().st_size > 0
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_the_command_lines_of_a_document_have_options_that_exist(document: Path) -> None:
+    for block in (block for kind, block in blocks_of(document) if kind == "sh"):
+        for words in commands_of(block):
+            GROUP.built[words[1]].make_context(words[1], words[2:])  # raises UsageError
 
 
-def recipe(word: str) -> str:
-    """Our command lines in the block of the README that says `word` and is not run as it is."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
-    (block,) = [block for kind, block in blocks if kind == "" and word in block]
-    return "".join(line for line in block.splitlines(True) if line.startswith("megastyle"))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_no_command_line_hides_from_the_tests(document: Path) -> None:
+    others = [block for kind, block in blocks_of(document) if kind != "sh"]
+
+    lines = [line for block in others for line in block.splitlines()]
+    assert [line for line in lines if re.match("(\\$ )?megastyle .*(?<!OPTIONS])$", line)] == []
+
+
+def recipe(document: str, word: str) -> str:
+    """The command lines of the block that says `word` and is not run as it is."""
+    blocks = shell_blocks(ROOT / "docs" / document, run=False)
+    (block,) = [block for block in blocks if word in block]
+    return block
 
 
 def test_the_recipe_for_captions_runs_against_a_server(folder: Path) -> None:
     shutil.copytree(folder / "examples" / "pictures" / "styles", folder / "served" / "imgs")
     with serving() as server:
-        lines = recipe("--base-url").replace("http://localhost:8000/v1", server.url)
+        block = recipe("models.md", "--judge").replace("http://localhost:8000/v1", server.url)
+        lines = "".join(line for line in block.splitlines(True) if line.startswith("megastyle"))
         ended = start(["bash", "-euo", "pipefail", "-c", f"cd served\n{lines}"], folder)
 
     assert lines.count("megastyle") == 2 and ended.returncode == 0, ended.stderr
@@ -152,7 +179,9 @@ def test_the_recipe_for_the_releases_reads_their_layout(folder: Path) -> None:
         with (release / f"train-{shard:05}.parquet").open("wb") as file:
             parquet.write(file, rows)
 
-    ended = start(["bash", "-euo", "pipefail", "-c", recipe("MegaStyle-1.4M")], folder)
+    ended = start(
+        ["bash", "-euo", "pipefail", "-c", recipe("official.md", "released-styles.jsonl")], folder
+    )
 
     assert ended.returncode == 0, ended.stderr
     styles = (folder / "released-styles.jsonl").read_text().splitlines()
@@ -176,24 +205,18 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 @pytest.mark.parametrize("name", GROUP.built)
-def test_the_examples_of_a_help_text_use_options_that_exist(name: str) -> None:
-    lines = example_lines(name)
+def test_the_examples_of_a_help_text_have_options_that_exist(name: str) -> None:
+    lines = manuals()[name].examples
     assert len(lines) > 1
 
-    for words in (words for line in lines for words in commands_of(line)):
-        known = {spelling for flag in TREE[words[1]].flags for spelling in flag.spellings}
-        used = {word.split("=")[0] for word in words[2:] if re.match("-.", word)}
-        assert used <= known, f"{shlex.join(words)} has no {used - known}"
+    for words in commands_of("\n".join(lines)):
+        GROUP.built[words[1]].make_context(words[1], words[2:])
 
 
-def example_lines(name: str) -> list[str]:
-    """The example lines in the help of a command."""
-    return [line.strip() for line in GROUP.built[name].description.examples]
-
-
-def commands_of(line: str) -> list[list[str]]:
-    """The words of each `megastyle ...` in a shell line; after `--` stands another command."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+def commands_of(script: str) -> list[list[str]]:
+    """The words of each `megastyle ...` in a script; after `--` stands another command."""
+    one_line = re.sub(r"\\\n|(^|\s)#.*$", "", script, flags=re.MULTILINE).replace("\n", " ; ")
+    lexer = shlex.shlex(one_line, posix=True, punctuation_chars="|&;<>")
     lexer.whitespace_split = True
     found: list[list[str]] = [[]]
     for word in lexer:
@@ -203,7 +226,9 @@ def commands_of(line: str) -> list[list[str]]:
             found.append([])
         else:
             found[-1].append(word)
-    return [words for words in found if words[0] == "megastyle"]
+    names = ("megastyle", "megastyle_cli")  # the second after a launcher: `-m megastyle_cli`
+    calls = [words[at:] for words in found for at, word in enumerate(words) if word in names]
+    return [words for words in calls if words[1:2] and not words[1].startswith("-")]
 
 
 # Examples
@@ -212,32 +237,29 @@ def commands_of(line: str) -> list[list[str]]:
 DEMO = {"DEMO_STYLES": "3", "DEMO_CONTENTS": "4", "PER_STYLE": "2", "SIZE": "96"}
 
 
-@pytest.mark.parametrize(
-    ("command", "out"),
-    [
-        (["examples/pipeline.sh", "by-sh"], "by-sh"),
-        (["make", "-f", "examples/pipeline.mk", "OUT=by-mk"], "by-mk"),
-    ],
-)
-def test_the_pipeline_ends_with_a_page_a_sheet_and_scores(
-    command: list[str], out: str, folder: Path
-) -> None:
-    ended = start(command, folder, **DEMO)
+def assert_is_a_demo(out: Path) -> None:
+    """Whether the pipeline has written a page, a sheet and scores."""
+    assert "<html" in (out / "index.html").read_text()
+    with Image.open(out / "sheet.png") as sheet:
+        sheet.load()
+    assert json.loads((out / "scores.json").read_text())["n"] == 3 * 2
+
+
+def test_the_pipeline_ends_with_a_page_a_sheet_and_scores(folder: Path) -> None:
+    ended = start(["examples/pipeline.sh", "by-sh"], folder, **DEMO)
 
     assert ended.returncode == 0, ended.stderr
-    assert "<html" in (folder / out / "index.html").read_text()
-    with Image.open(folder / out / "sheet.png") as sheet:
-        sheet.load()
-    assert json.loads((folder / out / "scores.json").read_text())["n"] == 3 * 2
+    assert_is_a_demo(folder / "by-sh")
 
 
-def test_make_does_nothing_the_second_time(folder: Path) -> None:
-    command = ["make", "-f", "examples/pipeline.mk", "OUT=twice", "twice/pairs.jsonl"]
+def test_make_does_the_same_and_nothing_the_second_time(folder: Path) -> None:
+    command = ["make", "-f", "examples/pipeline.mk", "OUT=by-mk"]
     first = start(command, folder, **DEMO)
-    assert first.returncode == 0, first.stderr
 
+    assert first.returncode == 0, first.stderr
+    assert_is_a_demo(folder / "by-mk")
     assert start([*command, "--question"], folder, **DEMO).returncode == 0
-    (folder / "twice" / "contents.jsonl").touch()
+    (folder / "by-mk" / "contents.jsonl").touch()
     assert start([*command, "--question"], folder, **DEMO).returncode == 1
 
 
@@ -327,8 +349,7 @@ def test_a_job_writes_the_share_of_its_task(
 def test_the_recipe_for_an_array_is_a_job(
     code: int, requeued: str, cluster: Path, tmp_path: Path
 ) -> None:
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
-    (block,) = [block for _, block in blocks if "#SBATCH --array" in block]
+    block = recipe("guides/cluster.md", "#SBATCH --array")
     (tmp_path / "imgs").mkdir()
     owner = Shard(index=3, count=64)
     for seed in range(200):

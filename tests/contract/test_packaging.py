@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from megastyle_cli import __version__
 from tests.contract.tree import PACKAGE, ROOT
 
 
@@ -138,6 +139,16 @@ def test_both_containers_are_built_alike() -> None:
     ):
         (one,) = {line for line in re.findall(rf"{re.escape(text)}[\w.-]*", docker)}
         assert set(re.findall(rf"{re.escape(text)}[\w.-]*", apptainer)) == {one}
+
+
+def test_the_version_stands_in_one_place() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    citation = (ROOT / "CITATION.cff").read_text()
+    changes = re.findall(r"^## \[(\d[\d.]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert settings["project"]["dynamic"] == ["version"]
+    assert re.findall(r"^version: (.*)$", citation, re.MULTILINE) == [__version__]
+    assert changes[0] == __version__
 
 
 class _Pinned(Requirement):
