@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -228,9 +229,15 @@ def commands_of(script: str) -> list[list[str]]:
             found.append([])
         else:
             found[-1].append(word)
-    names = ("megastyle", "megastyle_cli")  # the second after a launcher: `-m megastyle_cli`
-    calls = [words[at:] for words in found for at, word in enumerate(words) if word in names]
-    return [words for words in calls if words[1:2] and not words[1].startswith("-")]
+    calls = [words for words in found if words[:1] == ["megastyle"]]
+    # after a launcher, such as `srun megastyle` or `accelerate launch -m megastyle_cli`
+    calls += [
+        words[at:]
+        for words in found
+        for at, (word, command) in enumerate(pairwise(words))
+        if at > 0 and word in ("megastyle", "megastyle_cli") and command in GROUP.built
+    ]
+    return [words for words in calls if words[1:] and not words[1].startswith("-")]
 
 
 # Examples
