@@ -1,4 +1,4 @@
-"""CPU time of `megastyle --help`, compared with importing typer and rich alone."""
+"""CPU time of `megastyle -h`, compared with importing typer and rich alone."""
 
 import platform
 import resource
@@ -27,7 +27,7 @@ def main() -> None:
     out = sys.stdout.write
     out(f"Python {platform.python_version()}, typer {version('typer')}\n")
     out(f"import typer, rich         {plain:.3f} s\n")
-    for arguments in (["--help"], ["caption", "--help"], ["--version"]):
+    for arguments in (["-h"], ["caption", "-h"], ["--version"]):
         took = cpu_seconds([sys.executable, "-m", "megastyle_cli", *arguments])
         out(f"megastyle {' '.join(arguments):16s} {took:.3f} s  {took / plain:.2f}x\n")
 

@@ -16,6 +16,7 @@ from megastyle_cli.cli.help import described, full_help, root_help, short_help, 
 from megastyle_cli.cli.parameters import Parameter, option_groups, parameters_of
 from megastyle_cli.cli.suggestions import command_hint, option_hint
 from megastyle_cli.core.errors import USAGE, MegastyleError
+from megastyle_cli.core.option import declared_options
 
 # the errors of the parser, wherever this version of typer has it
 PARSER_ERRORS: Any = sys.modules[typer.BadParameter.__module__]
@@ -83,7 +84,7 @@ class Command(TyperCommand):
 
     def _call_main(self, ctx: Any, values: Mapping[str, Any]) -> int | None:
         made: dict[str, Any] = {
-            name: group(**{p.field: values[p.field] for p in parameters_of(group, "")})
+            name: group(**{field.name: values[field.name] for field, _ in declared_options(group)})
             for name, group in self.groups.items()
         }
         check_files(made.values())

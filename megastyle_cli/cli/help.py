@@ -53,16 +53,17 @@ def terminal_width() -> int:
 def short_help(
     name: str, description: CommandText, parameters: Sequence[Parameter], width: int
 ) -> str:
-    """One screen: the sentence, some examples, the options that people use."""
-    common = [parameter for parameter in parameters if parameter.option.is_common]
+    """One screen: the sentence, some examples, the options that people use, or all of a few."""
+    common = [p for p in parameters if p.option.is_common] or parameters
     count = sum(bool(parameter.names) for parameter in parameters)
+    rest = "More:" if common is parameters else f"All {count} options:"
     lines = [
         *wrap(description.sentence, width),
         "",
         *(_fitted(example, width) for example in description.examples[:FEW_EXAMPLES]),
         "",
         *(line for section in _sections(common, width) for line in section),
-        f"All {count} options: megastyle {name} --help",
+        f"{rest} megastyle {name} --help",
     ]
     return "\n".join(lines) + "\n"
 
@@ -118,11 +119,20 @@ def _fitted(example: str, width: int) -> str:
 
 
 def by_heading(parameters: Sequence[Parameter]) -> dict[str, list[Parameter]]:
-    """The options under each heading, in the order of the help: its own follow the input."""
+    """The options under each heading: a command's own headings follow the input.
+
+    First come arguments, what is required, the output and what is common; then declared order.
+    """
+    parameters = sorted(parameters, key=_rank)
     own = dict.fromkeys(p.heading for p in parameters if p.heading not in HEADINGS)
     order = (HEADINGS[0], *own, *HEADINGS[1:])
     found = {heading: [p for p in parameters if p.heading == heading] for heading in order}
     return {heading: options for heading, options in found.items() if options}
+
+
+def _rank(parameter: Parameter) -> tuple[bool, ...]:
+    is_first = parameter.is_required or "-o" in parameter.names
+    return bool(parameter.names), not is_first, not parameter.option.is_common
 
 
 def _sections(

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 import pytest
 
 from megastyle_cli.app import COMMANDS, TOOLS, build
-from megastyle_cli.cli.help import described, full_help, root_help, short_help, terminal_width
+from megastyle_cli.cli.help import (
+    by_heading,
+    described,
+    full_help,
+    root_help,
+    short_help,
+    terminal_width,
+)
 from megastyle_cli.cli.parameters import parameters_of
 from megastyle_cli.core.option import HEADINGS, option
 
 BUILT = build("completion").built
-MANY = 12  # a command with more options than these has a choice to make for its screen
+SCREEN = 40  # lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,32 @@ def test_one_screen_has_three_examples_and_the_common_options() -> None:
         "  -o, --output PATH  A file or folder (required).\n"
         "All 3 options: megastyle draw --help\n"
     )
+
+
+def test_a_command_without_common_options_shows_them_all_on_its_screen() -> None:
+    few = [option for option in OPTIONS if not option.option.is_common]
+    text = short_help("draw", described(DOCSTRING), few, 80)
+
+    assert "INPUT..." in text and "--format-of-pictures" in text
+    assert text.endswith("\nMore: megastyle draw --help\n")
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_the_help_of_one_screen_fits_it(name: str) -> None:
+    command = BUILT[name]
+    text = short_help(name, command.description, command.parameters, 100)
+
+    headings = by_heading(command.parameters)
+    lines = text.splitlines()
+    assert len(lines) <= SCREEN
+    assert next(n for n, line in enumerate(lines) if line in headings) <= 8  # options are near
+
+
+def test_under_a_heading_the_output_and_common_options_come_first() -> None:
+    options = by_heading(BUILT["transfer"].parameters)["Output"]
+    ranks = [option.option.is_common for option in options]
+
+    assert str(options[0]) == "--output" and ranks == sorted(ranks, reverse=True)
 
 
 def test_everything_has_every_option_under_the_same_headings() -> None:

@@ -23,7 +23,7 @@ def hint(command: str, flag: str) -> str:
     ("command", "flag", "part"),
     [
         ("caption", "--out", "--output?"),
-        ("caption", "--json", "JSON lines need no option"),
+        ("dedup", "--json", "JSON lines need no option"),
         ("caption", "-j", "--concurrency"),
         ("dedup", "--threads", "--workers"),
         ("transfer", "--gpu", "--device cuda?"),

@@ -18,7 +18,7 @@ from megastyle_cli.core.option import Option, declared_options
 from tests.conftest import draw, jsonl, lines
 from tests.streams import read_while, written_while
 
-NAMES_FILES = re.compile(r"\[INPUTS\]|PATH|DIR|PICTURE|FILE|CONFIG")
+NAMES_FILES = re.compile("INPUT|PATH|DIR|IMAGE|FILE|CONFIG")
 RECORDS = [
     {
         "id": f"r{n}",
