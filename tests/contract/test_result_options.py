@@ -4,7 +4,6 @@ So `--resume` refuses to mix results of different options, indexes, references, 
 The walk is over the declarations (core/option.py): an option without a case here fails.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
@@ -15,6 +14,7 @@ import pytest
 
 from megastyle_cli.app import COMMANDS, build
 from megastyle_cli.core.option import Option, declared_options
+from megastyle_cli.runner.job import Job
 from tests.conftest import draw, jsonl
 
 RECORDS = [{"id": f"r{n}", "style": f"ink {n}", "content": f"fox {n}", "row": n} for n in range(3)]
@@ -213,15 +213,23 @@ def arguments(text: str, folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def run_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """The key that a run with these words has, as --dry-run tells it."""
+def run_key(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """The key that a run with these words has, taken from the job that shows its plan."""
+    keys: list[str] = []
+    show_plan = Job.show_plan
+
+    def shown(job: Job, **details: str) -> int:
+        keys.append(job.run.key)
+        return show_plan(job, **details)
+
+    monkeypatch.setattr(Job, "show_plan", shown)
 
     def key(command: str, words: Sequence[str]) -> str:
         code = build(command).run([command, *words, "--dry-run"])
-        stderr = capsys.readouterr().err
-        assert code == 0, stderr
-        (found,) = re.findall(r"\(run ([0-9a-f]{8})\)", stderr)
-        return str(found)
+        assert code == 0, capsys.readouterr().err
+        return keys[-1]
 
     return key
 
