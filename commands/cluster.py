@@ -144,5 +144,7 @@ def main(
         job.write(clustering.sample_records(records, with_row=options.vectors is not None, **facts))
         if isinstance(kept, Stream):
             writer.copy_to(kept)
-        write_views(job.records(), views.sheet, views.page, title="Styles by cluster")
+        write_views(
+            job.records(), views.sheet, views.page, title="Styles by cluster", as_browser=True
+        )
     return job.exit_code

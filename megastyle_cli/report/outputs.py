@@ -28,10 +28,12 @@ def write_views(
     *,
     title: str,
     gallery: Iterable[Record] = (),
+    as_browser: bool = False,
 ) -> None:
     """Writes what was asked for; nothing if the run was stopped and `records` is None.
 
-    `gallery` is what `neighbors` of the records were found in.
+    `gallery` is what `neighbors` of the records were found in. The page is
+    a style browser or, if not `as_browser`, a gallery.
     """
     if records is None or not (sheet or page):
         return
@@ -42,7 +44,11 @@ def write_views(
         from megastyle_cli.report.contact_sheet import write_sheet
 
         write_sheet(rows, sheet, title=title)
-    if page is not None:
+    if page is not None and as_browser:
+        from megastyle_cli.report.style_browser import write_browser
+
+        write_browser(records, page, title=title)
+    elif page is not None:
         from megastyle_cli.report.gallery import write_page
 
         write_page(rows, page, title=title)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
+from PIL import Image
+
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.images import open_picture
@@ -107,7 +109,11 @@ def _encoded(picture: str) -> tuple[str, int, int] | None:
         image = open_picture(picture, THUMBNAIL_PX)
     except BadRecord:
         return None
+    return f"data:image/webp;base64,{webp_base64(image)}", image.width, image.height
+
+
+def webp_base64(image: Image.Image) -> str:
+    """An image as WebP in base64."""
     with io.BytesIO() as webp:
         image.save(webp, format="WEBP", quality=WEBP_QUALITY, method=4)
-        encoded = base64.b64encode(webp.getvalue()).decode()
-    return f"data:image/webp;base64,{encoded}", image.width, image.height
+        return base64.b64encode(webp.getvalue()).decode()

@@ -8,6 +8,7 @@ from PIL import Image
 from megastyle_cli.report.eval_report import Bar, write_report
 from megastyle_cli.report.gallery import write_page
 from megastyle_cli.report.rows import rows_of
+from megastyle_cli.report.style_browser import write_browser
 from tests.browser import PATH, browser
 from tests.report.test_gallery import HOSTILE
 
@@ -60,6 +61,23 @@ def records(folder):
     ]
 
 
+def styles(folder):
+    """Clustered styles: one of each color, and one of hostile words without a picture."""
+    colored = [
+        {
+            "id": color,
+            "style": f"In the style of {color} wash.",
+            "file_name": str(folder / f"{color}.png"),
+            "cluster": number,
+            "cluster_2": number // 2,
+            "x": number / 3,
+            "y": -(number**2),
+        }
+        for number, color in enumerate(("red", "gold", "blue", "lime"))
+    ]
+    return [*colored, {**colored[0], "style": HOSTILE, "id": HOSTILE, "file_name": ""}]
+
+
 @pytest.fixture(scope="module")
 def pages(folder):
     """A page of each kind, some of their words hostile and wide."""
@@ -75,6 +93,7 @@ def pages(folder):
         bars=[Bar("a rather long name / and a path" * 3, n / 90, n, "") for n in range(60)],
         worst=[{**each, "why": "far" * 60} for each in [*records(folder), wide]],
     )
+    write_browser(styles(folder), folder / "browser.html", title="Styles by cluster")
     return sorted(folder.glob("*.html"))
 
 
@@ -150,6 +169,49 @@ def test_the_close_up_opens_by_mouse_and_keyboard_and_shows_three_pictures(tab, 
     assert tab.run("document.activeElement === all('.open')[1]")
     tab.press("Enter")
     assert tab.run(LOOK) == [True, "A frog"]
+
+
+def test_the_style_browser_is_filtered_by_words_color_and_cluster(tab, pages, folder):
+    def names():
+        return tab.run("shown.map(number => styles[number].name)")
+
+    tab.open(folder / "browser.html", 1440, 900)
+    assert tab.run("document.title") == "Styles by cluster: 5 styles, 4 clusters"
+    tab.click("#grid")
+    tab.click("#q")
+    tab.call("Input.insertText", text="blue wash")
+    assert names() == ["blue"]
+    tab.run("one('#q').value = ''; filter()")
+    tab.click(".color.red")
+    assert names() == ["red"]
+    tab.click(".color.red")
+    tab.run("one('#cluster').value = '1 1'; one('#cluster').dispatchEvent(new Event('change'))")
+    assert names() == ["blue", "lime"]
+
+
+def test_a_style_opens_with_its_prompt_to_copy(tab, pages, folder):
+    tab.open(folder / "browser.html", 390, 844)
+
+    tab.click("#grid")
+    tab.click(".tile:nth-child(2) .open")
+    tab.press("ArrowRight")
+    assert tab.run(LOOK) == [True, "gold"]
+    assert tab.run("one('#look .words').textContent") == "In the style of gold wash."
+    tab.click(".copy")
+    while tab.run("one('.copy').textContent") == "Copy prompt":
+        pass
+    assert tab.run("one('.copy').textContent") in ("Copied", "Selected: press Ctrl+C")
+
+
+def test_of_many_styles_only_those_in_sight_are_drawn(tab, pages, folder):
+    many = [{"id": f"style {number}", "style": "x"} for number in range(5000)]
+    write_browser(many, folder / "many.html", title="Styles")
+
+    tab.open(folder / "many.html", 1440, 900)
+
+    assert tab.run("[styles.length, all('.tile').length < 100]") == [5000, True]
+    tab.run("field.scrollTop = field.scrollHeight; draw()")
+    assert tab.run("drawn.has(4999) && all('.tile').length < 100")
 
 
 def test_the_report_has_the_close_up_too(tab, pages, folder):

@@ -11,7 +11,7 @@ from megastyle_cli.report.html import breakable, part, policy, render, write_doc
 from tests.report.test_gallery import HOSTILE
 
 
-@pytest.mark.parametrize("template", ["gallery.html", "eval_report.html"])
+@pytest.mark.parametrize("template", ["gallery.html", "eval_report.html", "style_browser.html"])
 def test_a_template_refuses_to_be_rendered_without_its_values(template):
     with pytest.raises(UndefinedError):
         render(template)
@@ -38,7 +38,10 @@ def test_style_sheets_and_scripts_cannot_close_their_element():
         ("look.css", "</style"),
         ("page.css", "</style"),
         ("report.css", "</style"),
+        ("style_browser.css", "</style"),
+        ("look.js", "</script"),
         ("page.js", "</script"),
+        ("style_browser.js", "</script"),
     ):
         assert end not in part(name).lower()
 

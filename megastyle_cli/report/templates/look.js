@@ -29,6 +29,9 @@ let closeUp = (tile) => {
   };
 };
 
+// What has the focus once the close-up is closed.
+let opener = (tile) => one(".open", tile);
+
 // A picture is copied from the page, so that its bytes stand in the file once; whole, where the
 // page shows a square of it.
 function framed(label, picture) {
@@ -85,7 +88,7 @@ one(".previous").addEventListener("click", () => step(-1));
 one(".next").addEventListener("click", () => step(1));
 one(".close").addEventListener("click", () => look.close());
 look.addEventListener("click", (event) => event.target === look && look.close());
-look.addEventListener("close", () => one(".open", current)?.focus());
+look.addEventListener("close", () => opener(current)?.focus());
 look.addEventListener("keydown", (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (!by || event.metaKey || event.ctrlKey || event.altKey) return;
