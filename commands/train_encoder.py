@@ -37,9 +37,11 @@ def main(
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.output_paths import check_folder_name
     from megastyle_cli.runner.job import Tolerance
+    from megastyle_cli.training.common.preflight import report_checks
     from megastyle_cli.training.common.run import announce, open_run, report_result
     from megastyle_cli.training.encoder.data import load_training_data
     from megastyle_cli.training.encoder.pack import pack_images
+    from megastyle_cli.training.encoder.preflight import check_encoder_run
     from megastyle_cli.training.encoder.trainer import EncoderTrainer
 
     names = inputs_or_stdin(source.inputs, context)
@@ -71,12 +73,13 @@ def main(
     steps = config.steps or max(1, round(config.epochs * data.sampler.steps_per_epoch))
     work = f"{steps:,} steps of {config.global_batch:,} pictures from {config.init}"
     announce(COMMAND, data.summary, work, folder, report)
-    if report.dry_run:
-        return DONE
-
     run_options = {**config.run_options(steps), "pictures": split.training.key}
+    run = Run(COMMAND, run_options, __version__)
+    if report.dry_run:
+        return report_checks(check_encoder_run(config, run, data, folder, options))
+
     with open_run(
-        Run(COMMAND, run_options, __version__),
+        run,
         folder,
         global_batch=config.global_batch,
         num_read=split.num_read,
@@ -85,10 +88,10 @@ def main(
         options=options,
         tolerance=tolerance,
         report=report,
-    ) as run:
-        trainer = EncoderTrainer(config, steps, data, run)
+    ) as training:
+        trainer = EncoderTrainer(config, steps, data, training)
         trainer.restore()
         for line in trainer.describe():
-            run.say(line)
+            training.say(line)
         result = trainer.train()
-    return report_result(result, run)
+    return report_result(result, training)

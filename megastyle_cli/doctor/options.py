@@ -1,6 +1,7 @@
 """Options of `doctor`."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from megastyle_cli.core.option import option
 
@@ -9,14 +10,22 @@ from megastyle_cli.core.option import option
 class DoctorOptions:
     """What is looked at, and how it is shown."""
 
+    HEADING: ClassVar[str] = "Running"
+
     command: list[str] | None = option(
         None,
-        metavar="-- COMMAND ...",
+        metavar="[-- COMMAND ...]",
         is_argument=True,
+        is_common=True,
         show_default=False,
         help="A whole command line to check instead, without starting it.",
     )
     prepare: bool = option(
-        False, "--prepare", help="Compile ahead what dedup and cluster compile when first used."
+        False,
+        "--prepare",
+        is_common=True,
+        help="Compile ahead what dedup and cluster compile when first used.",
     )
-    as_json: bool = option(False, "--json", help="Print the report as one JSON object.")
+    as_json: bool = option(
+        False, "--json", is_common=True, help="Print the report as one JSON object."
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 from megastyle_cli.core.check import Check
 from megastyle_cli.training.common.memory_plan import GIB, format_bytes
+from megastyle_cli.training.common.preflight import existing_parent
 
 MIN_TEMPORARY = GIB
 CHECKOUT = Path(__file__).parents[2]
@@ -41,11 +42,6 @@ def examples_folder() -> Path | None:
     """Where the scripts and pictures of the examples are: in the checkout, or installed."""
     places = (CHECKOUT / "examples", Path(sys.prefix, "share", "megastyle", "examples"))
     return next((place for place in places if (place / "pipeline.sh").is_file()), None)
-
-
-def existing_parent(path: Path) -> Path:
-    """`path`, or the nearest folder above it that exists."""
-    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
 
 
 def _check_compiled_code() -> Check:

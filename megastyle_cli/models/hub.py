@@ -4,6 +4,9 @@ The only code that downloads: every loader reads the folder that `find_model` re
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from ssl import SSLError
 from urllib.error import HTTPError, URLError
@@ -17,6 +20,7 @@ LFS_MAX_BYTES = 1024  # a pointer is smaller
 NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 FILE_SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+_IS_CACHE_ONLY = ContextVar("is_cache_only", default=False)
 ANSWER_S = 5.0  # how long the hub may take to answer at all
 OTHER_FORMATS = ("consolidated*", "original/*", "onnx/*", "openvino/*")  # of the same weights
 
@@ -46,7 +50,8 @@ def find_model(
     is_offline = not _hub_answers()
     if is_offline and not _is_cached(name, revision or None):
         raise MegastyleError(
-            f"{model} is not in the local cache and the hub cannot be reached",
+            f"{model} is not in the local cache"
+            + ("" if _IS_CACHE_ONLY.get() else " and the hub cannot be reached"),
             hint=f"where there is a network run: {_download_command(model)} (of a gated model"
             " accept the licence on its page and run `hf auth login` first)",
         )
@@ -54,6 +59,16 @@ def find_model(
         return _download(name, revision or None, patterns, is_pipeline, is_offline)
     except (OSError, ValueError, RuntimeError) as error:  # no such name, not allowed, interrupted
         raise _refused(name, model, error) or unavailable(kind, model, error, hint) from error
+
+
+@contextmanager
+def cache_only() -> Iterator[None]:
+    """Inside, `find_model` finds what is on this machine and asks the hub for nothing."""
+    before = _IS_CACHE_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _IS_CACHE_ONLY.reset(before)
 
 
 def find_lora(lora: str | Path, hint: str = "give a .safetensors file") -> Path:
@@ -115,7 +130,7 @@ def _hub_answers() -> bool:
     """Whether the hub can be reached: one request, as its library repeats those that fail."""
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE or _IS_CACHE_ONLY.get():
         return False
     try:
         with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=ANSWER_S):

@@ -54,12 +54,18 @@ def read_folder_weights(folder: Path) -> Weights:
 
     Raises MegastyleError if it has none, or one tensor twice.
     """
+    read = (read_weights(file) for file in weight_files(folder))
+    return unwrapped({name: w for weights in read for name, w in weights.items()}, folder)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The .safetensors files of a folder. Raises MegastyleError if it has none."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise MegastyleError(
             f"{folder} holds no .safetensors", hint="give a folder with weights, or a config .json"
         )
-    return unwrapped({n: w for file in files for n, w in read_weights(file).items()}, folder)
+    return files
 
 
 def unwrapped(content: dict[str, Any], origin: object, prefix: str = "") -> Weights:

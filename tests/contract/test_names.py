@@ -16,7 +16,7 @@ SHARED_STEMS = {
     "config",  # the settings of a stage or of a trainer
     "options",  # the command-line options of a stage
     "console",  # results as text for a terminal
-    *("trainer", "memory_cost"),  # the encoder's and FLUX's
+    *("trainer", "memory_cost", "preflight"),  # the encoder's and FLUX's
     *("parquet", "webdataset"),  # a reader and a writer
 }
 SHARED_CLASSES: set[str] = set()

@@ -8,7 +8,6 @@ from megastyle_cli.doctor.storage import (
     check_storage,
     downloaded_models,
     examples_folder,
-    existing_parent,
 )
 
 
@@ -42,8 +41,3 @@ def test_examples_are_found() -> None:
     folder = examples_folder()
 
     assert folder is not None and (folder / "pictures" / "styles").is_dir()
-
-
-def test_the_nearest_folder_that_exists(tmp_path: Path) -> None:
-    assert existing_parent(tmp_path / "a" / "b") == tmp_path
-    assert existing_parent(tmp_path) == tmp_path

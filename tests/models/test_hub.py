@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.hub import find_model, pinned_name
+from megastyle_cli.models.hub import cache_only, find_model, pinned_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -48,6 +48,20 @@ def test_a_name_is_pinned_to_the_revision_that_was_found(cached):
     assert pinned_name("owner/model", cached) == "owner/model@0123456"
     assert pinned_name("owner/model@main", cached) == "owner/model@main"
     assert pinned_name(str(cached), cached) == str(cached)
+
+
+def test_inside_cache_only_the_hub_is_not_asked(cached, monkeypatch):
+    asked = []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("megastyle_cli.models.hub.urlopen", lambda *request, **how: asked.append(1))
+
+    with cache_only():
+        assert find_model("owner/model", hint="") == cached
+        with pytest.raises(MegastyleError) as error:
+            find_model("owner/other", hint="")
+
+    assert error.value.message == "owner/other is not in the local cache"
+    assert not asked
 
 
 def test_without_a_network_a_name_that_is_not_cached_fails_at_once(cached):

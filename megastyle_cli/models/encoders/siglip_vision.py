@@ -24,6 +24,7 @@ from megastyle_cli.models.tensor_files import (
     read_folder_weights,
     read_weights,
     unwrapped,
+    weight_files,
     write_torch,
 )
 
@@ -114,6 +115,22 @@ def load_tower(model: str, seed: int = 0) -> SiglipVisionModel:
         weights = {name: w for name, w in weights.items() if name.startswith(PREFIX)}
     config = read_tower_config(folder)
     return build_model(SiglipVisionModel, config, unwrap(weights, model), model)
+
+
+def inspect_tower(model: str) -> tuple[Path, list[Path], SiglipVisionConfig | None]:
+    """What `load_tower` would read: the path, its files of weights, and the size of the tower.
+
+    No weight is read. The size is None for a file of weights without config.json beside it. Raises
+    MegastyleError if there is no such model, or a folder without weights.
+    """
+    path = Path(model).expanduser()
+    if path.suffix == ".json" and path.is_file():
+        return path, [], read_tower_config(path)
+    if path.is_file():
+        beside = path.with_name("config.json")
+        return path, [path], read_tower_config(beside) if beside.exists() else None
+    folder = encoder_folder(model)
+    return folder, weight_files(folder), read_tower_config(folder)
 
 
 def encoder_folder(model: str) -> Path:

@@ -54,6 +54,16 @@ class LabelledImages:
             contents=[self.contents[row] for row in rows],
         )
 
+    def check_prompts(self) -> None:
+        """Raises MegastyleError if a style has no prompt."""
+        missing = [s for s, p in zip(self.style_ids, self.prompts, strict=True) if p is None]
+        if missing:
+            raise MegastyleError(
+                f"{len(missing)} of {len(self.style_ids)} styles have no prompt under 'style',"
+                f" such as {missing[0]}",
+                hint="caption them (megastyle caption --kind style), or --text-weight 0",
+            )
+
     def known_contents(self) -> list[str] | None:
         """The content of each image; None if some are unknown, or each style has only one."""
         contents = [content for content in self.contents if content is not None]

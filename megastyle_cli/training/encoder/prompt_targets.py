@@ -82,6 +82,21 @@ def project(rows: Array, width: int) -> Array:
     return unit
 
 
+def check_text_embedder(model: str) -> str:
+    """What would embed the prompts, in words; its tokenizer is loaded, and no weight.
+
+    Raises MegastyleError if there is no tokenizer.
+    """
+    if Path(model).suffix not in FILE_SUFFIXES:
+        folder = encoder_folder(model)
+        if is_whole_siglip(folder):
+            from megastyle_cli.models.encoders.text_tower import load_tokenizer
+
+            load_tokenizer(folder, 1)
+            return "its own text tower, with a tokenizer"
+    return str(load("text_embedder", "builtin").name)
+
+
 def _text_embedder(model: str, width: int, device: str) -> tuple[TextEmbedder, float, float]:
     """The embedder of `model`, or the builtin one, with its logit scale and bias."""
     if Path(model).suffix not in FILE_SUFFIXES:

@@ -275,13 +275,7 @@ class EncoderTrainer(Trainer[ImageBatch]):
 
     def _prompt_targets(self) -> PromptTargets:
         images = self.images
-        missing = [s for s, p in zip(images.style_ids, images.prompts, strict=True) if p is None]
-        if missing:
-            raise MegastyleError(
-                f"{len(missing)} of {len(images.style_ids)} styles have no prompt under 'style',"
-                f" such as {missing[0]}",
-                hint="caption them (megastyle caption --kind style), or --text-weight 0",
-            )
+        images.check_prompts()
         with self.accelerator.main_process_first():  # the others read what the first has cached
             return prompt_targets(
                 [prompt or "" for prompt in images.prompts],
