@@ -8,6 +8,7 @@ working directory (the output makes them relative to its own).
 """
 
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from megastyle_cli.core.file_kind import (
 )
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.archive_member import split_member_name
+from megastyle_cli.io.files_read import FilesRead, distinct
 from megastyle_cli.io.formats import (
     ACCEPTED,
     JSON_LINES,
@@ -40,12 +42,15 @@ from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_lines
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.record_names import rebased, with_id
 
+log = logging.getLogger(__name__)
+
 
 def read_records(
     inputs: Sequence[str], *, limit: int | None = None, paths: str | None = None
 ) -> Iterator[Record | Failure]:
     """The records of all `inputs` in the order given, at most the first `limit`.
 
+    What is named twice, or lies in a folder that is named too, is read where it comes first.
     `paths` is "\\n" or "\\0" if a stream holds file names so separated, None if JSON lines.
     Raises MegastyleError at once if an input does not exist or holds no records.
     """
@@ -69,8 +74,9 @@ def file_names(inputs: Sequence[str], limit: int | None = None) -> Iterator[obje
 
 def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None:
     """How many records `inputs` hold; None if that takes reading them."""
-    counts = [None if is_stream_input(name) else _count(Path(name)) for name in inputs]
-    if None in counts:
+    names = distinct(inputs)
+    counts = [None if is_stream_input(name) else _count(Path(name)) for name in names]
+    if None in counts or FilesRead(names).may_repeat:
         return None
     total = sum(filter(None, counts))
     return total if limit is None else min(total, limit)
@@ -108,7 +114,12 @@ def records_from_lines(
 
 
 def _read(inputs: Sequence[str], paths: str | None) -> Iterator[Record | Failure]:
-    readers = [_open_input(name, paths) for name in inputs]
+    names = distinct(inputs)
+    files = FilesRead(names)
+    readers = [_open_input(name, paths, files) for name in names]
+    if repeated := len(inputs) - len(names) + files.num_repeated:
+        kind = "input is" if repeated == 1 else "inputs are"
+        log.warning("%s %s named twice and read once", f"{repeated:,}", kind)
     return (found for reader in readers for found in reader)
 
 
@@ -121,16 +132,18 @@ def _count(path: Path) -> int | None:
     return 1 if row is None else row.load().count(path)
 
 
-def _open_input(name: str, paths: str | None) -> Iterable[Record | Failure]:
+def _open_input(name: str, paths: str | None, files: FilesRead) -> Iterable[Record | Failure]:
     path = Path(name)
     if _is_line_stream(name):
         return _read_stream(name, paths)
     inside, row = split_member_name(name), format_of(name)
     try:
         if path.is_dir():
-            return image_folder.read(path)
+            return image_folder.read(path, files.is_new)
         if not Path(inside[0] if inside else name).exists():
             raise MegastyleError(f"{name} does not exist", hint="check the path")
+        if not files.is_new(os.path.realpath(name)):
+            return ()
         if row is not None and not inside:
             if row.is_container and not (path.is_file() and _lists_pictures(path, row)):
                 return image_folder.read_container(path)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.io.files_read import distinct
 from megastyle_cli.io.inputs import is_jsonl_input, open_lines, read_records, records_from_lines
 from megastyle_cli.io.raw_jsonl.parser import PlainLines, parse_plain_lines
 from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_blocks
@@ -50,7 +51,7 @@ def read_batches(
     """
     found = read_records(inputs, limit=limit)  # opens all inputs
     if limit is None and all(map(is_jsonl_input, inputs)):
-        return (batch for name in inputs for batch in _read_lines(name, key, check))
+        return (batch for name in distinct(inputs) for batch in _read_lines(name, key, check))
     return _read_parsed(found, key, check)
 
 

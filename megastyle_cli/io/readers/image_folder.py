@@ -5,7 +5,7 @@ ImageFolder of `datasets`; in a sub-folder it lists what is below that.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os.path import normpath
 from pathlib import Path
 
@@ -19,21 +19,22 @@ from megastyle_cli.io.readers.folder_files import FolderFiles, scan
 from megastyle_cli.io.record_names import LISTING, confined
 
 TABLE = "metadata.csv"
+IsNew = Callable[[str | Path], bool]
 log = logging.getLogger(__name__)
 
 
-def read(folder: Path) -> Iterable[Record | Failure]:
+def read(folder: Path, is_new: IsNew = lambda _: True) -> Iterable[Record | Failure]:
     """The records of a folder. Raises MegastyleError if it holds none, or is not complete.
 
     A picture without a listing has the caption beside it as `text`. Files that are not read are
-    counted in one line.
+    counted in one line. A file that is not new, because another input had it, is left out.
     """
     listing = folder / LISTING
     if listing.exists():
-        return confined(jsonl.read(listing), listing)
+        return confined(jsonl.read(listing), listing) if is_new(listing) else ()
     _check_complete(folder)
     if parts := _parts(folder):
-        return _chained([_read_part(part) for part in parts])
+        return _chained([_read_part(part, is_new) for part in parts])
     found = scan(folder)
     pictures, containers = found.pictures or [*found.listings], found.containers
     table = folder / TABLE
@@ -44,11 +45,13 @@ def read(folder: Path) -> Iterable[Record | Failure]:
             hint="name the ones or the others",
         )
     if pictures:
+        found.pictures = [*filter(is_new, found.pictures)]
+        found.listings = {name: beside for name, beside in found.listings.items() if is_new(name)}
         return _pictures(folder, found)
     if containers and table.exists():
-        return _with_attributes(containers, table)
+        return _with_attributes(containers, table) if is_new(table) else ()
     if containers:
-        return _chained([read_container(path) for path in containers])
+        return _chained([read_container(path) for path in containers if is_new(path)])
     raise MegastyleError(
         f"{folder} holds no pictures, no metadata.jsonl, no parts, no parquet files or tars",
         hint="check the path",
@@ -110,12 +113,14 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _read_part(path: Path) -> Iterable[Record | Failure]:
+def _read_part(path: Path, is_new: IsNew) -> Iterable[Record | Failure]:
     if path.is_dir() and not (path / LISTING).exists():
         raise MegastyleError(
             f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
         )
-    return read(path) if path.is_dir() else confined(jsonl.read(path), path)
+    if path.is_dir():
+        return read(path, is_new)
+    return confined(jsonl.read(path), path) if is_new(path) else ()
 
 
 def _with_attributes(containers: list[Path], table: Path) -> Iterator[Record | Failure]:
