@@ -97,10 +97,11 @@ def where(users: set[str]) -> str:
 def options_of(name: str) -> str:
     """The synopsis of a command and its options under their headings."""
     manual = manuals()[name]
-    parts = [f"## Synopsis\n\n```text\n{manual.usage}\n```\n"]
+    parts = [f"## Synopsis\n\n```text\n{manual.usage}\n```\n\n## Options\n"]
     for heading, flags in manual.sections.items():
         rows = [(spelled(flag), described(flag)) for flag in flags]
-        parts.append(f"## {heading or 'Options'}\n\n{table(('option', 'meaning'), rows)}")
+        title = f"### {heading}\n\n" if heading != "Options" else ""
+        parts.append(title + table(("option", "meaning"), rows))
     return "\n".join(["", *parts, ""])
 
 

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md and docs/decisions.md name files that exist."""
+"""Documents for developers name files that exist."""
 
 import re
 
@@ -7,10 +7,12 @@ import pytest
 from tests.contract.tree import ROOT
 
 # By example, or relative to a folder that the same sentence names.
-NOT_FILES = {"NAME.py", "options.py", "zip.py", "test_zip.py"}
+NOT_FILES = {"NAME.py", "NAME.md", "options.py", "zip.py", "test_zip.py"}
 
 
-@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "docs/decisions.md"])
+@pytest.mark.parametrize(
+    "document", ["CONTRIBUTING.md", "SECURITY.md", "docs/decisions.md", "docs/limits.md"]
+)
 def test_files_that_a_document_names_exist(document: str) -> None:
     files = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.*") if ".venv" not in path.parts}
     text = (ROOT / document).read_text()
