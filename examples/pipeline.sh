@@ -24,7 +24,7 @@ rm -rf "$out" && mkdir -p "$out" && touch "$out/.pipeline"
 echo "1. Describe the style pictures; drop duplicates; cluster, and keep a balanced sample."
 megastyle caption "$styles" --kind style --limit "${DEMO_STYLES:-1000}" \
   | megastyle dedup --rejected "$out/doubles.jsonl" \
-  | megastyle cluster --sample 12 -o "$out/styles.jsonl"
+  | megastyle cluster --sample 12 --xy -o "$out/styles.jsonl" --page "$out/styles.html"
 
 echo "2. Describe the content pictures; drop duplicates."
 megastyle caption "$contents" --kind content --limit "${DEMO_CONTENTS:-1000}" \
@@ -49,4 +49,5 @@ megastyle eval "$out/synth" --backend imagenet -o "$out/scores.imagenet.json"
 
 echo
 echo "Open:        $out/index.html  (search, styles, close-ups)   and   $out/sheet.png"
-echo "Also:        $out/report.html  (scores)   $out/found.html  (by style)   $out/synth/"
+echo "Also:        $out/report.html  (scores)   $out/found.html  (by style)"
+echo "             $out/styles.html  (map of styles)   $out/synth/"

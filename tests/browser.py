@@ -101,7 +101,7 @@ class Tab:
             "Promise.all([...document.images].map(i => i.decode().catch(() => {})))"
             ".then(() => new Promise(requestAnimationFrame))"
         )
-        kind = {"format": "png"} if path.suffix == ".png" else {"format": "jpeg", "quality": 82}
+        kind = {"format": "png"} if path.suffix == ".png" else {"format": "jpeg", "quality": 80}
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", **kind)["data"]))
 
     def _read(self) -> dict[str, Any]:

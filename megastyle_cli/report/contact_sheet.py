@@ -134,7 +134,7 @@ def _row_height(row: Row, form: _Form) -> int:
     num_lines = -(-(len(row.tiles) + (row.num_more > 0)) // form.columns)
     head = 0
     if row.head:
-        num_words = len(_wrapped(row.words or row.title, form.small, form.tile, HEAD_LINES))
+        num_words = len(_wrapped(row.words, form.small, form.tile, HEAD_LINES))
         head = form.tile + form.gap + num_words * form.label
     return form.heading + max(head, num_lines * form.cell) + form.gap * 2
 
@@ -181,17 +181,17 @@ def _draw_heading(draw: ImageDraw.ImageDraw, row: Row, place: Place, form: _Form
 
 
 def _draw_head(sheet: Image.Image, head: Tile, row: Row, place: Place, form: _Form) -> None:
-    """What the row answers to: its kind above, a frame around, its words below."""
+    """What the row answers to: its kind and name above, a frame around, its words below."""
     draw = ImageDraw.Draw(sheet)
     x, y = place
-    label = " ".join(row.kind.upper())
-    draw.text((x, y - form.label - form.gap // 2), label, font=form.tiny, fill=ACCENT)
+    for label in _wrapped(f"{row.kind}: {row.title}", form.small, form.tile, 1):
+        draw.text((x, y - form.label - form.gap // 2), label, font=form.small, fill=ACCENT)
     _draw_picture(sheet, head, place, form)
     frame = form.gap // 3
     box = (x - frame, y - frame, x + form.tile + frame - 1, y + form.tile + frame - 1)
     draw.rectangle(box, outline=ACCENT)
     below = y + form.tile + form.gap
-    _draw_lines(draw, row.words or row.title, (x, below), form, max_lines=HEAD_LINES)
+    _draw_lines(draw, row.words, (x, below), form, max_lines=HEAD_LINES)
 
 
 def _draw_tile(sheet: Image.Image, tile: Tile, place: Place, form: _Form) -> None:

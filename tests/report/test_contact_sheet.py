@@ -46,6 +46,19 @@ def test_every_picture_fills_its_square_beside_the_style(painted):
     assert columns["blue"].max() < columns["lime"].min()
 
 
+def test_the_name_of_a_style_stands_above_its_picture(painted):
+    record = {"style_id": "s", "style_file_name": painted("red"), "file_name": painted("blue")}
+
+    one, other = (
+        np.asarray(draw_sheet(rows_of([each]), title="", tile_px=TILE))
+        for each in (record, {**record, "style_file_name": painted("red", (60, 60))})
+    )
+
+    above = np.argwhere((one == ImageColor.getrgb("red")).all(axis=2))[:, 0].min()
+    changed = np.argwhere((one != other).any(axis=2))  # red_90 and red_60
+    assert len(changed) and changed[:, 0].max() < above
+
+
 def test_a_tall_picture_is_cropped_not_squeezed(tmp_path):
     tall = Image.new("RGB", (60, 180), "red")
     tall.paste("blue", (0, 60, 60, 120))

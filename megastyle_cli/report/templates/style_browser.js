@@ -70,14 +70,16 @@ function arrangeMap() {
     ([low, high], { place }) => [Math.min(low, place[axis]), Math.max(high, place[axis])], [Infinity, -Infinity]));
   const at = (value, [low, high], length) => (
     margin + ((value - low) / (high - low || 1)) * (length - side - 2 * margin));
+  // Few pictures may cover one another in part; many leave dots where there is no room.
+  const gap = styles.length > 300 ? side : side / 2;
   const taken = {};
   places = shown.map((number) => {
     const [x, y] = [at(styles[number].place[0], ends[0], width), at(styles[number].place[1], ends[1], height - 20)];
-    // Room is free if no picture lies in this cell or its neighbors, where it would be covered.
-    const [column, line] = [Math.round(x / side), Math.round(y / side)];
+    // Pictures too near are in this cell or in those beside it.
+    const [column, line] = [Math.round(x / gap), Math.round(y / gap)];
     const hasRoom = ![-1, 0, 1].some((dx) => [-1, 0, 1].some((dy) => {
       const other = taken[`${column + dx} ${line + dy}`];
-      return other && Math.abs(other.x - x) < side && Math.abs(other.y - y) < side;
+      return other && Math.abs(other.x - x) < gap && Math.abs(other.y - y) < gap;
     }));
     const place = { x, y, hasRoom };
     if (hasRoom) taken[`${column} ${line}`] = place;
