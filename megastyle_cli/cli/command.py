@@ -12,7 +12,14 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from megastyle_cli.cli.check_extras import check_extras
 from megastyle_cli.cli.check_files import check_files
-from megastyle_cli.cli.help import described, full_help, root_help, short_help, terminal_width
+from megastyle_cli.cli.help import (
+    CommandText,
+    described,
+    full_help,
+    root_help,
+    short_help,
+    terminal_width,
+)
 from megastyle_cli.cli.parameters import Parameter, option_groups, parameters_of
 from megastyle_cli.cli.suggestions import command_hint, option_hint
 from megastyle_cli.core.errors import USAGE, MegastyleError
@@ -39,12 +46,16 @@ class Command(TyperCommand):
         self.parameters = [
             parameter for group in self.groups.values() for parameter in parameters_of(group, name)
         ]
-        self.description = described(docstring)
-        self.main_function, self.run = main, run
+        self.docstring, self.main_function, self.run = docstring, main, run
         params: list[Any] = [_parsed(parameter) for parameter in self.parameters]
         params += [_help_flag("-h", self.short_help_text), _help_flag("--help", self.help_text)]
         super().__init__(name, params=params, add_help_option=False)
         self.allow_extra_args = True  # refused by `invoke`, in our words
+
+    @property
+    def description(self) -> CommandText:
+        """What the docstring says, in parts."""
+        return described(self.docstring)
 
     def short_help_text(self) -> str:
         """The help of one screen."""

@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import wrap
+from textwrap import TextWrapper
 
 from megastyle_cli.cli.parameters import Parameter
 from megastyle_cli.core.option import HEADINGS
@@ -12,6 +12,7 @@ from megastyle_cli.core.option import HEADINGS
 MAX_WIDTH = 100
 MAX_COLUMN = 30  # where the texts of options begin, at the latest
 FEW_EXAMPLES = 3  # on one screen
+FIXED_SPACE = "\xa0"  # where no line ends
 
 HELP_OPTIONS = (
     Parameter(field="short_help", names=("-h",), help="Show the common options on one screen."),
@@ -58,7 +59,7 @@ def short_help(
     count = sum(bool(parameter.names) for parameter in parameters)
     rest = "More:" if common is parameters else f"All {count} options:"
     lines = [
-        *wrap(description.sentence, width),
+        *_wrapped(description.sentence, width),
         "",
         *(_fitted(example, width) for example in description.examples[:FEW_EXAMPLES]),
         "",
@@ -73,10 +74,10 @@ def full_help(
 ) -> str:
     """Everything: the usage, all examples and paragraphs, every option, where to read more."""
     blocks = [
-        wrap(description.sentence, width),
+        _wrapped(description.sentence, width),
         [f"Usage: {usage(name, parameters)}"],
         [_fitted(example, width) for example in description.examples],
-        *(wrap(paragraph, width) for paragraph in description.paragraphs),
+        *(_wrapped(paragraph, width) for paragraph in description.paragraphs),
         *_sections([*parameters, *HELP_OPTIONS], width, with_ranges=True),
         [f"Manual: docs/commands/{name}.md"],
     ]
@@ -93,7 +94,7 @@ def usage(name: str, parameters: Sequence[Parameter]) -> str:
 def root_help(sentence: str, groups: Mapping[str, Mapping[str, str]], width: int) -> str:
     """The help of the whole program: its commands by what they are for."""
     column = 4 + max(len(name) for commands in groups.values() for name in commands)
-    lines = [*wrap(sentence, width), "", "Usage: megastyle COMMAND [INPUT...] [OPTIONS]", ""]
+    lines = [*_wrapped(sentence, width), "", "Usage: megastyle COMMAND [INPUT...] [OPTIONS]", ""]
     for heading, commands in groups.items():
         lines.append(heading)
         for name, summary in commands.items():
@@ -159,9 +160,10 @@ def _left(parameter: Parameter) -> str:
 def _right(parameter: Parameter, with_ranges: bool) -> str:
     """The help text, and before its last stop whether it is required, or its default."""
     notes = [shown_default(parameter)]
-    if with_ranges and parameter.option.min is not None and parameter.option.max is not None:
-        notes.append(parameter.range().removeprefix(" from "))
-    note = "; ".join(filter(None, notes))
+    if with_ranges and None not in (parameter.option.min, parameter.option.max):
+        limits = parameter.range().removeprefix(" from ")
+        notes += [] if limits in parameter.help else [limits]
+    note = "; ".join(filter(None, notes)).replace(" ", FIXED_SPACE)
     text = parameter.help.removesuffix(".")
     stop = parameter.help[len(text) :]
     required = " (required)" if parameter.is_required else ""
@@ -178,9 +180,15 @@ def shown_default(parameter: Parameter) -> str:
     return str(value)
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    """`text` in lines; options and names with dashes stay whole."""
+    lines = TextWrapper(width, break_on_hyphens=False, break_long_words=False).wrap(text)
+    return [line.replace(FIXED_SPACE, " ") for line in lines]
+
+
 def _row(left: str, right: str, column: int, width: int) -> list[str]:
     """The two columns; the text begins on a line of its own if what is left of it is too long."""
-    texts = wrap(right, width - column) or [""]
+    texts = _wrapped(right, width - column) or [""]
     if len(left) + 2 > column:
         return [left, *(" " * column + text for text in texts)]
     first, *others = texts
