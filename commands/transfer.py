@@ -12,6 +12,7 @@ it recognizes in an image, in the style of the references: --offload model fits 
 --offload model --quantize int8 one of 16 GB.
 """
 
+import shlex
 from typing import Any
 
 import typer
@@ -130,6 +131,7 @@ def main(
         loading["guidance"] = painting.guidance if given_flag(context, ["guidance"]) else None
     else:
         _check_no_flux_options(context, backend, size_px)
+    _check_style(what, inputs.inputs or [], output.output)
     references = weighted_references(what.style or [], what.weight or [])
     image_format = stored.image_format()
     recorded = {
@@ -211,6 +213,22 @@ def main(
     title = f"Restyled with {stems}" if stems else "Restyled"
     write_views(job.records(), views.sheet, views.page, title=title)
     return job.exit_code
+
+
+def _check_style(what: TransferOptions, inputs: list[str], output: str) -> None:
+    """Raises MegastyleError if images or a prompt are given, which bring no style, but no style."""
+    from megastyle_cli.io.formats import is_picture_name
+
+    images = [name for name in (*inputs, what.content) if name and is_picture_name(name)]
+    if what.style or not (images or what.prompt):
+        return
+    style, which = "STYLE.jpg", "name the style"
+    if len(images) > 1:
+        style, *images = images
+        which = f"if {style} is the style"
+    prompt = ["--prompt", what.prompt, "--model", "MODEL"] if what.prompt else []
+    line = ["megastyle", "transfer", "--style", style, *prompt, *images, "-o", output]
+    raise MegastyleError("--style is missing", hint=f"{which}: {shlex.join(line)}")
 
 
 def _check_no_flux_options(

@@ -4,6 +4,8 @@ The options say themselves which of them name files (`Option.file`).
 """
 
 import os
+import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,8 @@ from megastyle_cli.core.file_kind import (
     is_stream_input,
 )
 from megastyle_cli.core.option import FileUse, declared_options
+
+URL = re.compile(r"(https?|ftp|s3|gs|hf)://", re.IGNORECASE)
 
 
 class NamedFile(NamedTuple):
@@ -74,6 +78,11 @@ def _named_files(group: Any) -> Iterator[NamedFile]:
 
 
 def _check_kind(file: NamedFile) -> None:
+    if file.use in ("input", "whole input") and URL.match(file.name):
+        raise MegastyleError(
+            f"{file.name} is a URL, and inputs are read from this machine",
+            hint=f"download it first: curl -LO {shlex.quote(file.name)}",
+        )
     if file.use == "whole input" and is_stream(file.name):
         raise MegastyleError(
             f"{file.name} is not a regular file", hint=f"{file.flag} reads a file more than once"

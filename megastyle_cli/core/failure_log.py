@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-from megastyle_cli.core.record import Failure
+from megastyle_cli.core.record import PICTURE_KEYS, Failure
 
 SHOWN = 5  # failures of a kind that are printed one by one
 log = logging.getLogger(__name__)
@@ -37,8 +37,12 @@ class FailureLog:
 
 def sentence(failure: Failure) -> str:
     """The message of a failure with the file name first, in place of the record's id."""
-    name, message = failure.record.get("file_name"), failure.message
-    if not isinstance(name, str) or name in message:
+    record, message = failure.record, failure.message
+    name, record_id = record.get("file_name"), record.get("id")
+    names = [*(record.get(key) for key in PICTURE_KEYS), f"record {record_id}"]
+    if isinstance(name, str) and name not in message:
+        by_id = f"record {record_id} "
+        return f"{name}: {message.removeprefix(by_id)}"
+    if record_id is None or any(isinstance(one, str) and one in message for one in names):
         return message
-    known = f"record {failure.record.get('id')} "
-    return f"{name}: {message.removeprefix(known)}"
+    return f"record {record_id}: {message}"

@@ -82,3 +82,13 @@ def test_everything_else_is_left_to_the_command() -> None:
     check_files([Files(inputs=["fifo", "none.jsonl", "a.jsonl", "a.jsonl"], output="fifo")])
     check_files([Files(inputs=["photos/1.png"], output="photos/x.jsonl", pack=Path("new"))])
     check_files([Files(output="/dev/stderr", stats=Path("/dev/stderr"))])
+
+
+@pytest.mark.parametrize(
+    "files", [Files(inputs=["https://host/a b.jpg"]), Files(contents=["S3://bucket/a"])]
+)
+def test_a_url_is_to_be_downloaded_first(files: Files) -> None:
+    with pytest.raises(MegastyleError, match="is a URL") as error:
+        check_files([files])
+
+    assert error.value.hint.startswith("download it first: curl -LO ")

@@ -357,3 +357,19 @@ def test_a_missing_model_says_how_to_download_it(megastyle, made):
 )
 def test_options_that_conflict_are_reported_in_one_line(megastyle, made, flags, part):
     assert part in error_line(megastyle, made, *flags)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("a.jpg b.jpg -o out.png", "megastyle transfer --style a.jpg b.jpg -o out.png"),
+        ("a.jpg -o out/", "megastyle transfer --style STYLE.jpg a.jpg -o out/"),
+        ("--prompt fox -o f.png", "--style STYLE.jpg --prompt fox --model MODEL -o f.png"),
+    ],
+)
+def test_without_a_style_the_whole_line_is_shown(megastyle, tmp_path, words, line):
+    ended = megastyle("transfer", *words.split(), cwd=tmp_path)
+
+    assert ended.returncode == 2 and ended.stderr.startswith(b"error: --style is missing")
+    assert ended.stderr.decode().rstrip().endswith(line)
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,10 @@ Only for lines that have failed to parse: nothing here costs a good line anythin
 """
 
 import json
+import os
 import re
+
+from megastyle_cli.io.formats import is_picture_name
 
 _BETWEEN_RECORDS = re.compile(rb"[}\]][ \t]*\r[ \t]*[{\[]")
 _PRETTY = "is the first line of pretty-printed JSON: make lines of it with"
@@ -25,10 +28,19 @@ def fault_of(line: bytes, error: BaseException | None) -> str:
         return "ends its records with carriage returns: convert the file with tr '\\r' '\\n'"
     if text in (b"{", b"[", b"[{"):
         return f"{_PRETTY} jq -c {'.' if text == b'{' else repr('.[]')}"
+    if _is_file_name(text):
+        return "is a file name, not JSON: caption and retrieve read names with --paths, or -0"
     if isinstance(error, json.JSONDecodeError):
         reason = error.msg[:1].lower() + error.msg[1:]
         return f"is not valid JSON: {reason} at column {error.colno:,}"
     return f"is not valid JSON: {error}"
+
+
+def _is_file_name(text: bytes) -> bool:
+    """Whether a line names a file, as `find` prints it, or several separated by NUL."""
+    name = os.fsdecode(text.partition(b"\0")[0])
+    is_name = name[:1] not in ("", "{", "[", '"') and len(text.splitlines()) == 1
+    return is_name and (os.path.exists(name) or is_picture_name(name))  # noqa: PTH110
 
 
 def encoding_fault(line: bytes) -> str | None:

@@ -67,12 +67,14 @@ def _resized_content(request: PictureRequest) -> Image.Image:
             "missing_key",
             f"a prompt without a content picture {_OTHER_MODELS} restyles pictures: give a content"
             " picture",
+            "content_file_name",
         )
     if not request.references:
         raise BadRecord(
             "missing_key",
             f"a style in words {_OTHER_MODELS} takes the style from a picture: give a style"
             " picture",
+            "style_file_name",
         )
     picture = request.content_picture
     scale = (request.long_side or max(picture.size)) / max(picture.size)

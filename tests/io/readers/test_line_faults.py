@@ -22,6 +22,11 @@ from megastyle_cli.io.readers.jsonl import read_lines
         (b'{"a":1}\r{"b":2}\r', "ends its records with carriage returns: convert the file with tr"),
         (b'{"a" 1}', "is not valid JSON: expecting ':' delimiter at column 6"),
         (b"\0\0\0\0\n", "is not valid JSON"),
+        (
+            b"pics/owl.jpg\n",
+            "is a file name, not JSON: caption and retrieve read names with --paths",
+        ),
+        (b"a.png\0b.png\0", "is a file name, not JSON"),
         (b"[" * 100_000, "is not valid JSON: nested too deeply"),
     ],
 )
