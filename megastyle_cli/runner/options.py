@@ -233,7 +233,7 @@ class ReportOptions:
         None,
         metavar="FILE",
         show_default=False,
-        help="Write counts, run time and failures by kind as JSON.",
+        help="Write counts, rate, time left and failures by kind as JSON, every 30 s.",
         heading="Output",
         file="output",
     )

@@ -160,7 +160,7 @@ def _drawn_line() -> Iterator[Any]:
         try:
             yield line
         finally:
-            line.clear()  # of the whole width: the terminal may have added ^C
+            terminal.write("\r\033[K")  # the whole line: the terminal may have added ^C
             sys.stderr = terminal
             for handler in handlers:
                 handler.setStream(terminal)
