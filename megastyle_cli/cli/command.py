@@ -199,7 +199,8 @@ def _parse(
     """`parse`, with the parser's errors in our words. One dash before a long name is an error."""
     end = words.index("--") if "--" in words else len(words)
     for word in words[:end] if command else ():
-        if f"-{word.partition('=')[0]}" in flags and not word.startswith("--"):
+        is_short = word.startswith("-") and not word.startswith("--")
+        if is_short and f"-{word.partition('=')[0]}" in flags:
             _raise_unknown(word, flags, command)
     given = [*words]
     try:

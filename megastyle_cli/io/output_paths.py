@@ -1,7 +1,5 @@
 """The files of an output: its records, its failures, and run.json with the options of the run."""
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,18 +88,6 @@ def check_folder_name(output: str, *, allows_dots: bool = True) -> None:
             f"{output} says {path.suffix}, which is not written here",
             hint=f"give a directory, such as {path.with_suffix('')}/",
         )
-
-
-def check_is_not_inside(folder: Path, inputs: Sequence[str]) -> None:
-    """Raises MegastyleError if pictures would be written into a folder that is an input: the next
-    run would read them."""
-    real = f"{os.path.realpath(folder)}/"
-    for name in inputs:
-        if Path(name).is_dir() and real.startswith(f"{os.path.realpath(name)}/"):
-            raise MegastyleError(
-                f"the output {folder} is in the input folder {name}",
-                hint="give -o a directory outside of it",
-            )
 
 
 def _folder(path: Path, errors: Path | None) -> OutputPaths:

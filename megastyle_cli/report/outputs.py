@@ -43,6 +43,8 @@ def write_views(
     if sheet is not None:
         from megastyle_cli.report.contact_sheet import write_sheet
 
+        if os.path.abspath(sheet) in {os.path.abspath(str(r.get("file_name"))) for r in records}:  # noqa: PTH100
+            raise MegastyleError(f"{sheet} is a picture of the output", hint="rename the sheet")
         write_sheet(rows, sheet, title=title)
     if page is not None and as_browser:
         from megastyle_cli.report.style_browser import write_browser

@@ -16,7 +16,7 @@ from megastyle_cli.core.errors import (
 )
 from megastyle_cli.core.record import Failure, Record, Run, is_context_only
 from megastyle_cli.core.shard import parse_shard, refine_by_rank
-from megastyle_cli.io.output_paths import check_is_not_inside, check_records_name, output_paths
+from megastyle_cli.io.output_paths import check_records_name, output_paths
 from megastyle_cli.io.picture_names import PictureNames
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers.image_dataset import ImageFormat
@@ -96,8 +96,6 @@ class MapJob(Job):
         self.sink_key = sink.unique_key if sink else None
         self._own_sink, self._resume, self._line = sink, existing, line
         self._image_format = image_format
-        if image_format:
-            check_is_not_inside(paths.base, source.inputs)
         self._rejects_path = self._path_of_rejects(rejects) if may_reject else None
         self._rejects: RejectsFile | None = None
         self._source_batches: Iterator[Batch]

@@ -79,6 +79,7 @@ def test_what_is_not_given_has_its_default() -> None:
         ],
     )
     assert ended("draw", "--", "--mode", "-q")[1][0] == InputFiles(inputs=["--mode", "-q"])
+    assert ended("draw", "s", "q")[1][0] == InputFiles(inputs=["s", "q"])  # no -s, no -q
     assert ended("shell", "zsh") == (0, [ShellName(shell="zsh")])
 
 
