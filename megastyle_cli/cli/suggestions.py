@@ -9,6 +9,8 @@ from difflib import get_close_matches
 
 SIMILAR = 0.75  # least difflib ratio of a typo: `--outptu`, not `--version` for `--json`
 
+GPU = "No option is needed: models run on a GPU if there is one"
+
 # Words of other tools, without dashes, and what stands for them here: the first flag that the
 # command has, with its value if that is fixed, or else a sentence.
 OPTION_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -19,11 +21,15 @@ OPTION_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "i in input inputs input-dir input-file input-path file files folder dir path image images"
-        " img imgs",
+        " img imgs query queries data data-dir dataset",
         ("Inputs are named without an option:  megastyle {command} INPUT... [OPTIONS]",),
     ),
     (
-        "json jsonl json-lines output-format",
+        "format output-format type",
+        ("--picture-format", "The name says the format: -o FILE.jsonl or -o FILE.jsonl.gz"),
+    ),
+    (
+        "json jsonl json-lines",
         ("--json", "JSON lines need no option: -o FILE.jsonl and pipes get them"),
     ),
     ("csv tsv", ("Results are JSON lines; csv and tsv are read as inputs",)),
@@ -31,12 +37,15 @@ OPTION_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "j threads num-threads jobs n-jobs workers num-workers processes procs parallel cpus cores",
         ("--workers", "--concurrency", "All cores are used unless OMP_NUM_THREADS says fewer"),
     ),
-    ("g gpu gpus cuda use-gpu gpu-id", ("--device cuda", "It runs on the CPU")),
-    ("cpu no-gpu no-cuda", ("--device cpu", "It runs on the CPU")),
+    ("g gpu gpus num-gpus cuda use-gpu gpu-id", ("--device cuda", GPU)),
+    ("cpu no-gpu no-cuda", ("--device cpu", "CUDA_VISIBLE_DEVICES= hides every GPU")),
     ("fp16 half bf16 bfloat16 precision mixed-precision", ("--dtype bfloat16",)),
     ("r R recursive recurse", ("Folders are always read with their sub-folders",)),
     ("f y yes force clobber replace", ("--overwrite",)),
-    ("c continue append restart resume-from skip-existing", ("--resume",)),
+    (
+        "c continue append restart resume-from resume-from-checkpoint skip-existing",
+        ("--resume",),
+    ),
     (
         "k n num count top-k topk num-results n-results max max-results results head first"
         " max-records max-samples num-samples",
@@ -44,13 +53,17 @@ OPTION_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("clusters num-clusters n-clusters", ("--levels",)),
     ("t threshold similarity min-similarity", ("--near-threshold", "--semantic-threshold")),
-    ("b bs batch batchsize per-device-batch-size", ("--batch-size", "--global-batch")),
+    ("b bs batch batchsize batch-size train-batch-size", ("--batch-size", "--global-batch")),
+    ("gradient-accumulation gradient-accumulation-steps micro-batch", ("--chunk",)),
+    ("gradient-checkpointing activation-checkpointing", ("--recompute",)),
+    ("save-every save-steps checkpointing-steps", ("--checkpoint-every",)),
+    ("lora-rank network-dim", ("--rank",)),
     ("learning-rate", ("--lr",)),
     ("num-epochs max-steps train-steps num-train-epochs", ("--epochs", "--steps")),
     ("random-state random-seed manual-seed", ("--seed",)),
     (
-        "m model-name model-path model-id checkpoint ckpt weights pretrained",
-        ("--model",),
+        "m model-name model-path model-id base-model checkpoint ckpt weights pretrained",
+        ("--model", "--init"),
     ),
     ("s ref reference style-image style-img reference-image", ("--style", "--reference")),
     ("content-image content-img", ("--content",)),
@@ -66,16 +79,17 @@ OPTION_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("adapter", ("--lora",)),
     ("width height resolution res image-size img-size max-size", ("--size", "--max-side")),
     ("url api-base endpoint server host api-url", ("--base-url",)),
-    ("api-key key token", ("The key of a server is read from OPENAI_API_KEY",)),
+    ("api-key token", ("The key of a server is read from OPENAI_API_KEY",)),
+    ("field column key text-key text-column", ("--on", "--prompt-key", "--label")),
+    ("db database index-path", ("--index",)),
+    ("num-pairs num-styles", ("--per-style",)),
+    ("nsfw-filter safety-checker safe", ("--nsfw",)),
     ("html gallery preview report web", ("--page", "--report")),
     ("grid contact-sheet montage mosaic", ("--sheet",)),
     ("dryrun simulate noop plan what-if", ("--dry-run",)),
     ("silent", ("--quiet",)),
     ("debug log-level loglevel verbosity", ("--verbose",)),
-    (
-        "progress no-progress no-progress-bar",
-        ("Progress is shown on a terminal only; --quiet hides it",),
-    ),
+    ("no-progress no-progress-bar progress", ("--quiet",)),
     ("color colour no-color no-colour", ("Set NO_COLOR=1 for plain text",)),
     ("usage man options help-all full-help", ("--help",)),
 )
@@ -99,12 +113,13 @@ COMMAND_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def option_hint(flag: str, known: Collection[str], command: str) -> str:
     """What to give instead of `flag`; "" if nothing comes near it."""
-    for meant in _meanings(flag.lstrip("-"), OPTION_WORDS):
+    word = flag.lstrip("-").replace("_", "-")
+    for meant in _meanings(word, OPTION_WORDS):
         if not meant.startswith("--"):
             return meant.format(command=command)
         if meant.split()[0] in known:
             return f"Did you mean {meant}?"
-    long = f"--{flag.lstrip('-')}"
+    long = f"--{word}"
     begun = [name for name in known if len(long) > 5 and name.startswith(long)]
     similar = long in known and [long] or begun or get_close_matches(long, known, 2, SIMILAR)
     return _did_you_mean(similar)
