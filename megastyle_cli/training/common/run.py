@@ -125,8 +125,9 @@ class StepProgress:
 
     def update(self, step: int, losses: Metrics) -> None:
         """Shows that `step` updates have been made, the last one with these losses."""
-        steps, eta_s = self.steps, self.steps.eta_s
+        steps = self.steps
         steps.read = steps.written = step - steps.done_before
+        eta_s = steps.eta_s
         steps.failed = self.records.failed = Counter(self.metrics.failures.values())
         self.records.measured = {
             "step": step,

@@ -122,6 +122,23 @@ def test_a_finished_run_prints_its_weights_and_writes_its_statistics(tmp_path, c
     assert (stats["in"], stats["out"], stats["kinds"]) == (10, 8, {"bad_image": 2})
 
 
+def test_the_statistics_say_how_far_a_training_is(tmp_path):
+    path = tmp_path / "stats.json"
+    with opened(tmp_path / "run", report=ReportOptions(stats=path, quiet=True)) as run:
+        with run.track_progress(3, 10) as progress:
+            begun = json.loads(path.read_text())
+            progress.file.interval_s = 0
+            progress.update(5, {"loss": 0.5})
+            running = json.loads(path.read_text())
+        with pytest.raises(RuntimeError), run.track_progress(5, 10):
+            raise RuntimeError
+
+    assert (begun["state"], begun["step"], begun["steps"]) == ("running", 3, 10)
+    assert (running["step"], running["loss"]) == (5, 0.5) and running["steps_per_s"] > 0
+    assert running["eta_s"] >= 0 and running["in"] == 10
+    assert json.loads(path.read_text())["state"] == "stopped"
+
+
 def test_a_stopped_run_is_exit_75_without_a_json_line(tmp_path, capfdbinary):
     with opened(tmp_path / "run", report=ReportOptions()) as run:
         pass
