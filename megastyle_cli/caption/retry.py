@@ -79,7 +79,7 @@ class RetryingClient:
         """The counts as one line for the summary of a run; empty if every answer was valid."""
         by_count = sorted(self.invalid_answers.items(), key=lambda item: (-item[1], item[0]))
         counts = ", ".join(f"{count:,} {kind}" for kind, count in by_count)
-        return [f"answers not used: {counts}"] if counts else []
+        return [f"invalid answers: {counts}"] if counts else []
 
     def _count(self, errors: Sequence[ValidationError]) -> None:
         with self._lock:
@@ -87,7 +87,7 @@ class RetryingClient:
 
     def _no_valid_answer(self, errors: Sequence[ValidationError]) -> BadRecord:
         times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        return BadRecord("bad_answer", f"no usable answer in {times}; the last: {_joined(errors)}")
+        return BadRecord("bad_answer", f"no valid answer in {times}; the last: {_joined(errors)}")
 
 
 def _parsed(answer: str | UnusableAnswer | BadRecord, request: Request[T]) -> T | BadRecord:

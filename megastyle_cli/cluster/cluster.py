@@ -131,7 +131,7 @@ def cluster_vectors(
     rows = balanced_sample(hierarchy.assignments, target, rng, distances)
     remarks = []
     if fitted != wanted:
-        remarks.append(f"{n:,} records: levels {_join(wanted)} shrunk to {_join(fitted)}")
+        remarks.append(f"{n:,} records: levels {_join(wanted)} are reduced to {_join(fitted)}")
     remarks.append(_describe_clusters(hierarchy))
     coverage = {}
     if len(rows) < n:
@@ -219,7 +219,7 @@ def check_row(record: Record, count: int) -> None:
     row = record.get("row")
     if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < count:
         raise BadRecord(
-            "missing_key", f"record {record['id']}: row is {row!r}, the vectors have {count:,}"
+            "missing_key", f"record {record['id']}: row is {row!r}, but there are {count:,} vectors"
         )
 
 

@@ -178,13 +178,13 @@ class RayEngine:
             if isinstance(error.cause, ModuleNotFoundError):
                 raise MegastyleError(
                     f"a worker has no module {error.cause.name!r}",
-                    hint="install megastyle, the same version, on every node of the cluster",
+                    hint="install the same version of megastyle on every node of the cluster",
                 ) from error
             raise error.cause from None
         except errors.RayError as error:
             raise MegastyleError(
-                f"the Ray cluster could not do its work ({_first_line(error)})",
-                hint="nothing was written; see Ray's logs, and give workers more memory",
+                f"the Ray cluster failed ({_first_line(error)})",
+                hint="nothing was written; check Ray's logs, or give the workers more memory",
                 exit_code=UNEXPECTED,
             ) from error
 

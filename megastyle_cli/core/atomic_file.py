@@ -374,7 +374,8 @@ def open_locked(path: Path) -> BinaryIO:
     if not is_ours:
         file.close()
         raise MegastyleError(
-            f"another process is writing {path}", hint="wait for it, or give another name"
+            f"another process is writing {path}",
+            hint="wait for it to finish, or write to another file",
         )
     return file
 
@@ -421,8 +422,8 @@ def count_ids(
                 ids[key(json.loads(line))] += 1
             except (ValueError, TypeError, KeyError):
                 raise MegastyleError(
-                    f"{path} line {number} is no record with an id",
-                    hint="correct it, or --overwrite to start again",
+                    f"{path} line {number} is not a record with an id",
+                    hint="fix it, or add --overwrite to start again",
                 ) from None
     return ids
 
@@ -461,7 +462,7 @@ def _move_back(old: Path, final: Path) -> None:
 def _check_not_deleted(file: BinaryIO, path: Path) -> None:
     if os.fstat(file.fileno()).st_nlink == 0:
         raise MegastyleError(
-            f"{path} was deleted while it was written",
+            f"{path} was deleted while it was being written",
             hint="run it again",
             exit_code=UNEXPECTED,
         )

@@ -35,7 +35,7 @@ def _parse(content: bytes, name: str, hint: str, types: dict[str, type]) -> dict
     except (ValueError, RecursionError):
         raise MegastyleError(f"{name} is damaged: it is not valid JSON", hint=hint) from None
     if not isinstance(found, dict):
-        raise MegastyleError(f"{name} is damaged: it is no JSON object", hint=hint)
+        raise MegastyleError(f"{name} is damaged: it is not a JSON object", hint=hint)
     for key, kind in types.items():
         if not isinstance(found.get(key), kind):
             raise MegastyleError(f"{name} is damaged: {key} is {found.get(key)!r}", hint=hint)

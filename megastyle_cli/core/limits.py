@@ -26,7 +26,7 @@ def set_max_item_size(text: str) -> None:
     size = parse_size(text)
     if not size:
         raise MegastyleError(
-            f"--max-item-size is {text!r}, not a size", hint="give one such as 512M or 2G"
+            f"--max-item-size is {text!r}, not a size", hint="give a size such as 512M or 2G"
         )
     _max_item_bytes = size
 

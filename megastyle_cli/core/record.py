@@ -112,7 +112,7 @@ class Run:
         by = f" by megastyle {version}" if version != self.version else ""
         raise MegastyleError(
             f"{output} was made{by} with other options: {changes}",
-            hint="repeat the options, or --overwrite to start again, or --force to mix the two",
+            hint="repeat the options, add --overwrite to start again, or --force to mix both",
         )
 
 

@@ -56,7 +56,9 @@ def refine_by_rank(shard: Shard) -> Shard:
     """
     rank, world = _number_in("RANK", "0"), _number_in("WORLD_SIZE", "1")
     if not 0 <= rank < world:
-        raise MegastyleError(f"RANK is {rank}, WORLD_SIZE is {world}", hint="unset both")
+        raise MegastyleError(
+            f"RANK is {rank}, but WORLD_SIZE is {world}", hint="unset both variables"
+        )
     return Shard(index=shard.index + shard.count * rank, count=shard.count * world)
 
 
@@ -71,12 +73,12 @@ def _number_in(name: str, default: str) -> int:
 def _slurm_array() -> Shard:
     names = [f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "MAX", "COUNT")]
     if not all(name in os.environ for name in names):
-        raise MegastyleError("--shard auto needs a Slurm array job", hint="write --shard I/N")
+        raise MegastyleError("--shard auto needs a Slurm array job", hint="give --shard I/N")
     task, first, last, count = (_number_in(name, "") for name in names)
     if last - first + 1 != count:
         # resubmitting some tasks (--array=3,17) changes the count, and with it every owner
         raise MegastyleError(
             f"the Slurm array has {count} tasks between {first} and {last}: it has gaps",
-            hint='write the count down: --shard "$SLURM_ARRAY_TASK_ID/64"',
+            hint='give the number of parts: --shard "$SLURM_ARRAY_TASK_ID/64"',
         )
     return Shard(index=task - first, count=count)

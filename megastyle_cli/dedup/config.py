@@ -86,8 +86,8 @@ def resolve_config(options: DedupOptions, embedder: EmbedderName) -> DedupConfig
     """
     if options.keep in ("hard", "easy") and not options.semantic:
         raise MegastyleError(
-            f"--keep {options.keep} ranks by embeddings, and --no-semantic makes none",
-            hint="leave out one of them",
+            f"--keep {options.keep} ranks by embeddings, but --no-semantic computes none",
+            hint="omit one of them",
         )
     preset = options.preset or ("contents" if options.on == "content" else "styles")
     exact_text, near = PRESETS[preset]

@@ -62,7 +62,7 @@ def count_stages(decisions: Decisions, config: DedupConfig) -> list[StageCount]:
 def summary(stages: Sequence[StageCount]) -> str:
     """What the stages removed, as one line."""
     removed = " \u00b7 ".join(f"{stage.stage} {stage.removed:,}" for stage in stages)
-    return f"removed: {removed or 'nothing, no measure was asked for'}"
+    return f"removed: {removed or 'nothing: all stages are switched off'}"
 
 
 def kept_metadata(decisions: Decisions, **facts: object) -> tuple[list[dict[str, object]], Array]:

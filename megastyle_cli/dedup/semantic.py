@@ -83,26 +83,26 @@ class SearchStats:
         remarks = []
         if self.num_not_finite:
             remarks.append(
-                f"{self.num_not_finite:,} texts got a vector that is no number (NaN), and were"
-                " compared with nothing: check the embedder"
+                f"{self.num_not_finite:,} texts have an embedding that is not a number (NaN) and"
+                " were not compared: check the embedder"
             )
         if self.searches and self.candidates is not None:
             remarks.append(
-                f"semantic: only pairs whose token vectors have a cosine of {self.candidates:g} or"
-                f" more were judged, and of a text at most {MAX_NEIGHBORS}"
+                "semantic: the sentence model compared only pairs with a token cosine of"
+                f" {self.candidates:g} or more, at most {MAX_NEIGHBORS} per text"
             )
         compared = "semantic" if self.candidates is None else "those pairs"
         if facts.get("search") == "exact":
-            remarks.append(f"{compared}: exact, every text compared with all before it")
+            remarks.append(f"{compared}: exact, all pairs were compared")
         elif facts:
             pairs, texts = facts["sampled_pairs"], facts["sampled_texts"]
             remarks.append(
-                f"{compared}: approximate ({facts['cells_searched']} cells a text), "
+                f"{compared}: approximate ({facts['cells_searched']} cells per text), "
                 + (
                     f"recall {facts['recall']:.4g} of {pairs:,} close pairs of"
                     f" {texts:,} sampled texts"
                     if pairs
-                    else f"{texts:,} sampled texts have no close pair to measure recall by"
+                    else f"{texts:,} sampled texts have no close pairs to measure the recall on"
                 )
             )
         return remarks

@@ -134,7 +134,7 @@ def draw_all(
             f"{len(style_ids):,} styles with {each} contents need {len(style_ids) * each:,} uses,"
             f" and {num_contents:,} contents of at most {max_uses} uses allow"
             f" {num_contents * max_uses:,}",
-            hint=f"give --max-uses {least} or more contents",
+            hint=f"give --max-uses {least}, or more contents",
         )
     draws = np.empty((len(style_ids), each), np.int32)
     uses = None if max_uses is None else _RemainingUses(num_contents, max_uses)
@@ -191,8 +191,8 @@ class _RemainingUses:
                 self._use(replacement)
                 return int(released)
         raise MegastyleError(
-            "the contents with uses left are too few to differ within a style",
-            hint="give a higher --max-uses or more contents",
+            "too few contents have uses left to give a style different ones",
+            hint="increase --max-uses or give more contents",
         )
 
     def _use(self, row: int) -> None:
@@ -230,7 +230,7 @@ def describe_draws(draws: Array, num_contents: int, per_style: int) -> list[str]
     remarks = []
     if per_style > num_contents:
         remarks.append(
-            f"only {num_contents} contents for {per_style} a style: each style gets all of them"
+            f"only {num_contents} contents for {per_style} per style: each style gets all of them"
         )
     remarks.append(
         f"{len(draws):,} styles, {usage.contents_used:,} of {usage.contents:,} contents used,"

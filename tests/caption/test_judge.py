@@ -89,5 +89,5 @@ def test_a_judge_without_a_valid_answer_is_a_failure_that_names_the_file():
 
     (failure,) = judge([WHOLE], client, DrawnImages(), counts, run="ab")
 
-    assert failure.kind == "bad_answer" and failure.message.startswith("2: no usable answer in 2")
+    assert failure.kind == "bad_answer" and failure.message.startswith("2: no valid answer in 2")
     assert counts.shares() == {}

@@ -53,7 +53,7 @@ def test_after_the_last_attempt_the_reason_is_the_last_error(attempts, times):
     (answer,) = RetryingClient(model, attempts).ask(requests(1))
 
     assert isinstance(answer.value, BadRecord) and answer.value.kind == "bad_answer"
-    message = f"no usable answer in {times}; the last: it is not made of words"
+    message = f"no valid answer in {times}; the last: it is not made of words"
     assert answer.value.message == message
     assert len(model.prompts) == answer.attempts == attempts
 
@@ -84,7 +84,7 @@ def test_the_remark_counts_the_commonest_error_first():
 
     client.ask(requests(1))
 
-    assert client.remarks() == ["answers not used: 2 word_limit, 1 garbage"]
+    assert client.remarks() == ["invalid answers: 2 word_limit, 1 garbage"]
 
 
 def test_counts_of_many_threads_add_up():

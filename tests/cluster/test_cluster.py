@@ -172,7 +172,9 @@ def test_levels_that_do_not_fit_shrink_with_a_remark():
         skewed(300)[0], levels="paper", sample=None, seed=0, engine=LocalEngine(1)
     )
 
-    assert found.remarks[0].startswith("300 records: levels 50000,10000,5000,1000 shrunk to 15,")
+    assert found.remarks[0].startswith(
+        "300 records: levels 50000,10000,5000,1000 are reduced to 15,"
+    )
     assert found.remarks[1].startswith(f"clusters: {len(found.hierarchy.centroids[0])},")
 
 
@@ -206,7 +208,7 @@ def test_levels_are_numbers_a_preset_or_auto():
 def test_a_row_that_is_not_one_of_the_vectors_is_a_bad_record(row):
     check_row({"id": "a", "row": 0}, 5)
     check_row({"id": "a", "row": 4}, 5)
-    with pytest.raises(BadRecord, match="the vectors have 5") as caught:
+    with pytest.raises(BadRecord, match="there are 5 vectors") as caught:
         check_row({"id": "a", "row": row}, 5)
     assert caught.value.kind == "missing_key"
 

@@ -99,7 +99,7 @@ def test_every_kind_of_fault_is_retried_and_each_record_is_written_once(megastyl
     assert len(server.requests) == 48
     stats = json.loads((tmp_path / "stats.json").read_text())
     assert stats["refused_answers"] == {"garbage": 3, "refusal": 3}
-    assert b"answers not used: 3 garbage, 3 refusal" in ended.stderr
+    assert b"invalid answers: 3 garbage, 3 refusal" in ended.stderr
     attempts = [r["_megastyle"]["caption"]["attempts"] for r in lines(tmp_path / "b.jsonl")]
     assert attempts == [2 if n % 7 > 4 else 1 for n in range(24)]
 

@@ -313,7 +313,7 @@ def test_a_line_that_is_no_record_is_not_resumed(tmp_path: Path) -> None:
     final = tmp_path / "out.jsonl"
     final.write_bytes(b'{"id":"a"}\nnotes\n')
 
-    with pytest.raises(MegastyleError, match="line 2 is no record"):
+    with pytest.raises(MegastyleError, match="line 2 is not a record"):
         ResumableFile(final, resume=True, overwrite=False).open()
 
 

@@ -75,7 +75,7 @@ def test_the_summary_counts_what_each_stage_removed() -> None:
     stages = count_stages(decisions([[0.8] * 1200, []]), EVERY_STAGE)
 
     assert summary(stages) == "removed: exact 0 \u00b7 near 1,200 \u00b7 semantic 0"
-    assert summary([]) == "removed: nothing, no measure was asked for"
+    assert summary([]) == "removed: nothing: all stages are switched off"
     assert stages[1].stats() == {"in": 1202, "out": 2, "seconds": 0.5}
 
 

@@ -88,7 +88,7 @@ def test_an_embedder_that_returns_nan_loses_no_text_and_is_reported() -> None:
     decisions = decide(["a", "b", "c"], config, [embed])
 
     assert list(decisions) == []
-    assert "3 texts got a vector that is no number (NaN)" in decisions.search.remarks()[0]
+    assert "3 texts have an embedding that is not a number (NaN)" in decisions.search.remarks()[0]
 
 
 def test_verified_pairs_are_close_by_both_embedders() -> None:
@@ -157,9 +157,9 @@ def test_a_verified_search_does_not_claim_to_have_compared_all_pairs() -> None:
     first, second = stats.remarks()
 
     assert stats.as_dict() == {"search": "exact", "candidates_from": 0.85}
-    assert "cosine of 0.85 or more were judged" in first and "those pairs: exact" in second
+    assert "cosine of 0.85 or more" in first and "those pairs: exact" in second
     assert SearchStats(searches=[SearchRecall()]).remarks() == [
-        "semantic: exact, every text compared with all before it"
+        "semantic: exact, all pairs were compared"
     ]
 
 
@@ -180,7 +180,7 @@ def test_the_recall_of_several_searches_is_that_of_all_their_samples() -> None:
         "cells_searched": 16,
     }
     assert stats.remarks() == [
-        "semantic: approximate (16 cells a text), recall 0.99 of 400 close pairs of"
+        "semantic: approximate (16 cells per text), recall 0.99 of 400 close pairs of"
         " 2,000 sampled texts"
     ]
 
@@ -190,8 +190,8 @@ def test_a_sample_without_close_pairs_states_no_recall() -> None:
 
     assert stats.as_dict()["recall"] is None
     assert stats.remarks() == [
-        "semantic: approximate (8 cells a text), 1,000 sampled texts have no close pair to"
-        " measure recall by"
+        "semantic: approximate (8 cells per text), 1,000 sampled texts have no close pairs to"
+        " measure the recall on"
     ]
 
 

@@ -207,7 +207,7 @@ def test_too_few_contents_are_all_used_and_reported():
     draws = draw_all(["a"], 1, 8, seed=0)
 
     assert draws.tolist() == [[0]]
-    assert "only 1 contents for 8 a style" in describe_draws(draws, 1, 8)[0]
+    assert "only 1 contents for 8 per style" in describe_draws(draws, 1, 8)[0]
 
 
 @pytest.mark.parametrize(
