@@ -74,9 +74,9 @@ def select_records(
     eligible = [style for style, contents in by_style.items() if len(contents) >= per_style]
     if len(eligible) < styles:
         raise MegastyleError(
-            f"{len(eligible)} of {len(by_style)} styles ({label}) have {per_style} contents"
-            f" ({content_label}) or more, and {styles} are asked for",
-            hint="give smaller --styles or --per-style, or see --label and --content-label",
+            f"{len(eligible)} of {len(by_style)} styles ({label}) have at least {per_style}"
+            f" contents ({content_label}), but --styles is {styles}",
+            hint="lower --styles or --per-style, or check --label and --content-label",
         )
     selected: list[Record] = []
     for style in _draw(eligible, styles, seed, "style"):
@@ -99,7 +99,7 @@ def build_benchmark(
     try:
         image_ids = [picture_id(record["file_name"]) for record in selected]
     except BadRecord as bad:
-        raise MegastyleError(bad.message, hint="repair it, or leave its record out") from bad
+        raise MegastyleError(bad.message, hint="repair it, or remove its record") from bad
     rows = [
         annotate(record, "eval", run=run, picture=image_id)
         for record, image_id in zip(selected, image_ids, strict=True)
@@ -116,18 +116,22 @@ def build_benchmark(
 def verify_benchmark(records: Sequence[Record], settings: BenchmarkSettings, name: str) -> None:
     """Raises MegastyleError if the records or images of the benchmark `name` have changed."""
     expected = settings.queries + settings.gallery
-    hint = "make it again, or get it back as it was: its figures would compare with no others"
+    hint = "create it again or restore it: its scores would not be comparable"
     if len(records) != expected:
-        raise MegastyleError(f"{name} has {len(records)} records and was made of {expected}", hint)
+        raise MegastyleError(
+            f"{name} has {len(records)} records, but was created with {expected}", hint
+        )
     if fingerprint(records, settings.label, settings.content_label) != settings.hash:
-        raise MegastyleError(f"{name} has other rows than those it was made of", hint)
+        raise MegastyleError(f"{name} has other rows than when it was created", hint)
     for record in records:
         try:
             is_same = picture_id(record["file_name"]) == record[PROVENANCE]["eval"]["picture"]
         except BadRecord as bad:
             raise MegastyleError(bad.message, hint) from bad
         if not is_same:
-            raise MegastyleError(f"{record['file_name']} has changed since {name} was made", hint)
+            raise MegastyleError(
+                f"{record['file_name']} has changed since {name} was created", hint
+            )
 
 
 def fingerprint(records: Sequence[Record], label: str, content_label: str) -> str:
@@ -149,7 +153,7 @@ def check_folder(folder: Path) -> None:
     """Raises MegastyleError if `folder` holds a data set that a benchmark would overwrite."""
     if (folder / "metadata.jsonl").exists() and not (folder / FILE).exists():
         raise MegastyleError(
-            f"{folder} holds pictures of its own", hint="give --make-benchmark a new folder"
+            f"{folder} already holds images", hint="give --make-benchmark a new folder"
         )
 
 
@@ -166,11 +170,12 @@ def read_settings(folder: Path) -> BenchmarkSettings:
         return BenchmarkSettings(**found)
     except FileNotFoundError:
         raise MegastyleError(
-            f"{folder} is no benchmark: it holds no {FILE}", hint="make one with --make-benchmark"
+            f"{folder} is not a benchmark: it has no {FILE}",
+            hint="create one with --make-benchmark",
         ) from None
     except TypeError as error:
         raise MegastyleError(
-            f"{folder} holds other settings than a benchmark has: {error}", hint="make it again"
+            f"{folder} has invalid benchmark settings: {error}", hint="create it again"
         ) from error
 
 

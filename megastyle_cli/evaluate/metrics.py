@@ -136,7 +136,9 @@ def bootstrap_interval(
     sums = np.array([float(np.sum(group)) for group in groups])
     counts = np.array([len(group) for group in groups], float)
     if not counts.sum():
-        raise MegastyleError("there is no value to take an interval of", hint="score records first")
+        raise MegastyleError(
+            "there are no scores to compute a confidence interval from", hint="score records first"
+        )
     sums, counts = sums[counts > 0], counts[counts > 0]
     rng = np.random.default_rng(seed)
     block = max(1, BOOTSTRAP_CELLS // len(sums))
@@ -179,7 +181,7 @@ def _encode(names: Sequence[str] | Array) -> Array:
 def _encode_contents(contents: Sequence[str] | None, exclude_same_content: bool) -> Array | None:
     if contents is None and exclude_same_content:
         raise MegastyleError(
-            "pictures of the query's own content can only be left out if contents are known",
+            "images of the query's own content can only be excluded if contents are known",
             hint="give records with a content_id, or keep all contents in the gallery",
         )
     return None if contents is None else _encode(contents)
@@ -228,8 +230,8 @@ def _count_equal(codes: Array, in_gallery: Array) -> Array:
 def _means(measures: dict[str, Array], num_scored: int, num_queries: int) -> dict[str, float]:
     if not num_scored:
         raise MegastyleError(
-            f"none of {num_queries} pictures shares its style with a picture it is compared with",
-            hint="retrieval measures need two pictures or more of a style",
+            f"none of {num_queries} images shares its style with an image it is compared with",
+            hint="retrieval measures need at least two images per style",
         )
     means = {name: float(values.mean()) for name, values in measures.items()}
     without_positive = num_queries - num_scored

@@ -134,11 +134,11 @@ class GivenReferences:
         key = _pairing_key(record, self._pair_by)
         if key is None or key not in self._rows:
             value = f"no {self._pair_by}" if key is None else f"{self._pair_by} {key!r}"
-            message = f"record {record['id']} has {value}, and no reference has that"
+            message = f"record {record['id']} has {value}, which no reference has"
             return BadRecord("missing_key", message)
         rows = [row for row in self._rows[key] if self._ids[row] != record["id"]]
         if not rows:
-            return BadRecord("missing_key", f"record {record['id']} is its own only reference")
+            return BadRecord("missing_key", f"record {record['id']} has no reference but itself")
         is_complete = len(rows) == len(self._rows[key])
         return self._complete[key] if is_complete else self._match_rows(key, rows)
 
@@ -170,7 +170,7 @@ def load_references(
         if _pairing_key(record, pair_by) is None:
             raise MegastyleError(
                 f"reference {record.get('file_name', record['id'])} has no {pair_by}",
-                hint="--pair-by names a key that pictures and references have, or stem",
+                hint="give --pair-by a key that images and references have, or stem",
             )
     features = _extract_all(records, extractors)
     return GivenReferences(records, features, pair_by, _extract_all(others, extractors))
@@ -189,7 +189,7 @@ def _extract_all(records: Sequence[Record], extractors: FeatureExtractors) -> li
         for features in extract_features(names, extractors):
             if isinstance(features, BadRecord):
                 message = f"reference: {features.message}"
-                raise MegastyleError(message, hint="repair it or leave it out")
+                raise MegastyleError(message, hint="repair or remove it")
             results.append(features)
     return results
 

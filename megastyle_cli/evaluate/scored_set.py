@@ -56,7 +56,7 @@ class ScoredSet:
         """The scored records. Raises MegastyleError if there are none."""
         if not self.scored:
             raise MegastyleError(
-                "no picture could be read", hint="see the errors", exit_code=TOO_MANY_FAILURES
+                "no image could be read", hint="see the errors above", exit_code=TOO_MANY_FAILURES
             )
         return [scored.record for scored in self.scored]
 

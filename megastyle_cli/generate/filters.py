@@ -184,8 +184,8 @@ class DuplicateImageFilter:
                 row[:] = np.frombuffer(bytes.fromhex(known), np.uint8)
             except ValueError:
                 raise MegastyleError(
-                    f"{hash_file.path} is damaged: {known!r} is no hash of an image",
-                    hint="restore it from a copy, or --overwrite to start again",
+                    f"{hash_file.path} is damaged: {known!r} is not an image hash",
+                    hint="restore it from a backup, or add --overwrite to start again",
                 ) from None
 
     def check(self, candidates: Sequence[Candidate]) -> list[Rejection | None]:

@@ -38,8 +38,8 @@ def weighted_references(names: Sequence[str], weights: Sequence[float]) -> Style
     given = list(weights) or [1.0] * len(names)
     if len(given) != len(names):
         raise MegastyleError(
-            f"styles given: {len(names)}, weights: {len(given)}",
-            hint="give one --weight a --style",
+            f"--style is given {len(names)} times, --weight {len(given)} times",
+            hint="give one --weight per --style",
         )
     total = sum(given)
     if names and total <= 0:
@@ -156,8 +156,8 @@ def _request(
     if own is not None and not isinstance(own, str):
         return BadRecord(
             "missing_key",
-            f"record {record['id']} has style_file_name {own!r}, not the name of one picture:"
-            " --style, once for each, mixes several",
+            f"record {record['id']} has style_file_name {own!r}, not one file name:"
+            " to mix several styles, repeat --style",
         )
     own_references = weighted_references([own] if own else [], [])
     styles = references if own in references.names else own_references
@@ -175,7 +175,7 @@ def _request(
     if needs_text and not text:
         return _missing_text(record, content)
     if text is not None and not isinstance(text, str):
-        return BadRecord("missing_key", f"record {record['id']} has content {text!r}, not words")
+        return BadRecord("missing_key", f"record {record['id']} has content {text!r}, not text")
     return replace(
         template,
         content=text,
@@ -188,10 +188,10 @@ def _request(
 
 def _missing_text(record: Record, content: Image | BadRecord | None) -> BadRecord:
     if content is None or isinstance(content, BadRecord):
-        reason = f"record {record['id']} has neither content nor a content picture"
+        reason = f"record {record['id']} has neither content nor a content image"
     else:
-        reason = f"what {record['content_file_name']} shows was not recognised"
+        reason = f"what {record['content_file_name']} shows was not recognized"
     return BadRecord(
         "missing_key",
-        f"{reason}, and FLUX paints from words: give --prompt, or content by megastyle caption",
+        f"{reason}, but FLUX needs a prompt: give --prompt, or run megastyle caption first",
     )

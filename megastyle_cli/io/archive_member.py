@@ -56,11 +56,11 @@ def open_file(name: str) -> Iterator[IO[bytes]]:
     except FileNotFoundError as error:
         raise BadRecord("bad_image", f"{name} does not exist") from error
     except IsADirectoryError as error:
-        raise BadRecord("bad_image", f"{name} is a directory, not a picture") from error
+        raise BadRecord("bad_image", f"{name} is a folder, not an image") from error
     except OSError as error:
         raise BadRecord("bad_image", f"{name} cannot be read: {_reason(error)}") from error
     except ValueError as error:  # a NUL inside the name
-        raise BadRecord("bad_image", f"{name!r} is no file name: {error}") from error
+        raise BadRecord("bad_image", f"{name!r} is not a valid file name: {error}") from error
 
 
 def picture_exists(name: str) -> bool:

@@ -54,8 +54,8 @@ class EmbeddingCache:
             if error.errno in DISK_FULL:
                 raise
             raise MegastyleError(
-                f"embeddings cannot be kept in {folder}: {error.strerror}",
-                hint="name another folder, or leave it out",
+                f"{folder} cannot cache embeddings: {error.strerror}",
+                hint="give another --cache folder, or omit --cache",
             ) from error
         self._vectors: list[Array] = []  # (n, d) of each segment, memory-mapped
         self._keys = np.empty(0, _KEY)  # of all segments, sorted
@@ -110,7 +110,8 @@ class EmbeddingCache:
         widths = {*new, *(segment.shape[1] for segment in self._vectors)}
         if len(widths) > 1:
             raise MegastyleError(
-                f"{self.folder} holds vectors of {sorted(widths)} numbers", hint="empty the folder"
+                f"{self.folder} holds vectors of different widths: {sorted(widths)}",
+                hint="delete its files",
             )
 
     def _open_segments(self) -> None:
@@ -119,7 +120,7 @@ class EmbeddingCache:
             hashes = _load_rows(path, "u1")
             vectors = _load_rows(path.with_name(path.name.replace(".keys.", ".vectors.")), "f4")
             if hashes.shape[1:] != (16,) or len(hashes) != len(vectors):
-                raise MegastyleError(f"{path} does not fit its vectors", hint="remove both")
+                raise MegastyleError(f"{path} does not match its vectors file", hint="delete both")
             keys.append(np.ascontiguousarray(hashes).view(_KEY)[:, 0])
             segment = np.full(len(hashes), len(self._vectors))
             positions.append(np.stack([segment, np.arange(len(hashes))], 1))
@@ -148,7 +149,7 @@ def _load_rows(path: Path, dtype: str) -> Array:
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, TokenError) as error:  # a header is read as Python
-        raise MegastyleError(f"{path} is damaged: {error}", hint="remove it") from error
+        raise MegastyleError(f"{path} is damaged: {error}", hint="delete it") from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != dtype:
-        raise MegastyleError(f"{path} is damaged: it holds no rows of vectors", hint="remove it")
+        raise MegastyleError(f"{path} is damaged: it holds no rows of vectors", hint="delete it")
     return rows

@@ -150,7 +150,7 @@ class ImageReader:
 def _missing_name(record: Record, key: str) -> BadRecord:
     # a parquet row without a picture column, a sample in a tar without such a member
     nested = hint_if_nested(record, key)
-    reason = nested or (": it brings no picture" if key == "file_name" else "")
+    reason = nested or (": it has no image" if key == "file_name" else "")
     message = f"record {record['id']} has no {key}{reason}"
     return BadRecord("missing_key", message, "" if nested else key)
 
@@ -238,11 +238,13 @@ def _decoding_error(name: str, source: IO[bytes], error: Exception) -> str:
     source.seek(0)
     if isinstance(error, UnidentifiedImageError):
         if package := package_to_install(name):
-            return f"{name} is read with {package}, which is not installed: pip install {package}"
+            return (
+                f"{name} needs the package {package}, which is not installed: pip install {package}"
+            )
         known = format_name(source.read(1024))
         if known:
-            return f"{name} is a file of format {known}, which is not read: convert it to PNG"
-        return f"{name} {'is not a picture in a format we know' if size else 'is empty'}"
+            return f"{name} is a {known} file, which is not supported: convert it to PNG"
+        return f"{name} {'is not an image in a supported format' if size else 'is empty'}"
     message = str(error).lower()
     if any(words in message for words in ("truncated", "broken data stream", "cut")):
         return f"{name} is cut off after {size} bytes"

@@ -96,7 +96,7 @@ def open_lines(name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
     elif is_stream(name):
         if is_endless(name):
-            raise MegastyleError(f"{name} is a device", hint="name a file of records or pictures")
+            raise MegastyleError(f"{name} is a device", hint="give a file of records or images")
         with open_stream(name, "rb") as stream:
             yield stream
     else:
@@ -151,7 +151,7 @@ def _open_input(name: str, paths: str | None, files: FilesRead) -> Iterable[Reco
             return rebased(row.load().read(path), str(path.parent))
     except PermissionError as error:
         raise MegastyleError(
-            f"{error.filename} may not be read", hint="check permissions"
+            f"{error.filename} is not readable", hint="check its permissions"
         ) from error
     if not inside:
         _check_picture_name(path)
@@ -181,8 +181,10 @@ def _check_picture_name(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in PICKLE_SUFFIXES:
         raise MegastyleError(
-            f"{path} is a pickle, which could run any code: it is never opened",
-            hint="name the pictures, parquet files or JSON lines it was made from",
+            f"{path} is a pickle, which can run arbitrary code and is never opened",
+            hint="give the images, parquet files or JSON lines it was made from",
         )
     if suffix in UNSUPPORTED_SUFFIXES:
-        raise MegastyleError(f"{path}: {path.suffix} files are not read", hint=f"give {ACCEPTED}")
+        raise MegastyleError(
+            f"{path}: {path.suffix} files are not supported", hint=f"give {ACCEPTED}"
+        )

@@ -24,8 +24,8 @@ def check_vector_options(written: Path | None, given: Path | None) -> None:
     """Raises MegastyleError if vectors would be both read and written, or not to a .npy file."""
     if written is not None and given is not None:
         raise MegastyleError(
-            f"vectors are given by {given} and would be written to {written}",
-            hint="give --vectors or --vectors-from",
+            f"--vectors-from {given} and --vectors {written} are both given",
+            hint="give one of them",
         )
     if written is not None and written.suffix != ".npy" and not is_stream(written):
         raise MegastyleError(f"{written} does not end in .npy", hint="rename it")
@@ -44,14 +44,17 @@ class MappedVectors:
             # an array of objects would be a pickle
             rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, TokenError) as error:  # a header is read as Python
-            raise MegastyleError(f"{path} is no .npy file: {error}", hint="make it again") from None
+            raise MegastyleError(
+                f"{path} is not a .npy file: {error}", hint="create it again"
+            ) from None
         except OSError as error:
             raise MegastyleError(f"{path}: {error.strerror}", hint="check the path") from None
         if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
             is_array = isinstance(rows, np.ndarray)
             content = f"{rows.dtype} of shape {rows.shape}" if is_array else "npz"
             raise MegastyleError(
-                f"{path} holds {content}, not rows of floats", hint="give (n, d) float32 or float16"
+                f"{path} holds {content}, not rows of floats",
+                hint="give a 2-D array of float32 or float16",
             )
         self._rows = rows.view(np.ndarray)
         self.shape: tuple[int, ...] = rows.shape

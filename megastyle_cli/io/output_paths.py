@@ -37,9 +37,7 @@ def output_paths(
     path = Path(output)
     if is_stdout(output) or (not folder and is_stream(path)):
         if shard.count > 1:
-            raise MegastyleError(
-                "one of several shards cannot write to a stream", hint="give -o DIRECTORY"
-            )
+            raise MegastyleError("--shard cannot write to a stream", hint="give -o DIRECTORY")
         stream = None if is_stdout(output) else path
         return OutputPaths(final=None, stream=stream, errors=named, run=None, base=Path())
     if folder or shard.count > 1:
@@ -49,11 +47,14 @@ def output_paths(
     if named is not None:
         check_records_name(named)
     if named == path:
-        raise MegastyleError(f"{path} is output and errors file", hint="give two names")
+        raise MegastyleError(
+            f"{path} is both the output and the errors file", hint="give two names"
+        )
     if shard.count > 1:
         if named:
             raise MegastyleError(
-                "shards cannot share --errors", hint="each has one beside its part"
+                "shards cannot share --errors",
+                hint="omit it: each shard writes its own beside its part",
             )
         if path.is_dir():
             _check_shard_count(path, shard)
@@ -70,7 +71,7 @@ def check_records_name(path: Path, others: tuple[str, ...] = ()) -> None:
     if not fits and not path.is_dir():
         packed = " ".join(f".jsonl{suffix}" for suffix in JSON_LINES.compressions)
         raise MegastyleError(
-            f"{path} says {path.suffix}, and records are written as JSON lines",
+            f"{path} ends in {path.suffix}, but records are written as JSON lines",
             hint=f"give {path.with_suffix('.jsonl')} (or {packed})",
         )
 
@@ -85,8 +86,8 @@ def check_folder_name(output: str, *, allows_dots: bool = True) -> None:
     says_file = path.suffix.lower() in FILE_SUFFIXES or (path.suffix and not allows_dots)
     if says_file and not output.endswith("/") and not path.is_dir():
         raise MegastyleError(
-            f"{output} says {path.suffix}, which is not written here",
-            hint=f"give a directory, such as {path.with_suffix('')}/",
+            f"{output} ends in {path.suffix}, a format that is not written here",
+            hint=f"give a folder, such as {path.with_suffix('')}/",
         )
 
 
@@ -101,7 +102,7 @@ def _folder(path: Path, errors: Path | None) -> OutputPaths:
 
 def _file(path: Path, errors: Path | None) -> OutputPaths:
     if path.is_dir():
-        raise MegastyleError(f"{path} is a directory", hint="give a file name such as out.jsonl")
+        raise MegastyleError(f"{path} is a folder", hint="give a file name such as out.jsonl")
     packed = path.suffix in JSON_LINES.compressions
     stem = str(path.with_suffix("") if packed else path)
     stem = stem.removesuffix(".jsonl").removesuffix(".json")
@@ -118,6 +119,6 @@ def _check_shard_count(folder: Path, shard: Shard) -> None:
         match = PART_NAME.match(path.name)
         if match and int(match[2]) != shard.count:
             raise MegastyleError(
-                f"{folder} holds parts of {int(match[2])}, not of {shard.count}",
-                hint="use the same count, or another directory",
+                f"{folder} holds parts of {int(match[2])} shards, not of {shard.count}",
+                hint="use the same number of shards, or another folder",
             )

@@ -20,8 +20,8 @@ def read_run_file(path: Path) -> dict[str, Any]:
         key = ""
     if content["run"] != key:
         raise MegastyleError(
-            f"{path} is damaged: its options are not those of its run",
-            hint="restore it from a copy, or --overwrite to start again",
+            f"{path} is damaged: its options do not match its run key",
+            hint="restore it from a backup, or add --overwrite to start again",
         )
     return content
 

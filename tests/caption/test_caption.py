@@ -96,6 +96,6 @@ def test_unreadable_and_undescribable_images_fail_and_the_others_do_not():
     assert failures == {
         "1": ("bad_answer", "1: no usable answer"),
         "cut": ("bad_image", "cut.png is damaged"),
-        "none": ("missing_key", "record none has no file_name: it brings no picture"),
+        "none": ("missing_key", "record none has no file_name: it has no image"),
     }
     assert [r["id"] for r in results if not isinstance(r, Failure)] == ["0", "2"]

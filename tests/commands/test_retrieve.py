@@ -250,7 +250,7 @@ def test_a_folder_without_queries_is_refused(megastyle, built):
 
     done = megastyle("retrieve", "empty", "--index", "x", cwd=built)
 
-    assert refused(done, "empty holds no pictures")
+    assert refused(done, "empty holds no images")
 
 
 def test_a_full_disk_leaves_the_index_as_it_was(megastyle, built):

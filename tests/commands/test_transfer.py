@@ -265,12 +265,12 @@ def test_a_bad_record_fails_with_its_reason_and_the_others_are_rendered(megastyl
     (made / "noise.png").write_bytes(b"not a picture")
     wanted = {
         "gone": ("bad_image", "gone.png does not exist"),
-        "noise": ("bad_image", "is not a picture"),
+        "noise": ("bad_image", "is not an image"),
         "no_style": ("missing_key", "has no style_file_name: give --style"),
-        "no_words": ("missing_key", "has neither content nor a content picture"),
-        "number": ("missing_key", "has content 5, not words"),
-        "unknown": ("missing_key", "ref2.png shows was not recognised"),
-        "two_styles": ("missing_key", "has style_file_name ['ref1.png'], not the name of one"),
+        "no_words": ("missing_key", "has neither content nor a content image"),
+        "number": ("missing_key", "has content 5, not text"),
+        "unknown": ("missing_key", "ref2.png shows was not recognized"),
+        "two_styles": ("missing_key", "has style_file_name ['ref1.png'], not one file name"),
     }
     records = [
         {"id": "gone", "content": "a fox", "style_file_name": "gone.png"},
@@ -327,7 +327,9 @@ def test_a_prompt_given_as_an_input_suggests_the_prompt_option(megastyle, made, 
     ended = megastyle("transfer", "--style", made / "ref1.png", words, "-o", "never.png", cwd=made)
 
     assert ended.returncode == 2 and not (made / "never.png").exists()
-    assert ended.stderr.decode().endswith(f'To paint words give --prompt "{words}" with --model\n')
+    assert ended.stderr.decode().endswith(
+        f'To generate an image from text, give --prompt "{words}" with --model\n'
+    )
 
 
 def test_a_mistyped_file_name_is_not_taken_for_a_prompt(megastyle, made):

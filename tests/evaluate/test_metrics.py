@@ -216,7 +216,7 @@ def test_interval_is_the_same_for_the_same_seed_and_ignores_empty_styles():
 
 
 def test_interval_of_nothing_is_refused():
-    with pytest.raises(MegastyleError, match="no value"):
+    with pytest.raises(MegastyleError, match="no scores"):
         bootstrap_interval([[], []])
 
 

@@ -65,7 +65,7 @@ def test_a_record_is_never_its_own_reference():
 
     assert among.count == alone.count == 2
     assert np.array_equal(among.sums["style"], alone.sums["style"])
-    assert isinstance(only, BadRecord) and "is its own only reference" in only.message
+    assert isinstance(only, BadRecord) and "has no reference but itself" in only.message
 
 
 def test_pairing_by_stem_matches_equal_file_names():
@@ -87,8 +87,8 @@ def test_pairing_by_a_key_matches_equal_values():
     )
 
     assert (four.key, four.count) == ("4", 2)
-    assert "has no style_id, and no reference has that" in none.message
-    assert "has style_id '6', and no reference has that" in other.message
+    assert "has no style_id, which no reference has" in none.message
+    assert "has style_id '6', which no reference has" in other.message
 
 
 def test_the_bank_of_given_references_holds_all_and_the_others():

@@ -22,7 +22,7 @@ def test_records_that_fail_are_yielded_and_the_others_kept():
 
 
 def test_an_empty_set_is_refused_with_the_exit_code_of_failures():
-    with pytest.raises(MegastyleError, match="no picture could be read") as caught:
+    with pytest.raises(MegastyleError, match="no image could be read") as caught:
         _ = scored_set([]).records
 
     assert caught.value.exit_code == 3

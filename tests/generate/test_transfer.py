@@ -90,8 +90,8 @@ def test_text_comes_from_the_record_else_from_the_captioner():
     assert [request.content for request in stylist.requests] == ["a fox", "two"]
     assert own["content"] == "a fox" and seen["content"] == "two"
     assert seen["_megastyle"]["caption"]["model"] == "names"
-    assert "what 3 shows was not recognised" in unknown.message
-    assert "neither content nor a content picture" in nothing.message
+    assert "what 3 shows was not recognized" in unknown.message
+    assert "neither content nor a content image" in nothing.message
     assert reader.names == ["2", "3"] and captioner.num_described == 2
 
 
@@ -108,8 +108,8 @@ def test_a_stylist_that_needs_no_text_is_not_given_a_caption():
     [
         ({"file_name": "cut.png"}, "bad_image", "cut.png is damaged"),
         ({"file_name": "1", "style_file_name": "cut.png"}, "bad_image", "cut.png is damaged"),
-        ({"file_name": "1", "style_file_name": ["a", "b"]}, "missing_key", "--style, once for"),
-        ({"file_name": "1", "content": 7}, "missing_key", "has content 7, not words"),
+        ({"file_name": "1", "style_file_name": ["a", "b"]}, "missing_key", "repeat --style"),
+        ({"file_name": "1", "content": 7}, "missing_key", "has content 7, not text"),
     ],
 )
 def test_a_bad_record_fails_alone(record, kind, words):
@@ -134,7 +134,7 @@ def test_an_image_that_the_captioner_fails_on_is_not_recognised():
 
     (failure,) = transferred([{"id": "a", "file_name": "1"}], FakePainter(), captioner=Fails())
 
-    assert "what 1 shows was not recognised" in failure.message
+    assert "what 1 shows was not recognized" in failure.message
 
 
 def test_weights_are_scaled_to_sum_to_one_and_equal_by_default():
@@ -144,7 +144,8 @@ def test_weights_are_scaled_to_sum_to_one_and_equal_by_default():
 
 
 @pytest.mark.parametrize(
-    ("weights", "words"), [((1.0,), "styles given: 2, weights: 1"), ((0.0, 0.0), "sum to 0")]
+    ("weights", "words"),
+    [((1.0,), "--style is given 2 times, --weight 1 times"), ((0.0, 0.0), "sum to 0")],
 )
 def test_weights_that_fit_no_reference_are_refused(weights, words):
     with pytest.raises(MegastyleError, match=words):

@@ -128,7 +128,7 @@ def test_vectors_of_another_width_are_an_error(tmp_path: Path) -> None:
 
     with (
         EmbeddingCache(tmp_path, "m", wider) as cache,
-        pytest.raises(MegastyleError, match=r"vectors of \[8, 9\] numbers"),
+        pytest.raises(MegastyleError, match=r"different widths: \[8, 9\]"),
     ):
         cache(["new", *TEXTS])
 

@@ -117,7 +117,7 @@ def test_a_jpeg_without_its_end_mark_is_read_only_if_it_is_whole(
     ],
 )
 def test_a_format_that_is_not_read_is_named(content: bytes, name: str) -> None:
-    with pytest.raises(BadRecord, match=f"a.jpg is a file of format {name}"):
+    with pytest.raises(BadRecord, match=f"a.jpg is a {name}"):
         decode_picture("a.jpg", content)
 
 

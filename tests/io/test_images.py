@@ -87,11 +87,11 @@ def test_bad_files_say_what_they_are(tmp_path: Path) -> None:
     draw(4, 300, 200).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
 
-    assert "is not a picture" in why(tmp_path / "text.png")
+    assert "is not an image" in why(tmp_path / "text.png")
     assert "is empty" in why(tmp_path / "empty.jpg")
     assert "is cut off after 2000 bytes" in why(tmp_path / "cut.jpg")
     assert "does not exist" in why(tmp_path / "missing.jpg")
-    assert "is a directory" in why(tmp_path)
+    assert "is a folder" in why(tmp_path)
 
 
 def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_images_of_records_come_in_order_with_a_reason_for_each_that_is_missing(
     assert isinstance(bad, BadRecord) and bad.kind == "bad_image"
     for found, name in ((missing, "b"), (number, "d")):
         assert isinstance(found, BadRecord) and found.kind == "missing_key"
-        assert found.message == f"record {name} has no file_name: it brings no picture"
+        assert found.message == f"record {name} has no file_name: it has no image"
     (other,) = reader.read_key([{"id": "a"}], "style_file_name")
     assert isinstance(other, BadRecord) and other.message == "record a has no style_file_name"
 

@@ -126,7 +126,7 @@ def test_unfinished_work_is_refused_before_anything_is_read(tmp_path: Path, name
         (tmp_path / name).mkdir()
         (tmp_path / name / "metadata.jsonl.partial").write_text("")
 
-    with pytest.raises(MegastyleError, match="not complete"):
+    with pytest.raises(MegastyleError, match="is incomplete"):
         read_records([str(tmp_path)])
 
 

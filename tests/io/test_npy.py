@@ -57,7 +57,7 @@ def test_fingerprints_tell_vectors_apart(tmp_path: Path) -> None:
     [
         (np.zeros(3, np.float32), "float32 of shape"),
         (np.zeros((2, 3), np.int64), "int64 of shape"),
-        (np.array([[{}]]), "is no .npy file"),
+        (np.array([[{}]]), "is not a .npy file"),
     ],
 )
 def test_other_arrays_are_an_error(tmp_path: Path, rows: np.ndarray, why: str) -> None:
@@ -71,7 +71,7 @@ def test_other_arrays_are_an_error(tmp_path: Path, rows: np.ndarray, why: str) -
 def test_a_missing_or_foreign_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "v.npy").write_bytes(content)
 
-    with pytest.raises(MegastyleError, match="is no .npy file"):
+    with pytest.raises(MegastyleError, match="is not a .npy file"):
         MappedVectors(tmp_path / "v.npy")
     with pytest.raises(MegastyleError, match="No such file"):
         MappedVectors(tmp_path / "none.npy")
@@ -80,7 +80,7 @@ def test_a_missing_or_foreign_file_is_an_error(tmp_path: Path, content: bytes) -
 def test_vectors_are_either_read_or_written_and_named_npy() -> None:
     check_vector_options(Path("a.npy"), None)
     check_vector_options(None, Path("b"))
-    with pytest.raises(MegastyleError, match="given by b and would be written to a.npy"):
+    with pytest.raises(MegastyleError, match="b and --vectors a.npy are both given"):
         check_vector_options(Path("a.npy"), Path("b"))
     with pytest.raises(MegastyleError, match="does not end in .npy"):
         check_vector_options(Path("a.bin"), None)

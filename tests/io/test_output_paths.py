@@ -50,10 +50,13 @@ def test_standard_output_has_no_files_but_named_errors() -> None:
     ("output", "shard", "errors", "why"),
     [
         ("-", HALF, None, "cannot write to a stream"),
-        *((f"a{suffix}", Shard(), None, "says .* written as JSON lines") for suffix in OTHERS),
-        *((f"a{suffix}", HALF, None, "says .* not written here") for suffix in (".csv", ".jsonl")),
-        ("a.jsonl", Shard(), "e.csv", "says .csv"),
-        ("a.jsonl", Shard(), "a.jsonl", "is output and errors file"),
+        *((f"a{suffix}", Shard(), None, "ends in .* written as JSON lines") for suffix in OTHERS),
+        *(
+            (f"a{suffix}", HALF, None, "ends in .* not written here")
+            for suffix in (".csv", ".jsonl")
+        ),
+        ("a.jsonl", Shard(), "e.csv", "ends in .csv"),
+        ("a.jsonl", Shard(), "a.jsonl", "is both the output and the errors file"),
         ("out", HALF, "e.jsonl", "shards cannot share --errors"),
     ],
 )
@@ -65,10 +68,10 @@ def test_names_that_do_not_fit_are_errors(
 
 
 def test_a_directory_is_no_file_and_holds_parts_of_one_count(tmp_path: Path) -> None:
-    with pytest.raises(MegastyleError, match="is a directory"):
+    with pytest.raises(MegastyleError, match="is a folder"):
         output_paths(str(tmp_path), Shard(), folder=False)
     (tmp_path / "part-00000-of-00003.jsonl").touch()
-    with pytest.raises(MegastyleError, match="holds parts of 3, not of 2"):
+    with pytest.raises(MegastyleError, match="holds parts of 3 shards, not of 2"):
         output_paths(str(tmp_path), HALF, folder=False)
 
 
@@ -85,5 +88,5 @@ def test_no_folder_gets_the_name_of_a_file(tmp_path: Path, suffix: str) -> None:
 
 def test_a_folder_may_have_dots_unless_they_could_mean_a_file() -> None:
     check_folder_name("run.v2")
-    with pytest.raises(MegastyleError, match=r"says \.xyz"):
+    with pytest.raises(MegastyleError, match=r"ends in \.xyz"):
         check_folder_name("a.xyz", allows_dots=False)

@@ -91,5 +91,5 @@ def _too_long() -> BadLine:
 def _damaged(name: str, error: BaseException, *, is_first: bool) -> BadLine:
     why = f"is cut off or damaged: {error}"
     if is_first:
-        raise MegastyleError(f"{name} {why}", hint="make it again")
+        raise MegastyleError(f"{name} {why}", hint="create it again")
     return BadLine(why)

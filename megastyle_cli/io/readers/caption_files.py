@@ -52,7 +52,7 @@ class CaptionReader:
         """Counts the files that were no captions in one line."""
         if self._unread:
             what = counted(self._unread)
-            log.warning("%s: captions that are not readable are left out: %s", self._folder, what)
+            log.warning("%s: unreadable captions are skipped: %s", self._folder, what)
 
 
 def _caption(value: Any) -> str | None:

@@ -35,7 +35,7 @@ def open_decompressed(path: Path) -> Iterator[IO[bytes]]:
             yield content
     except DAMAGE as error:
         raise MegastyleError(
-            f"{path} is cut off or damaged: {error}", hint="make it again"
+            f"{path} is cut off or damaged: {error}", hint="create it again"
         ) from error
 
 
@@ -111,7 +111,7 @@ class _Streams(io.RawIOBase):
             zeros += len(packed) - len(rest)
             packed = rest or self._file.read(BLOCK)
         if self._padding and zeros % self._padding:
-            raise EOFError(f"{zeros} zero bytes lie behind a compressed stream")
+            raise EOFError(f"{zeros} zero bytes follow the compressed stream")
         return packed
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ def read(path: Path) -> Iterator[Record | Failure]:
         if not cells:
             continue
         if isinstance(cells, list) and len(cells) != len(names):
-            cells = f"has {len(cells)} cells, the head has {len(names)}"
+            cells = f"has {len(cells)} cells, the header has {len(names)}"
         if isinstance(cells, str):
             why = f"{path} row {number} {cells}"
             yield Failure({"file_name": f"{path}:{number}"}, "bad_json", why)
@@ -59,15 +59,15 @@ def read_header(path: Path, rows: Iterator[list[str] | str]) -> list[str]:
         raise MegastyleError(f"{path} {first}", hint="save it as UTF-8 CSV")
     header = [name.strip() for name in first]
     if not any(header):
-        raise MegastyleError(f"{path} has no line with names of columns", hint="add one")
+        raise MegastyleError(f"{path} has no header line with column names", hint="add one")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        raise MegastyleError(f"{path} has two columns called {repeated[0]!r}", hint="rename one")
+        raise MegastyleError(f"{path} has two columns named {repeated[0]!r}", hint="rename one")
     others = [what for mark, what in OTHER_SEPARATORS.items() if mark in header[0]]
     if len(header) == 1 and others:
         raise MegastyleError(
             f"{path} has one column, {header[0]!r}: its cells are separated by {others[0]}",
-            hint=f"save it with {OTHER_SEPARATORS[_separator(path)]} in their place",
+            hint=f"save it with {OTHER_SEPARATORS[_separator(path)]} instead",
         )
     return header
 

@@ -52,7 +52,7 @@ class FolderFiles:
             log.warning("%s: skipped %s", folder, counted(kinds))
         objects = sum(1 for name in captions if name and name.lower().endswith(".json"))
         if objects:
-            log.warning("%s: only the captions are read of %s .json", folder, f"{objects:,}")
+            log.warning("%s: only the captions of %s .json files are read", folder, f"{objects:,}")
 
 
 def scan(folder: Path) -> FolderFiles:
@@ -137,4 +137,4 @@ def _kind(path: Path) -> str:
 
 
 def _cannot_list(error: OSError) -> None:
-    raise MegastyleError(f"{error.filename} may not be listed", hint="check permissions")
+    raise MegastyleError(f"{error.filename} cannot be listed", hint="check its permissions")

@@ -41,8 +41,8 @@ def read(folder: Path, is_new: IsNew = lambda _: True) -> Iterable[Record | Fail
     found.warn_skipped(folder)
     if pictures and containers:
         raise MegastyleError(
-            f"{folder} holds pictures ({pictures[0]}) and shards ({containers[0]})",
-            hint="name the ones or the others",
+            f"{folder} holds both images ({pictures[0]}) and shards ({containers[0]})",
+            hint="give only the images or only the shards as inputs",
         )
     if pictures:
         found.pictures = [*filter(is_new, found.pictures)]
@@ -53,7 +53,7 @@ def read(folder: Path, is_new: IsNew = lambda _: True) -> Iterable[Record | Fail
     if containers:
         return _chained([read_container(path) for path in containers if is_new(path)])
     raise MegastyleError(
-        f"{folder} holds no pictures, no metadata.jsonl, no parts, no parquet files or tars",
+        f"{folder} holds no images, no metadata.jsonl, no parts, no parquet files or tars",
         hint="check the path",
     )
 
@@ -93,7 +93,7 @@ def _check_complete(folder: Path) -> None:
     partial = [name for name in names if name.startswith("metadata.") or PART_NAME.match(name)]
     if partial:
         raise MegastyleError(
-            f"{folder} is not complete: it holds {partial[0]}",
+            f"{folder} is incomplete: it holds {partial[0]}",
             hint="finish the command that writes it with --resume",
         )
 
@@ -105,7 +105,9 @@ def _parts(folder: Path) -> list[Path]:
             found[path] = int(match[2])
     counts = set(found.values())
     if len(counts) > 1:
-        raise MegastyleError(f"{folder} holds parts of {sorted(counts)}", hint="keep one set")
+        raise MegastyleError(
+            f"{folder} holds parts of runs with {sorted(counts)} shards", hint="keep one run"
+        )
     if counts and len(found) != (count := counts.pop()):
         raise MegastyleError(
             f"{folder} holds {len(found)} of {count} parts", hint="run the missing shards first"
@@ -116,7 +118,7 @@ def _parts(folder: Path) -> list[Path]:
 def _read_part(path: Path, is_new: IsNew) -> Iterable[Record | Failure]:
     if path.is_dir() and not (path / LISTING).exists():
         raise MegastyleError(
-            f"{path} is not complete: no metadata.jsonl", hint="finish it with --resume"
+            f"{path} is incomplete: it has no metadata.jsonl", hint="finish it with --resume"
         )
     if path.is_dir():
         return read(path, is_new)
@@ -127,7 +129,7 @@ def _with_attributes(containers: list[Path], table: Path) -> Iterator[Record | F
     """The rows of parquet files, each with the style attributes that the table beside them has."""
     if any(path.suffix.lower() != ".parquet" for path in containers):
         raise MegastyleError(
-            f"{table} lies beside tars, which it cannot be joined to", hint="name the tars"
+            f"{table} is beside tars and cannot be joined with them", hint="give the tars as inputs"
         )
     from megastyle_cli.io.readers import parquet
     from megastyle_cli.io.readers.release_attributes import with_attributes
@@ -157,4 +159,6 @@ def _listed(listing: Path, pictures: list[str]) -> Iterator[Record | Failure]:
         left_out.discard(str(record.get("file_name")))
         yield found
     if left_out:
-        log.warning("%s: leaves out %s pictures beside it", listing, f"{len(left_out):,}")
+        log.warning(
+            "%s: %s images beside it are not listed and are skipped", listing, f"{len(left_out):,}"
+        )

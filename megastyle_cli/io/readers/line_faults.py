@@ -21,7 +21,9 @@ def fault_of(line: bytes, error: BaseException | None) -> str:
     text = line.strip()
     if error is None:
         is_array = text.startswith(b"[")
-        return "holds no object" + (", but an array: make lines of it with jq -c '.[]'" * is_array)
+        return "is not a JSON object" + (
+            ", but an array: make lines of it with jq -c '.[]'" * is_array
+        )
     if encoding := encoding_fault(line):
         return encoding
     if _BETWEEN_RECORDS.search(text):

@@ -82,8 +82,8 @@ def _opened(container: str) -> pq.ParquetFile:
         raise
     except DAMAGE as error:
         is_empty = Path(container).stat().st_size == 0
-        what = "is empty" if is_empty else "is no parquet file, or is damaged"
-        raise MegastyleError(f"{container} {what}", hint="make it or fetch it again") from error
+        what = "is empty" if is_empty else "is not a parquet file, or is damaged"
+        raise MegastyleError(f"{container} {what}", hint="create or download it again") from error
 
 
 def _records(path: Path) -> Iterator[Record | Failure]:
@@ -107,7 +107,7 @@ def _records(path: Path) -> Iterator[Record | Failure]:
                 picture = found.pop(pictures) if pictures and is_read else None
                 yield _record(found, pictures and f"{path.name}#{row}", picture)
     if failed:
-        log.warning("%s: %s failed downloads are left out", path, f"{failed:,}")
+        log.warning("%s: %s failed downloads are skipped", path, f"{failed:,}")
 
 
 def _rows(
@@ -136,7 +136,7 @@ def _rows(
         except BadRecord as bad:
             yield row, Failure({"file_name": str(path)}, bad.kind, bad.message)
         except DAMAGE as error:
-            why = f"{path} is damaged behind row {row}: {first_line(error)}"
+            why = f"{path} is damaged after row {row}: {first_line(error)}"
             yield row, Failure({"file_name": str(path)}, "bad_image", why)
 
 
@@ -231,7 +231,7 @@ def _is_scalar(kind: pa.DataType) -> bool:
 
 def _warn_left_out(path: Path, names: set[str]) -> None:
     if names:
-        log.warning("%s: columns that are no scalars are left out: %s", path, sorted(names))
+        log.warning("%s: non-scalar columns are skipped: %s", path, sorted(names))
 
 
 class _PictureRows:
@@ -251,10 +251,12 @@ class _PictureRows:
         """The bytes in a row. Raises BadRecord if there are none."""
         name = f"{self.container}#{number}"
         if self.column is None:
-            raise BadRecord("bad_image", f"{name} is no picture: no column holds any")
+            raise BadRecord("bad_image", f"{name} is not an image: no column holds images")
         row = int(number) if number.isdecimal() else -1
         if not 0 <= row < self.starts[-1]:
-            raise BadRecord("bad_image", f"{name} is not there: {self.starts[-1]:,} rows are")
+            raise BadRecord(
+                "bad_image", f"{name} does not exist: the file has {self.starts[-1]:,} rows"
+            )
         with self.lock:
             try:
                 content = _content(self._read(row, name))

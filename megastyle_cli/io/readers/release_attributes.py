@@ -32,8 +32,8 @@ def with_attributes(
     styles = sum(1 for row in read_rows(table) if row) - 1
     if styles < 1 or sum(counts) % styles:
         raise MegastyleError(
-            f"{table} describes {styles:,} styles, and {len(files)} parquet files hold"
-            f" {sum(counts):,} pictures, which is no whole number for each",
+            f"{table} describes {styles:,} styles, but {len(files)} parquet files hold"
+            f" {sum(counts):,} images, not a whole number per style",
             hint="complete the folder, or move the table away",
         )
     return _joined(files, counts, _AttributeRows(table, keys), sum(counts) // styles)
@@ -85,10 +85,10 @@ def _attribute_columns(table: Path) -> list[str | None]:
     unknown = [name for name, key in zip(head, keys, strict=True) if key is None]
     if len(unknown) == len(head):
         raise MegastyleError(
-            f"{table} lies beside parquet files, and none of its columns is a style attribute:"
+            f"{table} is beside parquet files, but none of its columns is a style attribute:"
             f" {', '.join(head)}",
-            hint="move it away, or name the parquet files",
+            hint="move it away, or give the parquet files as inputs",
         )
     if unknown:
-        log.warning("%s: columns that are no style attributes are left out: %s", table, unknown)
+        log.warning("%s: columns that are not style attributes are skipped: %s", table, unknown)
     return keys

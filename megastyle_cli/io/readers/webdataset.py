@@ -49,8 +49,10 @@ def read(path: Path) -> Iterator[Record | Failure]:
     try:
         tarfile.open(path, "r:").close()
     except (tarfile.TarError, ValueError, OverflowError) as error:
-        what = "is empty" if path.stat().st_size == 0 else "is no uncompressed tar, or is damaged"
-        raise MegastyleError(f"{path} {what}", hint="make it again") from error
+        what = (
+            "is empty" if path.stat().st_size == 0 else "is not an uncompressed tar, or is damaged"
+        )
+        raise MegastyleError(f"{path} {what}", hint="create it again") from error
     return _samples(path)
 
 
@@ -69,7 +71,7 @@ def picture_bytes(container: str, member: str) -> bytes:
     members = _members(container)
     if member not in members.where:
         problems = {**dict(members.problems), "": members.damage}
-        why = problems.get(member) or "is not there"
+        why = problems.get(member) or "does not exist"
         raise BadRecord("bad_image", f"{container}#{member} {why}")
     offset, size = members.where[member]
     if size > max_item_bytes():
@@ -90,7 +92,9 @@ def has_picture(container: str, member: str) -> bool:
     try:
         return member in _members(container).where
     except tarfile.TarError as error:
-        raise MegastyleError(f"{container} is no uncompressed tar", hint="make it again") from error
+        raise MegastyleError(
+            f"{container} is not an uncompressed tar", hint="create it again"
+        ) from error
 
 
 def _samples(path: Path) -> Iterator[Record | Failure]:
@@ -100,7 +104,7 @@ def _samples(path: Path) -> Iterator[Record | Failure]:
     for key, names in sample_members(members.where):
         yield _sample(path, key, {suffix_of(key, name): name for name in names}, unused, unread)
     if unread:
-        log.warning("%s: members that are not read: %s", path, counted(unread))
+        log.warning("%s: skipped members: %s", path, counted(unread))
     for name, why in members.problems:
         yield _failure(f"{path}#{name}", why)
     if members.damage:
@@ -115,11 +119,11 @@ def _sample(
     pictures = sorted((suffix for suffix in names if ranks[suffix]), key=lambda s: ranks[s] or ())
     known = names.keys() & {"json", "cls", *TEXTS}
     if not (pictures or known):
-        return _failure(f"{path}#{next(iter(names.values()))}", "has no picture, .json or .txt")
+        return _failure(f"{path}#{next(iter(names.values()))}", "has no image, .json or .txt")
     unread.update(f".{suffix}" for suffix in names.keys() - known - set(pictures))
     if not unused.issuperset(pictures[1:]):
         unused.update(pictures[1:])
-        log.warning("%s: of several pictures a sample, .%s is taken", path, pictures[0])
+        log.warning("%s: samples with several images: .%s is used", path, pictures[0])
     try:
         record = _object(str(path), names["json"]) if "json" in names else {}
         for suffix in TEXTS:
@@ -202,8 +206,8 @@ def _add_member(members: Members, member: tarfile.TarInfo) -> None:
     elif not member.isfile() or member.issparse():
         members.problems.append((name, "is a link or a device, not a file"))
     elif path.suffix.lower() in ARCHIVES:
-        members.problems.append((name, "is an archive in a tar: unpack it"))
+        members.problems.append((name, "is an archive inside a tar: unpack it"))
     elif name in members.where:
-        members.problems.append((name, "is there twice: the first is taken"))
+        members.problems.append((name, "is there twice: the first is used"))
     else:
         members.where[name] = (member.offset_data, member.size)

@@ -29,7 +29,7 @@ def read_single_record(inputs: list[str]) -> Record:
     found = list(read_records(inputs, limit=2))
     if len(found) != 1:
         number = "no" if not found else "more than one"
-        raise MegastyleError(f"{number} input for one picture", hint="give -o DIRECTORY for many")
+        raise MegastyleError(f"{number} input for one image", hint="give -o DIR for many")
     return record_or_raise(found[0])
 
 
@@ -40,13 +40,13 @@ def read_transfer_request(inputs: list[str], content: str | None, prompt: str | 
     """
     if content is None and prompt is None and not inputs:
         raise MegastyleError(
-            "there is nothing to restyle", hint="give --content PICTURE, or --prompt with --model"
+            "there is nothing to restyle", hint="give an image, or --prompt with --model"
         )
     for name in inputs:
         if _is_prompt(name):
             raise MegastyleError(
-                f"there is no picture {name!r}",
-                hint=f'to paint words give --prompt "{name}" with --model',
+                f"there is no image {name!r}",
+                hint=f'to generate an image from text, give --prompt "{name}" with --model',
             )
     record = read_single_record([content] if content else inputs) if content or inputs else {}
     return record_or_raise(with_id({**record, **({"content": prompt} if prompt else {})}))
@@ -77,7 +77,8 @@ class SingleImageFile:
         self._is_stdout = is_stdout(output)
         if self._is_stdout and sys.stdout.isatty():
             raise MegastyleError(
-                "a PNG would spoil the terminal", hint="redirect it: -o - > out.png, or -o out.png"
+                "a PNG is not written to a terminal",
+                hint="redirect it: -o - > out.png, or -o out.png",
             )
         is_new = self._is_stdout or is_stream(output) or not Path(output).exists()
         if not is_new and not overwrite:

@@ -48,4 +48,4 @@ def test_captions_that_are_not_readable_are_counted(
 
     assert reader.read(str(tmp_path / "1.txt")) is reader.read(str(tmp_path / "1.json")) is None
     reader.warn_unread()
-    assert "captions that are not readable are left out: 1 .json, 1 .txt" in caplog.text
+    assert "unreadable captions are skipped: 1 .json, 1 .txt" in caplog.text

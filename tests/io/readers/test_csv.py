@@ -40,14 +40,14 @@ def test_a_row_of_another_length_fails_alone(pictures: Path) -> None:
     found = list(read_records([str(pictures / "t.csv")]))
 
     assert [isinstance(one, Failure) for one in found] == [False, True, True, False]
-    assert isinstance(found[1], Failure) and "has 1 cells, the head has 2" in found[1].message
+    assert isinstance(found[1], Failure) and "has 1 cells, the header has 2" in found[1].message
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "no line with names"),
-        (b"a,a\n", "two columns called 'a'"),
+        (b"", "no header line with column names"),
+        (b"a,a\n", "two columns named 'a'"),
         (b"a\xff\n", "not UTF-8"),
         ("a,b\n".encode("utf-16"), "is UTF-16"),
         (b"file_name;style\n", "cells are separated by semicolons"),

@@ -66,4 +66,4 @@ def test_what_is_skipped_is_counted_by_kind(
         f"{tmp_path}: skipped 2 .psd, 1 .svg,"
         " 1 meta_cap.json (write its captions to metadata.jsonl), 1 without a suffix"
     )
-    assert captions == f"{tmp_path}: only the captions are read of 1 .json"
+    assert captions == f"{tmp_path}: only the captions of 1 .json files are read"

@@ -29,7 +29,7 @@ def test_a_folder_of_pictures_and_shards_is_refused(tmp_path: Path) -> None:
     as_tar(tmp_path / "x.tar")
     draw(1).save(tmp_path / "a.png")
 
-    with pytest.raises(MegastyleError, match="holds pictures .* and shards"):
+    with pytest.raises(MegastyleError, match="holds both images .* and shards"):
         read_records([str(tmp_path)])
 
 
@@ -78,5 +78,5 @@ def test_a_metadata_parquet_lists_the_pictures_beside_it(
     (record,) = whole(pictures)
 
     assert Path(record["file_name"]).samefile(pictures / "3.png") and record["text"] == "frog"
-    assert "metadata.parquet: leaves out 5 pictures beside it" in caplog.text
+    assert "metadata.parquet: 5 images beside it are not listed" in caplog.text
     assert count_records([str(pictures)]) == 1

@@ -50,7 +50,7 @@ def test_a_parquet_file_that_is_cut_off_is_refused_at_once(tmp_path: Path) -> No
     path = as_parquet(tmp_path / "x.parquet")
     path.write_bytes(path.read_bytes()[:-100])
 
-    with pytest.raises(MegastyleError, match="is no parquet file, or is damaged"):
+    with pytest.raises(MegastyleError, match="is not a parquet file, or is damaged"):
         read_records([str(path)])
 
 
@@ -62,7 +62,7 @@ def test_a_page_that_is_damaged_is_a_failure(tmp_path: Path) -> None:
 
     damaged, *rest = read_records([str(path)])
 
-    assert isinstance(damaged, Failure) and f"{path} is damaged behind row 0" in damaged.message
+    assert isinstance(damaged, Failure) and f"{path} is damaged after row 0" in damaged.message
     assert [one["n"] for one in rest if isinstance(one, dict)] == [3, 4, 5, 6]  # other row groups
 
 
@@ -178,7 +178,7 @@ def test_failed_downloads_of_img2dataset_are_left_out_and_counted(
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
 
     assert len(whole(tmp_path / "x.parquet")) == 1
-    assert "x.parquet: 1 failed downloads are left out" in caplog.text
+    assert "x.parquet: 1 failed downloads are skipped" in caplog.text
 
 
 def test_columns_called_like_our_objects_are_left_out(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_table_of_the_release_is_joined_by_position(
 def test_a_table_of_another_length_is_refused(tmp_path: Path, styles: int) -> None:
     folder = release(tmp_path / "r", (40,), styles)
 
-    with pytest.raises(MegastyleError, match=f"describes {styles} styles.* 40 pictures"):
+    with pytest.raises(MegastyleError, match=f"describes {styles} styles.* 40 images"):
         whole(folder)
     assert "style_identity" not in whole(folder / "train-00000.parquet")[0]
 

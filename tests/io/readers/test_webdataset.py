@@ -40,7 +40,7 @@ def test_a_txt_is_the_text_and_of_several_pictures_the_plainest_is_taken(
 
     assert record["text"] == "A frog" and record["key"] == "d/a"
     assert record["file_name"] == f"{tmp_path}/x.tar#d/a.png"
-    assert ".png is taken" in caplog.text
+    assert ".png is used" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_a_txt_is_the_text_and_of_several_pictures_the_plainest_is_taken(
     [
         ("../../evil.png", "leads out of its tar"),
         ("/etc/evil.png", "leads out of its tar"),
-        ("inner.tar", "is an archive in a tar"),
-        ("0001.npy", "has no picture, .json or .txt"),
+        ("inner.tar", "is an archive inside a tar"),
+        ("0001.npy", "has no image, .json or .txt"),
         ("0001.cls", "is not UTF-8"),
         ("0000.png", "is there twice"),
         ("0001.json", "is not UTF-8"),
@@ -124,7 +124,7 @@ def test_members_of_kinds_that_are_not_read_are_counted(
     members = [(f"{n}.{kind}", png(n)) for n in range(3) for kind in ("png", "npy")]
 
     assert len(whole(write_tar(tmp_path / "x.tar", members))) == 3
-    assert "x.tar: members that are not read: 3 .npy" in caplog.text
+    assert "x.tar: skipped members: 3 .npy" in caplog.text
 
 
 def test_a_header_of_a_terabyte_is_damage_and_not_memory(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_prompt_becomes_the_content_of_the_record(pictures: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "why"), [(0, "no input for one picture"), (2, "more than one input")]
+    ("count", "why"), [(0, "no input for one image"), (2, "more than one input")]
 )
 def test_there_must_be_one_record(tmp_path: Path, count: int, why: str) -> None:
     records = jsonl(tmp_path / "m.jsonl", [{"id": str(n)} for n in range(count)])
@@ -44,7 +44,7 @@ def test_there_must_be_one_record(tmp_path: Path, count: int, why: str) -> None:
 
 
 def test_words_in_place_of_a_picture_are_recognized(tmp_path: Path) -> None:
-    with pytest.raises(MegastyleError, match="no picture 'a green frog'") as caught:
+    with pytest.raises(MegastyleError, match="no image 'a green frog'") as caught:
         read_transfer_request(["a green frog"], None, None)
     assert '--prompt "a green frog"' in caught.value.hint
     with pytest.raises(MegastyleError, match="does not exist"):

@@ -40,7 +40,7 @@ def test_an_errors_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
 def test_output_and_errors_must_differ(tmp_path: Path) -> None:
     out = str(tmp_path / "out.jsonl")
 
-    with pytest.raises(MegastyleError, match="output and errors file"):
+    with pytest.raises(MegastyleError, match="the output and the errors file"):
         output_paths(out, Shard(), folder=False, errors=out)
     with pytest.raises(MegastyleError, match="share"):
         output_paths(str(tmp_path), Shard(index=0, count=2), folder=False, errors=out)
@@ -85,7 +85,7 @@ def test_a_foreign_line_in_an_output_is_said_and_left_alone(tmp_path: Path, line
     partial = tmp_path / "out.jsonl.partial"
     partial.write_text(f'{{"id":"a"}}\n{line}\n')
 
-    message = "line 2 is no record"
+    message = "line 2 is not a record"
     with pytest.raises(MegastyleError, match=message), sink(tmp_path / "out.jsonl", resume=True):
         pass
 

@@ -74,7 +74,7 @@ def test_interrupted_packing_resumes_to_the_same_bytes(tmp_path):
     stopped = pack(records, tmp_path / "shards", **PLAIN)
     list(islice(stopped, 5))
     stopped.close()
-    with pytest.raises(MegastyleError, match="not complete"):
+    with pytest.raises(MegastyleError, match="is incomplete"):
         read_records([str(tmp_path / "shards")])
     before = (tmp_path / "shards" / "pictures-00000.tar").stat().st_mtime_ns
     resumed = list(pack(records, tmp_path / "shards", **PLAIN, resume=True))
