@@ -175,7 +175,7 @@ def read_settings(folder: Path) -> BenchmarkSettings:
         ) from None
     except TypeError as error:
         raise MegastyleError(
-            f"{folder} has invalid benchmark settings: {error}", hint="create it again"
+            f"{folder}: {FILE} does not hold the settings of a benchmark", hint="create it again"
         ) from error
 
 

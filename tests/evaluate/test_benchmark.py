@@ -82,7 +82,9 @@ def test_another_seed_selects_other_records():
 
 
 def test_too_few_styles_are_reported_with_the_numbers():
-    with pytest.raises(MegastyleError, match=r"2 of 5 styles .* have at least 8 contents .* --styles is 3"):
+    with pytest.raises(
+        MegastyleError, match=r"2 of 5 styles .* have at least 8 contents .* --styles is 3"
+    ):
         select_records([*grid(2), *grid(5, 7)], **SETTINGS)
 
 
@@ -160,7 +162,7 @@ def test_settings_that_are_missing_or_damaged_are_refused(built, tmp_path):
         ("[]", "not a JSON object"),
         ("{}", "styles is None"),
         (whole.replace('"gallery": ', '"gallery": "x", "size": '), "gallery is 'x'"),
-        (whole.replace("{", '{"size": 1, '), "other settings"),
+        (whole.replace("{", '{"size": 1, '), "not hold the settings"),
     ):
         (tmp_path / "benchmark.json").write_text(text)
         with pytest.raises(MegastyleError, match=message):
