@@ -45,8 +45,8 @@ from megastyle_cli.runner.options import (
 def main(
     context: typer.Context,
     inputs: InputOptions,
-    options: ClusterOptions,
     output: OutputOptions,
+    options: ClusterOptions,
     existing: ReplaceOptions,
     drawing: SeedOptions,
     compute: EngineOptions,

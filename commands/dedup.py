@@ -42,9 +42,9 @@ from megastyle_cli.runner.options import (
 def main(
     context: typer.Context,
     inputs: InputOptions,
+    output: OutputOptions,
     options: DedupOptions,
     extra: DedupReportOptions,
-    output: OutputOptions,
     existing: ReplaceOptions,
     caching: CacheOptions,
     which: BackendOptions,

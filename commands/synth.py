@@ -62,6 +62,7 @@ MODEL_FLAGS = (
 def main(
     context: typer.Context,
     inputs: InputOptions,
+    output: ImageOutputOptions,
     sizes: SynthOptions,
     applied: StrengthOptions,
     stored: ImageFormatOptions,
@@ -69,7 +70,6 @@ def main(
     rendering: TextToImageOptions,
     rounding: QuantizeOptions,
     filters: FilterOptions,
-    output: ImageOutputOptions,
     existing: ResumeOptions,
     drawing: SeedOptions,
     which: BackendOptions,

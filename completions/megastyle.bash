@@ -25,7 +25,7 @@ _megastyle() {
             esac
             ;;
         dedup)
-            flags="--max-item-size --on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --semantic-recall --embedder --keep --report --rejected -o --output --errors --max-errors --overwrite --limit --cache --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --errors --max-errors --on --preset --exact --no-exact --exact-text --near --no-near --near-threshold --ngram --ngram-of --semantic --no-semantic --semantic-threshold --semantic-recall --embedder --keep --report --rejected --overwrite --limit --cache --backend --model --engine --workers --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --preset) words="styles contents nemo" flags="" files=no ;;
                 --exact-text) words="normalized raw" flags="" files=no ;;
@@ -33,17 +33,17 @@ _megastyle() {
                 --embedder) words="static verified sentence" flags="" files=no ;;
                 --keep) words="first longest hard easy" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
-                --report|--rejected|-o|--output|--errors|--cache|--stats) flags="" ;;
-                --max-item-size|--on|--near-threshold|--ngram|--semantic-threshold|--semantic-recall|--max-errors|--limit|--backend|--model|--workers) flags="" files=no ;;
+                -o|--output|--errors|--report|--rejected|--cache|--stats) flags="" ;;
+                --max-item-size|--max-errors|--on|--near-threshold|--ngram|--semantic-threshold|--semantic-recall|--limit|--backend|--model|--workers) flags="" files=no ;;
             esac
             ;;
         cluster)
-            flags="--max-item-size --on --levels --sample --members --resample --vectors --vectors-from --xy -o --output --errors --max-errors --overwrite --limit --seed --engine --workers --cache --backend --model --device --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --errors --max-errors --on --levels --sample --members --resample --vectors --vectors-from --xy --overwrite --limit --seed --engine --workers --cache --backend --model --device --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --members) words="random nearest" flags="" files=no ;;
                 --engine) words="local ray" flags="" files=no ;;
-                --vectors|--vectors-from|-o|--output|--errors|--cache|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--on|--levels|--sample|--resample|--max-errors|--limit|--seed|--workers|--backend|--model|--device) flags="" files=no ;;
+                -o|--output|--errors|--vectors|--vectors-from|--cache|--sheet|--page|--stats) flags="" ;;
+                --max-item-size|--max-errors|--on|--levels|--sample|--resample|--limit|--seed|--workers|--backend|--model|--device) flags="" files=no ;;
             esac
             ;;
         pair)
@@ -55,7 +55,7 @@ _megastyle() {
             esac
             ;;
         synth)
-            flags="--max-item-size --size --strength --format --picture-format --quality --shard-size --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-against --style-model --rejects -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --errors --max-errors --size --strength --format --picture-format --quality --shard-size --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-against --style-model --rejects --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --format) words="folder webdataset parquet" flags="" files=no ;;
                 --picture-format) words="png jpg webp" flags="" files=no ;;
@@ -64,8 +64,8 @@ _megastyle() {
                 --style-against) words="others reference" flags="" files=no ;;
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --offload) words="model layers" flags="" files=no ;;
-                --lora|--rejects|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--size|--strength|--quality|--shard-size|--model|--lora-strength|--steps|--guidance|--negative|--nsfw|--max-nsfw|--min-style-score|--style-model|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                -o|--output|--errors|--lora|--rejects|--sheet|--page|--stats) flags="" ;;
+                --max-item-size|--max-errors|--size|--strength|--quality|--shard-size|--model|--lora-strength|--steps|--guidance|--negative|--nsfw|--max-nsfw|--min-style-score|--style-model|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         train-encoder)
@@ -95,7 +95,7 @@ _megastyle() {
             esac
             ;;
         transfer)
-            flags="--max-item-size --style --weight --content --prompt --size --strength --model --lora --lora-strength --to --steps --guidance --content-strength --keep-aspect --format --picture-format --quality --shard-size -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --quantize --preset --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --errors --max-errors --style --weight --content --prompt --size --strength --model --lora --lora-strength --to --steps --guidance --content-strength --keep-aspect --format --picture-format --quality --shard-size --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --quantize --preset --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --to) words="official diffsynth diffusers peft" flags="" files=no ;;
                 --format) words="folder webdataset parquet" flags="" files=no ;;
@@ -104,8 +104,8 @@ _megastyle() {
                 --offload) words="modulation model layers" flags="" files=no ;;
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --preset) words="fast-cache" flags="" files=no ;;
-                --style|--content|--lora|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--max-errors|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                -o|--output|--errors|--style|--content|--lora|--sheet|--page|--stats) flags="" ;;
+                --max-item-size|--max-errors|--weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         retrieve)
@@ -118,7 +118,7 @@ _megastyle() {
             esac
             ;;
         eval)
-            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --split-key --json -o --output --errors --max-errors --resume --overwrite --force --shard --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --split-key -o --output --errors --max-errors --json --resume --overwrite --force --shard --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --reference|--others|--benchmark|--make-benchmark|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
                 --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;

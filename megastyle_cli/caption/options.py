@@ -18,7 +18,7 @@ class CaptionOptions:
     )
     schema: StyleSchema = option(
         "v2",
-        help="Style attributes and sentence template: v1 (MegaStyle) or v2 (MegaStyle++).",
+        help="Style attributes and template: v1 (MegaStyle) or v2 (MegaStyle++).",
         is_common=True,
         changes_results="yes",
     )

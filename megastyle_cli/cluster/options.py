@@ -23,7 +23,7 @@ class ClusterOptions:
     levels: str = option(
         "auto",
         metavar="N,N,...",
-        help="Clusters per level, finest first; or auto (about 20 records each), paper, plusplus.",
+        help="Clusters per level, finest first; or auto, paper, plusplus.",
         is_common=True,
         changes_results="yes",
     )

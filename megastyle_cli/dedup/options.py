@@ -29,7 +29,7 @@ class DedupOptions:
     preset: DedupPreset | None = option(
         None,
         metavar="styles|contents|nemo",
-        help="Thresholds of all stages (default: contents with --on content, else styles).",
+        help="Set of thresholds (default: contents with --on content, else styles).",
         is_common=True,
         show_default=False,
         changes_results="derived",
@@ -81,7 +81,7 @@ class DedupOptions:
         metavar="S",
         min=-1,
         max=1,
-        help="Minimum cosine of text embeddings (default: 0.99 static or nemo, else 0.95).",
+        help="Minimum cosine of embeddings (default: 0.95 or 0.99, by --embedder).",
         is_common=True,
         show_default=False,
         changes_results="derived",
@@ -105,7 +105,7 @@ class DedupOptions:
     keep: KeepPolicy = option(
         "first",
         metavar="first|longest|hard|easy",
-        help="Which duplicate to keep; hard is farthest from its cluster's centroid, easy nearest.",
+        help="Which duplicate to keep; hard, easy: farthest from, nearest to its centroid.",
         is_common=True,
         changes_results="derived",
     )
@@ -127,7 +127,7 @@ class DedupReportOptions:
     rejected: str | None = option(
         None,
         metavar="FILE",
-        help="File for the dropped records, with reason, similarity and the record kept instead.",
+        help="File for the dropped records, with the reason for each.",
         is_common=True,
         show_default=False,
         file="output",

@@ -16,7 +16,7 @@ class ScoringOptions:
     reference: list[str] | None = option(
         None,
         metavar="PATH",
-        help="Score all images against these; repeatable (default: each record's style_file_name).",
+        help="References for all images; repeatable (default: style_file_name).",
         is_common=True,
         show_default=False,
         changes_results="derived",
@@ -47,7 +47,7 @@ class ScoringOptions:
     text_model: str | None = option(
         None,
         metavar="NAME",
-        help="CLIP or SigLIP model for the text score: a Hugging Face name or a local folder.",
+        help="CLIP or SigLIP for the text score: a Hugging Face name or a folder.",
         heading="Model",
         is_common=True,
         show_default=False,

@@ -22,9 +22,9 @@ class StrengthOptions:
         min=0,
         max=1,
         metavar="S",
-        help="Style strength from 0 (content image unchanged) to 1 (full style).",
+        help="Style strength: 0 keeps the content image, 1 is the full style.",
         help_in={
-            "transfer": "Style strength from 0 (content image or prompt alone) to 1 (full style)."
+            "transfer": "Style strength: 0 is the content image or prompt alone, 1 full style."
         },
         is_common=True,
         changes_results="derived",
@@ -100,7 +100,7 @@ class SynthOptions:
     size: str = option(
         "512",
         metavar="PX|WxH",
-        help="Longer side of the images; with --model, side of a square, or width x height.",
+        help="Longer side; with --model, width x height, or side of a square.",
         is_common=True,
         changes_results="yes",
     )
@@ -167,7 +167,7 @@ class TextToImageOptions:
 class FilterOptions:
     """Which images are rejected."""
 
-    HEADING: ClassVar[str] = "Filters"
+    HEADING: ClassVar[str] = "Method"
 
     reject_blank: bool = option(
         False,
@@ -236,8 +236,7 @@ class TextToImageOffloadOptions:
         None,
         metavar="model|layers",
         show_default=False,
-        help="Save GPU memory (VRAM): move idle parts (model) or every idle layer (layers, for"
-        " small GPUs) to the CPU.",
+        help="Save GPU memory (VRAM): move idle parts or layers to the CPU.",
         is_common=True,
     )
 
@@ -251,7 +250,7 @@ class TransferOptions:
     style: list[str] | None = option(
         None,
         metavar="IMAGE",
-        help="Reference image; repeat to mix styles (default: each record's style_file_name).",
+        help="Reference image; repeat to mix styles (default: style_file_name).",
         show_default=False,
         is_common=True,
         changes_results="derived",
@@ -284,8 +283,7 @@ class TransferOptions:
         None,
         metavar="PX|WxH",
         show_default=False,
-        help="Longer side, or with FLUX width x height (default: the content image's; FLUX: 512"
-        " or as trained).",
+        help="Longer side, or FLUX's width x height (default: the input's; FLUX: 512).",
         heading="Output",
         is_common=True,
         changes_results="derived",

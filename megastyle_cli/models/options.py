@@ -14,11 +14,10 @@ LORA_DOWNLOAD_HINT = (
 QUANTIZE = {
     "metavar": "int8|fp8|nf4",
     "show_default": False,
-    "help": "Quantize the weights to fit a smaller GPU (needs torchao; nf4: bitsandbytes).",
+    "help": "Quantize the weights to save GPU memory (needs megastyle[quantize]).",
     "help_in": {
         "transfer": "Quantize the weights to save GPU memory; int8 with --offload model: 16 GB.",
-        "train-flux": "Quantize the frozen weights to save GPU memory; int8 with --optimizer"
-        " adamw8bit: 24 GB.",
+        "train-flux": "Quantize the frozen weights to save GPU memory (24 GB: int8, adamw8bit).",
     },
     "is_common": True,
 }
@@ -74,15 +73,13 @@ class ModelOptions:
         show_default=False,
         help="Model to use: a Hugging Face name[@revision] or a local folder.",
         help_in={
-            "caption": "Vision-language model: a Hugging Face name or a local folder; with"
-            " --base-url, the server's model.",
+            "caption": "Vision-language model (Hugging Face name or folder), or the server's.",
             "dedup": "Sentence-embedding model: a Hugging Face name or a local folder.",
             "cluster": "Sentence-embedding model: a Hugging Face name or a local folder.",
             "synth": "Text-to-image model, such as Qwen/Qwen-Image, or a local folder.",
-            "retrieve": "Style encoder: a folder written by train-encoder, or a SigLIP or CLIP"
-            " model.",
+            "retrieve": "Style encoder: a folder written by train-encoder, SigLIP or CLIP.",
             "transfer": "black-forest-labs/FLUX.1-dev, builtin-flux, or a local folder.",
-            "eval": "Style encoder: a folder written by train-encoder, or a SigLIP or CLIP model.",
+            "eval": "Style encoder: a folder written by train-encoder, SigLIP or CLIP.",
         },
         is_common=True,
         changes_results="derived",

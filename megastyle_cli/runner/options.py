@@ -10,7 +10,7 @@ from megastyle_cli.io.formats import INPUTS_HELP
 
 # Declarations of options that several groups have.
 RESUME = {
-    "help": "Continue an unfinished output or extend a finished one; failed records are retried.",
+    "help": "Continue or extend an existing output; failed records are retried.",
     "is_common": True,
 }
 OVERWRITE = {"help": "Replace an existing output.", "is_common": True}
@@ -170,8 +170,8 @@ class SeedOptions:
         help_in={
             "cluster": "Random seed for k-means and --sample.",
             "pair": "Random seed for drawing contents.",
-            "synth": "Random seed; each image derives its own from it and the record's id.",
-            "transfer": "Random seed; each image derives its own from it and the record's id.",
+            "synth": "Random seed; each image derives its own from it and its id.",
+            "transfer": "Random seed; each image derives its own from it and its id.",
             "train-encoder": "Random seed for initialization, sampling and augmentation.",
             "train-flux": "Random seed for initialization, pairs, noise and augmentation.",
             "eval": "Random seed for confidence intervals and --make-benchmark.",

@@ -69,7 +69,7 @@ class RunOptions:
     resume: bool = option(
         False,
         "--resume",
-        help="Continue from the last checkpoint, with the same weights as without a stop.",
+        help="Continue from the last checkpoint; the weights are as without a stop.",
         is_common=True,
     )
     overwrite: bool = option(False, "--overwrite", **OVERWRITE)
@@ -102,10 +102,7 @@ GLOBAL_BATCH = {"heading": "Method", "metavar": "N", "is_common": True}
 CHUNK = {
     "heading": "Running",
     "metavar": "auto|N",
-    "help": "Micro-batch: images per device at once (auto: as many as GPU memory allows).",
-    "help_in": {
-        "train-flux": "Micro-batch: pairs per device at once (auto: as many as GPU memory allows)."
-    },
+    "help": "Micro-batch per device (auto: as much as GPU memory allows).",
     "is_common": True,
 }
 WARMUP = {
@@ -137,7 +134,7 @@ EMA = {
 RECOMPUTE = {
     "heading": "Running",
     "metavar": "auto|none|all|N",
-    "help": "Activation checkpointing to save GPU memory: auto, none, all, or every Nth layer.",
+    "help": "Activation checkpointing, to save GPU memory; N: every Nth layer.",
     "is_common": True,
 }
 CHECKPOINT_EVERY = {

@@ -22,7 +22,7 @@ class FluxConfig(shared.TrainingConfig):
         "-o",
         "--output",
         metavar="DIR",
-        help="Folder for checkpoints, metrics, samples and the trained weights.",
+        help="Folder for checkpoints, metrics, samples and weights.",
         heading="Output",
         show_default=False,
         is_common=True,
