@@ -55,6 +55,18 @@ def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+@pytest.mark.skipif(not shutil.which("groff"), reason="no groff here")
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "share" / "man" / "man1").iterdir()), ids=lambda page: page.stem
+)
+def test_a_man_page_renders_without_a_warning(page: Path) -> None:
+    groff = ["groff", "-man", "-Tascii", "-ww", "-P-cbou", str(page)]  # plain, all warnings
+    rendered = subprocess.run(groff, capture_output=True, text=True, check=False)
+
+    assert (rendered.returncode, rendered.stderr) == (0, "")
+    assert "NAME" in rendered.stdout and "EXIT STATUS" in rendered.stdout
+
+
 def test_the_files_that_design_decisions_name_exist() -> None:
     text = (ROOT / "docs" / "decisions.md").read_text()
     roots = (ROOT, ROOT / "megastyle_cli")
