@@ -1,7 +1,7 @@
 """Command-line options declared once: as fields of frozen dataclasses, with their help text.
 
 A group of options is a frozen keyword-only dataclass whose fields come from `option`. Its fields
-become the flags of a command (`cli/command_line.py`), the object is what the code works with, and
+become the flags of a command (`cli/parameters.py`), the object is what the code works with, and
 what identifies a run is derived from it (`result_options`). A group's class variable `HEADING`, one
 of `HEADINGS`, says under which heading of the help its options stand. Standard library only, so
 that a stage can declare its own options.
