@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
+from megastyle_cli.compute.jit import MAX_PLAIN_RECORDS, choose_by_size
 from megastyle_cli.core import limits
 from tests import fork_server
 
@@ -54,6 +55,12 @@ def fresh_logging() -> Iterator[None]:
     log.propagate, log.handlers[:] = True, []
     log.setLevel(logging.NOTSET)  # not by `level`, which keeps what is cached for the loggers below
     yield
+
+
+@pytest.fixture(autouse=True)
+def compiled_code() -> None:
+    """Compiled code runs as such: a command in this process may have chosen plain Python."""
+    choose_by_size(MAX_PLAIN_RECORDS + 1)
 
 
 @pytest.fixture(scope="session")

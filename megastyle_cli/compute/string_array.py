@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.jit import compiled
+from megastyle_cli.compute.jit import compiled, is_plain
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +33,9 @@ class StringArray:
 
     def take(self, chosen: Array) -> "StringArray":
         """The texts `chosen` (n,), in that order."""
+        if is_plain():
+            listed = list(self)
+            return StringArray.from_bytes(listed[row] for row in chosen)
         starts = _starts(np.diff(self.starts)[chosen])
         data = np.empty(starts[-1], np.uint8)
         _gather(self.data, self.starts, chosen, data)
@@ -48,7 +51,8 @@ class StringArray:
         """An array of texts that are UTF-8 already."""
         listed = list(texts)
         lengths = np.fromiter(map(len, listed), np.int64, len(listed))
-        return cls(np.frombuffer(b"".join(listed), np.uint8), _starts(lengths))
+        # a bytearray: code is compiled once more for an array that is read-only
+        return cls(np.frombuffer(bytearray().join(listed), np.uint8), _starts(lengths))
 
     @classmethod
     def concatenate(cls, parts: Sequence["StringArray"]) -> "StringArray":

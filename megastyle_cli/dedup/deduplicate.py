@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.engine import Engine
+from megastyle_cli.compute.jit import compile_beside
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup.config import DedupConfig
 from megastyle_cli.dedup.exact import HashIndex, count_characters, normalize_block, text_keys
@@ -93,6 +94,7 @@ def collect_signatures(
 ) -> SignatureStore:
     """Reads all texts: finds exact duplicates and computes the signatures of distinct texts."""
     started = time.perf_counter()
+    compile_beside("megastyle_cli.dedup.compile_ahead")
     store = SignatureStore(config.near)
     texts = _distinct_texts(blocks, config.exact, store)
     for signatures in engine.map(compute_signatures, texts, config.near):

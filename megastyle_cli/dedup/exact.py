@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.jit import compiled
+from megastyle_cli.compute.jit import compiled, is_plain
 from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.dedup import plain
 from megastyle_cli.dedup.hashing import load_word, mix
 
 Array = npt.NDArray[Any]
@@ -26,6 +27,8 @@ def normalize(text: str) -> str:
 
 def normalize_block(texts: StringArray) -> StringArray:
     """Each text as `normalize` returns it."""
+    if is_plain():
+        return StringArray.from_bytes(map(_normalize_utf8, texts))
     folded = _fold_non_ascii(texts)
     data, starts = np.empty_like(folded.data), np.empty_like(folded.starts)
     used = _normalize_ascii(folded.data, folded.starts, data, starts)
@@ -34,6 +37,8 @@ def normalize_block(texts: StringArray) -> StringArray:
 
 def count_characters(texts: StringArray) -> Array:
     """The number of characters (code points) of each text, (n,) int32."""
+    if is_plain():
+        return np.array([len(text.decode("utf-8", "surrogatepass")) for text in texts], np.int32)
     counts = np.empty(len(texts), np.int32)
     _count_characters(texts.data, texts.starts, counts)
     return counts
@@ -41,6 +46,8 @@ def count_characters(texts: StringArray) -> Array:
 
 def text_keys(texts: StringArray) -> Array:
     """A 128-bit key of each text, (n, 2) uint64; texts with equal keys are taken as equal."""
+    if is_plain():
+        return plain.text_keys(texts)
     keys = np.empty((len(texts), 2), np.uint64)
     _hash_texts(texts.data, texts.starts, keys)
     return keys

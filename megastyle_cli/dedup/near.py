@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.jit import compiled
+from megastyle_cli.compute.jit import compiled, is_plain
+from megastyle_cli.dedup import plain
 from megastyle_cli.dedup.config import NearConfig
 from megastyle_cli.dedup.exact import HashIndex
 from megastyle_cli.dedup.hashing import mix
@@ -112,6 +113,13 @@ def select_greedily(
     Returns (m,) arrays: the stage that dropped the text (0: kept,
     2: near, 3: semantic), the text it duplicates (itself if kept), and the similarity in [0, 1].
     """
+    threshold = near.threshold if near else 1.0
+    max_ignored = MAX_IGNORED if near and near.template else 0
+    if is_plain():
+        chosen = plain.select(order, ngrams, buckets, threshold, max_ignored, links)
+        types = (np.uint8, np.int32, np.float64)
+        stage, duplicate_of, score = map(np.array, chosen, types)
+        return stage, duplicate_of, score
     stage = np.zeros(len(order), np.uint8)
     duplicate_of = order.astype(np.int32)
     score = np.ones(len(order))
@@ -123,8 +131,8 @@ def select_greedily(
         buckets.starts,
         buckets.targets,
         buckets.num_targets,
-        near.threshold if near else 1.0,
-        MAX_IGNORED if near and near.template else 0,
+        threshold,
+        max_ignored,
         links.starts,
         links.targets,
         links.scores,
@@ -204,9 +212,11 @@ def _select(
     ends = starts[:-1].copy()
     kept = np.empty(len(buckets), np.int32)
     kept_bits = np.empty(len(buckets), np.uint64)
-    compared_with = np.full(n, -1, np.int32)  # the last text that each text was compared with
-    positions = np.full(n, -1, np.int32)  # of kept texts in `order`
-    candidates = np.empty(64, np.int32)
+    compared_with = np.empty(n, np.int32)  # the last text that each text was compared with
+    positions = np.empty(n, np.int32)  # of kept texts in `order`
+    compared_with[:] = -1
+    positions[:] = -1
+    candidates = np.empty(n, np.int32)
     for position in range(len(order)):
         row = order[position]
         first, end = bucket_starts[row], bucket_starts[row + 1]
@@ -221,12 +231,9 @@ def _select(
                 other = kept[at]
                 compared_with[other] = row
                 if _may_reach(bits, ngram_starts, row, other, threshold):
-                    if count == len(candidates):
-                        candidates = np.append(candidates, np.empty(count, np.int32))
                     candidates[count] = positions[other]
                     count += 1
-        if count > 1:
-            candidates[:count].sort()
+        _sort(candidates[:count])
         for i in range(count):
             other = order[candidates[i]]
             similarity = jaccard(hashes, ngram_starts, row, other, max_ignored)
@@ -246,6 +253,20 @@ def _select(
                 at = ends[buckets[link]]
                 kept[at], kept_bits[at] = row, folded
                 ends[buckets[link]] = at + 1
+
+
+@compiled
+def _sort(values: Array) -> None:
+    """Shell's sort, in place: most often of a few values, and numba's own compiles for seconds."""
+    gap = len(values)
+    while gap > 1:
+        gap = max(1, gap * 5 // 11)
+        for at in range(gap, len(values)):
+            value = values[at]
+            while at >= gap and values[at - gap] > value:
+                values[at] = values[at - gap]
+                at -= gap
+            values[at] = value
 
 
 @compiled

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.jit import compiled
+from megastyle_cli.compute.jit import compiled, is_plain
 from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.dedup import plain
 from megastyle_cli.dedup.hashing import load_word, mix
 from megastyle_cli.dedup.options import NgramUnit
 
 Array = npt.NDArray[Any]
 
-# In scripts written without spaces each character is a word; so is a symbol beyond ASCII.
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_PUNCTUATION = re.compile(r"[!-/:-@\[-^`{-~]")
+_UNSPACED, _PUNCTUATION = re.compile(f"[{plain.UNSPACED}]"), re.compile(f"[{plain.PUNCTUATION}]")
 _SEPARATOR, _IN_WORD, _SINGLE = 0, 1, 2  # classes of characters; _SINGLE: a word by itself
 _NUM_CODE_POINTS = 0x110000
 _SMALL = 64  # sets up to this size are sorted by comparing all pairs
@@ -32,7 +31,6 @@ _SMALL = 64  # sets up to this size are sorted by comparing all pairs
 MAX_IGNORED = 20
 _MIN_TEXTS = 3  # an n-gram in fewer texts than this is never common, however few texts there are
 _SHIFT = 10
-_BUCKETS = 1 << (32 - _SHIFT)
 
 _S32, _ALL = np.uint64(32), np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -44,6 +42,8 @@ def ngram_sets(texts: StringArray, ngram: int, of: NgramUnit = "words") -> tuple
     text without words is one word, so no set is empty. Two distinct n-grams have the same hash
     with probability 2**-32.
     """
+    if is_plain():
+        return plain.ngram_sets(texts, ngram, of)
     hashes = np.empty(len(texts.data) + len(texts), np.uint32)
     starts = np.zeros(len(texts) + 1, np.int64)
     is_ascii = not texts.data.size or texts.data.max() < 128
@@ -60,9 +60,11 @@ def mark_common(hashes: Array, num_texts: int, share: float) -> None:
     changed in place, stay sorted, and equal ones stay equal. Occurrences are counted by the upper
     22 bits. The result does not depend on the order of the texts.
     """
-    counts = np.zeros(_BUCKETS, np.int32)
-    _count(hashes, counts)
-    _mark(hashes, counts, max(_MIN_TEXTS, ceil(share * num_texts)))
+    buckets = hashes >> np.uint32(_SHIFT)
+    counts = np.bincount(buckets, minlength=1)
+    is_common = counts[buckets] >= max(_MIN_TEXTS, ceil(share * num_texts))
+    hashes &= np.uint32(0xFFFFFFFE)
+    hashes |= is_common
 
 
 @cache
@@ -226,21 +228,22 @@ def _sort_distinct(values: Array, ranks: Array, by_rank: Array, is_used: Array) 
     """
     n = len(values)
     if n > _SMALL:
-        values.sort()
-        by_rank, is_used = values.copy(), np.ones(n, np.bool_)
+        _radix_sort(values)
+        kept = 1
         for at in range(1, n):
-            is_used[at] = values[at] != values[at - 1]
-    else:
-        # the rank of a value is the number of smaller ones: comparisons that vectorize
-        for at in range(n):
-            smaller = np.int32(0)
-            for other in range(n):
-                smaller += np.int32(values[other] < values[at])
-            ranks[at] = smaller
-        is_used[:n] = False
-        for at in range(n):
-            by_rank[ranks[at]] = values[at]
-            is_used[ranks[at]] = True
+            values[kept] = values[at]
+            kept += values[at] != values[kept - 1]
+        return kept
+    # the rank of a value is the number of smaller ones: comparisons that vectorize
+    for at in range(n):
+        smaller = np.int32(0)
+        for other in range(n):
+            smaller += np.int32(values[other] < values[at])
+        ranks[at] = smaller
+        is_used[at] = False
+    for at in range(n):
+        by_rank[ranks[at]] = values[at]
+        is_used[ranks[at]] = True
     kept = 0
     for at in range(n):
         values[kept] = by_rank[at]
@@ -249,14 +252,17 @@ def _sort_distinct(values: Array, ranks: Array, by_rank: Array, is_used: Array) 
 
 
 @compiled
-def _count(hashes: Array, counts: Array) -> None:
-    for ngram in hashes:
-        counts[ngram >> np.uint32(_SHIFT)] += 1
-
-
-@compiled
-def _mark(hashes: Array, counts: Array, min_count: int) -> None:
-    for at in range(len(hashes)):
-        ngram = hashes[at]
-        is_common = counts[ngram >> np.uint32(_SHIFT)] >= min_count
-        hashes[at] = (ngram & np.uint32(0xFFFFFFFE)) | np.uint32(is_common)
+def _radix_sort(values: Array) -> None:
+    """Sorts `values`: numba takes two seconds to compile its own sort."""
+    source, target = values, np.empty(len(values), np.uint32)
+    for shift in range(0, 32, 8):
+        ends = np.zeros(257, np.int64)
+        for value in source:
+            ends[((value >> np.uint32(shift)) & np.uint32(255)) + 1] += 1
+        for digit in range(256):
+            ends[digit + 1] += ends[digit]
+        for value in source:
+            digit = (value >> np.uint32(shift)) & np.uint32(255)
+            target[ends[digit]] = value
+            ends[digit] += 1
+        source, target = target, source

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.jit import compiled
+from megastyle_cli.compute.jit import compiled, is_plain
 from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.dedup import plain
 from megastyle_cli.dedup.config import NearConfig
 from megastyle_cli.dedup.near import NgramSets
 from megastyle_cli.dedup.ngrams import ngram_sets
@@ -64,6 +65,8 @@ def hash_functions(bands: int, rows: int, seed: int) -> Array:
 
 def band_keys(hashes: Array, starts: Array, functions: Array, bands: int) -> Array:
     """The key of each text in each band, (bands, n) uint32, from its minimum n-gram hashes."""
+    if is_plain():
+        return _mix_bands(plain.least_hashes(hashes, starts, *functions), bands)
     keys = np.empty((bands, len(starts) - 1), np.uint32)
     _fill_keys(hashes, starts, functions[0], functions[1], keys)
     return keys
@@ -76,8 +79,21 @@ def sketches(hashes: Array, starts: Array) -> Array:
     rejects dissimilar pairs cheaply and never rejects a similar one.
     """
     bits = np.zeros((len(starts) - 1, SKETCH_WORDS), np.uint64)
-    _fill_sketches(hashes, starts, bits)
+    if is_plain():
+        text, bit = np.repeat(np.arange(len(bits)), np.diff(starts)), hashes % (64 * SKETCH_WORDS)
+        np.bitwise_or.at(bits, (text, bit >> 6), np.uint64(1) << (bit & 63).astype(np.uint64))
+    else:
+        _fill_sketches(hashes, starts, bits)
     return bits
+
+
+def _mix_bands(least: Array, bands: int) -> Array:
+    """The keys (bands, n) from the least hashes (n, rows * bands), a row of all bands at a time."""
+    keys = np.full((len(least), bands), _GOLDEN, np.uint32)
+    for start in range(0, least.shape[1], bands):
+        mixed = (keys ^ least[:, start : start + bands]) * _GOLDEN
+        keys = mixed ^ (mixed >> _S15)
+    return np.ascontiguousarray(keys.T)
 
 
 class GrowableArray:

@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from megastyle_cli.core.check import Check
 from megastyle_cli.training.common.memory_plan import GIB, format_bytes
@@ -45,21 +44,20 @@ def examples_folder() -> Path | None:
 
 
 def _check_compiled_code() -> Check:
-    from megastyle_cli.dedup import near
+    from megastyle_cli.compute.jit import cache_folder, is_anything_kept
 
-    kernel: Any = near.jaccard
-    folder = getattr(kernel._cache, "cache_path", None)
-    if folder is None:
-        text = "cannot be kept: every run of dedup and cluster compiles for seconds"
+    folder = cache_folder()
+    is_prepared = is_anything_kept()
+    if folder is None and not is_prepared:
+        text = "cannot be kept: every dedup of many records compiles for seconds"
         fix = "set NUMBA_CACHE_DIR to a folder that can be written"
         return Check(
             topic="Folders", name="compiled code", text=text, ok=False, is_needed=False, fix=fix
         )
-    is_prepared = any(Path(folder).glob("*.nbc"))
     return Check(
         topic="Folders",
         name="compiled code",
-        text=f"{folder}{'' if is_prepared else ', nothing compiled yet'}",
+        text=f"{folder or 'read-only'}{'' if is_prepared else ', nothing compiled yet'}",
         ok=is_prepared,
         is_needed=False,
         fix="" if is_prepared else "megastyle doctor --prepare",

@@ -1,26 +1,27 @@
 """Compiling ahead leaves machine code in the cache, and nothing else."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from megastyle_cli.compute.jit import is_anything_kept
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.doctor import prepare as module
 from megastyle_cli.doctor.prepare import prepare
 
 
-def test_the_commands_that_compile_run_to_their_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_what_is_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not is_anything_kept()
 
     prepare()
 
-    assert list(tmp_path.iterdir()) == []
+    assert is_anything_kept()
 
 
-def test_a_command_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "COMMANDS", (("dedup", "--no-such-flag"),))
+def test_a_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
 
-    with pytest.raises(MegastyleError, match="megastyle dedup ended with 2"):
+    with pytest.raises(MegastyleError, match="compiling ended with 3"):
         prepare()

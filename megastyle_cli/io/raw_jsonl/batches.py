@@ -6,12 +6,13 @@ Python objects.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from megastyle_cli.compute.jit import MAX_PLAIN_RECORDS, choose_by_size, is_plain
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record
@@ -51,26 +52,59 @@ def read_batches(
     """
     found = read_records(inputs, limit=limit)  # opens all inputs
     if limit is None and all(map(is_jsonl_input, inputs)):
-        return (batch for name in distinct(inputs) for batch in _read_lines(name, key, check))
+        return _read_lines(distinct(inputs), key, check)
     return _read_parsed(found, key, check)
 
 
 def _read_parsed(found: Iterator[Record | Failure], key: str, check: Check) -> Iterator[LineBatch]:
-    while some := list(islice(found, _BATCH_RECORDS)):
-        yield _parsed(some, key, check)
+    first = list(islice(found, _BATCH_RECORDS))
+    choose_by_size(len(first))
+    while first:
+        yield _parsed(first, key, check)
+        first = list(islice(found, _BATCH_RECORDS))
 
 
-def _read_lines(name: str, key: str, check: Check) -> Iterator[LineBatch]:
-    number = 1
-    with open_lines(name) as file:
-        for block in bounded_blocks(file, name, _BATCH_BYTES):
-            if isinstance(block, BadLine):
-                yield _parsed(records_from_lines(name, [block], number), key, check)
-                number += 1
-                continue
-            lines = parse_plain_lines(block, key)
-            yield _batch(lines, name, number, key, check)
-            number += len(lines.is_plain)
+def _read_lines(inputs: Sequence[str], key: str, check: Check) -> Iterator[LineBatch]:
+    """Batches of JSON lines; the first blocks are held until it is known how large the input is."""
+    blocks = _blocks(inputs)
+    held: list[_Block] = []
+    records = size = 0
+    while records <= MAX_PLAIN_RECORDS and size < _BATCH_BYTES and (block := next(blocks, None)):
+        held.append(block)
+        records += block.num_lines
+        size += 0 if isinstance(block.lines, BadLine) else len(block.lines)
+    choose_by_size(records if size < _BATCH_BYTES else MAX_PLAIN_RECORDS + 1)
+    for block in chain(held, blocks):
+        if isinstance(block.lines, BadLine) or is_plain():
+            lines = [block.lines] if isinstance(block.lines, BadLine) else _split(block.lines)
+            yield _parsed(records_from_lines(block.name, lines, block.number), key, check)
+        else:
+            parsed = parse_plain_lines(block.lines, key)
+            yield _batch(parsed, block.name, block.number, key, check)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Lines of an input, of which the first has this number; each ends with a newline."""
+
+    name: str
+    number: int
+    lines: bytes | BadLine
+    num_lines: int
+
+
+def _blocks(inputs: Sequence[str]) -> Iterator[_Block]:
+    for name in inputs:
+        number = 1
+        with open_lines(name) as file:
+            for lines in bounded_blocks(file, name, _BATCH_BYTES):
+                count = 1 if isinstance(lines, BadLine) else lines.count(b"\n")
+                yield _Block(name, number, lines, count)
+                number += count
+
+
+def _split(lines: bytes) -> list[bytes]:
+    return [line + b"\n" for line in lines.split(b"\n")[:-1]]
 
 
 def _batch(lines: PlainLines, name: str, number: int, key: str, check: Check) -> LineBatch:

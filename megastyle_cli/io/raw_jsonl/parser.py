@@ -131,7 +131,8 @@ def _copy(
     text_starts: Array,
 ) -> None:
     keys = np.empty(_MAX_KEYS, np.uint64)
-    start = mark = 0
+    start: Any = np.int64(0)  # not a literal, for which code would be compiled once more
+    mark: Any = start
     for row in range(len(last)):
         line, text = line_starts[row], text_starts[row]
         line_marks = marks[mark : last[row] + 1]
