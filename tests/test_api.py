@@ -161,7 +161,7 @@ def test_written_records_are_read_again_from_any_folder(pictures: Path) -> None:
     with pytest.raises(ms.MegastyleError, match="exists"):
         ms.write_records(records, path)
     assert ms.write_records(records[:1], path, overwrite=True) == 1
-    with pytest.raises(ms.MegastyleError, match="says .csv"):
+    with pytest.raises(ms.MegastyleError, match=r"\.csv"):
         ms.write_records(records, path.with_name("out.csv"))
 
 
