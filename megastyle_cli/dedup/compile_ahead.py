@@ -13,6 +13,7 @@ from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.dedup.config import NearConfig
 from megastyle_cli.dedup.exact import HashIndex, count_characters, normalize_block, text_keys
 from megastyle_cli.dedup.near import AdjacencyList, band_buckets, merge_bands, select_greedily
+from megastyle_cli.dedup.ngrams import mark_common
 from megastyle_cli.dedup.signatures import SignatureStore, compute_signatures
 from megastyle_cli.io.raw_jsonl.annotate import read_annotated
 from megastyle_cli.io.raw_jsonl.batches import LineBatch
@@ -37,7 +38,9 @@ def compile_ahead() -> Path | None:
     buckets = merge_bands(map(band_buckets, store.band_keys()), len(texts))
     order = np.arange(len(texts), dtype=np.int32)
     none = AdjacencyList.empty(len(texts))
-    select_greedily(order, store.ngram_sets(), buckets, NearConfig(), none)
+    ngrams = store.ngram_sets()
+    mark_common(ngrams.hashes, len(texts), 0.2)
+    select_greedily(order, ngrams, buckets, NearConfig(), none)
     lines = parse_plain_lines(_LINES.encode(), "style")
     with Spool() as spool:
         spool.extend(LineBatch(lines.lines, lines.texts, lines.is_plain))

@@ -60,11 +60,14 @@ def mark_common(hashes: Array, num_texts: int, share: float) -> None:
     changed in place, stay sorted, and equal ones stay equal. Occurrences are counted by the upper
     22 bits. The result does not depend on the order of the texts.
     """
-    buckets = hashes >> np.uint32(_SHIFT)
-    counts = np.bincount(buckets, minlength=1)
-    is_common = counts[buckets] >= max(_MIN_TEXTS, ceil(share * num_texts))
-    hashes &= np.uint32(0xFFFFFFFE)
-    hashes |= is_common
+    min_count = max(_MIN_TEXTS, ceil(share * num_texts))
+    if is_plain():
+        buckets = hashes >> np.uint32(_SHIFT)
+        is_common = np.bincount(buckets, minlength=1)[buckets] >= min_count
+        hashes &= np.uint32(0xFFFFFFFE)
+        hashes |= is_common
+        return
+    _mark(hashes, np.zeros(1 << (32 - _SHIFT), np.int32), min_count)
 
 
 @cache
@@ -266,3 +269,13 @@ def _radix_sort(values: Array) -> None:
             target[ends[digit]] = value
             ends[digit] += 1
         source, target = target, source
+
+
+@compiled
+def _mark(hashes: Array, counts: Array, min_count: int) -> None:
+    for ngram in hashes:
+        counts[ngram >> np.uint32(_SHIFT)] += 1
+    for at in range(len(hashes)):
+        ngram = hashes[at]
+        is_common = counts[ngram >> np.uint32(_SHIFT)] >= min_count
+        hashes[at] = (ngram & np.uint32(0xFFFFFFFE)) | np.uint32(is_common)
