@@ -96,7 +96,7 @@ def main(
         recorded |= recorded_weights("model", named.model)
         recorded |= result_options(prompting, shown)
     elif prompting.judge:
-        raise MegastyleError("--judge needs a model", hint="name one by --model or --base-url")
+        raise MegastyleError("--judge needs a model", hint="give --model or --base-url")
     else:
         recorded |= result_options(measuring)
     batch_size = batches.batch_size

@@ -71,11 +71,16 @@ def main(
     check_views(views.sheet, views.page)
     folder = benchmark.benchmark
     if folder is not None and (inputs.inputs or scores.each or existing.limit is not None):
-        raise MegastyleError("a benchmark is run whole", hint="give --benchmark DIR and no input")
+        raise MegastyleError(
+            "--benchmark takes no input, --each or --limit", hint="give only --benchmark DIR"
+        )
     if (scores.pair_by or scores.others) and not scores.reference:
-        raise MegastyleError("no references are given", hint="add --reference PATH")
+        raise MegastyleError("--pair-by and --others need references", hint="add --reference PATH")
     if (existing.resume or existing.shard) and not scores.each:
-        raise MegastyleError("a summary needs all records at once", hint="add --each, then fold")
+        raise MegastyleError(
+            "a summary cannot be resumed or sharded",
+            hint="add --each, then run eval on the scored records",
+        )
     names = [str(folder)] if folder else inputs_or_stdin(inputs.inputs, context)
     if benchmark.make_benchmark is not None:
         seed = drawing.seed

@@ -51,7 +51,7 @@ def main(
     from megastyle_cli.runner.job import Source, pack_side_input
 
     if not pairs.contents:
-        raise MegastyleError("pair needs contents", hint="give --contents contents.jsonl")
+        raise MegastyleError("pair needs --contents", hint="give --contents contents.jsonl")
     given, failures = pack_side_input(pairs.contents, check_content)
     if not given:
         what = failures[0].message if failures else "no contents"

@@ -67,11 +67,12 @@ def main(
     from megastyle_cli.runner.map_job import MapJob
 
     if not options.index:
-        raise MegastyleError("retrieve needs pictures to search", hint="give --index FOLDER")
+        raise MegastyleError("retrieve needs --index", hint="give --index FOLDER")
     is_prototype = options.prototype or options.prototype_by is not None
     if is_prototype and (existing.resume or existing.shard):
         raise MegastyleError(
-            "a prototype needs all its queries at once", hint="leave out --resume and --shard"
+            "a prototype is the mean of all queries and cannot be resumed or sharded",
+            hint="omit --resume and --shard",
         )
     check_views(views.sheet, views.page)
     backend, model = encoder_backend(which.backend, named.model), named.model
@@ -80,8 +81,8 @@ def main(
         is_all = not inputs.inputs and not options.text
         if is_all and (not is_stdout(output.output) or views.are_wanted):
             raise MegastyleError(
-                "-o, --sheet and --page show what queries found, and there are none",
-                hint="name the queries, or leave them out",
+                "-o, --sheet and --page need queries, but none are given",
+                hint="give queries, or omit these options",
             )
         if is_all:
             return _add(options, backend, model, output, existing, stdin, batches, report)
@@ -181,12 +182,15 @@ def _add(
     index = options.index or []
     if len(index) > 1:
         raise MegastyleError(
-            f"--add fills one index, not {len(index)}", hint="give one --index DIR"
+            f"--add extends one index, but --index is given {len(index)} times",
+            hint="give one --index DIR",
         )
     if existing.shard:
-        raise MegastyleError("an index is filled by one process", hint="leave out --shard")
+        raise MegastyleError("--add cannot be sharded", hint="omit --shard")
     if not options.add and not is_saved_index(index[0]):
-        raise MegastyleError(f"{index[0]} is no saved index", hint="--prune one that --add made")
+        raise MegastyleError(
+            f"{index[0]} is not a saved index", hint="give an index that --add created"
+        )
     recorded = recorded_model(backend, model)
     run = Run("retrieve", recorded, __version__)
     writer = IndexWriter(Path(index[0]), prune=options.prune)

@@ -92,7 +92,7 @@ def main(
     from megastyle_cli.runner.map_job import MapJob
 
     if output.output is None or output.output == "-":
-        raise MegastyleError("synth makes a folder of pictures", hint="give -o DIRECTORY")
+        raise MegastyleError("synth writes a folder of images", hint="give -o DIR")
     image_format = stored.image_format()
     backend = painter_backend(which.backend, named.model)
     locate("painter", backend)
@@ -101,7 +101,7 @@ def main(
     if size_px and not is_model:
         raise MegastyleError(
             f"--size {sizes.size} is for a text-to-image model,"
-            f" backend {backend!r} keeps the content picture's shape",
+            f" backend {backend!r} keeps the content image's aspect ratio",
             hint=f"give --size {max(size_px)}",
         )
     if is_model and long_side_px:
@@ -113,7 +113,7 @@ def main(
         if rendering.preset and not rendering.lora:
             raise MegastyleError(
                 f"--preset {rendering.preset} is for a distilled LoRA",
-                hint="give it by --lora FILE",
+                hint="add --lora FILE",
             )
         lora = rendering.lora and lora_name(rendering.lora)
         recorded |= result_options(rendering) | {"lora": lora}
@@ -135,9 +135,9 @@ def main(
     recorded_filters = _recorded_filters(filters)
     for name in ("style_model", "style_against"):
         if filters.min_style_score is None and (flag := given_flag(context, (name,))):
-            raise MegastyleError(f"{flag} is for --min-style-score", hint="give both")
+            raise MegastyleError(f"{flag} needs --min-style-score", hint="give both")
     if filters.rejects and not recorded_filters:
-        raise MegastyleError("--rejects without a gate", hint="add one, such as --reject-blank")
+        raise MegastyleError("--rejects needs a filter", hint="add one, such as --reject-blank")
     compares = None if filters.min_style_score is None else filters.style_against
     check_views(views.sheet, views.page)
     job = MapJob(

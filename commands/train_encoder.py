@@ -65,7 +65,7 @@ def main(
     if not config.init:
         raise MegastyleError(
             f"{COMMAND} needs a model to start from",
-            hint="--init google/siglip-so400m-patch14-384 is the paper's; a config .json is new",
+            hint="give --init google/siglip-so400m-patch14-384, as in the paper, or a config .json",
         )
     config = replace(config, seed=seed.seed)
     data = load_training_data(names, config, options.limit)

@@ -51,7 +51,7 @@ def main(
     if not config.model:
         raise MegastyleError(
             f"{COMMAND} needs a FLUX model",
-            hint="--model black-forest-labs/FLUX.1-dev is the paper's; or a folder",
+            hint="give --model black-forest-labs/FLUX.1-dev, as in the paper, or a folder",
         )
     config = replace(config, seed=seed.seed)
     data = load_pairs(names, config, options.limit)

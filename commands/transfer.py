@@ -104,13 +104,13 @@ def main(
     from megastyle_cli.runner.progress import say
 
     if output.output is None:
-        raise MegastyleError(
-            "transfer makes pictures", hint="give -o out.png, -o - or -o DIRECTORY"
-        )
+        raise MegastyleError("transfer needs an output", hint="give -o out.png, -o - or -o DIR")
     if adapter.to is not None:
         others = {parameter.name or "" for parameter in context.command.params} - CONVERSION_FLAGS
         if flag := given_flag(context, others):
-            raise MegastyleError(f"{flag} and --to are given", hint="--to only converts --lora")
+            raise MegastyleError(
+                f"{flag} cannot be combined with --to", hint="--to only converts --lora"
+            )
         say(_convert(adapter, output.output, named.model, overwrite=existing.overwrite))
         return DONE
     check_views(views.sheet, views.page)
@@ -165,10 +165,10 @@ def main(
         "settings": {key: value for key, value in settings.items() if value is not None},
     }
     if what.content is not None and inputs.inputs:
-        raise MegastyleError("--content and inputs are given", hint="give one of the two")
+        raise MegastyleError("--content and inputs are both given", hint="give one of them")
     if is_single_image(output.output):
         if flag := given_flag(context, FOLDER_FLAGS):
-            raise MegastyleError(f"{flag} is for many pictures", hint="give -o DIRECTORY")
+            raise MegastyleError(f"{flag} needs a folder as output", hint="give -o DIR")
         record = read_transfer_request(inputs.inputs or [], what.content, what.prompt)
         if report.dry_run:
             hidden = {*MODEL_KEYS, "style", "weights"}
@@ -188,7 +188,7 @@ def main(
     check_folder_name(output.output, allows_dots=False)
     if what.prompt is not None:
         raise MegastyleError(
-            "--prompt makes one picture", hint="give -o out.png, or records to many"
+            "--prompt makes one image", hint="give -o out.png, or records for several"
         )
     names = [what.content] if what.content else inputs_or_stdin(inputs.inputs, context)
     job = MapJob(
@@ -242,7 +242,7 @@ def _check_no_flux_options(
     if size_px is not None:
         raise MegastyleError(
             f"--size {size_px[0]}x{size_px[1]} is for FLUX,"
-            f" backend {backend!r} keeps the content picture's shape",
+            f" backend {backend!r} keeps the content image's aspect ratio",
             hint=f"give --size {max(size_px)}",
         )
 
@@ -254,6 +254,6 @@ def _convert(adapter: LoraOptions, output: str, model: str | None, *, overwrite:
     from megastyle_cli.models.flux.lora_file import convert_lora
 
     if adapter.lora is None or adapter.to is None:
-        raise MegastyleError("--to converts a LoRA, and none is given", hint="give --lora FILE")
+        raise MegastyleError("--to needs a LoRA to convert", hint="give --lora FILE")
     path = Path(adapter.lora)
     return convert_lora(path, Path(output), adapter.to, model=model, overwrite=overwrite)

@@ -44,6 +44,7 @@ def require_compiler(device: torch.device) -> None:
     configured = os.environ.get(variable)
     if not any(shutil.which(name) for name in ([configured] if configured else names)):
         raise MegastyleError(
-            f"--compile needs a compiler, and there is no {configured or ' or '.join(names)} here",
-            hint="apt install g++ (or the like), or leave --compile out",
+            "--compile needs a C++ compiler, but there is no"
+            f" {configured or ' or '.join(names)} here",
+            hint="install g++ (or clang++), or omit --compile",
         )

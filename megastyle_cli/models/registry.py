@@ -63,7 +63,7 @@ def embedder_backend(backend: str, model: str | None) -> str:
 def encoder_backend(backend: str, model: str | None) -> str:
     """The backend of the style encoder: naming a model selects the backend that runs models."""
     if model and backend in ("statistics", "edges", "imagenet"):
-        raise MegastyleError(f"backend {backend!r} takes no --model", hint="leave one of them out")
+        raise MegastyleError(f"backend {backend!r} takes no --model", hint="omit one of them")
     return "siglip" if model and backend == "builtin" else backend
 
 
@@ -80,9 +80,7 @@ def painter_backend(backend: str, model: str | None) -> str:
 def captioner_backend(backend: str, model: str | None, base_url: str | None) -> str:
     """The backend of the captioner: a server or a model that is named selects its own."""
     if base_url and backend not in ("builtin", "openai"):
-        raise MegastyleError(
-            f"backend {backend!r} takes no --base-url", hint="leave one of them out"
-        )
+        raise MegastyleError(f"backend {backend!r} takes no --base-url", hint="omit one of them")
     if backend != "builtin":
         return backend
     return "openai" if base_url else "transformers" if model else backend

@@ -40,7 +40,7 @@ class LabelClassifier:
         if not self.unsafe_rows:
             found = ", ".join(map(str, list(labels.values())[:5]))
             raise MegastyleError(
-                f"{model} tells {found}: none of its labels is one of {', '.join(sorted(UNSAFE))}",
+                f"{model} has the labels {found}: none is one of {', '.join(sorted(UNSAFE))}",
                 hint="give a safety classifier, or open_nsfw",
             )
         self.model = loaded.to(self.device)

@@ -38,12 +38,12 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or not values:
-        what = "has no config.json that can be read" if path.is_dir() else "is no JSON object"
-        raise MegastyleError(f"{path} {what}", hint="give a model's whole folder")
+        what = "has no readable config.json" if path.is_dir() else "is not a JSON object"
+        raise MegastyleError(f"{path} {what}", hint="give the complete folder of a model")
     for name in ("vision_config", "text_config"):
         part = values.get(name)
         if not isinstance(part, dict | None):
-            raise MegastyleError(f"{file} has {name} {part!r}", hint="fetch the model again")
+            raise MegastyleError(f"{file} has {name} {part!r}", hint="download the model again")
         _check_supported(part or {}, file)
     _check_supported(values, file)
     return values
@@ -53,20 +53,21 @@ def _check_supported(values: dict[str, Any], file: Path) -> None:
     """Raises MegastyleError if these values, of a model or of one tower, cannot be run here."""
     if values.get("quantization_config"):
         raise MegastyleError(
-            f"{file} is of a quantized model (quantization_config)",
-            hint="give the weights that it was quantized from",
+            f"{file} belongs to a quantized model (quantization_config)",
+            hint="give the original weights",
         )
     if values.get("vision_use_head", True) is not True:
         raise MegastyleError(
-            f"{file} is of a tower without a pooling head (vision_use_head), whose output is the"
-            " style vector",
+            f"{file} belongs to a tower without a pooling head (vision_use_head), whose output is"
+            " the style vector",
             hint="give a SigLIP with its head",
         )
     for name, largest in LARGEST.items():
         value = values.get(name, 1)
         if type(value) is not int or not 1 <= value <= largest:
             raise MegastyleError(
-                f"{file} has {name} {value!r}, not 1 to {largest:,}", hint="fetch the model again"
+                f"{file} has {name} {value!r}, not 1 to {largest:,}",
+                hint="download the model again",
             )
 
 
@@ -88,7 +89,8 @@ def build_config(kind: type[PreTrainedModel], values: dict[str, Any], origin: st
             kind(config)
     except Exception as error:  # transformers raises anything for sizes that fit no network
         raise MegastyleError(
-            f"{origin} makes no {kind.__name__}: {first_line(error)}", hint="correct its config"
+            f"{origin} is not a valid {kind.__name__} config: {first_line(error)}",
+            hint="fix its config",
         ) from error
     return config
 
@@ -109,8 +111,8 @@ def build_model(
     if missing or extra:
         raise MegastyleError(
             f"{origin} fits {len(shapes) - len(missing)} of {len(shapes)} tensors{part}"
-            f" ({_count(missing, 'missing or of another shape')}; {_count(extra, 'too many')})",
-            hint="give the weights of this model and size, and nothing else",
+            f" ({_count(missing, 'missing or of another shape')}; {_count(extra, 'extra')})",
+            hint="give only the weights of this model and size",
         )
     check_finite(weights, origin)
     disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -137,9 +139,9 @@ def load_strictly(kind: Any, folder: Path, *, ignore_extra: bool = False, **opti
         wrong += report["unexpected_keys"]
     if wrong:
         raise MegastyleError(
-            f"{folder} does not fit {type(model).__name__}: {len(wrong)} weights are missing, too"
-            f" many or of another shape, such as {wrong[0]}",
-            hint="fetch the model again",
+            f"{folder} does not fit {type(model).__name__}: {len(wrong)} weights are missing, extra"
+            f" or of another shape, such as {wrong[0]}",
+            hint="download the model again",
         )
     return model.eval()
 

@@ -41,8 +41,8 @@ def read_weights(path: Path) -> dict[str, Any]:
         if isinstance(error, OSError) and error.errno != EINVAL:
             raise
         raise MegastyleError(
-            f"{path} is damaged, or holds more than weights: nothing in it was run",
-            hint="give weights as .safetensors, or as a .pth of tensors alone",
+            f"{path} is damaged, or holds more than weights (nothing in it was executed)",
+            hint="give weights as .safetensors, or as a .pth of tensors only",
         ) from error
     if not isinstance(content, dict):
         raise MegastyleError(f"{path} holds a {type(content).__name__}", hint="give a state dict")
@@ -63,7 +63,8 @@ def weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise MegastyleError(
-            f"{folder} holds no .safetensors", hint="give a folder with weights, or a config .json"
+            f"{folder} has no .safetensors file",
+            hint="give a folder with weights, or a config .json",
         )
     return files
 
@@ -90,7 +91,7 @@ def check_finite(weights: Weights, origin: object) -> None:
         if not torch.isfinite(w.float() if w.dtype.itemsize == 1 else w).all():
             raise MegastyleError(
                 f"{origin} holds NaN or infinite values in {name}",
-                hint="fetch the weights again, or give a checkpoint from before they diverged",
+                hint="download the weights again, or give a checkpoint from before they diverged",
             )
 
 

@@ -295,10 +295,10 @@ def test_a_missing_model_says_how_to_download_it(megastyle, made, tmp_path):
         (("--model", "tiny", "--size", "4"), "--size is '4', not PX or WIDTHxHEIGHT"),
         (("--model", "tiny", "--preset", "lightning"), "is for a distilled LoRA"),
         (("--model", "tiny", "--lora", "none.safetensors"), "there is no LoRA none.safetensors"),
-        (("--rejects", "r.jsonl"), "--rejects without a gate"),
+        (("--rejects", "r.jsonl"), "--rejects needs a filter"),
         (("--reject-blank", "--rejects", "r.jsonl", "--shard", "0/2"), "shards cannot share"),
-        (("--style-model", "tower"), "--style-model is for --min-style-score"),
-        (("--style-against", "reference"), "--style-against is for --min-style-score"),
+        (("--style-model", "tower"), "--style-model needs --min-style-score"),
+        (("--style-against", "reference"), "--style-against needs --min-style-score"),
         (("--nsfw", "./nothing", "--model", "tiny"), "there is no classifier ./nothing"),
     ],
 )

@@ -537,7 +537,7 @@ def test_a_pickle_with_code_is_rejected_and_not_run(
 
     result = train(*arguments, "-o", tmp_path / "run")
 
-    assert result.returncode == 2 and b"nothing in it was run" in result.stderr
+    assert result.returncode == 2 and b"nothing in it was executed" in result.stderr
     assert not (tmp_path / "went-off").exists()
 
 

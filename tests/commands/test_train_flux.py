@@ -599,7 +599,7 @@ def test_a_lora_of_another_base_is_rejected(
         (["--targets", "img_attn_qkv,to_q"], "--targets has 'to_q'"),
         (["--label", "licence"], "no style with two pictures or more"),
         (["--chunk", "0"], "auto or a number N"),
-        (["--init", "missing.json"], "no config that can be read"),
+        (["--init", "missing.json"], "not a readable config"),
         (["--full"], "--rank is of a LoRA"),
         (["-o", "-"], "-o DIR"),
     ],

@@ -55,7 +55,7 @@ def test_a_score_depends_on_its_picture_alone(tmp_path):
 
 
 def test_a_classifier_of_other_things_is_refused_with_its_labels(tmp_path):
-    with pytest.raises(MegastyleError, match="tells cat, dog: none of its labels is one of"):
+    with pytest.raises(MegastyleError, match="has the labels cat, dog: none is one of"):
         classifier(save_tiny_vit(tmp_path, ("cat", "dog")))
 
 

@@ -63,14 +63,14 @@ def test_a_missing_a_misshapen_and_an_extra_tensor_are_counted():
 
     assert error.value.message == (
         f"it fits {count - 2} of {count} tensors of its tower (2 missing or of another shape, such"
-        " as layernorm.weight; 1 too many, such as more)"
+        " as layernorm.weight; 1 extra, such as more)"
     )
 
 
 def test_a_config_of_another_model_or_of_no_network_is_one_sentence():
     with pytest.raises(MegastyleError, match="it holds a bert, not a vit"):
         build_config(ViTModel, {"model_type": "bert"}, "it")
-    with pytest.raises(MegastyleError, match="it makes no ViTModel: "):
+    with pytest.raises(MegastyleError, match="not a valid ViTModel config: "):
         build_config(ViTModel, {**SIZE, "patch_size": 0}, "it")
 
 
@@ -79,7 +79,7 @@ def test_a_folder_without_a_config_is_one_sentence(tmp_path, content):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
 
-    with pytest.raises(MegastyleError, match="has no config.json that can be read"):
+    with pytest.raises(MegastyleError, match="has no readable config.json"):
         read_config(tmp_path)
 
 

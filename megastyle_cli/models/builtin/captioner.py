@@ -49,7 +49,7 @@ class PixelCaptioner:
         if not 0 <= min_confidence <= 1:
             raise MegastyleError(
                 f"min_confidence is {min_confidence}, which is not a probability",
-                hint="give a number from 0 (always say a name) to 1 (never guess)",
+                hint="give a number from 0 (always name a content) to 1 (never)",
             )
         self.min_confidence = min_confidence
 

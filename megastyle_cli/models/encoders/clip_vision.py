@@ -120,9 +120,9 @@ def _read_csd(path: Path) -> CLIPVisionModelWithProjection:
     visual = {n.removeprefix(backbone): w for n, w in content.items() if n.startswith(backbone)}
     if [getattr(content.get(name), "ndim", None) for name in CSD_TENSORS] != [4, 2, 2, 2]:
         raise MegastyleError(
-            f"{path} is no CSD checkpoint: its {len(content)} tensors lack"
+            f"{path} is not a CSD checkpoint: its {len(content)} tensors lack"
             f" {', '.join(CSD_TENSORS)}",
-            hint="give a checkpoint of CSD, or the folder of a CLIP",
+            hint="give a CSD checkpoint, or the folder of a CLIP model",
         )
     patch, positions, style, _ = (content[name] for name in CSD_TENSORS)
     width, _, _, patch_px = patch.shape

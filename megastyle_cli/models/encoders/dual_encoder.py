@@ -40,14 +40,15 @@ class DualEncoder:
         kind = str(read_config(self.folder).get("model_type"))
         if kind not in TOWERS:
             raise MegastyleError(
-                f"{model} holds a {kind}, not a whole CLIP or SigLIP",
+                f"{model} holds a {kind}, not a complete CLIP or SigLIP",
                 hint="give one with both towers, such as openai/clip-vit-large-patch14",
             )
         weights = read_folder_weights(self.folder)
         if extra := [name for name in weights if not name.startswith(PREFIXES)]:
             raise MegastyleError(
-                f"{model} holds {len(extra)} tensors of neither tower, such as {extra[0]}",
-                hint="give the weights of the model, and nothing else",
+                f"{model} holds {len(extra)} tensors that belong to neither tower, such as"
+                f" {extra[0]}",
+                hint="give a file with only the weights of the model",
             )
         image_encoder, self._text_embedder = TOWERS[kind]
         self.images = image_encoder(model, device)

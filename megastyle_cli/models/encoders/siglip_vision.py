@@ -171,7 +171,8 @@ def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
     inner = weights.get("encoder.layers.0.mlp.fc1.weight")  # (mlp, d)
     if patch is None or positions is None or inner is None:
         raise MegastyleError(
-            f"{path} is no SigLIP image tower: of {len(weights)} tensors none is the first layer's",
+            f"{path} is not a SigLIP image tower: none of its {len(weights)} tensors is that of"
+            " the first layer",
             hint="give the weights of a SiglipVisionModel",
         )
     width = patch.shape[0]
@@ -196,7 +197,7 @@ def check_depth(path: Path, width: int, num_layers: int) -> None:
     """Raises MegastyleError if a lone file of a released width does not have all its layers."""
     if num_layers != DEPTHS.get(width, num_layers):
         raise MegastyleError(
-            f"{path} has {num_layers} layers of width {width}, and the released size of that"
+            f"{path} has {num_layers} layers of width {width}, but the released model of that"
             f" width has {DEPTHS[width]}",
             hint="give the whole file, or for a SigLIP put its config.json beside it",
         )

@@ -59,7 +59,7 @@ class SiglipTextEmbedder:
         tower = build_model(SiglipTextModel, config, text, str(folder), PART)
         if not {"logit_scale", "logit_bias"} <= weights.keys():
             raise MegastyleError(
-                f"{folder} has no logit_scale and logit_bias", hint="give a whole SigLIP"
+                f"{folder} has no logit_scale and logit_bias", hint="give a complete SigLIP model"
             )
         self.scale = float(weights["logit_scale"].float().exp())
         self.bias = float(weights["logit_bias"].float())
@@ -112,7 +112,8 @@ def load_tokenizer(folder: Path, length: int) -> Tokens:
     """
     if not any(all((folder / name).exists() for name in names) for names in VOCABULARIES):
         raise MegastyleError(
-            f"{folder} has no tokenizer", hint="give a model's whole folder, tokenizer.json with it"
+            f"{folder} has no tokenizer",
+            hint="give the complete folder of the model, with tokenizer.json",
         )
     try:
         encode = AutoTokenizer.from_pretrained(
@@ -121,7 +122,7 @@ def load_tokenizer(folder: Path, length: int) -> Tokens:
     except Exception as error:  # transformers raises anything for a damaged file
         raise MegastyleError(
             f"the tokenizer of {folder} cannot be read: {first_line(error)}",
-            hint="fetch its files again",
+            hint="download its files again",
         ) from error
 
     def tokens(texts: Sequence[str]) -> dict[str, Tensor]:

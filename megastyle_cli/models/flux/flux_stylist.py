@@ -90,8 +90,8 @@ class FluxStylist:
         self.pipeline, self.name, self.device = self.flux.pipeline, self.flux.name, config.device
         if guidance is not None and not self.pipeline.transformer.config.guidance_embeds:
             raise MegastyleError(
-                f"{model} reads no guidance, and --guidance {guidance:g} is given",
-                hint="leave it out",
+                f"{model} has no guidance input, but --guidance {guidance:g} is given",
+                hint="omit it",
             )
         self.size_px = training_size_px(model)
         self.token_px = token_size_px(self.pipeline.vae)
@@ -125,7 +125,7 @@ class FluxStylist:
     def _warn_once_if_untrained(self) -> None:
         if self._warns_untrained:
             log.warning(
-                "%s was never taught to look at a reference picture, so its style will hardly"
+                "%s was not trained to use a reference image, so its style will hardly"
                 " show: give --lora megastyle_flux.safetensors",
                 self.name.rpartition("@")[0],
             )
@@ -142,7 +142,7 @@ class FluxStylist:
                 raise
             raise BadRecord(
                 "out_of_memory",
-                f"{len(requests)} pictures of {size[0]} x {size[1]} do not fit on {self.device}: "
+                f"{len(requests)} images of {size[0]} x {size[1]} do not fit on {self.device}: "
                 + self.flux.memory_hint(self._activation_bytes(size, len(counts))),
             ) from error
         finally:
@@ -222,7 +222,7 @@ class FluxStylist:
         if not request.content:
             raise BadRecord(
                 "missing_key",
-                "FLUX paints from words: give --prompt, or records with content, as caption has it",
+                "FLUX needs a prompt: give --prompt, or records with content (megastyle caption)",
             )
         check_known_words(self.pipeline, request.content)
         side = request.long_side or self.size_px
@@ -230,7 +230,7 @@ class FluxStylist:
         if self.content_strength > 0:
             if request.content_picture is None:
                 raise BadRecord(
-                    "missing_key", "--content-strength needs a content picture: give --content"
+                    "missing_key", "--content-strength needs a content image: give --content"
                 )
             size = request.size_px or scale_long_side(request.content_picture.size, side)
         return round_up(size, self.token_px)

@@ -29,13 +29,13 @@ def new_transformer(config: Path, seed: int) -> Transformer:
         sizes = {name: value for name, value in content.items() if not name.startswith("_")}
     except (OSError, ValueError, AttributeError) as error:
         raise MegastyleError(
-            f"{path} is no config that can be read", hint="give the config.json of a FLUX"
+            f"{path} is not a readable config", hint="give the config.json of a FLUX"
         ) from error
     known = inspect.signature(TRANSFORMER_CLASS.__init__).parameters
     unknown = [name for name in sizes if name not in known]
     if unknown:
         raise MegastyleError(
-            f"{path} has {unknown[0]!r}, which no FLUX transformer has",
+            f"{path} has {unknown[0]!r}, which is not an option of a FLUX transformer",
             hint=f"it may have {', '.join(name for name in known if name != 'self')}",
         )
     with torch.random.fork_rng(devices=[]):
@@ -44,12 +44,13 @@ def new_transformer(config: Path, seed: int) -> Transformer:
             transformer = TRANSFORMER_CLASS(**sizes)
         except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
             raise MegastyleError(
-                f"{path} makes no FLUX: {first_line(error)}", hint="correct it"
+                f"{path} is not a valid FLUX config: {first_line(error)}", hint="fix it"
             ) from error
     rope, head = sum(transformer.config.axes_dims_rope), transformer.config.attention_head_dim
     if rope != head:
         raise MegastyleError(
-            f"{path} makes no FLUX: axes_dims_rope adds up to {rope}, attention_head_dim is {head}",
+            f"{path} is not a valid FLUX config: axes_dims_rope adds up to {rope},"
+            f" attention_head_dim is {head}",
             hint="make them equal",
         )
     blocks = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]

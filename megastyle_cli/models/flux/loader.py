@@ -65,7 +65,7 @@ def training_size_px(model: str) -> int:
     size = _transformer_metadata(model).get("megastyle.size", str(DEFAULT_SIZE_PX))
     if not size.isdecimal() or not 0 < int(size) <= MAX_SIZE_PX:
         raise MegastyleError(
-            f"{model} says that it was trained at a size of {size!r}", hint="fetch the model again"
+            f"{model} has an invalid training size: {size!r}", hint="download the model again"
         )
     return int(size)
 
@@ -86,8 +86,8 @@ def block_counts(model: str) -> tuple[int, int]:
         return int(config["num_layers"]), int(config["num_single_layers"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MegastyleError(
-            f"{path} does not tell how many blocks the model has",
-            hint="give a FLUX model's whole folder",
+            f"{path} does not say how many blocks the model has",
+            hint="give the complete folder of a FLUX model",
         ) from error
 
 

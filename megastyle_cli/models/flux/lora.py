@@ -138,7 +138,7 @@ def fuse_lora(
         shape = (len(rows), down.shape[1])
         if weight.shape != shape:
             raise MegastyleError(
-                f"the LoRA changes {name} as {shape[0]} x {shape[1]},"
+                f"the LoRA has {shape[0]} x {shape[1]} weights for {name},"
                 f" the model has {weight.shape[0]} x {weight.shape[1]}",
                 hint="give the LoRA that was trained on this model",
             )

@@ -70,7 +70,7 @@ def read_lora(path: Path, targets: Sequence[TargetModule], model: str | None = N
         raise MegastyleError(
             f"{path} has {len(tensors)} tensors, which fit {fitting} of {len(targets)} modules"
             f" ({_count(missing, 'without weights')}; {_count(unknown, 'unknown')})",
-            hint="give a LoRA of all the modules that MegaStyle adapts, made for this model",
+            hint="give a LoRA for this model that has all modules that MegaStyle adapts",
         )
     if model is not None:
         _warn_about_another_model(path, header, model)
@@ -172,7 +172,7 @@ def _read_file(path: Path) -> tuple[Weights, dict[str, str]]:
             header: dict[str, str] = file.metadata() or {}
     except (SafetensorError, KeyError, AttributeError, ValueError) as error:
         raise MegastyleError(
-            f"{path} is no safetensors file, or is damaged: {error}",
+            f"{path} is not a safetensors file, or is damaged: {error}",
             hint="give a LoRA as .safetensors",
         ) from error
     for key, tensor in tensors.items():
@@ -223,8 +223,8 @@ def _check_no_module_twice(
     if doubled:
         raise MegastyleError(
             f"{path} has {num_tensors} tensors, which give {len(doubled)} of {len(targets)} modules"
-            f" twice under two forms of keys, such as {doubled[0]}",
-            hint="keep one form of keys in the file",
+            f" twice, in two key layouts, such as {doubled[0]}",
+            hint="keep one key layout in the file",
         )
 
 
@@ -243,7 +243,7 @@ def _factors_by_name(
         down, up = part["down"], part["up"]
         if down.ndim != 2 or up.ndim != 2 or not (down.is_floating_point() and len(down)):
             shapes = f"{down.dtype} {tuple(down.shape)} and {up.dtype} {tuple(up.shape)}"
-            raise MegastyleError(f"{path} has no factors of {name}, but {shapes}", hint=damaged)
+            raise MegastyleError(f"{path} lacks factors of {name}: it has {shapes}", hint=damaged)
         rank = len(down)
         if rank != up.shape[1]:
             raise MegastyleError(

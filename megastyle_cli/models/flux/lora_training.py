@@ -38,7 +38,7 @@ def select_target_modules(transformer: Transformer, selection: str) -> list[Targ
     unknown = [kind for kind in kinds if kind not in MODULE_KINDS]
     if unknown:
         raise MegastyleError(
-            f"--targets has {unknown[0]!r}, which FLUX has not",
+            f"--targets has {unknown[0]!r}, which FLUX does not have",
             hint=f"give all, or some of {','.join(MODULE_KINDS)}",
         )
     suffixes = tuple(f"_{kind}" for kind in kinds)

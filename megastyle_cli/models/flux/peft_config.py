@@ -37,8 +37,8 @@ class PeftConfig:
         expected = _of_pattern(self.rank_pattern, module, self.rank)
         if expected not in (None, rank):
             raise MegastyleError(
-                f"{module} has rank {rank}, and {self.origin} says {expected}",
-                hint="give the LoRA with the config that it was saved with",
+                f"{module} has rank {rank}, but {self.origin} says {expected}",
+                hint="give the LoRA together with the config it was saved with",
             )
         alpha: float | None = _of_pattern(self.alpha_pattern, module, self.lora_alpha)
         return alpha * sqrt(rank) if alpha is not None and self.use_rslora else alpha
@@ -88,7 +88,7 @@ def _read_object(origin: str, text: str | bytes) -> dict[str, Any]:
         values = None
     if not isinstance(values, dict):
         raise MegastyleError(
-            f"{origin} is damaged: it holds no JSON object", hint="fetch or write the LoRA again"
+            f"{origin} is damaged: it is not a JSON object", hint="download or save the LoRA again"
         )
     return values
 
@@ -97,7 +97,7 @@ def _pattern(origin: str, key: str, value: Any) -> dict[str, float]:
     if not isinstance(value or {}, dict):
         raise MegastyleError(
             f"{origin} has {key} {value!r}, not numbers by module",
-            hint="fetch or write the LoRA again",
+            hint="download or save the LoRA again",
         )
     found = {name: _number(origin, f"{key} {name}", each) for name, each in (value or {}).items()}
     return {name: number for name, number in found.items() if number is not None}
@@ -109,7 +109,7 @@ def _number(origin: str, key: str, value: Any) -> float | None:
         number: float | None = value
         return number
     raise MegastyleError(
-        f"{origin} has {key} {value!r}, not a number", hint="fetch or write the LoRA again"
+        f"{origin} has {key} {value!r}, not a number", hint="download or save the LoRA again"
     )
 
 

@@ -68,20 +68,20 @@ def resolve_runtime(
     resolved = resolve_device(device)
     if offload in ("model", "layers") and resolved.type == "cpu":
         raise MegastyleError(
-            f"--offload {offload} needs a GPU to save memory on",
-            hint="leave it out, or give --offload modulation, which is faster on a CPU",
+            f"--offload {offload} needs a GPU",
+            hint="omit it, or give --offload modulation, which is faster on a CPU",
         )
     if compiled and preset == "fast-cache":  # it branches at every step, which no graph can
         raise MegastyleError(
-            "--preset fast-cache decides from step to step, which --compile cannot",
+            "--preset fast-cache and --compile cannot be combined",
             hint="give one of them",
         )
     if compiled:
         require_compiler(resolved)
     if quantize and offload == "layers":
         raise MegastyleError(
-            f"--offload layers moves plain weights only, not those of --quantize {quantize}",
-            hint=f"give --offload model --quantize {quantize}, or leave --quantize out",
+            f"--offload layers cannot move weights of --quantize {quantize}",
+            hint=f"give --offload model --quantize {quantize}, or omit --quantize",
         )
     return RuntimeConfig(
         device=resolved,

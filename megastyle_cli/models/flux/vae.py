@@ -48,7 +48,7 @@ def finite_images(pixels: Tensor) -> list[Image.Image | BadRecord]:
     return [
         BadRecord(
             "model_error",
-            f"{share:.0%} of the pixels are no numbers (NaN): try --dtype float32 or bfloat16, or"
+            f"{share:.0%} of the pixels are NaN: try --dtype float32 or bfloat16, or"
             " without --lora",
         )
         if share

@@ -78,7 +78,7 @@ class DiffusionPainter:
             )
         self.device = resolve_device(device)
         if offload and self.device.type == "cpu":
-            raise MegastyleError("--offload needs a GPU to save memory on", hint="leave it out")
+            raise MegastyleError("--offload needs a GPU", hint="omit it")
         if quantize == "nf4" and self.device.type == "cpu":
             raise MegastyleError("--quantize nf4 needs a GPU", hint="give int8 or fp8")
         folder = find_model(model, hint=HOW_TO_FETCH, is_pipeline=True)
@@ -154,7 +154,7 @@ class DiffusionPainter:
                 images = [
                     BadRecord(
                         "out_of_memory",
-                        f"one picture of {size[0]} x {size[1]} does not fit on {self.device}: try a"
+                        f"one image of {size[0]} x {size[1]} does not fit on {self.device}: try a"
                         " smaller --size, --offload model, --offload layers or --quantize",
                     )
                 ]
@@ -163,7 +163,7 @@ class DiffusionPainter:
                     torch.cuda.empty_cache()
                 self._halvings += 1
                 log.warning(
-                    "%d pictures of %d x %d do not fit on %s: going on with %d at a time",
+                    "%d images of %d x %d do not fit on %s: continuing with %d at a time",
                     *(len(batch), *size, self.device, self._batch_size(size)),
                 )
             yield from images
@@ -191,7 +191,7 @@ def build_prompt(request: PictureRequest) -> str:
         missing = "style" if content else "content"
         raise BadRecord(
             "missing_key",
-            f"a text-to-image model paints content and style in words, and there is no {missing}:"
+            f"a text-to-image model needs content and style texts, but there is no {missing}:"
             " give records as caption and pair write them",
             missing,
         )
@@ -204,6 +204,6 @@ def _to_image(pixels: Any) -> Image.Image | BadRecord:
         share = 1 - np.isfinite(pixels).mean()
         return BadRecord(
             "model_error",
-            f"{share:.0%} of the pixels are no numbers (NaN): try --dtype float32 or bfloat16",
+            f"{share:.0%} of the pixels are NaN: try --dtype float32 or bfloat16",
         )
     return Image.fromarray((pixels * 255).round().astype(np.uint8)).convert("RGB")

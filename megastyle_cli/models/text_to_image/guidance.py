@@ -91,13 +91,13 @@ def resolve_guidance(
     kind = "none" if _is_distilled(pipeline, spec) else spec.kind
     if kind == "none" and guidance is not None:
         raise MegastyleError(
-            f"--guidance {guidance:g} would do nothing: this {name} knows no guidance",
-            hint="leave it out, or give a model that is not distilled",
+            f"--guidance {guidance:g} has no effect: this {name} has no guidance",
+            hint="omit it, or give a model that is not distilled",
         )
     if kind != "classifier-free" and negative is not None:
         raise MegastyleError(
-            f"--negative {negative!r} would do nothing: this {name} has no negative prompt",
-            hint="leave it out",
+            f"--negative {negative!r} has no effect: this {name} has no negative prompt",
+            hint="omit it",
         )
     if kind == "none" or spec.argument is None:
         return None
@@ -105,8 +105,8 @@ def resolve_guidance(
     scale = float(default if guidance is None else guidance)
     if kind == "classifier-free" and scale <= 1 and negative is not None:
         raise MegastyleError(
-            f"--negative {negative!r} would do nothing at --guidance {scale:g}",
-            hint="give a guidance above 1, or leave the negative prompt out",
+            f"--negative {negative!r} has no effect at --guidance {scale:g}",
+            hint="give a guidance above 1, or omit the negative prompt",
         )
     return scale
 

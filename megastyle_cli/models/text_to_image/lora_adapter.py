@@ -33,14 +33,14 @@ def add_lora(pipeline: Pipeline, path: Path, strength: float, *, fuse: bool) -> 
             hint="save it with diffusers' save_lora_weights, or transfer --to diffusers",
         )
     if not hasattr(pipeline, "load_lora_weights"):
-        raise MegastyleError(f"a {kind} takes no LoRA", hint="leave --lora out")
+        raise MegastyleError(f"a {kind} does not support a LoRA", hint="omit --lora")
     try:
         loaded = pipeline.lora_state_dict(str(path.parent), weight_name=path.name)
         tensors: dict[str, Any] = loaded[0] if isinstance(loaded, tuple) else loaded
         pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=ADAPTER)
     except Exception as error:  # diffusers and PEFT raise anything for a file of another kind
         raise MegastyleError(
-            f"{path} is no LoRA of a {kind}: {short_reason(error)}",
+            f"{path} is not a LoRA for a {kind}: {short_reason(error)}",
             hint="give the LoRA that was made for this model",
         ) from error
     denoiser = denoiser_of(pipeline)

@@ -23,7 +23,7 @@ def read_model_index(folder: Path) -> dict[str, Any]:
         index = None
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
         raise MegastyleError(
-            f"{folder} is no model that paints: it has no model_index.json that can be read",
+            f"{folder} is not a text-to-image model: it has no readable model_index.json",
             hint="give the folder of a text-to-image pipeline, such as Qwen-Image's",
         )
     return index
@@ -49,8 +49,8 @@ def pipeline_class(folder: Path, index: dict[str, Any]) -> Any:
     ]
     if not takes_text or "num_frames" in parameters or required:
         raise MegastyleError(
-            f"{folder} is a {name}, which does not paint pictures from words alone",
-            hint="give a text-to-image model: Qwen-Image, FLUX.1, FLUX.2, SD3, SDXL or its like",
+            f"{folder} is a {name}, which does not generate images from text alone",
+            hint="give a text-to-image model: Qwen-Image, FLUX.1, FLUX.2, SD3, SDXL or similar",
         )
     return kind
 

@@ -65,7 +65,7 @@ def load_parts(
     missing = [name for name in ("model_index.json", *classes) if not (folder / name).exists()]
     if missing:
         raise MegastyleError(
-            f"{folder} is no whole {noun or kind.__name__}: it has no {', '.join(missing)}",
+            f"{folder} is not a complete {noun or kind.__name__}: it has no {', '.join(missing)}",
             hint=f"give a folder as {kind.__name__}.save_pretrained writes it",
         )
     parts = {
@@ -97,8 +97,8 @@ def load_part(kind: Any, folder: Path, dtype: torch.dtype, quantization: Any = N
         if is_out_of_memory(error):
             size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
             raise MegastyleError(
-                f"{folder}, {size / 2**30:.2f} GiB, does not fit into the memory that is free here",
-                hint="end other programs, give a smaller model, or a machine with more memory",
+                f"{folder}, {size / 2**30:.2f} GiB, does not fit into the free memory",
+                hint="close other programs, or use a smaller model or a machine with more memory",
                 exit_code=UNEXPECTED,
             ) from error
         raise _unreadable(folder, error) from error
@@ -154,5 +154,5 @@ def _tokenizers_of_processors(folder: Path, index: dict[str, Any]) -> dict[str, 
 
 def _unreadable(folder: Path, error: BaseException) -> MegastyleError:
     return MegastyleError(
-        f"{folder} cannot be read: {short_reason(error)}", hint="fetch the model again"
+        f"{folder} cannot be read: {short_reason(error)}", hint="download the model again"
     )

@@ -49,7 +49,7 @@ def apply_preset(pipeline: Pipeline, name: str) -> DistilledPreset:
     if kind != preset.pipeline:
         raise MegastyleError(
             f"--preset {name} is for a {preset.pipeline}, this is a {kind}",
-            hint="leave it out, or give Qwen-Image by --model",
+            hint="omit it, or give --model Qwen/Qwen-Image",
         )
     pipeline.scheduler = SCHEDULER_CLASS.from_config(pipeline.scheduler.config, **preset.schedule)
     return preset

@@ -83,7 +83,7 @@ class HttpClient:
             if response.status not in REDIRECTS:
                 return response
             self._follow(response.status, location, path)
-        raise MegastyleError(f"{self.url} redirects in a circle", hint="check --base-url")
+        raise MegastyleError(f"{self.url} redirects in a loop", hint="check --base-url")
 
     def close(self) -> None:
         """Closes the idle connections."""
@@ -240,7 +240,8 @@ def _split(base_url: str, example: str) -> SplitResult:
     if not is_address:
         shown = base_url.rpartition("@")[2]
         raise MegastyleError(
-            f"--base-url is {shown!r}, not the address of a server", hint=f"such as {example}"
+            f"--base-url is {shown!r}, not the address of a server",
+            hint=f"give one such as {example}",
         )
     return parts
 
@@ -269,7 +270,7 @@ def _proxy_of(scheme: str, host: str, netloc: str) -> SplitResult | None:
     if not is_usable:
         raise MegastyleError(
             f"{name} in the environment is {address.rpartition('@')[2]!r}, not an http:// proxy",
-            hint=f"name one, or add {host} to NO_PROXY",
+            hint=f"set one, or add {host} to NO_PROXY",
         )
     return proxy
 

@@ -138,7 +138,9 @@ class ChatClient:
                 return False
             self._dialect = adapted
         if field == "temperature":
-            log.warning("%s refuses a temperature: its answers may differ between runs", self.url)
+            log.warning(
+                "%s does not accept a temperature: its answers may differ between runs", self.url
+            )
         return True
 
     def _rejected(self, error: ServerError) -> BadRecord:
@@ -167,7 +169,7 @@ class ChatClient:
                 f"{self.url} refused all of the first {self._refused} requests: {error}",
                 "check that --model accepts images",
             )
-        return BadRecord("model_error", self._hide(f"{self.url} refuses the request: {error}"))
+        return BadRecord("model_error", self._hide(f"{self.url} rejected the request: {error}"))
 
     @property
     def _many(self) -> int:
@@ -268,7 +270,7 @@ def _key_of_environment() -> str:
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise MegastyleError(
-            f"{KEY_VARIABLE} holds a line break or a letter that no key has",
+            f"{KEY_VARIABLE} contains a line break or an invalid character",
             hint="set it to the key alone",
         )
     return key

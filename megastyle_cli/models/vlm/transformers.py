@@ -51,7 +51,7 @@ class TransformersVlm:
         if model is None:
             raise MegastyleError(
                 "backend 'transformers' needs a model",
-                hint="name one, such as --model Qwen/Qwen3-VL-8B-Instruct",
+                hint="give one, such as --model Qwen/Qwen3-VL-8B-Instruct",
             )
         resolved = resolve_device(device or _rank_device())
         folder = find_model(model, hint="check --model")
@@ -191,13 +191,13 @@ def _load_processor(folder: Path, model: str) -> Any:
         kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
         if not kind.startswith("qwen") or find_spec("torchvision") is not None:
             raise MegastyleError(
-                f"{model!r} ({kind}) has no processor for pictures here",
+                f"{model!r} ({kind}) has no image processor here",
                 hint="pip install torchvision, or check that it is a vision-language model",
             )
         processor = ImageOnlyQwen3VLProcessor.from_pretrained(folder, local_files_only=True)
     if getattr(processor, "chat_template", None) is None:
         raise MegastyleError(
-            f"{model!r} has no chat template: it is no model that answers", hint="check --model"
+            f"{model!r} has no chat template, so it cannot answer prompts", hint="check --model"
         )
     processor.tokenizer.padding_side = "left"
     return processor

@@ -151,14 +151,17 @@ def without(name):
 @pytest.mark.parametrize(
     "harm, words",
     [
-        (without("last_layer_style"), "is no CSD checkpoint"),
-        (without("backbone.conv1.weight"), "is no CSD checkpoint"),
+        (without("last_layer_style"), "is not a CSD checkpoint"),
+        (without("backbone.conv1.weight"), "is not a CSD checkpoint"),
         (without("backbone.ln_post.bias"), "fits 39 of 40 tensors"),
         (without("backbone.transformer.resblocks.1.attn.in_proj_bias"), "fits 37 of 40 tensors"),
-        (lambda w: w.update({"backbone.proj": torch.zeros(3)}), "1 too many, such as .*proj"),
-        (lambda w: w.update(classifier=torch.zeros(3)), "1 too many, such as classifier"),
+        (lambda w: w.update({"backbone.proj": torch.zeros(3)}), "1 extra, such as .*proj"),
+        (lambda w: w.update(classifier=torch.zeros(3)), "1 extra, such as classifier"),
         (lambda w: w.update({"backbone.ln_pre.bias": torch.zeros(3)}), "fits 39 of 40 tensors"),
-        (lambda w: w.update({"backbone.conv1.weight": torch.zeros(3, 3, 2, 2)}), "makes no CLIP"),
+        (
+            lambda w: w.update({"backbone.conv1.weight": torch.zeros(3, 3, 2, 2)}),
+            "is not a valid CLIP",
+        ),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_counts(tmp_path, harm, words):
@@ -184,7 +187,7 @@ def test_a_pickle_with_code_is_never_executed(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     write({"model_state_dict": csd(), "args": Bomb()}, tmp_path / "csd.pth")
 
-    with pytest.raises(MegastyleError, match="nothing in it was run"):
+    with pytest.raises(MegastyleError, match="nothing in it was executed"):
         encoder("csd.pth")
 
     assert not (tmp_path / "went-off").exists()
@@ -215,5 +218,5 @@ def test_a_csd_checkpoint_that_lost_its_last_layers_is_refused(tmp_path):
     }
     torch.save(weights, tmp_path / "csd.pth")
 
-    with pytest.raises(MegastyleError, match="has 22 layers of width 1024, and .* has 24"):
+    with pytest.raises(MegastyleError, match="has 22 layers of width 1024, but .* has 24"):
         encoder(tmp_path / "csd.pth")

@@ -185,7 +185,9 @@ def test_an_incomplete_image_tower_is_refused_with_the_counts(folder):
 def test_a_tensor_of_neither_tower_is_refused(folder):
     changed(folder, lambda weights: weights.update(classifier=torch.zeros(3)))
 
-    with pytest.raises(MegastyleError, match="1 tensors of neither tower, such as classifier"):
+    with pytest.raises(
+        MegastyleError, match="1 tensors that belong to neither tower, such as classifier"
+    ):
         opened(folder)
 
 
@@ -201,14 +203,17 @@ def test_weights_of_another_size_are_refused(folder):
 @pytest.mark.parametrize(
     "config, word",
     [
-        (None, "has no config.json"),
-        ("{", "has no config.json that can be read"),
-        ("[]", "has no config.json that can be read"),
+        (None, "has no readable config.json"),
+        ("{", "has no readable config.json"),
+        ("[]", "has no readable config.json"),
         ('{"model_type": "bert"}', "holds a bert"),
-        ('{"model_type": "clip", "vision_config": {"hidden_size": 33}}', "makes no CLIPModel"),
+        (
+            '{"model_type": "clip", "vision_config": {"hidden_size": 33}}',
+            "is not a valid CLIPModel config",
+        ),
         (
             '{"model_type": "siglip", "vision_config": {"hidden_size": 33}}',
-            "makes no SiglipVisionModel",
+            "is not a valid SiglipVisionModel config",
         ),
     ],
 )

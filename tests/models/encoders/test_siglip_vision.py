@@ -144,7 +144,7 @@ def replace_by_number(weights):
     "damage, counts",
     [
         (drop_one, "47 of 48"),
-        (add_one, "48 of 48 tensors (0 missing or of another shape; 1 too many, such as clas"),
+        (add_one, "48 of 48 tensors (0 missing or of another shape; 1 extra, such as clas"),
         (change_shape, "47 of 48"),
         (replace_by_number, "47 of 48"),
     ],
@@ -257,7 +257,7 @@ def test_a_pickle_with_code_is_never_executed(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     write({"head.probe": Bomb()}, tmp_path / "encoder.pth")
 
-    with pytest.raises(MegastyleError, match="nothing in it was run"):
+    with pytest.raises(MegastyleError, match="nothing in it was executed"):
         load_tower("encoder.pth")
 
     assert not (tmp_path / "went-off").exists()
@@ -289,14 +289,14 @@ def test_a_file_that_is_cut_off_is_one_sentence(tower, config, tmp_path, share):
 @pytest.mark.parametrize(
     "text, word",
     [
-        ('{"hidden_size": 33}', "makes no SiglipVisionModel"),
+        ('{"hidden_size": 33}', "is not a valid SiglipVisionModel config"),
         ('{"model_type": "clip"}', "holds a clip, not a siglip_vision_model"),
-        ("{", "no JSON"),
-        ("[]", "no JSON object"),
-        ("[" * 100_000, "no JSON object"),
+        ("{", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        ("[" * 100_000, "not a JSON object"),
         ('{"vision_use_head": false}', "tower without a pooling head"),
         ('{"vision_config": {"vision_use_head": null}}', "tower without a pooling head"),
-        ('{"quantization_config": {"load_in_8bit": true}}', "is of a quantized model"),
+        ('{"quantization_config": {"load_in_8bit": true}}', "belongs to a quantized model"),
         ('{"vision_config": [1]}', r"has vision_config \[1\]"),
         ('{"num_hidden_layers": 1000000000}', "num_hidden_layers 1000000000"),
         ('{"num_hidden_layers": "2"}', "num_hidden_layers '2'"),
@@ -304,7 +304,7 @@ def test_a_file_that_is_cut_off_is_one_sentence(tower, config, tmp_path, share):
         ('{"model_type": ["siglip"]}', r"holds a \['siglip'\]"),
         ('{"hidden_size": "wide"}', "hidden_size 'wide'"),
         ('{"image_size": 0}', "image_size 0, not 1 to"),
-        ('{"hidden_act": 3}', "makes no SiglipVisionModel"),
+        ('{"hidden_act": 3}', "is not a valid SiglipVisionModel config"),
     ],
 )
 def test_a_config_that_makes_no_tower_is_one_sentence(tmp_path, text, word):

@@ -193,7 +193,7 @@ def test_the_image_has_the_proportions_of_the_content_image(folder):
 
 
 def test_a_request_without_a_prompt_raises(stylist):
-    with pytest.raises(BadRecord, match="paints from words"):
+    with pytest.raises(BadRecord, match="needs a prompt"):
         stylist.restyle([replace(REQUEST, content=None)])
 
 
@@ -218,7 +218,7 @@ def test_a_model_not_trained_on_references_is_warned_about_once(folder, caplog):
 
     assert without_reference == []
     assert [r.getMessage().partition(" so ")[0] for r in caplog.records] == [
-        f"{folder} was never taught to look at a reference picture,"
+        f"{folder} was not trained to use a reference image,"
     ]
 
 
@@ -287,7 +287,7 @@ def test_guidance_for_a_model_without_it_raises(tmp_path):
     folder = save_tiny_flux(tmp_path / "tiny")
     tiny_transformer(guidance_embeds=False).save_pretrained(folder / "transformer")
 
-    with pytest.raises(MegastyleError, match="reads no guidance, and --guidance 3.5 is given"):
+    with pytest.raises(MegastyleError, match="has no guidance input, but --guidance 3.5 is given"):
         load("stylist", "flux", model=str(folder), guidance=3.5, device="cpu")
 
     assert load("stylist", "flux", model=str(folder), device="cpu").guidance == 3.5

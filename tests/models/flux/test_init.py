@@ -50,10 +50,10 @@ def test_the_first_prediction_is_zero_because_blocks_pass_their_input_on(config)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no config that can be read"),
-        ("[]", "is no config that can be read"),
-        (json.dumps({"layers": 3}), "has 'layers', which no FLUX transformer has"),
-        (json.dumps({**TRANSFORMER, "num_layers": "two"}), "makes no FLUX"),
+        ("{", "is not a readable config"),
+        ("[]", "is not a readable config"),
+        (json.dumps({"layers": 3}), "has 'layers', which is not an option of a FLUX transformer"),
+        (json.dumps({**TRANSFORMER, "num_layers": "two"}), "is not a valid FLUX config"),
         (json.dumps({**TRANSFORMER, "axes_dims_rope": [2, 2, 2]}), "adds up to 6, .* is 16"),
     ],
 )

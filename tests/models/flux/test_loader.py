@@ -22,7 +22,7 @@ from tests.tiny_flux import save_tiny_flux, tiny_transformer
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "model_index.json").unlink(), "no whole FLUX model"),
+        (lambda folder: (folder / "model_index.json").unlink(), "not a complete FLUX model"),
         (lambda folder: (folder / "vae" / "config.json").write_text("{"), "cannot be read"),
         (
             lambda folder: (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink(),
@@ -57,7 +57,7 @@ def test_a_given_transformer_replaces_that_of_the_folder(tmp_path):
     pipeline = load_flux(str(folder), torch.float32, transformer)
 
     assert pipeline.transformer is transformer
-    with pytest.raises(MegastyleError, match="no whole FLUX model: it has no transformer"):
+    with pytest.raises(MegastyleError, match="not a complete FLUX model: it has no transformer"):
         load_flux(str(folder), torch.float32)
 
 
@@ -81,7 +81,7 @@ def test_a_forged_training_size_is_refused(tmp_path, size):
     weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     save_file(load_file(weights), weights, {"megastyle.size": size})
 
-    with pytest.raises(MegastyleError, match=f"trained at a size of '{size}'"):
+    with pytest.raises(MegastyleError, match=f"invalid training size: '{size}'"):
         training_size_px(str(folder))
 
 
@@ -91,7 +91,7 @@ def test_the_blocks_are_counted_by_the_config(tmp_path):
 
     config = folder / "transformer" / "config.json"
     config.write_text(json.dumps({"num_layers": 2}))
-    with pytest.raises(MegastyleError, match="does not tell how many blocks"):
+    with pytest.raises(MegastyleError, match="does not say how many blocks"):
         block_counts(str(folder))
 
 

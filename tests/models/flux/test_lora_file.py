@@ -180,10 +180,10 @@ def changed(key, value):
         ),
         (changed(f"{ONE}.alpha", torch.ones(2)), f"2 alphas for {ONE}"),
         (changed(f"{ONE}.alpha", torch.ones(0)), f"0 alphas for {ONE}"),
-        (changed(f"{ONE}.lora_down.weight", lambda w: w[:0]), f"no factors of {ONE}"),
-        (changed(f"{ONE}.lora_down.weight", lambda w: w.int()), f"no factors of {ONE}"),
-        (changed(f"{ONE}.lora_down.weight", torch.tensor(1.0)), f"no factors of {ONE}"),
-        (changed(f"{ONE}.lora_up.weight", lambda w: w[..., None]), f"no factors of {ONE}"),
+        (changed(f"{ONE}.lora_down.weight", lambda w: w[:0]), f"lacks factors of {ONE}"),
+        (changed(f"{ONE}.lora_down.weight", lambda w: w.int()), f"lacks factors of {ONE}"),
+        (changed(f"{ONE}.lora_down.weight", torch.tensor(1.0)), f"lacks factors of {ONE}"),
+        (changed(f"{ONE}.lora_up.weight", lambda w: w[..., None]), f"lacks factors of {ONE}"),
     ],
 )
 def test_odd_tensors_are_refused_by_name(lora, tmp_path, damage, message):
@@ -313,7 +313,7 @@ def test_a_module_under_two_names_raises_with_the_counts(lora, tmp_path, first, 
 def test_a_file_that_is_not_safetensors_raises(tmp_path):
     (tmp_path / "lora.safetensors").write_bytes(b"\x80\x04 a pickle")
 
-    with pytest.raises(MegastyleError, match="is no safetensors file, or is damaged"):
+    with pytest.raises(MegastyleError, match="is not a safetensors file, or is damaged"):
         read_lora(tmp_path / "lora.safetensors", target_modules(1, 1))
 
 

@@ -66,9 +66,9 @@ def test_a_lora_without_config_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("[1]", "adapter_config.json is damaged: it holds no JSON object"),
-        ("{", "it holds no JSON object"),
-        ("[" * 100_000, "it holds no JSON object"),
+        ("[1]", "adapter_config.json is damaged: it is not a JSON object"),
+        ("{", "it is not a JSON object"),
+        ("[" * 100_000, "it is not a JSON object"),
         (BESIDE | {"lora_alpha": "8"}, "has lora_alpha '8', not a number"),
         (BESIDE | {"lora_alpha": True}, "has lora_alpha True, not a number"),
         (BESIDE | {"lora_alpha": float("nan")}, "has lora_alpha nan, not a number"),
@@ -77,7 +77,7 @@ def test_a_lora_without_config_has_none(tmp_path: Path) -> None:
         (BESIDE | {"rank_pattern": {"a": "4"}}, "has rank_pattern a '4', not a number"),
         (BESIDE | {"use_dora": True}, "is of a DoRA"),
         (BESIDE | {"peft_type": "LOHA"}, "is of a LOHA"),
-        (BESIDE | {"r": 8}, "a has rank 4, and .*adapter_config.json says 8"),
+        (BESIDE | {"r": 8}, "a has rank 4, but .*adapter_config.json says 8"),
     ],
 )
 def test_an_odd_config_is_refused_in_a_sentence(

@@ -130,7 +130,7 @@ def test_blocks_are_compiled_on_request(folder, monkeypatch):
     ("options", "message"),
     [
         ({"offload": "layers"}, "--offload layers needs a GPU"),
-        ({"preset": "fast-cache", "compiled": True}, "decides from step to step"),
+        ({"preset": "fast-cache", "compiled": True}, "cannot be combined"),
     ],
 )
 def test_options_that_exclude_each_other_raise(folder, options, message):

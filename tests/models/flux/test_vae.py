@@ -44,7 +44,7 @@ def test_nan_pixels_fail_their_image_alone():
     failed, image = finite_images(pixels)
 
     assert isinstance(failed, BadRecord) and failed.kind == "model_error"
-    assert "17% of the pixels are no numbers" in failed.message
+    assert "17% of the pixels are NaN" in failed.message
     assert np.array_equal(np.asarray(image), np.asarray(draw(4, 32, 48)))
 
 

@@ -49,7 +49,7 @@ def test_a_lora_that_does_not_fit_to_the_last_tensor_raises(pipeline_folders, tm
         ("none", {"layer.weight": torch.zeros(2, 2)}),
     ):
         save_file({key: w.clone() for key, w in tensors.items()}, tmp_path / f"{name}.safetensors")
-        with pytest.raises(MegastyleError, match="tensors, of which|is no LoRA of a Qwen"):
+        with pytest.raises(MegastyleError, match="tensors, of which|is not a LoRA for a Qwen"):
             load_painter(pipeline_folders["qwen"], lora=str(tmp_path / f"{name}.safetensors"))
 
 

@@ -12,7 +12,7 @@ from tests.models.text_to_image.painting import PIPELINES, load_painter
 
 def test_a_folder_without_a_text_to_image_pipeline_raises(tmp_path):
     (tmp_path / "model_index.json").write_text('{"_class_name": "StableAudioPipeline"}')
-    with pytest.raises(MegastyleError, match="StableAudioPipeline, which does not paint"):
+    with pytest.raises(MegastyleError, match="StableAudioPipeline, which does not generate"):
         load_painter(tmp_path)
 
     (tmp_path / "model_index.json").write_text('{"_class_name": "NoSuchPipeline"}')
@@ -25,7 +25,7 @@ def test_a_folder_without_a_text_to_image_pipeline_raises(tmp_path):
 
     (tmp_path / "model_index.json").unlink()
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(MegastyleError, match="has no model_index.json"):
+    with pytest.raises(MegastyleError, match="no readable model_index.json"):
         load_painter(tmp_path)
 
 

@@ -35,7 +35,7 @@ def test_a_folder_without_a_part_raises(tmp_path):
     folder = save_tiny_qwen(tmp_path / "tiny")
     (folder / "vae").rename(folder / "away")
 
-    with pytest.raises(MegastyleError, match="no whole QwenImagePipeline: it has no vae"):
+    with pytest.raises(MegastyleError, match="not a complete QwenImagePipeline: it has no vae"):
         load_painter(folder)
 
 

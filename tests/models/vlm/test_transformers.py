@@ -104,7 +104,7 @@ def test_a_model_without_images_is_one_sentence(folder, tmp_path):
     AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
     GPT2Config(vocab_size=300, n_embd=8, n_layer=1, n_head=1).save_pretrained(tmp_path)
 
-    with pytest.raises(MegastyleError, match="gpt2. has no processor for pictures"):
+    with pytest.raises(MegastyleError, match="gpt2. has no image processor"):
         load("captioner", "transformers", model=str(tmp_path), device="cpu")
 
 

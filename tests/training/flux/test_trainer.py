@@ -247,7 +247,7 @@ def test_compiled_blocks_have_the_losses_of_eager_ones(trainer_of, tmp_path):
 def test_a_missing_compiler_is_reported(trainer_of, monkeypatch):
     monkeypatch.setenv("PATH", "")
 
-    with pytest.raises(MegastyleError, match="--compile needs a compiler, and there is no g"):
+    with pytest.raises(MegastyleError, match="--compile needs a C++ compiler, but there is no g"):
         trainer_of(compile=True)
 
 
