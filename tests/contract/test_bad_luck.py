@@ -143,7 +143,11 @@ def test_an_output_never_lies_among_the_pictures(
         ("RANK=x megastyle retrieve . --index . -o ../out.jsonl", 2, b"RANK is 'x', not a number"),
         ("RANK=0 WORLD_SIZE=2 megastyle dedup . -o ../out.jsonl", 2, b"without accelerate"),
         ("RANK=1 WORLD_SIZE=2 megastyle retrieve . --index . -o ../parts", 0, b""),
-        ("megastyle dedup . --near-threshold nan", 2, b"--near-threshold must be a number from 0 to 1"),
+        (
+            "megastyle dedup . --near-threshold nan",
+            2,
+            b"--near-threshold must be a number from 0 to 1",
+        ),
         ("megastyle retrieve . --index . -o ../out.jsonl --max-errors nan%", 2, b"--max-errors"),
         (
             "megastyle retrieve . --index . -o ../out.jsonl --stats ../no/s.json",
