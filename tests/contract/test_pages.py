@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(PATH is None, reason="needs a browser of the Chr
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 SHOWN = "all('.tile').filter(t => !t.closest('[hidden]')).map(t => one('.title', t).textContent)"
+NOTE = "one('.note').textContent"
 LOOK = "[one('#look').open, one('#look-title').textContent]"
 
 
@@ -197,10 +198,33 @@ def test_a_style_opens_with_its_prompt_to_copy(tab, pages, folder):
     tab.press("ArrowRight")
     assert tab.run(LOOK) == [True, "gold"]
     assert tab.run("one('#look .words').textContent") == "In the style of gold wash."
+    assert tab.run(NOTE) == ""
     tab.click(".copy")
-    while tab.run("one('.copy').textContent") == "Copy prompt":
+    while not tab.run(NOTE):
         pass
-    assert tab.run("one('.copy').textContent") in ("Copied", "Selected: press Ctrl+C")
+    assert tab.run(NOTE) in ("Prompt copied", "Press Ctrl+C")
+
+
+def test_a_click_on_a_style_copies_its_prompt_where_the_clipboard_is_allowed(tab, pages, folder):
+    tab.open(folder / "browser.html", 390, 844)
+    tab.run("void (navigator.clipboard.writeText = async words => { document.title = words })")
+
+    tab.click("#grid")
+    tab.click(".tile:nth-child(3) .open")
+
+    while not tab.run(NOTE):
+        pass
+    assert tab.run(LOOK) == [True, "gold"]
+    assert tab.run(NOTE) == "Prompt copied"
+    assert tab.run("document.title") == "In the style of gold wash."
+    assert tab.run("[one('#look').scrollWidth, one('.tools').clientHeight]") == [390, 56]
+
+    tab.run("void (navigator.clipboard.writeText = async () => { document.title = ''; throw 0 })")
+    tab.run("one('#look').close()")
+    tab.click(".tile:nth-child(4) .open")
+    assert tab.run("document.title") == ""
+    assert (tab.run(NOTE), tab.problems) == ("", [])
+    assert tab.run("one('.copy').checkVisibility()")
 
 
 def test_of_many_styles_only_those_in_sight_are_drawn(tab, pages, folder):

@@ -57,7 +57,7 @@ function open(tile) {
   one(".words", look).textContent = words;
   one(".facts", look).replaceChildren(...facts);
   one(".copy").hidden = !words;
-  one(".copy").textContent = "Copy prompt";
+  one(".note").textContent = "";
   one(".place").textContent = `${position + 1} of ${tiles.length}`;
   // Not `disabled`: that would take the focus away from under the reader's finger.
   one(".previous").setAttribute("aria-disabled", String(position === 0));
@@ -72,18 +72,20 @@ function step(by) {
   if (next !== undefined) open(next);
 }
 
+// Rejected where the browser does not allow the clipboard.
 async function copyPrompt() {
-  try {
-    await navigator.clipboard.writeText(one(".words", look).textContent);
-    one(".copy").textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(one(".words", look));
-    one(".copy").textContent = document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C";
-  }
+  const copied = current;
+  await navigator.clipboard.writeText(one(".words", look).textContent);
+  if (copied === current) one(".note").textContent = "Prompt copied";
+}
+
+function selectPrompt() {
+  getSelection().selectAllChildren(one(".words", look));
+  one(".note").textContent = document.execCommand("copy") ? "Prompt copied" : "Press Ctrl+C";
 }
 
 for (const button of all(".open")) button.addEventListener("click", () => open(button.closest(".tile")));
-one(".copy").addEventListener("click", copyPrompt);
+one(".copy").addEventListener("click", () => copyPrompt().catch(selectPrompt));
 one(".previous").addEventListener("click", () => step(-1));
 one(".next").addEventListener("click", () => step(1));
 one(".close").addEventListener("click", () => look.close());

@@ -131,7 +131,7 @@ function add(number, x, y, side) {
   tile.style.setProperty("--cluster", clusterColor(style) || "transparent");
   Object.assign(button, { type: "button", className: "open", title: style.name });
   button.append(pictureOf(style, 0));
-  button.addEventListener("click", () => open(number));
+  button.addEventListener("click", () => openAndCopy(number));
   tile.append(button);
   if (side >= 80) tile.append(Object.assign(document.createElement("figcaption"), { textContent: style.name }));
   plane.append(tile);
@@ -155,6 +155,11 @@ closeUp = (number) => {
   const pictures = style.pictures.length ? style.pictures : [null];
   return { pictures: pictures.map((_, at) => ["", pictureOf(style, at)]), title: style.name, words: style.prompt, facts };
 };
+
+function openAndCopy(number) {
+  open(number);
+  if (styles[number].prompt) copyPrompt().catch(() => {});  // the button is still there
+}
 
 // Events
 
