@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, update_wrapper
@@ -42,7 +43,7 @@ MAX_PLAIN_RECORDS = 1000
 _SUFFIX = ".numba"
 
 _is_plain = False
-_module_beside: str | None = None
+_beside: tuple[str, tuple[str, ...]] | None = None
 _lock = RLock()
 
 
@@ -65,10 +66,13 @@ def compiled(function: F) -> F:
     return cast(F, _Compiled(cast(FunctionType, function)))
 
 
-def compile_beside(module: str) -> None:
-    """Says that running `module` compiles: where this process has to, another one takes part."""
-    global _module_beside
-    _module_beside = module
+def compile_beside(module: str, compiles: tuple[str, ...]) -> None:
+    """Says that running `module` compiles the functions of the modules that it `compiles`.
+
+    Where this process has to compile, another runs that beside it, and this one waits for it there.
+    """
+    global _beside
+    _beside = module, compiles
 
 
 def cache_folder() -> Path | None:
@@ -166,7 +170,16 @@ class _Cache:
             except OSError:
                 continue
             return cast(Any, CompileResult)._rebuild(target, *pickle.loads(content))
-        _begin_to_compile()
+        process = _begin_to_compile()
+        if process and _beside and self._name.startswith(_beside[1]):
+            is_running = True
+            while is_running:
+                is_running = process.poll() is None
+                for folder in (*_folders(), *_folder_of_run()):
+                    if (folder / name).exists():
+                        content = (folder / name).read_bytes()
+                        return cast(Any, CompileResult)._rebuild(target, *pickle.loads(content))
+                time.sleep(0.02)
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -221,16 +234,16 @@ def _folder_of_run() -> tuple[Path, ...]:
 
 
 @cache
-def _begin_to_compile() -> None:
-    """Says, once in a process, that it compiles, and has another process take part."""
+def _begin_to_compile() -> "subprocess.Popen[bytes] | None":
+    """Says, once in a process, that it compiles, and has another process take part, if it can."""
     folder = cache_folder()
     kept = f"kept in {folder}" if folder else "not kept: set NUMBA_CACHE_DIR to a writable folder"
     log.warning("compiling once (a few seconds), %s", kept)
-    if _module_beside is None or usable_cores() < 2:
-        return
+    if _beside is None or usable_cores() < 2:
+        return None
     named = {"NUMBA_CACHE_DIR": str(*_folder_of_run())} if _folder_of_run() else {}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", _module_beside],
+        [sys.executable, "-P", "-m", _beside[0], "beside"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -238,6 +251,7 @@ def _begin_to_compile() -> None:
     )
     atexit.register(process.wait)  # it ends at once when it is killed; exits run in reverse order
     atexit.register(process.kill)
+    return process
 
 
 @cache

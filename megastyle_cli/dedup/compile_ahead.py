@@ -4,6 +4,7 @@
 `compute.jit` says where machine code is kept.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,19 @@ _LINES = "".join(f'{{"id":"{i}","style":"{word} ink"}}\n' for i, word in enumera
 def compile_ahead() -> Path | None:
     """Compiles everything that the machine's cache lacks; returns its folder.
 
-    None if no folder can be written, and nothing is kept. What a run needs last is compiled first,
-    so that a process that runs beside it takes the other half.
+    None if no folder can be written, and nothing is kept.
     """
+    compile_second_half()
+    parse_plain_lines(_LINES.encode(), "style")
+    texts = StringArray.from_strings(f"{word} ink" for word in _WORDS)
+    count_characters(texts)
+    HashIndex().add(np.tile(text_keys(normalize_block(texts)), (5000, 1)))
+    texts.take(np.arange(len(texts)))
+    return cache_folder()
+
+
+def compile_second_half() -> None:
+    """Compiles what a run needs once it has read texts (`deduplicate.COMPILED_BESIDE`)."""
     choose_by_size(MAX_PLAIN_RECORDS + 1)
     texts = StringArray.from_strings(f"{word} ink" for word in _WORDS)
     store = SignatureStore(NearConfig())
@@ -41,15 +52,11 @@ def compile_ahead() -> Path | None:
     ngrams = store.ngram_sets()
     mark_common(ngrams.hashes, len(texts), 0.2)
     select_greedily(order, ngrams, buckets, NearConfig(), none)
-    lines = parse_plain_lines(_LINES.encode(), "style")
+    line = StringArray.from_bytes([b'{"id":"a","style":"b"}\n'])
     with Spool() as spool:
-        spool.extend(LineBatch(lines.lines, lines.texts, lines.is_plain))
-        list(read_annotated(spool, order, "dedup", [{}] * len(order)))
-    count_characters(texts)
-    HashIndex().add(np.tile(text_keys(normalize_block(texts)), (5000, 1)))
-    texts.take(np.arange(len(texts)))
-    return cache_folder()
+        spool.extend(LineBatch(line, texts, np.ones(1, np.bool_)))
+        list(read_annotated(spool, np.arange(1), "dedup", [{}]))
 
 
 if __name__ == "__main__":
-    compile_ahead()
+    compile_second_half() if "beside" in sys.argv else compile_ahead()

@@ -37,6 +37,11 @@ from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]
 StageName = Literal["exact", "near", "semantic"]
+# modules whose functions `compile_ahead` compiles first
+COMPILED_BESIDE = tuple(
+    f"megastyle_cli.{name}."
+    for name in ("dedup.ngrams", "dedup.signatures", "dedup.near", "io.raw_jsonl.annotate")
+)
 STAGES: tuple[StageName, ...] = ("exact", "near", "semantic")  # in the order they are applied
 
 
@@ -94,7 +99,7 @@ def collect_signatures(
 ) -> SignatureStore:
     """Reads all texts: finds exact duplicates and computes the signatures of distinct texts."""
     started = time.perf_counter()
-    compile_beside("megastyle_cli.dedup.compile_ahead")
+    compile_beside("megastyle_cli.dedup.compile_ahead", COMPILED_BESIDE)
     store = SignatureStore(config.near)
     texts = _distinct_texts(blocks, config.exact, store)
     for signatures in engine.map(compute_signatures, texts, config.near):
