@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 
 from megastyle_cli.cli.command_line import inputs_or_stdin
-from megastyle_cli.core.errors import DONE, MegastyleError
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.runner.options import InputOptions, ReportOptions, SeedOptions
 from megastyle_cli.training.common.config import RunOptions
 from megastyle_cli.training.flux.config import FluxConfig
@@ -37,8 +37,10 @@ def main(
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.output_paths import check_folder_name
     from megastyle_cli.runner.job import Tolerance
+    from megastyle_cli.training.common.preflight import report_checks
     from megastyle_cli.training.common.run import announce, open_run, report_result
     from megastyle_cli.training.flux.pairs import load_pairs
+    from megastyle_cli.training.flux.preflight import check_flux_run
     from megastyle_cli.training.flux.provenance import record_provenance
     from megastyle_cli.training.flux.trainer import FluxTrainer
 
@@ -58,11 +60,12 @@ def main(
     pairs = data.split
     work = f"{config.steps:,} steps of {config.global_batch:,} pairs from {config.model}"
     announce(COMMAND, data.summary(config.steps), work, folder, report)
+    run = Run(COMMAND, {**config.run_options, "pairs": pairs.training.key}, __version__)
     if report.dry_run:
-        return DONE
+        return report_checks(check_flux_run(config, run, folder, options))
 
     with open_run(
-        Run(COMMAND, {**config.run_options, "pairs": pairs.training.key}, __version__),
+        run,
         folder,
         global_batch=config.global_batch,
         num_read=pairs.num_read,
@@ -71,11 +74,11 @@ def main(
         options=options,
         tolerance=tolerance,
         report=report,
-    ) as run:
-        trainer = FluxTrainer(config, data, run)
+    ) as training:
+        trainer = FluxTrainer(config, data, training)
         record_provenance(trainer, names, options)
         trainer.restore()
         for line in trainer.describe():
-            run.say(line)
+            training.say(line)
         result = trainer.train()
-    return report_result(result, run)
+    return report_result(result, training)

@@ -51,13 +51,17 @@ def load_flux(model: str, dtype: torch.dtype, transformer: Transformer | None = 
     another shape.
     """
     folder = find_flux(model)
-    classes, given = dict(CLASSES), {}
+    classes, given = part_classes(folder), {}
     if transformer is not None:
         del classes["transformer"]
         given["transformer"] = transformer
-    if _class_name(folder / "vae") == PatchAutoencoder.__name__:
-        classes["vae"] = PatchAutoencoder
     return load_parts(FluxPipeline, folder, classes, dtype, given=given, noun="FLUX model")
+
+
+def part_classes(folder: Path) -> dict[str, Any]:
+    """The class of each part of the model in a folder."""
+    is_patched = _class_name(folder / "vae") == PatchAutoencoder.__name__
+    return CLASSES | ({"vae": PatchAutoencoder} if is_patched else {})
 
 
 def training_size_px(model: str) -> int:

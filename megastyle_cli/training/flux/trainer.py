@@ -107,7 +107,7 @@ class FluxTrainer(Trainer[PairBatch]):
         self.trainable = TrainableModel(config, self.dtype)
         self.pipeline = self.trainable.pipeline
         self.transformer = self.trainable.transformer
-        self.rows = _token_rows(config.size, token_size_px(self.pipeline.vae))
+        self.rows = token_rows(config.size, token_size_px(self.pipeline.vae))
         if config.compile:
             require_compiler(self.device)
         self.memory = plan_flux_memory(
@@ -314,7 +314,7 @@ class FluxTrainer(Trainer[PairBatch]):
         )
 
 
-def _token_rows(size_px: int, token_px: int) -> int:
+def token_rows(size_px: int, token_px: int) -> int:
     """Rows of tokens in an image. Raises MegastyleError if the size is no multiple of a token."""
     if size_px % token_px or size_px < token_px:
         near = max(token_px, size_px // token_px * token_px)
