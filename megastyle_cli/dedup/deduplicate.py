@@ -156,7 +156,8 @@ def find_duplicates(
     is_final = False
     while not is_final:  # the semantic stage embeds only what the others keep, until that is stable
         links = linker.adjacency(order) if linker else AdjacencyList.empty(n)
-        selected = select_greedily(order, ngrams, buckets, near, links)
+        progress.begin("texts compared", len(order))
+        selected = select_greedily(order, ngrams, buckets, near, links, progress.advance)
         seconds.setdefault("near", time.perf_counter() - started)
         kept = order[selected[0] == 0]
         is_final = linker is None or not linker.embed_and_link(kept, order)

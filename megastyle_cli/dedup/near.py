@@ -5,7 +5,7 @@ bucket with it and whose n-grams have a Jaccard similarity above the threshold, 
 semantic link connects it to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ _S1, _S2, _S4, _S32, _S56 = (np.uint64(n) for n in (1, 2, 4, 32, 56))
 _LOW = np.uint64(0xFFFFFFFF)
 _SEEDS = np.array([0xA0761D6478BD642F, 0xE7037ED1A0B428DB], np.uint64)
 
+# texts visited between two looks at Ctrl-C, which compiled code does not see
+_BLOCK = 1000
 _NEAR, _SEMANTIC = 2, 3  # stage numbers, as in `deduplicate.STAGES`
 
 
@@ -104,6 +106,7 @@ def select_greedily(
     buckets: AdjacencyList,
     near: NearConfig | None,
     links: AdjacencyList,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Array, Array, Array]:
     """Keeps the first text of every group of near or semantic duplicates.
 
@@ -112,6 +115,7 @@ def select_greedily(
     `near`, or if one of `links` leads to a kept text. There is no chaining through dropped texts.
     Returns (m,) arrays: the stage that dropped the text (0: kept,
     2: near, 3: semantic), the text it duplicates (itself if kept), and the similarity in [0, 1].
+    `advance` is called with the number of texts visited since its last call.
     """
     threshold = near.threshold if near else 1.0
     max_ignored = MAX_IGNORED if near and near.template else 0
@@ -123,23 +127,44 @@ def select_greedily(
     stage = np.zeros(len(order), np.uint8)
     duplicate_of = order.astype(np.int32)
     score = np.ones(len(order))
-    _select(
-        order,
-        ngrams.hashes,
-        ngrams.starts,
-        ngrams.sketches,
-        buckets.starts,
-        buckets.targets,
-        buckets.num_targets,
-        threshold,
-        max_ignored,
-        links.starts,
-        links.targets,
-        links.scores,
-        stage,
-        duplicate_of,
-        score,
-    )
+    # the kept texts of each bucket with their sketches, contiguous: most are rejected from there
+    starts = np.zeros(buckets.num_targets + 1, np.int64)
+    _count_rows(buckets.targets, starts)
+    np.cumsum(starts, out=starts)
+    ends = starts[:-1].copy()
+    kept = np.empty(len(buckets.targets), np.int32)
+    kept_bits = np.empty(len(buckets.targets), np.uint64)
+    n = len(buckets.starts) - 1
+    compared_with = np.full(n, -1, np.int32)  # the last text that each text was compared with
+    positions = np.full(n, -1, np.int32)  # of kept texts in `order`
+    candidates = np.empty(n, np.int32)
+    for begin in range(0, len(order), _BLOCK):
+        _select(
+            order,
+            begin,
+            min(begin + _BLOCK, len(order)),
+            ngrams.hashes,
+            ngrams.starts,
+            ngrams.sketches,
+            buckets.starts,
+            buckets.targets,
+            starts,
+            ends,
+            kept,
+            kept_bits,
+            compared_with,
+            positions,
+            candidates,
+            threshold,
+            max_ignored,
+            links.starts,
+            links.targets,
+            links.scores,
+            stage,
+            duplicate_of,
+            score,
+        )
+        advance(min(_BLOCK, len(order) - begin))
     return stage, duplicate_of, score
 
 
@@ -191,12 +216,20 @@ def _may_reach(bits: Array, starts: Array, one: int, two: int, threshold: float)
 @compiled
 def _select(
     order: Array,
+    begin: int,
+    stop: int,
     hashes: Array,
     ngram_starts: Array,
     bits: Array,
     bucket_starts: Array,
     buckets: Array,
-    num_buckets: int,
+    starts: Array,
+    ends: Array,
+    kept: Array,
+    kept_bits: Array,
+    compared_with: Array,
+    positions: Array,
+    candidates: Array,
     threshold: float,
     max_ignored: int,
     link_starts: Array,
@@ -206,18 +239,8 @@ def _select(
     duplicate_of: Array,
     score: Array,
 ) -> None:
-    n = len(bucket_starts) - 1
-    # the kept texts of each bucket with their sketches, contiguous: most are rejected from there
-    starts = _member_starts(buckets, num_buckets)
-    ends = starts[:-1].copy()
-    kept = np.empty(len(buckets), np.int32)
-    kept_bits = np.empty(len(buckets), np.uint64)
-    compared_with = np.empty(n, np.int32)  # the last text that each text was compared with
-    positions = np.empty(n, np.int32)  # of kept texts in `order`
-    compared_with[:] = -1
-    positions[:] = -1
-    candidates = np.empty(n, np.int32)
-    for position in range(len(order)):
+    """Visits `order[begin:stop]`; what it keeps is added to `kept`, `ends` and `positions`."""
+    for position in range(begin, stop):
         row = order[position]
         first, end = bucket_starts[row], bucket_starts[row + 1]
         folded = _fold(bits[row])
@@ -267,16 +290,6 @@ def _sort(values: Array) -> None:
                 values[at] = values[at - gap]
                 at -= gap
             values[at] = value
-
-
-@compiled
-def _member_starts(buckets: Array, num_buckets: int) -> Array:
-    starts = np.zeros(num_buckets + 1, np.int64)
-    for bucket in buckets:
-        starts[bucket + 1] += 1
-    for bucket in range(num_buckets):
-        starts[bucket + 1] += starts[bucket]
-    return starts
 
 
 @compiled

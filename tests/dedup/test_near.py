@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from megastyle_cli.dedup import near
 from megastyle_cli.dedup.config import NearConfig
 from megastyle_cli.dedup.near import (
     AdjacencyList,
@@ -157,7 +158,11 @@ def plain_selection(
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 1.0])
-def test_selection_is_the_rule_applied_to_all_pairs(seed: int, threshold: float) -> None:
+def test_selection_is_the_rule_applied_to_all_pairs(
+    seed: int, threshold: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near, "_BLOCK", 60)
+    visited: list[int] = []
     rng = random.Random(seed)
     sets, ngrams = random_sets(150, seed, most=8 if seed % 2 else 50)
     for row in range(100, 150):  # copies and near copies
@@ -180,11 +185,13 @@ def test_selection_is_the_rule_applied_to_all_pairs(seed: int, threshold: float)
         links_of(buckets),
         NearConfig(threshold=threshold),
         links_of(links, scores),
+        visited.append,
     )
 
     expected = plain_selection(order, sets, list(map(set, buckets)), threshold, links, scores)
     assert list(zip(stage.tolist(), duplicate_of.tolist(), score.tolist(), strict=True)) == expected
     assert {one for one, _, _ in expected} == {0, 2, 3}
+    assert visited == [60, 60, 20]
 
 
 def test_more_candidates_than_the_first_buffer_holds_are_all_compared() -> None:

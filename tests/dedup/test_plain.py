@@ -14,6 +14,7 @@ from megastyle_cli.dedup.deduplicate import Decisions, collect_signatures, find_
 from megastyle_cli.dedup.exact import count_characters, normalize_block
 from megastyle_cli.dedup.near import AdjacencyList, band_buckets, merge_bands, select_greedily
 from megastyle_cli.dedup.signatures import SignatureStore, compute_signatures
+from megastyle_cli.runner.progress import Stage
 from tests.dedup.helpers import odd_texts, prompts
 
 CONFIGS = [near for _, near in PRESETS.values()] + [NearConfig(ngram=3), NearConfig(threshold=0.3)]
@@ -78,7 +79,8 @@ def test_decisions_are_those_of_compiled_code() -> None:
         engine = LocalEngine(1)
         store = collect_signatures([StringArray.from_strings(texts)], config, engine)
         none: Any = None
-        return find_duplicates(store, config, none, [], engine, none)
+        stage = Stage("dedup", quiet=True, to_stdout=False)
+        return find_duplicates(store, config, none, [], engine, stage)
 
     plain, compiled = both(decide)
 
