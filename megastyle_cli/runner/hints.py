@@ -3,7 +3,10 @@
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.runner.stats import Stats
 
-CAPTION = "create it first: megastyle caption photos/ -o captions.jsonl"
+CAPTION = (
+    "create it first: megastyle caption photos/ -o captions.jsonl"
+    " (dedup and cluster: or name another key with --on)"
+)
 HOW_TO_CREATE = {
     "style": CAPTION,
     "content": CAPTION,
@@ -18,8 +21,10 @@ def nothing_usable(stats: Stats) -> MegastyleError | None:
     key, count = next(iter(stats.missing_keys.most_common(1)), ("", 0))
     if not count or count < stats.read:
         return None
+    present = [each for each in stats.present_keys if each != "id" and not each.startswith("_")]
+    others = f"; the first one has {', '.join(present)}" if present else ""
     return MegastyleError(
-        f'no record has a "{key}" ({count:,} of {stats.read:,})',
+        f'no record has a "{key}" ({count:,} of {stats.read:,}){others}',
         hint=HOW_TO_CREATE.get(key, f"name the key that the records have instead of {key!r}"),
         exit_code=TOO_MANY_FAILURES,
     )

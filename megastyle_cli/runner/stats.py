@@ -38,6 +38,7 @@ class Stats:
     failed: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     missing_keys: Counter[str] = field(default_factory=Counter)  # keys that records do not have
+    present_keys: list[str] = field(default_factory=list)  # those of the first such record
     measured: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)  # said before the last sentence
     started_s: float = field(default_factory=time.monotonic)
@@ -54,6 +55,7 @@ class Stats:
         """Counts the failure of a record that is counted as read already."""
         self.failed[failure.kind] += 1
         if failure.key:
+            self.present_keys = self.present_keys or list(failure.record)
             self.missing_keys[failure.key] += 1
 
     def reject(self, reason: str) -> None:

@@ -10,7 +10,8 @@ from megastyle_cli.runner.stats import Stats
 def stats_of(*keys: str) -> Stats:
     stats = Stats("dedup")
     for key in keys:
-        stats.add(Failure({"id": "a"}, "missing_key", "a lacks it", key))
+        record = {"id": "a", "prompt": "ink", "src": 7, "_error": {}}
+        stats.add(Failure(record, "missing_key", "a lacks it", key))
     return stats
 
 
@@ -26,7 +27,8 @@ def test_a_key_that_all_records_lack_is_said_once(key: str, hint: str) -> None:
     error = nothing_usable(stats_of(key, key))
 
     assert error is not None and error.exit_code == 3
-    assert error.message == f'no record has a "{key}" (2 of 2)' and hint in error.hint
+    assert error.message == f'no record has a "{key}" (2 of 2); the first one has prompt, src'
+    assert hint in error.hint
 
 
 def test_records_of_which_some_are_usable_need_no_hint() -> None:
