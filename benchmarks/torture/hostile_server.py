@@ -190,7 +190,7 @@ class Server:
             while line := stream.readline():
                 headers = {}
                 while header := stream.readline().strip():
-                    key, _, value = header.decode().partition(":")
+                    key, _, value = header.decode("latin-1").partition(":")
                     headers[key.lower()] = value.strip()
                 stream.read(int(headers.get("content-length", 0)))
                 self.num_requests += 1

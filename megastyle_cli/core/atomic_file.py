@@ -169,6 +169,8 @@ def remove(path: Path) -> None:
         remove(temporary)
         path = path.rename(temporary)
     shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # a disk or a network file system may refuse once
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def is_temporary(path: Path) -> bool:

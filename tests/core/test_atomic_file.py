@@ -23,6 +23,7 @@ from megastyle_cli.core.atomic_file import (
     move_into_place,
     open_locked,
     partial_path,
+    remove,
     with_path,
 )
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
@@ -394,3 +395,23 @@ def test_a_note_that_cannot_be_deleted_fails_nothing_and_says_nothing_later(
 
     assert (tmp_path / ".out.jsonl.commit").exists()
     assert not is_uncommitted(side, last)
+
+
+def test_a_folder_is_deleted_though_the_disk_refuses_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "step-1"
+    old.mkdir()
+    (old / "weights").touch()
+    delete, refusals = os.unlink, iter([OSError(errno.EIO, "Input/output error")])
+
+    def refuse_once(path: str, **where: int) -> None:
+        if path == "weights":
+            for error in refusals:
+                raise error
+        delete(path, **where)
+
+    monkeypatch.setattr(os, "unlink", refuse_once)
+    remove(old)
+
+    assert list(tmp_path.iterdir()) == []
