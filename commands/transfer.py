@@ -185,7 +185,7 @@ def main(
         how["captioner"] = load("captioner", "builtin") if is_flux else None
         require_success(transfer([record], stylist, store, **how))
         return DONE
-    check_folder_name(output.output, allows_dots=False)
+    check_folder_name(output.output, or_image=True)
     if what.prompt is not None:
         raise MegastyleError(
             "--prompt makes one image", hint="give -o out.png, or records for several"

@@ -96,7 +96,13 @@ def _exit_code(call: Callable[[], int | None], options: Mapping[str, Any]) -> in
         code = DONE  # the reader had enough: `megastyle ... | head` is a success
     except KeyboardInterrupt:
         code = _print_interrupted(options)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+    except PermissionError as error:
+        code = _print_error(
+            f"{error.filename}: permission denied",
+            "check its permissions and those of its folder",
+            USAGE,
+        )
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         code = _print_error(f"{error.filename}: {(error.strerror or 'no').lower()}", "", USAGE)
     except OSError as error:
         _discard_stdout()
@@ -117,7 +123,7 @@ def _exit_code(call: Callable[[], int | None], options: Mapping[str, Any]) -> in
 
 
 def _print_interrupted(options: Mapping[str, Any]) -> int:
-    hint = "what is done stays, --resume goes on" if _can_resume(options) else ""
+    hint = "what is done is kept: --resume continues it" if _can_resume(options) else ""
     return _print_error("interrupted", hint, INTERRUPTED)
 
 

@@ -111,7 +111,8 @@ def _fitted(example: str, width: int) -> str:
     """A command line that a terminal would cut is cut before an option, with a backslash."""
     lines = [example]
     while len(lines[-1]) > width:
-        ends = [found.start() for found in re.finditer(r"(?<=\S) (?=-|\| |> )", lines[-1])]
+        found = re.finditer(r"(?<=\S) (?=-|\| |> )", lines[-1])
+        ends = [each.start() for each in found if lines[-1].count("'", 0, each.start()) % 2 == 0]
         end = max((end for end in ends if end + 2 <= width), default=0)
         if not end:
             break

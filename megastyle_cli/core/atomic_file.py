@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from errno import EACCES, EISDIR
+from errno import EISDIR
 from pathlib import Path
 from typing import BinaryIO
 
@@ -401,10 +401,12 @@ def check_new(path: Path) -> None:
 
 
 def ensure_writable(folder: Path) -> None:
-    """Makes the folder. Raises PermissionError now, not after hours of work."""
+    """Makes the folder. Raises MegastyleError now, not after hours of work, if it is read-only."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
-        raise PermissionError(EACCES, "permission denied", str(folder))
+        raise MegastyleError(
+            f"the folder {folder.absolute()} is not writable", hint="write to another folder"
+        )
 
 
 def count_ids(

@@ -38,7 +38,7 @@ def weighted_references(names: Sequence[str], weights: Sequence[float]) -> Style
     given = list(weights) or [1.0] * len(names)
     if len(given) != len(names):
         raise MegastyleError(
-            f"--style is given {len(names)} times, --weight {len(given)} times",
+            f"{len(names)} --style but {len(given)} --weight",
             hint="give one --weight per --style",
         )
     total = sum(given)

@@ -96,6 +96,8 @@ FORMATS = (
     Format(suffixes=(".tar",), module="webdataset", is_container=True),
 )
 _ROW_SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
+# the first bytes of the pictures that are written here
+PICTURE_MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 # what people name as an input and no reader here takes
 UNSUPPORTED_SUFFIXES = tuple(
     suffix

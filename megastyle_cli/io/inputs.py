@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -31,6 +32,7 @@ from megastyle_cli.io.formats import (
     ACCEPTED,
     JSON_LINES,
     PICKLE_SUFFIXES,
+    PICTURE_MAGIC,
     PICTURE_SUFFIXES,
     UNSUPPORTED_SUFFIXES,
     Format,
@@ -93,6 +95,10 @@ def open_lines(name: str) -> Iterator[BinaryIO]:
     if is_stdin(name):
         if sys.stdin is None:
             raise MegastyleError("standard input is closed", hint="name an input")
+        if cast(BufferedReader, sys.stdin.buffer).peek(4).startswith(tuple(PICTURE_MAGIC)):
+            raise MegastyleError(
+                "stdin is an image, not JSON lines", hint="name the image file as the input"
+            )
         yield sys.stdin.buffer
     elif is_stream(name):
         if is_endless(name):
@@ -186,5 +192,8 @@ def _check_picture_name(path: Path) -> None:
         )
     if suffix in UNSUPPORTED_SUFFIXES:
         raise MegastyleError(
-            f"{path}: {path.suffix} files are not supported", hint=f"give {ACCEPTED}"
+            f"{path}: {path.suffix} files are not supported",
+            hint=f"make JSON lines of it: jq -c '.[]' {path} > {path.with_suffix('.jsonl')}"
+            if suffix == ".json"
+            else f"give {ACCEPTED}",
         )

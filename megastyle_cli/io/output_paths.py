@@ -37,7 +37,7 @@ def output_paths(
     path = Path(output)
     if is_stdout(output) or (not folder and is_stream(path)):
         if shard.count > 1:
-            raise MegastyleError("--shard cannot write to a stream", hint="give -o DIRECTORY")
+            raise MegastyleError("--shard cannot write to a stream", hint="give -o DIR")
         stream = None if is_stdout(output) else path
         return OutputPaths(final=None, stream=stream, errors=named, run=None, base=Path())
     if folder or shard.count > 1:
@@ -76,18 +76,19 @@ def check_records_name(path: Path, others: tuple[str, ...] = ()) -> None:
         )
 
 
-def check_folder_name(output: str, *, allows_dots: bool = True) -> None:
+def check_folder_name(output: str, *, or_image: bool = False) -> None:
     """Raises MegastyleError if a folder would be made under the name of a file.
 
-    That is one with the suffix of a format, or any suffix without `allows_dots`; not a folder that
-    exists, nor a name that ends in a slash.
+    That is one with the suffix of a format, or any suffix if it may be an image, too (`or_image`);
+    not a folder that exists, nor a name that ends in a slash.
     """
     path = Path(output)
-    says_file = path.suffix.lower() in FILE_SUFFIXES or (path.suffix and not allows_dots)
+    says_file = path.suffix.lower() in FILE_SUFFIXES or (path.suffix and or_image)
     if says_file and not output.endswith("/") and not path.is_dir():
         raise MegastyleError(
             f"{output} ends in {path.suffix}, a format that is not written here",
-            hint=f"give a folder, such as {path.with_suffix('')}/",
+            hint=f"give a folder, such as {path.with_suffix('')}/"
+            + f", or an image, such as {path.with_suffix('.png')}" * or_image,
         )
 
 

@@ -141,6 +141,13 @@ def test_a_long_example_is_cut_before_an_option() -> None:
     ) in text
 
 
+def test_an_example_is_never_cut_inside_quotes() -> None:
+    line = "megastyle draw a.png --json | jq '.a[] | select(.b | not)'"
+    text = short_help("draw", described(f"Draw.\n\n  {line}"), OPTIONS, 50)
+
+    assert " \\\n      | jq '.a[] | select(.b | not)'\n" in text
+
+
 def test_the_help_of_the_program_has_its_commands_by_group() -> None:
     text = root_help("Draws.", {"Data": {"draw": "Draw pictures."}, "Tools": {"x": "Y."}}, 80)
 

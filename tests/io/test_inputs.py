@@ -2,6 +2,7 @@
 
 import json
 import os
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,24 @@ def test_a_pickle_is_never_opened(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(MegastyleError, match="is a pickle.* never opened"):
         read_records([str(tmp_path / name)])
+
+
+def test_an_image_on_stdin_is_named_for_what_it_is(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = next(pictures.glob("*.png"))
+    with picture.open("rb") as stdin:
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(stdin))
+
+        with pytest.raises(MegastyleError, match="stdin is an image, not JSON lines"):
+            list(read_records(["-"]))
+
+
+def test_an_array_of_json_is_made_lines_of(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[]")
+
+    with pytest.raises(MegastyleError) as refused:
+        read_records([str(tmp_path / "a.json")])
+    assert refused.value.hint == (
+        f"make JSON lines of it: jq -c '.[]' {tmp_path}/a.json > {tmp_path}/a.jsonl"
+    )

@@ -88,5 +88,6 @@ def test_no_folder_gets_the_name_of_a_file(tmp_path: Path, suffix: str) -> None:
 
 def test_a_folder_may_have_dots_unless_they_could_mean_a_file() -> None:
     check_folder_name("run.v2")
-    with pytest.raises(MegastyleError, match=r"ends in \.xyz"):
-        check_folder_name("a.xyz", allows_dots=False)
+    with pytest.raises(MegastyleError, match=r"ends in \.xyz") as refused:
+        check_folder_name("a.xyz", or_image=True)
+    assert refused.value.hint == "give a folder, such as a/, or an image, such as a.png"

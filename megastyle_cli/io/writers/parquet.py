@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from megastyle_cli.core.record import Record
+from megastyle_cli.io.formats import PICTURE_MAGIC
 from megastyle_cli.io.pyarrow import pa, pq
 from megastyle_cli.io.record_names import safe_name
 
@@ -27,7 +28,6 @@ SCHEMA = pa.schema(
     [("id", TEXT), ("image", IMAGE), ("content", TEXT), ("style", TEXT)],
     metadata={"huggingface": json.dumps({"info": {"features": FEATURES}})},
 )
-MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 
 
 def write(file: BinaryIO, rows: Iterable[tuple[Record, bytes]]) -> None:
@@ -49,7 +49,7 @@ def write(file: BinaryIO, rows: Iterable[tuple[Record, bytes]]) -> None:
 
 def _row(record: Record, picture: bytes) -> dict[str, Any]:
     record_id = str(record["id"])
-    suffix = next((s for magic, s in MAGIC.items() if picture.startswith(magic)), "")
+    suffix = next((s for magic, s in PICTURE_MAGIC.items() if picture.startswith(magic)), "")
     path = f"{safe_name(record_id, 0, signs='._-')}{suffix}"
     texts = {key: _text(record.get(key)) for key in ("content", "style")}
     return {"id": _text(record_id), "image": {"bytes": picture, "path": path}, **texts}
