@@ -16,7 +16,8 @@ def main(options: DoctorOptions) -> int:
     import sys
 
     if options.command:
-        line = [sys.executable, "-m", "megastyle_cli", *options.command, "--dry-run"]
+        words = options.command[options.command[0] == "megastyle" :]
+        line = [sys.executable, "-m", "megastyle_cli", *words, "--dry-run"]
         return subprocess.run(line).returncode
 
     from megastyle_cli import __version__

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -127,13 +128,14 @@ def caption(
         record["style"]
     """
     from megastyle_cli.caption.caption import caption as stage
-    from megastyle_cli.caption.options import PromptingOptions, ShownSizeOptions
+    from megastyle_cli.caption.options import CaptionOptions, PromptingOptions, ShownSizeOptions
     from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
     from megastyle_cli.caption.retry import RetryingClient
     from megastyle_cli.models.protocols import VisionLanguageModel
     from megastyle_cli.models.registry import captioner_backend, load
     from megastyle_cli.runner.concurrency import concurrent_chunks
 
+    _check(CaptionOptions(kind=kind, schema=schema))
     backend = captioner_backend("builtin", model, base_url)
     captioner = load("captioner", backend, **_given(model=model, base_url=base_url))
     threads, size = 1, BATCH
@@ -196,6 +198,7 @@ def deduplicate(
         semantic=semantic,
         semantic_threshold=semantic_threshold,
     )
+    _check(options)
     embedder, models = resolve_embedder(None, "builtin", model, is_nemo=preset == "nemo")
     config = resolve_config(options, embedder)
     facts = {"run": _run("dedup", on=on, model=model, **config.as_dict()), "on": on}
@@ -281,9 +284,11 @@ def retrieve(
     """
     from megastyle_cli.core.record import annotate_all
     from megastyle_cli.retrieve.index_file import is_saved_index
+    from megastyle_cli.retrieve.options import RetrieveOptions
     from megastyle_cli.retrieve.retrieve import retrieve as stage
     from megastyle_cli.retrieve.style_index import IndexSource
 
+    _check(RetrieveOptions(top=k), top="k")
     encoder, pictures, reader = _encoder(backend, model)
     if isinstance(index, str | os.PathLike) and is_saved_index(_path(index)):
         source = IndexSource.find([_path(index)])
@@ -325,11 +330,13 @@ def transfer(
 
         ms.transfer("cat.jpg", "great-wave.jpg", size=512).save("cat-wave.png")
     """
+    from megastyle_cli.generate.options import StrengthOptions
     from megastyle_cli.generate.transfer import transfer as stage
     from megastyle_cli.generate.transfer import weighted_references
     from megastyle_cli.io.record_names import with_id
     from megastyle_cli.models.registry import load, stylist_backend
 
+    _check(StrengthOptions(strength=strength))
     pictures, images = _Pictures(), _KeptImage()
     styles = [style] if isinstance(style, str) or not isinstance(style, Sequence) else style
     references = weighted_references([pictures.name_of(one) for one in styles], weights)
@@ -409,6 +416,20 @@ def score(
         return annotate_all(only_scored(scored, models), "eval", **facts)
 
     return pictures.each(inputs, step, "eval")
+
+
+def _check(options: Any, **arguments: str) -> None:
+    """Raises MegastyleError for a value that the command would refuse, too.
+
+    `arguments` are the names of arguments that are not called as their option.
+    """
+    from megastyle_cli.cli.parameters import parameters_of
+
+    for parameter in parameters_of(type(options), ""):
+        value = getattr(options, parameter.field)
+        if value is not None and parameter.kind in (int, float, str) and not parameter.repeats:
+            name = arguments.get(parameter.field, parameter.field)
+            replace(parameter, names=(name,)).convert(str(value))
 
 
 class _KeptImage:

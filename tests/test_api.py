@@ -133,6 +133,17 @@ def test_a_transfer_is_the_picture_of_the_command(megastyle: Runner, pictures: P
         ms.transfer(None, pictures / "1.png")
 
 
+def test_values_that_a_command_refuses_are_refused() -> None:
+    with pytest.raises(ms.MegastyleError, match=r"^strength must be a number from 0 to 1, not '5'"):
+        ms.transfer(draw(0), draw(1), strength=5)
+    with pytest.raises(ms.MegastyleError, match="^keep must be first, longest, .* not 'shortest'"):
+        ms.deduplicate([{"style": "ink"}], keep="shortest")  # type: ignore[arg-type]
+    with pytest.raises(ms.MegastyleError, match="^kind must be "):
+        ms.caption(draw(0), kind="any")  # type: ignore[arg-type]
+    with pytest.raises(ms.MegastyleError, match="^k must be a whole number of at least 1"):
+        ms.retrieve(draw(0), [draw(1)], k=0)
+
+
 def test_scores_are_those_of_the_command(megastyle: Runner, pictures: Path) -> None:
     args = ("--reference", pictures / "0.png", "--errors", pictures.parent / "errors.jsonl")
     ended = megastyle("eval", pictures, *args, "--each")

@@ -38,8 +38,8 @@ def weighted_references(names: Sequence[str], weights: Sequence[float]) -> Style
     given = list(weights) or [1.0] * len(names)
     if len(given) != len(names):
         raise MegastyleError(
-            f"{len(names)} --style but {len(given)} --weight",
-            hint="give one --weight per --style",
+            f"{len(names)} styles but {len(given)} weights",
+            hint="give one weight per style",
         )
     total = sum(given)
     if names and total <= 0:

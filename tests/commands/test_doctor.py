@@ -42,7 +42,7 @@ def test_a_broken_installation_is_code_2_with_the_line_for_pip() -> None:
 def test_a_command_line_is_checked_and_not_started(megastyle: Runner, tmp_path: Path) -> None:
     source = jsonl(tmp_path / "in.jsonl", [{"style": "ink"}])
 
-    ended = megastyle("doctor", "--", "dedup", source, "-o", tmp_path / "out.jsonl")
+    ended = megastyle("doctor", "--", "megastyle", "dedup", source, "-o", tmp_path / "out.jsonl")
 
     assert ended.returncode == 0
     assert b"would" in ended.stderr or b"plan" in ended.stderr

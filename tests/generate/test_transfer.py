@@ -145,7 +145,7 @@ def test_weights_are_scaled_to_sum_to_one_and_equal_by_default():
 
 @pytest.mark.parametrize(
     ("weights", "words"),
-    [((1.0,), "2 --style but 1 --weight"), ((0.0, 0.0), "sum to 0")],
+    [((1.0,), "2 styles but 1 weights"), ((0.0, 0.0), "sum to 0")],
 )
 def test_weights_that_fit_no_reference_are_refused(weights, words):
     with pytest.raises(MegastyleError, match=words):

@@ -189,8 +189,8 @@ def _images(records: Sequence[Record], label: str, content_label: str) -> Labell
 def _check_enough_images(num_styles: int, sampler: GroupSampler, label: str) -> None:
     if num_styles < 2:
         raise MegastyleError(
-            f"styles with two pictures or more to train on: {num_styles}, and it takes two",
-            hint=f"give more pictures, or --label KEY if {label} is not the key of the style",
+            f"{num_styles} styles have two images or more: training takes at least two such styles",
+            hint=f"give more images, or --label KEY if {label} is not the key of the style",
         )
     if sampler.steps_per_epoch == 0:
         num_images = sampler.num_groups * sampler.k
