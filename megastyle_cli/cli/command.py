@@ -87,7 +87,7 @@ class Command(TyperCommand):
         for parameter in self.parameters:
             if parameter.default is MISSING and parameter.field not in given:
                 raise MegastyleError(
-                    f"{name} needs {parameter.value}: {parameter.help}",
+                    f"{name} needs {parameter.value}: {parameter.help.rstrip('.')}",
                     hint=f"Usage and examples:  megastyle {name} -h",
                 )
         values = {p.field: given.get(p.field, p.default) for p in self.parameters}

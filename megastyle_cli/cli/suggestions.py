@@ -103,7 +103,7 @@ COMMAND_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("train-lora lora flux dreambooth", ("train-flux",)),
     ("encoder train-siglip", ("train-encoder",)),
     ("embed embedding search find query index lookup nearest similar knn", ("retrieve",)),
-    ("stylize stylise style restyle apply convert img2img i2i", ("transfer",)),
+    ("stylize stylise style style-transfer restyle apply convert img2img i2i", ("transfer",)),
     ("evaluate evaluation score scores metrics metric measure benchmark test judge", ("eval",)),
     ("check info env diagnose status setup", ("doctor",)),
     ("completions autocomplete complete install-completion", ("completion",)),

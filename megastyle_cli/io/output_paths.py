@@ -42,6 +42,11 @@ def output_paths(
         return OutputPaths(final=None, stream=stream, errors=named, run=None, base=Path())
     if folder or shard.count > 1:
         check_folder_name(output)
+    elif output.endswith("/"):
+        raise MegastyleError(
+            f"{output} is a folder, but records are written to one file",
+            hint=f"give a file name, such as {output}out.jsonl",
+        )
     else:
         check_records_name(path, others=(".json",) if is_summary else ())
     if named is not None:

@@ -248,7 +248,7 @@ def _title(record: Record) -> str:
     """What to call a record: what it shows, else its text, its picture's name or its style's."""
     words = _words(record, "content") or _words(record, "text")
     stems = [picture_stem(_picture(record, key)) for key in ("file_name", "content_file_name")]
-    return words or one_line(next(filter(is_readable, stems), "") or style_name(record))
+    return words or one_line(next(filter(is_readable, stems), stems[-1]) or style_name(record))
 
 
 def _picture(record: Record, key: str = "file_name") -> str:

@@ -95,7 +95,7 @@ def test_what_is_not_given_has_its_default() -> None:
         ("draw -mode hard", "draw has no option -mode", "Did you mean --mode?"),
         ("draw -size 3", "draw has no option -size", "Did you mean --size?"),
         ("draw -qz", "draw has no option -qz", "Options:  megastyle draw -h"),
-        ("shell", "shell needs SHELL: bash or zsh.", "Usage and examples:  megastyle shell -h"),
+        ("shell", "shell needs SHELL: bash or zsh", "Usage and examples:  megastyle shell -h"),
         ("shell tcsh", "SHELL must be bash or zsh, not 'tcsh'", ""),
         (
             "shell zsh bash",

@@ -58,6 +58,7 @@ def test_standard_output_has_no_files_but_named_errors() -> None:
         ("a.jsonl", Shard(), "e.csv", "ends in .csv"),
         ("a.jsonl", Shard(), "a.jsonl", "is both the output and the errors file"),
         ("out", HALF, "e.jsonl", "shards cannot share --errors"),
+        ("new/", Shard(), None, "new/ is a folder, but records are written to one file"),
     ],
 )
 def test_names_that_do_not_fit_are_errors(

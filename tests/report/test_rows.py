@@ -162,12 +162,13 @@ def test_a_restyled_photograph_is_called_by_its_own_name():
     records = [
         {"style_file_name": "great-wave.jpg", "file_name": "out/owl.png"},
         {"style_file_name": "great-wave.jpg", "file_name": hashed, "content_file_name": "cat.jpg"},
+        {"style_file_name": "great-wave.jpg", "file_name": hashed, "content_file_name": "7.jpg"},
         {"style_file_name": "great-wave.jpg", "file_name": hashed},
     ]
 
     (row,) = rows_of(records)
 
-    assert [tile.title for tile in row.tiles] == ["owl", "cat", "great-wave"]
+    assert [tile.title for tile in row.tiles] == ["owl", "cat", "7", "great-wave"]
 
 
 def test_the_legend_says_what_the_numbers_are():

@@ -13,7 +13,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.models.builtin.magenta import Array, style_vector, stylize
 from megastyle_cli.models.protocols import PictureRequest
 
-_OTHER_MODELS = "needs a text-to-image model such as Qwen-Image or FLUX; the builtin backend"
+_OTHER_MODELS = "needs --model; without it"
 
 
 class MagentaPainter:
@@ -65,15 +65,13 @@ def _resized_content(request: PictureRequest) -> Image.Image:
     if request.content_picture is None:
         raise BadRecord(
             "missing_key",
-            f"a prompt without a content picture {_OTHER_MODELS} restyles pictures: give a content"
-            " picture",
+            f"a prompt without a content image {_OTHER_MODELS} images are restyled: give one",
             "content_file_name",
         )
     if not request.references:
         raise BadRecord(
             "missing_key",
-            f"a style in words {_OTHER_MODELS} takes the style from a picture: give a style"
-            " picture",
+            f"a style in words {_OTHER_MODELS} the style is that of an image: give one",
             "style_file_name",
         )
     picture = request.content_picture

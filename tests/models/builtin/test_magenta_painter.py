@@ -159,12 +159,15 @@ def test_style_vectors_forget_the_least_recently_used():
 @pytest.mark.parametrize(
     ("request_", "needed"),
     [
-        (PictureRequest(content="a bench", references=(REDS,)), "give a content picture"),
-        (PictureRequest(content_picture=scene(), style="oil painting"), "give a style picture"),
+        (PictureRequest(content="a bench", references=(REDS,)), "content image"),
+        (
+            PictureRequest(content_picture=scene(), style="oil painting"),
+            "style is that of an image",
+        ),
     ],
 )
-def test_a_request_without_its_pictures_names_what_could_paint_it(painter, request_, needed):
-    with pytest.raises(BadRecord, match="Qwen-Image or FLUX") as refusal:
+def test_a_request_without_its_pictures_names_the_option_for_words(painter, request_, needed):
+    with pytest.raises(BadRecord, match="needs --model") as refusal:
         painter.paint([request_])
 
     assert refusal.value.kind == "missing_key"
