@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from megastyle_cli.compute.engine import LocalEngine
-from megastyle_cli.dedup import ivf_search
+from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
+from megastyle_cli.dedup.pairwise import exact_neighbors
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.temporary_files import scratch_array
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
@@ -37,7 +38,6 @@ def main() -> None:
     vectors = scratch_array(len(listed), 256)
     for low in range(0, len(listed), 4096):
         vectors[low : low + 4096] = embedder.embed(listed[low : low + 4096])
-    ivf_search.MAX_EXACT = 0
     found = measured("cells", vectors, options.threshold, 0.99)
     if options.exact:
         true = measured("all pairs", vectors, options.threshold, 1.0)
@@ -50,7 +50,11 @@ def measured(name: str, vectors: Any, threshold: float, recall: float) -> set[tu
     """The pairs found; prints the time and memory of the search."""
     started, cpu = time.perf_counter(), time.process_time()
     with LocalEngine() as engine:
-        pairs, how = ivf_search.search_neighbors(vectors, 0, threshold, recall, engine)
+        if recall < 1:
+            pairs, how = search_neighbors(vectors, 0, threshold, recall, engine)
+        else:
+            rows = np.arange(len(vectors))
+            pairs, how = exact_neighbors(vectors, rows, threshold, engine), SearchRecall()
     sys.stdout.write(
         f"{name}: {len(vectors):,} texts at {threshold}: {len(pairs.one):,} pairs,"
         f" {time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} CPU s,"

@@ -25,7 +25,7 @@ from megastyle_cli.caption.options import (
     ServerOptions,
     ShownSizeOptions,
 )
-from megastyle_cli.cli.command_line import inputs_or_stdin
+from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.core.errors import DONE, MegastyleError
 from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options

@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-from megastyle_cli.cli.command_line import inputs_or_stdin
+from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import (
     check_device,
     check_engine,

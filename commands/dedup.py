@@ -19,7 +19,7 @@ from pathlib import Path
 
 import typer
 
-from megastyle_cli.cli.command_line import inputs_or_stdin
+from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import (
     check_engine,
     check_text_models,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from megastyle_cli.cli.command_line import inputs_or_stdin
+from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.evaluate.options import (
     BenchmarkOptions,

@@ -11,7 +11,7 @@ Each style is paired with --per-style different contents, drawn uniformly from a
 
 import typer
 
-from megastyle_cli.cli.command_line import inputs_or_stdin
+from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.option import result_options
 from megastyle_cli.pair.options import PairOptions

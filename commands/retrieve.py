@@ -17,7 +17,7 @@ from pathlib import Path
 
 import typer
 
-from megastyle_cli.cli.command_line import inputs_or_stdin
+from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import decoded_px, load_encoder, recorded_model
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdout

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from megastyle_cli.cli.command_line import given_flag, inputs_or_stdin, parse_size
+from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin, parse_size
 from megastyle_cli.cli.resolve_backend import decoded_px, load_encoder, lora_name, recorded_model
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.fingerprint import recorded_weights

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import typer
 
-from megastyle_cli.cli.command_line import inputs_or_stdin
+from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.runner.options import InputOptions, ReportOptions, SeedOptions
 from megastyle_cli.training.common.config import RunOptions

@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-from megastyle_cli.cli.command_line import given_flag, inputs_or_stdin, parse_size
+from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin, parse_size
 from megastyle_cli.cli.resolve_backend import lora_name, recorded_model
 from megastyle_cli.core.errors import DONE, MegastyleError
 from megastyle_cli.core.option import result_options

@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from megastyle_cli.cli.check_extras import check_extras
-from megastyle_cli.cli.check_files import check_files
+from megastyle_cli.cli.checks import check_extras, check_files
 from megastyle_cli.cli.help import (
     CommandText,
     described,

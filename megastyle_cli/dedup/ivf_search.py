@@ -28,7 +28,6 @@ from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]
 
-MAX_EXACT = 5_000_000_000  # comparisons up to which all pairs are compared: 100,000 vectors
 MIN_SAMPLE = 1000  # vectors compared with all others; of many vectors, one in a hundred
 MIN_SAMPLE_PAIRS = 100  # with fewer pairs than this, the sample is one vector in twenty
 FIRST_PROBES = 8  # cells searched per vector at first
@@ -64,13 +63,10 @@ def search_neighbors(
 ) -> tuple[NeighborPairs, SearchRecall]:
     """The neighbors of `vectors[start:]`, as `exact_neighbors` returns them, and their recall.
 
-    All pairs are compared if there are few, if `min_recall` is 1, or if no smaller search reaches
-    it. The same vectors (n, d) give the same bits on any engine.
+    All pairs are compared if no smaller search reaches `min_recall`. The same vectors (n, d) give
+    the same bits on any engine.
     """
     n = len(vectors)
-    rows = np.arange(start, n)
-    if min_recall >= 1 or (n - start) * (n + start) <= 2 * MAX_EXACT:
-        return exact_neighbors(vectors, rows, threshold, engine, progress), SearchRecall()
     rng = np.random.default_rng(0)
     shuffled = start + rng.permutation(n - start)
     true, num_sampled = _sample_pairs(vectors, shuffled, threshold, engine, progress)
@@ -82,6 +78,7 @@ def search_neighbors(
         if recall.recall >= min_recall:
             return pairs, recall
         probes *= 2
+    rows = np.arange(start, n)
     return exact_neighbors(vectors, rows, threshold, engine, progress), SearchRecall()
 
 

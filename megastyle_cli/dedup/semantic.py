@@ -15,13 +15,14 @@ from megastyle_cli.compute.engine import Engine, text_batches
 from megastyle_cli.dedup.config import SemanticConfig
 from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
 from megastyle_cli.dedup.near import AdjacencyList
-from megastyle_cli.dedup.pairwise import MAX_NEIGHBORS, NeighborPairs, cosines
+from megastyle_cli.dedup.pairwise import MAX_NEIGHBORS, NeighborPairs, cosines, exact_neighbors
 from megastyle_cli.io.embedding_cache import EmbedTexts
 from megastyle_cli.io.temporary_files import Spool, scratch_array
 from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]
 
+MAX_EXACT = 5_000_000_000  # comparisons up to which all pairs are compared: 100,000 vectors
 _BLOCK = 1024  # texts per call of the embedder, and the most that a killed run embeds again
 _CLUSTER_SIZE = 1000  # texts per cluster whose centroid ranks texts as hard or easy
 _ROUNDS = 20
@@ -148,22 +149,27 @@ class SemanticLinker:
         self._embed(new, before)
         self.is_embedded[new] = True
         self.embedded = np.append(self.embedded, new)
-        config = self.config
         self.progress.begin("parts of all pairs compared")
-        found, recall = search_neighbors(
-            self.vectors,
-            before,
-            config.candidates if config.is_verified else config.threshold,
-            config.recall,
-            self.engine,
-            self.progress,
-        )
+        found, recall = self._neighbors_from(before)
         self.stats.searches.append(recall)
         self.is_truncated = np.append(self.is_truncated, found.is_truncated)
-        if config.is_verified:
+        if self.config.is_verified:
             found = self._verify(found)
         self.pairs.append((self.embedded[found.one], self.embedded[found.two], found.score))
         return True
+
+    def _neighbors_from(self, start: int) -> tuple[NeighborPairs, SearchRecall]:
+        """The neighbors of the vectors from row `start` on, and the recall of the search.
+
+        All pairs are compared if there are few, or if all of them are asked for.
+        """
+        config, n = self.config, len(self.vectors)
+        threshold = config.candidates if config.is_verified else config.threshold
+        where = (self.engine, self.progress)
+        if config.recall >= 1 or (n - start) * (n + start) <= 2 * MAX_EXACT:
+            rows = np.arange(start, n)
+            return exact_neighbors(self.vectors, rows, threshold, *where), SearchRecall()
+        return search_neighbors(self.vectors, start, threshold, config.recall, *where)
 
     def adjacency(self, order: Array) -> AdjacencyList:
         """The links of each text to texts earlier in `order`, in that order."""

@@ -5,6 +5,10 @@ picture names are relative to the working directory.
 
 A record leaves here with an `id`, without `_error`, and with picture names that open from the
 working directory (the output makes them relative to its own).
+
+What inputs name twice is read once: the same file or folder again, or a file of a named folder.
+Files are told apart by their paths, with links to folders followed. Two records in one file stay
+two, and so do two files of equal content.
 """
 
 import logging
@@ -12,6 +16,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
@@ -27,7 +32,6 @@ from megastyle_cli.core.file_kind import (
 )
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.archive_member import split_member_name
-from megastyle_cli.io.files_read import FilesRead, distinct
 from megastyle_cli.io.formats import (
     ACCEPTED,
     JSON_LINES,
@@ -41,6 +45,7 @@ from megastyle_cli.io.formats import (
 from megastyle_cli.io.path_list import named_pictures
 from megastyle_cli.io.readers import image_folder, jsonl
 from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_lines
+from megastyle_cli.io.readers.compressed import SUFFIXES as COMPRESSED
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.record_names import rebased, with_id
 
@@ -84,6 +89,15 @@ def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None
     return total if limit is None else min(total, limit)
 
 
+def distinct(inputs: Sequence[str]) -> list[str]:
+    """The inputs without those that were named before, also by another name; streams stay."""
+    first: dict[str, str] = {}
+    for number, name in enumerate(inputs):
+        key = f"stream {number}" if is_stream_input(name) else os.path.realpath(name)
+        first.setdefault(key, name)
+    return list(first.values())
+
+
 def is_jsonl_input(name: str) -> bool:
     """Whether the input is JSON lines, in a file or a stream."""
     return _is_line_stream(name) or (format_of(name) is JSON_LINES and Path(name).is_file())
@@ -105,9 +119,12 @@ def open_lines(name: str) -> Iterator[BinaryIO]:
             raise MegastyleError(f"{name} is a device", hint="give a file of records or images")
         with open_stream(name, "rb") as stream:
             yield stream
-    else:
+    elif Path(name).suffix.lower() in COMPRESSED:
         with open_decompressed(Path(name)) as lines:
             yield cast(BinaryIO, lines)
+    else:
+        with Path(name).open("rb") as file:
+            yield file
 
 
 def records_from_lines(
@@ -117,6 +134,31 @@ def records_from_lines(
     origin = "stdin" if is_stdin(name) else str(Path(name))
     base = "" if is_stream_input(name) else str(Path(name).parent)
     return map(with_id, rebased(jsonl.read_lines(lines, origin, first), base))
+
+
+class FilesRead:
+    """The files that were read so far; it remembers none unless one input is inside another."""
+
+    def __init__(self, inputs: Sequence[str]) -> None:
+        real = [os.path.realpath(name) for name in inputs if not is_stream_input(name)]
+        folders = {path for path in real if Path(path).is_dir()} if len(real) > 1 else set()
+        self.may_repeat = any(
+            str(parent) in folders for path in real for parent in Path(path).parents
+        )
+        self.num_repeated = 0
+        self._paths: set[str] = set()
+        self._real_folder = lru_cache(maxsize=4096)(os.path.realpath)
+
+    def is_new(self, path: str | Path) -> bool:
+        """Whether nobody asked for this file before; it counts as read from now on."""
+        if not self.may_repeat:
+            return True
+        folder, name = os.path.split(path)
+        real = f"{self._real_folder(folder)}/{name}"
+        is_new = real not in self._paths
+        self._paths.add(real)
+        self.num_repeated += not is_new
+        return is_new
 
 
 def _read(inputs: Sequence[str], paths: str | None) -> Iterator[Record | Failure]:
@@ -142,15 +184,15 @@ def _open_input(name: str, paths: str | None, files: FilesRead) -> Iterable[Reco
     path = Path(name)
     if _is_line_stream(name):
         return _read_stream(name, paths)
-    inside, row = split_member_name(name), format_of(name)
     try:
         if path.is_dir():
             return image_folder.read(path, files.is_new)
-        if not Path(inside[0] if inside else name).exists():
+        is_member = not path.exists()
+        if is_member and not _container_exists(name):
             raise MegastyleError(f"{name} does not exist", hint="check the path")
         if not files.is_new(os.path.realpath(name)):
             return ()
-        if row is not None and not inside:
+        if not is_member and (row := format_of(name)):
             if row.is_container and not (path.is_file() and _lists_pictures(path, row)):
                 return image_folder.read_container(path)
             path.open("rb").close()
@@ -159,7 +201,7 @@ def _open_input(name: str, paths: str | None, files: FilesRead) -> Iterable[Reco
         raise MegastyleError(
             f"{error.filename} is not readable", hint="check its permissions"
         ) from error
-    if not inside:
+    if not is_member:
         _check_picture_name(path)
     return iter([{"file_name": name}])
 
@@ -175,6 +217,12 @@ def _read_stream(name: str, paths: str | None) -> Iterator[Record | Failure]:
             yield from named_pictures(lines, paths)
         else:
             yield from records_from_lines(name, bounded_lines(lines, name), first=1)
+
+
+def _container_exists(name: str) -> bool:
+    """Whether `name` means a row or member of a container that is there."""
+    inside = split_member_name(name)
+    return inside is not None and Path(inside[0]).exists()
 
 
 def _lists_pictures(path: Path, row: Format) -> bool:

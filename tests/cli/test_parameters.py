@@ -6,7 +6,14 @@ from typing import Literal
 
 import pytest
 
-from megastyle_cli.cli.parameters import Parameter, option_groups, parameters_of
+from megastyle_cli.cli.parameters import (
+    MAX_PX,
+    MIN_PX,
+    Parameter,
+    option_groups,
+    parameters_of,
+    parse_size,
+)
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.option import option
 
@@ -81,3 +88,24 @@ def test_another_word_is_refused_with_what_is_accepted(name: str, word: str, sen
         found()[name].convert(word)
 
     assert refused.value.message == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (None, (None, None)),
+        ("512", (512, None)),
+        ("768x512", (None, (768, 512))),
+        ("768X512", (None, (768, 512))),
+        (str(MIN_PX), (MIN_PX, None)),
+        (str(MAX_PX), (MAX_PX, None)),
+    ],
+)
+def test_a_size_is_a_longer_side_or_width_and_height(text: str | None, size: object) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "31", "4097", "512x", "1x2x3", "-64", "64.0", "big"])
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(MegastyleError, match="WIDTHxHEIGHT"):
+        parse_size(text)

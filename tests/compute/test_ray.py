@@ -117,10 +117,7 @@ def test_results_equal_those_of_local_bit_for_bit(engine: Engine) -> None:
         assert on_cluster == list(local.map(product, local.put(blocks), other))
 
 
-def test_ivf_search_finds_the_same_pairs_as_locally(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ivf_search, "MAX_EXACT", 0)
+def test_ivf_search_finds_the_same_pairs_as_locally(engine: Engine) -> None:
     rows = np.random.default_rng(1).normal(size=(3000, 7)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
 

@@ -5,16 +5,10 @@ import pytest
 
 from megastyle_cli.compute.engine import LocalEngine
 from megastyle_cli.dedup import ivf_search, pairwise
-from megastyle_cli.dedup.ivf_search import SearchRecall, search_neighbors
+from megastyle_cli.dedup.ivf_search import search_neighbors
 from megastyle_cli.dedup.pairwise import NeighborPairs
 
 THRESHOLD = 0.9
-
-
-@pytest.fixture
-def many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few thousand vectors count as too many to compare all pairs."""
-    monkeypatch.setattr(ivf_search, "MAX_EXACT", 0)
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -37,7 +31,7 @@ def pairs_of(found: NeighborPairs) -> dict[tuple[int, int], float]:
 
 
 @pytest.mark.parametrize("start", [0, 2500])
-def test_every_pair_found_is_true_and_nearly_all_are_found(many: None, start: int) -> None:
+def test_every_pair_found_is_true_and_nearly_all_are_found(start: int) -> None:
     rows = vectors(4000)
 
     found, how = search_neighbors(rows, start, THRESHOLD, 0.99, LocalEngine(1))
@@ -48,9 +42,7 @@ def test_every_pair_found_is_true_and_nearly_all_are_found(many: None, start: in
     assert not found.is_truncated.any() and len(found.is_truncated) == 4000 - start
 
 
-def test_the_recall_stated_is_that_of_all_vectors(
-    many: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_recall_stated_is_that_of_all_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ivf_search, "FIRST_PROBES", 1)
     rows = vectors(3000, seed=1)
 
@@ -61,7 +53,7 @@ def test_the_recall_stated_is_that_of_all_vectors(
 
 
 def test_more_cells_are_searched_until_the_recall_is_reached(
-    many: None, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ivf_search, "FIRST_PROBES", 1)
     rows = vectors(4000, seed=2)
@@ -74,7 +66,7 @@ def test_more_cells_are_searched_until_the_recall_is_reached(
 
 @pytest.mark.parametrize(("enough_pairs", "share"), [(1, 100), (10**9, 20)])
 def test_recall_is_measured_on_one_vector_in_a_hundred_or_twenty_if_they_have_few_pairs(
-    many: None, enough_pairs: int, share: int, monkeypatch: pytest.MonkeyPatch
+    enough_pairs: int, share: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ivf_search, "MIN_SAMPLE", 10)
     monkeypatch.setattr(ivf_search, "MIN_SAMPLE_PAIRS", enough_pairs)
@@ -84,15 +76,7 @@ def test_recall_is_measured_on_one_vector_in_a_hundred_or_twenty_if_they_have_fe
     assert recall.sampled == 3000 // share
 
 
-def test_a_recall_of_one_compares_all_pairs(many: None) -> None:
-    rows = vectors(1500)
-
-    found, how = search_neighbors(rows, 0, THRESHOLD, 1.0, LocalEngine(1))
-
-    assert how == SearchRecall() and pairs_of(found) == true_pairs(rows)
-
-
-def test_workers_and_blocks_change_no_bit(many: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_and_blocks_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = vectors(3000, seed=3)
     found, how = search_neighbors(rows, 0, THRESHOLD, 0.99, LocalEngine(1))
     monkeypatch.setattr(ivf_search, "BLOCK", 77)
@@ -107,7 +91,7 @@ def test_workers_and_blocks_change_no_bit(many: None, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("held", [100, 1 << 22])
 def test_of_many_equal_vectors_the_first_are_listed_and_rows_with_more_are_marked(
-    many: None, monkeypatch: pytest.MonkeyPatch, held: int
+    monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     for module in (ivf_search, pairwise):
         monkeypatch.setattr(module, "MAX_NEIGHBORS", 5)
@@ -121,7 +105,7 @@ def test_of_many_equal_vectors_the_first_are_listed_and_rows_with_more_are_marke
     assert found.is_truncated.tolist() == [row > 5 for row in range(2000)]
 
 
-def test_vectors_with_nan_have_no_neighbors_and_affect_no_others(many: None) -> None:
+def test_vectors_with_nan_have_no_neighbors_and_affect_no_others() -> None:
     rows = vectors(3000)
     rows[::7] = np.nan
 
@@ -132,7 +116,7 @@ def test_vectors_with_nan_have_no_neighbors_and_affect_no_others(many: None) -> 
     assert len(found.one) >= 0.985 * len(true)
 
 
-def test_a_sample_without_close_pairs_has_none(many: None) -> None:
+def test_a_sample_without_close_pairs_has_none() -> None:
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(3000, 64))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)

@@ -65,9 +65,20 @@ def test_equal_vectors_thousands_of_times_leave_one_and_few_pairs_in_memory(
     row = unit(np.ones((1, 8)))
     config = DedupConfig(exact=None, semantic=SemanticConfig())
     for max_exact in (5_000_000_000, 0):  # all pairs, then cells
-        monkeypatch.setattr(ivf_search, "MAX_EXACT", max_exact)
+        monkeypatch.setattr(semantic, "MAX_EXACT", max_exact)
         found = decide(["same"] * 4000, config, [lambda some: np.repeat(row, len(some), axis=0)])
         assert pairs_of(found) == [(at, 0) for at in range(1, 4000)]
+
+
+def test_a_recall_of_one_compares_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semantic, "MAX_EXACT", 0)
+    config = DedupConfig(semantic=SemanticConfig(recall=1.0))
+
+    found = decide(
+        numbered(50), config, [lookup(unit(np.random.default_rng(0).normal(size=(50, 3))))]
+    )
+
+    assert found.search.searches == [SearchRecall()]
 
 
 @pytest.mark.parametrize("keep", ["first", "hard"])

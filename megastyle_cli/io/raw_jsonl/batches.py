@@ -16,8 +16,13 @@ from megastyle_cli.compute.jit import MAX_PLAIN_RECORDS, choose_by_size, is_plai
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.files_read import distinct
-from megastyle_cli.io.inputs import is_jsonl_input, open_lines, read_records, records_from_lines
+from megastyle_cli.io.inputs import (
+    distinct,
+    is_jsonl_input,
+    open_lines,
+    read_records,
+    records_from_lines,
+)
 from megastyle_cli.io.raw_jsonl.parser import PlainLines, parse_plain_lines
 from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_blocks
 from megastyle_cli.io.readers.jsonl import dump_line

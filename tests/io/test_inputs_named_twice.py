@@ -9,8 +9,7 @@ import pytest
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure
-from megastyle_cli.io.files_read import FilesRead
-from megastyle_cli.io.inputs import count_records, read_records
+from megastyle_cli.io.inputs import FilesRead, count_records, read_records
 from megastyle_cli.io.picture_names import PictureNames
 from megastyle_cli.io.raw_jsonl.batches import read_batches
 from tests.conftest import draw, jsonl
