@@ -27,8 +27,8 @@ from megastyle_cli.caption.options import (
 )
 from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.core.errors import DONE, MegastyleError
-from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
+from megastyle_cli.core.record import recorded_weights
 from megastyle_cli.models.options import BackendOptions, DeviceOptions, ModelOptions
 from megastyle_cli.models.registry import captioner_backend
 from megastyle_cli.runner.options import (
@@ -82,9 +82,9 @@ def main(
     from megastyle_cli.caption.console import describe_caption
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.images import ImageReader
+    from megastyle_cli.io.writers.stream import line_for
     from megastyle_cli.models.protocols import VisionLanguageModel
     from megastyle_cli.models.registry import load, locate
-    from megastyle_cli.runner.console import line_for
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
 
@@ -112,7 +112,7 @@ def main(
         loading = {"min_confidence": measuring.min_confidence}
     job = MapJob(
         Run("caption", recorded, __version__),
-        Source(inputs=inputs_or_stdin(inputs.inputs, context), separator=stdin.separator),
+        Source(inputs=inputs_or_stdin(inputs.inputs, context), stdin=stdin),
         output=output,
         existing=existing,
         report=report,

@@ -26,8 +26,8 @@ from megastyle_cli.cli.resolve_backend import (
     open_embedder,
 )
 from megastyle_cli.cluster.options import ClusterDeviceOptions, ClusterOptions
-from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
+from megastyle_cli.core.record import recorded_weights
 from megastyle_cli.models.options import BackendOptions, ModelOptions
 from megastyle_cli.models.registry import embedder_backend
 from megastyle_cli.runner.options import (

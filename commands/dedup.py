@@ -26,7 +26,7 @@ from megastyle_cli.cli.resolve_backend import (
     open_embedder,
     resolve_embedder,
 )
-from megastyle_cli.core.fingerprint import recorded_weights
+from megastyle_cli.core.record import recorded_weights
 from megastyle_cli.dedup.options import DedupOptions, DedupReportOptions
 from megastyle_cli.models.options import BackendOptions, ModelOptions
 from megastyle_cli.runner.options import (
@@ -66,7 +66,7 @@ def main(
     )
     from megastyle_cli.dedup.semantic import TextSource
     from megastyle_cli.io.output_paths import check_records_name
-    from megastyle_cli.io.raw_jsonl.annotate import read_annotated
+    from megastyle_cli.io.raw_jsonl.batches import read_annotated
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source
 

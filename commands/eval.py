@@ -173,9 +173,9 @@ def _summarize(
     from megastyle_cli.evaluate.scored_set import ScoredSet
     from megastyle_cli.evaluate.summary import summarize
     from megastyle_cli.io.readers.jsonl import dump_line
+    from megastyle_cli.io.writers.stream import line_for
     from megastyle_cli.report.outputs import write_views
     from megastyle_cli.runner.collect_job import CollectJob
-    from megastyle_cli.runner.console import line_for
     from megastyle_cli.runner.job import Source
 
     run = Run("eval", {**scoring.options, **config.options}, __version__)

@@ -56,13 +56,13 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run, annotate_all
     from megastyle_cli.io.images import ImageReader
+    from megastyle_cli.io.writers.stream import line_for
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.retrieve.console import describe_neighbors
     from megastyle_cli.retrieve.retrieve import check_text_encoder, retrieve, retrieve_prototypes
     from megastyle_cli.retrieve.style_index import IndexSource
     from megastyle_cli.runner.collect_job import CollectJob
-    from megastyle_cli.runner.console import line_for
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
 
@@ -103,7 +103,7 @@ def main(
     source = IndexSource.find(options.index)
     recorded = {**recorded_model(backend, model), **result_options(options)}
     run = Run("retrieve", recorded | {"index": source.fingerprint}, __version__)
-    queries = Source(inputs=names, separator=stdin.separator, described=described)
+    queries = Source(inputs=names, stdin=stdin, described=described)
     text_key = options.prototype_by or options.text_key or "text"
     text = partial(describe_neighbors, text_key=text_key)
     line = line_for(output.output, text, as_json=printing.as_json)
@@ -196,7 +196,7 @@ def _add(
     writer = IndexWriter(Path(index[0]), prune=options.prune)
     job = MapJob(
         run,
-        Source(inputs=options.add or [], separator=stdin.separator),
+        Source(inputs=options.add or [], stdin=stdin),
         output=replace(output, output=index[0]),
         existing=replace(existing, resume=True),
         report=report,

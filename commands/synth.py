@@ -19,8 +19,8 @@ import typer
 from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin, parse_size
 from megastyle_cli.cli.resolve_backend import decoded_px, load_encoder, lora_name, recorded_model
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.fingerprint import recorded_weights
 from megastyle_cli.core.option import result_options
+from megastyle_cli.core.record import recorded_weights
 from megastyle_cli.generate.options import (
     FilterOptions,
     ImageBatchOptions,

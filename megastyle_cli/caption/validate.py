@@ -25,7 +25,7 @@ from megastyle_cli.caption.wordlists import (
     TOO_COMMON,
     VAGUE_WORDS,
 )
-from megastyle_cli.core.blank import INVISIBLE
+from megastyle_cli.core.record import INVISIBLE
 from megastyle_cli.core.style import ATTRIBUTES, StyleAttributes
 
 ErrorKind = Literal[

@@ -9,8 +9,8 @@ from megastyle_cli.core.choices import EmbedderName
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.extras import require_module
 from megastyle_cli.core.file_kind import is_stream_input
-from megastyle_cli.core.fingerprint import file_digest, recorded_weights
-from megastyle_cli.core.record import bytes_id
+from megastyle_cli.core.fingerprint import file_digest
+from megastyle_cli.core.record import bytes_id, recorded_weights
 
 if TYPE_CHECKING:
     from megastyle_cli.compute.engine import Engine
@@ -128,7 +128,7 @@ def open_embedder(
 
     With an engine its workers embed, and `progress` shows how many texts are done.
     """
-    from megastyle_cli.dedup.parallel_embed import parallel_embed
+    from megastyle_cli.dedup.semantic import parallel_embed
     from megastyle_cli.io.embedding_cache import EmbeddingCache
 
     loaded = load_embedder(backend, model, device)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
-from megastyle_cli.core.file_kind import is_stream, link_target, open_stream
+from megastyle_cli.core.file_kind import is_stream, link_target, open_stream, with_path
 from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import Record
 
@@ -185,9 +185,6 @@ def committing(finals: Sequence[Path]) -> Iterator[None]:
     The last name means that all have theirs. If the process is killed before, a note beside the
     last one names the others, which `is_uncommitted` then says of them.
     """
-    if not finals:
-        yield
-        return
     *others, last = finals
     for path in others:
         if is_uncommitted(path, last):  # else nobody knows it once there is a new note
@@ -380,18 +377,6 @@ def open_locked(path: Path) -> BinaryIO:
             hint="wait for it to finish, or write to another file",
         )
     return file
-
-
-@contextmanager
-def with_path(path: Path, instead_of: Path | None = None) -> Iterator[None]:
-    """Errors raised inside name `path`: those without a file name, as of a full disk, and those
-    of the file `instead_of`."""
-    try:
-        yield
-    except OSError as error:
-        if not error.filename or (instead_of and instead_of.name in str(error.filename)):
-            error.filename, error.filename2 = str(path), None
-        raise
 
 
 def check_new(path: Path) -> None:

@@ -8,7 +8,8 @@ import os
 import re
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import EINVAL
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -96,6 +97,18 @@ def require_regular(path: str | Path) -> None:
     """Raises OSError if there is a stream at `path`, which reading could wait for without end."""
     if is_stream(path):
         raise OSError(EINVAL, "is not a regular file", str(path))
+
+
+@contextmanager
+def with_path(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Errors raised inside name `path`: those without a file name, as of a full disk, and those
+    of the file `instead_of`."""
+    try:
+        yield
+    except OSError as error:
+        if not error.filename or (instead_of and instead_of.name in str(error.filename)):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def link_target(path: Path) -> Path:

@@ -28,17 +28,6 @@ def weights_digest(path: Path) -> str:
     return digest.hexdigest()[:DIGITS]
 
 
-def recorded_weights(option: str, model: str | None) -> dict[str, str]:
-    """A model as a run records it: its name and, of one on this machine, a digest of its files.
-
-    A model of the hub is known by its name: NAME@REV pins it.
-    """
-    if not model:
-        return {}
-    path = Path(model)
-    return {option: model, **({f"{option}_digest": weights_digest(path)} if path.exists() else {})}
-
-
 def _samples(path: Path) -> bytes:
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from megastyle_cli.core.blank import is_blank
 from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.fingerprint import weights_digest
 
 Record = dict[str, Any]
 
@@ -22,6 +24,17 @@ _KEYS_WITH_NAMES = frozenset((*PICTURE_KEYS, "neighbors"))
 PROVENANCE = "_megastyle"
 ERROR = "_error"
 OBJECT_KEYS = (PROVENANCE, ERROR, "neighbors")  # the cells of a table are no objects
+# Zero-width and other invisible characters that are not white space.
+INVISIBLE = (
+    *(0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F)),
+    *(*range(0x2060, 0x2070), 0xFEFF),
+)
+_SPACES = (
+    *(*range(0x09, 0x0E), *range(0x1C, 0x21), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)),
+    *(0x2028, 0x2029, 0x202F, 0x205F, 0x3000),
+)
+BLANKS = frozenset(map(chr, _SPACES + INVISIBLE))
+_VISIBLE = re.compile(f"[^{''.join(sorted(BLANKS))}]")
 _CONTEXT_ONLY, _MARK = "_context_only", object()  # no file can hold this object
 
 
@@ -41,6 +54,15 @@ class Failure:
     def of(cls, record: Record, bad: BadRecord) -> "Failure":
         """The failure of `record` for the reason that `bad` gives."""
         return cls(record, bad.kind, bad.message, bad.key)
+
+
+def record_key(result: "Record | Failure") -> str:
+    """What identifies a record before and after it failed: its id, its picture, or its line."""
+    record = result.record if isinstance(result, Failure) else result
+    if record.get("id") or record.get("file_name"):
+        return str(record.get("id") or record["file_name"])
+    error = record.get(ERROR)
+    return str(error.get("line") if isinstance(error, dict) else record)
 
 
 def with_error(failure: Failure, step: str) -> Record:
@@ -116,6 +138,17 @@ class Run:
         )
 
 
+def recorded_weights(option: str, model: str | None) -> dict[str, str]:
+    """A model as a run records it: its name and, of one on this machine, a digest of its files.
+
+    A model of the hub is known by its name: NAME@REV pins it.
+    """
+    if not model:
+        return {}
+    path = Path(model)
+    return {option: model, **({f"{option}_digest": weights_digest(path)} if path.exists() else {})}
+
+
 def annotate(record: Record, command: str, **facts: Any) -> Record:
     """`record` with `facts` under `_megastyle.<command>`; provenance of earlier commands stays."""
     provenance = {**record.get(PROVENANCE, {}), command: facts}
@@ -150,6 +183,11 @@ def rename_pictures(record: Record, rename: Callable[[str], str]) -> Record:
             for near in neighbors
         ]
     return renamed
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: it is empty, or spaces and zero-width characters only."""
+    return _VISIBLE.search(text) is None
 
 
 def check_text(record: Record, key: str) -> None:

@@ -16,8 +16,7 @@ from megastyle_cli.dedup.exact import HashIndex, count_characters, normalize_blo
 from megastyle_cli.dedup.near import AdjacencyList, band_buckets, merge_bands, select_greedily
 from megastyle_cli.dedup.ngrams import mark_common
 from megastyle_cli.dedup.signatures import SignatureStore, compute_signatures
-from megastyle_cli.io.raw_jsonl.annotate import read_annotated
-from megastyle_cli.io.raw_jsonl.batches import LineBatch
+from megastyle_cli.io.raw_jsonl.batches import LineBatch, read_annotated
 from megastyle_cli.io.raw_jsonl.parser import parse_plain_lines
 from megastyle_cli.io.temporary_files import Spool
 

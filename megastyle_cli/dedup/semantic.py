@@ -6,6 +6,7 @@ all of them, or, where there are very many, with those in nearby cells, at a mea
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,19 @@ from megastyle_cli.dedup.near import AdjacencyList
 from megastyle_cli.dedup.pairwise import MAX_NEIGHBORS, NeighborPairs, cosines, exact_neighbors
 from megastyle_cli.io.embedding_cache import EmbedTexts
 from megastyle_cli.io.temporary_files import Spool, scratch_array
+from megastyle_cli.models.registry import load
 from megastyle_cli.runner.progress import Stage
 
 Array = npt.NDArray[Any]
+Vectors = npt.NDArray[np.float32]
 
 MAX_EXACT = 5_000_000_000  # comparisons up to which all pairs are compared: 100,000 vectors
 _BLOCK = 1024  # texts per call of the embedder, and the most that a killed run embeds again
 _CLUSTER_SIZE = 1000  # texts per cluster whose centroid ranks texts as hard or easy
 _ROUNDS = 20
+_BATCH_SIZE = 1024  # texts per call of an embedder without a batch_size
+_loaded: dict[tuple[str, str | None], Any] = {}  # the embedders of this process
+_loading = Lock()
 
 
 @dataclass(frozen=True)
@@ -235,6 +241,41 @@ class SemanticLinker:
             one, two, scores = zip(*links, strict=True)
             self.pairs.append((np.array(one), np.array(two), np.array(scores)))
         return bool(links)
+
+
+def parallel_embed(
+    embedder: Any, backend: str, model: str | None, *, engine: Engine, progress: Stage
+) -> EmbedTexts:
+    """A function that embeds texts with `embedder`, in parallel on the engine's workers.
+
+    A worker in another process loads the model by its name. An embedder without `is_parallel` runs
+    in the calling thread.
+    """
+    _loaded[backend, model] = embedder
+    batch_size = getattr(embedder, "batch_size", _BATCH_SIZE)
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        starts = range(0, max(1, len(texts)), batch_size)
+        parts = [texts[low : low + batch_size] for low in starts]
+        embedded: Iterable[Vectors] = map(embedder.embed, parts)
+        if getattr(embedder, "is_parallel", False):
+            embedded = engine.map(_embed_part, parts, backend, model)
+        rows = []
+        for part in embedded:
+            rows.append(part)
+            progress.advance(len(part))
+        return np.concatenate(rows)
+
+    return embed
+
+
+def _embed_part(texts: Sequence[str], backend: str, model: str | None) -> Vectors:
+    with _loading:
+        if (backend, model) not in _loaded:
+            named = {"model": model} if model else {}
+            _loaded[backend, model] = load("text_embedder", backend, **named)
+    rows: Vectors = _loaded[backend, model].embed(texts)
+    return rows
 
 
 def distances_to_centroid(vectors: Array) -> Array:

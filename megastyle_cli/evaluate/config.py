@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from megastyle_cli.core.fingerprint import recorded_weights
-from megastyle_cli.core.record import Record
+from megastyle_cli.core.record import Record, recorded_weights
 from megastyle_cli.evaluate.references import (
     OwnReferences,
     References,

@@ -1,7 +1,6 @@
 """What counts as a label of a style or a content."""
 
-from megastyle_cli.core.blank import is_blank
-from megastyle_cli.core.record import Record
+from megastyle_cli.core.record import Record, is_blank
 
 
 def label_of(record: Record, key: str) -> str | None:

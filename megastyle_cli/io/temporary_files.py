@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.core.atomic_file import with_path
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.file_kind import with_path
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.readers.jsonl import dump_line, load_line
 

@@ -12,9 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.core.blank import is_blank
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.record import ERROR, PROVENANCE, Record, canonical_json
+from megastyle_cli.core.record import ERROR, PROVENANCE, Record, canonical_json, is_blank
 from megastyle_cli.core.style import ATTRIBUTE_KEYS
 
 Array = npt.NDArray[Any]

@@ -18,9 +18,9 @@ from megastyle_cli.core.atomic_file import (
     move_into_place,
     open_locked,
     partial_path,
-    with_path,
 )
 from megastyle_cli.core.errors import BadRecord, MegastyleError
+from megastyle_cli.core.file_kind import with_path
 from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.io.archive_member import picture_exists
 from megastyle_cli.io.images import ImageReader

@@ -1,6 +1,7 @@
 """Commands that read everything before they write: the whole output, or what was there before."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,22 +12,21 @@ from megastyle_cli.core.atomic_file import AtomicFile, check_new, is_uncommitted
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.record import Failure, Record, Run
-from megastyle_cli.core.shard import Shard, refine_by_rank
+from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.temporary_files import Spool
-from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.sink import Sink, atomic_sink
 from megastyle_cli.io.writers.stream import Stream, atomic_output
 from megastyle_cli.runner.job import (
     Check,
     Job,
     Source,
+    batches,
     check_writable,
     checked,
     output_files,
 )
-from megastyle_cli.runner.key_batches import batches
 from megastyle_cli.runner.options import (
     OutputOptions,
     ReplaceOptions,
@@ -67,7 +67,7 @@ class CollectJob(Job):
         is_summary: bool = False,
     ) -> None:
         """`line` is how a record is written; a summary is one record, which may be a .json file."""
-        if refine_by_rank(Shard()) != Shard():
+        if os.environ.get("WORLD_SIZE", "1") != "1":
             raise MegastyleError(
                 f"{run.command} needs all records in one process",
                 hint="start it without accelerate",
@@ -117,8 +117,7 @@ class CollectJob(Job):
         """Writes records, and lines of records, to a side output."""
         name = str(output.name if isinstance(output, Stream) else output.final)
         paths = replace(output_paths(name, Shard(), folder=False), errors=None)
-        errors = ErrorsFile(None, self.run.command, resume=False, overwrite=False)
-        sink = Sink(paths, self.run, output, errors, run_file_first=False)
+        sink = Sink(paths, self.run, output, None, run_file_first=False)
         for result in results:
             sink.write(result)
 

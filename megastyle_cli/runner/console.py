@@ -1,28 +1,12 @@
 """Results as text for a person at a terminal; pipes and files get JSON lines."""
 
 import shutil
-import sys
 import textwrap
-from collections.abc import Callable
 
-from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.core.printable import printable
 from megastyle_cli.core.record import Record
-from megastyle_cli.io.readers.jsonl import dump_line
 
 MIN_COLUMNS = 40
-
-
-def line_for(
-    output: str, as_text: Callable[[Record], str], *, as_json: bool
-) -> Callable[[Record], bytes]:
-    """How a record is written to `output`: `as_text` if that is a terminal, else `dump_line`.
-
-    With `as_json` the terminal gets JSON too.
-    """
-    if as_json or not is_stdout(output) or not sys.stdout.isatty():
-        return dump_line
-    return lambda record: as_text(record).encode("utf-8", "backslashreplace")
 
 
 def heading(record: Record, *keys: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -20,7 +20,7 @@ from megastyle_cli.core.errors import (
 )
 from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.file_kind import is_stdout, is_stream, link_target
-from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
+from megastyle_cli.core.record import Failure, Record, Run, record_key, rename_pictures
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.inputs import count_records, read_records, records_from_lines
 from megastyle_cli.io.output_paths import OutputPaths
@@ -29,9 +29,9 @@ from megastyle_cli.io.record_names import LISTING, from_folder, with_id
 from megastyle_cli.io.writers.compressor import compressor_for
 from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.runner.hints import nothing_usable
-from megastyle_cli.runner.key_batches import Key, is_done, owned
 from megastyle_cli.runner.options import (
     OutputOptions,
+    PathListOptions,
     ReplaceOptions,
     ReportOptions,
     ResumeOptions,
@@ -47,6 +47,8 @@ from megastyle_cli.runner.progress import Progress, duration, last_sentence, say
 from megastyle_cli.runner.stats import Stats, measured_rate
 
 Check = Callable[[Record], None]
+Found = Record | Failure
+Key = Callable[[Record], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +56,13 @@ class Source:
     """The records of a run: those that flags describe, then those of the inputs."""
 
     inputs: Sequence[str]
-    separator: str | None = None  # of file names on standard input; None: it holds JSON lines
+    stdin: PathListOptions = PathListOptions()  # whether standard input holds names of files
     described: Sequence[Record] = ()
 
     def read(self, limit: int | None) -> Iterator[Record | Failure]:
         """At most `limit` records. Raises MegastyleError at once if an input does not exist."""
-        found = read_records(self.inputs, limit=limit, paths=self.separator)
+        separator = "\0" if self.stdin.null else "\n" if self.stdin.paths else None
+        found = read_records(self.inputs, limit=limit, paths=separator)
         return islice(chain(map(with_id, self.described), found), limit)
 
     def count(self, limit: int | None) -> int | None:
@@ -182,7 +185,7 @@ class Job(AbstractContextManager["Job"]):
                 unreadable.add(result)
             else:
                 is_pictures = is_pictures and result.keys() - {"id", "text"} == {"file_name"}
-            if self.shard.count > 1 and not any(owned([result], self.shard, self.group_key)):
+            if not self._owns(result):
                 continue
             ours += 1
             done = not isinstance(result, Failure) and is_done(result, left, self.sink_key)
@@ -202,6 +205,14 @@ class Job(AbstractContextManager["Job"]):
             plan.add("time", f"about {about} at {rate:,.1f}/s (measured here last time)")
         plan.show()
         return DONE
+
+    def _owns(self, result: Found) -> bool:
+        """Whether a result is of this shard; a failure without an id goes by its name or line."""
+        if self.shard.count == 1:
+            return True
+        if self.group_key is None or isinstance(result, Failure):
+            return self.shard.owns(record_key(result))
+        return self.shard.owns(self.group_key(result))
 
     def _planned_input(self, ours: int, is_pictures: bool) -> str:
         stats = self.stats
@@ -294,6 +305,33 @@ class Job(AbstractContextManager["Job"]):
                 say(f"{self.run.command}: stopped by a signal; {self._how_to_go_on()}")
         if self.exit_code == TOO_MANY_FAILURES and (error := nothing_usable(self.stats)):
             raise error
+
+
+def batches(results: Iterable[Found], size: int) -> Iterator[list[Found]]:
+    """`results` in lists of `size`, the last one shorter."""
+    batch: list[Found] = []
+    for result in results:
+        batch.append(result)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def is_done(record: Record, left: Counter[str], sink_key: Key | None) -> bool:
+    """Whether a record is in the output; `left` counts the keys there that were not met yet.
+
+    An id counts as often as it is there, since equal images have equal ids. With `sink_key` its
+    key tells records apart, and of one key only the first is new.
+    """
+    key = record["id"] if sink_key is None else sink_key(record)
+    was_there = left[key] > 0
+    if sink_key is None:
+        left[key] -= was_there
+    else:
+        left[key] = 1
+    return was_there
 
 
 def checked(result: Record | Failure, check: Check | None) -> Record | Failure:

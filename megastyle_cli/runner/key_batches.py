@@ -1,4 +1,4 @@
-"""Records in batches: those of this shard that are not done, neighbours of one key kept together.
+"""Records in batches whose neighbours of one key are kept together.
 
 A result that depends on other records of its key follows from the input alone, whatever the batch
 size, the number of shards, or interruptions.
@@ -7,9 +7,14 @@ size, the number of shards, or interruptions.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from megastyle_cli.core.record import Failure, Record, as_context_only, is_context_only
+from megastyle_cli.core.record import (
+    Failure,
+    Record,
+    as_context_only,
+    is_context_only,
+    record_key,
+)
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.writers.errors_file import record_key
 from megastyle_cli.runner.stats import Stats
 
 Key = Callable[[Record], str]
@@ -17,41 +22,6 @@ Found = Record | Failure
 Batch = list[Found]
 
 MAX_GROUP = 64  # records of one key that are judged together: what a batch may grow to
-
-
-def batches(results: Iterable[Found], size: int) -> Iterator[Batch]:
-    """`results` in lists of `size`, the last one shorter."""
-    batch: Batch = []
-    for result in results:
-        batch.append(result)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def owned(found: Iterable[Found], shard: Shard, group_key: Key | None = None) -> Iterator[Found]:
-    """What belongs to `shard`; a failure without an id goes by its file name or line."""
-    for result in found:
-        name = record_key(result) if group_key is None else _name_of_group(result, group_key)
-        if shard.owns(name):
-            yield result
-
-
-def is_done(record: Record, left: Counter[str], sink_key: Key | None) -> bool:
-    """Whether a record is in the output; `left` counts the keys there that were not met yet.
-
-    An id counts as often as it is there, since equal images have equal ids. With `sink_key` its
-    key tells records apart, and of one key only the first is new.
-    """
-    key = record["id"] if sink_key is None else sink_key(record)
-    was_there = left[key] > 0
-    if sink_key is None:
-        left[key] -= was_there
-    else:
-        left[key] = 1
-    return was_there
 
 
 def groups(found: Iterable[Found], key: Key) -> Iterator[tuple[str, Batch]]:

@@ -17,21 +17,12 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.record import Failure, Record, Run, is_context_only
 from megastyle_cli.core.shard import parse_shard, refine_by_rank
 from megastyle_cli.io.output_paths import check_records_name, output_paths
-from megastyle_cli.io.picture_names import PictureNames
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
-from megastyle_cli.runner.job import Job, Source
-from megastyle_cli.runner.key_batches import (
-    Batch,
-    Key,
-    batches,
-    batches_by_key,
-    groups,
-    is_done,
-    owned,
-)
+from megastyle_cli.runner.job import Job, Key, Source, batches, is_done
+from megastyle_cli.runner.key_batches import Batch, batches_by_key, groups
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from megastyle_cli.runner.signals import StopSignal, stop_signals
 
@@ -176,7 +167,8 @@ class MapJob(Job):
             force=self._resume.force,
             layout=self._image_format,
             line=self._line,
-            names=PictureNames(self.source.inputs, self._resume.limit, self.paths.base),
+            inputs=self.source.inputs,
+            limit=self._resume.limit,
         )
 
     def _path_of_rejects(self, named: str | None) -> Path:
@@ -208,7 +200,7 @@ class MapJob(Job):
         )
 
     def _not_done(self, left: Counter[str]) -> Iterator[Record | Failure]:
-        for result in owned(self._found, self.shard):
+        for result in filter(self._owns, self._found):
             if not isinstance(result, Failure) and is_done(result, left, self.sink_key):
                 self.stats.done_before += 1
             else:
@@ -243,7 +235,8 @@ class MapJob(Job):
             result = given if isinstance(given, Failure) else next(of_records)
             if not isinstance(given, Failure) and is_context_only(given):
                 continue
-            self.sink.errors.mark_retried(given)
+            if self.sink.errors:
+                self.sink.errors.mark_retried(given)
             reason = self._rejects.reason(result) if self._rejects else None
             if self._rejects and reason and not isinstance(result, Failure):
                 self._rejects.write(result)

@@ -151,11 +151,6 @@ class PathListOptions:
     paths: bool = option(False, "--paths", help="Read file names from stdin, one per line.")
     null: bool = option(False, "-0", "--null", help="Read file names from stdin, NUL-separated.")
 
-    @property
-    def separator(self) -> str | None:
-        """What separates the names; None if standard input holds JSON lines."""
-        return "\0" if self.null else "\n" if self.paths else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class SeedOptions:

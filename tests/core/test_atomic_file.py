@@ -24,9 +24,9 @@ from megastyle_cli.core.atomic_file import (
     open_locked,
     partial_path,
     remove,
-    with_path,
 )
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.file_kind import with_path
 from tests.streams import read_while
 
 

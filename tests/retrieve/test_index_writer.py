@@ -18,7 +18,7 @@ from megastyle_cli.retrieve import index_writer
 from megastyle_cli.retrieve.index_file import is_saved_index, read_index
 from megastyle_cli.retrieve.index_writer import IndexWriter, embed_rows, encode_row, index_sink
 from megastyle_cli.retrieve.style_index import IndexSource
-from megastyle_cli.runner.key_batches import is_done
+from megastyle_cli.runner.job import is_done
 from tests.conftest import jsonl
 from tests.retrieve.small_index import ThreeColors, add, open_writer, record, row
 

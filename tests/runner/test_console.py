@@ -1,36 +1,8 @@
-"""A terminal gets text, without anything that steers it; everything else gets JSON lines."""
-
-import os
-import pty
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+"""Results on a terminal are known by their names, wrapped, and steer nothing."""
 
 import pytest
 
-from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.runner.console import heading, labelled, line_for
-
-
-@contextmanager
-def terminal() -> Iterator[None]:
-    """Standard output is a terminal inside."""
-    leader, follower = pty.openpty()
-    with open(follower, "w") as stdout, redirect_stdout(stdout):  # noqa: PTH123
-        yield
-    os.close(leader)
-
-
-def test_only_a_terminal_gets_text() -> None:
-    with terminal():
-        line = line_for("-", lambda record: f"{record['id']}\n", as_json=False)
-
-        assert line({"id": "caf\u00e9"}) == "caf\u00e9\n".encode()
-        assert line_for("-", str, as_json=True) is dump_line
-        assert line_for("out.jsonl", str, as_json=False) is dump_line
-
-
-def test_a_pipe_gets_json() -> None:
-    assert line_for("-", str, as_json=False) is dump_line
+from megastyle_cli.runner.console import heading, labelled
 
 
 def test_a_record_is_known_by_its_file_name_then_its_text_then_its_id() -> None:

@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray, append
-from megastyle_cli.core.blank import BLANKS
-from megastyle_cli.core.record import ERROR, PATH_KEYS, PICTURE_KEYS, PROVENANCE
+from megastyle_cli.core.record import BLANKS, ERROR, PATH_KEYS, PICTURE_KEYS, PROVENANCE
 from megastyle_cli.io.record_names import LISTING_KEYS
 
 Array = npt.NDArray[Any]

@@ -6,26 +6,23 @@ from pathlib import Path
 
 from megastyle_cli.core.atomic_file import is_uncommitted
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.file_kind import is_stream, link_target
-from megastyle_cli.core.record import ERROR, Failure, Record, rename_pictures, with_error
+from megastyle_cli.core.record import Failure, Record, record_key, rename_pictures, with_error
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import from_folder, to_folder
-from megastyle_cli.io.writers.stream import Stream, atomic_output, final_of
+from megastyle_cli.io.writers.stream import Stream, atomic_output
 
 log = logging.getLogger(__name__)
 
 
 class ErrorsFile:
-    """Logs the first failures of each kind, and writes all of them to `path` if there is one.
-
-    With `resume`, an earlier failure stays until its record is tried again.
-    """
+    """Writes all failures to `path`. With `resume`, an earlier failure stays until its record is
+    tried again."""
 
     def __init__(
         self,
-        path: Path | None,
+        path: Path,
         command: str,
         *,
         resume: bool,
@@ -35,16 +32,13 @@ class ErrorsFile:
         """`last` is the output of the run that gets its name after this file: `committing`."""
         self.path, self.command, self.last = path, command, last
         self.resume, self.overwrite = resume, overwrite
-        self._file = atomic_output(path, overwrite=True) if path else None
+        self._file = atomic_output(path, overwrite=True)
         self._earlier: dict[str, bytes] = {}
         self._has_lines = False
-        self._log = FailureLog(command)
 
     def check(self) -> None:
         """Raises MegastyleError if the file exists and is neither resumed nor overwritten."""
-        if self.path is None or self.resume or self.overwrite:
-            return
-        if is_stream(self.path):
+        if self.resume or self.overwrite or is_stream(self.path):
             return
         if self.path.exists() and not is_uncommitted(self.path, self.last):
             raise MegastyleError(
@@ -53,8 +47,6 @@ class ErrorsFile:
 
     def open(self) -> None:
         """Raises MegastyleError if another process is writing the file."""
-        if self.path is None or self._file is None:
-            return
         self._file.open()
         if self.path.exists() and self.resume:
             self._earlier = read_failures(self.path)
@@ -62,8 +54,7 @@ class ErrorsFile:
     @property
     def final(self) -> Path | None:
         """The name of the file; None for a stream, and while there is no failure to stand in it."""
-        has_lines = self._has_lines or self._earlier
-        return final_of(self._file) if self._file and has_lines else None
+        return self._file.final if self._has_lines or self._earlier else None
 
     def mark_retried(self, found: Record | Failure) -> None:
         """Drops the earlier failure of a record that was tried again."""
@@ -72,9 +63,6 @@ class ErrorsFile:
 
     def write(self, failure: Failure) -> None:
         """Adds a line: the record as it was read, with `_error`."""
-        self._log.add(failure)
-        if self.path is None or self._file is None:
-            return
         record = with_error(failure, self.command)
         folder = Path() if isinstance(self._file, Stream) else self.path.parent
         self._file.write(dump_line(rename_pictures(record, to_folder(folder))))
@@ -82,13 +70,10 @@ class ErrorsFile:
 
     def flush(self) -> None:
         """Makes what was written readable by others."""
-        if self._file is not None:
-            self._file.flush()
+        self._file.flush()
 
     def finish(self) -> None:
         """Writes the last lines, those of earlier failures; none follows."""
-        if self._file is None:
-            return
         for line in self._earlier.values():
             self._file.write(line)
             self._has_lines = True
@@ -97,8 +82,6 @@ class ErrorsFile:
 
     def commit(self) -> None:
         """Gives the file its final name, or removes it if nothing failed."""
-        if self.path is None or self._file is None:
-            return
         self.finish()
         if self.final or isinstance(self._file, Stream):
             self._file.commit()
@@ -107,19 +90,8 @@ class ErrorsFile:
             self._file.close()
 
     def close(self) -> None:
-        """Closes the file, which is left as it was unless committed; counts what was not shown."""
-        self._log.close(self.path)
-        if self._file is not None:
-            self._file.close()
-
-
-def record_key(result: Record | Failure) -> str:
-    """What identifies a record before and after it failed: its id, its picture, or its line."""
-    record = result.record if isinstance(result, Failure) else result
-    if record.get("id") or record.get("file_name"):
-        return str(record.get("id") or record["file_name"])
-    error = record.get(ERROR)
-    return str(error.get("line") if isinstance(error, dict) else record)
+        """Closes the file, which is left as it was unless committed."""
+        self._file.close()
 
 
 def _name_of(result: Record | Failure) -> str:

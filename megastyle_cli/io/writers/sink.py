@@ -3,11 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, atomic_write, committing
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.record import Failure, Record, Run, rename_pictures
 from megastyle_cli.io.output_paths import OutputPaths
@@ -22,7 +25,7 @@ from megastyle_cli.io.writers.image_dataset import (
     check_holds_no_pictures,
     image_writer_for,
 )
-from megastyle_cli.io.writers.stream import Stream, atomic_output, final_of, resumable_output
+from megastyle_cli.io.writers.stream import Stream, atomic_output, resumable_output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +60,7 @@ class Sink:
         paths: OutputPaths,
         run: Run,
         output: Output,
-        errors: ErrorsFile,
+        errors: ErrorsFile | None,
         *,
         run_file_first: bool,
         line: Callable[[Record], bytes] = dump_line,
@@ -70,6 +73,7 @@ class Sink:
         # other outputs, which appear together with this one
         self.side_outputs: list[AtomicFile | Stream] = []
         self.written: list[Record] | None = None
+        self._failures: FailureLog | None = None
         self.earlier_runs: list[str] = []  # whose records stay in the output
         self._lines: list[bytes] = []  # they wait for their pictures to be on disk
         self._line = line
@@ -77,12 +81,11 @@ class Sink:
         self._rename = to_folder(paths.base) if paths.final else None
 
     def __enter__(self) -> "Sink":
-        self.errors.check()
+        if self.errors:
+            self.errors.check()
         try:
-            self.output.open()
-            self.errors.open()
-            for side in self.side_outputs:
-                side.open()
+            for file in (self.output, *self._files_beside):
+                file.open()
             if self.pictures:
                 self.pictures.open(resume=bool(self.output.done))
                 for record_id in self.pictures.damaged:
@@ -95,12 +98,16 @@ class Sink:
         return self
 
     @property
+    def _files_beside(self) -> list[ErrorsFile | AtomicFile | Stream]:
+        return [*([self.errors] if self.errors else []), *self.side_outputs]
+
+    @property
     def done(self) -> Counter[str]:
         """How many records of each id, or `unique_key`, earlier runs have written."""
         return self.output.done
 
     def write(self, result: Record | bytes | Failure) -> None:
-        """Writes a record to the output, a Failure to the errors file.
+        """Writes a record to the output, a Failure to the errors file, if there is one.
 
         Bytes are complete lines of records without pictures. A record whose picture was damaged
         has its line already; other lines wait until `flush` for their pictures to be on disk.
@@ -109,7 +116,10 @@ class Sink:
             self.output.write(result)
             return
         if isinstance(result, Failure):
-            self.errors.write(result)
+            self._failures = self._failures or FailureLog(self.run.command)
+            self._failures.add(result)
+            if self.errors:
+                self.errors.write(result)
             return
         record = rename_pictures(result, self._rename) if self._rename else result
         if self.paths.final and self.paths.final.name == LISTING:
@@ -125,7 +135,8 @@ class Sink:
         """Makes all written lines readable by others."""
         self._write_lines()
         self.output.flush()
-        self.errors.flush()
+        if self.errors:
+            self.errors.flush()
 
     def commit(self) -> None:
         """Gives the finished files their final names, that of the output last."""
@@ -134,14 +145,13 @@ class Sink:
             self._write_run_file()
         if self.pictures:
             self.pictures.commit()
-        for file in (self.errors, *self.side_outputs):
+        for file in self._files_beside:
             file.finish()
-        finals = [self.errors.final, *map(final_of, self.side_outputs), self.paths.final]
-        with committing([path for path in finals if path]):
-            self.errors.commit()
-            for side in self.side_outputs:
-                side.commit()
-            self.output.commit()
+        finals = [path for file in self._files_beside if (path := file.final)]
+        finals += [self.paths.final] if self.paths.final else []
+        with committing(finals) if finals else nullcontext():
+            for each in (*self._files_beside, self.output):
+                each.commit()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -149,10 +159,10 @@ class Sink:
         self._close()
 
     def _close(self) -> None:
-        self.output.close()
-        self.errors.close()
-        for side in self.side_outputs:
-            side.close()
+        if self._failures:
+            self._failures.close(self.paths.errors)
+        for file in (self.output, *self._files_beside):
+            file.close()
         if self.pictures:
             self.pictures.files.close()
 
@@ -209,16 +219,18 @@ def resumable_sink(
     overwrite: bool,
     force: bool,
     layout: ImageFormat | None = None,
-    names: PictureNames | None = None,
+    inputs: Sequence[str] = (),
+    limit: int | None = None,
     line: Callable[[Record], bytes] = dump_line,
 ) -> Sink:
     """For commands that write as they read: lines can be read at once, under NAME.partial.
 
-    `layout` says how pictures are stored, if any are made, and `names` what files are called; by
-    default by ids. `line` is how a record is written to a stream. Raises MegastyleError if the
-    output to be resumed was made with other options, unless `force`.
+    `layout` says how pictures are stored, if any are made; they are called as the files that they
+    were made from (`inputs`, at most `limit` records), or by ids. `line` is how a record is written
+    to a stream. Raises MegastyleError if the output to be resumed was made with other options,
+    unless `force`.
     """
-    errors = ErrorsFile(paths.errors, run.command, resume=resume, overwrite=overwrite)
+    errors = _errors_file(paths, run, resume=resume, overwrite=overwrite)
     if paths.final is None:
         if resume:
             name = paths.stream or "standard output"
@@ -230,8 +242,10 @@ def resumable_sink(
         _check_same_run(paths, run)
     if layout and not (before or overwrite):
         check_holds_no_pictures(paths.base)
-    names = names or PictureNames([], None, paths.base)
-    pictures = image_writer_for(paths.base, layout, before, names) if layout else None
+    pictures = None
+    if layout:
+        names = PictureNames(inputs, limit, paths.base)
+        pictures = image_writer_for(paths.base, layout, before, names)
     sink = Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
     if resume and before:
         earlier = {key for command, key in runs_beside(paths.final) if command == run.command}
@@ -248,15 +262,23 @@ def atomic_sink(
     side_outputs: Sequence[AtomicFile | Stream] = (),
 ) -> Sink:
     """For commands that read everything before they write: the outputs appear as a whole."""
-    finals = [path for side in side_outputs if (path := final_of(side))]
+    finals = [path for side in side_outputs if (path := side.final)]
     last = paths.final or (finals[-1] if finals else None)
-    errors = ErrorsFile(paths.errors, run.command, resume=False, overwrite=overwrite, last=last)
+    errors = _errors_file(paths, run, resume=False, overwrite=overwrite, last=last)
     output = (
         atomic_output(paths.final, overwrite=overwrite) if paths.final else Stream(paths.stream)
     )
     sink = Sink(paths, run, output, errors, run_file_first=False, line=line)
     sink.side_outputs += side_outputs
     return sink
+
+
+def _errors_file(
+    paths: OutputPaths, run: Run, *, resume: bool, overwrite: bool, last: Path | None = None
+) -> ErrorsFile | None:
+    if paths.errors is None:
+        return None
+    return ErrorsFile(paths.errors, run.command, resume=resume, overwrite=overwrite, last=last)
 
 
 def _check_same_run(paths: OutputPaths, run: Run) -> None:

@@ -2,18 +2,35 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile, with_path
+from megastyle_cli.core.atomic_file import AtomicFile, ResumableFile
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.file_kind import is_stream, open_stream
+from megastyle_cli.core.file_kind import is_stdout, is_stream, open_stream, with_path
 from megastyle_cli.core.printable import printable_json
+from megastyle_cli.core.record import Record
+from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers.compressor import compressor_for
+
+
+def line_for(
+    output: str, as_text: Callable[[Record], str], *, as_json: bool
+) -> Callable[[Record], bytes]:
+    """How a record is written to `output`: `as_text` if that is a terminal, else `dump_line`.
+
+    With `as_json` the terminal gets JSON too.
+    """
+    if as_json or not is_stdout(output) or not sys.stdout.isatty():
+        return dump_line
+    return lambda record: as_text(record).encode("utf-8", "backslashreplace")
 
 
 class Stream:
     """Lines as they come; `name` None is standard output, which is not closed."""
+
+    final: Path | None = None  # an AtomicFile has a final name
 
     def __init__(self, name: Path | None = None) -> None:
         self.name = name
@@ -52,11 +69,6 @@ class Stream:
         """Tells the reader that this was all."""
         if self.name is not None and self._lines is not None:
             self._lines.close()
-
-
-def final_of(output: AtomicFile | Stream) -> Path | None:
-    """The final name of an output; a stream has none."""
-    return output.final if isinstance(output, AtomicFile) else None
 
 
 def resumable_output(

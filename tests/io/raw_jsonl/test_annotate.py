@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from megastyle_cli.core.record import annotate, check_text
-from megastyle_cli.io.raw_jsonl import annotate as annotate_module
 from megastyle_cli.io.raw_jsonl import batches
-from megastyle_cli.io.raw_jsonl.annotate import read_annotated
-from megastyle_cli.io.raw_jsonl.batches import read_batches
+from megastyle_cli.io.raw_jsonl.batches import read_annotated, read_batches
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.temporary_files import Spool
 from tests.io.raw_jsonl.lines import mixed_lines
@@ -23,7 +21,7 @@ CHECK = partial(check_text, key="style")
 def test_annotated_lines_equal_annotated_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int, words: str
 ) -> None:
-    monkeypatch.setattr(annotate_module, "_WINDOW", window)
+    monkeypatch.setattr(batches, "_WINDOW", window)
     monkeypatch.setattr(batches, "_BATCH_BYTES", 300)  # one byte that is not UTF-8 spoils a batch
     path = tmp_path / "a.jsonl"
     plain = [b'{"id":"p%d","style":"%s"}' % (n, b"ink " * (n % 90)) for n in range(1, 90)]

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megastyle_cli.core.blank import is_blank
-from megastyle_cli.core.record import Failure
+from megastyle_cli.core.record import Failure, is_blank
 from megastyle_cli.io.inputs import records_from_lines
 from megastyle_cli.io.raw_jsonl.parser import parse_plain_lines
 from megastyle_cli.io.readers.jsonl import dump_line

@@ -11,7 +11,7 @@ from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import OutputPaths, output_paths
 from megastyle_cli.io.record_names import to_folder
 from megastyle_cli.io.writers.image_dataset import ImageFormat
-from megastyle_cli.io.writers.sink import Sink, resumable_sink
+from megastyle_cli.io.writers.sink import Sink, atomic_sink, resumable_sink
 from tests.conftest import draw, jsonl, lines
 
 RUN = Run("caption", {"a": 1})
@@ -125,3 +125,21 @@ def test_absolute_names_become_relative_to_the_output(
         out.commit()
 
     assert lines(tmp_path / "out.jsonl")[0]["file_name"] == "imgs/a.png"
+
+
+@pytest.mark.parametrize("name", ["e.jsonl", None])
+def test_the_first_failures_of_a_kind_are_told_and_the_others_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str | None
+) -> None:
+    errors = str(tmp_path / name) if name else None
+    where = output_paths("-", Shard(), folder=False, errors=errors)
+    with atomic_sink(where, RUN, overwrite=True) as out:
+        for n in range(9):
+            out.write(Failure({"id": str(n), "file_name": f"{n}.png"}, "bad_image", "is empty"))
+            out.write(Failure({}, "bad_json", f"a.jsonl line {n} is not valid JSON"))
+
+    printed = caplog.messages
+    assert printed[:3] == ["0.png: is empty", "a.jsonl line 0 is not valid JSON", "1.png: is empty"]
+    assert len(printed) == 11
+    kept = f"all are in {errors}" if errors else "--errors FILE keeps them"
+    assert printed[-1] == f"{RUN.command}: 8 more failed (4 bad_image, 4 bad_json): {kept}"

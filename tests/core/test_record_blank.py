@@ -2,7 +2,7 @@
 
 import pytest
 
-from megastyle_cli.core.blank import is_blank
+from megastyle_cli.core.record import is_blank
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\t\r\n", "\u200b", " \u200d\ufeff\u2060 ", "\u3000"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from megastyle_cli.compute.engine import LocalEngine
-from megastyle_cli.dedup.parallel_embed import parallel_embed
+from megastyle_cli.dedup.semantic import parallel_embed
 from megastyle_cli.models.registry import load
 from megastyle_cli.runner.progress import Stage
 from tests.models.encoders.test_sentence_embedder import TEXTS
