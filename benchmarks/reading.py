@@ -25,7 +25,7 @@ from backports import zstd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from megastyle_cli.io.archive_member import picture_bytes
+from megastyle_cli.io.formats import picture_bytes
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers import parquet

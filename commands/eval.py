@@ -64,7 +64,7 @@ def main(
     from megastyle_cli.evaluate.config import ScoringConfig, SummaryConfig
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views
-    from megastyle_cli.runner.job import read_side_input
+    from megastyle_cli.runner.side_input import read_side_input
 
     backend = encoder_backend(which.backend, named.model)
     locate("style_encoder", backend)
@@ -270,7 +270,7 @@ def _benchmark_config(
     """What the benchmark in `folder` asks for. Raises MegastyleError if it has been changed."""
     from megastyle_cli.evaluate.benchmark import SPLIT_KEY, read_settings, verify_benchmark
     from megastyle_cli.evaluate.config import SummaryConfig
-    from megastyle_cli.runner.job import read_side_input
+    from megastyle_cli.runner.side_input import read_side_input
 
     settings = read_settings(folder)
     verify_benchmark(list(read_side_input([str(folder)])), settings, str(folder))

@@ -48,7 +48,8 @@ def main(
         with_own_ids,
     )
     from megastyle_cli.runner.collect_job import CollectJob
-    from megastyle_cli.runner.job import Source, pack_side_input
+    from megastyle_cli.runner.job import Source
+    from megastyle_cli.runner.side_input import pack_side_input
 
     if not pairs.contents:
         raise MegastyleError("pair needs --contents", hint="give --contents contents.jsonl")

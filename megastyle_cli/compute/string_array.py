@@ -1,4 +1,4 @@
-"""Many texts in one array of bytes."""
+"""Many texts in one array of bytes, and the 64-bit primitives that hash them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,10 @@ import numpy.typing as npt
 from megastyle_cli.compute.jit import compiled, is_plain
 
 Array = npt.NDArray[Any]
+
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,23 @@ def _starts(lengths: Array) -> Array:
     starts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=starts[1:])
     return starts
+
+
+@compiled
+def mix(value: Any) -> Any:
+    """A bijective mix of 64 bits: every input bit affects every output bit.
+
+    Source: the finalizer of SplitMix64 (Steele et al. 2014).
+    """
+    value = (value ^ (value >> _S30)) * _FIRST
+    value = (value ^ (value >> _S27)) * _SECOND
+    return value ^ (value >> _S31)
+
+
+@compiled
+def load_word(eight: Array) -> Any:
+    """Eight bytes as one little-endian 64-bit word."""
+    word = np.uint64(0)
+    for step in range(8):  # compiled to one load: indices counted from 0 need no bounds check
+        word |= np.uint64(eight[step]) << np.uint64(8 * step)
+    return word

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled, is_plain
-from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.compute.string_array import StringArray, load_word, mix
 from megastyle_cli.dedup import plain
-from megastyle_cli.dedup.hashing import load_word, mix
 
 Array = npt.NDArray[Any]
 

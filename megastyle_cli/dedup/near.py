@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled, is_plain
+from megastyle_cli.compute.string_array import mix
 from megastyle_cli.dedup import plain
 from megastyle_cli.dedup.config import NearConfig
 from megastyle_cli.dedup.exact import HashIndex
-from megastyle_cli.dedup.hashing import mix
 from megastyle_cli.dedup.ngrams import MAX_IGNORED
 
 Array = npt.NDArray[Any]

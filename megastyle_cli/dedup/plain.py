@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from megastyle_cli.compute.string_array import StringArray
-from megastyle_cli.dedup.hashing import mix
+from megastyle_cli.compute.string_array import StringArray, mix
 from megastyle_cli.dedup.options import NgramUnit
 
 if TYPE_CHECKING:

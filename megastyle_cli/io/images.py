@@ -21,9 +21,8 @@ from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_open
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Record, hint_if_nested
-from megastyle_cli.io.archive_member import open_file, picture_bytes, split_member_name
 from megastyle_cli.io.color_profile import has_alpha, is_srgb, to_srgb
-from megastyle_cli.io.formats import WRITTEN_PICTURES
+from megastyle_cli.io.formats import WRITTEN_PICTURES, open_file, picture_bytes, split_member_name
 from megastyle_cli.io.image_memory import check_decoding, check_icon, decoding_memory
 from megastyle_cli.io.image_repair import MAX_PROFILE_BYTES, format_name, repaired
 from megastyle_cli.io.picture_plugins import package_to_install, register_plugins
@@ -43,7 +42,7 @@ def open_picture(
 ) -> Image.Image:
     """The picture at `name`: sRGB, upright, its longer side at most `max_side_px`.
 
-    `name` is a file, or a row or member of a container (see `archive_member`). A JPEG is decoded at
+    `name` is a file, or a row or member of a container (see `formats`). A JPEG is decoded at
     least `margin` times larger than requested; 1 is fastest. Raises BadRecord("bad_image", ...) if
     it is missing, empty, truncated, too large or not a picture.
     """

@@ -31,7 +31,6 @@ from megastyle_cli.core.file_kind import (
     open_stream,
 )
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.archive_member import split_member_name
 from megastyle_cli.io.formats import (
     ACCEPTED,
     JSON_LINES,
@@ -41,6 +40,7 @@ from megastyle_cli.io.formats import (
     UNSUPPORTED_SUFFIXES,
     Format,
     format_of,
+    split_member_name,
 )
 from megastyle_cli.io.path_list import named_pictures
 from megastyle_cli.io.readers import image_folder, jsonl

@@ -17,8 +17,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream_input
 from megastyle_cli.core.record import text_hash
 from megastyle_cli.core.shard import PART_NAME
-from megastyle_cli.io.archive_member import split_member_name
-from megastyle_cli.io.formats import FILE_SUFFIXES, PICTURE_SUFFIXES
+from megastyle_cli.io.formats import FILE_SUFFIXES, PICTURE_SUFFIXES, split_member_name
 from megastyle_cli.io.inputs import file_names
 from megastyle_cli.io.record_names import hashed_name, safe_name
 

@@ -25,8 +25,7 @@ from megastyle_cli.core.record import (
     rename_pictures,
     text_id,
 )
-from megastyle_cli.io.archive_member import picture_bytes, split_member_name
-from megastyle_cli.io.formats import PICTURE_SUFFIXES
+from megastyle_cli.io.formats import PICTURE_SUFFIXES, picture_bytes, split_member_name
 from megastyle_cli.io.own_runs import OwnRuns, is_own, runs_beside
 
 LISTING = "metadata.jsonl"

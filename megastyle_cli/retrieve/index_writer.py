@@ -22,7 +22,7 @@ from megastyle_cli.core.atomic_file import (
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.file_kind import with_path
 from megastyle_cli.core.record import Failure, Record, Run
-from megastyle_cli.io.archive_member import picture_exists
+from megastyle_cli.io.formats import picture_exists
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.readers.jsonl import dump_line

@@ -1,7 +1,6 @@
 """Commands that read everything before they write: the whole output, or what was there before."""
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +25,7 @@ from megastyle_cli.runner.job import (
     check_writable,
     checked,
     output_files,
+    own_shard,
 )
 from megastyle_cli.runner.options import (
     OutputOptions,
@@ -67,7 +67,7 @@ class CollectJob(Job):
         is_summary: bool = False,
     ) -> None:
         """`line` is how a record is written; a summary is one record, which may be a .json file."""
-        if os.environ.get("WORLD_SIZE", "1") != "1":
+        if own_shard() != Shard():
             raise MegastyleError(
                 f"{run.command} needs all records in one process",
                 hint="start it without accelerate",
@@ -181,7 +181,7 @@ class CollectJob(Job):
             log.info("%s reads its input", self.run.command)
             yield
             # before the output gets its name: a kill in between leaves a run that can be repeated
-            self.progress.file.finish("done")
+            self.progress.finish("done")
             self.sink.commit()
         is_tolerated = self.tolerance.allows(self.stats.num_failed, self.stats.read)
         self.exit_code = DONE if is_tolerated else TOO_MANY_FAILURES

@@ -1,7 +1,7 @@
 """What to do when no record of the input can be used: the reason is the input, not its records."""
 
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, MegastyleError
-from megastyle_cli.runner.stats import Stats
+from megastyle_cli.runner.progress import Stats
 
 CAPTION = (
     "create it first: megastyle caption photos/ -o captions.jsonl"

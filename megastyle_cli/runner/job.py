@@ -21,10 +21,9 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.file_kind import is_stdout, is_stream, link_target
 from megastyle_cli.core.record import Failure, Record, Run, record_key, rename_pictures
-from megastyle_cli.core.shard import Shard
+from megastyle_cli.core.shard import Shard, parse_shard, refine_by_rank
 from megastyle_cli.io.inputs import count_records, read_records, records_from_lines
 from megastyle_cli.io.output_paths import OutputPaths
-from megastyle_cli.io.packed_records import PackedRecords
 from megastyle_cli.io.record_names import LISTING, from_folder, with_id
 from megastyle_cli.io.writers.compressor import compressor_for
 from megastyle_cli.io.writers.sink import Sink
@@ -43,8 +42,8 @@ from megastyle_cli.runner.plan import (
     describe_options,
     format_size,
 )
-from megastyle_cli.runner.progress import Progress, duration, last_sentence, say
-from megastyle_cli.runner.stats import Stats, measured_rate
+from megastyle_cli.runner.progress import Progress, Stats, duration, last_sentence, say
+from megastyle_cli.runner.stats import StatsFile, measured_rate
 
 Check = Callable[[Record], None]
 Found = Record | Failure
@@ -269,12 +268,12 @@ class Job(AbstractContextManager["Job"]):
             self.stats,
             quiet=self.report.quiet,
             to_stdout=self.writes_to_stdout,
-            file=self.report.stats,
+            file=StatsFile(self.report.stats, self.stats) if self.report.stats else None,
         )
         try:
             yield
         except BaseException:
-            self.progress.file.abandon()
+            self.progress.abandon()
             raise
         finally:
             self.progress.close()
@@ -334,6 +333,13 @@ def is_done(record: Record, left: Counter[str], sink_key: Key | None) -> bool:
     return was_there
 
 
+def own_shard(text: str | None = None) -> Shard:
+    """The records of this process: all, but for `--shard` and for other ranks of accelerate."""
+    if text is None and os.environ.keys().isdisjoint(("RANK", "WORLD_SIZE")):
+        return Shard()
+    return refine_by_rank(parse_shard(text))
+
+
 def checked(result: Record | Failure, check: Check | None) -> Record | Failure:
     """`result`, or a Failure if it is a record for which `check` raises BadRecord."""
     if isinstance(result, Failure) or check is None:
@@ -343,24 +349,6 @@ def checked(result: Record | Failure, check: Check | None) -> Record | Failure:
     except BadRecord as bad:
         return Failure.of(result, bad)
     return result
-
-
-def read_side_input(inputs: Sequence[str], check: Check | None = None) -> Iterator[Record]:
-    """A second input that must be whole, such as references: a failure raises MegastyleError."""
-    for found in (checked(result, check) for result in read_records(inputs)):
-        if isinstance(found, Failure):
-            raise MegastyleError(found.message, hint="repair it or leave it out")
-        yield found
-
-
-def pack_side_input(
-    inputs: Sequence[str], check: Check | None = None
-) -> tuple[PackedRecords, list[Failure]]:
-    """A second input of millions of records: those that pass `check`, and the others."""
-    records, failures = PackedRecords(), list[Failure]()
-    for found in (checked(result, check) for result in read_records(inputs)):
-        (failures if isinstance(found, Failure) else records).append(found)  # type: ignore[arg-type]
-    return records, failures
 
 
 def check_stats_path(stats: Path | None, paths: OutputPaths) -> None:

@@ -15,7 +15,7 @@ from megastyle_cli.core.record import (
     record_key,
 )
 from megastyle_cli.core.shard import Shard
-from megastyle_cli.runner.stats import Stats
+from megastyle_cli.runner.progress import Stats
 
 Key = Callable[[Record], str]
 Found = Record | Failure

@@ -15,13 +15,12 @@ from megastyle_cli.core.errors import (
     is_out_of_memory,
 )
 from megastyle_cli.core.record import Failure, Record, Run, is_context_only
-from megastyle_cli.core.shard import parse_shard, refine_by_rank
 from megastyle_cli.io.output_paths import check_records_name, output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
-from megastyle_cli.runner.job import Job, Key, Source, batches, is_done
+from megastyle_cli.runner.job import Job, Key, Source, batches, is_done, own_shard
 from megastyle_cli.runner.key_batches import Batch, batches_by_key, groups
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from megastyle_cli.runner.signals import StopSignal, stop_signals
@@ -65,7 +64,7 @@ class MapJob(Job):
         """`image_format` says how images are stored, if the command makes them. `rejects` names the
         file for results that a filter rejected, which `may_reject` says can happen. `sink` replaces
         the one that the options describe. `line` is how a record is written to a stream."""
-        shard = refine_by_rank(parse_shard(existing.shard))
+        shard = own_shard(existing.shard)
         paths = (
             sink.paths
             if sink
@@ -147,7 +146,7 @@ class MapJob(Job):
             self._source_batches = self._batches_to_do()
             yield
             # before the output gets its name: a kill in between leaves a run that can be repeated
-            self.progress.file.finish("stopped" if self.stop.requested else "done")
+            self.progress.finish("stopped" if self.stop.requested else "done")
             if self.stop.requested:
                 self.exit_code = TRY_AGAIN
                 return

@@ -1,4 +1,5 @@
-"""What a person sees of a run: one line on a terminal, a line every 30 s in a log, a last sentence.
+"""What a run has done so far, and what a person sees of it: one line on a terminal, a line every
+30 s in a log, a last sentence.
 
 While the line is drawn, whatever else is written to stderr, by any library, appears above it.
 """
@@ -8,25 +9,102 @@ import os
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.printable import printable
-from megastyle_cli.runner.stats import HEARTBEAT_S, Stats, StatsFile
+from megastyle_cli.core.record import Failure, Record
+
+if TYPE_CHECKING:
+    from megastyle_cli.runner.stats import State, StatsFile
+
+HEARTBEAT_S = 30.0  # between two lines in a log, and two states of a statistics file
+
+
+@dataclass
+class Stats:
+    """Counts of one run: records read, done before, written, failed and rejected; seconds.
+
+    `total` is how many records the input holds, those done before included, if that is known.
+    """
+
+    command: str
+    run: str = ""  # the run key
+    done_before: int = 0
+    read: int = 0
+    written: int = 0
+    total: int | None = None
+    failed: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    missing_keys: Counter[str] = field(default_factory=Counter)  # keys that records do not have
+    present_keys: list[str] = field(default_factory=list)  # those of the first such record
+    measured: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)  # said before the last sentence
+    started_s: float = field(default_factory=time.monotonic)
+
+    def add(self, result: Record | Failure) -> None:
+        """Counts one result of one record read."""
+        self.read += 1
+        if isinstance(result, Failure):
+            self.add_failure(result)
+        else:
+            self.written += 1
+
+    def add_failure(self, failure: Failure) -> None:
+        """Counts the failure of a record that is counted as read already."""
+        self.failed[failure.kind] += 1
+        if failure.key:
+            self.present_keys = self.present_keys or list(failure.record)
+            self.missing_keys[failure.key] += 1
+
+    def reject(self, reason: str) -> None:
+        """Counts one record whose result a gate turned away."""
+        self.read += 1
+        self.rejected[reason] += 1
+
+    @property
+    def num_failed(self) -> int:
+        """How many records failed, of any kind."""
+        return self.failed.total()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds since the start."""
+        return time.monotonic() - self.started_s
+
+    @property
+    def rate(self) -> float:
+        """Records a second, of those that this run read."""
+        return self.read / max(self.seconds, 1e-9)
+
+    @property
+    def to_do(self) -> int | None:
+        """How many records this run has to read in all; None if that is not known."""
+        return None if self.total is None else max(self.read, self.total - self.done_before)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the last record; None if that is not known."""
+        if not self.read or self.to_do is None:
+            return None
+        return (self.to_do - self.read) / self.rate
 
 
 class Progress:
-    """Shows the counts of a run, and keeps them in `file`, until it is closed."""
+    """Shows the counts of a run, and keeps them in `file` if there is one, until it is closed."""
 
     def __init__(
-        self, stats: Stats, *, quiet: bool, to_stdout: bool, file: Path | None = None
+        self, stats: Stats, *, quiet: bool, to_stdout: bool, file: "StatsFile | None" = None
     ) -> None:
-        self.stats, self.file = stats, StatsFile(file, stats)
+        self.stats, self.file = stats, file
         self.quiet, self.to_stdout = quiet, to_stdout
         self._line = _Line(quiet=quiet, to_stdout=to_stdout)
-        self.file.update()
+        if self.file:
+            self.file.update()
 
     def show(self) -> None:
         """Brings everything up to date; cheap enough for every batch."""
@@ -35,7 +113,18 @@ class Progress:
             lambda: terminal_line(self.stats) + (f"  {failed:,} failed" if failed else ""),
             lambda: log_line(self.stats, f"{failed:,} failed"),
         )
-        self.file.update()
+        if self.file:
+            self.file.update()
+
+    def finish(self, state: "State") -> None:
+        """The run has ended so: what `file` says from now on."""
+        if self.file:
+            self.file.finish(state)
+
+    def abandon(self) -> None:
+        """The run has ended by an error."""
+        if self.file:
+            self.file.abandon()
 
     def stage(self) -> "Stage":
         """Shows parts of the work from here on; the records are all read."""
@@ -51,7 +140,7 @@ class Stage:
     """Shows one long work after another inside a command."""
 
     def __init__(
-        self, command: str, *, quiet: bool, to_stdout: bool, file: StatsFile | None = None
+        self, command: str, *, quiet: bool, to_stdout: bool, file: "StatsFile | None" = None
     ) -> None:
         self.command, self.quiet, self.to_stdout = command, quiet, to_stdout
         self._file = file

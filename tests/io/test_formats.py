@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from megastyle_cli.io.archive_member import split_member_name
 from megastyle_cli.io.formats import (
     FORMATS,
     INPUTS_HELP,
@@ -14,6 +13,7 @@ from megastyle_cli.io.formats import (
     Reader,
     counted,
     format_of,
+    split_member_name,
 )
 
 ROOT = Path(__file__).parents[2]

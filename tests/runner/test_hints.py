@@ -4,7 +4,7 @@ import pytest
 
 from megastyle_cli.core.record import Failure
 from megastyle_cli.runner.hints import nothing_usable
-from megastyle_cli.runner.stats import Stats
+from megastyle_cli.runner.progress import Stats
 
 
 def stats_of(*keys: str) -> Stats:

@@ -5,14 +5,9 @@ from pathlib import Path
 import pytest
 
 from megastyle_cli.core.errors import DONE, MegastyleError
-from megastyle_cli.core.record import Record, Run
+from megastyle_cli.core.record import Run
 from megastyle_cli.runner.collect_job import CollectJob
-from megastyle_cli.runner.job import (
-    Source,
-    Tolerance,
-    pack_side_input,
-    read_side_input,
-)
+from megastyle_cli.runner.job import Source, Tolerance
 from megastyle_cli.runner.options import OutputOptions, ReplaceOptions, ReportOptions
 from tests.conftest import jsonl
 
@@ -64,15 +59,3 @@ def test_a_plan_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "Nothing was loaded or written.",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
-
-
-def test_a_side_input_is_whole_or_refused(tmp_path: Path) -> None:
-    records: list[Record] = [{"id": "a", "n": 1}, {"id": "b"}, {"id": "a", "n": 2}]
-    source = jsonl(tmp_path / "side.jsonl", records)
-
-    assert list(read_side_input([str(source)])) == records
-    source.write_text('{"id": "a"}\nno json\n')
-    with pytest.raises(MegastyleError, match="line 2"):
-        list(read_side_input([str(source)]))
-    packed, failures = pack_side_input([str(source)])
-    assert [record["id"] for record in packed] == ["a"] and len(failures) == 1

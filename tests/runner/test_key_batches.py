@@ -5,7 +5,7 @@ from collections import Counter
 from megastyle_cli.core.record import is_context_only
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.runner.key_batches import MAX_GROUP, batches_by_key, groups
-from megastyle_cli.runner.stats import Stats
+from megastyle_cli.runner.progress import Stats
 
 
 def test_a_record_that_calls_itself_company_is_worked_on_like_any_other() -> None:

@@ -16,12 +16,12 @@ import pytest
 from megastyle_cli.core.record import Failure
 from megastyle_cli.runner.progress import (
     Progress,
+    Stats,
     duration,
     last_sentence,
     log_line,
     terminal_line,
 )
-from megastyle_cli.runner.stats import Stats
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_is_left_after_a_resume_is_what_this_run_has_to_do() -> None:
 WRITING = """
 import logging, sys
 from megastyle_cli.runner.progress import Progress
-from megastyle_cli.runner.stats import Stats
+from megastyle_cli.runner.progress import Stats
 log = logging.getLogger("a.library")
 log.addHandler(logging.StreamHandler())
 stats = Stats("caption", total=3)

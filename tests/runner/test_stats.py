@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from megastyle_cli.core.record import Failure, Run
-from megastyle_cli.runner.stats import Stats, StatsFile, measured_rate, peak_bytes
+from megastyle_cli.runner.progress import Stats
+from megastyle_cli.runner.stats import StatsFile, measured_rate, peak_bytes
 
 
 def counted() -> Stats:

@@ -7,8 +7,8 @@ from accelerate import Accelerator
 from megastyle_cli.core.record import Run
 from megastyle_cli.runner.job import Tolerance
 from megastyle_cli.runner.options import ReportOptions
+from megastyle_cli.runner.progress import Stats
 from megastyle_cli.runner.signals import StopSignal
-from megastyle_cli.runner.stats import Stats
 from megastyle_cli.training.common.metrics_log import MetricsLog
 from megastyle_cli.training.common.run import RunContext
 

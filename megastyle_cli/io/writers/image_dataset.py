@@ -23,8 +23,7 @@ from megastyle_cli.core.choices import Container, PictureFormat
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.json_file import complete_objects
 from megastyle_cli.core.record import Record, text_hash
-from megastyle_cli.io.archive_member import picture_bytes, split_member_name
-from megastyle_cli.io.formats import PICTURE_SUFFIXES
+from megastyle_cli.io.formats import PICTURE_SUFFIXES, picture_bytes, split_member_name
 from megastyle_cli.io.picture_names import PictureNames, comparable
 from megastyle_cli.io.record_names import escapes_folder, safe_name
 

@@ -15,7 +15,6 @@ from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.choices import CaptionKind
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.style import StyleAttributes
-from megastyle_cli.models.builtin.edges import describe_edges, measure_strokes
 from megastyle_cli.models.builtin.image_kind import (
     describe_brushwork,
     describe_identity,
@@ -26,9 +25,11 @@ from megastyle_cli.models.builtin.image_kind import (
 from megastyle_cli.models.builtin.lighting import describe_light
 from megastyle_cli.models.builtin.palette import describe_tone, name_palette, swatches
 from megastyle_cli.models.builtin.texture import (
+    describe_edges,
     describe_pattern,
     describe_surface,
     measure_roughness,
+    measure_strokes,
 )
 from megastyle_cli.models.builtin.working_image import make_working_image
 from megastyle_cli.models.protocols import Description

@@ -12,9 +12,14 @@ from typing import Literal
 import numpy as np
 
 from megastyle_cli.core.style import nearest_color
-from megastyle_cli.models.builtin.edges import Outline, Strokes, measure_outline
 from megastyle_cli.models.builtin.lighting import is_unshaded
-from megastyle_cli.models.builtin.texture import Roughness, describe_scale
+from megastyle_cli.models.builtin.texture import (
+    Outline,
+    Roughness,
+    Strokes,
+    describe_scale,
+    measure_outline,
+)
 from megastyle_cli.models.builtin.working_image import WorkingImage, rgb_5_bit
 
 ImageKind = Literal[

@@ -24,9 +24,9 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.runner.job import Tolerance
 from megastyle_cli.runner.options import ReportOptions
 from megastyle_cli.runner.plan import Plan
-from megastyle_cli.runner.progress import Progress, duration, say
+from megastyle_cli.runner.progress import Progress, Stats, duration, say
 from megastyle_cli.runner.signals import StopSignal, stop_signals
-from megastyle_cli.runner.stats import Stats, StatsFile
+from megastyle_cli.runner.stats import StatsFile
 from megastyle_cli.training.common.config import RunOptions
 from megastyle_cli.training.common.distributed import (
     any_rank,

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.color_profile import is_srgb
+from megastyle_cli.io.formats import picture_bytes
 from megastyle_cli.io.image_memory import fits_without_check
 from megastyle_cli.io.images import decode_picture
 

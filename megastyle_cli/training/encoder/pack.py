@@ -9,9 +9,8 @@ from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, Megast
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.runner.job import Tolerance
-from megastyle_cli.runner.progress import Progress, last_sentence, say
+from megastyle_cli.runner.progress import Progress, Stats, last_sentence, say
 from megastyle_cli.runner.signals import stop_signals
-from megastyle_cli.runner.stats import Stats
 from megastyle_cli.training.common.config import RunOptions
 from megastyle_cli.training.common.metrics_log import ERRORS_FILE, MetricsLog
 from megastyle_cli.training.encoder.shards import pack

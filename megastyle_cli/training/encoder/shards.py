@@ -22,8 +22,8 @@ from megastyle_cli.core.atomic_file import atomic_open, flush_to_disk, move_into
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.json_file import complete_objects, read_object
 from megastyle_cli.core.record import PICTURE_KEYS, Failure, Record
-from megastyle_cli.io.archive_member import picture_bytes
 from megastyle_cli.io.color_profile import is_srgb
+from megastyle_cli.io.formats import picture_bytes
 from megastyle_cli.io.image_repair import JPEG_START
 from megastyle_cli.io.images import decode_picture
 from megastyle_cli.io.readers.jsonl import dump_line

@@ -91,7 +91,7 @@ def test_a_row_without_a_picture_fails_alone(tmp_path: Path) -> None:
 READING = """
 import sys
 import pyarrow
-from megastyle_cli.io.archive_member import picture_bytes
+from megastyle_cli.io.formats import picture_bytes
 from megastyle_cli.io.inputs import read_records
 sizes = [len(picture_bytes(record["file_name"])) for record in read_records([sys.argv[1]])]
 print(len(sizes), sum(sizes), pyarrow.default_memory_pool().max_memory())

@@ -8,7 +8,7 @@ import pytest
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure
-from megastyle_cli.io.archive_member import picture_bytes
+from megastyle_cli.io.formats import picture_bytes
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.io.inputs import read_records
 from tests.conftest import Runner, draw, lines

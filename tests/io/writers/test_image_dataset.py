@@ -16,7 +16,7 @@ from PIL import Image
 from megastyle_cli.core.atomic_file import ResumableFile
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, annotate
-from megastyle_cli.io.archive_member import picture_bytes
+from megastyle_cli.io.formats import picture_bytes
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.writers import parquet as parquet_writer
 from megastyle_cli.io.writers.image_dataset import ImageFormat

@@ -5,7 +5,6 @@ import pytest
 from PIL import Image, ImageDraw
 
 from megastyle_cli.core.style import COLORS
-from megastyle_cli.models.builtin.edges import Outline, Strokes
 from megastyle_cli.models.builtin.image_kind import (
     KindEstimate,
     describe_brushwork,
@@ -15,7 +14,7 @@ from megastyle_cli.models.builtin.image_kind import (
     estimate_kind,
     painted_probability,
 )
-from megastyle_cli.models.builtin.texture import Roughness
+from megastyle_cli.models.builtin.texture import Outline, Roughness, Strokes
 from megastyle_cli.models.builtin.working_image import make_working_image
 from tests.models.builtin.drawings import cartoon, from_values, noisy
 

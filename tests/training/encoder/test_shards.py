@@ -7,7 +7,7 @@ from PIL import Image
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure
-from megastyle_cli.io.archive_member import picture_bytes
+from megastyle_cli.io.formats import picture_bytes
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.training.encoder.shards import pack

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from megastyle_cli.models.builtin.edges import measure_outline, measure_strokes, window
+from megastyle_cli.models.builtin.texture import measure_outline, measure_strokes, window
 from megastyle_cli.models.builtin.working_image import make_working_image
 from tests.models.builtin.drawings import cartoon, describe, strokes
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from megastyle_cli.dedup.hashing import load_word, mix
+from megastyle_cli.compute.string_array import load_word, mix
 
 MASK = (1 << 64) - 1
 

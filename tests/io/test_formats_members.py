@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.io.archive_member import picture_exists
+from megastyle_cli.io.formats import picture_exists
 from megastyle_cli.io.images import open_picture
 from megastyle_cli.io.record_names import picture_id, to_folder
 from tests.conftest import draw
