@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from megastyle_cli.core.choices import CaptionKind, StyleSchema
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.record import ERROR, PICTURE_KEYS, Failure, Record, bytes_id, with_error
+from megastyle_cli.core.record import (
+    ERROR,
+    PICTURE_KEYS,
+    Failure,
+    Record,
+    batched,
+    bytes_id,
+    with_error,
+)
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -205,7 +213,7 @@ def deduplicate(
     with load_engine("local") as engine, Spool() as spool, ExitStack() as stack:
 
         def texts() -> Iterator[StringArray]:
-            for batch in _batched(_found(records, _Pictures()), 1024):
+            for batch in batched(_found(records, _Pictures()), 1024):
                 whole = [_record_or_raise(found) for found in batch]
                 for record in whole:
                     try:
@@ -253,7 +261,7 @@ def embed(
 
     encoder, pictures, reader = _encoder(backend, model)
     rows = []
-    for batch in _batched(map(_record_or_raise, _found(images, pictures)), BATCH):
+    for batch in batched(map(_record_or_raise, _found(images, pictures)), BATCH):
         for found in embed_records(batch, encoder, reader):
             if isinstance(found, Failure):
                 raise MegastyleError(found.message)
@@ -485,7 +493,7 @@ class _Pictures:
         size: int = BATCH,
     ) -> Iterator[Record]:
         """The results of `step` for `inputs`, in order, a batch at a time."""
-        for batch in _batched(_found(inputs, self), size):
+        for batch in batched(_found(inputs, self), size):
             made = iter(list(step([found for found in batch if not isinstance(found, Failure)])))
             in_order = (found if isinstance(found, Failure) else next(made) for found in batch)
             yield from _results(in_order, name)
@@ -568,9 +576,3 @@ def _run(command: str, **options: Any) -> str:
 
 def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _batched(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    rest = iter(values)
-    while batch := list(islice(rest, size)):
-        yield batch

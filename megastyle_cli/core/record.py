@@ -5,13 +5,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.fingerprint import weights_digest
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 # Keys that name a picture; `neighbors` holds records with a `file_name` of their own.
 PICTURE_KEYS = ("file_name", "style_file_name", "content_file_name", "target_file_name")
@@ -213,3 +215,10 @@ def annotate_all(
     """`annotate` of every result that is a record; failures pass unchanged."""
     for result in results:
         yield result if isinstance(result, Failure) else annotate(result, command, **facts)
+
+
+def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """`values` in lists of `size`, the last one shorter."""
+    rest = iter(values)
+    while batch := list(islice(rest, size)):
+        yield batch

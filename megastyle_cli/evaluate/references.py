@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.record import Record, canonical_json
+from megastyle_cli.core.record import Record, batched, canonical_json
 from megastyle_cli.evaluate.calibration import ReferenceBank
 from megastyle_cli.evaluate.features import (
     FeatureCache,
@@ -16,7 +16,7 @@ from megastyle_cli.evaluate.features import (
     Features,
     extract_features,
 )
-from megastyle_cli.retrieve.embed import BATCH, Array, batched
+from megastyle_cli.retrieve.embed import BATCH, Array
 
 # d width of a model's vectors
 STEM = "stem"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.record import PROVENANCE, Failure, Record
+from megastyle_cli.core.record import PROVENANCE, Failure, Record, batched
 from megastyle_cli.evaluate.features import (
     FeatureCache,
     FeatureExtractors,
@@ -16,7 +16,7 @@ from megastyle_cli.evaluate.features import (
 from megastyle_cli.evaluate.references import ReferenceMatch, References
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder, TextImageModel
-from megastyle_cli.retrieve.embed import BATCH, Array, batched, finite_or_bad, rounded
+from megastyle_cli.retrieve.embed import BATCH, Array, finite_or_bad, rounded
 
 log = logging.getLogger(__name__)
 FEATURE_CACHE_SIZE = 4096

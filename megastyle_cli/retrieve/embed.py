@@ -1,13 +1,12 @@
 """Unit vectors of images by a style encoder, with a reason for each image that has none."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.core.record import Failure, Record, batched
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Array = np.ndarray[Any, np.dtype[Any]]
-T = TypeVar("T")
 
 BATCH = 32
 
@@ -58,13 +56,6 @@ def finite_or_bad(vector: Array, name: object, model: str) -> Array | BadRecord:
     if np.isfinite(vector).all():
         return vector
     return BadRecord("model_error", f"{model} gives no numbers for {name}")
-
-
-def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` values; the last one may be shorter."""
-    rest = iter(values)
-    while batch := list(islice(rest, size)):
-        yield batch
 
 
 def rounded(cosine: float) -> float:

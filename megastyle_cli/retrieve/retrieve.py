@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError
-from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
+from megastyle_cli.core.record import Failure, Record, batched, bytes_id, canonical_json
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder, TextEncoder
-from megastyle_cli.retrieve.embed import Array, batched, embed_records, finite_or_bad
+from megastyle_cli.retrieve.embed import Array, embed_records, finite_or_bad
 from megastyle_cli.retrieve.style_index import StyleIndex
 
 Embedded = tuple[Record, Array]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from megastyle_cli.core.atomic_file import AtomicFile, check_new, is_uncommitted
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.core.file_kind import is_stream
-from megastyle_cli.core.record import Failure, Record, Run
+from megastyle_cli.core.record import Failure, Record, Run, batched
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
@@ -21,7 +21,6 @@ from megastyle_cli.runner.job import (
     Check,
     Job,
     Source,
-    batches,
     check_writable,
     checked,
     output_files,
@@ -123,7 +122,7 @@ class CollectJob(Job):
 
     def collect(self, check: Check | None = None) -> Spool:
         """All records for which `check` does not raise BadRecord; the others become failures."""
-        for batch in batches(self._found, 1024):
+        for batch in batched(self._found, 1024):
             for result in (checked(found, check) for found in batch):
                 self.stats.add(result)
                 if isinstance(result, Failure):

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -304,18 +304,6 @@ class Job(AbstractContextManager["Job"]):
                 say(f"{self.run.command}: stopped by a signal; {self._how_to_go_on()}")
         if self.exit_code == TOO_MANY_FAILURES and (error := nothing_usable(self.stats)):
             raise error
-
-
-def batches(results: Iterable[Found], size: int) -> Iterator[list[Found]]:
-    """`results` in lists of `size`, the last one shorter."""
-    batch: list[Found] = []
-    for result in results:
-        batch.append(result)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def is_done(record: Record, left: Counter[str], sink_key: Key | None) -> bool:

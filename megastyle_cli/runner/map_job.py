@@ -14,13 +14,13 @@ from megastyle_cli.core.errors import (
     MegastyleError,
     is_out_of_memory,
 )
-from megastyle_cli.core.record import Failure, Record, Run, is_context_only
+from megastyle_cli.core.record import Failure, Record, Run, batched, is_context_only
 from megastyle_cli.io.output_paths import check_records_name, output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
-from megastyle_cli.runner.job import Job, Key, Source, batches, is_done, own_shard
+from megastyle_cli.runner.job import Job, Key, Source, is_done, own_shard
 from megastyle_cli.runner.key_batches import Batch, batches_by_key, groups
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from megastyle_cli.runner.signals import StopSignal, stop_signals
@@ -193,7 +193,7 @@ class MapJob(Job):
         done = self.sink.done + self._rejects.done if self._rejects else self.sink.done
         if self.group_key is None:
             left = self._not_done(Counter(done))
-            return batches(left, self.batch_size)
+            return batched(left, self.batch_size)
         return batches_by_key(
             self._found, self.group_key, self.shard, done, self.stats, self.batch_size
         )

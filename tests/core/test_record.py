@@ -14,6 +14,7 @@ from megastyle_cli.core.record import (
     annotate,
     annotate_all,
     as_context_only,
+    batched,
     bytes_id,
     canonical_json,
     check_text,
@@ -151,3 +152,8 @@ def test_a_blank_text_is_missing(text: str) -> None:
         check_text({"id": "a", "style": text}, "style")
 
     assert missing.value.kind == "missing_key"
+
+
+def test_batches_hold_all_values_in_order() -> None:
+    assert list(batched(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batched([], 3)) == []

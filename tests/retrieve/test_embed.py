@@ -5,7 +5,7 @@ import numpy as np
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure
 from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
-from megastyle_cli.retrieve.embed import batched, embed_images, embed_records, rounded
+from megastyle_cli.retrieve.embed import embed_images, embed_records, rounded
 from tests.conftest import draw
 from tests.drawn_images import DrawnImages
 
@@ -46,11 +46,6 @@ def test_an_image_without_a_finite_vector_is_named_with_its_model():
 
 def test_an_encoder_is_not_called_without_images():
     assert embed_images([BadRecord("bad_image", "x")], ["x"], None)[0].kind == "bad_image"
-
-
-def test_batches_hold_all_values_in_order():
-    assert list(batched(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(batched([], 3)) == []
 
 
 def test_rounded_cosines_fit_a_record():
