@@ -124,7 +124,9 @@ class _Compiled:
     def hashed(self) -> bytes:
         """A hash of everything that is compiled: code, constants, and those of its callees."""
         code = self.function.__code__
-        parts = [_code_facts(code), repr(self.function.__defaults__).encode()]
+        # machine code names the modules of its callees, and cannot be loaded without one that moved
+        parts = [self.function.__module__.encode(), _code_facts(code)]
+        parts.append(repr(self.function.__defaults__).encode())
         for name in code.co_names:
             value = self.function.__globals__.get(name)
             if isinstance(value, _Compiled):

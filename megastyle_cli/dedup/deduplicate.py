@@ -40,7 +40,7 @@ StageName = Literal["exact", "near", "semantic"]
 # modules whose functions `compile_ahead` compiles first
 COMPILED_BESIDE = tuple(
     f"megastyle_cli.{name}."
-    for name in ("dedup.ngrams", "dedup.signatures", "dedup.near", "io.raw_jsonl.annotate")
+    for name in ("dedup.ngrams", "dedup.signatures", "dedup.near", "io.raw_jsonl.batches")
 )
 STAGES: tuple[StageName, ...] = ("exact", "near", "semantic")  # in the order they are applied
 

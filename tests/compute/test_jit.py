@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -94,6 +95,14 @@ def test_machine_code_of_another_source_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text(MODULE.replace("1 * other", "2 * other"))  # of a callee
 
     assert ran(tmp_path, cache)[0] == "20 0 False"
+
+
+def test_a_function_that_moved_to_another_module_is_compiled_anew() -> None:
+    source: FunctionType = count_above.function  # type: ignore[attr-defined]
+    moved = FunctionType(source.__code__, source.__globals__)
+    moved.__module__ = "elsewhere"
+
+    assert compiled(moved).hashed() != count_above.hashed()  # type: ignore[attr-defined]
 
 
 def test_the_folder_is_the_first_that_can_be_written(
