@@ -35,7 +35,6 @@ def main(
 ) -> int:
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
-    from megastyle_cli.io.packed_records import PackedRecords
     from megastyle_cli.pair.pair import (
         check_content,
         check_style,
@@ -49,7 +48,7 @@ def main(
     )
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source
-    from megastyle_cli.runner.side_input import pack_side_input
+    from megastyle_cli.runner.side_input import PackedRecords, pack_side_input
 
     if not pairs.contents:
         raise MegastyleError("pair needs --contents", hint="give --contents contents.jsonl")

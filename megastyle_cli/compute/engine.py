@@ -12,13 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import islice
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from megastyle_cli.core.errors import MegastyleError
-
-EngineName = Literal["local", "ray"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -46,7 +46,7 @@ class EmbeddingCache:
         name = sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self.folder = folder.expanduser() / name
         self.embed, self.advance = embed, advance
-        self.num_found = self.num_made = 0
+        self.num_found = 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "model.txt").write_text(model + "\n", errors="backslashreplace")
@@ -81,7 +81,6 @@ class EmbeddingCache:
         is_cached[inside] = self._keys[at[inside]] == keys[inside]
         cached, missing = np.flatnonzero(is_cached), np.flatnonzero(~is_cached)
         self.num_found += len(cached)
-        self.num_made += len(missing)
         if not len(cached):
             rows = made = np.asarray(self.embed(list(texts)), np.float32)
             self._check_width(rows.shape[1])

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megastyle_cli.io.packed_records import PackedRecords
+from megastyle_cli.runner.side_input import PackedRecords
 
 VALUES = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers())
 RECORDS = st.lists(st.dictionaries(st.text(), VALUES))
