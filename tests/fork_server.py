@@ -418,6 +418,9 @@ def _become(request: Request) -> None:
         if not isinstance(end.code, int):
             raise
         code = end.code
+    except Exception:  # a launcher's: its ranks have failed
+        sys.excepthook(*sys.exc_info())
+        code = 1
     # what Python does at exit, but for taking apart the modules of the server, and the operators of
     # its torch: that takes longer than most commands
     threading._shutdown()

@@ -181,9 +181,10 @@ def test_bad_lines_fail_alone_and_nothing_is_lost(
 
 
 @pytest.mark.parametrize("command", FILTERS)
-def test_a_closed_reader_is_a_success(cases: dict[str, Case], command: str) -> None:
+def test_a_closed_reader_is_a_success(cases: dict[str, Case], tmp_path: Path, command: str) -> None:
+    fork_server.write_program(tmp_path / "megastyle")
     words = " ".join(f"'{word}'" for word in cases[command].arguments)
-    script = f"set -o pipefail; '{sys.executable}' -m megastyle_cli {command} {words} -q | head -1"
+    script = f"set -o pipefail; '{tmp_path}/megastyle' {command} {words} -q | head -1"
     if command in MAPS:
         script = script.replace(" -q ", " -q --batch-size 1 ")
 

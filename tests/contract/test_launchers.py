@@ -31,7 +31,7 @@ LAUNCHERS = {
 
 Launched = subprocess.Popen[bytes] | fork_server.ForkedProcess
 
-COUNT = 400
+COUNT = 200
 LANES = 20  # more than a rank has in flight: after this many answers, some records are written
 
 

@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -90,15 +90,15 @@ FORMER_WORDS = {
 
 
 @cache
-def identifiers(path: Path) -> Counter[str]:
-    """How often a file binds or uses each name, the names of tests left out."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        for field in ("id", "attr", "arg", "name"):
-            name = getattr(node, field, None)
-            if isinstance(name, str) and not name.startswith("test_"):
-                found.append(name)
-    return Counter(found)
+def identifiers(list_files: Callable[[], list[Path]]) -> Counter[str]:
+    """How often files bind or use each name, the names of tests left out."""
+    return Counter(
+        name
+        for path in list_files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        for field in ("id", "attr", "arg", "name")
+        if isinstance(name := getattr(node, field, None), str) and not name.startswith("test_")
+    )
 
 
 def words(identifier: str) -> list[str]:
@@ -108,7 +108,6 @@ def words(identifier: str) -> list[str]:
 
 @pytest.mark.parametrize("word", FORMER_WORDS)
 def test_the_former_vocabulary_fades_from_identifiers(word: str) -> None:
-    for files, allowed in zip((sources(), files_of_tests()), FORMER_WORDS[word], strict=True):
-        names = sum(map(identifiers, files), Counter[str]())
-        found = {name: count for name, count in names.items() if word in words(name)}
+    for files, allowed in zip((sources, files_of_tests), FORMER_WORDS[word], strict=True):
+        found = {n: count for n, count in identifiers(files).items() if word in words(n)}
         assert sum(found.values()) <= allowed, found

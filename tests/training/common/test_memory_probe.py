@@ -1,7 +1,6 @@
 """A micro-batch that does not fit is halved until it does; a job's own limit counts as free."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -53,10 +52,10 @@ def accelerator():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and limits the address space")
-def test_out_of_memory_halves_the_size_and_is_reported():
-    ended = subprocess.run(
-        [sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, check=False
-    )
+def test_out_of_memory_halves_the_size_and_is_reported(megastyle, tmp_path):
+    (tmp_path / "short_of_memory.py").write_text(SHORT_OF_MEMORY)
+
+    ended = megastyle(module="short_of_memory", cwd=tmp_path)
 
     assert ended.returncode == 0, ended.stderr.decode()
     result = json.loads(ended.stdout)
