@@ -211,7 +211,8 @@ def main(
                 job.write(transfer(batch, stylist, job.sink, **how))
     stems = " and ".join(map(picture_stem, references.names))
     title = f"Restyled with {stems}" if stems else "Restyled"
-    write_views(job.records(), views.sheet, views.page, title=title)
+    mix = list(zip(references.names, references.weights, strict=True))
+    write_views(job.records(), views.sheet, views.page, title=title, mix=mix)
     return job.exit_code
 
 

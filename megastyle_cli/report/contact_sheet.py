@@ -135,7 +135,7 @@ def _row_height(row: Row, form: _Form) -> int:
     head = 0
     if row.head:
         num_words = len(_wrapped(row.words, form.small, form.tile, HEAD_LINES))
-        head = form.tile + form.gap + num_words * form.label
+        head = form.tile + form.gap + num_words * form.label + len(row.more_heads) * form.cell
     return form.heading + max(head, num_lines * form.cell) + form.gap * 2
 
 
@@ -150,9 +150,9 @@ def _draw_row(sheet: Image.Image, row: Row, y: int, form: _Form) -> None:
     draw = ImageDraw.Draw(sheet)
     draw.line((form.margin, y, form.width - form.margin, y), fill=LINE)
     top = y + form.heading
-    if row.head:
-        _draw_head(sheet, row.head, row, (form.margin, top), form)
-    else:
+    for line, head in enumerate(row.heads):
+        _draw_head(sheet, head, row, (form.margin, top + line * form.cell), form)
+    if not row.head:
         _draw_heading(draw, row, (form.left, y + form.gap), form)
     for position, tile in enumerate(row.tiles):
         _draw_tile(sheet, tile, _cell(position, top, form), form)
@@ -184,7 +184,7 @@ def _draw_head(sheet: Image.Image, head: Tile, row: Row, place: Place, form: _Fo
     """What the row answers to: its kind and name above, a frame around, its words below."""
     draw = ImageDraw.Draw(sheet)
     x, y = place
-    for label in _wrapped(f"{row.kind}: {row.title}", form.small, form.tile, 1):
+    for label in _wrapped(f"{row.kind}: {head.title}", form.small, form.tile, 1):
         draw.text((x, y - form.label - form.gap // 2), label, font=form.small, fill=ACCENT)
     _draw_picture(sheet, head, place, form)
     frame = form.gap // 3

@@ -33,7 +33,7 @@ def write_page(rows: Sequence[Row], path: Path, *, title: str) -> None:
 def page_html(rows: Sequence[Row], *, title: str) -> str:
     """The page as HTML. Every distinct picture is in it once, however often it is shown."""
     shown = fit(rows, columns=COLUMNS, max_lines=MAX_LINES)
-    tiles = [tile for row in shown for tile in (row.head, *row.tiles) if tile]
+    tiles = [tile for row in shown for tile in (*row.heads, *row.tiles)]
     num_left = len(rows) - len(shown)
     return render_tiles(
         "gallery.html",

@@ -28,18 +28,22 @@ def write_views(
     *,
     title: str,
     gallery: Iterable[Record] = (),
+    mix: Sequence[tuple[str, float]] = (),
     as_browser: bool = False,
 ) -> None:
     """Writes what was asked for; nothing if the run was stopped and `records` is None.
 
-    `gallery` is what `neighbors` of the records were found in. The page is
-    a style browser or, if not `as_browser`, a gallery.
+    `gallery` is what `neighbors` of the records were found in. `mix` has the picture and the share
+    of each style, if all records are in a mix of them. The page is a style browser or, if not
+    `as_browser`, a gallery.
     """
     if records is None or not (sheet or page):
         return
-    from megastyle_cli.report.rows import rows_of
+    from megastyle_cli.report.rows import rows_of, with_mix
 
     rows = rows_of(records, gallery={record["id"]: record for record in gallery})
+    if len(mix) > 1:
+        rows = [with_mix(row, mix) for row in rows]
     if sheet is not None:
         from megastyle_cli.report.contact_sheet import write_sheet
 

@@ -46,8 +46,8 @@ class Tile:
 class Row:
     """Tiles that belong together; `head` is what they answer to: a style reference or a query.
 
-    `size` counts all members, shown or not; `key` names the row among those of its kind. The row
-    of all has no title.
+    A mix of styles has `more_heads`. `size` counts all members, shown or not; `key` names the row
+    among those of its kind. The row of all has no title.
     """
 
     kind: Kind
@@ -57,6 +57,12 @@ class Row:
     head: Tile | None
     tiles: tuple[Tile, ...]
     size: int
+    more_heads: tuple[Tile, ...] = ()
+
+    @property
+    def heads(self) -> tuple[Tile, ...]:
+        """All that the tiles answer to."""
+        return (self.head, *self.more_heads) if self.head else ()
 
     @property
     def num_more(self) -> int:
@@ -183,6 +189,20 @@ def _row(
         words = " / ".join(typical([tile.words or tile.title for tile in tiles]))
         return Row(kind=kind, key=key, title=title, words=words, head=None, tiles=tiles, size=size)
     return Row(kind=kind, key=key, title="", words="", head=None, tiles=tiles, size=size)
+
+
+def with_mix(row: Row, mix: Sequence[tuple[str, float]]) -> Row:
+    """The row of images in a mix of styles: a picture and its share of 1 for each."""
+    names = [picture_stem(picture) for picture, _ in mix]
+    labels = [f"{name}, {100 * share:.0f} %" for name, (_, share) in zip(names, mix, strict=True)]
+    head, *others = (
+        Tile(
+            picture=picture, title=label, words="", badge="", alt=f"Style reference: {label}", id=""
+        )
+        for label, (picture, _) in zip(labels, mix, strict=True)
+    )
+    title = " and ".join(names)
+    return replace(row, title=title, words="", head=head, more_heads=tuple(others))
 
 
 def _query_row(query: Record, gallery: Mapping[str, Record]) -> Row:

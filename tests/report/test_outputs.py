@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.report.outputs import check_views, write_views
@@ -57,3 +58,20 @@ def test_a_sheet_replaces_no_picture_of_the_output(tmp_path):
         write_views([{"id": "a", "file_name": str(picture)}], picture, None, title="")
 
     assert picture.read_bytes() == b"of the output"
+
+
+def test_a_mix_shows_every_style_with_its_share(tmp_path):
+    for name in ("wave", "lion", "cat"):
+        Image.new("RGB", (8, 8), "red").save(tmp_path / f"{name}.png")
+    names = {"style_file_name": str(tmp_path / "wave.png"), "file_name": str(tmp_path / "cat.png")}
+    mix = [(str(tmp_path / "wave.png"), 0.25), (str(tmp_path / "lion.png"), 0.75)]
+    written = {}
+    for many, shares in (("one", []), ("two", mix)):
+        sheet, page = tmp_path / f"{many}.webp", tmp_path / f"{many}.html"
+        write_views([{"id": "a", "style": "ink", **names}], sheet, page, title="mix", mix=shares)
+        with Image.open(sheet) as image:
+            written[many] = image.height
+
+    page = (tmp_path / "two.html").read_text()
+    assert "wave, 25 %" in page and "lion, 75 %" in page and "wave and lion" in page
+    assert written["two"] > written["one"]

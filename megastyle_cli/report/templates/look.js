@@ -13,13 +13,15 @@ let visible = () => all(".tile").filter((tile) => !tile.closest("[hidden]"));
 // What the close-up shows of a tile: elements with a label each, then words.
 let closeUp = (tile) => {
   const row = tile.closest(".row");
-  const head = row && one(".head .picture", row);
   const name = row && one(".about h2", row)?.textContent;
-  const kind = head && one(".head .kind", row).textContent;
+  const kinds = row ? all(".head .kind", row).map((each) => each.textContent) : [];
+  const heads = row ? all(".head .picture", row) : [];
+  // each style of a mix has its own name and share
+  const labels = heads.length === 1 && name ? [`${kinds[0]}: ${name}`] : kinds;
   return {
     pictures: [
       ["content", one(".content .picture", tile)],
-      [name ? `${kind}: ${name}` : kind, head],
+      ...heads.map((head, at) => [labels[at], head]),
       ...all(".beside", tile).map((each) => [one("span", each).textContent, one(".picture", each)]),
       ["result", one(".open > .picture, .open > .text", tile)],
     ],
