@@ -142,6 +142,7 @@ def _is_parquet(name: str) -> bool:
     if name.lower().partition(f"{PARQUET}#")[1] or name.lower().endswith(PARQUET):
         return True
     path = Path(name)
-    if is_stream_input(name) or not path.is_dir() or is_installed("pyarrow"):
+    is_folder = os.path.isdir(name)  # noqa: PTH112  a prompt may be too long for a file name
+    if is_stream_input(name) or not is_folder or is_installed("pyarrow"):
         return False  # a large folder is searched only if it matters
     return not (path / LISTING).exists() and any(path.rglob(f"*{PARQUET}"))
