@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megastyle_cli.compute import jit
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import check_text
 from megastyle_cli.io import temporary_files
@@ -37,7 +38,10 @@ def test_rows_are_read_in_any_order(
         assert list(spool.read(rows)) == [records[row] for row in rows]
 
 
-def test_batches_and_records_are_added_in_turn(tmp_path: Path) -> None:
+def test_batches_and_records_are_added_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit, "MAX_PLAIN_RECORDS", 0)  # few lines are read as many are
     (tmp_path / "a.jsonl").write_text('{"id":"a","style":"ink"}\n{"id":"b","style":"o\\u00e9"}\n')
     with Spool() as spool:
         spool.add({"id": "first"})
