@@ -1,19 +1,18 @@
-# What a developer types. Everything happens in a virtual environment that is made once, by
-# install.sh, and made again only when pyproject.toml, constraints.txt,
-# lock.txt or install.sh change.
+# Commands for developers. Everything runs in a virtual environment that install.sh creates once and
+# updates when pyproject.toml, constraints.txt, lock.txt or install.sh change.
 #
 #   make demo                   pictures in, an evaluated style transfer out, on any CPU
 #   make test PYTHON=python3.12 with the interpreter of your choice (3.11 or newer)
 #   make demo OUT=../demo       into another folder
 #
-# PYTHON  interpreter that the environment is made with (to change it: make clean); empty: the
-#         first that works
+# PYTHON  interpreter of the environment (to change it: make clean first); empty: the
+#         first suitable one on the PATH
 # VENV    folder of the environment
-# LOCK    pinned packages with hashes; empty: the versions of constraints.txt, without hashes
-# OUT     folder that the demo writes
-# TESTS   what pytest is told, e.g. TESTS="tests/steps -k pair"
-# JOBS    files of tests, or trials of torture, at the same time
-# TRIALS  what torture is told, e.g. TRIALS="kills --seed 5"
+# LOCK    lock file to install from; empty: the versions of constraints.txt, without hashes
+# OUT     output folder of the demo
+# TESTS   arguments for pytest, e.g. TESTS="tests/pair -k draw"
+# JOBS    test files, or torture trials, to run in parallel
+# TRIALS  arguments for torture, e.g. TRIALS="kills --seed 5"
 
 PYTHON =
 VENV = .venv
@@ -33,7 +32,7 @@ export PATH := $(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help demo test fmt lint type completions docs site lock bench torture clean
 
-help: ## say what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt lock.txt install.sh
@@ -44,7 +43,7 @@ $(READY): pyproject.toml constraints.txt lock.txt install.sh
 demo: $(READY) ## run the whole pipeline on examples/pictures into OUT
 	examples/pipeline.sh "$(OUT)"
 
-test: $(READY) ## run the tests (all on the CPU)
+test: $(READY) ## run the tests (on the CPU)
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 $(TESTS)
 
 fmt: $(READY) ## format the code
@@ -59,30 +58,30 @@ lint: $(READY) ## check format, rules and shell scripts
 type: $(READY) ## check types
 	$(BIN)/mypy megastyle_cli commands
 
-completions: $(READY) ## write completions/ from the command tree
+completions: $(READY) ## generate completions/
 	$(BIN)/megastyle completion bash > completions/megastyle.bash
 	$(BIN)/megastyle completion zsh > completions/_megastyle
 	$(BIN)/megastyle completion fish > completions/megastyle.fish
 
-docs: completions ## write the generated parts of README.md and docs/, and the man pages
+docs: completions ## update the generated parts of README.md and docs/, and the man pages
 	$(BIN)/python -m tests.contract.test_docs
 
-site: $(READY) ## build the site of docs/ into site/; a broken link is an error
+site: $(READY) ## build docs/ into site/; broken links are errors
 	$(BIN)/zensical build --strict --clean
 
-# What is not for Linux and macOS is left out, and torch, which install.sh installs apart.
-lock: $(READY) ## write lock.txt: the versions of constraints.txt with the hashes of their files
+# Without packages that are not for Linux or macOS, and without torch, which install.sh installs.
+lock: $(READY) ## update lock.txt: the versions of constraints.txt with the hashes of their files
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--python-version 3.11 --extra dev --constraint constraints.txt --output-file lock.txt \
 		$(addprefix --no-emit-package ,torch colorama httpx2-jsfetch) pyproject.toml
 
-bench: $(READY) ## run every benchmark (minutes); RESULTS.md keeps the figures
+bench: $(READY) ## run all benchmarks (minutes); figures are kept in RESULTS.md
 	for question in benchmarks/*.py; do $(BIN)/python "$$question" || exit 1; done
 
-torture: $(READY) ## kill, fill up, damage and deceive every command (half an hour)
+torture: $(READY) ## test every command against kills, full disks and damaged files (half an hour)
 	$(BIN)/python -m benchmarks.torture --jobs $(JOBS) $(TRIALS)
 
-clean: ## remove what make made, the environment included
+clean: ## remove everything that make created, including the environment
 	rm -rf "$(VENV)" "$(OUT)" build site .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +

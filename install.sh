@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Make a virtual environment with megastyle, its extras for development and the right torch.
+# Creates a virtual environment with megastyle, its development extras and a suitable torch.
 #
 #   ./install.sh VENV [PYTHON]
 #
-# VENV    folder of the environment; one that has torch is kept and only brought up to date
-# PYTHON  interpreter to make it with, 3.11 or newer; found on the PATH if not given
+# VENV    folder of the environment; an existing one that has torch is only updated
+# PYTHON  interpreter, 3.11 or newer (default: found on the PATH)
 #
 # Torch comes first, before anything that depends on it, since on Linux the build that pip takes by
 # itself is for CUDA and fetches gigabytes: your own torch if PYTHON can import one, the default build
@@ -34,7 +34,7 @@ pip_error() { sed -n 's/^ERROR: \([^.]*\).*/\1/p' "$venv/pip.log" | head -n 1; }
 
 find_python() {
   local candidate without_venv=
-  # An environment that you have activated and that has torch wins over a newer interpreter.
+  # An activated environment that has torch takes precedence over a newer interpreter.
   for candidate in python3 python; do
     is_recent "$candidate" && can_make_venv "$candidate" && has_torch "$candidate" \
       && { echo "$candidate"; return; }
@@ -45,19 +45,19 @@ find_python() {
     without_venv=$candidate
   done
   [ -z "$without_venv" ] || needs_venv_package "$without_venv"
-  stop "no Python 3.11 or newer on the PATH: install one, or name it with make PYTHON=/path/to/python"
+  stop "no Python 3.11 or newer on the PATH: install one, or give make PYTHON=/path/to/python"
 }
 
 needs_venv_package() {
   local version
   version=$("$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-  stop "$1 cannot make virtual environments: install its venv package" \
+  stop "$1 cannot create virtual environments: install its venv package" \
     "(Debian, Ubuntu: apt install $version-venv)"
 }
 
 make_venv() {
   if has_torch "$python"; then
-    say "using the torch that $python has"
+    say "using the torch of $python"
     "$python" -m venv --clear --system-site-packages "$venv"
     has_torch "$venv/bin/python" || show_outer_packages
   else
@@ -65,7 +65,7 @@ make_venv() {
   fi
 }
 
-# An environment made from another one sees the packages of the system, not of that other one.
+# An environment created from another one sees the packages of the system, not of that other one.
 show_outer_packages() {
   local outer inner
   outer=$("$python" -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])')
@@ -81,38 +81,38 @@ install_torch() {
   fi
   say "installing torch $torch for the CPU"
   pip install "torch==$torch+cpu" 2> "$venv/torch.log" && return
-  # uv knows where the CPU builds are kept.
+  # uv knows where to find the CPU builds.
   pip install uv 2>> "$venv/torch.log" \
     && "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --torch-backend=cpu \
       "torch==$torch" 2>> "$venv/torch.log" && return
-  stop "no CPU build of torch $torch could be fetched (see $venv/torch.log): install one into some" \
+  stop "no CPU build of torch $torch could be downloaded (see $venv/torch.log): install one into a" \
     "Python as the PyTorch site describes and run make again with PYTHON=/path/to/that/python"
 }
 
-# One without torch was left by a run that failed: it is made anew, perhaps with another PYTHON.
+# An environment without torch was left by a failed run: it is created again.
 if ! has_torch "$venv/bin/python"; then
   [ ! -e "$venv" ] || [ -f "$venv/pyvenv.cfg" ] \
-    || stop "$venv exists and is no virtual environment: name another folder with make VENV=FOLDER"
+    || stop "$venv exists and is not a virtual environment: give another folder, make VENV=FOLDER"
   python=${python:-$(find_python)}
-  # by its path: make puts $venv/bin on the PATH, where soon another python3 is found
-  python=$(command -v "$python") || stop "there is no $python: name another with make PYTHON=PATH"
+  # by its path: make puts $venv/bin on the PATH, which will soon contain another python3
+  python=$(command -v "$python") || stop "there is no $python: give another, make PYTHON=PATH"
   is_recent "$python" || stop "$python does not run or is older than Python 3.11"
   can_make_venv "$python" || needs_venv_package "$python"
-  say "making $venv with $("$python" --version)"
+  say "creating $venv with $("$python" --version)"
   make_venv
   has_torch "$venv/bin/python" || install_torch
 fi
 
-say "installing megastyle and what it stands on (a minute or two)"
+say "installing megastyle and its dependencies (a minute or two)"
 if [ -n "$lock" ]; then
-  # setuptools is in the lock, so that the project is built without fetching anything
+  # setuptools is in the lock file, so building the project downloads nothing
   pip install --require-hashes --no-deps --requirement "$lock" 2> "$venv/pip.log" \
     || stop "$lock could not be installed: $(pip_error) (see $venv/pip.log); where an index or a" \
-      "platform has other files, make LOCK= takes the versions without hashes"
+      "platform has other files, make LOCK= installs the same versions without hashes"
   pip install --no-deps --no-build-isolation --editable .
   exit
 fi
-# Pinned to the very build that is there, so that nothing below can exchange it for another.
+# Pinned to the installed build, so that nothing below can replace it.
 have=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("torch"))')
 sed "s/^torch==.*/torch==$have/" constraints.txt > "$venv/constraints.txt"
 pip install --constraint "$venv/constraints.txt" --editable ".[dev]"
