@@ -71,7 +71,7 @@ def main(
     data = load_training_data(names, config, options.limit)
     split = data.split
     steps = config.steps or max(1, round(config.epochs * data.sampler.steps_per_epoch))
-    work = f"{steps:,} steps of {config.global_batch:,} pictures from {config.init}"
+    work = f"{steps:,} steps of {config.global_batch:,} images from {config.init}"
     announce(COMMAND, data.summary, work, folder, report)
     run_options = {**config.run_options(steps), "pictures": split.training.key}
     run = Run(COMMAND, run_options, __version__)

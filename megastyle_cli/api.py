@@ -1,10 +1,10 @@
-"""The toolkit from Python: `import megastyle_cli.api as ms`. The stages of the commands, no files.
+"""The Python API: `import megastyle_cli.api as ms`. The stages of the commands, without files.
 
-Pictures are paths, `PIL.Image` objects, or records that name one under `file_name`; a path may also
-be a folder, JSON lines, a table, parquet or a tar, as for the commands. Wherever several are taken,
-one alone will do. A record that fails has its reason under `_error` and stays in its place; what
-cannot work at all raises MegastyleError. Nothing is printed: warnings go to the logger
-`megastyle_cli`. Importing this module loads no model and no heavy library.
+Images are paths, `PIL.Image` objects, or records that name one under `file_name`; a path may also
+be a folder, JSON lines, a table, parquet or a tar, as for the commands. Wherever several are
+accepted, a single one may be given. A record that fails keeps its place and has the reason under
+`_error`; a call that cannot work raises MegastyleError. Nothing is printed: warnings go to the
+logger `megastyle_cli`. Importing this module loads no model and no heavy library.
 
     import megastyle_cli.api as ms
 
@@ -63,7 +63,7 @@ __all__ = [
 BATCH = 32
 DECODED_PX = 384  # as the commands show pictures to the builtin models
 STYLE_PX = 512
-_MEMORY = "memory:"  # before the id of a picture that is no file
+_MEMORY = "memory:"  # before the id of a picture that is not a file
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 logging.getLogger("megastyle_cli").addHandler(logging.NullHandler())  # without it Python prints
 
@@ -78,8 +78,9 @@ class Deduplicated(NamedTuple):
 def read_records(inputs: Inputs, *, limit: int | None = None) -> Iterator[Record]:
     """The records of `inputs`, each with an `id`, one after another: at most `limit`.
 
-    Picture names open from the working directory. A line that is no record, or a picture that
-    cannot be read, is a record with `_error`. Raises MegastyleError if an input does not exist.
+    Image names are relative to the working directory. A line that is not a record, or an image that
+    cannot be read, becomes a record with `_error`. Raises MegastyleError if an input does not
+    exist.
 
         records = list(ms.read_records(["captions.jsonl", "photos"]))
     """
@@ -91,8 +92,8 @@ def write_records(
 ) -> int:
     """Writes JSON lines, compressed as the suffix says; returns how many.
 
-    Picture names become relative to the folder of `path`. The file appears once it is whole. Raises
-    MegastyleError if it exists, unless `overwrite`, or its suffix says another format.
+    Image names become relative to the folder of `path`. The file appears once it is complete.
+    Raises MegastyleError if it exists, unless `overwrite`, or if its suffix means another format.
 
         ms.write_records(ms.caption("photos"), "captions.jsonl.gz")
     """
@@ -126,11 +127,11 @@ def caption(
     model: str | None = None,
     base_url: str | None = None,
 ) -> Iterator[Record]:
-    """Each picture's record with `style`, its `style_*` attributes and `content`, in order.
+    """Each image's record with `style`, its `style_*` attributes and `content`, in order.
 
     `kind` is both, style or content. `model` is a vision-language model on the Hub or in a folder,
-    or one that the server at `base_url` has; without them the builtin captioner looks. A `content`
-    that is there stays. Raises MegastyleError if the model cannot be loaded.
+    or one that the server at `base_url` has; without them the builtin captioner is used. An
+    existing `content` is kept. Raises MegastyleError if the model cannot be loaded.
 
         record, = ms.caption("photos/owl.jpg")
         record["style"]
@@ -247,10 +248,10 @@ def deduplicate(
 def embed(
     images: Inputs, *, backend: str = "builtin", model: str | None = None
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Style vectors (n, d) float32 of n pictures: unit rows, whose inner product is a cosine.
+    """Style vectors (n, d) float32 of n images: unit rows, whose inner product is the cosine.
 
     `backend` is builtin, statistics, edges or imagenet; `model` a style encoder that was trained or
-    downloaded. Raises MegastyleError if there is no picture, or one cannot be read.
+    downloaded. Raises MegastyleError if there is no image, or one cannot be read.
 
         vectors = ms.embed(["a.jpg", "b.jpg"])
         similarity = vectors[0] @ vectors[1]
@@ -268,7 +269,7 @@ def embed(
             rows.append(found[1])
         pictures.forget()
     if not rows:
-        raise MegastyleError("there is no picture to embed", hint="name at least one")
+        raise MegastyleError("there is no image to embed", hint="give at least one")
     return np.stack(rows).astype(np.float32, copy=False)
 
 
@@ -281,11 +282,11 @@ def retrieve(
     backend: str = "builtin",
     model: str | None = None,
 ) -> Iterator[Record]:
-    """Each query's record with `neighbors`: the `k` pictures of `index` closest in style.
+    """Each query's record with `neighbors`: the `k` images of `index` closest in style.
 
-    A neighbor has `id`, `score` (the cosine) and `file_name`, best first. `index` is pictures, or
-    one folder that `megastyle retrieve --add` made. A query's own picture is left out unless
-    `keep_self`. Raises MegastyleError if the index holds no picture, or another model made it.
+    A neighbor has `id`, `score` (the cosine) and `file_name`, best first. `index` is images, or one
+    folder that `megastyle retrieve --add` created. A query's own image is omitted unless
+    `keep_self`. Raises MegastyleError if the index holds no images, or was made with another model.
 
         query, = ms.retrieve("owl.jpg", "gallery", k=3)
         [near["file_name"] for near in query["neighbors"]]
@@ -328,13 +329,13 @@ def transfer(
     lora: str | None = None,
     seed: int = 0,
 ) -> Image:
-    """The `content` picture, or the `prompt`, in the style of one or more pictures: RGB.
+    """The `content` image, or the `prompt`, in the style of one or more images: RGB.
 
-    `weights` are shares of the styles, equal by default; `strength` in [0, 1] is from the content
-    unchanged to the style alone; `size` is the longer side in pixels, by default the content's. The
-    builtin stylist needs a content picture. With `model`, FLUX paints the prompt, or what is
-    recognised on the content, and `lora` teaches it references. The same arguments give the same
-    picture as the command. Raises MegastyleError if a picture cannot be read.
+    `weights` are shares of the styles, equal by default; `strength` is from 0 (the content
+    unchanged) to 1 (full style); `size` is the longer side in pixels, by default the content's. The
+    builtin stylist needs a content image. With `model`, FLUX renders the prompt, or what is
+    recognized in the content; `lora` makes it use the references. The same arguments give the same
+    image as the command. Raises MegastyleError if an image cannot be read.
 
         ms.transfer("cat.jpg", "great-wave.jpg", size=512).save("cat-wave.png")
     """
@@ -350,7 +351,7 @@ def transfer(
     references = weighted_references([pictures.name_of(one) for one in styles], weights)
     if content is None and prompt is None:
         raise MegastyleError(
-            "there is nothing to restyle", hint="give content, or prompt and model"
+            "there is nothing to restyle", hint="give content, or a prompt and a model"
         )
     record = {} if content is None else _record_or_raise(pictures.record_of(content))
     record = _record_or_raise(with_id(record | _given(content=prompt)))
@@ -389,7 +390,7 @@ def score(
     text_model: str | None = None,
     text_key: str = "content",
 ) -> Iterator[Record]:
-    """Each picture's record with `style_score`, and with a `text_model` also `text_score`.
+    """Each image's record with `style_score`, and with a `text_model` also `text_score`.
 
     `style_score` is the mean cosine with the `references`, or with the record's own
     `style_file_name`; `text_score` the cosine with its text under `text_key`. Both are in [-1, 1],
@@ -441,7 +442,7 @@ def _check(options: Any, **arguments: str) -> None:
 
 
 class _KeptImage:
-    """Where a stage leaves the only image that it makes."""
+    """Holds the only image that a stage makes."""
 
     image: Image
 
@@ -452,7 +453,7 @@ class _KeptImage:
 
 
 class _Pictures:
-    """Pictures that are no files: the stages know them by names, for which readers find them."""
+    """Pictures that are not files: the stages know them by names, for which readers find them."""
 
     def __init__(self) -> None:
         self._content: dict[str, bytes] = {}
@@ -482,7 +483,7 @@ class _Pictures:
         return with_id({"file_name": name})
 
     def forget(self) -> None:
-        """Frees the pictures: what was made of them is enough."""
+        """Frees the pictures, once results were computed from them."""
         self._content.clear()
 
     def each(
@@ -501,7 +502,7 @@ class _Pictures:
 
 
 def _found(inputs: Inputs, pictures: _Pictures) -> Iterator[Record | Failure]:
-    """The records of `inputs`. Raises MegastyleError if one does not exist, or is no input."""
+    """The records of `inputs`. Raises MegastyleError if one does not exist, or is not an input."""
     from megastyle_cli.io import inputs as files
     from megastyle_cli.io.record_names import with_id
 
@@ -518,7 +519,7 @@ def _found(inputs: Inputs, pictures: _Pictures) -> Iterator[Record | Failure]:
 def _path(path: str | PathLike[str]) -> str:
     name = os.fspath(path)
     if name == "-":
-        raise MegastyleError("standard input is not read here", hint="give the records")
+        raise MegastyleError("standard input is not supported here", hint="give records or paths")
     return name
 
 
@@ -530,7 +531,9 @@ def _png(image: object) -> bytes:
 
     if not isinstance(image, Image.Image):
         kind = type(image).__name__
-        raise MegastyleError(f"an input is a {kind}", hint="give paths, PIL images or records")
+        raise MegastyleError(
+            f"an input is of type {kind}", hint="give paths, PIL images or records"
+        )
     file, shown = BytesIO(), image if image.mode in _PNG_MODES else image.convert("RGB")
     shown.save(file, "PNG", compress_level=1, exif=image.getexif())
     return file.getvalue()
@@ -546,7 +549,7 @@ def _encoder(backend: str, model: str | None) -> tuple[Any, _Pictures, ImageRead
 
 
 def _results(found: Iterable[Record | Failure], step: str) -> Iterator[Record]:
-    """Records as a caller sees them: failures with `_error`, and no names of what is no file."""
+    """Records as a caller sees them: failures with `_error`, and no names of what is not a file."""
     for one in found:
         record = with_error(one, step) if isinstance(one, Failure) else one
         yield _without_memory_names(record)

@@ -24,7 +24,7 @@ from megastyle_cli.core.limits import DEFAULT_MAX_ITEM_SIZE, set_max_item_size
 from megastyle_cli.core.printable import printable
 from megastyle_cli.runner.signals import exit_on_interrupt, interruption, raise_on_interrupt
 
-# What each command is for: its name and the first sentence of its help. The module is named alike.
+# Name of each command and the first sentence of its help. Its module has the same name.
 GROUPS = {
     "Data": {
         "caption": "Describe the style and content of images.",
@@ -48,15 +48,14 @@ GROUPS = {
     },
 }
 TOOLS = GROUPS["Tools"]
-COMMANDS = {**GROUPS["Data"], **GROUPS["Models"], **GROUPS["Use"]}  # those that do the work
+COMMANDS = {**GROUPS["Data"], **GROUPS["Models"], **GROUPS["Use"]}  # those that process data
 SENTENCE = "megastyle: build, measure and use datasets of image style."
 
 
 def build(command: str) -> CommandGroup:
     """The command line, of which only `command` can be called; with `completion`, all can.
 
-    Importing all commands and making the parser's options of them would double what starting
-    costs.
+    Importing all commands and building their parsers would double the start-up time.
     """
     built = [
         Command(name, module.__doc__ or summary, module.main, _exit_code)
@@ -93,7 +92,7 @@ def _exit_code(call: Callable[[], int | None], options: Mapping[str, Any]) -> in
         code = _print_error(bad.message, "", USAGE)
     except BrokenPipeError:
         _discard_stdout()
-        code = DONE  # the reader had enough: `megastyle ... | head` is a success
+        code = DONE  # the reader closed the pipe: `megastyle ... | head` is a success
     except KeyboardInterrupt:
         code = _print_interrupted(options)
     except PermissionError as error:
@@ -110,7 +109,7 @@ def _exit_code(call: Callable[[], int | None], options: Mapping[str, Any]) -> in
         hint = ""
         if error.errno in DISK_FULL:
             hint = "make room and " + (
-                "go on with --resume" if _can_resume(options) else "run it again"
+                "continue with --resume" if _can_resume(options) else "run it again"
             )
         code = _print_error(f"{about}{(error.strerror or str(error)).lower()}", hint, UNEXPECTED)
     except Exception as error:
@@ -210,7 +209,7 @@ def main() -> None:
     try:
         code = build(next((word for word in words if not word.startswith("-")), "")).run(words)
         sys.stdout.flush()
-    except MegastyleError as error:  # the command line has no meaning
+    except MegastyleError as error:  # the command line is not valid
         code = _print_error(error.message, error.hint, error.exit_code)
     except BrokenPipeError:  # `megastyle ... --help | head`
         _discard_stdout()

@@ -88,9 +88,9 @@ def test_vectors_are_unit_rows_in_order(pictures: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(rows[0], rows[2], atol=1e-5)
     assert len(ms.embed(pictures)) == 6
-    with pytest.raises(ms.MegastyleError, match="no picture to embed"):
+    with pytest.raises(ms.MegastyleError, match="no image to embed"):
         ms.embed([])
-    with pytest.raises(ms.MegastyleError, match="an input is a int"):
+    with pytest.raises(ms.MegastyleError, match="an input is of type int"):
         ms.embed([5])  # type: ignore[list-item]
 
 

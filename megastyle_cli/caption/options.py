@@ -1,4 +1,4 @@
-"""The options of `caption`: what is described, and how a model or a server is asked."""
+"""The options of `caption`: what to describe, and how to prompt a model or a server."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,7 +26,7 @@ class CaptionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuringOptions:
-    """Of the builtin captioner."""
+    """Options of the builtin captioner."""
 
     HEADING: ClassVar[str] = "Method"
 
@@ -42,7 +42,7 @@ class MeasuringOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptingOptions:
-    """How a vision-language model is asked, here or on a server."""
+    """How a vision-language model is prompted, locally or on a server."""
 
     HEADING: ClassVar[str] = "Method"
 
@@ -74,7 +74,7 @@ class PromptingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Which server is asked, and how patiently."""
+    """The server, its concurrency, timeouts and retries."""
 
     HEADING: ClassVar[str] = "Model"
 
@@ -101,7 +101,7 @@ class ServerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownSizeOptions:
-    """How large an image a model is shown."""
+    """The size of the images that a model is given."""
 
     HEADING: ClassVar[str] = "Model"
 

@@ -15,7 +15,7 @@ from megastyle_cli.models.protocols import UnusableAnswer, VisionLanguageModel, 
 
 T = TypeVar("T")
 
-# A truncated answer may take this many times the tokens of the last one, up to so many in all.
+# After a truncated answer the token limit grows by this factor, up to a maximum.
 MORE_TOKENS, MOST_TOKENS = 4, 16
 
 

@@ -233,7 +233,7 @@ def _value_errors(name: str, value: str, content: str) -> Iterator[ValidationErr
     if value.lower() in TOO_COMMON.get(name, ()):
         yield ValidationError("vague", f'"{value}" would fit half of all pictures')
     elif name != "edges":
-        # Light can be soft; of a texture or a stroke the word says nothing.
+        # Light can be soft; for a texture or a stroke the word is vague.
         banned = VAGUE_WORDS - {"soft"} if name == "light" else VAGUE_WORDS
         yield from _vague_word_errors(value, banned)
     yield from _subject_errors(value, content)
@@ -278,7 +278,7 @@ def _is_foreign(text: str) -> bool:
 def _repeated(text: str) -> str | None:
     """A sequence of four words that occurs twice, else a word that occurs four times.
 
-    Function words may occur as often as they like.
+    Function words may occur any number of times.
     """
     words = _words(text)
     sequences = Counter(zip(*(words[start:] for start in range(4)), strict=False))

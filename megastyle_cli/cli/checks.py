@@ -1,6 +1,6 @@
 """What is checked before any work: the files that a command line names, the packages it needs.
 
-The options say themselves which of them name files (`Option.file`).
+`Option.file` says which options name files.
 """
 
 import os
@@ -119,7 +119,7 @@ def _check_read_once(inputs: list[NamedFile]) -> None:
     for position, file in enumerate(streams):
         if file.identity in {earlier.identity for earlier in streams[:position]}:
             name = "standard input" if file.identity == STDIN else file.name
-            raise MegastyleError(f"{name} can be read only once", hint="name it once")
+            raise MegastyleError(f"{name} can be read only once", hint="give it once")
 
 
 def _check_apart(output: NamedFile, source: NamedFile) -> None:
@@ -132,7 +132,7 @@ def _check_apart(output: NamedFile, source: NamedFile) -> None:
     path, folder = Path(os.path.realpath(output.name)), Path(os.path.realpath(source.name))
     if os.path.isdir(folder) and path.is_relative_to(folder):  # noqa: PTH112  text is no error
         raise MegastyleError(
-            f"{output.name} lies in {source.name}, which is an input",
+            f"{output.name} is inside the input {source.name}",
             hint=f"give {output.flag} a name outside of it",
         )
 

@@ -66,7 +66,7 @@ class Command(TyperCommand):
         return full_help(self.name or "", self.description, self.parameters, terminal_width())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the words of the command line. Raises MegastyleError if one has no meaning."""
+        """Reads the words of the command line. Raises MegastyleError if one is not understood."""
         flags = {flag for parameter in self.parameters for flag in parameter.spellings}
         return _parse(super().parse_args, ctx, args, {*flags, "-h", "--help"}, self.name or "")
 
@@ -105,7 +105,7 @@ class Command(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """The whole program: the commands by what they are for, of which some are built."""
+    """The whole program: the commands by section, of which some are built."""
 
     def __init__(
         self,
@@ -142,14 +142,14 @@ class CommandGroup(TyperGroup):
         return root_help(self.sentence, self.groups, terminal_width())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads what stands before the command; without any, shows the help and exits 2."""
+        """Parses the words before the command; without a command, shows the help and exits 2."""
         if args in ([], ["--"]):
             sys.stdout.write(self.help_text())
             raise typer.Exit(USAGE)
         return _parse(super().parse_args, ctx, args, {"-h", "--help", "-V", "--version"}, "")
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command of this name. Raises MegastyleError that says which may be meant."""
+        """The command of this name. Raises MegastyleError with a suggestion if there is none."""
         if args[0] not in self.commands:
             raise MegastyleError(
                 f"there is no command {args[0]!r}",

@@ -22,7 +22,7 @@ HELP_OPTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class CommandText:
-    """What the docstring of a command says: a sentence, examples, and the paragraphs after them."""
+    """The parts of a command's docstring: a sentence, examples, and the paragraphs after them."""
 
     sentence: str
     examples: tuple[str, ...]  # each with its indentation; a long one has several lines
@@ -85,14 +85,14 @@ def full_help(
 
 
 def usage(name: str, parameters: Sequence[Parameter]) -> str:
-    """How it is called: `megastyle synth [INPUT...] --output DIR [OPTIONS]`."""
+    """The usage line: `megastyle synth [INPUT...] --output DIR [OPTIONS]`."""
     arguments = [p.value if p.is_required else f"[{p.value}]" for p in parameters if not p.names]
     required = [f"{p} {p.value}" for p in parameters if p.names and p.is_required]
     return " ".join(["megastyle", name, *arguments, *required, "[OPTIONS]"])
 
 
 def root_help(sentence: str, groups: Mapping[str, Mapping[str, str]], width: int) -> str:
-    """The help of the whole program: its commands by what they are for."""
+    """The help of the whole program: its commands by section."""
     column = 4 + max(len(name) for commands in groups.values() for name in commands)
     lines = [*_wrapped(sentence, width), "", "Usage: megastyle COMMAND [INPUT...] [OPTIONS]", ""]
     for heading, commands in groups.items():
@@ -108,7 +108,7 @@ def root_help(sentence: str, groups: Mapping[str, Mapping[str, str]], width: int
 
 
 def _fitted(example: str, width: int) -> str:
-    """A command line that a terminal would cut is cut before an option, with a backslash."""
+    """Wraps a command line that is too long for the terminal before an option, with a backslash."""
     lines = [example]
     while len(lines[-1]) > width:
         found = re.finditer(r"(?<=\S) (?=-|\| |> )", lines[-1])

@@ -53,7 +53,7 @@ class Parameter:
         return self.option.is_required or self.default is MISSING
 
     def convert(self, word: str) -> Any:
-        """The value that a word of the command line stands for; raises MegastyleError if none."""
+        """The value of a word of the command line; raises MegastyleError if it is not valid."""
         if self.choices:
             if word in self.choices:
                 return word

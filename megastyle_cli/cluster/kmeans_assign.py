@@ -34,7 +34,7 @@ NEIGHBORS = 48  # centroids in the neighbor list of a cluster
 PROBED_CELLS = 8  # cells searched per point in a wide round
 NEIGHBOR_CELLS = 40  # cells that a neighbor list is chosen from
 PLAIN_ROUNDS = 2  # last rounds, in which points go to the nearest centroid
-STAYING = 3  # one point in so many stays in its cluster in a round of an exhaustive search
+STAYING = 3  # one point in this many stays in its cluster in a round of an exhaustive search
 PARTITIONED_ROWS = 256  # rows of scores partitioned at a time
 
 

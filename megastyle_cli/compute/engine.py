@@ -1,6 +1,6 @@
 """Engines: they run one function over many items, in this process or on many machines.
 
-An engine knows nothing of what an item means. Every engine gives a stage the same bytes: the stage
+An engine does not know what an item means. Every engine gives a stage the same bytes: the stage
 cuts its work into blocks regardless of the number of workers, results come in the order of the
 items, and every call runs on one thread, so that sums are added in one order.
 """
@@ -33,7 +33,7 @@ class Engine(Protocol):
     def put(self, items: Iterable[In]) -> Sequence[In]:
         """Sends items that several maps will read to the workers once.
 
-        The result takes the place of `items` in `map` and is of no other use.
+        Pass the result to `map` in place of `items`; it has no other use.
         """
 
     def map(

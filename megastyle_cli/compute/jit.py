@@ -48,7 +48,7 @@ _lock = RLock()
 
 
 def choose_by_size(records: int) -> None:
-    """Says how many records this process works on: plain Python if they are few."""
+    """Sets how many records this process works on: few of them run in plain Python."""
     global _is_plain
     _is_plain = records <= MAX_PLAIN_RECORDS
 
@@ -76,12 +76,12 @@ def compile_beside(module: str, compiles: tuple[str, ...]) -> None:
 
 
 def cache_folder() -> Path | None:
-    """Where machine code is kept; None if nowhere."""
+    """The folder of cached machine code; None if there is none."""
     return next(filter(_can_write, _folders()), None)
 
 
 def is_anything_kept() -> bool:
-    """Whether machine code was kept by an earlier process, of whatever version."""
+    """Whether an earlier process, of any version, cached machine code."""
     return any(any(folder.glob(f"*{_SUFFIX}")) for folder in _folders())
 
 
@@ -131,7 +131,7 @@ class _Compiled:
             value = self.function.__globals__.get(name)
             if isinstance(value, _Compiled):
                 parts.append(value.hashed())
-            elif isinstance(value, np.ndarray | np.generic):  # arrays and numbers of numpy
+            elif isinstance(value, np.ndarray | np.generic):  # numpy arrays and numbers
                 parts += [name.encode(), str(value.dtype).encode(), value.tobytes()]
             elif isinstance(value, int | float | bytes | str):
                 parts.append(f"{name}={value!r}".encode())
@@ -185,7 +185,7 @@ class _Cache:
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keeps a compiled function in the first folder that can be written."""
+        """Caches a compiled function in the first folder that is writable."""
         from numba.core import serialize
 
         name = self._file_name(signature, result.target_context.codegen())

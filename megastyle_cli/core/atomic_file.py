@@ -160,7 +160,7 @@ def flush_to_disk(file: BinaryIO, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Deletes a file, a link or a folder, if there is one; none is ever there in part."""
+    """Deletes a file, link or folder, if it exists; it is never visible in part."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
@@ -182,23 +182,23 @@ def is_temporary(path: Path) -> bool:
 def committing(finals: Sequence[Path]) -> Iterator[None]:
     """Inside, the outputs of one run get their final names, in this order.
 
-    The last name means that all have theirs. If the process is killed before, a note beside the
-    last one names the others, which `is_uncommitted` then says of them.
+    Once the last one has its name, all have. If the process is killed before, a note beside the
+    last one names the others; `is_uncommitted` reads it.
     """
     *others, last = finals
     for path in others:
-        if is_uncommitted(path, last):  # else nobody knows it once there is a new note
+        if is_uncommitted(path, last):  # else a new note would make it forgotten
             path.unlink()
     if others:
         stamps = {os.path.relpath(p, last.parent): _stamp(partial_path(p)) for p in others}
         atomic_write(_note(last), json.dumps(stamps))
     yield
-    with suppress(OSError):  # all have their names: the next run deletes it
+    with suppress(OSError):  # all have their final names: the next run deletes it
         _note(last).unlink()  # also that of a run that was killed just before
 
 
 def is_uncommitted(path: Path, last: Path | None) -> bool:
-    """Whether a killed run gave `path` its final name, and none to `last`, its last output."""
+    """Whether a killed run renamed `path` to its final name, but not `last`, its last output."""
     if last is None or last.exists() or not _note(last).exists():
         return False
     stamps = read_object(_note(last))
@@ -277,7 +277,7 @@ class AtomicFile(_PartialFile):
             check_new(self.final)
         ensure_writable(link_target(self.final).parent)
         if self.final.exists():
-            _note(self.final).unlink(missing_ok=True)  # killed before it was deleted: all is there
+            _note(self.final).unlink(missing_ok=True)  # killed before it was deleted
         self._file = self._open_partial()
 
     def write(self, line: bytes) -> None:
@@ -325,11 +325,11 @@ class ResumableFile(_PartialFile):
         self.resume, self.overwrite = resume, overwrite
 
     def existing(self) -> Path | None:
-        """What an earlier run left: the finished file or the partial one."""
+        """The output of an earlier run: the finished file or the partial one."""
         return next((p for p in (self.final, partial_path(self.final)) if p.exists()), None)
 
     def open(self) -> None:
-        """Continues an existing output, or starts again. Raises MegastyleError if not asked to."""
+        """Continues an existing output or starts again; raises MegastyleError without a flag."""
         before = self.existing()
         if before and not (self.resume or self.overwrite):
             raise MegastyleError(

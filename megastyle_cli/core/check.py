@@ -1,4 +1,4 @@
-"""One thing that was looked at before any work: whether it is there, and what to do if not."""
+"""One check made before any work: whether something is available, and what to do if not."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from megastyle_cli.core.printable import printable
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What was found under a name; `fix` says what to do where it is not `ok`."""
+    """The result of a check; `fix` says what to do if it is not `ok`."""
 
     topic: str
     name: str
@@ -22,7 +22,7 @@ class Check:
 
     @property
     def status(self) -> str:
-        """`ok`, `missing`, or `-` for what is not there and not needed."""
+        """`ok`, `missing`, or `-` for something missing that is not needed."""
         return "ok" if self.ok else "missing" if self.is_needed else "-"
 
     def as_dict(self) -> dict[str, Any]:
@@ -32,14 +32,14 @@ class Check:
 
 
 def failed(topic: str, name: str, error: MegastyleError, *, is_needed: bool = True) -> Check:
-    """The check that an error ended: its sentence and its hint."""
+    """A failed check, with the message and the hint of an error."""
     return Check(
         topic=topic, name=name, text=error.message, ok=False, is_needed=is_needed, fix=error.hint
     )
 
 
 def is_complete(checks: Iterable[Check]) -> bool:
-    """Whether all that is needed is there."""
+    """Whether everything needed is available."""
     return all(check.ok or not check.is_needed for check in checks)
 
 

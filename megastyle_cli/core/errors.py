@@ -57,7 +57,7 @@ def error_text(word: str, sentence: str, hint: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message: libraries write pages."""
+    """The first line of an error's message; those of libraries can be long."""
     return str(error).strip().partition("\n")[0]
 
 

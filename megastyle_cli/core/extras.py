@@ -1,4 +1,4 @@
-"""Packages that few people need: the extra that holds each, and the line that installs it."""
+"""Optional packages: the extra that contains each, and the command that installs it."""
 
 from importlib.util import find_spec
 
@@ -15,12 +15,12 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module is there; it is not imported."""
+    """Whether a module is installed; it is not imported."""
     return find_spec(module) is not None
 
 
 def pip_line(module: str) -> str:
-    """The line that installs a module: through its extra, or by its own name."""
+    """The command that installs a module: through its extra, or by its own name."""
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
     return f"pip install 'megastyle[{extra}]'" if extra else f"pip install {module}"
 

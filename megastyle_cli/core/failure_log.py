@@ -1,4 +1,4 @@
-"""What people read of failures: the first of each kind, the file name first, then how many more."""
+"""Failures as users read them: the first of each kind, file name first, and a count of the rest."""
 
 import logging
 from collections import Counter

@@ -94,7 +94,7 @@ def open_stream(path: str | Path, mode: Literal["rb", "wb"]) -> BinaryIO:
 
 
 def require_regular(path: str | Path) -> None:
-    """Raises OSError if there is a stream at `path`, which reading could wait for without end."""
+    """Raises OSError if there is a stream at `path`: reading one could block forever."""
     if is_stream(path):
         raise OSError(EINVAL, "is not a regular file", str(path))
 
@@ -112,5 +112,5 @@ def with_path(path: Path, instead_of: Path | None = None) -> Iterator[None]:
 
 
 def link_target(path: Path) -> Path:
-    """The file that a symbolic link leads to, existing or not; `path` itself if it is no link."""
+    """The file that a symbolic link leads to, existing or not; `path` itself for other files."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path

@@ -1,4 +1,4 @@
-"""JSON files that the toolkit has written itself: what damages them is named, not guessed at."""
+"""JSON files written by the toolkit itself; damage raises an error that names it."""
 
 import json
 from collections.abc import Iterator

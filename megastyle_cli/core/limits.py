@@ -16,7 +16,7 @@ _max_item_bytes = 512 << 20
 
 
 def max_item_bytes() -> int:
-    """The bytes that one item may take."""
+    """The maximum size of an item in bytes."""
     return _max_item_bytes
 
 

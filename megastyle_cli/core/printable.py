@@ -7,7 +7,7 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` with its control characters escaped as in a Python string, but for those of `keep`."""
+    """`text` with its control characters escaped as in a Python string, except those in `keep`."""
 
     def escaped(match: re.Match[str]) -> str:
         return match[0] if match[0] in keep else ascii(match[0])[1:-1]

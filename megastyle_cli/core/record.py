@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 # Keys that name a picture; `neighbors` holds records with a `file_name` of their own.
 PICTURE_KEYS = ("file_name", "style_file_name", "content_file_name", "target_file_name")
-# What other tools call `file_name`; the first that a record has.
+# The names of `file_name` in other tools; the first that a record has counts.
 PATH_KEYS = (
     *("file_name", "path", "file", "filename", "filepath", "file_path"),
     *("image", "image_path", "picture"),
@@ -25,7 +25,7 @@ PATH_KEYS = (
 _KEYS_WITH_NAMES = frozenset((*PICTURE_KEYS, "neighbors"))
 PROVENANCE = "_megastyle"
 ERROR = "_error"
-OBJECT_KEYS = (PROVENANCE, ERROR, "neighbors")  # the cells of a table are no objects
+OBJECT_KEYS = (PROVENANCE, ERROR, "neighbors")  # the cells of a table are not objects
 # Zero-width and other invisible characters that are not white space.
 INVISIBLE = (
     *(0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F)),
@@ -44,7 +44,7 @@ _CONTEXT_ONLY, _MARK = "_context_only", object()  # no file can hold this object
 class Failure:
     """A record that could not be processed: as it was read, the kind of failure, and a sentence.
 
-    `key` is the key that it lacks, if that is all that is wrong.
+    `key` is the key that it lacks, if that is the only fault.
     """
 
     record: Record
@@ -164,7 +164,7 @@ def as_context_only(record: Record) -> Record:
 
 
 def is_context_only(record: Record) -> bool:
-    """Whether a record is marked so: nothing of it is to be saved."""
+    """Whether a record is marked as context only: it is not saved."""
     return record.get(_CONTEXT_ONLY) is _MARK
 
 

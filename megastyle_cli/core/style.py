@@ -17,7 +17,7 @@ _IF_NONE = 'answer "N/A" if there is none'
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """What is known of one style attribute: its limit, its description, its column.
+    """One style attribute: its limit, its description, its column.
 
     `description` is what a model is asked for. An attribute that is not optional is one that every
     picture has. `column` is its name in the table of a release, `prefix` the words of the template

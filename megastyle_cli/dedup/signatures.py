@@ -1,4 +1,4 @@
-"""Signatures: what `dedup` holds in memory of every text instead of the text itself.
+"""Signatures: what `dedup` holds in memory for every text instead of the text itself.
 
 N-gram sets, MinHash band keys and bit sketches. Two sets of Jaccard similarity s share a key in
 some band with probability 1 - (1 - s**rows)**bands (Broder 1997; banding: Leskovec et al., Mining

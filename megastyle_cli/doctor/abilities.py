@@ -45,7 +45,7 @@ MODELS = {
 
 
 def check_builtin() -> Iterator[Check]:
-    """Whether the builtin backend of each command loads, with weights that are as measured."""
+    """Whether the builtin backend of each command loads, with unchanged weights."""
     for command, needs in BUILTIN.items():
         try:
             for module in needs.modules:

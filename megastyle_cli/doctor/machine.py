@@ -65,7 +65,7 @@ def check_packages() -> Iterator[Check]:
     for package in dict.fromkeys(PACKAGES.values()):
         suffixes = " ".join(suffix for suffix, name in PACKAGES.items() if name == package)
         line = "" if has_plugin(package) else f"pip install {package}"
-        yield _optional(package, f"read {suffixes} pictures", line)
+        yield _optional(package, f"read {suffixes} images", line)
 
 
 def _optional(name: str, use: str, line: str) -> Check:
@@ -95,7 +95,7 @@ def _check_gpu() -> Check:
 
 
 def _driver() -> str:
-    """The version of NVIDIA's driver in words, if its own tool tells."""
+    """The version of NVIDIA's driver, if its own tool reports it."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ""

@@ -8,7 +8,7 @@ from megastyle_cli.core.option import option
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """What is looked at, and how it is shown."""
+    """What is checked, and how it is shown."""
 
     HEADING: ClassVar[str] = "Running"
 

@@ -11,7 +11,7 @@ COMMAND = (sys.executable, "-m", "megastyle_cli.dedup.compile_ahead")
 def prepare() -> None:
     """Compiles what the commands use, so that it is in the cache (see `dedup.compile_ahead`).
 
-    Raises MegastyleError (exit 1) if that does not end well.
+    Raises MegastyleError (exit 1) if that fails.
     """
     ended = subprocess.run(COMMAND, capture_output=True, text=True)
     if ended.returncode:

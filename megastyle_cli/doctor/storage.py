@@ -1,4 +1,4 @@
-"""What is kept between runs and where: compiled code, downloaded models, temporary files."""
+"""Storage between runs: compiled code, downloaded models, temporary files."""
 
 import os
 import shutil

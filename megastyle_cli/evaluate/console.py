@@ -12,7 +12,7 @@ HEADLINE = {
     "map_10": "mAP@10",
 }
 WIDTH = 26
-NO_REFERENCES = "no picture has a reference to take content from"
+NO_REFERENCES = "no image has a reference to compare contents with"
 
 
 def headline(summary: Record) -> str:
@@ -24,7 +24,7 @@ def headline(summary: Record) -> str:
         random = summary.get(f"random_{name}")
         baseline = "" if random is None else f", random {random:.3f}"
         parts.append(f"{label} {summary[name]:.3f} {_interval(name, summary)}".rstrip() + baseline)
-    return " \u00b7 ".join(parts) or f"{summary['n']:,} pictures, none with a style to compare"
+    return " \u00b7 ".join(parts) or f"{summary['n']:,} images, none with a style to compare"
 
 
 def table(summary: Record) -> str:
@@ -58,21 +58,21 @@ def missing_metric_hints(summary: Record, scored_set: ScoredSet, *, leakage: boo
         reason = _negatives_hint(scored_set) if has_references else NO_REFERENCES
         yield f"no content leakage: {reason}"
     elif "content_similarity" in summary:
-        yield "no content leakage: --leakage, and the --text-model there was, give it again"
+        yield "no content leakage: give --leakage, and --text-model again if it was given"
 
 
 def _negatives_hint(scored_set: ScoredSet) -> str:
     if scored_set.references.provenance:
-        return "--others, pictures of other styles, gives them"
+        return "add --others with images of other styles"
     if scored_set.provenance.get("reference_set"):
-        return "--reference and --others, as they were, give them"
+        return "give --reference and --others again"
     return "there are no references of other styles"
 
 
 def _prompts_hint(scored_set: ScoredSet) -> str:
     if scored_set.models.text is None:
-        return "--text-model, as it was, gives it"
-    return "there are no prompts of other pictures"
+        return "give --text-model again"
+    return "there are no prompts of other images"
 
 
 def _interval(name: str, summary: Record) -> str:

@@ -1,4 +1,4 @@
-"""The options of `eval`: what pictures are scored against, and which measures are taken."""
+"""The options of `eval`: the references, the models, and the measures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from megastyle_cli.core.option import option
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """What a score of one picture depends on."""
+    """Options that affect the score of one image."""
 
     HEADING: ClassVar[str] = "Method"
 
@@ -70,7 +70,7 @@ class ScoringOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryOptions:
-    """What is summarised over all pictures."""
+    """Options of the summary over all images."""
 
     HEADING: ClassVar[str] = "Method"
 
@@ -105,7 +105,7 @@ class SummaryOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """A benchmark that is run, or made."""
+    """A benchmark to run, or to create."""
 
     HEADING: ClassVar[str] = "Benchmark"
 

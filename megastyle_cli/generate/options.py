@@ -33,7 +33,7 @@ class StrengthOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFormatOptions:
-    """How made images are stored."""
+    """How generated images are stored."""
 
     HEADING: ClassVar[str] = "Output"
 
@@ -77,7 +77,7 @@ class ImageFormatOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageBatchOptions(BatchOptions):
-    """How many images are made at once."""
+    """How many images are generated at once."""
 
     batch_size: int = option(
         8,
@@ -243,7 +243,7 @@ class TextToImageOffloadOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferOptions:
-    """Which style goes on what."""
+    """The style references and the content."""
 
     HEADING: ClassVar[str] = "Style and content"
 
@@ -309,7 +309,7 @@ class TransferOutputOptions(OutputOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions:
-    """The adapter that makes FLUX see a reference."""
+    """The LoRA that makes FLUX use a reference."""
 
     HEADING: ClassVar[str] = "Model"
 
@@ -340,7 +340,7 @@ class LoraOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FluxOptions:
-    """How FLUX paints."""
+    """How FLUX renders."""
 
     HEADING: ClassVar[str] = "Method"
 
@@ -393,7 +393,7 @@ class FluxOffloadOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FluxPresetOptions:
-    """What is given up for speed."""
+    """Approximations that trade quality for speed."""
 
     HEADING: ClassVar[str] = "Method"
 

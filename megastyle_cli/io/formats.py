@@ -38,8 +38,8 @@ class Reader(Protocol):
     def read(self, path: Path) -> Iterator[Record | Failure]:
         """The records of a file in order, and a Failure in place of one that cannot be read.
 
-        Picture names are relative to the file's folder. Raises MegastyleError if this is no file of
-        the format, at once where its first bytes show it.
+        Picture names are relative to the file's folder. Raises MegastyleError if the file has
+        another format, at once where its first bytes show it.
         """
 
     def count(self, path: Path) -> int | None:
@@ -48,7 +48,7 @@ class Reader(Protocol):
     def holds_pictures(self, path: Path) -> bool:
         """Whether pictures are in the file itself, rather than named; only of a container.
 
-        Raises MegastyleError if this is no file of the format.
+        Raises MegastyleError if this is not a file of the format.
         """
 
     def picture_bytes(self, container: str, member: str) -> bytes:
@@ -70,7 +70,7 @@ class Format:
 
     suffixes: tuple[str, ...]
     module: str  # imported when a file is read: it may need a package that is not installed
-    label: str = ""  # what the help calls it, if not by its suffixes alone
+    label: str = ""  # its name in the help, if not just its suffixes
     compressions: tuple[str, ...] = ()  # suffixes that may follow
     is_container: bool = False  # it holds the pictures themselves
 
@@ -105,13 +105,13 @@ _CONTAINER = re.compile(rf"({'|'.join(map(re.escape, _SUFFIXES))})(?=#.)", re.IG
 _ROW_SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
 # the first bytes of the pictures that are written here
 PICTURE_MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
-# what people name as an input and no reader here takes
+# common files that no reader here accepts
 UNSUPPORTED_SUFFIXES = tuple(
     suffix
     for suffix in (".json", ".txt", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst")
     if suffix not in _ROW_SUFFIXES
 )
-# names that say a file, and never a folder
+# suffixes of files, never of folders
 FILE_SUFFIXES = (
     *(*PICTURE_SUFFIXES, *PICKLE_SUFFIXES, *UNSUPPORTED_SUFFIXES, *_ROW_SUFFIXES),
     *(".npy", ".html", ".safetensors"),
@@ -130,7 +130,7 @@ def is_picture_name(name: str) -> bool:
 
 
 def format_of(name: str) -> Format | None:
-    """The format that a file's name says; None for a picture and for everything else."""
+    """The format that a file's name implies; None for a picture and for everything else."""
     return next((row for row in FORMATS if row.matches(name)), None)
 
 

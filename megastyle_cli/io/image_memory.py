@@ -1,4 +1,4 @@
-"""How much memory decoding a picture takes, and that it stays within the limit of one item.
+"""Memory needed to decode a picture, kept within the limit of one item.
 
 A few bytes may decode to gigabytes. What would take more than `--max-item-size` is refused before
 it is decoded; of the others, as many are decoded at a time as one limit for every four cores holds.

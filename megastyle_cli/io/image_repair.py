@@ -19,7 +19,7 @@ _CHUNK = struct.Struct(">I4s")
 
 
 def repaired(damaged: IO[bytes]) -> bytes | None:
-    """A file that decodes to the picture in `damaged`; None if its pixels are not known whole."""
+    """A file that decodes to the picture in `damaged`; None unless all its pixels are intact."""
     head = damaged.read(len(PNG_SIGNATURE))
     if head == PNG_SIGNATURE:
         return PNG_SIGNATURE + b"".join(_needed_chunks(head + damaged.read()))
@@ -30,7 +30,7 @@ def repaired(damaged: IO[bytes]) -> bytes | None:
 
 
 def format_name(head: bytes) -> str | None:
-    """The format that the first bytes of a file, at least 512, show; None if it is not known."""
+    """The format recognized in the first bytes (at least 512) of a file; None if it is unknown."""
     if head[4:8] == b"ftyp":
         is_heif = head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
         return "HEIC" if is_heif else "video or camera raw"

@@ -108,7 +108,7 @@ class ImageReader:
 
     The last `num_cached` images stay in memory, for names that recur; 0: none. At most
     `max_concurrent` threads are inside at a time, to bound memory; None: any number. `in_memory`
-    holds the bytes of pictures that are no files, by name.
+    holds the bytes of pictures that are not files, by name.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ def read_records(
 def file_names(inputs: Sequence[str], limit: int | None = None) -> Iterator[object]:
     """The `file_name` of each record that `read_records` gives, None where there is none.
 
-    No picture is opened, and what was remarked on reading is not said again.
+    No picture is opened, and warnings of the first reading are not repeated.
     """
     readers = logging.getLogger(__package__)
     level = readers.level
@@ -80,7 +80,7 @@ def file_names(inputs: Sequence[str], limit: int | None = None) -> Iterator[obje
 
 
 def count_records(inputs: Sequence[str], limit: int | None = None) -> int | None:
-    """How many records `inputs` hold; None if that takes reading them."""
+    """The number of records in `inputs`; None if they would have to be read to count them."""
     names = distinct(inputs)
     counts = [None if is_stream_input(name) else _count(Path(name)) for name in names]
     if None in counts or FilesRead(names).may_repeat:
@@ -207,7 +207,7 @@ def _open_input(name: str, paths: str | None, files: FilesRead) -> Iterable[Reco
 
 
 def _is_line_stream(name: str) -> bool:
-    # one that is called a picture fails as such a picture in a folder does
+    # a file named like a picture fails as such a picture in a folder does
     return is_stream_input(name) and Path(name).suffix.lower() not in PICTURE_SUFFIXES
 
 
@@ -231,7 +231,7 @@ def _lists_pictures(path: Path, row: Format) -> bool:
 
 
 def _check_picture_name(path: Path) -> None:
-    """Raises MegastyleError for a file that is no picture by its suffix."""
+    """Raises MegastyleError for a file that is not a picture by its suffix."""
     suffix = path.suffix.lower()
     if suffix in PICKLE_SUFFIXES:
         raise MegastyleError(

@@ -1,4 +1,4 @@
-"""run.json beside an output: which runs of these commands made what lies there."""
+"""run.json beside an output: which runs of these commands wrote the output."""
 
 from pathlib import Path
 from typing import Any

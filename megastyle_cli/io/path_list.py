@@ -31,6 +31,6 @@ def meant_file(name: str) -> str:
         return unquote(url.path, errors="surrogateescape") if local else name
     forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
     for other in (name, str(Path(name).expanduser()) if name.startswith("~/") else name, *forms):
-        if os.path.exists(other):  # noqa: PTH110  False for what is no file name
+        if os.path.exists(other):  # noqa: PTH110  False for what is not a file name
             return other
     return name

@@ -1,4 +1,4 @@
-"""Names of generated pictures: of the files they were made from, else of the ids of their records.
+"""Names of generated pictures: after the files they were made from, else after their records' ids.
 
 What is made from photos/a/owl.jpg of the input photos/ is a/owl.png. Files that would share a name,
 also where case does not count, all get digits of their ids: a/owl-9f2c41d0.png. So a name follows
@@ -75,7 +75,7 @@ class PictureNames:
         return None if folders is None or not _is_portable(name) else f"{folders}{name}"
 
     def _uncached_folder_for(self, folder: str) -> str | None:
-        """Where the pictures of a folder go, with a slash at the end; None if by their ids."""
+        """Where pictures of a folder go, with a trailing slash; None if they are named by id."""
         if f"{os.path.realpath(folder)}/".startswith(f"{os.path.realpath(self._base)}/"):
             raise MegastyleError(
                 f"{folder or '.'} holds inputs and is in the output {self._base}",

@@ -1,4 +1,4 @@
-"""Formats of pictures that Pillow reads with a package of its own: HEIC and JPEG XL."""
+"""Picture formats that Pillow reads with an additional package: HEIC and JPEG XL."""
 
 from functools import cache
 from importlib import import_module
@@ -15,12 +15,12 @@ _MODULES = {"pillow-heif": "pillow_heif", "pillow-jxl-plugin": "pillow_jxl"}
 
 @cache
 def is_installed(package: str) -> bool:
-    """Whether one of the packages is there."""
+    """Whether one of the packages is installed."""
     return find_spec(_MODULES[package]) is not None
 
 
 def package_to_install(name: str) -> str | None:
-    """The package that is needed to read a picture of this name and is not there."""
+    """The package needed to read a picture of this name, if it is not installed."""
     package = PACKAGES.get(PurePath(name).suffix.lower())
     return None if package is None or is_installed(package) else package
 

@@ -117,8 +117,8 @@ def _checked(
         names += [("neighbors", n.get("file_name")) for n in neighbors if isinstance(n, dict)]
     for key, name in names:
         if isinstance(name, str) and leads_out(name):
-            why = f"{listing}: {key} {name!r} leads out of the folder, which only a listing may do"
-            return Failure(record, "bad_image", f"{why} that is named itself, or was made by us")
+            why = f"{listing}: {key} {name!r} leads out of the folder; allowed only in a listing"
+            return Failure(record, "bad_image", f"{why} given as input or written by megastyle")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The device and floating-point type a model runs in, from names on the command line."""
+"""The device and floating-point type of a model, from names on the command line."""
 
 import os
 import shutil

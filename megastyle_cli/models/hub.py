@@ -21,7 +21,7 @@ NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 FILE_SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 _IS_CACHE_ONLY = ContextVar("is_cache_only", default=False)
-ANSWER_S = 5.0  # how long the hub may take to answer at all
+ANSWER_S = 5.0  # timeout of the request that checks whether the hub is reachable
 OTHER_FORMATS = ("consolidated*", "original/*", "onnx/*", "openvino/*")  # of the same weights
 
 
@@ -63,7 +63,7 @@ def find_model(
 
 @contextmanager
 def cache_only() -> Iterator[None]:
-    """Inside, `find_model` finds what is on this machine and asks the hub for nothing."""
+    """Inside, `find_model` uses only what is on this machine and sends no requests."""
     before = _IS_CACHE_ONLY.set(True)
     try:
         yield
@@ -80,13 +80,13 @@ def find_lora(lora: str | Path, hint: str = "give a .safetensors file") -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        what = "is no regular file" if path.exists() else ""
+        what = "is not a regular file" if path.exists() else ""
         raise MegastyleError(f"{path} {what}" if what else f"there is no LoRA {lora}", hint=hint)
     absent = [name for name in (ADAPTER, ADAPTER_CONFIG) if not (path / name).is_file()]
     if absent:
         raise MegastyleError(
-            f"{path} is a folder without {' and '.join(absent)}",
-            hint="give a .safetensors file, or a folder that PEFT saved",
+            f"{path} has no {' and no '.join(absent)}",
+            hint="give a .safetensors file, or a folder saved by PEFT",
         )
     return path / ADAPTER
 
@@ -107,8 +107,8 @@ def check_no_lfs_pointer(path: Path) -> None:
             with file.open("rb") as content:
                 if content.read(len(LFS_POINTER)) == LFS_POINTER:
                     raise MegastyleError(
-                        f"{file} is a Git LFS pointer, not the file itself",
-                        hint="run `git lfs pull` in the repository that it was cloned from",
+                        f"{file} is a Git LFS pointer instead of the file itself",
+                        hint="run `git lfs pull` in the repository it belongs to",
                     )
 
 
@@ -158,7 +158,7 @@ def _is_cached(name: str, revision: str | None) -> bool:
 
 
 def _refused(name: str, model: str, error: BaseException | None) -> MegastyleError | None:
-    """The error for a model that the hub does not hand out, if that is why `error` was raised."""
+    """The error for a gated, private or unknown model, if that is why `error` was raised."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     while error is not None and not isinstance(error, RepositoryNotFoundError):
@@ -167,13 +167,13 @@ def _refused(name: str, model: str, error: BaseException | None) -> MegastyleErr
         return None
     if isinstance(error, GatedRepoError):
         return MegastyleError(
-            f"{name} is not in the local cache, and the hub asks for its licence to be accepted",
+            f"{name} is not in the local cache, and its licence must be accepted first",
             hint="accept it on the model page, log in with: hf auth login, then run:"
             f" {_download_command(model)}",
         )
     return MegastyleError(
         f"the hub has no model {name}, or it is private",
-        hint="check the name; for a private model log in with: hf auth login",
+        hint="check the name; for a private model, log in first: hf auth login",
     )
 
 

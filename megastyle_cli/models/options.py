@@ -1,4 +1,4 @@
-"""Options that say which model runs, and how it runs."""
+"""Options that select a model and how it runs."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -88,7 +88,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceOptions:
-    """Where a model runs, and in which numbers; the same results up to rounding."""
+    """The device and floating-point type of a model; results agree up to rounding."""
 
     HEADING: ClassVar[str] = "Model"
 
@@ -108,7 +108,7 @@ class DeviceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeOptions:
-    """Weights in fewer bits."""
+    """Weight quantization."""
 
     HEADING: ClassVar[str] = "Model"
 

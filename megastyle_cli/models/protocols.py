@@ -47,7 +47,7 @@ class VisionPrompt:
 
 
 class UnusableAnswer(NamedTuple):
-    """An answer without a usable text: why, as it is counted and in words; the text, if any."""
+    """An answer without a usable text: the kind of error, the reason, and the text, if any."""
 
     kind: Literal["truncated", "refusal", "empty"]
     message: str

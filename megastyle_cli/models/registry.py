@@ -1,6 +1,6 @@
-"""The table of model backends by role and name, which one options mean, and what loads them.
+"""The table of model backends by role and name, how options select one, and how it is loaded.
 
-Light on purpose: no backend is imported before `load` is called for it.
+It imports no backend before `load` is called for it.
 """
 
 from importlib import import_module
@@ -116,6 +116,6 @@ def load(role: Role, backend: str, **options: Any) -> Any:
         return getattr(module, class_name)(**options)
     except (MegastyleError, OSError):
         raise
-    except Exception as error:  # the model's fault and no record's: nothing to try again
+    except Exception as error:  # the fault of the model, not of a record: nothing to try again
         sentence = f"the model does not load: {type(error).__name__}: {error}"
         raise MegastyleError(sentence, "-vv shows where", UNEXPECTED) from error

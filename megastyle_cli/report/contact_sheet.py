@@ -27,7 +27,7 @@ Place = tuple[int, int]
 
 
 def write_sheet(rows: Sequence[Row], path: Path, *, title: str) -> None:
-    """Write the contact sheet of `rows` to `path`, which never holds half a picture."""
+    """Write the contact sheet of `rows` to `path` atomically."""
     save_picture(draw_sheet(rows, title=title), path)
 
 
@@ -41,8 +41,8 @@ def draw_sheet(
 ) -> Image.Image:
     """The rows on one RGB picture, at most `max_columns` tiles wide and `max_lines` tiles high.
 
-    Pictures are cropped to squares of `tile_px`. What does not fit is counted in words. A picture
-    that cannot be read becomes a tile of text.
+    Pictures are cropped to squares of `tile_px`. Tiles that do not fit are counted in words. A
+    picture that cannot be read becomes a tile of text.
     """
     shown = fit(rows, columns=max_columns, max_lines=max_lines)
     columns = max((len(row.tiles) + (row.num_more > 0) for row in shown), default=1)
@@ -181,7 +181,7 @@ def _draw_heading(draw: ImageDraw.ImageDraw, row: Row, place: Place, form: _Form
 
 
 def _draw_head(sheet: Image.Image, head: Tile, row: Row, place: Place, form: _Form) -> None:
-    """What the row answers to: its kind and name above, a frame around, its words below."""
+    """The head of the row: its kind and name above, a frame around, its words below."""
     draw = ImageDraw.Draw(sheet)
     x, y = place
     for label in _wrapped(f"{row.kind}: {head.title}", form.small, form.tile, 1):

@@ -1,7 +1,6 @@
-"""One HTML file to judge a measured set by: measures, histograms, styles, and what went worst.
+"""The report of an evaluation as one HTML file: measures, histograms, styles, and the worst images.
 
-As the page of results it opens offline, shows a close-up of an image, and the words of records in
-it stay words.
+Like the gallery it opens offline and shows a close-up of an image; text of records is escaped.
 """
 
 import math
@@ -17,27 +16,33 @@ from megastyle_cli.report.rows import Tile, count, format_number, one_line, tile
 from megastyle_cli.report.svg_plots import Axis, bar, histograms, interval, round_axis
 from megastyle_cli.report.thumbnails import render_tiles
 
-NUM_BARS = 24  # in sight; the rest are folded away
+NUM_BARS = 24  # visible at first; the rest are collapsed
 NUM_WORST = 48
 BESIDE = {"style_file_name": "style reference", "neighbor_file_name": "nearest image"}
 FACTS = {"n": "images"}
-# By the stem of a measure's name, without the rank or the set: what to call it, what it is.
+# By the stem of a measure's name, without the rank or the set: its label, its description.
 MEASURES = {
-    "style_score": ("Style score", "mean cosine of a picture and its style reference"),
+    "style_score": ("Style score", "mean cosine of an image and its style reference"),
     "prototype_score": ("Prototype score", "mean cosine with the mean of the references"),
-    "csls_score": ("CSLS style score", "style score less the mean cosine in the neighborhood"),
-    "text_score": ("Text score", "mean cosine of a picture and its prompt"),
-    "prompt_loss": ("Prompt loss", "text score of the content picture less that of the result"),
-    "content_similarity": ("Content similarity", "mean cosine of contents, picture and reference"),
-    "content_leakage": ("Content leakage", "content similarity less that with strangers"),
-    "same_content": ("Same content@k", "nearest picture has the content, but another style"),
-    "recall": ("Recall@k", "queries with a picture of their style among the first k"),
-    "map_csd": ("mAP@k by CSD", "mean over the first k ranks of the precision there"),
+    "csls_score": ("CSLS style score", "style score minus the mean cosine in the neighborhood"),
+    "text_score": ("Text score", "mean cosine of an image and its prompt"),
+    "prompt_loss": ("Prompt loss", "text score of the content image minus that of the result"),
+    "content_similarity": (
+        "Content similarity",
+        "mean cosine of the contents of an image and its reference",
+    ),
+    "content_leakage": (
+        "Content leakage",
+        "content similarity minus that with unrelated references",
+    ),
+    "same_content": ("Same content@k", "nearest image has the same content, but another style"),
+    "recall": ("Recall@k", "queries with an image of their style among the first k"),
+    "map_csd": ("mAP@k by CSD", "mean precision over the first k ranks"),
     "map": ("mAP@k", "textbook average precision"),
-    "spread_within": ("Within a style", "mean cosine of two pictures of a style"),
-    "spread_between": ("Between styles", "mean cosine of two pictures of different styles"),
+    "spread_within": ("Within a style", "mean cosine of two images of a style"),
+    "spread_between": ("Between styles", "mean cosine of two images of different styles"),
     "mpd": ("MPD", "mean cosine distance of two items"),
-    "vendi": ("Vendi", "how many items all unlike would be as diverse"),
+    "vendi": ("Vendi", "effective number of different items"),
     "mnnd": ("MNND", "mean cosine distance to the nearest item"),
 }
 
@@ -60,7 +65,7 @@ def write_report(
     bars: Sequence[Bar],
     worst: Sequence[Record],
 ) -> None:
-    """Write the report to `path`, which never holds half of one.
+    """Write the report to `path` atomically.
 
     `summary` holds measures as floats, each with `*_low`, `*_high` for its 95 % interval and
     `random_*` for what chance gives where these are known; all else it holds is shown as facts,
@@ -79,7 +84,7 @@ def report_html(
     bars: Sequence[Bar],
     worst: Sequence[Record],
 ) -> str:
-    """The report as HTML; a part that there is nothing for is not in it."""
+    """The report as HTML, without the parts that have no data."""
     cases = [_case(record) for record in worst[:NUM_WORST]]
     scale, measures = _measures(summary)
     mean, styles = _styles(bars)
@@ -149,7 +154,7 @@ def _measure(name: str, values: Mapping[str, float], scale: Axis) -> dict[str, A
 
 
 def _named(name: str) -> tuple[str, str]:
-    """What people call a measure, and what it is: ("Recall@10", "queries with ...")."""
+    """The label and the description of a measure: ("Recall@10", "queries with ...")."""
     stem, _, rank = name.rpartition("_")
     if rank.isdecimal() and stem in MEASURES:
         label, meaning = MEASURES[stem]
@@ -185,7 +190,7 @@ def _styles(bars: Sequence[Bar]) -> tuple[float, list[dict[str, Any]]]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Case:
-    """A record and what stands beside it, by what that is; `why` in words."""
+    """A record and the images shown beside it, by their label; `why` in words."""
 
     tile: Tile
     beside: dict[str, Tile]

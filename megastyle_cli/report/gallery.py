@@ -1,7 +1,7 @@
-"""One HTML file to look at results with: pictures inlined, search, a closer look; opens offline.
+"""A gallery of results as one HTML file: inlined pictures, search, close-ups; opens offline.
 
-Records are untrusted: all their words are escaped, no script is made from them, and the page's own
-policy lets no script, style or address in but those written here.
+Records are untrusted: all their text is escaped, no script is made from them, and the page's own
+policy admits only the scripts, styles and addresses written here.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from megastyle_cli.report.rows import (
 )
 from megastyle_cli.report.thumbnails import render_tiles
 
-# 600 tiles in all, also of 1,000 pictures: some 14 MB, and at most 10 MB for their contents, which
-# a phone still opens.
+# 600 tiles in all, also for 1,000 pictures: about 14 MB, and at most 10 MB for their contents; a
+# phone can open that.
 COLUMNS = 12
 MAX_LINES = 50
 
 
 def write_page(rows: Sequence[Row], path: Path, *, title: str) -> None:
-    """Write the page of `rows` to `path`, which never holds half a page."""
+    """Write the page of `rows` to `path` atomically."""
     write_document(page_html(rows, title=title), path)
 
 

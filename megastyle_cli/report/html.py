@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that a file of `templates/` makes of the values."""
+    """The template of that name in `templates/`, rendered with the values."""
     return _environment().get_template(template).render(values)
 
 
 def write_document(page: str, path: Path) -> None:
-    """Write `page` to `path`, which never holds half a page."""
+    """Write `page` to `path` atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A file name in the title may hold bytes that UTF-8 cannot.
     atomic_write(path, page.encode("utf-8", errors="replace"))

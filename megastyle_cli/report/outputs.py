@@ -1,4 +1,4 @@
-"""The by-products of a command: its contact sheet and its page, if they were asked for."""
+"""Optional by-products of a command: its contact sheet and its page."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ def write_views(
     mix: Sequence[tuple[str, float]] = (),
     as_browser: bool = False,
 ) -> None:
-    """Writes what was asked for; nothing if the run was stopped and `records` is None.
+    """Writes the requested by-products; none if the run was stopped and `records` is None.
 
     `gallery` is what `neighbors` of the records were found in. `mix` has the picture and the share
     of each style, if all records are in a mix of them. The page is a style browser or, if not
@@ -48,7 +48,9 @@ def write_views(
         from megastyle_cli.report.contact_sheet import write_sheet
 
         if os.path.abspath(sheet) in {os.path.abspath(str(r.get("file_name"))) for r in records}:  # noqa: PTH100
-            raise MegastyleError(f"{sheet} is a picture of the output", hint="rename the sheet")
+            raise MegastyleError(
+                f"{sheet} is an image of the output", hint="give the sheet another name"
+            )
         write_sheet(rows, sheet, title=title)
     if page is not None and as_browser:
         from megastyle_cli.report.style_browser import write_browser

@@ -1,4 +1,4 @@
-"""Records arranged for looking: a row a style, a query or a cluster, with a tile a picture."""
+"""Records arranged for viewing: a row per style, query or cluster, with a tile per picture."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,10 +44,10 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Tiles that belong together; `head` is what they answer to: a style reference or a query.
+    """Tiles that belong together; `head` is their style reference or query.
 
     A mix of styles has `more_heads`. `size` counts all members, shown or not; `key` names the row
-    among those of its kind. The row of all has no title.
+    among those of its kind. A row of all has no title.
     """
 
     kind: Kind
@@ -75,10 +75,10 @@ def rows_of(
 ) -> list[Row]:
     """The rows that the keys of the records call for, each with its first `max_tiles` tiles.
 
-    With `neighbors`: a row a query. With `style_file_name`: a row a style. With `cluster`: a row
-    a cluster, largest first. Otherwise one row of all. A record that was clustered last counts
-    as clustered, though it may carry its style's picture. Rows keep the order of the records.
-    `gallery` holds by id what is known of neighbors.
+    With `neighbors`: a row per query. With `style_file_name`: a row per style. With `cluster`: a
+    row per cluster, largest first. Otherwise one row of all. A record that was clustered last
+    counts as clustered, though it may carry its style's picture. Rows keep the order of the
+    records. `gallery` holds by id what is known of neighbors.
     """
     members: dict[tuple[Kind, str], list[Record]] = {}
     sizes: Counter[tuple[Kind, str]] = Counter()
@@ -113,7 +113,7 @@ def contents(rows: Sequence[Row]) -> str:
 
 
 def legend(rows: Sequence[Row]) -> str:
-    """What the numbers on the tiles are; "" if there are none."""
+    """An explanation of the numbers on the tiles; "" if there are none."""
     has_numbers = any(tile.badge for row in rows for tile in row.tiles)
     if not has_numbers:
         return ""
@@ -123,7 +123,7 @@ def legend(rows: Sequence[Row]) -> str:
 
 
 def row_noun(rows: Sequence[Row]) -> str:
-    """What a row is called: "style", "query", "cluster", or "row" if there are several kinds."""
+    """The noun for a row: "style", "query", "cluster", or "row" if there are several kinds."""
     kinds = {row.kind for row in rows}
     kind = kinds.pop() if len(kinds) == 1 else "all"
     return "row" if kind == "all" else kind
@@ -135,7 +135,7 @@ def count(number: int, noun: str) -> str:
 
 
 def format_number(value: Any) -> str:
-    """A number as people read it: 1,200, 0.702 or 48.6; "" for what is no number."""
+    """A number as people read it: 1,200, 0.702 or 48.6; "" for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if isinstance(value, int):
@@ -265,7 +265,7 @@ def _fact(record: Record, key: str) -> str:
 
 
 def _title(record: Record) -> str:
-    """What to call a record: what it shows, else its text, its picture's name or its style's."""
+    """The title of a record: its content, else its text, its picture's name or its style's."""
     words = _words(record, "content") or _words(record, "text")
     stems = [picture_stem(_picture(record, key)) for key in ("file_name", "content_file_name")]
     return words or one_line(next(filter(is_readable, stems), stems[-1]) or style_name(record))

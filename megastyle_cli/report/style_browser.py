@@ -1,7 +1,7 @@
-"""One HTML file to browse styles in: tiles on the cluster map or in a grid, filtered as one types.
+"""A style browser as one HTML file: tiles on the cluster map or in a grid, filtered as you type.
 
 The styles are data in the page, and only tiles in sight are drawn, so that 10,000 open at once
-(some 16 MB). It opens offline, and the words of records in it stay words.
+(some 16 MB). It opens offline, and text of records is escaped.
 """
 
 import json
@@ -23,7 +23,7 @@ from megastyle_cli.report.style_name import style_name
 from megastyle_cli.report.thumbnails import render_tiles, webp_base64
 
 MAX_STYLES = 20_000
-SIDES_PX = ((300, 256), (2000, 128), (MAX_STYLES, 64))  # up to so many pictures: their longer side
+SIDES_PX = ((300, 256), (2000, 128), (MAX_STYLES, 64))  # up to N pictures: their longer side
 MAX_PICTURES = 12  # of one style
 MAX_PROMPTS = 100  # of a cluster, from which the typical one is chosen
 MIN_SHARE = 0.2  # of a picture's area, for a color to be one of it
@@ -39,7 +39,7 @@ COLORS = (
 
 
 def write_browser(records: Iterable[Record], path: Path, *, title: str) -> None:
-    """Write the page to `path`, which never holds half of one."""
+    """Write the page to `path` atomically."""
     write_document(browser_html(records, title=title), path)
 
 

@@ -1,4 +1,4 @@
-"""What to call a style: by one rule wherever people see it."""
+"""The display name of a style: one rule wherever users see it."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def style_name(record: Record, label: str = "") -> str:
 
 
 def is_readable(name: str) -> bool:
-    """Whether a name is no hash and no number."""
+    """Whether a name is neither a hash nor a number."""
     return not _ID.fullmatch(name)
 
 

@@ -1,4 +1,4 @@
-"""Plots as inline SVG that stretch with the page; their words stay text beside them.
+"""Plots as inline SVG that stretch with the page; their labels are text beside them.
 
 No element carries a style of its own, since the page's policy would refuse it: colours and dashes
 are classes of report.css.
@@ -64,7 +64,7 @@ def histograms(samples: Mapping[str, Sequence[float]], unit: str) -> str:
     """Histograms over one another with a table of their numbers; "" if there is nothing to draw.
 
     A height is the share of the sample in the bin, so that samples of any size compare. `unit` says
-    what the values are. What is not finite is left out.
+    what the values are. Values that are not finite are omitted.
     """
     known = {name: np.asarray(values, np.float64) for name, values in samples.items()}
     known = {name: values[np.isfinite(values)] for name, values in known.items()}

@@ -1,4 +1,4 @@
-"""Pictures inside a page: made small, each in it once however often it is shown."""
+"""Thumbnails in a page: each picture is embedded once, however often it is shown."""
 
 import base64
 import hashlib
@@ -41,7 +41,7 @@ class Thumbnail:
 def render_tiles(
     template: str, tiles: Sequence[Tile], *, style: str, script: str = "", **values: Any
 ) -> str:
-    """The page that a template makes of the values, with the pictures of `tiles` in it.
+    """The page that a template makes of the values, with the pictures of `tiles` embedded.
 
     `style` and `script` name what it has besides the look and the close-up of every page.
     """

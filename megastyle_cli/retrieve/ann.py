@@ -71,7 +71,7 @@ def open_ivf(vectors: Array, cache: ArtifactCache | None = None, seed: int = 0) 
     ivf, metadata = _open_cached(cache)
     fits = ivf is not None and ivf.d == vectors.shape[1]
     if not fits or not len(vectors) / MAX_GROWTH <= ivf.ntotal <= len(vectors):
-        log.info("ivf: built from %d rows", len(vectors))
+        log.info("ivf: building it from %d rows", len(vectors))
         ivf, metadata = build_ivf(vectors), {}
     add_rows(ivf, vectors)
     searcher = IvfSearcher(ivf, vectors)
@@ -150,8 +150,8 @@ def _open_cached(cache: ArtifactCache | None) -> tuple[Any, dict[str, Any]]:
             return faiss.read_index(reader), metadata
         except RuntimeError as error:
             raise MegastyleError(
-                f"{ARTIFACT} of the index is not read by this version of FAISS",
-                hint="delete it: it is built again",
+                f"this version of FAISS cannot read the index's {ARTIFACT}",
+                hint="delete it; it will be rebuilt",
             ) from error
 
 

@@ -47,7 +47,7 @@ class ArtifactCache:
         with path.open("rb") as file:
             if digest != _sha256(file):
                 raise MegastyleError(
-                    f"{path} is damaged", hint=f"delete it and {note.name}: both are made again"
+                    f"{path} is damaged", hint=f"delete it and {note.name}; both will be rebuilt"
                 )
         return metadata, path.open("rb")
 
@@ -59,7 +59,7 @@ class ArtifactCache:
         """
         path, note = self.folder / name, self.folder / f"{name}.json"
         if not os.access(self.folder, os.W_OK):
-            log.warning("%s is not kept: the folder is not writable", path)
+            log.warning("%s is not cached: the folder is not writable", path)
             with Path(os.devnull).open("wb") as discarded:
                 yield discarded
             return

@@ -6,7 +6,7 @@ from megastyle_cli.runner.console import heading
 
 
 def describe_neighbors(record: Record, text_key: str = "text") -> str:
-    """Some lines about one query; `text_key` holds its words if it has no picture."""
+    """Some lines about one query; `text_key` holds its text if it has no picture."""
     lines = [
         f"  {near['score']:.2f}  {printable(str(near.get('file_name') or near['id']))}\n"
         for near in record["neighbors"]

@@ -56,7 +56,7 @@ def bank_similarity(
             content = file.read()
             if cached[0] == metadata and len(content) == 8 * len(vectors):
                 return np.frombuffer(content, "<f8")
-    log.info("csls: mean similarity of each of %d rows to its neighbours", len(vectors))
+    log.info("csls: computing the mean similarity of %d rows to their neighbors", len(vectors))
     similarity = np.empty(len(vectors), "<f8")
     for start in range(0, len(vectors), BLOCK):
         own = np.arange(start, min(start + BLOCK, len(vectors)))

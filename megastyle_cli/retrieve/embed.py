@@ -55,7 +55,7 @@ def finite_or_bad(vector: Array, name: object, model: str) -> Array | BadRecord:
     """`vector` (d,), or a BadRecord if it is not finite; `name` and `model` go in its message."""
     if np.isfinite(vector).all():
         return vector
-    return BadRecord("model_error", f"{model} gives no numbers for {name}")
+    return BadRecord("model_error", f"{model} returned values that are not finite for {name}")
 
 
 def rounded(cosine: float) -> float:

@@ -44,9 +44,11 @@ def check_same_encoder(
     is_same_width = len(saved_probe) == len(probe)
     if is_same_name and is_same_width and float(np.dot(saved_probe, probe)) >= SAME_COSINE:
         return
-    message = f"{where} was made by {made_by}, and this is {encoder.name}"
+    message = f"{where} was made with {made_by}, but the encoder is {encoder.name}"
     if not is_same_width:
         message += f": {len(saved_probe)} and {len(probe)} dimensions"
     elif is_same_name:
-        message += ", which now sees the same picture differently"
-    raise MegastyleError(message, hint="give the index's own --backend and --model, or build anew")
+        message += ", whose vector of the probe image has changed"
+    raise MegastyleError(
+        message, hint="give the --backend and --model of the index, or build a new one"
+    )

@@ -82,7 +82,7 @@ class SavedIndex:
     picture_ids: list[str]
 
     def identities(self) -> Iterator[str]:
-        """What tells each row from others: its id and, if that is another, its picture's hash."""
+        """The identity of each row: its id and, if different, the hash of its picture."""
         for record_id, picture in zip(self.ids, self.picture_ids, strict=True):
             yield record_id if record_id == picture else f"{record_id} {picture}"
 
@@ -123,14 +123,15 @@ def read_index(folder: Path) -> SavedIndex:
     if header is None:
         if partial_path(folder / HEADER).exists():
             raise MegastyleError(
-                f"{folder} is not complete: it holds {HEADER}.partial",
-                hint="finish it with the same --add",
+                f"{folder} is incomplete: it holds {HEADER}.partial",
+                hint="run the same --add again to complete it",
             )
         raise MegastyleError(
-            f"{folder} holds {VECTORS} and no {HEADER}", hint="copy it whole, or build it again"
+            f"{folder} holds {VECTORS} but no {HEADER}",
+            hint="copy the whole folder again, or rebuild the index",
         )
     if not header.count:
-        raise MegastyleError(f"{folder} holds no picture", hint="--add pictures that can be read")
+        raise MegastyleError(f"{folder} holds no images", hint="--add images that can be read")
     try:
         return _open_index(folder, header)
     except (MegastyleError, FileNotFoundError):
@@ -156,7 +157,7 @@ def _open_index(folder: Path, header: IndexHeader) -> SavedIndex:
 def read_header(path: Path) -> IndexHeader | None:
     """The header at `path`; None if the file does not exist. Raises MegastyleError if it is not a
     header of a format that is read here."""
-    no_index = MegastyleError(f"{path} is no index of ours", hint="build the index again")
+    no_index = MegastyleError(f"{path} is not the header of an index", hint="rebuild the index")
     try:
         values = json.loads(path.read_text())
         header = IndexHeader(encoder_options=values.pop("told"), **values)
@@ -166,8 +167,8 @@ def read_header(path: Path) -> IndexHeader | None:
         raise no_index from None
     if header.format not in (FORMAT, NUMBERED_FORMAT):
         raise MegastyleError(
-            f"{path} has format {header.format}, and this version reads {NUMBERED_FORMAT}",
-            hint="build the index again",
+            f"{path} has format {header.format}, but this version reads format {NUMBERED_FORMAT}",
+            hint="rebuild the index",
         )
     if not _is_possible(header):
         raise no_index
@@ -186,13 +187,13 @@ def check_sizes(folder: Path, header: IndexHeader) -> None:
         size = path.stat().st_size if path.exists() else 0
         if size < wanted:
             raise MegastyleError(
-                f"{path} has {size:,} bytes, and {header.count:,} pictures need {wanted:,}",
-                hint="copy the index again, or build it again",
+                f"{path} has {size:,} bytes, but {header.count:,} images need {wanted:,}",
+                hint="copy the index again, or rebuild it",
             )
 
 
 def read_rows(folder: Path, header: IndexHeader) -> IndexRows:
-    """The complete rows. Raises MegastyleError if a line is none."""
+    """The complete rows. Raises MegastyleError if a line is not a record."""
     path = folder / header.records_name
     rows = IndexRows([], [], [])
     with path.open("rb") as lines:
@@ -204,14 +205,14 @@ def read_rows(folder: Path, header: IndexHeader) -> IndexRows:
                     raise TypeError
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 raise MegastyleError(
-                    f"{path} line {number} is no record of an index", hint="build the index again"
+                    f"{path} line {number} is not a record of an index", hint="rebuild the index"
                 ) from None
             for values, value in zip((rows.ids, rows.names, rows.picture_ids), row, strict=True):
                 values.append(value)
     if len(rows.ids) != header.count:
         raise MegastyleError(
             f"{path} holds {len(rows.ids):,} records for {header.count:,} vectors",
-            hint="build the index again",
+            hint="rebuild the index",
         )
     return rows
 

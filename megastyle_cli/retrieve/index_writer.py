@@ -118,8 +118,8 @@ class IndexWriter:
 
     `set_encoder` must be called before the first `write`. A run that is stopped or killed leaves
     `index.json` unchanged and its own count in `index.json.partial`. The commit drops the rows of
-    pictures that were replaced under their name, and with `prune` of those that are gone; `counts`
-    and `remarks` then tell what it did.
+    pictures that were replaced under their name, and with `prune` of those that no longer exist;
+    `counts` and `remarks` then say what it did.
     """
 
     def __init__(self, folder: Path, *, prune: bool = False) -> None:
@@ -155,7 +155,7 @@ class IndexWriter:
             if latest_header(self.folder) != header:
                 raise MegastyleError(
                     f"another process is writing {self.folder}",
-                    hint="wait for it, or give another name",
+                    hint="wait for it, or give another --index",
                 )
             if header is not None:
                 self._continue(header, *self._files)
@@ -240,8 +240,9 @@ class IndexWriter:
     def _outdated(self, rows: IndexRows) -> Array:
         """Which rows (n,) the index loses. Fills in `counts` and `remarks`.
 
-        Of one name those whose picture is not the one that was listed or, if none was listed, not
-        that of the last row; with `prune` those whose file is gone, too.
+        These are the rows whose picture differs from the one listed under their name or, if none
+        was listed, from that of the last row of that name; with `prune` also rows whose file does
+        not exist.
         """
         current = dict(zip(rows.names, rows.picture_ids, strict=True)) | self._listed
         is_stale = np.array([current[name] != picture for _, name, picture in rows], bool)
@@ -251,8 +252,8 @@ class IndexWriter:
         )
         if self.prune and len(is_gone) and is_gone.all():
             raise MegastyleError(
-                f"all {len(is_gone):,} rows of {self.folder} name files that are gone",
-                hint="mount the folder of the pictures, or build the index anew",
+                f"the files of all {len(is_gone):,} rows of {self.folder} do not exist",
+                hint="mount the folder of the images, or build a new index",
             )
         self._count(rows, is_stale, is_gone)
         return is_stale | is_gone if self.prune else is_stale
@@ -271,13 +272,14 @@ class IndexWriter:
         counts = ", ".join(f"{self.counts[what]:,} {what}" for what in list(self.counts)[:3])
         lost = len(stale - new - unchanged)
         self.remarks.append(
-            f"{self.folder}: {counts}" + (f", {lost:,} dropped: unreadable now" if lost else "")
+            f"{self.folder}: {counts}"
+            + (f", {lost:,} removed (no longer readable)" if lost else "")
         )
         if self.counts["gone"]:
             left = len(names) - int(is_stale.sum())
             self.remarks.append(
-                f"{self.folder}: {self.counts['gone']:,} of {left:,} rows name a file that is"
-                f" gone: {'dropped' if self.prune else '--prune drops them'}"
+                f"{self.folder}: {self.counts['gone']:,} of {left:,} rows name a file that does"
+                f" not exist: {'removed' if self.prune else '--prune removes them'}"
             )
 
     def _drop(self, is_dropped: Array) -> None:
@@ -333,8 +335,8 @@ class IndexWriter:
         vectors = self.folder / VECTORS
         if vectors.exists() and vectors.stat().st_size:
             raise MegastyleError(
-                f"{self.folder} holds {VECTORS} and no {HEADER}",
-                hint="copy it whole, or build it again under another name",
+                f"{self.folder} holds {VECTORS} but no {HEADER}",
+                hint="copy the whole folder again, or build the index under another name",
             )
         ours = {VECTORS, RECORDS, ERRORS, f"{ERRORS}.partial"}
         others = sorted(
@@ -344,8 +346,8 @@ class IndexWriter:
         )
         if others:
             raise MegastyleError(
-                f"{self.folder} is no index: it holds {others[0]}",
-                hint="give --index a new folder for --add to make",
+                f"{self.folder} is not an index: it holds {others[0]}",
+                hint="to create one, give --index a new folder",
             )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.retrieve.embed import Array
 
-# for each query, the row numbers that it must not find
+# for each query, the row numbers to exclude
 Excluded = Sequence[Sequence[int] | Array] | Array | None
 
 SPARE = 16  # candidates beyond k, to see whether the screening found enough

@@ -1,4 +1,4 @@
-"""The options of `retrieve`: what is searched, by what, and how."""
+"""The options of `retrieve`: the index, the queries, and the search."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,6 +15,7 @@ class RetrieveOptions:
     index: list[str] | None = option(
         None,
         metavar="PATH",
+        heading="Index",
         help="What to search: images, folders or JSON lines (repeatable), or one saved index.",
         show_default=False,
         is_common=True,
@@ -25,6 +26,7 @@ class RetrieveOptions:
     add: list[str] | None = option(
         None,
         metavar="PATH",
+        heading="Index",
         help="Add these images to the saved index, creating it if needed; repeatable.",
         is_common=True,
         show_default=False,
@@ -33,6 +35,7 @@ class RetrieveOptions:
     prune: bool = option(
         False,
         "--prune",
+        heading="Index",
         help="Remove images that no longer exist from the saved index.",
     )
     top: int = option(

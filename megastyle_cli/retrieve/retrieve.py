@@ -21,8 +21,8 @@ def check_text_encoder(encoder: StyleEncoder) -> None:
     """Raises MegastyleError unless `encoder` can compare images with texts."""
     if not isinstance(encoder, TextEncoder):
         raise MegastyleError(
-            f"the encoder {encoder.name} has no text side, and a query is a text",
-            hint="give --model of a whole SigLIP or CLIP, or query by picture",
+            f"{encoder.name} cannot embed text queries: it has no text tower",
+            hint="give --model of a complete SigLIP or CLIP, or search by image",
         )
 
 
@@ -76,7 +76,7 @@ def retrieve_prototypes(
             continue
         value = result[0].get(by) if by else None
         if by and not isinstance(value, str | int):
-            message = f"record {result[0]['id']} has no {by!r} to belong to"
+            message = f"record {result[0]['id']} has no {by!r}"
             yield Failure(result[0], "missing_key", message)
             continue
         members.setdefault(value, []).append(result)
@@ -137,8 +137,10 @@ def _query_text(record: Record, text_key: str | None) -> str | BadRecord | None:
 def _embed_texts(texts: Sequence[str], encoder: StyleEncoder) -> list[Array | BadRecord]:
     """The unit vector (d,) of each text in the space of the images, or why it has none."""
     if not isinstance(encoder, TextEncoder):
-        needs = f"{encoder.name} has no text side: give --model of a whole SigLIP or CLIP"
-        return [BadRecord("model_error", f"{text!r} is a text, and {needs}") for text in texts]
+        needs = f"{encoder.name} has no text tower: give --model of a complete SigLIP or CLIP"
+        return [
+            BadRecord("model_error", f"the query {text!r} is a text, but {needs}") for text in texts
+        ]
     rows = encoder.embed_texts(texts) if texts else ()
     return [
         finite_or_bad(row, repr(text), encoder.name) for row, text in zip(rows, texts, strict=True)

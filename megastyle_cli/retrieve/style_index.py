@@ -51,19 +51,19 @@ class StyleIndex:
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.ids):
             raise MegastyleError(
                 f"the index has {len(self.ids)} records for vectors of shape {self.vectors.shape}",
-                hint="build the index again: its vectors and its records belong to different runs",
+                hint="rebuild the index: its vectors and its records are from different runs",
             )
         if len(self.ids) != len(self.file_names):
             raise MegastyleError(
-                f"the index has {len(self.ids)} ids and {len(self.file_names)} file names",
-                hint="build the index again from records that have both",
+                f"the index has {len(self.ids)} ids but {len(self.file_names)} file names",
+                hint="rebuild the index from records that have both",
             )
         lengths = _lengths(self.vectors)
         wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # NaN is wrong too
         if len(wrong):
             raise MegastyleError(
-                f"row {wrong[0]} of the index has length {lengths[wrong[0]]:.4g}, not 1",
-                hint="give style vectors divided by their length",
+                f"row {wrong[0]} of the index has norm {lengths[wrong[0]]:.4g}, not 1",
+                hint="normalize the style vectors",
             )
         self.searcher = ExactSearcher(self.vectors)
 
@@ -90,7 +90,7 @@ class StyleIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexSource:
-    """What `--index` names: a saved index, or records whose images are embedded when opened."""
+    """The value of `--index`: a saved index, or records whose images are embedded when opened."""
 
     saved: SavedIndex | None
     records: Sequence[Record | Failure]
@@ -102,8 +102,8 @@ class IndexSource:
         saved = [name for name in names if is_saved_index(name)]
         if saved and len(names) > 1:
             raise MegastyleError(
-                f"{saved[0]} is a saved index and is searched alone",
-                hint="give one --index, or --add the rest to it",
+                f"{saved[0]} is a saved index and cannot be combined with other inputs",
+                hint="give one --index, or --add the others to it",
             )
         if saved:
             return cls(saved=read_index(Path(saved[0])), records=())
@@ -125,8 +125,8 @@ class IndexSource:
     ) -> StyleIndex:
         """The index, searched by `method` and `score`.
 
-        What takes long to compute is cached in the folder of a saved index. Raises MegastyleError
-        if another encoder made it, or no image can be read.
+        Expensive results are cached in the folder of a saved index. Raises MegastyleError if the
+        encoder differs, or no image can be read.
         """
         cache = None
         if self.saved is None:
@@ -150,10 +150,10 @@ def build_index(
     results = embed_records(readable, encoder, reader)
     embedded = list(_without_failures(results, failures, failure_log))
     if not embedded:
-        raise MegastyleError("the index holds no picture that can be read", hint="check --index")
+        raise MegastyleError("no image of the index can be read", hint="check --index")
     if failures:
         total = len(failures) + len(embedded)
-        log.warning("index: %d of %d pictures are left out", len(failures), total)
+        log.warning("index: skipped %d of %d images", len(failures), total)
     return StyleIndex(
         vectors=np.stack([vector for _, vector in embedded]),
         ids=[record["id"] for record, _ in embedded],
@@ -165,8 +165,10 @@ def build_index(
 def open_searcher(
     vectors: Array, method: Method, score: Score, cache: ArtifactCache | None = None, seed: int = 0
 ) -> Searcher:
-    """A searcher of `vectors` (n, d), unit rows. What takes long to compute is read from `cache` if
-    it is of these rows, and kept there."""
+    """A searcher of `vectors` (n, d), unit rows.
+
+    Expensive results are read from `cache` if they belong to these rows, and stored there.
+    """
     if method == "exact":
         exact = ExactSearcher(vectors)
         if score == "cosine":
@@ -196,7 +198,7 @@ def _lengths(vectors: Array) -> Array:
 def _without_failures(
     results: Iterable[T | Failure], failures: list[Failure], failure_log: FailureLog
 ) -> Iterator[T]:
-    """The results that are no failures; the failures are logged and appended to `failures`."""
+    """The results that are not failures; the failures are logged and appended to `failures`."""
     for result in results:
         if isinstance(result, Failure):
             failures.append(result)

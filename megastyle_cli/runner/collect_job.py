@@ -1,4 +1,4 @@
-"""Commands that read everything before they write: the whole output, or what was there before."""
+"""Commands that read everything before they write; an old output stays until then."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -142,7 +142,7 @@ class CollectJob(Job):
 
         The records are in `spool` afterwards.
         """
-        from megastyle_cli.io.raw_jsonl.batches import read_batches  # brings a compiler
+        from megastyle_cli.io.raw_jsonl.batches import read_batches  # imports a compiler
 
         for block in read_batches(self.source.inputs, key, check, self.existing.limit):
             for failure in block.failures:

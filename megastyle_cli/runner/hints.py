@@ -1,4 +1,4 @@
-"""What to do when no record of the input can be used: the reason is the input, not its records."""
+"""Errors for inputs of which no record can be used: the fault is the input's, not its records'."""
 
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.runner.progress import Stats

@@ -1,4 +1,4 @@
-"""What every command does around its work: check names, read, count, report, exit code."""
+"""The frame of every command: checks names, reads, counts, reports, sets the exit code."""
 
 import os
 from collections import Counter
@@ -104,7 +104,7 @@ class Job(AbstractContextManager["Job"]):
 
     sink: Sink
     progress: Progress
-    sink_key: Key | None = None  # what tells records of the output apart, if not their ids
+    sink_key: Key | None = None  # what distinguishes records of the output, if not their ids
     group_key: Key | None = None  # neighbours with one key are processed together
 
     def __init__(
@@ -167,7 +167,7 @@ class Job(AbstractContextManager["Job"]):
         return [record for record in found if not isinstance(record, Failure)]
 
     def show_plan(self, **details: str) -> int:
-        """Says what would be done, without loading a model or writing a byte; the exit code.
+        """Prints what would be done, without loading a model or writing a byte; the exit code.
 
         `details` are lines that only the command knows, in place of the options of these names;
         an empty one only hides its option.
@@ -286,7 +286,9 @@ class Job(AbstractContextManager["Job"]):
         return self.paths.final is not None and not compressor_for(self.paths.final)
 
     def _how_to_go_on(self) -> str:
-        return "the same command with --resume goes on" if self._is_plain_file() else "run it again"
+        return (
+            "the same command with --resume continues" if self._is_plain_file() else "run it again"
+        )
 
     def _written_keys(self, path: Path) -> Counter[str]:
         key = self.sink_key
@@ -353,9 +355,9 @@ def check_writable(path: Path | None) -> None:
     if path.is_dir():
         raise MegastyleError(f"{path} is a directory", hint="give a file name")
     if not os.access(folder := link_target(path).parent, os.W_OK):
-        raise MegastyleError(f"{folder} is no directory to write in", hint="make it first")
+        raise MegastyleError(f"{folder} is not a writable folder", hint="make it first")
 
 
 def output_files(paths: OutputPaths) -> list[Path]:
-    """The files that a run writes, but for images."""
+    """The files that a run writes, except images."""
     return [path for path in (paths.final, paths.errors, paths.run) if path]

@@ -94,7 +94,7 @@ class MapJob(Job):
         self._is_exhausted = False
 
     def has_records(self) -> bool:
-        """Whether any record is left to do. Until then no model needs to be loaded.
+        """Whether any record remains to be processed. Until then no model needs to be loaded.
 
         A signal ends what follows, the loading of a model, at once.
         """
@@ -126,7 +126,7 @@ class MapJob(Job):
         try:
             made = list(results)
         except (MegastyleError, OSError):
-            raise  # images that cannot be read are BadRecord: this is a full disk or our mistake
+            raise  # images that cannot be read are BadRecord: this is a full disk or a bug
         except Exception as error:
             self._divide(batch, records, error)
         else:

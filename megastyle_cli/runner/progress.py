@@ -127,17 +127,17 @@ class Progress:
             self.file.abandon()
 
     def stage(self) -> "Stage":
-        """Shows parts of the work from here on; the records are all read."""
+        """Shows the stage from here on; all records are read."""
         self._line.close()
         return Stage(self.stats.command, quiet=self.quiet, to_stdout=self.to_stdout, file=self.file)
 
     def close(self) -> None:
-        """Takes the line away."""
+        """Removes the line."""
         self._line.close()
 
 
 class Stage:
-    """Shows one long work after another inside a command."""
+    """Shows the long stages of a command, one after another."""
 
     def __init__(
         self, command: str, *, quiet: bool, to_stdout: bool, file: "StatsFile | None" = None
@@ -148,20 +148,20 @@ class Stage:
         self._line = _Line(quiet=True, to_stdout=False)
 
     def begin(self, what: str, total: int | None = None) -> None:
-        """Work of `total` parts begins, and the one before it is over; None if nobody knows."""
+        """Starts a stage of `total` parts (None: unknown) and ends the one before it."""
         self.close()
         self._stats = Stats(f"{self.command}: {what}", total=total)
         self._line = _Line(quiet=self.quiet, to_stdout=self.to_stdout)
 
     def advance(self, count: int = 1) -> None:
-        """So many parts more are done."""
+        """Adds to the number of finished parts."""
         self._stats.read += count
         self._line.show(lambda: terminal_line(self._stats), lambda: log_line(self._stats))
         if self._file is not None:
             self._file.update()
 
     def close(self) -> None:
-        """Takes the line away."""
+        """Removes the line."""
         self._line.close()
 
     def __enter__(self) -> "Stage":
@@ -214,7 +214,7 @@ class _Line:
             say(in_log())
 
     def close(self) -> None:
-        """Takes the line away."""
+        """Removes the line."""
         self._stack.close()
         self._bar, self._quiet = None, True
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1: finish what is in hand, keep it, and exit with 75. Ctrl-C exits with 130."""
+"""SIGTERM and SIGUSR1 end a run after the current batch, with exit code 75; Ctrl-C with 130."""
 
 import os
 import signal

@@ -67,7 +67,7 @@ class StatsFile:
             self._write(state)
 
     def abandon(self) -> None:
-        """Says that the run has ended by an error, where that can be said without another one."""
+        """Records that the run ended with an error, if that can be written."""
         if not self._is_final_only:
             with suppress(OSError):
                 self._write("stopped")
@@ -95,7 +95,7 @@ def measured_rate(path: Path | None, run: Run) -> float | None:
 
 
 def peak_bytes() -> int:
-    """The most memory this process has held."""
+    """The peak memory of this process."""
     with suppress(OSError, StopIteration, ValueError):  # elsewhere than on Linux
         # a process starts with its parent's ru_maxrss, but with a high-water mark of its own
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -130,8 +130,8 @@ def test_leakage_folds_with_its_model_and_without_it_says_what_lacks(megastyle, 
     assert again.keys() == at_once.keys()
     for name in ("content_leakage", "random_content_similarity", "random_text_score"):
         assert name not in message and again[name] == pytest.approx(at_once[name], abs=1e-4)
-    assert b"no content leakage: --leakage" in ended.stderr
-    assert b"no random text score: --text-model" in ended.stderr
+    assert b"no content leakage: give --leakage" in ended.stderr
+    assert b"no random text score: give --text-model" in ended.stderr
 
 
 def test_leakage_without_references_is_said_not_to_be_told(megastyle, labelled):
@@ -141,7 +141,7 @@ def test_leakage_without_references_is_said_not_to_be_told(megastyle, labelled):
 
     assert ended.returncode == 0
     assert ended.stderr.count(b"content leakage") == 1
-    assert b"no picture has a reference" in ended.stderr
+    assert b"no image has a reference" in ended.stderr
 
 
 def test_baselines_that_lack_strangers_are_said(megastyle, labelled):
@@ -152,8 +152,8 @@ def test_baselines_that_lack_strangers_are_said(megastyle, labelled):
         *("eval", labelled, *given, "--others", labelled.parent / "2-1.png", "--max-errors", 1)
     )
 
-    assert b"no random style score and no CSLS: --others" in bare.stderr
-    assert b"no content leakage: --others" in bare.stderr
+    assert b"no random style score and no CSLS: add --others" in bare.stderr
+    assert b"no content leakage: add --others" in bare.stderr
     assert whole.returncode == 0 and b"--others" not in whole.stderr
 
 
@@ -207,7 +207,7 @@ def test_the_page_of_a_summary_is_a_report_with_its_measures(megastyle, labelled
     ("flags", "place", "hint"),
     [
         ((), tempfile.gettempdir(), "run it again"),
-        (("--each",), "out.jsonl", "go on with --resume"),
+        (("--each",), "out.jsonl", "continue with --resume"),
     ],
 )
 def test_a_full_disk_is_told_by_its_place_and_the_way_on(megastyle, labelled, flags, place, hint):

@@ -57,7 +57,7 @@ def test_launched_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit
     if launcher == "torchrun":  # it hands the signal on, and makes 1 of exit code 75
         started.send_signal(signal.SIGTERM)
         stderr = started.communicate()[1].decode()
-        assert "--resume goes on" in stderr and (run / "stopped").exists(), stderr
+        assert "--resume continues" in stderr and (run / "stopped").exists(), stderr
     else:  # one rank alone is killed
         os.kill(int((tmp_path / "reports" / "1.pid").read_text()), signal.SIGKILL)
         stderr = started.communicate()[1].decode()

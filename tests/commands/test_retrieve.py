@@ -177,13 +177,13 @@ def test_there_is_a_prototype_for_each_value_of_a_key(megastyle, built):
 
     assert [record["set"] for record in lines(done.stdout)] == ["a", "b"]
     assert done.returncode == 3
-    assert b"has no 'set' to belong to" in done.stderr
+    assert b"has no 'set'" in done.stderr
 
 
 def test_words_need_an_encoder_with_a_text_side(megastyle, built):
     done = megastyle("retrieve", "--text", "ink wash", "--index", "x", cwd=built)
 
-    assert refused(done, "has no text side")
+    assert refused(done, "has no text tower")
 
 
 def test_a_record_of_words_without_a_text_side_fails_alone(megastyle, built):
@@ -195,7 +195,7 @@ def test_a_record_of_words_without_a_text_side_fails_alone(megastyle, built):
     assert [record["file_name"] for record in lines(done.stdout)] == ["imgs/0.png"]
     (failed,) = lines(built / "e.jsonl")
     assert failed["_error"]["kind"] == "model_error"
-    assert "has no text side: give --model" in failed["_error"]["message"]
+    assert "has no text tower: give --model" in failed["_error"]["message"]
 
 
 def test_a_picture_that_an_encoder_gives_no_numbers_for_fails_alone(megastyle, built):
@@ -212,9 +212,12 @@ def test_a_picture_that_an_encoder_gives_no_numbers_for_fails_alone(megastyle, b
     assert added.returncode == asked.returncode == 3
     (failed,) = lines(built / "y" / "errors.jsonl")
     assert failed["_error"]["kind"] == "model_error"
-    assert failed["_error"]["message"] == "lame gives no numbers for imgs/9.png"
+    assert failed["_error"]["message"] == "lame returned values that are not finite for imgs/9.png"
     assert len(lines(built / "y" / "records.jsonl")) == len(lines(asked.stdout)) == 6
-    assert scored.returncode == 0 and b"lame gives no numbers for imgs/9.png" in scored.stderr
+    assert (
+        scored.returncode == 0
+        and b"lame returned values that are not finite for imgs/9.png" in scored.stderr
+    )
 
 
 def test_words_and_records_of_words_ask_the_same(megastyle, pictures, tmp_path):

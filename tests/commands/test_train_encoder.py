@@ -99,10 +99,10 @@ def test_it_prints_a_plan_first_and_one_json_line_last(folder: Path, whole: Path
     assert line["loss"] == pytest.approx(line["style_loss"] + line["text_loss"])
     assert line["held_out"]["queries"] == 6 and line["_megastyle"]["train-encoder"]["run"]
     for word in (
-        "30 pictures of 5 styles",
+        "30 images of 5 styles",
         "6 of 1 held out",
         "batch 8 = 4 styles x 2",
-        "3 chunks of 3 pictures, each embedded twice",
+        "3 chunks of 3 images, each embedded twice",
         "all activations kept: about",
         "30 steps of adamw, cosine schedule",
     ):
@@ -148,7 +148,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
     run = tmp_path / "run"
     code, stderr = signal_after_a_step([*arguments, "-o", str(run)], run, signal.SIGTERM)
 
-    assert code == 75 and "--resume goes on" in stderr and (run / "stopped").exists()
+    assert code == 75 and "--resume continues" in stderr and (run / "stopped").exists()
     assert not (run / "encoder").exists() and (run / "latest" / "training.pt").exists()
     stopped_at = len([line for line in metrics_of(run) if "loss" in line])
     assert 0 < stopped_at < STEPS
@@ -256,7 +256,7 @@ def test_memory_decides_by_default_and_the_plan_is_printed_first(
 
     assert result.returncode == 0, result.stderr.decode()
     stderr = result.stderr.decode()
-    assert "memory: one pass over 8 pictures, all activations kept: about" in stderr
+    assert "memory: one pass over 8 images, all activations kept: about" in stderr
     assert stderr.index("GiB free") < stderr.index("step 1 of 1")
 
 
@@ -289,7 +289,7 @@ def test_it_trains_from_parquet_and_suggests_what_is_faster(
     result = train(*arguments, "--text-weight", "0", "-o", tmp_path / "run")
 
     assert result.returncode == 0, result.stderr.decode()
-    assert b"pictures lie in parquet" in result.stderr and b"--pack DIR" in result.stderr
+    assert b"images are in parquet files" in result.stderr and b"--pack DIR" in result.stderr
     losses = [line["loss"] for line in metrics_of(tmp_path / "run") if "loss" in line]
     assert len(losses) == STEPS
 
@@ -439,7 +439,7 @@ def test_missing_images_stop_it_with_a_checkpoint(
 
     gone = train(*arguments, "-o", run)
 
-    assert gone.returncode == 3 and b"none of the 36 pictures" in gone.stderr
+    assert gone.returncode == 3 and b"none of the 36 training images" in gone.stderr
     assert (run / "latest").exists()
     for path, content in pictures:
         path.write_bytes(content)
@@ -487,7 +487,7 @@ def test_the_advice_after_a_loss_that_is_not_finite_works(
 
     result = train(*arguments, "--lr", "1e30", "--clip", "0")
 
-    assert result.returncode == 1 and b"lower --lr with --resume --force" in result.stderr
+    assert result.returncode == 1 and b"lower --lr and --resume --force" in result.stderr
     calmer = train(*arguments, "--clip", "0", "--resume", "--force")
     assert calmer.returncode == 0, calmer.stderr.decode()
 
@@ -516,7 +516,7 @@ def test_dry_run_prints_what_would_be_done_and_writes_nothing(
     result = train(*arguments, "-o", tmp_path / "run", "-n")
 
     assert result.returncode == 0 and result.stdout == b""
-    assert b"30 pictures of 5 styles" in result.stderr and b"30 steps" in result.stderr
+    assert b"30 images of 5 styles" in result.stderr and b"30 steps" in result.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -560,10 +560,10 @@ def test_truncated_weights_are_rejected_and_leave_no_folder(
     [
         (["--init", "missing/"], b"there is no model"),
         (["--global-batch", "9"], b"not a multiple"),
-        (["--global-batch", "80"], b"give at most 30"),
-        (["--label", "licence"], b"0 styles have two images or more"),
+        (["--global-batch", "80"], b"Give at most 30"),
+        (["--label", "licence"], b"at least two images each, found 0"),
         (["--max-errors", "some"], b"--max-errors"),
-        (["--limit", "6"], b"1 styles have two images or more"),
+        (["--limit", "6"], b"at least two images each, found 1"),
         (["--chunk", "0"], b"auto or a number N"),
         (["--recompute", "some"], b"auto, none, all or a number"),
         (["-o", "-"], b"-o DIR"),
@@ -616,4 +616,4 @@ def test_an_image_alone_in_its_style_is_left_out_and_counted(
 
     result = train(*arguments, "-o", tmp_path / "run", "-n")
 
-    assert b"1 left out as alone in their style" in result.stderr
+    assert b"1 omitted (the only image of their style)" in b" ".join(result.stderr.split())

@@ -88,11 +88,11 @@ def test_it_prints_a_plan_first_and_one_json_line_last(folder: Path, whole: Path
     assert line["loss"] > 0 and line["_megastyle"]["train-flux"]["run"]
     assert line["held_out"]["pairs"] == 2
     for word in (
-        "4 styles or pairs to train on, 2 held out",
+        "4 styles or pairs for training, 2 held out",
         "a LoRA of rank 4 on 26 modules of",
         "batch 4 = 1 x 4 pairs of 32 px on cpu",
         "memory: 2 chunks of 2 pairs, all activations kept: about",
-        "stay, and encode beside the steps",
+        "stay in memory, encode during training",
         "noise levels megastyle, loss weight bell, guidance 1",
     ):
         assert word in stderr
@@ -194,7 +194,7 @@ def test_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     code, stderr = signal_after_a_step([*arguments, "-o", str(run)], run, number)
 
     if number == signal.SIGTERM:
-        assert code == 75 and "--resume goes on" in stderr and (run / "stopped").exists()
+        assert code == 75 and "--resume continues" in stderr and (run / "stopped").exists()
     else:
         assert code == -signal.SIGKILL and not (run / "stopped").exists()
     assert not (run / "lora").exists()
@@ -233,7 +233,7 @@ def test_text_encoded_first_gives_the_same_bytes(
     result = train(*arguments, "--encode-text", "first", "-o", run)
 
     assert result.returncode == 0, result.stderr.decode()
-    for word in (b"encoding 4 prompts first", b"encode every prompt first, and make room then"):
+    for word in (b"encoding 4 prompts first", b"encode all prompts first, then free their memory"):
         assert word in result.stderr
     assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)
     assert not (run / "words").exists()  # only while it trains
@@ -320,7 +320,7 @@ def test_explicit_pairs_are_trained_on(
     result = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
 
     assert result.returncode == 0, result.stderr.decode()
-    assert b"1 styles or pairs to train on" in result.stderr
+    assert b"1 styles or pairs for training" in result.stderr
 
 
 def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
@@ -348,7 +348,7 @@ def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
     result = train(*arguments, "--holdout", 0, "--steps", 2, "-o", tmp_path / "run")
 
     assert result.returncode == 0, result.stderr.decode()
-    assert b"3 styles or pairs to train on" in result.stderr and b"0 records" in result.stderr
+    assert b"3 styles or pairs for training" in result.stderr and b"0 records" in result.stderr
     assert not list((tmp_path / "run").rglob("*.png"))
 
 
@@ -367,7 +367,7 @@ def test_unusable_records_are_counted_and_reported(
     result = train(*arguments, "--steps", 1, "--max-errors", 5, "-o", tmp_path / "run")
 
     assert result.returncode == 0, result.stderr.decode()
-    assert b"1 styles left out as they have one picture, 5 records unusable" in result.stderr
+    assert b"1 styles omitted (only one image), 5 records unusable" in result.stderr
     failed = lines(tmp_path / "run" / "errors.jsonl")
     assert {record["id"] for record in failed} == {"words", "mute", "half", "torn", "strange"}
     assert {record["_error"]["step"] for record in failed} == {"train-flux"}
@@ -414,7 +414,7 @@ def test_no_readable_image_is_exit_3_with_the_first_reason(
     result = train(*arguments, "--holdout", 0, "-o", tmp_path / "run")
 
     assert result.returncode == 3, result.stderr.decode()
-    assert b"of 24 that cannot, the first: " in result.stderr and b".png does not" in result.stderr
+    assert b"the first of 24 failures: " in result.stderr and b".png does not" in result.stderr
 
 
 def test_out_of_memory_while_encoding_images_is_reported(
@@ -431,7 +431,7 @@ def test_out_of_memory_while_encoding_images_is_reported(
 
     assert result.returncode == 1, result.stderr.decode()
     assert b"out of memory at step 0 with 2 pairs at once" in result.stderr
-    assert b"give --chunk 1 and --resume" in result.stderr
+    assert b"Give --chunk 1 and --resume" in result.stderr
 
 
 @pytest.mark.parametrize("what", ["text encoder", "checkpoint"])
@@ -516,7 +516,8 @@ def test_a_disk_that_fills_up_in_the_metrics_is_reported_with_the_file(
 
     assert result.returncode == 1, result.stderr.decode()
     assert (
-        b"metrics.jsonl: file too large\n       Make room and go on with --resume" in result.stderr
+        b"metrics.jsonl: file too large\n       Make room and continue with --resume"
+        in result.stderr
     )
 
 
@@ -535,7 +536,7 @@ def test_a_run_is_resumed_with_the_same_options_and_model_only(
     assert b"timesteps was 'megastyle' and is 'uniform'" in other.stderr
     save_tiny_flux(model, seed=1, text_tokens=16)
     changed = train(*arguments, "--steps", 1, "-o", run, "--resume")
-    assert changed.returncode == 2 and b"was begun with" in changed.stderr
+    assert changed.returncode == 2 and b"was started with" in changed.stderr
 
 
 def test_two_trainings_cannot_share_a_folder(
@@ -571,7 +572,7 @@ def lora_of(path: Path, *, width: int = 32, rank: int = 4, blocks: int = 2) -> P
 @pytest.mark.parametrize(
     ("made", "word"),
     [
-        ({"rank": 8}, "has rank 8, --rank is 4"),
+        ({"rank": 8}, "has rank 8, but --rank is 4"),
         ({"width": 48}, "the LoRA has 4 x 48 weights for"),
         ({"blocks": 3}, "which fit 26 of 26 modules"),
         ({"blocks": 1}, "which fit 13 of 26 modules"),
@@ -594,13 +595,13 @@ def test_a_lora_of_another_base_is_rejected(
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
-        (["--size", "40"], "--size 40 is no multiple of 16"),
+        (["--size", "40"], "--size 40 is not a multiple of 16"),
         (["--model", "missing/"], "there is no model folder missing/"),
         (["--targets", "img_attn_qkv,to_q"], "--targets has 'to_q'"),
-        (["--label", "licence"], "no style with two pictures or more"),
+        (["--label", "licence"], "pairs need a style with at least two images"),
         (["--chunk", "0"], "auto or a number N"),
         (["--init", "missing.json"], "not a readable config"),
-        (["--full"], "--rank is of a LoRA"),
+        (["--full"], "--rank cannot be combined with --full"),
         (["-o", "-"], "-o DIR"),
     ],
 )

@@ -127,7 +127,7 @@ def test_an_output_never_lies_among_the_pictures(
 
     ended = megastyle("retrieve", pictures, "--index", pictures, "-o", out, *flag.split())
 
-    assert ended.returncode == 2 and b"found.jsonl lies in" in ended.stderr
+    assert ended.returncode == 2 and b"found.jsonl is inside" in ended.stderr
     assert not out.exists()
 
 
@@ -152,7 +152,7 @@ def test_an_output_never_lies_among_the_pictures(
         (
             "megastyle retrieve . --index . -o ../out.jsonl --stats ../no/s.json",
             2,
-            b"../no is no directory",
+            b"../no is not a writable folder",
         ),
         ("megastyle retrieve /dev/zero --index .", 2, b"/dev/zero is a device"),
         ("megastyle dedup /dev/null", 0, b"0 in"),

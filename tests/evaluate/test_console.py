@@ -22,7 +22,7 @@ def test_the_headline_has_the_main_measures_with_intervals_and_baselines():
     assert headline(SUMMARY) == (
         "style score 0.702 [0.694, 0.711], random 0.312 \u00b7 mAP@10 0.500"
     )
-    assert headline({"n": 1200}) == "1,200 pictures, none with a style to compare"
+    assert headline({"n": 1200}) == "1,200 images, none with a style to compare"
 
 
 def test_the_table_has_a_line_for_each_measure():
@@ -60,10 +60,8 @@ def test_negatives_come_from_others_or_from_the_references_of_before():
     (folded,) = hints(bare, scored_set([before]))
     (single,) = hints(bare, scored_set(styled(2, styles=1)))
 
-    assert (
-        given == "no random style score and no CSLS: --others, pictures of other styles, gives them"
-    )
-    assert folded.endswith("--reference and --others, as they were, give them")
+    assert given == "no random style score and no CSLS: add --others with images of other styles"
+    assert folded.endswith("give --reference and --others again")
     assert single.endswith("there are no references of other styles")
 
 
@@ -73,8 +71,8 @@ def test_prompts_of_others_need_the_text_model():
     (without,) = hints(bare, scored_set([record(1)]))
     (single,) = hints(bare, scored_set([record(1, content="x")], text=Rows(VECTORS)))
 
-    assert without == "no random text score: --text-model, as it was, gives it"
-    assert single == "no random text score: there are no prompts of other pictures"
+    assert without == "no random text score: give --text-model again"
+    assert single == "no random text score: there are no prompts of other images"
 
 
 def test_leakage_says_what_it_needs():
@@ -82,6 +80,6 @@ def test_leakage_says_what_it_needs():
     (no_others,) = hints({"content_similarity": 0.5}, scored_set(styled(2, styles=1)), leakage=True)
     (folded,) = hints({"content_similarity": 0.5}, scored_set([record(1)]))
 
-    assert asked == "no content leakage: no picture has a reference to take content from"
+    assert asked == "no content leakage: no image has a reference to compare contents with"
     assert no_others == "no content leakage: there are no references of other styles"
-    assert folded.startswith("no content leakage: --leakage, and the --text-model")
+    assert folded.startswith("no content leakage: give --leakage, and --text-model")

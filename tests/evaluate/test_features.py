@@ -34,7 +34,10 @@ def test_an_image_that_one_model_cannot_embed_has_no_features():
         good, bad, damaged = extract_features(["3", "7", "broken"], [(RowNumbers(), encoders)])
 
         assert good.keys() == {"a", "b"}
-        assert isinstance(bad, BadRecord) and bad.message == "lame gives no numbers for 7"
+        assert (
+            isinstance(bad, BadRecord)
+            and bad.message == "lame returned values that are not finite for 7"
+        )
         assert damaged.message == "broken is damaged"
 
 

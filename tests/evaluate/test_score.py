@@ -194,7 +194,10 @@ def test_a_prompt_without_a_finite_vector_fails(clip):
 
     (failure,) = scored([{"id": "a", "file_name": "1", "content": "oil"}], models(text=NoNumbers()))
 
-    assert failure.kind == "model_error" and "lame gives no numbers for 'oil'" in failure.message
+    assert (
+        failure.kind == "model_error"
+        and "lame returned values that are not finite for 'oil'" in failure.message
+    )
 
 
 def test_a_record_without_a_score_is_told_what_it_lacks(clip):

@@ -109,7 +109,7 @@ def hub(monkeypatch, cached):
 @pytest.mark.parametrize(
     ("name", "sentence", "hint"),
     [
-        ("owner/gated", "the hub asks for its licence to be accepted", "hf auth login"),
+        ("owner/gated", "its licence must be accepted first", "hf auth login"),
         ("owner/no", "the hub has no model owner/no, or it is private", "check the name"),
     ],
 )

@@ -51,9 +51,9 @@ def test_a_measure_stands_with_its_interval_and_what_chance_gives(written):
     rows = cells(written(), "measures")
 
     assert [row[0] for row in rows] == [
-        "Style scoremean cosine of a picture and its style reference",
-        "mAP@10 by CSDmean over the first k ranks of the precision there",
-        "Vendihow many items all unlike would be as diverse",
+        "Style scoremean cosine of an image and its style reference",
+        "mAP@10 by CSDmean precision over the first k ranks",
+        "Vendieffective number of different items",
     ]
     assert rows[0][1:4] == ["0.702", "0.694 \u2013 0.711", "0.312"]
     assert rows[1][1:4] == ["0.810", "", ""]

@@ -54,7 +54,7 @@ def test_a_sheet_replaces_no_picture_of_the_output(tmp_path):
     picture = tmp_path / "sheet.png"
     picture.write_bytes(b"of the output")
 
-    with pytest.raises(MegastyleError, match=r"sheet\.png is a picture of the output"):
+    with pytest.raises(MegastyleError, match=r"sheet\.png is an image of the output"):
         write_views([{"id": "a", "file_name": str(picture)}], picture, None, title="")
 
     assert picture.read_bytes() == b"of the output"

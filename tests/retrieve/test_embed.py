@@ -40,7 +40,10 @@ def test_an_image_without_a_finite_vector_is_named_with_its_model():
     good, narrow, damaged = embed_images(images, ["a.png", "b.png", "x"], NoNumbers())
 
     assert good.tolist() == [1.0, 0.0]
-    assert (narrow.kind, narrow.message) == ("model_error", "lame gives no numbers for b.png")
+    assert (narrow.kind, narrow.message) == (
+        "model_error",
+        "lame returned values that are not finite for b.png",
+    )
     assert damaged is images[2]
 
 

@@ -27,16 +27,24 @@ def test_a_model_folder_may_move_but_not_change():
     probe = embed_probe(Trained())
 
     check_same_encoder("x", "old/place@12345678", probe.tolist(), Trained(), probe)
-    with pytest.raises(MegastyleError, match="made by old/place@87654321"):
+    with pytest.raises(MegastyleError, match="made with old/place@87654321"):
         check_same_encoder("x", "old/place@87654321", probe.tolist(), Trained(), probe)
 
 
 @pytest.mark.parametrize(
     ("change", "made_by", "message"),
     [
-        (lambda probe: probe, "a@12345678", "made by a@12345678, and this is style-statistics"),
+        (
+            lambda probe: probe,
+            "a@12345678",
+            "made with a@12345678, but the encoder is style-statistics",
+        ),
         (lambda probe: probe[:-1], "style-statistics", "1355 and 1356 dimensions"),
-        (lambda probe: np.roll(probe, 1), "style-statistics", "sees the same picture differently"),
+        (
+            lambda probe: np.roll(probe, 1),
+            "style-statistics",
+            "vector of the probe image has changed",
+        ),
     ],
 )
 def test_another_encoder_than_that_of_the_index_is_refused(change, made_by, message):

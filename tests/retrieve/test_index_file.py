@@ -99,24 +99,24 @@ def garbled_record(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (without_header, r"holds vectors\.f32 and no index\.json"),
-        (without_vectors, r"vectors\.f32 has 0 bytes, and 3 pictures need 36"),
-        (short_vectors, r"vectors\.f32 has 20 bytes, and 3 pictures need 36"),
+        (without_header, r"holds vectors\.f32 but no index\.json"),
+        (without_vectors, r"vectors\.f32 has 0 bytes, but 3 images need 36"),
+        (short_vectors, r"vectors\.f32 has 20 bytes, but 3 images need 36"),
         (short_records, r"records\.jsonl has 20 bytes"),
-        (no_json, r"index\.json is no index of ours"),
-        (later_format, "has format 3, and this version reads 2"),
-        (forged(width=True), "is no index of ours"),
-        (forged(probe=[1, "x", 2]), "is no index of ours"),
-        (forged(probe=[float("nan")] * 3), "is no index of ours"),
-        (forged(probe=[1.0]), "is no index of ours"),
-        (forged(encoder=None), "is no index of ours"),
-        (forged(told=[1]), "is no index of ours"),
-        (forged(count=-1), "is no index of ours"),
-        (forged(generation="../.."), "is no index of ours"),
-        (forged(surprise=1), "is no index of ours"),
-        (forged(count=10**30), "pictures need"),
-        (deep_header, "is no index of ours"),
-        (garbled_record, r"records\.jsonl line 2 is no record"),
+        (no_json, r"index\.json is not the header of an index"),
+        (later_format, "has format 3, but this version reads format 2"),
+        (forged(width=True), "is not the header of an index"),
+        (forged(probe=[1, "x", 2]), "is not the header of an index"),
+        (forged(probe=[float("nan")] * 3), "is not the header of an index"),
+        (forged(probe=[1.0]), "is not the header of an index"),
+        (forged(encoder=None), "is not the header of an index"),
+        (forged(told=[1]), "is not the header of an index"),
+        (forged(count=-1), "is not the header of an index"),
+        (forged(generation="../.."), "is not the header of an index"),
+        (forged(surprise=1), "is not the header of an index"),
+        (forged(count=10**30), "images need"),
+        (deep_header, "is not the header of an index"),
+        (garbled_record, r"records\.jsonl line 2 is not a record"),
     ],
 )
 def test_a_damaged_index_is_refused_by_readers_and_writers(tmp_path, damage, message):
@@ -132,5 +132,5 @@ def test_a_damaged_index_is_refused_by_readers_and_writers(tmp_path, damage, mes
 def test_an_index_without_images_is_refused(tmp_path):
     add(tmp_path / "x", [])
 
-    with pytest.raises(MegastyleError, match="holds no picture"):
+    with pytest.raises(MegastyleError, match="holds no images"):
         read_index(tmp_path / "x")

@@ -135,8 +135,10 @@ def test_rows_of_pictures_that_are_gone_are_told_and_pruned(tmp_path, gallery):
     kept = rows_of(index)
     _, pruned = add_pictures(index, prune=True)
 
-    assert messages[1] == f"{index}: 1 of 3 rows name a file that is gone: --prune drops them"
-    assert pruned[1] == f"{index}: 1 of 3 rows name a file that is gone: dropped"
+    assert (
+        messages[1] == f"{index}: 1 of 3 rows name a file that does not exist: --prune removes them"
+    )
+    assert pruned[1] == f"{index}: 1 of 3 rows name a file that does not exist: removed"
     assert len(kept) == 3
     assert rows_of(index) == {"green.png": "green", "blue.png": "red"}
 
@@ -146,7 +148,7 @@ def test_an_index_whose_pictures_are_all_gone_is_not_emptied(tmp_path, gallery):
     add_pictures(index, str(gallery))
     gallery.rename(tmp_path / "elsewhere")
 
-    with pytest.raises(MegastyleError, match="all 3 rows of .* name files that are gone"):
+    with pytest.raises(MegastyleError, match="the files of all 3 rows of .* do not exist"):
         add_pictures(index, prune=True)
 
     assert len(read_index(index).ids) == 3
@@ -215,7 +217,7 @@ def test_a_row_is_dropped_if_its_picture_cannot_be_read_any_more(tmp_path, galle
 
     _, remarks = add_pictures(index, str(gallery))
 
-    assert remarks == [f"{index}: 0 added, 0 replaced, 2 unchanged, 1 dropped: unreadable now"]
+    assert remarks == [f"{index}: 0 added, 0 replaced, 2 unchanged, 1 removed (no longer readable)"]
     assert rows_of(index) == {"green.png": "green", "blue.png": "blue"}
 
 
@@ -253,7 +255,7 @@ def test_a_stopped_build_is_not_an_index_yet_and_goes_on(tmp_path):
     add(tmp_path / "x", range(3), commit=False)
 
     assert is_saved_index(str(tmp_path / "x"))
-    with pytest.raises(MegastyleError, match=r"not complete: it holds index\.json\.partial"):
+    with pytest.raises(MegastyleError, match=r"incomplete: it holds index\.json\.partial"):
         read_index(tmp_path / "x")
     add(tmp_path / "x", range(3, 4))
     assert len(read_index(tmp_path / "x").ids) == 4
@@ -298,7 +300,7 @@ def test_two_writers_are_refused(tmp_path):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"x")
 
-    with pytest.raises(MegastyleError, match=r"is no index: it holds photo\.jpg"):
+    with pytest.raises(MegastyleError, match=r"is not an index: it holds photo\.jpg"):
         IndexWriter(tmp_path).open()
 
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
@@ -312,7 +314,7 @@ def test_another_encoder_adds_nothing(tmp_path):
     writer = IndexWriter(tmp_path / "x")
     writer.open()
 
-    with pytest.raises(MegastyleError, match="made by some@1234, and this is other@5678"):
+    with pytest.raises(MegastyleError, match="made with some@1234, but the encoder is other@5678"):
         writer.set_encoder(Other(), {})
     writer.close()
 

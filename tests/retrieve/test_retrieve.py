@@ -165,7 +165,7 @@ def test_a_text_query_without_text_fails(index, text):
 
 def test_text_queries_need_an_encoder_of_texts(index):
     check_text_encoder(TextAndStyle())
-    with pytest.raises(MegastyleError, match="has no text side"):
+    with pytest.raises(MegastyleError, match="has no text tower"):
         check_text_encoder(StyleDescriptor())
 
     (failure,) = run([{"id": "q", "text": "ink"}], index)

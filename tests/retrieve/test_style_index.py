@@ -16,8 +16,8 @@ from tests.retrieve.vectors import csls_matrix, grouped_rows
     ("change", "message"),
     [
         ({"ids": ["a"]}, "1 records for vectors of shape"),
-        ({"file_names": ["a.png"]}, "2 ids and 1 file names"),
-        ({"vectors": np.array([[1, 0], [3, 4]], np.float32)}, "row 1 of the index has length 5"),
+        ({"file_names": ["a.png"]}, "2 ids but 1 file names"),
+        ({"vectors": np.array([[1, 0], [3, 4]], np.float32)}, "row 1 of the index has norm 5"),
         ({"vectors": np.array([[np.nan, 0], [0, 1]], np.float32)}, "row 0 of the index"),
     ],
 )
@@ -44,7 +44,7 @@ def test_images_that_cannot_be_read_are_left_out_of_an_index():
 
     assert index.ids == ["id1", "id2"]
     assert index.model == StyleDescriptor.name
-    with pytest.raises(MegastyleError, match="no picture that can be read"):
+    with pytest.raises(MegastyleError, match="no image of the index can be read"):
         build_index(records("broken"), StyleDescriptor(), DrawnImages())
 
 
@@ -113,14 +113,16 @@ def test_a_saved_index_of_another_encoder_is_refused(tmp_path):
 
     save(tmp_path / "x", "1")
 
-    with pytest.raises(MegastyleError, match="made by style-statistics, and this is other"):
+    with pytest.raises(
+        MegastyleError, match="made with style-statistics, but the encoder is other"
+    ):
         IndexSource.find([str(tmp_path / "x")]).open(Other(), DrawnImages(), "exact", "cosine")
 
 
 def test_a_saved_index_is_searched_alone(tmp_path):
     save(tmp_path / "x", "1")
 
-    with pytest.raises(MegastyleError, match="is searched alone"):
+    with pytest.raises(MegastyleError, match="cannot be combined with other inputs"):
         IndexSource.find([str(tmp_path / "x"), str(tmp_path)])
 
 

@@ -12,7 +12,7 @@ import orjson
 from megastyle_cli.core.limits import max_item_bytes
 from megastyle_cli.io.formats import counted
 
-# of a.jpg, in the order in which they count; each replaces .jpg or follows it
+# of a.jpg, by precedence; each replaces .jpg or follows it
 SUFFIXES = (".txt", ".caption", ".json")
 KEYS = ("caption", "text", "prompt", "description")  # of a .json, also under `meta`
 log = logging.getLogger(__name__)

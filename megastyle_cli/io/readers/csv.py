@@ -95,7 +95,7 @@ def _rows(path: Path) -> Iterator[list[str] | str]:
 
 
 class _Lines:
-    """Lines of bytes as text; one that is no text raises ValueError, and the next one is read."""
+    """Lines of bytes as text; one that is not text raises ValueError, and the next one is read."""
 
     def __init__(self, lines: Iterator[bytes | BadLine]) -> None:
         self._lines = lines

@@ -59,7 +59,7 @@ def read(folder: Path, is_new: IsNew = lambda _: True) -> Iterable[Record | Fail
 
 
 def count(folder: Path) -> int | None:
-    """How many records a folder holds; None if only reading tells."""
+    """The number of records in a folder; None if it would have to be read to count them."""
     if (folder / LISTING).exists():
         return jsonl.count(folder / LISTING)
     if (folder / TABLE).exists() or _parts(folder):

@@ -1,4 +1,4 @@
-"""What is wrong with a line that is no JSON object, or no text, and how to make it one.
+"""What is wrong with a line that is not a JSON object, or not text, and how to make it one.
 
 Only for lines that have failed to parse: nothing here costs a good line anything.
 """
@@ -14,7 +14,7 @@ _PRETTY = "is the first line of pretty-printed JSON: make lines of it with"
 
 
 def fault_of(line: bytes, error: BaseException | None) -> str:
-    """What follows "x.jsonl line 7": the reason why `line` is no record.
+    """What follows "x.jsonl line 7": the reason why `line` is not a record.
 
     `error` is what the parser raised; None if the line holds another value than an object.
     """

@@ -47,13 +47,13 @@ def read(path: Path) -> Iterator[Record | Failure]:
 
 
 def count(path: Path) -> int:
-    """The number of rows in the footer. Raises MegastyleError if this is no parquet file."""
+    """The number of rows in the footer. Raises MegastyleError if this is not a parquet file."""
     with _opened(str(path)) as file:
         return int(file.metadata.num_rows)
 
 
 def holds_pictures(path: Path) -> bool:
-    """Whether pictures are in the file itself. Raises MegastyleError if this is no parquet file."""
+    """Whether it holds pictures itself. Raises MegastyleError if this is not a parquet file."""
     with _opened(str(path)) as file:
         column = _picture_column(file.schema_arrow)
         return column is not None and _null_pictures(file, column) != file.metadata.num_rows
@@ -65,7 +65,7 @@ def picture_bytes(container: str, member: str) -> bytes:
 
 
 def has_picture(container: str, member: str) -> bool:
-    """Whether there is such a row. Raises MegastyleError if this is no parquet file."""
+    """Whether there is such a row. Raises MegastyleError if this is not a parquet file."""
     return member.isdecimal() and int(member) < _picture_rows(container).starts[-1]
 
 
@@ -183,7 +183,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _null_pictures(file: pq.ParquetFile, column: str) -> int | None:
-    """The number of rows without bytes of a picture; None if the footer does not tell."""
+    """The number of rows without bytes of a picture; None if the footer does not say."""
     metadata = file.metadata
     paths = [metadata.schema.column(leaf).path for leaf in range(metadata.num_columns)]
     leaf = next(at for at, path in enumerate(paths) if path in (column, f"{column}.bytes"))

@@ -43,7 +43,7 @@ def read(path: Path) -> Iterator[Record | Failure]:
     `text` is a .txt or .caption, `cls` a .cls, `key` the sample's key. `file_name` is relative to
     the tar's folder. Of several pictures in a sample the first is used, in the order of
     PICTURE_SUFFIXES, double suffixes last, with one warning; other members that are not read are
-    counted in one line. Raises MegastyleError at once if this is no tar; damage after its first
+    counted in one line. Raises MegastyleError at once if this is not a tar; damage after its first
     member is a Failure at the end.
     """
     try:
@@ -88,7 +88,7 @@ def picture_bytes(container: str, member: str) -> bytes:
 
 
 def has_picture(container: str, member: str) -> bool:
-    """Whether the tar has such a member. Raises MegastyleError if this is no tar."""
+    """Whether the tar has such a member. Raises MegastyleError if this is not a tar."""
     try:
         return member in _members(container).where
     except tarfile.TarError as error:
@@ -162,7 +162,7 @@ def _failure(name: str, why: str, kind: str = "bad_image") -> Failure:
 
 
 def _rank(suffix: str) -> tuple[int, int] | None:
-    """The order of pictures in a sample; None for a member that is no picture."""
+    """The order of pictures in a sample; None for a member that is not a picture."""
     *before, last = suffix.split(".")
     known = list(PICTURE_SUFFIXES)
     return (len(before), known.index(f".{last}")) if f".{last}" in known else None

@@ -14,7 +14,7 @@ Compressor = Callable[[BinaryIO], BinaryIO]
 
 
 def compressor_for(path: Path) -> Compressor | None:
-    """What compresses into an open file as the suffix of `path` says; None if it says nothing."""
+    """A compressor into an open file, by the suffix of `path`; None for other suffixes."""
     suffix = path.suffix.lower()
     return _COMPRESSORS[suffix] if suffix in JSON_LINES.compressions else None
 

@@ -109,5 +109,5 @@ def read_failures(path: Path) -> dict[str, bytes]:
             try:
                 found[record_key(rename_pictures(json.loads(line), here))] = line
             except (ValueError, AttributeError):
-                log.warning("%s holds a line that is no record", path)
+                log.warning("%s holds a line that is not a record", path)
     return found

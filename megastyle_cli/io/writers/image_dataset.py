@@ -170,7 +170,7 @@ class ImageFolderWriter:
         return f"{name}~{number}"
 
     def _take(self, name: str) -> bool:
-        """Whether nobody had the name, without its suffix; now it is taken."""
+        """Whether the name, without its suffix, was free; it is taken from now on."""
         size, key = len(self._taken), text_hash(comparable(name))
         self._taken.add(key)
         return len(self._taken) > size
@@ -285,7 +285,7 @@ class ImageShardWriter:
                 )
             except BadRecord as bad:
                 raise MegastyleError(
-                    f"the picture of record {record['id']} is gone: {bad.message}",
+                    f"the image of record {record['id']} is missing: {bad.message}",
                     hint="--overwrite starts again",
                 ) from bad
             yield record, content
@@ -308,15 +308,15 @@ def image_writer_for(
 
 
 def check_holds_no_pictures(base: Path) -> None:
-    """Raises MegastyleError if a folder that is no output yet holds pictures, which ours could
+    """Raises MegastyleError if a folder that is not an output yet holds pictures, which ours could
     replace."""
     for directory, folders, files in os.walk(base):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if name.lower().endswith(PICTURE_SUFFIXES):
                 raise MegastyleError(
-                    f"{base} holds {Path(directory, name).relative_to(base)}, which is of no output"
-                    " of ours",
+                    f"{base} holds {Path(directory, name).relative_to(base)}, which was not written"
+                    " by megastyle",
                     hint="give -o another directory",
                 )
 
@@ -345,7 +345,7 @@ def _listed_shards(base: Path, listing: Path | None) -> list[Path]:
     for path in shards:
         if path.name not in named:
             raise MegastyleError(
-                f"{base} holds {path.name}, which is of no output of ours",
+                f"{base} holds {path.name}, which was not written by megastyle",
                 hint="give -o another directory",
             )
     return shards

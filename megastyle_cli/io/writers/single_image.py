@@ -53,7 +53,7 @@ def read_transfer_request(inputs: list[str], content: str | None, prompt: str | 
 
 
 def _is_prompt(name: str) -> bool:
-    """Whether an input that does not exist looks like a prompt, not like a mistyped path."""
+    """Whether an input that does not exist looks like a prompt rather than a mistyped path."""
     path = Path(name)
     is_sentence = " " in name and path.name == name and (" " in path.suffix or not path.suffix)
     return is_sentence and (len(os.fsencode(name)) > MAX_NAME_BYTES or not path.exists())

@@ -62,11 +62,11 @@ class Stream:
         self.flush()
 
     def commit(self) -> None:
-        """Nothing is left to do: a stream has no name to be given."""
+        """Does nothing: a stream has no final name."""
         self.flush()
 
     def close(self) -> None:
-        """Tells the reader that this was all."""
+        """Signals the end of the stream to the reader."""
         if self.name is not None and self._lines is not None:
             self._lines.close()
 

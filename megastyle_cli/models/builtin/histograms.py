@@ -128,7 +128,7 @@ def _diagonals(shade: Array) -> Array:
 def _runs(shade: Array, step_px: float = 1) -> Array:
     """How often each shade has each run length, in thirds of octaves, along rows of (h, w).
 
-    Values below 0 are no pixels; `step_px` is the distance between neighbors.
+    Values below 0 are not pixels; `step_px` is the distance between neighbors.
     """
     height, width = shade.shape
     whole = (shade >= 0).sum(axis=1)

@@ -233,7 +233,7 @@ def _factors_by_name(
 ) -> dict[str, LoraFactors]:
     """The factors of every module that has both; alpha is its own, that of `config`, or the rank.
 
-    Raises MegastyleError if they are no factors of one rank.
+    Raises MegastyleError if they are not factors of one rank.
     """
     damaged = "the LoRA is damaged: fetch or write it again"
     found = {}

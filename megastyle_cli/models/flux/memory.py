@@ -27,7 +27,7 @@ class ComponentBytes:
 
 
 def component_bytes(pipeline: Pipeline) -> ComponentBytes:
-    """The bytes of a pipeline's parts before anything is quantized or taken out."""
+    """The bytes of a pipeline's parts before anything is quantized or offloaded."""
     parts = {
         name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)
     }

@@ -1,4 +1,4 @@
-"""The config of a LoRA that PEFT wrote: how much its modules count.
+"""The config of a LoRA that PEFT wrote: the scaling of its modules.
 
 It stands beside the weights, as adapter_config.json, or in their header, where diffusers puts it.
 Source: the scaling of PEFT's LoRA layers, and its rule by which a pattern names a module.

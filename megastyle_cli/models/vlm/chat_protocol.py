@@ -17,7 +17,7 @@ from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 
 JPEG_QUALITY = 90
 MAX_MESSAGE_CHARACTERS = 200
-# Fields that some servers refuse, and the words in which they do.
+# Fields that some servers refuse, and the words of their errors.
 REFUSABLE = ("max_tokens", "temperature", "chat_template_kwargs")
 _REFUSED_FIELD = re.compile(
     r"unsupported|not support|not permitted|not allowed|unrecogni[sz]ed|unknown|unexpected"
@@ -46,7 +46,7 @@ class Dialect:
     options: Mapping[str, Any] | None = None
 
     def without(self, field: str) -> "Dialect | None":
-        """The dialect for a server that refuses `field`; None if there is no other way."""
+        """The dialect for a server that refuses `field`; None if there is no alternative."""
         if field == self.tokens == "max_tokens":
             return replace(self, tokens="max_completion_tokens")
         if field == "temperature" and self.has_temperature:
@@ -82,7 +82,7 @@ class ServerError(NamedTuple):
 
     @property
     def is_about_key(self) -> bool:
-        """Whether the key is refused, which some servers say with status 400."""
+        """Whether the key is refused, for which some servers use status 400."""
         if self.status == 403:
             return not _MODERATION.search(self.message)
         words = f"{self.code} {self.message}"
@@ -90,7 +90,7 @@ class ServerError(NamedTuple):
 
     @property
     def is_about_quota(self) -> bool:
-        """Whether the account has nothing left, in contrast to a rate limit."""
+        """Whether the quota of the account is used up, in contrast to a rate limit."""
         return self.status == 402 or (self.status == 429 and self.code == "insufficient_quota")
 
     @property
@@ -102,7 +102,7 @@ class ServerError(NamedTuple):
 
     @property
     def refused_field(self) -> str | None:
-        """The field of a request that the server does not take, if that is what it says."""
+        """The field of a request that the server refuses, if the error is about one."""
         if self.status not in (400, 422):
             return None
         words = f"{self.code} {self.parameter} {self.message}"
@@ -135,7 +135,7 @@ def parse_completion(body: bytes) -> str | UnusableAnswer:
         raise ValueError(_not_a_completion(found, body)) from wrong
     text = _joined(content)
     if text is None:
-        raise ValueError(f"the answer is no text: {_start(body)}")
+        raise ValueError(f"the answer is not a text: {_start(body)}")
     if finish == "length":
         what = "the reasoning before it" if thoughts and not text.strip() else "it"
         return UnusableAnswer("truncated", f"{what} was cut off at the limit of tokens")
@@ -190,7 +190,7 @@ def _not_a_completion(found: object, body: bytes) -> str:
     if isinstance(found, dict) and "error" in found:
         return str(parse_error(200, body))
     is_json = found is not None or body.strip() == b"null"
-    what = "is no chat completion" if is_json else "is not JSON"
+    what = "is not a chat completion" if is_json else "is not JSON"
     return f"the response {what}: {_start(body)}"
 
 

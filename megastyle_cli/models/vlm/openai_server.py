@@ -159,7 +159,7 @@ class ChatClient:
         if error.refused_field:
             raise self._ended(
                 f"{self.url} refuses the parameter {error.refused_field!r}: {error}",
-                "name another --model or server",
+                "give another --model or server",
             )
         with self._lock:
             self._refused += 1
@@ -213,7 +213,7 @@ class ChatClient:
             shown = ", ".join(name[:80] for name in names[:SHOWN_MODELS])
             found = f"has {len(names)} models{': ' * bool(names)}{shown}"
             found += f" and {more} more" if more > 0 else ""
-        raise self._ended(f"{self.url} {found}", "name one by --model")
+        raise self._ended(f"{self.url} {found}", "give one with --model")
 
     def _listed(self, response: Response) -> tuple[list[str] | None, str]:
         """The names of the server's models, or None and why there are none."""

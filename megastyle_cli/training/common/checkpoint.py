@@ -66,6 +66,6 @@ def damaged_checkpoint_named(saved: Path) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         raise MegastyleError(
-            f"{saved.resolve()} is damaged or of another run: {first_line(error)}",
-            hint="point `latest` to the checkpoint before it, or start again with --overwrite",
+            f"{saved.resolve()} is damaged or belongs to another run: {first_line(error)}",
+            hint="point `latest` to the previous checkpoint, or start again with --overwrite",
         ) from error

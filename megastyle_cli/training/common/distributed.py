@@ -26,7 +26,7 @@ def start_accelerator(command: str) -> Accelerator:
     expected = int(os.environ.get("WORLD_SIZE", 1))
     if accelerator.num_processes != expected:
         raise MegastyleError(
-            f"{expected} processes were started and {accelerator.num_processes} found each other",
+            f"{expected} processes were started, but {accelerator.num_processes} are connected",
             hint=f"start with: accelerate launch -m megastyle_cli {command} ...",
         )
     return accelerator
@@ -35,12 +35,13 @@ def start_accelerator(command: str) -> Accelerator:
 def check_all_nodes_joined(environ: Mapping[str, str]) -> None:
     """Raises MegastyleError if the launcher on each of several nodes joined only its own processes.
 
-    Slurm tells how many nodes share the step, torchrun (which accelerate starts) how many joined.
+    Slurm gives the number of nodes of the step, torchrun (which accelerate starts) those that
+    joined.
     """
     nodes, joined = environ.get("SLURM_STEP_NUM_NODES"), environ.get("GROUP_WORLD_SIZE")
     if nodes and joined and int(joined) < int(nodes):
         raise MegastyleError(
-            f"the Slurm step has {nodes} nodes and this launcher joined {joined} of them",
+            f"the Slurm step has {nodes} nodes, but this launcher uses {joined} of them",
             hint="give accelerate launch --num_machines and one --main_process_ip for all nodes",
         )
 
@@ -49,15 +50,17 @@ def check_batch_divides(batch: int, accelerator: Accelerator) -> None:
     """Raises MegastyleError unless the processes can share a global batch evenly."""
     if batch % accelerator.num_processes:
         raise MegastyleError(
-            f"a batch of {batch:,} cannot be shared by {accelerator.num_processes} processes",
-            hint="give a --global-batch that they divide",
+            f"a batch of {batch:,} cannot be divided among {accelerator.num_processes} processes",
+            hint="give a multiple of the number of processes as --global-batch",
         )
 
 
 def check_stdin_not_shared(names: Sequence[str]) -> None:
     """Raises MegastyleError if several processes would read the same standard input."""
     if any(map(is_stream_input, names)) and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise MegastyleError("several processes cannot share standard input", hint="name a file")
+        raise MegastyleError(
+            "standard input cannot be read by several processes", hint="give a file"
+        )
 
 
 def any_rank(flag: bool, accelerator: Accelerator) -> bool:

@@ -89,7 +89,7 @@ class MemoryPlan:
             again = ", each embedded twice" if self.embeds_twice else ""
             passes = f"{number:,} chunks of {self.micro_batch:,} {self.noun}{again}"
         layers = {0: "all activations kept", self.layers: "only the layers' inputs kept"}.get(
-            self.num_recomputed, f"{self.num_recomputed} of {self.layers} layers computed twice"
+            self.num_recomputed, f"{self.num_recomputed} of {self.layers} layers recomputed"
         )
         return (
             f"{passes}, {layers}: about {format_bytes(self.fixed)} +"
@@ -117,7 +117,7 @@ def plan_memory(
     free: int,
     micro_batch: int | None = None,
     recompute_every: int | None = None,
-    noun: str = "pictures",
+    noun: str = "images",
     embeds_twice: bool = True,
 ) -> MemoryPlan:
     """The cheapest way to process a rank's `items` in `free` bytes, `fixed` of which are taken.

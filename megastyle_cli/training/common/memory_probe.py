@@ -54,14 +54,14 @@ def _try_size(size: int, probe: Callable[[int], None], noun: str, hint: str) -> 
             raise
         if size == 1:
             raise MegastyleError(
-                f"there is no memory for a single one of the {noun}",
+                f"out of memory: not even one of the {noun} fits",
                 hint=hint,
                 exit_code=UNEXPECTED,
             ) from error
     finally:
         clear_device_cache(garbage_collection=True)
     half = -(-size // 2)
-    log.warning("out of memory with %d %s at once; going on with %d", size, noun, half)
+    log.warning("out of memory with %d %s at once; trying %d", size, noun, half)
     return half
 
 

@@ -1,4 +1,4 @@
-"""What a training needs before it starts, checked without starting it: for --dry-run.
+"""Checks of what a training needs, made without starting it: for --dry-run.
 
 `doctor -- train-encoder ...` shows the same. The checks call what the training itself calls.
 """
@@ -39,22 +39,22 @@ def check_output(run: Run, folder: Path, options: RunOptions) -> Check:
         return failed(TOPIC, "output", error)
     nearest = existing_parent(folder)
     if os.access(nearest, os.W_OK | os.X_OK):
-        return Check(topic=TOPIC, name="output", text=f"{folder} can be written")
-    text = f"{folder}: {nearest} cannot be written"
+        return Check(topic=TOPIC, name="output", text=f"{folder} is writable")
+    text = f"{folder}: {nearest} is not writable"
     return Check(topic=TOPIC, name="output", text=text, ok=False, fix="check permissions")
 
 
 def check_weights(model: str, path: Path, files: Sequence[Path]) -> Check:
     """The weights that were found for `model`; none where it is a config."""
     if not files:
-        return Check(topic=TOPIC, name="weights", text=f"{path}: new, drawn from --seed")
+        return Check(topic=TOPIC, name="weights", text=f"{path}: new, random weights from --seed")
     size = format_bytes(sum(file.stat().st_size for file in files))
     where = "" if str(path) == model else f", in {path}"
     return Check(topic=TOPIC, name="weights", text=f"{model}: {size}{where}")
 
 
 def check_memory(plan: MemoryPlan, hint: str) -> Check:
-    """The memory plan; it is missing something if it is not expected to fit."""
+    """The memory plan; the check fails if it is not expected to fit."""
     return Check(
         topic=TOPIC,
         name="memory",
@@ -65,9 +65,9 @@ def check_memory(plan: MemoryPlan, hint: str) -> Check:
 
 
 def check_disk(folder: Path, config: TrainingConfig, trained: int) -> Check:
-    """Whether the checkpoints and the finished weights of `trained` parameters have room."""
+    """Whether the disk has space for the checkpoints and the weights of `trained` parameters."""
     state = trained * (FLOAT * (1 + bool(config.ema)) + MOMENT_BYTES[config.optimizer])
-    needed = round((KEPT + 1) * state + 2 * FLOAT * trained)  # a new one before an old one goes
+    needed = round((KEPT + 1) * state + 2 * FLOAT * trained)  # one more while it replaces another
     free = shutil.disk_usage(existing_parent(folder)).free
     return Check(
         topic=TOPIC,

@@ -1,4 +1,4 @@
-"""Everything around a training: run folder, processes, stop signals, progress, and the last words.
+"""Everything around a training: run folder, processes, stop signals, progress, and the summary.
 
 with open_run(run, folder, ...) as context:
     trainer = ...(context)
@@ -58,7 +58,7 @@ class TrainingResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What a training needs of its surroundings: folder, processes, logs, stop signal."""
+    """The environment of a training: folder, processes, logs, stop signal."""
 
     run: Run
     folder: Path
@@ -92,7 +92,7 @@ class RunContext:
         """The error (exit 3) for more unusable records than tolerated."""
         return MegastyleError(
             f"{len(self.metrics.failures):,} records cannot be used, more than --max-errors allows",
-            hint=f"see {self.folder / ERRORS_FILE}; --resume --max-errors N goes on",
+            hint=f"see {self.folder / ERRORS_FILE}; to continue: --resume --max-errors N",
             exit_code=TOO_MANY_FAILURES,
         )
 
@@ -169,8 +169,8 @@ def open_run(
     )
     accelerator.wait_for_everyone()  # no rank writes before all have checked
     with ExitStack() as stack:
-        hint = "the same command with --resume goes on"
-        # of several ranks none must end while the others wait for it
+        hint = "the same command with --resume continues"
+        # with several ranks, none may end while the others wait for it
         is_alone = accelerator.num_processes == 1
         stop = stack.enter_context(stop_signals(at_once=is_alone, hint=hint))
         if is_main:
@@ -196,12 +196,12 @@ def open_run(
             yield context
         except MegastyleError as error:
             if is_main and error.exit_code == USAGE and (is_new or options.overwrite):
-                restore_previous(folder)  # otherwise the corrected command would find it in its way
+                restore_previous(folder)  # otherwise it would block the corrected command
             raise
 
 
 def announce(command: str, summary: str, work: str, folder: Path, report: ReportOptions) -> None:
-    """Prints what there is to train on and, for a dry run, what would be done."""
+    """Prints a summary of the training data and, for a dry run, what would be done."""
     if report.dry_run:
         plan = Plan(command)
         plan.add("input", summary)
@@ -232,7 +232,7 @@ def report_result(result: TrainingResult, context: RunContext) -> int:
         f" \u00b7 {stats.num_failed:,} unusable{errors} \u00b7 {duration(stats.seconds)}"
     )
     if code == TRY_AGAIN:
-        context.say(f"{command}: stopped by a signal; the same command with --resume goes on")
+        context.say(f"{command}: stopped by a signal; the same command with --resume continues")
     else:
         line: dict[str, Any] = {"step": result.step, **result.losses}
         if result.held_out:

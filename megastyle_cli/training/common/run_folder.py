@@ -42,7 +42,9 @@ def check_run_folder(folder: Path, run: Run, *, resume: bool, overwrite: bool, f
     subfolders = (folder, folder / MOVING, folder / PREVIOUS)
     existing = [facts for subfolder in subfolders if (facts := _read_facts(subfolder))]
     if not existing:
-        raise MegastyleError(f"{folder} exists and is not of this command", hint="give another -o")
+        raise MegastyleError(
+            f"{folder} exists but was not written by this command", hint="give another -o"
+        )
     if not (resume or overwrite):
         raise MegastyleError(
             f"{folder} exists", hint="add --resume to continue it or --overwrite to start again"
@@ -54,7 +56,7 @@ def check_run_folder(folder: Path, run: Run, *, resume: bool, overwrite: bool, f
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether there is anything at `folder` but what a start leaves that was killed at once."""
+    """Whether a run has begun in `folder`: it holds more than a start killed at once leaves."""
     if not folder.is_dir():
         return folder.exists()
     return any(not _is_left_over(path) for path in folder.iterdir())
@@ -100,13 +102,13 @@ def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
     if overwrite:
         _move_aside(folder)
     facts = {"command": run.command, "run": run.key, "version": run.version, "options": run.options}
-    _write_facts(folder, {**_read_facts(folder), **facts})  # first: with it the run has begun
+    _write_facts(folder, {**_read_facts(folder), **facts})  # first: it marks the run as begun
     (folder / "checkpoints").mkdir(exist_ok=True)
     (folder / STOPPED).unlink(missing_ok=True)
 
 
 def restore_previous(folder: Path) -> None:
-    """Undoes a start that made no checkpoint: the earlier run is back, or the folder is gone.
+    """Undoes a start that made no checkpoint: restores the earlier run, or deletes the folder.
 
     If there is a checkpoint, nothing changes.
     """
@@ -158,7 +160,7 @@ def run_output(final: Path) -> Iterator[Path]:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise MegastyleError(
             f"{final} could not be written: {reason.lower()}",
-            hint="make room and go on with --resume",
+            hint="make room and continue with --resume",
             exit_code=UNEXPECTED,
         ) from error
 

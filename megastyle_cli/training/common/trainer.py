@@ -40,7 +40,7 @@ from megastyle_cli.training.common.run_folder import mark_stopped, write_text
 
 log = logging.getLogger(__name__)
 
-ADVICE = "give a lower --lr with --resume --force, which goes on from the last checkpoint"
+ADVICE = "continue from the last checkpoint with a lower --lr and --resume --force"
 
 
 class TrainingBatch(Protocol):
@@ -81,11 +81,11 @@ class Trainer(ABC, Generic[Batch]):
     def train(self) -> TrainingResult:
         """Trains until the last step, or until a signal; exports the weights after the last step.
 
-        Validation, samples and checkpoints are made every so many steps, and after the last. Raises
-        MegastyleError, with a checkpoint, if too many images are unusable (exit 3), and without one
-        if the loss, the gradient or a weight is not finite (exit 1).
+        Validation, samples and checkpoints are made at their intervals, and after the last step.
+        Raises MegastyleError, with a checkpoint, if too many images are unusable (exit 3), and
+        without one if the loss, the gradient or a weight is not finite (exit 1).
         """
-        self.context.stop.at_once = False  # the model is loaded: what is trained will be kept
+        self.context.stop.at_once = False  # the model is loaded: from now on progress is saved
         losses: Metrics = {}
         held_out: Metrics = {}
         config, metrics = self.config, self.context.metrics
@@ -269,7 +269,7 @@ class Trainer(ABC, Generic[Batch]):
         log.info("step %d, held-out styles: %s", self.step, shown)
 
     def _is_due(self, every: int) -> bool:
-        """Whether something that is done every n steps, and after the last, is to be done now."""
+        """Whether something done every n steps, and after the last, is due now."""
         return every > 0 and (self.step == self.num_steps or self.step % every == 0)
 
     def _speed(self, seconds: float) -> Metrics:
@@ -298,7 +298,7 @@ class Trainer(ABC, Generic[Batch]):
             write_text(path, json.dumps(facts) + "\n")
         raise MegastyleError(
             f"the {name} is {value} at step {self.step}; the ids of its batch are in {path}",
-            hint=f"look at those pictures, or {ADVICE}",
+            hint=f"check those images, or {ADVICE}",
             exit_code=UNEXPECTED,
         )
 
@@ -307,7 +307,7 @@ class Trainer(ABC, Generic[Batch]):
         if all(bool(weight.isfinite().all()) for weight in [*self.trained, *self.ema]):
             return
         raise MegastyleError(
-            f"the weights after step {self.step} are not finite: no checkpoint was made of them",
+            f"the weights are not finite after step {self.step}; no checkpoint was saved",
             hint=ADVICE,
             exit_code=UNEXPECTED,
         )

@@ -29,7 +29,7 @@ class LabelledImages:
     styles: Array  # (n,)
     style_ids: list[str]
     prompts: list[str | None]  # of each style: the first that a record has
-    contents: list[str | None]  # of each image: what it shows, where its record says so
+    contents: list[str | None]  # of each image: its content, if its record has one
 
     def __len__(self) -> int:
         return len(self.names)
@@ -61,7 +61,7 @@ class LabelledImages:
             raise MegastyleError(
                 f"{len(missing)} of {len(self.style_ids)} styles have no prompt under 'style',"
                 f" such as {missing[0]}",
-                hint="caption them (megastyle caption --kind style), or --text-weight 0",
+                hint="caption them (megastyle caption --kind style), or give --text-weight 0",
             )
 
     def known_contents(self) -> list[str] | None:
@@ -85,10 +85,10 @@ class TrainingData:
         """The number of images of each kind, in words."""
         split = self.split
         return (
-            f"{len(split.training):,} pictures of {len(split.training.style_ids):,}"
-            f" styles to train on, {len(split.held_out):,} of {len(split.held_out.style_ids):,}"
-            f" held out, {split.num_single:,} left out as alone in their style,"
-            f" {len(split.failures):,} unusable; {self.sampler.steps_per_epoch:,} steps an epoch"
+            f"{len(split.training):,} images of {len(split.training.style_ids):,}"
+            f" styles for training, {len(split.held_out):,} of {len(split.held_out.style_ids):,}"
+            f" held out, {split.num_single:,} omitted (the only image of their style),"
+            f" {len(split.failures):,} unusable; {self.sampler.steps_per_epoch:,} steps per epoch"
         )
 
 
@@ -189,13 +189,13 @@ def _images(records: Sequence[Record], label: str, content_label: str) -> Labell
 def _check_enough_images(num_styles: int, sampler: GroupSampler, label: str) -> None:
     if num_styles < 2:
         raise MegastyleError(
-            f"{num_styles} styles have two images or more: training takes at least two such styles",
+            f"training needs two styles with at least two images each, found {num_styles}",
             hint=f"give more images, or --label KEY if {label} is not the key of the style",
         )
     if sampler.steps_per_epoch == 0:
         num_images = sampler.num_groups * sampler.k
         raise MegastyleError(
-            f"--global-batch {sampler.groups_per_batch * sampler.k:,} is more than an epoch of"
-            f" {num_images:,} pictures",
+            f"--global-batch {sampler.groups_per_batch * sampler.k:,} exceeds the"
+            f" {num_images:,} images of an epoch",
             hint=f"give at most {num_images}",
         )

@@ -38,8 +38,8 @@ def decode(name: str, side_px: int) -> Tensor:
 def decode_into(pixels: Tensor, name: str) -> None:
     """Fills `pixels`, uint8 (side, side, 3), with the image at `name`; safe to call from threads.
 
-    What libjpeg-turbo does not accept, Pillow decodes. Raises BadRecord("bad_image", ...) if
-    neither can.
+    Images that libjpeg-turbo does not accept are decoded by Pillow. Raises BadRecord("bad_image",
+    ...) if neither can.
     """
     content = picture_bytes(name)
     if not (content.startswith(JPEG_MAGIC) and _decode_jpeg_into(pixels, content)):

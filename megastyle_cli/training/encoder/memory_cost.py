@@ -75,6 +75,6 @@ def plan_encoder_memory(
         free=free,
         micro_batch=config.micro_batch,
         recompute_every=config.recompute_every,
-        noun="pictures",
+        noun="images",
         embeds_twice=True,
     )

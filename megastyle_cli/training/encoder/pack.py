@@ -29,7 +29,7 @@ def pack_images(
 ) -> int:
     """Packs the images in the inputs `names` into shards in `folder`; returns the exit code."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise MegastyleError("one process packs", hint="start --pack without accelerate")
+        raise MegastyleError("--pack runs in one process", hint="run --pack without accelerate")
     stats = Stats(COMMAND)
     results = pack(
         read_records(list(names), limit=options.limit),
@@ -53,6 +53,6 @@ def pack_images(
         say(last_sentence(stats, folder / ERRORS_FILE))
     if stop.requested:
         if not quiet:
-            say(f"{COMMAND}: stopped by a signal; the same command with --resume goes on")
+            say(f"{COMMAND}: stopped by a signal; the same command with --resume continues")
         return TRY_AGAIN
     return DONE if tolerance.allows(stats.num_failed, stats.read) else TOO_MANY_FAILURES

@@ -1,4 +1,4 @@
-"""What `train-encoder` needs before it starts: output, weights, prompts, memory and disk."""
+"""Checks before `train-encoder` starts: output, weights, prompts, memory and disk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +47,7 @@ def check_encoder_run(
         if config.text_weight:
             yield _check_prompts(data.split.training, config.init)
     if size is None:
-        text = f"not known: no config.json beside {path}"
+        text = f"unknown: there is no config.json beside {path}"
         yield Check(topic=TOPIC, name="memory", text=text, ok=False, is_needed=False)
         return
     with torch.device("meta"):
@@ -60,7 +60,9 @@ def check_encoder_run(
 def _check_prompts(images: LabelledImages, init: str) -> Check:
     try:
         images.check_prompts()
-        text = f"those of {len(images.style_ids):,} styles, embedded by {check_text_embedder(init)}"
+        text = (
+            f"prompts of {len(images.style_ids):,} styles, embedded by {check_text_embedder(init)}"
+        )
     except MegastyleError as error:
         return failed(TOPIC, "prompts", error)
     return Check(topic=TOPIC, name="prompts", text=text)

@@ -121,7 +121,9 @@ def _read_cache(path: Path) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as stored:
             return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
     except (OSError, ValueError, KeyError, EOFError) as fault:
-        raise MegastyleError(f"{path} is damaged: {fault}", hint="delete it") from fault
+        raise MegastyleError(
+            f"{path} is damaged: {fault}", hint="delete it; it will be rebuilt"
+        ) from fault
 
 
 def _write_cache(path: Path, cached: dict[str, Array]) -> None:

@@ -74,7 +74,7 @@ def pack(
 def _prepare(folder: Path, options: PackingOptions, *, resume: bool, overwrite: bool) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not (folder / OPTIONS).is_file():
-            raise MegastyleError(f"{folder} exists and holds no shards", hint="give another folder")
+            raise MegastyleError(f"{folder} exists but holds no shards", hint="give another folder")
         if not (resume or overwrite):
             raise MegastyleError(
                 f"{folder} exists", hint="add --resume to continue it or --overwrite to start again"
@@ -97,7 +97,7 @@ def _check_same_options(folder: Path, options: PackingOptions) -> None:
         if before.get(name) != now:
             raise MegastyleError(
                 f"{folder} was packed with {name} {before.get(name)}, not {now}",
-                hint="repeat the options, or --overwrite to start again",
+                hint="give the same options, or --overwrite to start again",
             )
 
 

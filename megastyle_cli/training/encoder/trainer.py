@@ -53,7 +53,7 @@ VALIDATION_BATCH = 64  # held-out images embedded at once, without a graph
 class EncoderTrainer(Trainer[ImageBatch]):
     """A SigLIP image tower in training."""
 
-    items, noun = "images", "pictures"
+    items, noun = "images", "images"
     out_of_memory_hint = "give --recompute all, a smaller tower, or a device with more memory"
     config: EncoderConfig
 
@@ -94,7 +94,7 @@ class EncoderTrainer(Trainer[ImageBatch]):
         """This rank's batches from the current step to the last.
 
         Raises MegastyleError (exit 3), with a checkpoint, when no image can be opened on some rank.
-        These are not counted as unusable: their storage is gone, and a resumed run may find them.
+        These are not counted as unusable: their storage may be unavailable only for a while.
         """
         loader = ImageLoader(
             self.images,
@@ -108,9 +108,9 @@ class EncoderTrainer(Trainer[ImageBatch]):
                 if any_rank(not batch.is_complete, self.accelerator):
                     self.save_checkpoint()
                     raise MegastyleError(
-                        f"at step {self.step:,} none of the {len(self.images):,} pictures to train"
-                        " on can be opened",
-                        hint="look where they are; --resume goes on from here",
+                        f"at step {self.step:,}: none of the {len(self.images):,} training"
+                        " images can be opened",
+                        hint="check their location; --resume continues from this step",
                         exit_code=TOO_MANY_FAILURES,
                     )
                 yield batch
@@ -220,24 +220,24 @@ class EncoderTrainer(Trainer[ImageBatch]):
             self.optimizer.zero_grad(set_to_none=True)
 
     def describe(self) -> list[str]:
-        """What is about to happen, in words: size, batch, memory, steps, prompts."""
+        """The plan of the run, in words: size, batch, memory, steps, prompts."""
         config, world = self.config, self.accelerator.num_processes
         batch = config.global_batch
         dtype = str(self.dtype).removeprefix("torch.")
         lines = [
             f"{self._num_parameters:,} parameters in {count_tensors(self.vision)} tensors,"
-            f" pictures of {self.side_px} px, {dtype}",
+            f" images of {self.side_px} px, {dtype}",
             f"batch {batch:,} = {config.groups:,} styles x {config.images_per_style},"
             f" {world} x {batch // world:,} on {self.device.type}",
             f"memory: {self.plan.sentence}",
             f"{self.num_steps:,} steps of {config.optimizer}, {config.schedule} schedule,"
-            f" {self.data.sampler.steps_per_epoch:,} an epoch, from step {self.step:,}",
+            f" {self.data.sampler.steps_per_epoch:,} per epoch, from step {self.step:,}",
         ]
         in_parquet = sum(".parquet#" in name for name in self.images.names)
         if in_parquet:
             lines.append(
-                f"{in_parquet:,} pictures lie in parquet, where a group of rows is read for each:"
-                " --pack DIR once, and training from DIR, feeds a GPU"
+                f"{in_parquet:,} images are in parquet files, where each read decodes a whole"
+                " row group: for a GPU, first --pack DIR, then train from DIR"
             )
         targets = self.loss.targets
         if targets is not None:

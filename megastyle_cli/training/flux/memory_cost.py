@@ -74,8 +74,8 @@ class FluxMemoryPlan:
         """Where the text encoders are, in words."""
         size = format_bytes(self.text_encoder_bytes)
         if self.encodes_first:
-            return f"text encoders ({size}): encode every prompt first, and make room then"
-        return f"text encoders ({size}): stay, and encode beside the steps"
+            return f"text encoders ({size}): encode all prompts first, then free their memory"
+        return f"text encoders ({size}): stay in memory, encode during training"
 
 
 def plan_flux_memory(

@@ -62,9 +62,9 @@ def load_pair(pairs: Pairs, draw: PairDraw, size_px: int, *, augment: bool) -> L
                 failures=images.failures,
             )
     raise MegastyleError(
-        f"there is no pair whose pictures can be opened; of {len(images.failures):,} that cannot,"
-        f" the first: {images.failures[0].message}",
-        hint="give pictures that can",
+        f"the images of no pair can be opened; the first of {len(images.failures):,} failures:"
+        f" {images.failures[0].message}",
+        hint="check the paths of the images",
         exit_code=TOO_MANY_FAILURES,
     )
 

@@ -78,9 +78,10 @@ def load_pairs(names: Sequence[str], config: FluxConfig, limit: int | None) -> "
     unknown = [failure for failure in split.failures if failure.kind == "unknown_word"]
     if unknown and not len(split.training):
         raise MegastyleError(
-            f"{len(unknown):,} of {split.num_read:,} records have words that {config.model} does"
-            f" not know, and the others make no pair; the first: {unknown[0].message}",
-            hint="give contents of words it knows, or another --model",
+            f"{len(unknown):,} of {split.num_read:,} records have words that {config.model}"
+            " does not know, and no pair can be made of the others; the first:"
+            f" {unknown[0].message}",
+            hint="give contents of known words, or another --model",
             exit_code=TOO_MANY_FAILURES,
         )
     sampler = PairSampler(split.training, batch=config.global_batch, seed=config.seed)
@@ -132,16 +133,16 @@ def check_pair_record(
     name = record["id"]
     if _is_explicit_pair(record):
         if not isinstance(record.get("style_file_name"), str):
-            why = f"record {name} has a target_file_name and no style_file_name"
+            why = f"record {name} has a target_file_name but no style_file_name"
             return Failure(record, "missing_key", why)
     elif not isinstance(record.get("file_name"), str):
-        why = f"record {name} has no picture: neither file_name nor target_file_name"
+        why = f"record {name} has no image: neither file_name nor target_file_name"
         return Failure(record, "missing_key", why)
     elif not isinstance(record.get(label), str | int) or record[label] == "":
         return Failure(record, "missing_key", f"record {name} has no {label}")
     content = record.get("content")
     if not isinstance(content, str) or not content.strip():
-        return Failure(record, "missing_key", f"record {name} has no content to paint from")
+        return Failure(record, "missing_key", f"record {name} has no content")
     try:
         content.encode()
         if vocabulary is not None:
@@ -210,8 +211,8 @@ class PairSampler:
     def __init__(self, pairs: Pairs, *, batch: int, seed: int) -> None:
         if not len(pairs):
             raise MegastyleError(
-                "there is no style with two pictures or more to draw pairs from",
-                hint="give more pictures, or --label KEY if style_id is not the key of the style",
+                "pairs need a style with at least two images, but there is none",
+                hint="give more images, or --label KEY if style_id is not the key of the style",
             )
         self.pairs, self.batch, self.seed = pairs, batch, seed
         self.draws_of_epoch = lru_cache(2)(self._draws_of_epoch)
@@ -253,8 +254,8 @@ class TrainingPairs:
         split = self.split
         epochs = num_steps * self.sampler.batch / len(split.training)
         return (
-            f"{len(split.training):,} styles or pairs to train on, {len(split.held_out):,} held"
-            f" out, {split.num_single:,} styles left out as they have one picture,"
+            f"{len(split.training):,} styles or pairs for training, {len(split.held_out):,} held"
+            f" out, {split.num_single:,} styles omitted (only one image),"
             f" {len(split.failures):,} records unusable; each is drawn {epochs:,.1f} times"
         )
 

@@ -1,4 +1,4 @@
-"""What a FLUX training was made with, in run.json: frozen weights, LoRA, options, versions."""
+"""The provenance of a FLUX training, in run.json: frozen weights, LoRA, options, versions."""
 
 import hashlib
 import importlib.metadata
@@ -20,10 +20,10 @@ PACKAGES = (
 
 
 def record_provenance(trainer: FluxTrainer, inputs: Sequence[str], options: RunOptions) -> None:
-    """Writes to run.json what this start is made with, beside the options that name the run.
+    """Writes the provenance of this start to run.json, beside the options that identify the run.
 
-    Raises MegastyleError if the run was begun with other frozen weights. Called on every rank; the
-    first writes.
+    Raises MegastyleError if the run was started with other frozen weights. Called on every rank;
+    the first writes.
     """
     if not trainer.accelerator.is_main_process:
         return
@@ -46,7 +46,7 @@ def record_provenance(trainer: FluxTrainer, inputs: Sequence[str], options: RunO
     before = record_made_with(folder, facts)
     if before.get("model", model).rpartition("@")[2] != model.rpartition("@")[2]:
         raise MegastyleError(
-            f"{folder} was begun with {before['model']}, and this is {model}",
+            f"{folder} was started with {before['model']}, not {model}",
             hint="give the same --model, or another -o",
         )
 

@@ -84,8 +84,8 @@ class PromptCache:
         free = shutil.disk_usage(self.folder.parent).free
         if needed > free:
             raise MegastyleError(
-                f"the words of {len(missing):,} prompts take {format_bytes(needed)} in"
-                f" {self.folder}, {format_bytes(free)} are free",
+                f"the embeddings of {len(missing):,} prompts need {format_bytes(needed)} in"
+                f" {self.folder}, but {format_bytes(free)} are free",
                 hint="give another -o, fewer records (--limit), or --encode-text beside",
                 exit_code=UNEXPECTED,
             )
@@ -97,7 +97,7 @@ class PromptCache:
 
         Raises MegastyleError (exit 1) if the disk fills up; the stored prompts stay.
         """
-        accelerator.wait_for_everyone()  # no rank writes before all have looked what is missing
+        accelerator.wait_for_everyone()  # no rank writes before all have checked what is missing
         encoders = TextEncoders(pipeline, accelerator.device)
         mine = missing[accelerator.process_index :: accelerator.num_processes]
         for start in range(0, len(mine), BATCH):

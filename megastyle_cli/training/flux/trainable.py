@@ -147,8 +147,8 @@ class TrainableModel:
             file_rank, file_alpha = common_rank(start, config.lora)
             if config.rank not in (None, file_rank):
                 raise MegastyleError(
-                    f"{config.lora} has rank {file_rank}, --rank is {config.rank}",
-                    hint="leave --rank out, or train a new LoRA without --lora",
+                    f"{config.lora} has rank {file_rank}, but --rank is {config.rank}",
+                    hint="omit --rank, or train a new LoRA without --lora",
                 )
             rank, alpha = file_rank, file_alpha if config.alpha is None else config.alpha
         self.rank = rank or RANK
@@ -177,8 +177,8 @@ def _check_no_lora_options(config: FluxConfig, is_whole: bool) -> None:
     if is_whole and given:
         whole = "--init" if config.init is not None else "--full"
         raise MegastyleError(
-            f"{given[0]} is of a LoRA on frozen weights, and {whole} trains all of them",
-            hint="leave one of them out",
+            f"{given[0]} cannot be combined with {whole}, which trains all weights",
+            hint="omit one of them",
         )
 
 
@@ -193,7 +193,7 @@ def _check_widths(pipeline: Any) -> None:
     for name, width in expected.items():
         if config[name] != width:
             raise MegastyleError(
-                f"the transformer's {name} is {config[name]}, the other parts of the model give"
-                f" {width}",
+                f"the transformer's {name} is {config[name]}, but the other parts of the model"
+                f" need {width}",
                 hint="correct the config",
             )

@@ -241,7 +241,7 @@ class FluxTrainer(Trainer[PairBatch]):
             self.optimizer.zero_grad(set_to_none=True)
 
     def describe(self) -> list[str]:
-        """What is about to happen, in words: weights, batch, memory, steps, noise levels."""
+        """The plan of the run, in words: weights, batch, memory, steps, noise levels."""
         config, trainable = self.config, self.trainable
         parameters = sum(weight.numel() for weight in self.trained)
         dtype = str(self.dtype).removeprefix("torch.")
@@ -249,7 +249,7 @@ class FluxTrainer(Trainer[PairBatch]):
         kind = "all weights"
         if trainable.rank is not None:
             kind = f"a LoRA of rank {trainable.rank} on {len(trainable.targets)} modules"
-        frozen = f", frozen ones in {config.quantize}" if config.quantize else ""
+        frozen = f", frozen weights in {config.quantize}" if config.quantize else ""
         return [
             f"{parameters:,} parameters to train: {kind} of {trainable.model}, {dtype}{frozen}",
             f"batch {batch:,} = {world} x {batch // world:,} pairs of {config.size} px on"
@@ -272,7 +272,7 @@ class FluxTrainer(Trainer[PairBatch]):
         missing = cache.missing(self.data.prompts)
         if missing:
             size = format_bytes(len(missing) * cache.bytes_per_prompt)
-            self.context.say(f"encoding {len(missing):,} prompts first, {size} in {cache.folder}")
+            self.context.say(f"encoding {len(missing):,} prompts first: {size} in {cache.folder}")
         cache.fill(missing, pipeline, self.accelerator)
         for name in TEXT_ENCODERS:
             setattr(pipeline, name, None)
@@ -291,7 +291,7 @@ class FluxTrainer(Trainer[PairBatch]):
 
     def _too_large(self) -> MegastyleError:
         return MegastyleError(
-            f"{self.config.model} and what it takes to train it do not fit on {self.device}",
+            f"out of memory: training {self.config.model} does not fit on {self.device}",
             hint=SMALLER,
             exit_code=UNEXPECTED,
         )
@@ -308,18 +308,18 @@ class FluxTrainer(Trainer[PairBatch]):
             hint = SMALLER
         return MegastyleError(
             f"out of memory at step {self.step} with {self.micro_batch} pairs at once and"
-            f" {plan.num_recomputed} of {plan.layers} blocks computed twice",
+            f" {plan.num_recomputed} of {plan.layers} blocks recomputed",
             hint=hint,
             exit_code=UNEXPECTED,
         )
 
 
 def token_rows(size_px: int, token_px: int) -> int:
-    """Rows of tokens in an image. Raises MegastyleError if the size is no multiple of a token."""
+    """Rows of tokens in an image. Raises MegastyleError if a token does not divide the size."""
     if size_px % token_px or size_px < token_px:
         near = max(token_px, size_px // token_px * token_px)
         raise MegastyleError(
-            f"--size {size_px} is no multiple of {token_px}, the pixels of a token of this model",
+            f"--size {size_px} is not a multiple of {token_px}, the size of a token of this model",
             hint=f"give {near} or {near + token_px}",
         )
     return size_px // token_px

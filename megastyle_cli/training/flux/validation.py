@@ -83,7 +83,8 @@ def held_out_losses(trainer: "FluxTrainer", pairs: Pairs) -> Metrics:
 
 
 def paint_samples(trainer: "FluxTrainer", pairs: Pairs) -> None:
-    """Paints the first pairs from fixed seeds into RUN/samples/, with a sheet beside references.
+    """Renders the first pairs from fixed seeds into RUN/samples/, with a sheet that shows
+    references.
 
     The first rank paints, the others wait.
     """

@@ -182,7 +182,7 @@ def test_a_shard_cut_off_from_its_pictures_is_said(tmp_path: Path, container: st
     for path in (tmp_path / "out" / ".unpacked").iterdir():
         path.unlink()
 
-    with pytest.raises(MegastyleError, match="the picture of record s1_c4 is gone"):
+    with pytest.raises(MegastyleError, match="the image of record s1_c4 is missing"):
         make(tmp_path / "out", pairs(11), layout(container), resume=True)
 
 
@@ -200,7 +200,7 @@ def test_shards_that_are_not_ours_are_left_alone(tmp_path: Path, container: str,
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "train-00000.parquet").write_text("precious")
 
-    with pytest.raises(MegastyleError, match="of no output of ours"):
+    with pytest.raises(MegastyleError, match="not written by megastyle"):
         make(tmp_path / "out", pairs(3), layout(container), **{flag: True})
 
     assert (tmp_path / "out" / "train-00000.parquet").read_text() == "precious"
@@ -330,7 +330,7 @@ def test_a_picture_cut_off_before_its_shard_was_written_is_said(
         make(tmp_path / "out", pairs(11), layout(container), 7)
     (tmp_path / "out" / ".unpacked" / "#5").write_bytes(b"")
 
-    with pytest.raises(MegastyleError, match="the picture of record s1_c5 is gone"):
+    with pytest.raises(MegastyleError, match="the image of record s1_c5 is missing"):
         make(tmp_path / "out", pairs(11), layout(container), resume=True)
 
 
@@ -461,7 +461,9 @@ def test_no_input_and_no_picture_of_others_can_be_replaced(
 ) -> None:
     (tmp_path / "other").mkdir()
     draw(1).save(tmp_path / "other" / "cat.png")
-    with pytest.raises(MegastyleError, match=r"other holds cat.png, which is of no output of ours"):
+    with pytest.raises(
+        MegastyleError, match=r"other holds cat.png, which was not written by megastyle"
+    ):
         make(tmp_path / "other", [], layout("folder"), inputs=photos)
     jsonl(tmp_path / "list.jsonl", [{"file_name": "other/cat.png"}])
     with pytest.raises(MegastyleError, match="holds inputs and is in the output"):

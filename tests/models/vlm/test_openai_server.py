@@ -131,7 +131,7 @@ def test_a_temporary_fault_costs_another_attempt_and_no_answer(fault):
         ),
         (RawResponse(closes_connection=True), "closed without a response"),
         (RawResponse(body=b"{"), ": the response is not JSON: {"),
-        (RawResponse(body=b"null"), ": the response is no chat completion: null"),
+        (RawResponse(body=b"null"), ": the response is not a chat completion: null"),
         (RawResponse(), ": the response is not JSON: it is empty"),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_job_trains_on_both_nodes_and_is_requeued_when_its_time_is_up(cluster:
     stderr = job.communicate()[1].decode()
 
     assert "batch 8 = 4 styles x 2, 2 x 4" in stderr
-    assert "--resume goes on" in stderr and (cluster / "out" / "latest").exists()
+    assert "--resume continues" in stderr and (cluster / "out" / "latest").exists()
     assert (cluster / "requeued").read_text() == f"requeue {ALLOCATION['SLURM_JOB_ID']}\n"
 
 
@@ -160,7 +160,7 @@ def test_accelerate_reads_the_settings(name: str, kind: str, machines: int) -> N
 
 
 def test_a_launcher_that_joined_one_of_several_nodes_is_rejected() -> None:
-    with pytest.raises(MegastyleError, match="has 2 nodes and this launcher joined 1"):
+    with pytest.raises(MegastyleError, match="has 2 nodes, but this launcher uses 1"):
         check_all_nodes_joined({"SLURM_STEP_NUM_NODES": "2", "GROUP_WORLD_SIZE": "1"})
 
     check_all_nodes_joined({"SLURM_STEP_NUM_NODES": "2", "GROUP_WORLD_SIZE": "2"})

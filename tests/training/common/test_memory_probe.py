@@ -40,7 +40,7 @@ def probe(size):
 probe(8)  # what only the first pass allocates
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 200 * 2**20,) * 2)
-size = fit_micro_batch(1024, probe, Accelerator(cpu=True), "pictures", "")
+size = fit_micro_batch(1024, probe, Accelerator(cpu=True), "images", "")
 json.dump({"size": size, "tried": tried[1:]}, sys.stdout)
 """
 
@@ -61,15 +61,15 @@ def test_out_of_memory_halves_the_size_and_is_reported(megastyle, tmp_path):
     result = json.loads(ended.stdout)
     assert result["tried"][:2] == [1024, 512] and result["size"] == result["tried"][-1]
     assert 16 <= result["size"] <= 256
-    assert b"out of memory with 1024 pictures at once; going on with 512" in ended.stderr
+    assert b"out of memory with 1024 images at once; trying 512" in ended.stderr
 
 
 def test_no_memory_for_a_single_item_is_an_error_with_the_hint(accelerator):
     def probe(size):
         torch.empty(2**60, dtype=torch.uint8)
 
-    with pytest.raises(MegastyleError, match="no memory for a single one of the pictures") as error:
-        fit_micro_batch(6, probe, accelerator, "pictures", "give --recompute all")
+    with pytest.raises(MegastyleError, match="not even one of the images fits") as error:
+        fit_micro_batch(6, probe, accelerator, "images", "give --recompute all")
 
     assert error.value.exit_code == 1 and "--recompute all" in error.value.hint
 
@@ -82,7 +82,7 @@ def in_process(folder):
         if accelerator.process_index == 1 and size > 3:
             torch.empty(2**60, dtype=torch.uint8)
 
-    size = fit_micro_batch(24, probe, accelerator, "pictures", "")
+    size = fit_micro_batch(24, probe, accelerator, "images", "")
     (folder / f"{accelerator.process_index}").write_text(str(size))
 
 
@@ -97,7 +97,7 @@ def test_other_errors_are_raised(accelerator):
         torch.zeros(2, 3) @ torch.zeros(2, 3)
 
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        fit_micro_batch(4, probe, accelerator, "pictures", "")
+        fit_micro_batch(4, probe, accelerator, "images", "")
 
 
 def test_free_memory_is_divided_among_the_ranks_of_a_machine(monkeypatch):

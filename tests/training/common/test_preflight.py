@@ -37,7 +37,7 @@ def test_weights_are_named_with_their_size(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(bytes(1 << 20))
 
     assert "1.0 MiB" in check_weights("me/x", tmp_path, [tmp_path / "w.safetensors"]).text
-    assert "drawn from --seed" in check_weights("c.json", tmp_path / "c.json", []).text
+    assert "random weights from --seed" in check_weights("c.json", tmp_path / "c.json", []).text
 
 
 @pytest.mark.parametrize(("free", "ok"), [(1 << 30, True), (1 << 10, False)])

@@ -146,7 +146,7 @@ def test_a_stopped_run_is_exit_75_without_a_json_line(tmp_path, capfdbinary):
     code = report_result(result(3, 7), run)
 
     stdout, stderr = capfdbinary.readouterr()
-    assert code == 75 and stdout == b"" and b"--resume goes on" in stderr
+    assert code == 75 and stdout == b"" and b"--resume continues" in stderr
 
 
 def test_a_dry_run_announces_what_would_be_done(tmp_path, capfdbinary):

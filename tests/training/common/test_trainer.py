@@ -174,7 +174,7 @@ def test_a_forged_checkpoint_is_refused_in_a_sentence(trainer_in, forge):
     forge(state)
     torch.save(state, path)
 
-    with pytest.raises(MegastyleError, match="step-.* is damaged or of another run"):
+    with pytest.raises(MegastyleError, match="step-.* is damaged or belongs to another run"):
         trainer_in("run")
 
 
@@ -250,7 +250,7 @@ def test_weights_that_are_not_finite_are_not_saved(trainer_in, part, value):
         getattr(trainer, part)[0][0, 0] = value
     trainer.step += 1
 
-    with pytest.raises(MegastyleError, match="the weights after step 11 are not finite") as error:
+    with pytest.raises(MegastyleError, match="the weights are not finite after step 11") as error:
         trainer.save_checkpoint()
 
     assert error.value.exit_code == 1 and "--resume --force" in error.value.hint

@@ -124,6 +124,6 @@ def test_a_batch_that_the_images_cannot_fill_is_rejected(tmp_path):
     assert data.sampler.steps_per_epoch == 1 and len(data.split.training) == 8
     with pytest.raises(MegastyleError, match="--global-batch 9 is not a multiple of") as odd:
         load_training_data(names, EncoderConfig(**plain, global_batch=9), None)
-    with pytest.raises(MegastyleError, match="is more than an epoch of 8 pictures"):
+    with pytest.raises(MegastyleError, match="exceeds the 8 images of an epoch"):
         load_training_data(names, EncoderConfig(**plain, global_batch=10), None)
     assert odd.value.hint == "give 8"

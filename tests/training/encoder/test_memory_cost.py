@@ -99,10 +99,10 @@ def test_requested_options_are_kept():
 def test_the_plan_is_described_in_words():
     made = planned(139, is_compiled=True)
 
-    assert made.sentence.startswith("64 chunks of 128 pictures, each embedded twice, all activ")
+    assert made.sentence.startswith("64 chunks of 128 images, each embedded twice, all activ")
     assert made.sentence.endswith("of 139.0 GiB free")
     twice = planned(139, is_compiled=True, recompute="2").sentence
-    assert "14 of 27 layers computed twice" in twice
+    assert "14 of 27 layers recomputed" in twice
 
 
 WIDE = {

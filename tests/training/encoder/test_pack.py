@@ -62,7 +62,7 @@ def test_a_training_reads_packed_images(megastyle: Runner, imgs: Path) -> None:
     assert packing.returncode == 0, packing.stderr.decode()
     assert b"train-encoder: 16 in" in packing.stderr and packing.stdout == b""
     assert training.returncode == 0, training.stderr.decode()
-    assert b"16 pictures of 4 styles" in training.stderr
+    assert b"16 images of 4 styles" in training.stderr
     assert lines(training.stdout)[0]["step"] == 1
 
 
@@ -97,5 +97,5 @@ def test_packing_by_several_processes_is_rejected(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
 
-    with pytest.raises(MegastyleError, match="one process packs"):
+    with pytest.raises(MegastyleError, match="--pack runs in one process"):
         packed(imgs)

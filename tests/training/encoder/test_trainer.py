@@ -167,7 +167,7 @@ def test_the_optimizer_has_siglips_betas(trainer_of):
 def test_unreadable_images_end_it_with_a_checkpoint(trainer_of):
     trainer = trainer_of()  # the names of its images are those of no file
 
-    with pytest.raises(MegastyleError, match="none of the 8 pictures to train on") as error:
+    with pytest.raises(MegastyleError, match="none of the 8 training images") as error:
         next(trainer.batches())
 
     assert error.value.exit_code == 3 and (trainer.folder / "latest").exists()

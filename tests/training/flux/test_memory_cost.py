@@ -192,7 +192,7 @@ def test_memory_decides_whether_text_is_encoded_first(flux_1, free_gb, first):
 
     assert memory.encodes_first is first
     assert memory.plan.fits is (free_gb >= 50)
-    assert ("make room" in memory.sentence) is first and "9.1 GiB" in memory.sentence
+    assert ("free their memory" in memory.sentence) is first and "9.1 GiB" in memory.sentence
 
 
 def test_encoding_first_frees_the_text_encoders(flux_1):

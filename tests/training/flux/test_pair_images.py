@@ -107,5 +107,5 @@ def test_no_readable_pair_is_reported(pairs, tmp_path):
     for path in tmp_path.glob("*.png"):
         path.unlink()
 
-    with pytest.raises(MegastyleError, match="no pair whose pictures can be opened"):
+    with pytest.raises(MegastyleError, match="the images of no pair can be opened"):
         load_pair(pairs, PairSampler(pairs, batch=1, seed=0).draw(0), SIZE, augment=False)

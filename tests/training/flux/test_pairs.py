@@ -160,7 +160,7 @@ def test_the_key_depends_on_pictures_contents_and_styles():
 
 
 def test_a_sampler_without_pairs_is_rejected():
-    with pytest.raises(MegastyleError, match="no style with two pictures"):
+    with pytest.raises(MegastyleError, match="pairs need a style with at least two images"):
         sampler_of(1, 1)
 
 
@@ -171,7 +171,7 @@ def test_loaded_pairs_describe_themselves_and_list_every_prompt(tmp_path):
     data = load_pairs([str(listing)], config, None)
 
     assert data.summary(num_steps=8) == (
-        "2 styles or pairs to train on, 0 held out, 0 styles left out as they have one picture,"
+        "2 styles or pairs for training, 0 held out, 0 styles omitted (only one image),"
         " 1 records unusable; each is drawn 16.0 times"
     )
     assert data.prompts == {"c0", "c1", "c2"} and data.sampler.batch == 4

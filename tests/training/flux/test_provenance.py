@@ -54,5 +54,5 @@ def test_a_run_of_other_frozen_weights_is_rejected(trainer_of, made_with, tmp_pa
     made_with(trainer_of(lr=0.5))  # the same weights
     other = save_tiny_flux(tmp_path / "other", seed=1, text_tokens=5)
 
-    with pytest.raises(MegastyleError, match="was begun with"):
+    with pytest.raises(MegastyleError, match="was started with"):
         made_with(trainer_of(model=str(other)))

@@ -91,7 +91,9 @@ def test_prompts_without_space_on_the_disk_are_rejected_with_both_sizes(
     cache = PromptCache(tmp_path / "words", pipeline, CPU)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**20))
 
-    with pytest.raises(MegastyleError, match="the words of 3,000 prompts take 1.6 MiB in") as error:
+    with pytest.raises(
+        MegastyleError, match="the embeddings of 3,000 prompts need 1.6 MiB in"
+    ) as error:
         cache.missing(f"a thing {n}" for n in range(3000))
 
     assert "1.0 MiB are free" in str(error.value) and error.value.exit_code == 1

@@ -119,9 +119,9 @@ def test_an_exported_model_is_complete_though_the_text_encoders_were_freed(train
 
 @pytest.mark.parametrize("option", [{"rank": 4}, {"alpha": 2.0}, {"quantize": "int8"}])
 def test_lora_options_of_a_whole_model_are_rejected(trainable_of, size, option):
-    with pytest.raises(MegastyleError, match="--full trains all of them"):
+    with pytest.raises(MegastyleError, match="--full, which trains all weights"):
         trainable_of(full=True, **option)
-    with pytest.raises(MegastyleError, match="--init trains all of them"):
+    with pytest.raises(MegastyleError, match="--init, which trains all weights"):
         trainable_of(init=size, **option)
 
 
@@ -129,7 +129,7 @@ def test_a_model_whose_parts_do_not_fit_is_rejected(trainable_of, tmp_path):
     (tmp_path / "size.json").write_text(json.dumps({**TRANSFORMER, "in_channels": 32}))
 
     with pytest.raises(
-        MegastyleError, match="in_channels is 32, the other parts of the model give 16"
+        MegastyleError, match="in_channels is 32, but the other parts of the model need 16"
     ):
         trainable_of(init=str(tmp_path / "size.json"))
 

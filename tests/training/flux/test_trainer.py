@@ -247,7 +247,9 @@ def test_compiled_blocks_have_the_losses_of_eager_ones(trainer_of, tmp_path):
 def test_a_missing_compiler_is_reported(trainer_of, monkeypatch):
     monkeypatch.setenv("PATH", "")
 
-    with pytest.raises(MegastyleError, match="--compile needs a C++ compiler, but there is no g"):
+    with pytest.raises(
+        MegastyleError, match=r"--compile needs a C\+\+ compiler, but there is no g"
+    ):
         trainer_of(compile=True)
 
 
@@ -323,7 +325,7 @@ def test_the_optimizer_has_pytorchs_betas(trainer_of):
 
 
 def test_a_size_that_is_no_multiple_of_a_token_is_rejected(trainer_of):
-    with pytest.raises(MegastyleError, match="--size 40 is no multiple of 16") as error:
+    with pytest.raises(MegastyleError, match="--size 40 is not a multiple of 16") as error:
         trainer_of(size=40)
 
     assert error.value.hint == "give 32 or 48"
