@@ -81,4 +81,4 @@ def test_a_model_without_a_tokenizer_is_missing_it(tmp_path: Path) -> None:
 def test_a_size_that_the_model_cannot_paint_is_refused(tmp_path: Path) -> None:
     checks = checks_of(config_for(size=63), tmp_path / "run")
 
-    assert "--size 63 is no multiple of" in checks["model"].text
+    assert "--size 63 is not a multiple of" in checks["model"].text
