@@ -125,7 +125,7 @@ def inputs_or_stdin(inputs: list[str] | None, context: typer.Context) -> list[st
     if sys.stdin is None or sys.stdin.isatty():
         command: Any = context.command
         raise MegastyleError(
-            f"{command.name} needs an input: name one, or pipe records in",
+            f"{command.name} needs an input: give one, or pipe records in",
             hint=f"{command.description.examples[0].strip()}\n"
             f"More examples and options:  megastyle {command.name} -h",
         )

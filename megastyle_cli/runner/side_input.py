@@ -43,7 +43,7 @@ def read_side_input(inputs: Sequence[str], check: Check | None = None) -> Iterat
     """A second input that must be whole, such as references: a failure raises MegastyleError."""
     for found in (checked(result, check) for result in read_records(inputs)):
         if isinstance(found, Failure):
-            raise MegastyleError(found.message, hint="repair it or leave it out")
+            raise MegastyleError(found.message, hint="repair or omit it")
         yield found
 
 

@@ -60,7 +60,7 @@ def test_an_output_on_top_of_an_input_is_refused(output: str) -> None:
 )
 def test_an_output_inside_an_input_folder_is_refused(output: str) -> None:
     for source in ("photos", "album"):
-        with pytest.raises(MegastyleError, match=r"lies in|both input and output"):
+        with pytest.raises(MegastyleError, match=r"is inside|both input and output"):
             check_files([Files(inputs=[source], output=output)])
 
 
