@@ -1,23 +1,12 @@
-"""Compiling ahead leaves machine code in the cache, and nothing else."""
+"""Compiling ahead that fails is told; what it keeps: tests/dedup/test_compile_ahead.py."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
-from megastyle_cli.compute.jit import is_anything_kept
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.doctor import prepare as module
 from megastyle_cli.doctor.prepare import prepare
-
-
-def test_what_is_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert not is_anything_kept()
-
-    prepare()
-
-    assert is_anything_kept()
 
 
 def test_a_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
