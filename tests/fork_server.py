@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import typing
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -401,7 +402,8 @@ def _become(request: Request) -> None:
     if request.max_file_kib:
         limit = 1024 * request.max_file_kib
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    weakref.finalize._registry.clear()  # those of the server's imports
+    weakref.finalize._registry.clear()  # what the server's imports would do at exit
+    typing._cleanups.clear()
     sys.path.insert(0, request.cwd)
     sys.argv = [request.module, *request.arguments]
     # new ones: those of the server were set up for other files
