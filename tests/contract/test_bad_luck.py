@@ -113,7 +113,7 @@ def test_an_input_is_never_the_output(megastyle: Runner, pictures: Path, flag: s
 
         ended = megastyle("retrieve", named, "--index", pictures, "-o", source, flag)
 
-        words = b"both input and output" if named == source else b"is an input"
+        words = b"both input and output" if named == source else b"is inside the input"
         assert ended.returncode == 2 and words in ended.stderr
         assert source.read_bytes() == before
         source.unlink()
