@@ -598,7 +598,7 @@ def test_a_lora_of_another_base_is_rejected(
         (["--size", "40"], "--size 40 is not a multiple of 16"),
         (["--model", "missing/"], "there is no model folder missing/"),
         (["--targets", "img_attn_qkv,to_q"], "--targets has 'to_q'"),
-        (["--label", "licence"], "pairs need a style with at least two images"),
+        (["--label", "licence"], "the first: record 0-0 has no licence"),
         (["--chunk", "0"], "auto or a number N"),
         (["--init", "missing.json"], "not a readable config"),
         (["--full"], "--rank cannot be combined with --full"),

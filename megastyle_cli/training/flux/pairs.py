@@ -84,6 +84,12 @@ def load_pairs(names: Sequence[str], config: FluxConfig, limit: int | None) -> "
             hint="give contents of known words, or another --model",
             exit_code=TOO_MANY_FAILURES,
         )
+    if split.failures and not len(split.training):
+        raise MegastyleError(
+            f"{len(split.failures):,} of {split.num_read:,} records are unusable, and no pair can"
+            f" be made of the others; the first: {split.failures[0].message}",
+            hint=f"give each record file_name, content and {config.label} (--label), its style",
+        )
     sampler = PairSampler(split.training, batch=config.global_batch, seed=config.seed)
     return TrainingPairs(split=split, sampler=sampler)
 

@@ -175,3 +175,11 @@ def test_loaded_pairs_describe_themselves_and_list_every_prompt(tmp_path):
         " 1 records unusable; each is drawn 16.0 times"
     )
     assert data.prompts == {"c0", "c1", "c2"} and data.sampler.batch == 4
+
+
+def test_records_without_content_are_named_where_no_pair_is_left(tmp_path):
+    mute = [{key: record[key] for key in record if key != "content"} for record in records_of(3, 2)]
+    listing = jsonl(tmp_path / "records.jsonl", mute)
+
+    with pytest.raises(MegastyleError, match="5 of 5 records are unusable.* has no content"):
+        load_pairs([str(listing)], FluxConfig(model="black-forest-labs/FLUX.1-dev"), None)
