@@ -21,11 +21,11 @@ from typing import Any
 import faiss
 import numpy as np
 
-from megastyle_cli.retrieve.ann import IvfSearcher, build_ivf, recall
-from megastyle_cli.retrieve.index_file import read_index
-from megastyle_cli.retrieve.index_writer import IndexWriter, encode_row
-from megastyle_cli.retrieve.nearest import ExactSearcher
-from megastyle_cli.retrieve.style_index import StyleIndex
+from megastyle_cli.retrieval.ann import IvfSearcher, build_ivf, recall
+from megastyle_cli.retrieval.index_file import read_index
+from megastyle_cli.retrieval.index_writer import IndexWriter, encode_row
+from megastyle_cli.retrieval.nearest import ExactSearcher
+from megastyle_cli.retrieval.style_index import StyleIndex
 
 WIDTH, K, GROUP, BLOCK = 768, 10, 50, 50_000
 BATCHES = (1, 32, 256)

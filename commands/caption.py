@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from megastyle_cli.caption.options import (
+from megastyle_cli.captioning.options import (
     CaptionOptions,
     MeasuringOptions,
     PromptingOptions,
@@ -71,15 +71,15 @@ def main(
     batches: BatchOptions,
     report: ReportOptions,
 ) -> int:
-    from megastyle_cli.caption.prompts import VERSION, instructions_text
+    from megastyle_cli.captioning.prompts import VERSION, instructions_text
 
     if prompting.show_instructions:
         sys.stdout.write(instructions_text())
         return DONE
 
     from megastyle_cli import __version__
-    from megastyle_cli.caption.caption import caption
-    from megastyle_cli.caption.console import describe_caption
+    from megastyle_cli.captioning.caption import caption
+    from megastyle_cli.captioning.console import describe_caption
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.images import ImageReader
     from megastyle_cli.io.writers.stream import line_for
@@ -145,10 +145,10 @@ def _prompt(
     workers: int,
 ) -> None:
     """Asks the model about every record, `workers` batches at a time; reports what was invalid."""
-    from megastyle_cli.caption.caption import caption
-    from megastyle_cli.caption.judge import JudgeCounts, judge
-    from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
-    from megastyle_cli.caption.retry import RetryingClient
+    from megastyle_cli.captioning.caption import caption
+    from megastyle_cli.captioning.judge import JudgeCounts, judge
+    from megastyle_cli.captioning.prompted_captioner import PromptedCaptioner
+    from megastyle_cli.captioning.retry import RetryingClient
     from megastyle_cli.core.record import Step
     from megastyle_cli.io.images import ImageReader
     from megastyle_cli.runner.concurrency import concurrent_chunks, concurrent_results

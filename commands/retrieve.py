@@ -24,7 +24,7 @@ from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.core.option import result_options
 from megastyle_cli.models.options import EncoderBackendOptions, ModelOptions
 from megastyle_cli.models.registry import encoder_backend
-from megastyle_cli.retrieve.options import RetrieveOptions
+from megastyle_cli.retrieval.options import RetrieveOptions
 from megastyle_cli.runner.options import (
     BatchOptions,
     InputOptions,
@@ -59,9 +59,9 @@ def main(
     from megastyle_cli.io.writers.stream import line_for
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
-    from megastyle_cli.retrieve.console import describe_neighbors
-    from megastyle_cli.retrieve.retrieve import check_text_encoder, retrieve, retrieve_prototypes
-    from megastyle_cli.retrieve.style_index import IndexSource
+    from megastyle_cli.retrieval.console import describe_neighbors
+    from megastyle_cli.retrieval.retrieve import check_text_encoder, retrieve, retrieve_prototypes
+    from megastyle_cli.retrieval.style_index import IndexSource
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
@@ -174,8 +174,8 @@ def _add(
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.images import ImageReader
-    from megastyle_cli.retrieve.index_file import is_saved_index
-    from megastyle_cli.retrieve.index_writer import IndexWriter, embed_rows, index_sink
+    from megastyle_cli.retrieval.index_file import is_saved_index
+    from megastyle_cli.retrieval.index_writer import IndexWriter, embed_rows, index_sink
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
 

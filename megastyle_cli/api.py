@@ -136,10 +136,10 @@ def caption(
         record, = ms.caption("photos/owl.jpg")
         record["style"]
     """
-    from megastyle_cli.caption.caption import caption as stage
-    from megastyle_cli.caption.options import CaptionOptions, PromptingOptions, ShownSizeOptions
-    from megastyle_cli.caption.prompted_captioner import PromptedCaptioner
-    from megastyle_cli.caption.retry import RetryingClient
+    from megastyle_cli.captioning.caption import caption as stage
+    from megastyle_cli.captioning.options import CaptionOptions, PromptingOptions, ShownSizeOptions
+    from megastyle_cli.captioning.prompted_captioner import PromptedCaptioner
+    from megastyle_cli.captioning.retry import RetryingClient
     from megastyle_cli.models.protocols import VisionLanguageModel
     from megastyle_cli.models.registry import captioner_backend, load
     from megastyle_cli.runner.concurrency import concurrent_chunks
@@ -258,7 +258,7 @@ def embed(
     """
     import numpy as np
 
-    from megastyle_cli.retrieve.embed import embed_records
+    from megastyle_cli.retrieval.embed import embed_records
 
     encoder, pictures, reader = _encoder(backend, model)
     rows = []
@@ -292,10 +292,10 @@ def retrieve(
         [near["file_name"] for near in query["neighbors"]]
     """
     from megastyle_cli.core.record import annotate_all
-    from megastyle_cli.retrieve.index_file import is_saved_index
-    from megastyle_cli.retrieve.options import RetrieveOptions
-    from megastyle_cli.retrieve.retrieve import retrieve as stage
-    from megastyle_cli.retrieve.style_index import IndexSource
+    from megastyle_cli.retrieval.index_file import is_saved_index
+    from megastyle_cli.retrieval.options import RetrieveOptions
+    from megastyle_cli.retrieval.retrieve import retrieve as stage
+    from megastyle_cli.retrieval.style_index import IndexSource
 
     _check(RetrieveOptions(top=k), top="k")
     encoder, pictures, reader = _encoder(backend, model)

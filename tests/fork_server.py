@@ -57,7 +57,7 @@ LIBRARIES = (
 )
 # Packages of the project that every command imports a part of; not those that import pyarrow or
 # bitsandbytes, which start threads.
-STAGES = ("caption", "dedup", "cluster", "pair", "generate", "retrieve", "evaluate")
+STAGES = ("captioning", "dedup", "cluster", "pair", "generate", "retrieval", "evaluate")
 OWN = ("core", "compute", "runner", "report", "cli", "commands", "models.builtin", *STAGES)
 # Nothing reads these when it is imported, so that a fork can have its own.
 READ_LATE = {

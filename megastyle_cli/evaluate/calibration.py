@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from megastyle_cli.retrieve.csls import mean_similarity
-from megastyle_cli.retrieve.embed import Array
+from megastyle_cli.retrieval.csls import mean_similarity
+from megastyle_cli.retrieval.embed import Array
 
 # n images, m reference images, d width
 

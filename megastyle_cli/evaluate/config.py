@@ -13,7 +13,7 @@ from megastyle_cli.evaluate.references import (
 from megastyle_cli.evaluate.score import ScoringModels
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.registry import load
-from megastyle_cli.retrieve.embed import Array
+from megastyle_cli.retrieval.embed import Array
 
 CONTENT_MODEL = "megastyle_cli.models.builtin.imagenet:ContentDescriptor"
 

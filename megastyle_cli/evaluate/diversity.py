@@ -6,7 +6,7 @@ These are the measures MegaStyle reports for prompts (MPD, Vendi, MNND).
 
 import numpy as np
 
-from megastyle_cli.retrieve.embed import Array
+from megastyle_cli.retrieval.embed import Array
 
 # n vectors of width d, unit rows; distances are 1 - cosine, in [0, 2]
 MAX_COSINES = 2**24  # held at a time: 64 MiB

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder
-from megastyle_cli.retrieve.embed import Array, embed_images
+from megastyle_cli.retrieval.embed import Array, embed_images
 
 # role of a model ("style", "text", "content") -> its unit vector (d,) of an image
 Features = dict[str, Array]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.retrieve.embed import Array
-from megastyle_cli.retrieve.nearest import nearest
+from megastyle_cli.retrieval.embed import Array
+from megastyle_cli.retrieval.nearest import nearest
 
 # n rows, q queries that have a positive, g rows of the gallery, k ranks
 KS = (1, 10)

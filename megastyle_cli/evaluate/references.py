@@ -16,7 +16,7 @@ from megastyle_cli.evaluate.features import (
     Features,
     extract_features,
 )
-from megastyle_cli.retrieve.embed import BATCH, Array
+from megastyle_cli.retrieval.embed import BATCH, Array
 
 # d width of a model's vectors
 STEM = "stem"

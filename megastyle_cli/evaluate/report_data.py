@@ -11,8 +11,8 @@ from megastyle_cli.evaluate.score import STYLE
 from megastyle_cli.evaluate.scored_set import Comparison, ScoredSet
 from megastyle_cli.report.eval_report import Bar
 from megastyle_cli.report.style_name import style_name
-from megastyle_cli.retrieve.embed import Array
-from megastyle_cli.retrieve.nearest import nearest
+from megastyle_cli.retrieval.embed import Array
+from megastyle_cli.retrieval.nearest import nearest
 
 MAX_HISTOGRAM_IMAGES, PAIRS_PER_IMAGE = 1000, 4
 NUM_WORST = 24

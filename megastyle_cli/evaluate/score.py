@@ -16,7 +16,7 @@ from megastyle_cli.evaluate.features import (
 from megastyle_cli.evaluate.references import ReferenceMatch, References
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder, TextImageModel
-from megastyle_cli.retrieve.embed import BATCH, Array, finite_or_bad, rounded
+from megastyle_cli.retrieval.embed import BATCH, Array, finite_or_bad, rounded
 
 log = logging.getLogger(__name__)
 FEATURE_CACHE_SIZE = 4096

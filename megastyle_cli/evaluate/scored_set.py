@@ -13,7 +13,7 @@ from megastyle_cli.evaluate.calibration import ReferenceBank
 from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.evaluate.references import References
 from megastyle_cli.evaluate.score import STYLE, Scored, ScoringModels, score_records
-from megastyle_cli.retrieve.embed import Array
+from megastyle_cli.retrieval.embed import Array
 
 PROVENANCE_KEYS = ("model", "text_model", "content_model", "references", "reference_set")
 # n images, p of them with references

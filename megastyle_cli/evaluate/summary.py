@@ -19,7 +19,7 @@ from megastyle_cli.evaluate.metrics import (
 )
 from megastyle_cli.evaluate.score import STYLE, TEXT
 from megastyle_cli.evaluate.scored_set import ScoredSet
-from megastyle_cli.retrieve.embed import Array
+from megastyle_cli.retrieval.embed import Array
 
 DIGITS = 4
 

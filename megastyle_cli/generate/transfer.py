@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from megastyle_cli.caption.caption import with_description
+from megastyle_cli.captioning.caption import with_description
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, record_seed
 from megastyle_cli.generate.save import ImageStore, filter_and_save, valid_requests

@@ -94,7 +94,7 @@ class Captioner(Protocol):
 class VisionLanguageModel(Protocol):
     """Answers prompts about images: same length and order, each result independent of its batch.
 
-    A caption backend of this kind is wrapped by caption/prompted_captioner.py, which writes the
+    A caption backend of this kind is wrapped by captioning/prompted_captioner.py, which writes the
     prompts, validates the answers and asks again. `generate` is called from `num_threads` threads
     at a time, each with about `batch_size` prompts. A prompt that cannot be answered gives
     BadRecord("model_error", ...), and one whose answer was cut off or withheld UnusableAnswer.

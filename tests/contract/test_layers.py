@@ -12,7 +12,7 @@ from tests.contract.tree import PACKAGE, ROOT, module_name, sources
 
 # From the lowest floor to the highest. Packages of one floor do not import each other, except
 # that a stage may call another stage.
-STAGES = ("caption", "dedup", "cluster", "pair", "generate", "retrieve", "evaluate")
+STAGES = ("captioning", "dedup", "cluster", "pair", "generate", "retrieval", "evaluate")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("compute",),

@@ -8,8 +8,8 @@ from tests.contract.tree import PACKAGE, ROOT, sources
 
 # Nothing to test on their own: types, constants, tables and one-line glue.
 EXEMPT: set[str] = {
-    "caption/options.py",
-    "caption/wordlists.py",
+    "captioning/options.py",
+    "captioning/wordlists.py",
     "cluster/options.py",
     "core/choices.py",
     "dedup/options.py",
@@ -20,7 +20,7 @@ EXEMPT: set[str] = {
     "models/options.py",
     "models/protocols.py",
     "pair/options.py",
-    "retrieve/options.py",
+    "retrieval/options.py",
     "runner/options.py",
 }
 

@@ -7,7 +7,7 @@ from megastyle_cli.evaluate.references import OwnReferences, load_references
 from megastyle_cli.evaluate.score import ScoringModels
 from megastyle_cli.evaluate.scored_set import ScoredSet
 from megastyle_cli.io.images import ImageReader
-from tests.retrieve.vectors import unit_rows
+from tests.retrieval.vectors import unit_rows
 
 VECTORS = unit_rows(60, 8, seed=5)
 CONTENTS = unit_rows(60, 6, seed=6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from megastyle_cli.evaluate.calibration import ReferenceBank, calibrate
-from tests.retrieve.vectors import csls_matrix, unit_rows
+from tests.retrieval.vectors import csls_matrix, unit_rows
 
 
 def test_calibration_equals_the_means_over_pairs():

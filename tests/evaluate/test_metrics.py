@@ -13,7 +13,7 @@ from megastyle_cli.evaluate.metrics import (
     retrieval_scores,
     within_between_similarity,
 )
-from tests.retrieve.vectors import unit_rows
+from tests.retrieval.vectors import unit_rows
 
 
 def labelled(n, seed=0):

@@ -6,7 +6,7 @@ import pytest
 from megastyle_cli.evaluate import report_data
 from megastyle_cli.evaluate.report_data import DIFFERENT, SAME, build_report_data
 from tests.evaluate.small_set import VECTORS, record, scored_set, styled
-from tests.retrieve.vectors import cosines
+from tests.retrieval.vectors import cosines
 
 STYLES = np.arange(12) % 3
 

@@ -8,7 +8,7 @@ from megastyle_cli.evaluate.diversity import diversity
 from megastyle_cli.evaluate.metrics import bootstrap_interval
 from megastyle_cli.evaluate.summary import summarize
 from tests.evaluate.small_set import CONTENTS, VECTORS, Rows, record, scored_set, styled
-from tests.retrieve.vectors import cosines, csls_matrix
+from tests.retrieval.vectors import cosines, csls_matrix
 
 SAME_ROUNDING = {"abs": 5.1e-5}  # a summary has 4 digits
 

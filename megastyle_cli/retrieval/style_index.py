@@ -1,0 +1,207 @@
+"""An index of style vectors in memory: built from images, or opened from a saved index."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.failure_log import FailureLog
+from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
+from megastyle_cli.io.images import ImageReader
+from megastyle_cli.io.inputs import read_records
+from megastyle_cli.models.protocols import StyleEncoder
+from megastyle_cli.retrieval.ann import open_ivf
+from megastyle_cli.retrieval.artifact_cache import ArtifactCache
+from megastyle_cli.retrieval.csls import CslsReranker, ExactCslsSearcher, bank_similarity
+from megastyle_cli.retrieval.embed import Array, embed_records
+from megastyle_cli.retrieval.encoder_probe import check_same_encoder, embed_probe
+from megastyle_cli.retrieval.index_file import SavedIndex, is_saved_index, read_index
+from megastyle_cli.retrieval.nearest import ExactSearcher, Excluded, Searcher
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Method = Literal["exact", "ivf"]
+Score = Literal["cosine", "csls"]
+UNIT_TOLERANCE = 1e-3
+BLOCK = 65536  # rows whose lengths are computed at a time
+
+
+@dataclass(kw_only=True)
+class StyleIndex:
+    """Style vectors of images: row i of `vectors` (n, d) is `ids[i]` at `file_names[i]`.
+
+    Rows are float32 unit vectors made by `model`. Raises MegastyleError if the parts do not fit
+    each other or a row does not have length 1. `searcher` is exact, by cosine, until it is set.
+    """
+
+    vectors: Array
+    ids: list[str]
+    file_names: Sequence[str]
+    model: str
+    searcher: Searcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.ids):
+            raise MegastyleError(
+                f"the index has {len(self.ids)} records for vectors of shape {self.vectors.shape}",
+                hint="rebuild the index: its vectors and its records are from different runs",
+            )
+        if len(self.ids) != len(self.file_names):
+            raise MegastyleError(
+                f"the index has {len(self.ids)} ids but {len(self.file_names)} file names",
+                hint="rebuild the index from records that have both",
+            )
+        lengths = _lengths(self.vectors)
+        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # NaN is wrong too
+        if len(wrong):
+            raise MegastyleError(
+                f"row {wrong[0]} of the index has norm {lengths[wrong[0]]:.4g}, not 1",
+                hint="normalize the style vectors",
+            )
+        self.searcher = ExactSearcher(self.vectors)
+
+    def search(self, queries: Array, k: int, excluded: Excluded = None) -> tuple[Array, Array]:
+        """Scores (q, k), best first, and row numbers (q, k) for `queries` (q, d); where fewer than
+        k rows are found, the rest hold score -inf and row -1."""
+        return self.searcher.search(queries, k, excluded)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The model and 8 hex digits of a hash over ids and vectors."""
+        digest = hashlib.sha256(canonical_json(self.ids).encode())
+        digest.update(np.ascontiguousarray(self.vectors).data)
+        return f"{self.model}@{digest.hexdigest()[:8]}"
+
+    @cached_property
+    def rows_by_id(self) -> dict[str, list[int]]:
+        """The rows of each id; equal images have equal ids, so there may be several."""
+        rows: dict[str, list[int]] = {}
+        for row, record_id in enumerate(self.ids):
+            rows.setdefault(record_id, []).append(row)
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSource:
+    """The value of `--index`: a saved index, or records whose images are embedded when opened."""
+
+    saved: SavedIndex | None
+    records: Sequence[Record | Failure]
+
+    @classmethod
+    def find(cls, names: Sequence[str]) -> "IndexSource":
+        """Raises MegastyleError if a name does not exist, a saved index is damaged, or there is
+        another name beside it. Embeds nothing."""
+        saved = [name for name in names if is_saved_index(name)]
+        if saved and len(names) > 1:
+            raise MegastyleError(
+                f"{saved[0]} is a saved index and cannot be combined with other inputs",
+                hint="give one --index, or --add the others to it",
+            )
+        if saved:
+            return cls(saved=read_index(Path(saved[0])), records=())
+        return cls(saved=None, records=list(read_records(names)))
+
+    @property
+    def fingerprint(self) -> str:
+        """8 hex digits over the ids, in order: what a run that searches the index records of it.
+
+        Equal for a saved index and the images it was made from, if their ids are hashes of them:
+        the hash of an image counts too where a saved index holds one. Reads no vectors.
+        """
+        ids = (record["id"] for record in self.records if not isinstance(record, Failure))
+        parts = ids if self.saved is None else self.saved.identities()
+        return bytes_id("\n".join(parts).encode("utf-8", "surrogatepass"))[:8]
+
+    def open(
+        self, encoder: StyleEncoder, reader: ImageReader, method: Method, score: Score
+    ) -> StyleIndex:
+        """The index, searched by `method` and `score`.
+
+        Expensive results are cached in the folder of a saved index. Raises MegastyleError if the
+        encoder differs, or no image can be read.
+        """
+        cache = None
+        if self.saved is None:
+            index = build_index(self.records, encoder, reader)
+        else:
+            index = _open_saved(self.saved, encoder)
+            cache = ArtifactCache(self.saved.folder, self.saved.header.generation)
+        index.searcher = open_searcher(index.vectors, method, score, cache)
+        return index
+
+
+def build_index(
+    records: Iterable[Record | Failure], encoder: StyleEncoder, reader: ImageReader
+) -> StyleIndex:
+    """An index of the records' images; those that cannot be read are logged and left out.
+
+    Raises MegastyleError if none can be read.
+    """
+    failures, failure_log = list[Failure](), FailureLog("index")
+    readable = _without_failures(records, failures, failure_log)
+    results = embed_records(readable, encoder, reader)
+    embedded = list(_without_failures(results, failures, failure_log))
+    if not embedded:
+        raise MegastyleError("no image of the index can be read", hint="check --index")
+    if failures:
+        total = len(failures) + len(embedded)
+        log.warning("index: skipped %d of %d images", len(failures), total)
+    return StyleIndex(
+        vectors=np.stack([vector for _, vector in embedded]),
+        ids=[record["id"] for record, _ in embedded],
+        file_names=[record["file_name"] for record, _ in embedded],
+        model=encoder.name,
+    )
+
+
+def open_searcher(
+    vectors: Array, method: Method, score: Score, cache: ArtifactCache | None = None, seed: int = 0
+) -> Searcher:
+    """A searcher of `vectors` (n, d), unit rows.
+
+    Expensive results are read from `cache` if they belong to these rows, and stored there.
+    """
+    if method == "exact":
+        exact = ExactSearcher(vectors)
+        if score == "cosine":
+            return exact
+        return ExactCslsSearcher(exact, bank_similarity(exact, vectors, cache))
+    ivf = open_ivf(vectors, cache, seed)
+    if score == "cosine":
+        return ivf
+    return CslsReranker(ivf, bank_similarity(ivf, vectors, cache))
+
+
+def _open_saved(saved: SavedIndex, encoder: StyleEncoder) -> StyleIndex:
+    header, probe = saved.header, embed_probe(encoder)
+    check_same_encoder(str(saved.folder), header.encoder, header.probe, encoder, probe)
+    return StyleIndex(
+        vectors=saved.vectors, ids=saved.ids, file_names=saved.file_names, model=header.encoder
+    )
+
+
+def _lengths(vectors: Array) -> Array:
+    """The length (n,) of each row, by blocks: the vectors may be larger than memory."""
+    starts = range(0, len(vectors), BLOCK)
+    blocks = [vectors[start : start + BLOCK] for start in starts]
+    return np.concatenate([np.zeros(0), *(np.linalg.norm(block, axis=1) for block in blocks)])
+
+
+def _without_failures(
+    results: Iterable[T | Failure], failures: list[Failure], failure_log: FailureLog
+) -> Iterator[T]:
+    """The results that are not failures; the failures are logged and appended to `failures`."""
+    for result in results:
+        if isinstance(result, Failure):
+            failures.append(result)
+            failure_log.add(result)
+        else:
+            yield result
