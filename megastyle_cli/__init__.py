@@ -1,6 +1,37 @@
-"""Composable Unix tools for image style."""
+"""Composable Unix tools for image style; its functions are those of `megastyle_cli.api`."""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from megastyle_cli.api import (
+        Deduplicated,
+        MegastyleError,
+        Record,
+        caption,
+        deduplicate,
+        embed,
+        read_records,
+        retrieve,
+        score,
+        transfer,
+        write_records,
+    )
+
+__all__ = [
+    "Deduplicated",
+    "MegastyleError",
+    "Record",
+    "caption",
+    "deduplicate",
+    "embed",
+    "read_records",
+    "retrieve",
+    "score",
+    "transfer",
+    "write_records",
+]
 
 __version__ = "0.2.0"
 
@@ -15,3 +46,14 @@ NO_TELEMETRY = {
 for _variable, _off in NO_TELEMETRY.items():
     if not os.environ.get(_variable):
         os.environ[_variable] = _off
+
+
+def __getattr__(name: str) -> Any:
+    """A function of `megastyle_cli.api`, which is imported when one is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("megastyle_cli.api"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

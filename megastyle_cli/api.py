@@ -1,4 +1,4 @@
-"""The Python API: `import megastyle_cli.api as ms`. The stages of the commands, without files.
+"""The Python API: `import megastyle_cli as ms`. The stages of the commands, without files.
 
 Images are paths, `PIL.Image` objects, or records that name one under `file_name`; a path may also
 be a folder, JSON lines, a table, parquet or a tar, as for the commands. Wherever several are
@@ -6,7 +6,7 @@ accepted, a single one may be given. A record that fails keeps its place and has
 `_error`; a call that cannot work raises MegastyleError. Nothing is printed: warnings go to the
 logger `megastyle_cli`. Importing this module loads no model and no heavy library.
 
-    import megastyle_cli.api as ms
+    import megastyle_cli as ms
 
     for record in ms.caption("photos"):
         print(record["file_name"], record["style"])

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import megastyle_cli.api as ms
+import megastyle_cli as ms
+from megastyle_cli import api
 from tests.conftest import Runner, draw, jsonl, lines
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,9 @@ def without_run(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_every_public_function_is_described_and_typed() -> None:
+    assert ms.__all__ == api.__all__ and {*ms.__all__} <= {*dir(ms)}
     for name in ms.__all__:
+        assert getattr(ms, name) is getattr(api, name)
         assert getattr(ms, name).__doc__, name
         if name.islower():
             assert "return" in getattr(ms, name).__annotations__, name
