@@ -48,7 +48,10 @@ def test_statistics_must_not_replace_an_output(tmp_path: Path) -> None:
         job_of(tmp_path, stats=tmp_path / "out.run.json")
 
 
-def test_a_plan_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
     assert job_of(tmp_path).show_plan() == DONE
 
     assert capsys.readouterr().err.splitlines() == [

@@ -199,7 +199,7 @@ def test_a_folder_or_a_pointer_in_place_of_a_file_is_refused(tmp_path):
     (tmp_path / "lfs.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
 
     for path, message in (
-        (tmp_path, "without adapter_model.safetensors and adapter_config.json"),
+        (tmp_path, "has no adapter_model.safetensors and no adapter_config.json"),
         (tmp_path / "lfs.safetensors", "is a Git LFS pointer"),
         (tmp_path / "none.safetensors", "there is no LoRA"),
     ):
