@@ -23,7 +23,7 @@ rm -rf "$out" && mkdir -p "$out" && touch "$out/.pipeline"
 
 echo "1. Describe the style pictures; drop duplicates; cluster, and keep a balanced sample."
 megastyle caption "$styles" --kind style --limit "${DEMO_STYLES:-1000}" \
-  | megastyle dedup --rejected "$out/doubles.jsonl" \
+  | megastyle dedup --rejected "$out/duplicates.jsonl" \
   | megastyle cluster --sample 12 --xy -o "$out/styles.jsonl" --page "$out/styles.html"
 
 echo "2. Describe the content pictures; drop duplicates."

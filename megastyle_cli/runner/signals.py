@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -27,6 +28,7 @@ def exit_on_signals() -> None:
 def raise_on_interrupt() -> None:
     """From here on Ctrl-C raises KeyboardInterrupt, to close files; a second one exits at once."""
     if signal.getsignal(signal.SIGINT) is _exit_at_once:
+        sys.unraisablehook = _raise_again
         signal.signal(signal.SIGINT, _interrupt)
 
 
@@ -61,6 +63,23 @@ def interruption(error: BaseException) -> BaseException | None:
     while found is not None and not isinstance(found, _Stopped | KeyboardInterrupt):
         found = found.__context__
     return found
+
+
+def _raise_again(lost: Any) -> None:
+    """Sends a signal again whose exception Python ignored: it came while an object was deleted."""
+    if not isinstance(lost.exc_value, KeyboardInterrupt | _Stopped):
+        sys.__unraisablehook__(lost)
+        return
+    from threading import Timer
+
+    number = signal.SIGINT
+    if isinstance(lost.exc_value, _Stopped):
+        number = signal.Signals[str(lost.exc_value)]
+    else:
+        signal.signal(signal.SIGINT, _interrupt)
+    again = Timer(0.01, os.kill, (os.getpid(), number))  # once the object is deleted
+    again.daemon = True
+    again.start()
 
 
 class StopSignal:

@@ -164,3 +164,34 @@ print("reached")
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert ended.stdout == "reached\n"
+
+
+WHILE_DELETING = """
+import os, signal, sys, time
+from megastyle_cli.runner.signals import exit_on_signals, raise_on_interrupt, stop_signals
+
+class Deleted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.Signals[sys.argv[1]])
+
+exit_on_signals()
+raise_on_interrupt()
+try:
+    with stop_signals(at_once=True):
+        Deleted()
+        time.sleep(60)
+except BaseException as ended:
+    sys.stdout.write(f"{ended!r}")
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_an_object_is_deleted_is_not_lost(name: str) -> None:
+    """Python only reports what is raised there, and goes on."""
+    ended = subprocess.run(
+        [sys.executable, "-c", WHILE_DELETING, name], capture_output=True, check=True, timeout=50
+    )
+
+    expected = {"SIGINT": "KeyboardInterrupt()", "SIGTERM": "MegastyleError('stopped by SIGTERM"}
+    assert ended.stdout.decode().startswith(expected[name])
+    assert ended.stderr == b""
