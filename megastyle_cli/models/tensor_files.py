@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from errno import EINVAL
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from safetensors import SafetensorError
@@ -117,12 +117,29 @@ def write_safetensors(weights: Weights, path: Path, metadata: dict[str, str] | N
 def write_torch(content: dict[str, Any], path: Path) -> None:
     """Like `torch.save`, but equal content gives equal bytes, and a full disk raises OSError."""
     with path.open("wb") as file:
-        try:
-            torch.save(_unshared(content), file)
-        except RuntimeError as error:
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
-            raise
+        writer = _Writer(file)
+        torch.save(_unshared(content), cast(BinaryIO, writer))
+    if writer.error:
+        raise writer.error
+
+
+class _Writer:
+    """Writes for torch, and keeps the first error: one raised to C++ could abort the process."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: BaseException | None = None
+
+    def write(self, some: bytes | memoryview) -> int:
+        if self.error is None:
+            try:
+                self._file.write(some)
+            except BaseException as error:  # a full disk, a signal
+                self.error = error
+        return len(some)
+
+    def flush(self) -> None:
+        pass  # closing the file does
 
 
 def _sort_metadata(path: Path) -> None:

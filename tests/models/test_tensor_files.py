@@ -1,6 +1,10 @@
 """Weight files: permissions by the umask, the system's own errors, and no code from pickles."""
 
+import errno
+import io
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,3 +65,28 @@ def test_a_state_that_was_read_back_is_written_as_the_same_bytes(tmp_path):
     assert (tmp_path / "b" / "training.pt").read_bytes() == (
         tmp_path / "a" / "training.pt"
     ).read_bytes()
+
+
+class Interrupted(io.BytesIO):
+    """A file during whose first large write Ctrl-C is pressed."""
+
+    def write(self, some: Any) -> int:
+        if len(some) > 1000:
+            raise KeyboardInterrupt
+        return super().write(some)
+
+
+def test_an_interrupted_write_does_not_abort_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "open", lambda *_: Interrupted())
+
+    with pytest.raises(KeyboardInterrupt):
+        write_torch({"weight": torch.zeros(10_000)}, tmp_path / "training.pt")
+
+
+def test_a_full_disk_is_an_error_of_the_file_system() -> None:
+    with pytest.raises(OSError) as caught:
+        write_torch({"weight": torch.zeros(100_000)}, Path("/dev/full"))
+
+    assert caught.value.errno == errno.ENOSPC
