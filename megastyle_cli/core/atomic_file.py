@@ -197,6 +197,19 @@ def committing(finals: Sequence[Path]) -> Iterator[None]:
         _note(last).unlink()  # also that of a run that was killed just before
 
 
+def _delete_note(last: Path) -> None:
+    """Deletes the note beside `last`: all have their names. If it stays, the next run does."""
+    for _ in range(2):  # a disk or a network file system may refuse once
+        with suppress(OSError):
+            _note(last).unlink(missing_ok=True)
+
+
+def delete_stale_note(last: Path) -> None:
+    """Deletes the note of a run that was killed when `last` already had its name."""
+    if last.exists() and not partial_path(last).exists():
+        _delete_note(last)
+
+
 def is_uncommitted(path: Path, last: Path | None) -> bool:
     """Whether a killed run renamed `path` to its final name, but not `last`, its last output."""
     if last is None or last.exists() or not _note(last).exists():
@@ -273,11 +286,10 @@ class AtomicFile(_PartialFile):
 
     def open(self) -> None:
         """Raises before any work is done if the file exists, is being written, or cannot be."""
+        delete_stale_note(self.final)
         if not self.overwrite:
             check_new(self.final)
         ensure_writable(link_target(self.final).parent)
-        if self.final.exists():
-            _note(self.final).unlink(missing_ok=True)  # killed before it was deleted
         self._file = self._open_partial()
 
     def write(self, line: bytes) -> None:

@@ -7,7 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from megastyle_cli.core.atomic_file import AtomicFile, check_new, is_uncommitted
+from megastyle_cli.core.atomic_file import (
+    AtomicFile,
+    check_new,
+    delete_stale_note,
+    is_uncommitted,
+)
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.record import Failure, Record, Run, batched
@@ -100,6 +105,8 @@ class CollectJob(Job):
         named = [path for path in paths if path]
         finals = [path for path in (*named, self.paths.final) if path and not is_stream(path)]
         last = finals[-1] if finals else None
+        if last and not self.report.dry_run:
+            delete_stale_note(last)
         taken = {path.absolute() for path in (*output_files(self.paths), self.report.stats) if path}
         for path in named:
             if str(path) == "-" or path.absolute() in taken:
