@@ -7,7 +7,7 @@ A record leaves here with an `id`, without `_error`, and with picture names that
 working directory (the output makes them relative to its own).
 
 What inputs name twice is read once: the same file or folder again, or a file of a named folder.
-Files are told apart by their paths, with links to folders followed. Two records in one file stay
+Files are identified by their paths, with links to folders followed. Two records in one file stay
 two, and so do two files of equal content.
 """
 

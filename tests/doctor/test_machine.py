@@ -1,4 +1,4 @@
-"""What is installed is told with the line for pip where something is missing."""
+"""Missing packages are listed with the pip line that installs them."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Compiling ahead that fails is told; what it keeps: tests/dedup/test_compile_ahead.py."""
+"""A failure to compile ahead is reported; what is kept: tests/dedup/test_compile_ahead.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A second input is whole, or its failures are told apart."""
+"""A second input is read whole or refused, with the number of records that failed."""
 
 from pathlib import Path
 

@@ -132,7 +132,7 @@ def test_a_csd_checkpoint_gives_its_style_vectors(tmp_path, prefix, wrapper):
     with torch.no_grad():
         expected = forward(weights, processed(PICTURES)).numpy()
     assert np.allclose(rows, expected, atol=1e-5)
-    assert expected.std(axis=0).max() > 0.01  # the pictures are told apart
+    assert expected.std(axis=0).max() > 0.01  # the pictures get different vectors
 
 
 def test_the_name_tells_checkpoints_apart(tmp_path):
