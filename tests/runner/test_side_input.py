@@ -1,4 +1,4 @@
-"""A second input is read whole or refused, with the number of records that failed."""
+"""A second input is read whole or refused; packing it returns its failures as well."""
 
 from pathlib import Path
 
