@@ -193,8 +193,7 @@ def committing(finals: Sequence[Path]) -> Iterator[None]:
         stamps = {os.path.relpath(p, last.parent): _stamp(partial_path(p)) for p in others}
         atomic_write(_note(last), json.dumps(stamps))
     yield
-    with suppress(OSError):  # all have their final names: the next run deletes it
-        _note(last).unlink()  # also that of a run that was killed just before
+    _delete_note(last)  # also that of a run that was killed just before
 
 
 def _delete_note(last: Path) -> None:

@@ -19,6 +19,7 @@ from megastyle_cli.core.atomic_file import (
     atomic_path,
     atomic_write,
     committing,
+    delete_stale_note,
     is_uncommitted,
     move_into_place,
     open_locked,
@@ -415,3 +416,36 @@ def test_a_folder_is_deleted_though_the_disk_refuses_once(
     remove(old)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_of_finished_outputs_is_deleted_though_the_disk_refuses_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finals = [tmp_path / "report.json", tmp_path / "out.jsonl"]
+    for final in finals:
+        partial_path(final).touch()
+    delete, refusals = os.unlink, iter([OSError(errno.EIO, "Input/output error")])
+
+    def refuse_once(path: str, **where: int) -> None:
+        if str(path).endswith(".commit"):
+            for error in refusals:
+                raise error
+        delete(path, **where)
+
+    monkeypatch.setattr(os, "unlink", refuse_once)
+    with committing(finals):
+        for final in finals:
+            partial_path(final).rename(final)
+
+    assert sorted(tmp_path.iterdir()) == sorted(finals)
+
+
+def test_a_note_that_a_killed_run_left_beside_finished_outputs_is_deleted(tmp_path: Path) -> None:
+    last = tmp_path / "out.jsonl"
+    last.touch()
+    note = tmp_path / ".out.jsonl.commit"
+    note.write_text("{}")
+
+    delete_stale_note(last)
+
+    assert not note.exists()
