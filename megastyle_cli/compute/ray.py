@@ -15,7 +15,7 @@ import socket
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from itertools import islice
@@ -172,6 +172,9 @@ class RayEngine:
 
     def _result(self, future: Future[Out]) -> Out:
         errors = self._ray.exceptions
+        # a signal that another thread takes (as happens under strace) does not wake this one
+        while not wait([future], timeout=1).done:
+            pass
         try:
             return future.result()
         except errors.RayTaskError as error:
