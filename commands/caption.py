@@ -99,7 +99,7 @@ def main(
         raise MegastyleError("--judge needs a model", hint="give --model or --base-url")
     else:
         recorded |= result_options(measuring)
-    batch_size = batches.batch_size
+    batch_size, least_batch = batches.batch_size, 1
     loading: dict[str, Any]
     if backend == "openai":
         batch_size = 1
@@ -107,6 +107,7 @@ def main(
         loading |= {"retries": server.retries, "model": named.model, "base_url": server.base_url}
     elif backend == "transformers":
         batch_size *= BATCHES_OF_MODEL
+        least_batch = batch_size  # a signal ends one between batches of the model
         loading = {"model": named.model, "batch_size": batches.batch_size, **vars(hardware)}
     else:
         loading = {"min_confidence": measuring.min_confidence}
@@ -117,6 +118,7 @@ def main(
         existing=existing,
         report=report,
         batch_size=batch_size,
+        least_batch=least_batch,
         line=line_for(output.output, describe_caption, as_json=printing.as_json),
     )
     if report.dry_run:
@@ -130,7 +132,7 @@ def main(
                 _prompt(model, job, captions, prompting, shown.max_side, workers)
             else:
                 reader = ImageReader(DECODED_PX)
-                how = {**vars(captions), "run": job.run.key}
+                how = {**vars(captions), "run": job.run.key, "stop": job.stop}
                 for batch in job.batches():
                     job.write(caption(batch, captioner=model, reader=reader, **how))
     return job.exit_code
@@ -167,7 +169,7 @@ def _prompt(
             job.write(results)
     else:
         for batch in job.batches():
-            job.write(concurrent_chunks(step, batch, model.num_threads, model.batch_size))
+            job.write(concurrent_chunks(step, batch, model.num_threads, model.batch_size, job.stop))
     job.stats.measured["refused_answers"] = dict(sorted(client.invalid_answers.items()))
     if prompting.judge:
         job.stats.measured["judged"] = counts.shares()

@@ -147,6 +147,7 @@ def main(
         existing=existing,
         report=report,
         batch_size=batch_size,
+        least_batch=batch_size if is_model else 1,  # a signal ends one between batches of the model
         image_format=image_format,
         rejects=filters.rejects,
         may_reject=bool(recorded_filters),
@@ -176,7 +177,10 @@ def main(
                 "settings": settings,
                 "requires_style": compares == "reference",
                 "filters": _load_filters(filters, job),
+                "stop": job.stop,
             }
+            if job.group_key is not None:
+                how["pieces"] = job.batch_size
             for batch in job.batches():
                 job.write(synth(batch, painter, job.sink, **how))
     write_views(job.records(), views.sheet, views.page, title="Rendered")

@@ -198,6 +198,7 @@ def main(
         existing=existing,
         report=report,
         batch_size=batches.batch_size,
+        least_batch=batches.batch_size if is_flux else 1,
         image_format=image_format,
         keeps_records=views.are_wanted,
     )
@@ -207,6 +208,7 @@ def main(
         if job.has_records():
             stylist = load("stylist", backend, **loading)
             how["captioner"] = load("captioner", "builtin") if is_flux else None
+            how["stop"] = job.stop
             for batch in job.batches():
                 job.write(transfer(batch, stylist, job.sink, **how))
     stems = " and ".join(map(picture_stem, references.names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.choices import CaptionKind, StyleSchema
@@ -15,6 +15,7 @@ from megastyle_cli.core.style import (
     style_sentence,
 )
 from megastyle_cli.models.protocols import Captioner, Description
+from megastyle_cli.runner.signals import NEVER, StopSignal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,16 +31,18 @@ def caption(
     kind: CaptionKind,
     schema: StyleSchema,
     run: str,
+    stop: StopSignal = NEVER,
 ) -> Iterator[Record | Failure]:
     """Adds `style`, the `style_*` attributes found and `content`: one result per record, in order.
 
     An existing `content` is kept: a human label is better than a guess. Attributes that were not
-    found are absent, even if an earlier captioner had found them.
+    found are absent, even if an earlier captioner had found them. Where the captioner describes one
+    image at a time as it is asked for the next, `stop` ends the results between two with Stopped.
     """
     batch = list(records)
     images = reader.read_key(batch, "file_name")
     kinds = [_missing_kind(record, kind) for record in batch]
-    descriptions = _descriptions(captioner, images, kinds)
+    descriptions = _descriptions(captioner, images, kinds, stop)
     for record, image, description in zip(batch, images, descriptions, strict=True):
         if isinstance(image, BadRecord):
             yield Failure.of(record, image)
@@ -61,18 +64,23 @@ def _descriptions(
     captioner: Captioner,
     images: Sequence[Image | BadRecord],
     kinds: Sequence[CaptionKind | None],
-) -> list[Description | BadRecord]:
+    stop: StopSignal,
+) -> Iterator[Description | BadRecord]:
     """A description for each image, in order; an empty one where there is nothing to describe."""
-    descriptions: list[Description | BadRecord] = [Description()] * len(images)
-    for kind in {kind for kind in kinds if kind is not None}:
-        rows, wanted = [], []
-        for row, image in enumerate(images):
-            if kinds[row] == kind and not isinstance(image, BadRecord):
-                rows.append(row)
-                wanted.append(image)
-        for row, description in zip(rows, captioner.describe(wanted, kind), strict=True):
-            descriptions[row] = description
-    return descriptions
+    wanted: dict[CaptionKind, list[Image]] = {}
+    for image, kind in zip(images, kinds, strict=True):
+        if kind is not None and not isinstance(image, BadRecord):
+            wanted.setdefault(kind, []).append(image)
+    described = {kind: captioner.describe(asked, kind) for kind, asked in wanted.items()}
+    for kind, found in described.items():
+        if isinstance(found, Sized) and len(found) != len(wanted[kind]):
+            raise ValueError(f"{len(found)} descriptions of {len(wanted[kind])} images")
+    made = {kind: stop.each_of(found) for kind, found in described.items()}
+    for image, kind in zip(images, kinds, strict=True):
+        if kind is None or isinstance(image, BadRecord):
+            yield Description()
+        else:
+            yield next(made[kind])
 
 
 def with_description(

@@ -45,7 +45,9 @@ class Rejection(NamedTuple):
 
 
 class Filter(Protocol):
-    """Decides which images are rejected."""
+    """Decides which images are rejected; `judges_groups` if it compares those of a style."""
+
+    judges_groups: bool
 
     def check(self, candidates: Sequence[Candidate]) -> Sequence[Rejection | None]:
         """A Rejection for each candidate, or None if it passes; in order."""
@@ -69,6 +71,8 @@ def first_rejections(
 class BlankFilter:
     """Rejects images of (almost) a single colour: contrast below MIN_CONTRAST (ours)."""
 
+    judges_groups = False
+
     def check(self, candidates: Sequence[Candidate]) -> list[Rejection | None]:
         """A Rejection for each blank candidate; its score is the contrast."""
         contrasts = [contrast(candidate.image) for candidate in candidates]
@@ -82,6 +86,8 @@ def contrast(image: Image) -> float:
 
 class UnsafeFilter:
     """Rejects images whose probability of being unsafe is above `max_probability`."""
+
+    judges_groups = False
 
     def __init__(self, classifier: SafetyClassifier, max_probability: float) -> None:
         self.classifier, self.max_probability = classifier, max_probability
@@ -108,6 +114,8 @@ class ConsistencyFilter:
     embedded at a longer side of `side_px`. The expected score does not depend on the number of
     others.
     """
+
+    judges_groups = True
 
     def __init__(self, encoder: StyleEncoder, min_score: float, side_px: int | None) -> None:
         self.encoder, self.min_score, self.side_px = encoder, min_score, side_px
@@ -143,6 +151,8 @@ class ReferenceFilter:
     or at their own size if it is None. Embeddings of the last references are cached.
     """
 
+    judges_groups = False
+
     def __init__(self, encoder: StyleEncoder, min_score: float, side_px: int | None) -> None:
         self.encoder, self.min_score, self.side_px = encoder, min_score, side_px
         self._references: dict[str, Array] = {}
@@ -174,6 +184,8 @@ class DuplicateImageFilter:
     `hash_file` brings the hashes of a resumed output and takes that of each image that passes. The
     score is the share of equal bits.
     """
+
+    judges_groups = False
 
     def __init__(self, hash_file: ImageHashFile) -> None:
         self._hash_file = hash_file

@@ -84,8 +84,8 @@ class ImageBatchOptions(BatchOptions):
         **BATCH_SIZE
         | {
             "help_in": {
-                "synth": "Images rendered at once (default with --model: about one megapixel);"
-                " affects speed and memory, not results."
+                "synth": "Images rendered at once, at most (default with --model: about one"
+                " megapixel); affects speed and memory, not results."
             }
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Protocol
 
 from megastyle_cli.core.errors import BadRecord
@@ -46,13 +46,39 @@ def filter_and_save(
     record implies its image. A rejected image is not saved; its record has `rejected` and `score`
     beside `metadata` under `_megastyle.<command>`. A record that is context only is returned as it
     is: its image is only for the filters to compare others with. `as_read` are the records before
-    the step changed them: these fail, and their `file_name` names the image.
+    the step changed them: these fail, and their `file_name` names the image. Images that are no
+    list are saved one by one, as they are made, unless a filter judges groups.
     """
     as_read = records if as_read is None else as_read
     generated = iter(images)
-    results = [
-        request if isinstance(request, BadRecord) else next(generated) for request in requests
-    ]
+    is_whole = isinstance(images, Sized) or any(one.judges_groups for one in filters)
+    size = max(1, len(records)) if is_whole else 1
+    for start in range(0, len(records), size):
+        some = slice(start, start + size)
+        yield from _filter_and_save(
+            records[some],
+            requests[some],
+            [one if isinstance(one, BadRecord) else next(generated) for one in requests[some]],
+            command=command,
+            store=store,
+            metadata=metadata,
+            as_read=as_read[some],
+            filters=filters,
+        )
+
+
+def _filter_and_save(
+    records: Sequence[Record],
+    requests: Sequence[PictureRequest | BadRecord],
+    results: Sequence[Image | BadRecord],
+    *,
+    command: str,
+    store: ImageStore,
+    metadata: Mapping[str, Any],
+    as_read: Sequence[Record],
+    filters: Sequence[Filter],
+) -> Iterator[Record | Failure]:
+    """`filter_and_save` of records whose images are made."""
     candidates = [
         Candidate(record, request, image)
         for record, request, image in zip(records, requests, results, strict=True)

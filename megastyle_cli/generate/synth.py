@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure, Record, record_seed
+from megastyle_cli.generate.as_made import images_as_made
 from megastyle_cli.generate.filters import Filter
 from megastyle_cli.generate.save import ImageStore, filter_and_save, valid_requests
 from megastyle_cli.models.protocols import Painter, PictureRequest
+from megastyle_cli.runner.adaptive_batch_size import AdaptiveBatchSize
+from megastyle_cli.runner.signals import NEVER, StopSignal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,12 +37,16 @@ def synth(
     settings: Mapping[str, Any],
     requires_style: bool = False,
     filters: Sequence[Filter] = (),
+    stop: StopSignal = NEVER,
+    pieces: AdaptiveBatchSize | None = None,
 ) -> Iterator[Record | Failure]:
     """Adds `file_name`, `width`, `height` and `seed`: one result per record, in order.
 
     The painter gets a pair's texts and, of its two images, those that have a reader. `settings` go
     into each record's provenance. A missing style image fails the record if `requires_style` (a
-    filter compares with it), else it is left to the painter. Rejected images are not saved.
+    filter compares with it), else it is left to the painter. Rejected images are not saved. A
+    signal ends the results with Stopped where the painter has not begun the next image or batch;
+    with `pieces` it gets so many requests at a time.
     """
     batch = list(records)
     contents = _images(batch, "content_file_name", content_reader, is_required=False)
@@ -65,10 +72,11 @@ def synth(
                     seed=record_seed(seed, record["id"]),
                 )
             )
+    in_batches = getattr(painter, "paint_batches", None)
     yield from filter_and_save(
         batch,
         requests,
-        painter.paint(valid_requests(requests)),
+        images_as_made(painter.paint, in_batches, valid_requests(requests), stop, pieces),
         command="synth",
         store=store,
         metadata={"model": painter.name, "run": run, **settings},

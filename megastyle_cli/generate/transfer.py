@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from megastyle_cli.captioning.caption import with_description
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, record_seed
+from megastyle_cli.generate.as_made import images_as_made
 from megastyle_cli.generate.save import ImageStore, filter_and_save, valid_requests
 from megastyle_cli.models.protocols import Captioner, PictureRequest, Stylist
+from megastyle_cli.runner.signals import NEVER, StopSignal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,13 +65,15 @@ def transfer(
     seed: int,
     run: str,
     settings: Mapping[str, Any],
+    stop: StopSignal = NEVER,
 ) -> Iterator[Record | Failure]:
     """Adds `file_name`, `width`, `height` and `seed`: one result per record, in order.
 
     The content image is `content_file_name`, else `file_name`, which is renamed to the former. It
     is read if the stylist `starts_from_image`, or if the stylist needs text (then there is a
     `captioner`) and the record has no `content`. A record's own `style_file_name` takes precedence
-    over `references`. `settings` go into each record's provenance.
+    over `references`. `settings` go into each record's provenance. A signal ends the results with
+    Stopped where the stylist has not begun the next image or batch.
     """
     as_read = list(records)
     batch = [_with_image_names(record, references) for record in as_read]
@@ -88,10 +92,11 @@ def transfer(
         )
         for record, content in zip(batch, contents, strict=True)
     ]
+    in_batches = getattr(stylist, "restyle_batches", None)
     yield from filter_and_save(
         batch,
         requests,
-        stylist.restyle(valid_requests(requests)),
+        images_as_made(stylist.restyle, in_batches, valid_requests(requests), stop),
         command="transfer",
         store=store,
         metadata={"model": stylist.name, "run": run, "strength": strength, **settings},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -80,14 +80,15 @@ class PictureRequest:
 class Captioner(Protocol):
     """Describes RGB images: same length and order, each result independent of its batch.
 
-    An image that cannot be described gives a BadRecord with the reason.
+    An image that cannot be described gives a BadRecord with the reason. An iterator that describes
+    one image at a time is stopped between two.
     """
 
     name: str
 
     def describe(
         self, pictures: Sequence[Image], kind: CaptionKind
-    ) -> Sequence[Description | BadRecord]: ...
+    ) -> Iterable[Description | BadRecord]: ...
 
 
 @runtime_checkable
@@ -150,20 +151,25 @@ class Painter(Protocol):
     """Requests to RGB images: same length and order; the same request gives the same image.
 
     A request that the backend cannot render raises BadRecord("missing_key", ...) naming what is
-    missing, or has its BadRecord in its place in the result.
+    missing, or has its BadRecord in its place in the result. An iterator that makes one image at a
+    time is stopped between two. One that makes several together may have `paint_batches` as well,
+    an iterator of lists of them.
     """
 
     name: str
 
-    def paint(self, requests: Sequence[PictureRequest]) -> Sequence[Image | BadRecord]: ...
+    def paint(self, requests: Sequence[PictureRequest]) -> Iterable[Image | BadRecord]: ...
 
 
 class Stylist(Protocol):
-    """Like Painter, for a reference style applied to a prompt or a content image."""
+    """Like Painter, for a reference style applied to a prompt or a content image.
+
+    The optional method is `restyle_batches`.
+    """
 
     name: str
 
-    def restyle(self, requests: Sequence[PictureRequest]) -> Sequence[Image | BadRecord]: ...
+    def restyle(self, requests: Sequence[PictureRequest]) -> Iterable[Image | BadRecord]: ...
 
 
 class SafetyClassifier(Protocol):

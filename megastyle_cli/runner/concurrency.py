@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from megastyle_cli.runner.signals import StopSignal
+from megastyle_cli.runner.signals import NEVER, Stopped, StopSignal
 
 AHEAD = 8  # batches that a worker may be ahead of the oldest unfinished one: results, not images
 
@@ -49,14 +49,22 @@ def concurrent_chunks(
     batch: Sequence[Item],
     workers: int,
     chunk_size: int,
+    stop: StopSignal = NEVER,
 ) -> Iterator[Result]:
     """The results of `process` for chunks of one batch, in order, from `workers` threads.
 
-    What `process` raises for a chunk rises here, and no further chunk begins.
+    What `process` raises for a chunk rises here, and no further chunk begins. Once `stop` is
+    requested, the first chunk that has not begun raises Stopped.
     """
+
+    def results_of(chunk: Sequence[Item]) -> list[Result]:
+        if stop.requested:
+            raise Stopped
+        return list(process(chunk))
+
     chunks = [batch[start : start + chunk_size] for start in range(0, len(batch), chunk_size)]
     with ThreadPoolExecutor(workers) as pool:
-        for results in pool.map(lambda chunk: list(process(chunk)), chunks):
+        for results in pool.map(results_of, chunks):
             yield from results
 
 

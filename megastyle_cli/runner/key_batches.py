@@ -15,6 +15,7 @@ from megastyle_cli.core.record import (
     record_key,
 )
 from megastyle_cli.core.shard import Shard
+from megastyle_cli.runner.adaptive_batch_size import AdaptiveBatchSize
 from megastyle_cli.runner.progress import Stats
 
 Key = Callable[[Record], str]
@@ -40,9 +41,14 @@ def groups(found: Iterable[Found], key: Key) -> Iterator[tuple[str, Batch]]:
 
 
 def batches_by_key(
-    found: Iterable[Found], key: Key, shard: Shard, done: Counter[str], stats: Stats, size: int
+    found: Iterable[Found],
+    key: Key,
+    shard: Shard,
+    done: Counter[str],
+    stats: Stats,
+    size: AdaptiveBatchSize,
 ) -> Iterator[Batch]:
-    """The groups of this shard in lists of at least `size` records, no key twice in a list.
+    """The groups of this shard in lists of at least the current size, no key twice in a list.
 
     Of a group that is done in part the finished records come again, as context for the others.
     """
@@ -56,7 +62,7 @@ def batches_by_key(
         stats.done_before += sum(map(_is_done, marked))
         if all(map(_is_done, marked)):
             continue
-        if batch and (name in names or len(batch) >= size):
+        if batch and (name in names or len(batch) >= size.current):
             yield batch
             batch, names = [], set()
         batch += marked

@@ -1,6 +1,7 @@
 """Commands that turn each record into one result: batch by batch, resumable, in input order."""
 
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,16 +15,17 @@ from megastyle_cli.core.errors import (
     MegastyleError,
     is_out_of_memory,
 )
-from megastyle_cli.core.record import Failure, Record, Run, batched, is_context_only
+from megastyle_cli.core.record import Failure, Record, Run, is_context_only
 from megastyle_cli.io.output_paths import check_records_name, output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
+from megastyle_cli.runner.adaptive_batch_size import AdaptiveBatchSize
 from megastyle_cli.runner.job import Job, Key, Source, is_done, own_shard
 from megastyle_cli.runner.key_batches import Batch, batches_by_key, groups
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
-from megastyle_cli.runner.signals import StopSignal, stop_signals
+from megastyle_cli.runner.signals import Stopped, StopSignal, stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ class MapJob(Job):
         return job.exit_code
 
     A batch whose results raise is handed out again record by record, so that one bad record does
-    not cost its batch; a record that raises alone becomes a Failure. A signal ends the batches.
+    not cost its batch; a record that raises alone becomes a Failure. A signal ends the batches, of
+    which the first are small: see `AdaptiveBatchSize`.
     """
 
     stop: StopSignal
@@ -53,6 +56,7 @@ class MapJob(Job):
         existing: ResumeOptions,
         report: ReportOptions,
         batch_size: int,
+        least_batch: int = 1,
         image_format: ImageFormat | None = None,
         rejects: str | None = None,
         may_reject: bool = False,
@@ -61,9 +65,11 @@ class MapJob(Job):
         sink: Sink | None = None,
         line: Callable[[Record], bytes] = dump_line,
     ) -> None:
-        """`image_format` says how images are stored, if the command makes them. `rejects` names the
-        file for results that a filter rejected, which `may_reject` says can happen. `sink` replaces
-        the one that the options describe. `line` is how a record is written to a stream."""
+        """A batch has at most `batch_size` records, and `least_batch` however long that takes, if a
+        model works on so many at once. `image_format` says how images are stored, if the command
+        makes them. `rejects` names the file for results that a filter rejected, which `may_reject`
+        says can happen. `sink` replaces the one that the options describe. `line` is how a record
+        is written to a stream."""
         shard = own_shard(existing.shard)
         paths = (
             sink.paths
@@ -82,7 +88,8 @@ class MapJob(Job):
             report=report,
             keeps_records=keeps_records,
         )
-        self.batch_size, self.group_key = batch_size, group_key
+        self.batch_size, self.group_key = AdaptiveBatchSize(batch_size, least_batch), group_key
+        self._handed_out_s = 0.0  # when the last batch was
         self.sink_key = sink.unique_key if sink else None
         self._own_sink, self._resume, self._line = sink, existing, line
         self._image_format = image_format
@@ -112,26 +119,37 @@ class MapJob(Job):
     def batches(self) -> Iterator[list[Record]]:
         """The records to process, a batch at a time; results are written in the same order."""
         self.stop.at_once = False
-        while batch := self._ready.popleft() if self._ready else self._next_of_source():
+        while batch := self._next():
             self._begun.append(batch)
             if records := _records_of(batch):
+                self._handed_out_s = time.monotonic()
                 yield records
             else:
                 self._save_batches_without_records()
 
     def write(self, results: Iterable[Record | Failure]) -> None:
-        """One result for each record of the oldest batch that has none, in order."""
+        """One result for each record of the oldest batch that has none, in order.
+
+        If they end with `Stopped`, those made before are written, and nothing after them is.
+        """
         batch = self._begun.popleft()
         records = _records_of(batch)
+        made: list[Record | Failure] = []
         try:
-            made = list(results)
+            for result in results:
+                made.append(result)
+        except Stopped:
+            self._begun.clear()
+            self._save_first(batch, made)
+            return
         except (MegastyleError, OSError):
             raise  # images that cannot be read are BadRecord: this is a full disk or a bug
         except Exception as error:
-            self._divide(batch, records, error)
+            self._divide(batch, records, made, error)
         else:
             assert len(made) == len(records), "one result for each record"
             self._save(batch, made)
+        self.batch_size.update(len(records), time.monotonic() - self._handed_out_s)
         self._save_batches_without_records()
 
     @contextmanager
@@ -193,7 +211,7 @@ class MapJob(Job):
         done = self.sink.done + self._rejects.done if self._rejects else self.sink.done
         if self.group_key is None:
             left = self._not_done(Counter(done))
-            return batched(left, self.batch_size)
+            return self.batch_size.batches(left)
         return batches_by_key(
             self._found, self.group_key, self.shard, done, self.stats, self.batch_size
         )
@@ -205,23 +223,51 @@ class MapJob(Job):
             else:
                 yield result
 
+    def _next(self) -> Batch | None:
+        if self._ready:  # the parts of a batch that failed may be many
+            return None if self.stop.requested else self._ready.popleft()
+        return self._next_of_source()
+
     def _next_of_source(self) -> Batch | None:
         batch = self.stop.next_of(self._source_batches)
         self._is_exhausted = batch is None
         return batch
 
-    def _divide(self, batch: Batch, records: list[Record], error: Exception) -> None:
-        """Hands out the parts of a failed batch; what is one part already becomes failures."""
+    def _divide(
+        self,
+        batch: Batch,
+        records: list[Record],
+        made: list[Record | Failure],
+        error: Exception,
+    ) -> None:
+        """Hands out the parts of a failed batch that come after what was made of it.
+
+        What is one part already becomes failures.
+        """
         parts = [[each] for each in batch]
         if self.group_key is not None:  # a record is judged by its group, so that stays together
             parts = [list(group) for _, group in groups(batch, self.group_key)]
         if len(parts) > 1:
             assert not self._begun, "batches that are processed side by side hold one record each"
             log.debug("a batch of %d failed, trying one by one", len(records), exc_info=True)
-            self._ready.extendleft(reversed(parts))
+            is_complete = len(made) == len(records)  # an error after the last may concern any
+            saved = 0 if is_complete else self._save_first(batch, made)
+            self._ready.extendleft(reversed(parts[saved:]))
         else:
             log.debug("%s failed alone", records[0].get("id"), exc_info=True)
             self._save(batch, [_failure(record, error) for record in records])
+
+    def _save_first(self, batch: Batch, made: list[Record | Failure]) -> int:
+        """Writes the results of the first records of a batch; how much of the batch that is.
+
+        Nothing of a group, which is judged whole.
+        """
+        if not made or self.group_key is not None:
+            return 0
+        places = [at for at, each in enumerate(batch) if not isinstance(each, Failure)]
+        end = places[len(made)] if len(made) < len(places) else len(batch)
+        self._save(batch[:end], made)
+        return end
 
     def _save_batches_without_records(self) -> None:
         while self._begun and not _records_of(self._begun[0]):

@@ -28,7 +28,7 @@ MAX_ERRORS = {"metavar": "N|N%", "help": "Failed records tolerated before exit c
 BATCH_SIZE = {
     "metavar": "N",
     "min": 1,
-    "help": "Records processed at once; affects speed and memory, not results.",
+    "help": "Records processed at once, at most; affects speed and memory, not results.",
 }
 
 

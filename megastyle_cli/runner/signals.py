@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
@@ -52,28 +52,28 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-class _Stopped(BaseException):
-    """Raised by the handler: not an Exception, which a library's `except` could swallow."""
+class Stopped(BaseException):
+    """A signal asked to stop: not an Exception, which a library's `except` could swallow."""
 
 
 def interruption(error: BaseException) -> BaseException | None:
     """The interruption that `error` is, or that it replaced: libraries that are interrupted may
     raise errors of their own while they tidy up. None for any other error."""
     found: BaseException | None = error
-    while found is not None and not isinstance(found, _Stopped | KeyboardInterrupt):
+    while found is not None and not isinstance(found, Stopped | KeyboardInterrupt):
         found = found.__context__
     return found
 
 
 def _raise_again(lost: Any) -> None:
     """Sends a signal again whose exception Python ignored: it came while an object was deleted."""
-    if not isinstance(lost.exc_value, KeyboardInterrupt | _Stopped):
+    if not isinstance(lost.exc_value, KeyboardInterrupt | Stopped):
         sys.__unraisablehook__(lost)
         return
     from threading import Timer
 
     number = signal.SIGINT
-    if isinstance(lost.exc_value, _Stopped):
+    if isinstance(lost.exc_value, Stopped):
         number = signal.Signals[str(lost.exc_value)]
     else:
         signal.signal(signal.SIGINT, _interrupt)
@@ -94,10 +94,31 @@ class StopSignal:
         before, self.at_once = self.at_once, True
         try:
             return None if self.requested else next(source, None)
-        except _Stopped:
+        except Stopped:
             return None
         finally:
             self.at_once = before
+
+    def each_of(self, results: Iterable[Item]) -> Iterator[Item]:
+        """`results`; between two that are made one by one a signal raises Stopped.
+
+        Those of a list are made already, and all are given.
+        """
+        if isinstance(results, Sized):
+            yield from results
+            return
+        made = iter(results)
+        while True:
+            if self.requested:
+                raise Stopped
+            try:
+                result = next(made)
+            except StopIteration:
+                return
+            yield result
+
+
+NEVER = StopSignal()  # where no signal is handled
 
 
 @contextmanager
@@ -113,14 +134,14 @@ def stop_signals(
     def request(number: int, frame: FrameType | None) -> None:
         stop.requested = True
         if stop.at_once:
-            raise _Stopped(signal.Signals(number).name)
+            raise Stopped(signal.Signals(number).name)
 
     before: dict[int, Any] = {number: signal.signal(number, request) for number in STOP_SIGNALS}
     try:
         yield stop
-    except (_Stopped, Exception) as error:
+    except (Stopped, Exception) as error:
         stopped = interruption(error)
-        if not isinstance(stopped, _Stopped):
+        if not isinstance(stopped, Stopped):
             raise
         raise MegastyleError(f"stopped by {stopped}", hint=hint, exit_code=TRY_AGAIN) from None
     finally:

@@ -15,6 +15,7 @@ from megastyle_cli.runner.concurrency import concurrent_chunks, concurrent_resul
 from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.map_job import MapJob
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
+from megastyle_cli.runner.signals import Stopped, StopSignal
 from tests.conftest import jsonl, lines
 from tests.runner.test_map_job import RUN, Process, run_map, texts, upper
 
@@ -100,6 +101,23 @@ def test_chunks_are_processed_at_the_same_time() -> None:
         return chunk
 
     assert list(concurrent_chunks(wait_for_all, range(4), 4, 1)) == [0, 1, 2, 3]
+
+
+def test_a_signal_ends_chunks_between_two(tmp_path: Path) -> None:
+    begun: list[int] = []
+    given: list[int] = []
+
+    def stopping(chunk: Sequence[int]) -> Sequence[int]:
+        begun.extend(chunk)
+        if 4 in chunk:
+            stop.requested = True
+        return chunk
+
+    stop = StopSignal()
+    with pytest.raises(Stopped):
+        given.extend(concurrent_chunks(stopping, range(100), 1, 2, stop))
+
+    assert begun == given == [0, 1, 2, 3, 4, 5]
 
 
 def test_what_a_chunk_raises_rises() -> None:

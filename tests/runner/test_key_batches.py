@@ -4,6 +4,7 @@ from collections import Counter
 
 from megastyle_cli.core.record import is_context_only
 from megastyle_cli.core.shard import Shard
+from megastyle_cli.runner.adaptive_batch_size import AdaptiveBatchSize
 from megastyle_cli.runner.key_batches import MAX_GROUP, batches_by_key, groups
 from megastyle_cli.runner.progress import Stats
 
@@ -12,7 +13,12 @@ def test_a_record_that_calls_itself_company_is_worked_on_like_any_other() -> Non
     records = [{"id": str(n), "style_id": "s", "_company": True} for n in range(3)]
     tally = Stats("synth")
     (batch,) = batches_by_key(
-        records, lambda one: one["style_id"], Shard(), Counter({"1": 1}), tally, 16
+        records,
+        lambda one: one["style_id"],
+        Shard(),
+        Counter({"1": 1}),
+        tally,
+        AdaptiveBatchSize(16),
     )
     assert [one["id"] for one in batch] == ["0", "1", "2"]
     assert [is_context_only(one) for one in batch] == [False, True, False]
@@ -32,7 +38,12 @@ def test_batches_hold_whole_groups_and_no_key_twice() -> None:
     records = [{"id": str(n), "style_id": key} for n, key in enumerate(keys)]
 
     found = batches_by_key(
-        records, lambda one: one["style_id"], Shard(), Counter(), Stats("synth"), 4
+        records,
+        lambda one: one["style_id"],
+        Shard(),
+        Counter(),
+        Stats("synth"),
+        AdaptiveBatchSize(4, least=4),
     )
 
     assert ["".join(one["style_id"] for one in batch) for batch in found] == ["aabbb", "ca"]

@@ -16,6 +16,7 @@ from megastyle_cli.io.writers.sink import resumable_sink
 from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.map_job import MapJob
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
+from megastyle_cli.runner.signals import Stopped
 from tests.conftest import draw, jsonl, lines
 
 RUN = Run("caption", {"a": 1})
@@ -112,6 +113,64 @@ def test_a_signal_stops_after_the_batch_and_resume_gives_the_same_bytes(
 
     assert work(tmp_path, records, resume=True) == DONE
     assert out.read_bytes() == (tmp_path / "whole" / "out.jsonl").read_bytes()
+
+
+def test_results_that_were_made_before_an_error_are_not_made_again(tmp_path: Path) -> None:
+    records = texts(8)
+    records[5]["bad"] = "crash"
+    asked: list[str] = []
+
+    def noting(batch: Iterable[Record]) -> Iterator[Record | Failure]:
+        for record in batch:
+            asked.append(record["id"])
+            yield from upper([record])
+
+    assert work(tmp_path, records, process=noting) == TOO_MANY_FAILURES
+
+    # batches of 1, 2, 4 and 1, and the rest of the third one record at a time
+    assert asked == ["0", "1", "2", "3", "4", "5", "5", "6", "7"]
+    assert [record["id"] for record in lines(tmp_path / "out.jsonl")] == list("0123467")
+
+
+def test_a_signal_ends_what_is_tried_again_record_by_record(tmp_path: Path) -> None:
+    records = texts(8)
+    (tmp_path / "whole").mkdir()
+    work(tmp_path / "whole", records)
+
+    def failing(batch: list[Record]) -> Iterator[Record | Failure]:
+        if len(batch) > 2:
+            raise RuntimeError("too many")
+        if batch[0]["id"] == "4":
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield from upper(batch)
+
+    assert work(tmp_path, records, process=failing) == TRY_AGAIN
+    assert len(lines(tmp_path / "out.jsonl.partial")) == 5
+
+    assert work(tmp_path, records, resume=True) == DONE
+    whole = tmp_path / "whole" / "out.jsonl"
+    assert (tmp_path / "out.jsonl").read_bytes() == whole.read_bytes()
+
+
+def test_lines_after_a_stop_are_left_to_the_next_run(tmp_path: Path) -> None:
+    """A line that is no record stands between those that are made and those that are not."""
+    source = jsonl(tmp_path / "in.jsonl", texts(7))
+    source.write_text(source.read_text().replace('{"id": "5", "text": "t5"}', "no json"))
+
+    def stopped(batch: list[Record]) -> Iterator[Record | Failure]:
+        if batch[0]["id"] == "3":
+            yield from upper(batch[:2])
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise Stopped
+        yield from upper(batch)
+
+    out = tmp_path / "out.jsonl"
+    assert run_map(source, out, stopped) == TRY_AGAIN
+    assert [record["id"] for record in lines(tmp_path / "out.jsonl.partial")] == list("01234")
+
+    assert run_map(source, out, resume=True) == TOO_MANY_FAILURES
+    assert [record["id"] for record in lines(out)] == list("012346")
+    assert len(lines(tmp_path / "out.errors.jsonl")) == 1
 
 
 def test_a_signal_ends_the_loading_of_a_model_at_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from megastyle_cli.core.errors import INTERRUPTED, TRY_AGAIN, MegastyleError
-from megastyle_cli.runner.signals import STOP_SIGNALS, interruption, stop_signals
+from megastyle_cli.runner.signals import STOP_SIGNALS, Stopped, interruption, stop_signals
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -24,6 +24,30 @@ def test_a_signal_while_waiting_for_input_stops_at_once(number: signal.Signals) 
         source = waiting()
         assert [stop.next_of(source), stop.next_of(source), stop.next_of(source)] == [1, None, None]
         assert stop.requested
+
+
+def test_what_is_made_one_by_one_ends_at_a_signal() -> None:
+    asked, given = [], []
+
+    def made() -> Iterator[int]:
+        for number in range(9):
+            asked.append(number)
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield number
+
+    with stop_signals() as stop, pytest.raises(Stopped):
+        given += stop.each_of(iter([7]))
+        for number in stop.each_of(made()):
+            given.append(number)
+
+    assert given == [7, 0, 1, 2, 3] and asked == [0, 1, 2, 3]
+
+
+def test_a_list_is_made_already_and_given_whole_in_spite_of_a_signal() -> None:
+    with stop_signals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert list(stop.each_of([1, 2, 3])) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)

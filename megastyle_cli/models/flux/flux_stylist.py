@@ -1,7 +1,7 @@
 """FLUX that renders a prompt in the style of reference images: the method's own stylist."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import torch
@@ -102,7 +102,6 @@ class FluxStylist:
         self._warns_untrained = lora is None and not is_reference_trained(model)
         self._reference_tokens: dict[tuple[str, Size], Tensor] = {}
 
-    @torch.inference_mode()
     def restyle(self, requests: Sequence[PictureRequest]) -> list[Image.Image | BadRecord]:
         """One RGB image for each request, in order, with sides rounded up to multiples of 16.
 
@@ -110,17 +109,22 @@ class FluxStylist:
         anything is generated (missing_key) if a request has no prompt or (unknown_word) has words
         that the model does not know, and (out_of_memory) if a batch does not fit on the device.
         """
+        return [image for images in self.restyle_batches(requests) for image in images]
+
+    @torch.inference_mode()
+    def restyle_batches(
+        self, requests: Sequence[PictureRequest]
+    ) -> Iterator[list[Image.Image | BadRecord]]:
+        """The images of `restyle` in order, in lists: a batch of the model each."""
         layouts = [
             (self._size(request), tuple(reference_counts(request).values())) for request in requests
         ]
-        images: list[Image.Image | BadRecord] = []
         if any(counts for _, counts in layouts):
             self._warn_once_if_untrained()
         for layout, group in groupby(zip(layouts, requests, strict=True), key=lambda one: one[0]):
             alike = [request for _, request in group]
             for start in range(0, len(alike), self.batch_size):
-                images += self._generate(alike[start : start + self.batch_size], *layout)
-        return images
+                yield self._generate(alike[start : start + self.batch_size], *layout)
 
     def _warn_once_if_untrained(self) -> None:
         if self._warns_untrained:

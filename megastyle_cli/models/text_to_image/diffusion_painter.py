@@ -111,33 +111,56 @@ class DiffusionPainter:
             self.settings["negative"] = self.model.negative
         diffusers_logging.set_verbosity_error()
 
-    @torch.inference_mode()
     def paint(self, requests: Sequence[PictureRequest]) -> list[Image.Image | BadRecord]:
         """One RGB image for each request, in order, with sides rounded up to multiples of 16.
 
         A BadRecord stands for a request without content or style (missing_key), for an image with
         NaN pixels (model_error), and for one that does not fit into memory (out_of_memory).
         """
-        images: dict[int, Image.Image | BadRecord] = {}
+        return [image for images in self.paint_batches(requests) for image in images]
+
+    @torch.inference_mode()
+    def paint_batches(
+        self, requests: Sequence[PictureRequest]
+    ) -> Iterator[list[Image.Image | BadRecord]]:
+        """The images of `paint` in order: after each batch of the model, those that are next."""
+        made: dict[int, Image.Image | BadRecord] = {}
         prompts: dict[int, str] = {}
         for row, request in enumerate(requests):
             try:
                 prompts[row] = build_prompt(request)
             except BadRecord as bad:
-                images[row] = bad
+                made[row] = bad
         encoded = self.model.encode([*prompts.values()])
+        alike = {
+            row: (self._size(requests[row]), encoded[text].shapes) for row, text in prompts.items()
+        }
         groups: dict[tuple[Size, tuple[torch.Size, ...]], list[int]] = {}
-        for row, text in prompts.items():
-            groups.setdefault((self._size(requests[row]), encoded[text].shapes), []).append(row)
+        for row, group in alike.items():
+            groups.setdefault(group, []).append(row)
+        batches = {
+            group: self._generate(
+                [(encoded[prompts[row]], requests[row].seed) for row in rows], group[0]
+            )
+            for group, rows in groups.items()
+        }
+        left = {group: iter(rows) for group, rows in groups.items()}
+        row = 0
         with self.model.on_device("denoising"):
-            for (size, _), rows in groups.items():
-                alike = [(encoded[prompts[row]], requests[row].seed) for row in rows]
-                images |= zip(rows, self._generate(alike, size), strict=True)
-        return [images[row] for row in range(len(requests))]
+            while row < len(requests):
+                if row not in made:
+                    group = alike[row]
+                    images = next(batches[group])
+                    made |= {at: image for image, at in zip(images, left[group], strict=False)}
+                following = []
+                while row in made:
+                    following.append(made.pop(row))
+                    row += 1
+                yield following
 
     def _generate(
         self, prompts: list[tuple[EncodedPrompt, int]], size: Size
-    ) -> Iterator[Image.Image | BadRecord]:
+    ) -> Iterator[list[Image.Image | BadRecord]]:
         """The images of prompts and seeds, in batches as large as memory allows."""
         done = 0
         while done < len(prompts):
@@ -166,7 +189,8 @@ class DiffusionPainter:
                     "%d images of %d x %d do not fit on %s: continuing with %d at a time",
                     *(len(batch), *size, self.device, self._batch_size(size)),
                 )
-            yield from images
+            if images:
+                yield images
             done += len(images)
 
     def _batch_size(self, size: Size) -> int:

@@ -101,6 +101,20 @@ def test_nan_pixels_are_a_failed_record_and_no_black_image(pipeline_folders):
     assert isinstance(bad, BadRecord) and bad.kind == "model_error" and "NaN" in bad.message
 
 
+def test_images_come_in_order_after_the_batch_that_makes_the_next_of_them(pipeline_folders):
+    painter = load_painter(pipeline_folders["qwen"], batch_size=2)
+    painter._batch_size = lambda size: 2  # as on a GPU
+    sizes = [(32, 32), (64, 32), (32, 32), (64, 32), (32, 32)]
+    requests = [replace(REQUEST, seed=row, size_px=size) for row, size in enumerate(sizes)]
+
+    lists = list(painter.paint_batches([*requests, replace(REQUEST, content="")]))
+
+    assert [len(images) for images in lists] == [1, 3, 2]
+    images = [image for images in lists for image in images]
+    assert [image.size for image in images[:-1]] == sizes
+    assert isinstance(images[-1], BadRecord)
+
+
 def test_a_batch_that_does_not_fit_is_halved_with_a_warning_and_a_single_image_fails(
     pipeline_folders, caplog
 ):
