@@ -53,7 +53,7 @@ fmt: $(READY) ## format the code
 lint: $(READY) ## check format, rules and shell scripts
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
-	if command -v shellcheck; then shellcheck install.sh .ci/run tests/*.sh examples/*.sh examples/slurm/*.sbatch; fi
+	if command -v shellcheck; then shellcheck -x install.sh .ci/run tests/*.sh tests/slurm/*.sh examples/*.sh examples/slurm/*.s[bh]*; fi
 
 type: $(READY) ## check types
 	$(BIN)/mypy megastyle_cli commands

@@ -11,6 +11,8 @@
 # PORT         of the server (default: 8000)
 # VLLM_ENV     virtual environment of vLLM, created if missing (default: .vllm). It is separate
 #              because vLLM pins its own versions of torch and transformers.
+# CLIENT       what starts the client, such as srun (default: nothing)
+# LOG          what the server says (default: OUT.jsonl.server.log)
 # TIMEOUT_S    seconds to wait for the server, download included (default: 1800)
 set -euo pipefail
 
@@ -19,7 +21,8 @@ out=${2:?name the output, such as captions.jsonl}
 shift 2
 env=${VLLM_ENV:-.vllm}
 port=${PORT:-8000}
-log=$out.server.log
+log=${LOG:-$out.server.log}
+read -ra client <<< "${CLIENT:-}"
 
 if [ ! -x "$env/bin/vllm" ]; then
   python3 -m venv "$env"
@@ -44,5 +47,5 @@ if ! curl -sf "http://127.0.0.1:$port/health" > /dev/null || ! kill -0 "$server"
   exit 1
 fi
 
-megastyle caption "$images" --base-url "http://127.0.0.1:$port/v1" \
+"${client[@]}" megastyle caption "$images" --base-url "http://127.0.0.1:$port/v1" \
   --concurrency "${CONCURRENCY:-256}" -o "$out" --resume "$@"

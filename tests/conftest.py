@@ -44,7 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups that run in parallel: one per file, one for Ray, one per test that launches ranks."""
     for item in items:
         file = item.nodeid.partition("::")[0]
-        group = item.nodeid if file in LAUNCHER_FILES else "ray" if file in RAY_FILES else file
+        alone = file in LAUNCHER_FILES or file.startswith("tests/slurm/")
+        group = item.nodeid if alone else "ray" if file in RAY_FILES else file
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -19,11 +19,9 @@ import pytest
 from PIL import Image
 
 from megastyle_cli.app import COMMANDS, build
-from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.writers import parquet
 from tests import fork_server
 from tests.chat_server import serving
-from tests.conftest import draw, lines
 from tests.contract.generated_docs import FLOW, generated_files
 from tests.contract.manuals import manuals
 from tests.contract.tree import ROOT
@@ -320,93 +318,6 @@ def test_the_vllm_example_ends_with_the_log_of_a_server_that_does_not_start(fold
 
     assert ended.returncode == 1 and "no GPU here" in ended.stderr
     assert not (folder / "none.jsonl").exists()
-
-
-# the arrays; tests/training/common/test_distributed.py runs the training's job on two nodes
-JOBS = [
-    job
-    for job in sorted((ROOT / "examples" / "slurm").glob("*.sbatch"))
-    if "--array" in job.read_text()
-]
-TASK = {"SLURM_ARRAY_JOB_ID": "36", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "36"}
-
-
-@pytest.fixture
-def cluster(folder: Path) -> Path:
-    """`folder` with `srun` that starts its command here and `scontrol` that notes its own."""
-    executable(folder / "bin" / "srun", 'exec "$@"')
-    executable(folder / "bin" / "scontrol", 'echo "$@" >> requeued')
-    (folder / "requeued").write_text("")
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("job", "flags", "listing"),
-    [
-        ("caption", [], "part-00003-of-00064.jsonl"),
-        ("synth", ["--size", "32"], "part-00003-of-00064/metadata.jsonl"),
-    ],
-)
-def test_a_job_writes_the_share_of_its_task(
-    job: str, flags: list[str], listing: str, cluster: Path
-) -> None:
-    one, two = "examples/pictures/styles/lion.jpg", "examples/pictures/contents/owl.jpg"
-    pictures = {"file_name": two, "style_file_name": one, "content_file_name": two}
-    records = [{"id": f"r{n}", **pictures} for n in range(200)]
-    (cluster / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
-    owner = Shard(index=3, count=64)
-
-    script = f"examples/slurm/{job}.sbatch"
-    ended = start(["bash", script, "records.jsonl", f"{job}-parts", *flags], cluster, **TASK)
-
-    assert ended.returncode == 0, ended.stderr
-    written = (cluster / f"{job}-parts" / listing).read_text().splitlines()
-    owned = [record["id"] for record in records if owner.owns(record["id"])]
-    assert [json.loads(line)["id"] for line in written] == owned != []
-    assert (cluster / "requeued").read_text() == ""
-
-
-@pytest.mark.parametrize(("code", "requeued"), [(0, ""), (75, "requeue 36_3\n")])
-def test_the_recipe_for_an_array_is_a_job(
-    code: int, requeued: str, cluster: Path, tmp_path: Path
-) -> None:
-    block = recipe("guides/cluster.md", "#SBATCH --array")
-    (tmp_path / "imgs").mkdir()
-    owner = Shard(index=3, count=64)
-    for seed in range(200):
-        draw(seed, 16, 16 + seed).save(tmp_path / "imgs" / f"{seed}.png")
-    if code:
-        executable(cluster / "bin" / "srun", f"exit {code}")
-
-    ended = start(["bash", "-c", f"cd '{tmp_path}'\n{block}"], cluster, **TASK)
-
-    queued = tmp_path / "requeued"
-    assert (ended.returncode, queued.read_text() if queued.exists() else "") == (code, requeued)
-    if code == 0:
-        written = lines(tmp_path / "captions" / "part-00003-of-00064.jsonl")
-        assert written and all(owner.owns(record["id"]) for record in written)
-
-
-@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-@pytest.mark.parametrize(("code", "requeued"), [(75, "requeue 36_3\n"), (3, "")])
-def test_a_job_is_queued_again_only_if_it_was_stopped(
-    job: Path, code: int, requeued: str, cluster: Path
-) -> None:
-    executable(cluster / "bin" / "srun", f"exit {code}")
-
-    ended = start(["bash", str(job), "in", "out"], cluster, **TASK)
-
-    assert (ended.returncode, (cluster / "requeued").read_text()) == (code, requeued)
-
-
-@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_a_job_asks_for_the_array_that_it_counts_on(job: Path) -> None:
-    text = job.read_text()
-    last = re.search(r"^#SBATCH --array=0-(\d+)$", text, re.MULTILINE)
-    count = re.search(r"^shards=(\d+) ", text, re.MULTILINE)
-
-    assert last and count and int(last[1]) + 1 == int(count[1])
-    assert "#SBATCH --signal=USR1@120\n" in text and "#SBATCH --requeue\n" in text
 
 
 # The repository

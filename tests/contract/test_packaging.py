@@ -108,7 +108,8 @@ def test_the_wheel_holds_completions_and_examples_below_share(wheel: zipfile.Zip
 
 
 def test_a_script_of_the_wheel_can_be_run(wheel: zipfile.ZipFile) -> None:
-    (script,) = (info for info in wheel.infolist() if info.filename.endswith("pipeline.sh"))
+    files = wheel.infolist()
+    (script,) = (file for file in files if file.filename.endswith("/examples/pipeline.sh"))
 
     assert script.external_attr >> 16 & 0o111
 
