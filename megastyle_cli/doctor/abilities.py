@@ -23,7 +23,7 @@ class Builtin(NamedTuple):
 
 
 BUILTIN = {
-    "caption": Builtin(("captioner",), (CLASSIFIER,), ("efficientnet_lite_pytorch",)),
+    "caption": Builtin(("captioner",), (CLASSIFIER,), ("onnx", "onnxruntime")),
     "dedup": Builtin(("text_embedder",), ("wordllama",), ("numba",)),
     "cluster": Builtin(("text_embedder",), ("wordllama",), ("numba",)),
     "pair": Builtin(),

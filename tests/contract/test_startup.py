@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from megastyle_cli.app import COMMANDS
 
@@ -65,6 +67,21 @@ def test_the_functions_for_python_import_nothing_heavy() -> None:
 def test_the_watch_sees_a_heavy_import(tmp_path: object) -> None:
     # the check itself: a command that does work imports numpy
     assert "numpy" in heavy_after("retrieve", "missing.png", "--index", "missing.png")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["caption", "a.png"], ["eval", "a.png", "--backend", "imagenet"]]
+)
+def test_the_networks_that_describe_pictures_run_without_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (32, 32), "teal").save("a.png")
+
+    imported = heavy_after(*arguments, "-o", "out.jsonl").split(",")
+
+    assert "onnxruntime" in imported and "torch" not in imported
+    assert Path("out.jsonl").stat().st_size > 0
 
 
 def test_help_works_without_docstrings() -> None:

@@ -99,7 +99,7 @@ def measure_style(picture: Image) -> tuple[StyleAttributes, float]:
 
 @cache
 def _recognizer() -> ImagenetClassifier:
-    """The network for the content; torch is imported only here."""
+    """The network for the content; its packages are imported only here."""
     from megastyle_cli.models.builtin.imagenet import ImagenetClassifier
 
     return ImagenetClassifier()
