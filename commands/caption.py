@@ -129,7 +129,7 @@ def main(
             model = load("captioner", backend, **given)
             if isinstance(model, VisionLanguageModel):
                 workers = server.concurrency + WAITING_REQUESTS if backend == "openai" else 1
-                _prompt(model, job, captions, prompting, shown.max_side, workers)
+                _prompt(model, job, captions, prompting, shown.max_side, workers, server.timeout)
             else:
                 reader = ImageReader(DECODED_PX)
                 how = {**vars(captions), "run": job.run.key, "stop": job.stop}
@@ -145,15 +145,19 @@ def _prompt(
     prompting: PromptingOptions,
     max_side_px: int,
     workers: int,
+    timeout_s: float,
 ) -> None:
-    """Asks the model about every record, `workers` batches at a time; reports what was invalid."""
+    """Asks the model about every record, `workers` batches at a time; reports what was invalid.
+
+    At a signal, requests to a server have `timeout_s`, but at most GRACE_S, to be answered.
+    """
     from megastyle_cli.captioning.caption import caption
     from megastyle_cli.captioning.judge import JudgeCounts, judge
     from megastyle_cli.captioning.prompted_captioner import PromptedCaptioner
     from megastyle_cli.captioning.retry import RetryingClient
     from megastyle_cli.core.record import Step
     from megastyle_cli.io.images import ImageReader
-    from megastyle_cli.runner.concurrency import concurrent_chunks, concurrent_results
+    from megastyle_cli.runner.concurrency import GRACE_S, concurrent_chunks, concurrent_results
 
     client, counts = RetryingClient(model, prompting.attempts), JudgeCounts()
     reader = ImageReader(max_side_px, margin=1, max_concurrent=MAX_DECODING)
@@ -165,7 +169,8 @@ def _prompt(
         how = {**vars(captions), "run": job.run.key}
         step = partial(caption, captioner=prompted, reader=reader, **how)
     if workers > 1:
-        for results in concurrent_results(step, job.batches(), workers, job.stop):
+        grace_s = min(timeout_s, GRACE_S)
+        for results in concurrent_results(step, job.batches(), workers, job.stop, grace_s):
             job.write(results)
     else:
         for batch in job.batches():

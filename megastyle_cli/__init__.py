@@ -1,9 +1,8 @@
 """Composable Unix tools for image style; its functions are those of `megastyle_cli.api`."""
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # of `typing`, which takes longer to import than the signals may wait
 if TYPE_CHECKING:
     from megastyle_cli.api import (
         Deduplicated,
@@ -48,8 +47,10 @@ for _variable, _off in NO_TELEMETRY.items():
         os.environ[_variable] = _off
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """A function of `megastyle_cli.api`, which is imported when one is first used."""
+    from importlib import import_module
+
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("megastyle_cli.api"), name)

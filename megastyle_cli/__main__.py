@@ -1,6 +1,6 @@
 """`megastyle`, and `python -m megastyle_cli`, which is what accelerate launch starts."""
 
-from megastyle_cli.runner.signals import exit_on_signals
+from megastyle_cli.core.early_signals import exit_on_signals
 
 
 def main() -> None:

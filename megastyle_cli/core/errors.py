@@ -2,8 +2,6 @@
 
 from errno import EDQUOT, EFBIG, ENOSPC
 
-from megastyle_cli.core.printable import printable
-
 DONE = 0
 UNEXPECTED = 1
 USAGE = 2
@@ -49,6 +47,8 @@ def error_text(word: str, sentence: str, hint: str) -> str:
 
     A hint begins with a capital letter, unless it is a command, an option or a name.
     """
+    from megastyle_cli.core.printable import printable  # early_signals cannot wait for it
+
     begin = hint.partition(" ")[0]
     if begin.isalpha() and begin.islower() and begin not in PROGRAMS:
         hint = hint[0].upper() + hint[1:]

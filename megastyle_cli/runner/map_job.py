@@ -119,6 +119,7 @@ class MapJob(Job):
     def batches(self) -> Iterator[list[Record]]:
         """The records to process, a batch at a time; results are written in the same order."""
         self.stop.at_once = False
+        self.stats.begin_work()
         while batch := self._next():
             self._begun.append(batch)
             if records := _records_of(batch):

@@ -45,6 +45,12 @@ class Stats:
     measured: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)  # said before the last sentence
     started_s: float = field(default_factory=time.monotonic)
+    work_began: tuple[float, int] | None = None  # when, and what was read before
+
+    def begin_work(self) -> None:
+        """From here on records count for the rate: those done before are skipped, models loaded."""
+        if self.work_began is None:
+            self.work_began = (time.monotonic(), self.read)
 
     def add(self, result: Record | Failure) -> None:
         """Counts one result of one record read."""
@@ -78,8 +84,9 @@ class Stats:
 
     @property
     def rate(self) -> float:
-        """Records a second, of those that this run read."""
-        return self.read / max(self.seconds, 1e-9)
+        """Records a second, of those that this run read, since its work began."""
+        began_s, before = self.work_began or (self.started_s, 0)
+        return (self.read - before) / max(time.monotonic() - began_s, 1e-9)
 
     @property
     def to_do(self) -> int | None:
@@ -89,9 +96,9 @@ class Stats:
     @property
     def eta_s(self) -> float | None:
         """Seconds until the last record; None if that is not known."""
-        if not self.read or self.to_do is None:
+        if self.to_do is None or not (rate := self.rate):
             return None
-        return (self.to_do - self.read) / self.rate
+        return (self.to_do - self.read) / rate
 
 
 class Progress:

@@ -8,26 +8,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from megastyle_cli.core.errors import INTERRUPTED, TRY_AGAIN, MegastyleError, error_text
+from megastyle_cli.core.early_signals import exit_at_once
+from megastyle_cli.core.errors import TRY_AGAIN, MegastyleError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 Item = TypeVar("Item")
 
 
-def exit_on_signals() -> None:
-    """Until a job handles them, signals end this process at once with the contract's exit code.
-
-    Nothing has been written then, and an exception could be lost in a library that is imported.
-    Signals that are ignored, as Ctrl-C is in a shell's background, stay ignored.
-    """
-    for number in (*STOP_SIGNALS, signal.SIGINT):
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _exit_at_once)
-
-
 def raise_on_interrupt() -> None:
     """From here on Ctrl-C raises KeyboardInterrupt, to close files; a second one exits at once."""
-    if signal.getsignal(signal.SIGINT) is _exit_at_once:
+    if signal.getsignal(signal.SIGINT) is exit_at_once:
         sys.unraisablehook = _raise_again
         signal.signal(signal.SIGINT, _interrupt)
 
@@ -35,20 +25,11 @@ def raise_on_interrupt() -> None:
 def exit_on_interrupt() -> None:
     """From here on Ctrl-C exits at once: the work is over, and libraries tidy up."""
     if signal.getsignal(signal.SIGINT) is _interrupt:
-        signal.signal(signal.SIGINT, _exit_at_once)
-
-
-def _exit_at_once(number: int, frame: FrameType | None) -> None:
-    is_interrupt = number == signal.SIGINT
-    name = signal.Signals(number).name
-    sentence, hint = ("interrupted", "") if is_interrupt else (f"stopped by {name}", "run it again")
-    at_start = "\r\033[K" if os.isatty(2) else ""  # a line of progress may stand there
-    os.write(2, f"{at_start}{error_text('error:', sentence, hint)}".encode())
-    os._exit(INTERRUPTED if is_interrupt else TRY_AGAIN)
+        signal.signal(signal.SIGINT, exit_at_once)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, _exit_at_once)
+    signal.signal(signal.SIGINT, exit_at_once)
     raise KeyboardInterrupt
 
 

@@ -163,7 +163,11 @@ def test_a_signal_ends_a_run_after_the_pictures_in_hand_and_loses_none(
 
     code, made, stderr = run(megastyle, folder, command, backend, "out", "--resume", *flags)
 
-    assert (code, made) == (DONE, COUNT - in_hand[stop_at]), stderr
+    left = COUNT - in_hand[stop_at]
+    assert (code, made) == (DONE, left), stderr
+    stats = json.loads((folder / "stats.json").read_text())
+    expected = {"state": "done", "in": left, "to_do": left, "done_before": COUNT - left}
+    assert stats | expected == stats
     suffix = "" if command in ("synth", "transfer") else ".jsonl"
     assert files(folder / f"out{suffix}") == files(folder / f"whole{suffix}")
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,6 +81,64 @@ def test_a_signal_ends_workers_after_what_they_have_begun(tmp_path: Path) -> Non
 
     assert run_concurrently(source, out, 3, resume=True) == DONE
     assert [record["id"] for record in lines(out)] == [str(n) for n in range(400)]
+
+
+def test_what_a_server_never_answers_is_dropped_after_the_grace(tmp_path: Path) -> None:
+    never, earlier = threading.Event(), threading.Barrier(2, timeout=30)
+
+    def hanging(batch: list[Record]) -> Iterator[Record | Failure]:
+        if batch[0]["id"] == "4":
+            earlier.wait()
+        if batch[0]["id"] == "5":
+            earlier.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            never.wait()
+        yield from upper(batch)
+
+    source, out = jsonl(tmp_path / "in.jsonl", texts(40)), tmp_path / "out.jsonl"
+    with MapJob(
+        RUN,
+        Source(inputs=[str(source)]),
+        output=OutputOptions(output=str(out)),
+        existing=ResumeOptions(),
+        report=ReportOptions(quiet=True),
+        batch_size=1,
+    ) as job:
+        for results in concurrent_results(hanging, job.batches(), 3, job.stop, grace_s=0.0):
+            job.write(results)
+    never.set()
+
+    assert job.exit_code == TRY_AGAIN
+    written = [record["id"] for record in lines(tmp_path / "out.jsonl.partial")]
+    assert written == list("01234")[: len(written)]
+
+    assert run_concurrently(source, out, 3, resume=True) == DONE
+    assert [record["id"] for record in lines(out)] == [str(n) for n in range(40)]
+
+
+FOR_EVER = """
+import threading
+from megastyle_cli.runner.concurrency import concurrent_results
+from megastyle_cli.runner.signals import Stopped, StopSignal
+
+def process(item):
+    stop.requested = True
+    threading.Event().wait()
+
+stop = StopSignal()
+try:
+    for results in concurrent_results(process, iter([1]), 2, stop, grace_s=0.0):
+        list(results)
+except Stopped:
+    print("stopped")
+"""
+
+
+def test_the_end_of_the_process_does_not_wait_for_what_is_dropped() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FOR_EVER], capture_output=True, check=True, timeout=200
+    )
+    assert ended.stdout == b"stopped\n"
 
 
 @pytest.mark.parametrize(("workers", "chunk_size"), [(1, 1), (1, 9), (3, 2), (8, 1)])

@@ -126,3 +126,23 @@ def test_on_a_terminal_nothing_is_glued_to_the_line() -> None:
         "",
     ]
     assert b"caption  3/3  100 %  " in written
+
+
+def test_the_rate_and_the_time_left_count_the_work_of_this_run_alone() -> None:
+    """A run that took 100 s to skip 900 records, and then 10 s for 20 of the other 100."""
+    stats = Stats("caption", total=1000, done_before=900)
+    stats.started_s -= 110
+    stats.begin_work()
+    stats.work_began = (stats.started_s + 100, 0)
+    stats.read = 20
+
+    assert 1.9 < stats.rate <= 2
+    assert stats.to_do == 100 and 40 <= (stats.eta_s or 0) < 42
+
+
+def test_what_failed_before_the_work_began_does_not_speed_it_up() -> None:
+    stats = Stats("caption", total=10, read=4)
+    stats.begin_work()
+    stats.begin_work()
+
+    assert stats.rate == 0 and stats.eta_s is None

@@ -99,54 +99,11 @@ def test_handlers_are_those_of_before_afterwards() -> None:
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
-# Starts the command line in a process that sends itself signals while a module is imported.
-SIGNALLED = """
-import os, runpy, signal, sys
-
-class Sender:
-    def find_spec(self, name, *_):
-        if name == {module!r} and not sent:
-            sent.append(name)
-            for number in {numbers}:
-                os.kill(os.getpid(), number)
-
-sent = []
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.meta_path.insert(0, Sender())
-sys.argv = ["megastyle", "caption", "none.png", "-o", "out.jsonl"]
-runpy.run_module("megastyle_cli", run_name="__main__")
-"""
-
-
-def run_signalled(module: str, *numbers: int) -> tuple[int, str]:
-    """The exit code and the standard error of a command that gets signals at an import."""
-    script = SIGNALLED.format(module=module, numbers=[int(number) for number in numbers])
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    return ended.returncode, ended.stderr
-
-
-@pytest.mark.parametrize("module", ["typer", "numpy"])  # the first import, and one of a command
-@pytest.mark.parametrize(
-    ("number", "code", "sentence"),
-    [
-        (signal.SIGTERM, TRY_AGAIN, "stopped by SIGTERM\n       Run it again\n"),
-        (signal.SIGUSR1, TRY_AGAIN, "stopped by SIGUSR1\n       Run it again\n"),
-        (signal.SIGINT, INTERRUPTED, "interrupted\n"),
-    ],
-)
-def test_a_signal_during_imports_has_its_exit_code(
-    module: str, number: int, code: int, sentence: str
-) -> None:
-    ended, stderr = run_signalled(module, number)
-
-    assert ended == code
-    assert stderr.startswith(f"error: {sentence}") and stderr.count("\n") <= 2
-
-
 def test_a_second_interrupt_stops_at_once() -> None:
     script = """
 import os, signal
-from megastyle_cli.runner.signals import exit_on_signals, raise_on_interrupt
+from megastyle_cli.core.early_signals import exit_on_signals
+from megastyle_cli.runner.signals import raise_on_interrupt
 exit_on_signals()
 raise_on_interrupt()
 try:
@@ -163,7 +120,8 @@ print("not reached")
 def test_ctrl_c_after_the_work_exits_at_once() -> None:
     script = """
 import os, signal
-from megastyle_cli.runner.signals import exit_on_interrupt, exit_on_signals, raise_on_interrupt
+from megastyle_cli.core.early_signals import exit_on_signals
+from megastyle_cli.runner.signals import exit_on_interrupt, raise_on_interrupt
 exit_on_signals()
 raise_on_interrupt()
 exit_on_interrupt()
@@ -176,23 +134,10 @@ print("not reached")
     assert ended.stderr == "error: interrupted\n"
 
 
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    script = """
-import os, signal
-from megastyle_cli.runner.signals import exit_on_signals
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-exit_on_signals()
-os.kill(os.getpid(), signal.SIGINT)
-print("reached")
-"""
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-
-    assert ended.stdout == "reached\n"
-
-
 WHILE_DELETING = """
 import os, signal, sys, time
-from megastyle_cli.runner.signals import exit_on_signals, raise_on_interrupt, stop_signals
+from megastyle_cli.core.early_signals import exit_on_signals
+from megastyle_cli.runner.signals import raise_on_interrupt, stop_signals
 
 class Deleted:
     def __del__(self):
