@@ -4,6 +4,7 @@
 """
 
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from textwrap import fill
@@ -13,6 +14,10 @@ from megastyle_cli.io.formats import ACCEPTED
 from tests.contract import man_page
 from tests.contract.manuals import Flag, manuals
 from tests.contract.tree import ROOT
+
+sys.path.insert(0, str(ROOT))  # as benchmarks are run from there
+
+from benchmarks import plan, preemption
 
 # command -> what it reads, what it writes
 FLOW = {
@@ -134,13 +139,15 @@ def generated_files() -> dict[Path, str]:
             "shared": shared_options(),
         },
         docs / "formats.md": {"inputs": inputs},
+        docs / "scale.md": {**plan.tables(plan.Plan()), **preemption.tables()},
         **{
             docs / "commands" / f"{name}.md": {"options": options_of(name)}
             for name in (*COMMANDS, *TOOLS)
         },
     }
     pages = {ROOT / "share" / "man" / "man1" / name: text for name, text in man_pages().items()}
-    return {path: filled(path, made) for path, made in parts.items()} | pages
+    plots = {docs / "images" / "preemption.svg": preemption.plot()}
+    return {path: filled(path, made) for path, made in parts.items()} | pages | plots
 
 
 def man_pages() -> dict[str, str]:
