@@ -188,6 +188,8 @@ def nearest_color(lab: tuple[float, float, float]) -> str:
     root = math.sqrt(chroma)
     best, shortest = "", math.inf
     for name, (its_lightness, its_a, its_b), its_chroma, its_root in _TABLE:
+        if (lightness - its_lightness) ** 2 > shortest + 1e-6:  # more than the other terms round to
+            continue
         strength = root * its_root
         chroma_gap = chroma - its_chroma
         hue_gap = (a - its_a) ** 2 + (b - its_b) ** 2 - chroma_gap**2

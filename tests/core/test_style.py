@@ -1,5 +1,6 @@
 """Style prompts: templates, slots left out, and that the v2 template loses nothing."""
 
+import math
 import random
 from dataclasses import fields, replace
 
@@ -103,6 +104,24 @@ def test_attribute_keys_leave_out_none() -> None:
     seen = StyleAttributes(colors="teal", medium="ink")
 
     assert attribute_keys(seen) == {"style_colors": "teal", "style_medium": "ink"}
+
+
+def test_no_color_is_nearer_than_the_one_named() -> None:
+    def distance(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
+        chroma, its_chroma = math.hypot(*one[1:]), math.hypot(*other[1:])
+        strength = math.sqrt(chroma * its_chroma)
+        hue = (one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2 - (chroma - its_chroma) ** 2
+        return (
+            (one[0] - other[0]) ** 2
+            + (chroma - its_chroma) ** 2 / (1 + 0.045 * strength) ** 2
+            + hue / (1 + 0.015 * strength) ** 2
+        )
+
+    rng = random.Random(3)
+    for _ in range(300):
+        lab = rng.uniform(0, 100), rng.uniform(-110, 110), rng.uniform(-110, 110)
+        nearest = distance(lab, COLORS[nearest_color(lab)])
+        assert nearest <= min(distance(lab, other) for other in COLORS.values()) + 1e-9
 
 
 def test_every_color_is_nearest_to_itself() -> None:

@@ -6,6 +6,7 @@ Sources: CIELAB (CIE 15); local binary patterns, rotation-invariant and uniform 
 coherence of the structure tensor (Bigun and Granlund 1987); the choice of statistics is ours.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ RUN_STEPS = 22
 FLAT = 2.0  # in CIELAB lightness (0..100): smaller changes are paper grain and JPEG noise
 
 _NEIGHBORS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
+# For each set of the eight neighbors, a bit for each: how many there are if they are contiguous,
+# else 9.
+_BITS = np.arange(256, dtype=np.uint8)
+_IS_CONTIGUOUS = np.bitwise_count(_BITS ^ (_BITS << 1 | _BITS >> 7)) <= 2
+_PATTERNS = np.where(_IS_CONTIGUOUS, np.bitwise_count(_BITS), 9).astype(np.uint8)
 
 
 def lab_thumbnail(picture: Image.Image) -> Array:
@@ -37,9 +43,10 @@ def lab_thumbnail(picture: Image.Image) -> Array:
     return srgb_to_lab(np.asarray(picture.resize((width_px, height_px), kernel)))
 
 
-def colors(lab: Array, mask: Array) -> Array:
+def colors(lab: Array, mask: Array | None = None) -> Array:
     """How often each lightness, a and b occurs in the pixels of (h, w, 3) that `mask` selects."""
-    lightness, a, b = lab[mask].T
+    channels = (lab[..., channel] for channel in range(3))
+    lightness, a, b = (each if mask is None else each[mask] for each in channels)
     shades = (lightness / 100, (a + 100) / 200, (b + 100) / 200)
     return np.concatenate([_count(_bins(shade, COLOR_BINS), COLOR_BINS) for shade in shades])
 
@@ -60,12 +67,13 @@ def edge_strengths(lightness: Array) -> Array:
 def edge_coherence(lightness: Array) -> Array:
     """How often edges of each strength have one direction (lines) or many (corners, grain)."""
     gx, gy = _gradient(lightness)
-    xx, xy, yy = _blurred(gx * gx), _blurred(gx * gy), _blurred(gy * gy)
-    energy = xx + yy
-    one_way = np.hypot(xx - yy, 2 * xy) / np.maximum(energy, 1e-6)
-    strength = np.sqrt(energy)
+    xx, xy, yy = _blurred(np.stack([gx * gx, gx * gy, gy * gy]))
+    strength = np.sqrt(xx + yy)
+    is_edge = strength > FLAT
+    xx, xy, yy, strength = xx[is_edge], xy[is_edge], yy[is_edge], strength[is_edge]
+    one_way = np.hypot(xx - yy, 2 * xy) / (xx + yy)
     code = _steps(strength, EDGE_STEPS) * COHERENCE_STEPS + _bins(one_way, COHERENCE_STEPS)
-    return _count(code[strength > FLAT], EDGE_STEPS * COHERENCE_STEPS)
+    return _count(code, EDGE_STEPS * COHERENCE_STEPS)
 
 
 def stroke_widths(lightness: Array) -> Array:
@@ -86,15 +94,18 @@ def diagonal_stroke_widths(lightness: Array) -> Array:
 
 def texture(lightness: Array, radius_px: int) -> Array:
     """How often each pattern of brighter and darker neighbors occurs, in any rotation."""
-    brighter, darker = [], []
     height_px, width_px = lightness.shape
     middle = lightness[radius_px : height_px - radius_px, radius_px : width_px - radius_px]
+    high, low = middle + FLAT, middle - FLAT
+    brighter, darker = np.zeros(middle.shape, np.uint8), np.zeros(middle.shape, np.uint8)
     for dy, dx in _NEIGHBORS:
         top, left = radius_px * (1 + dy), radius_px * (1 + dx)
         other = lightness[top : top + middle.shape[0], left : left + middle.shape[1]]
-        brighter.append(other > middle + FLAT)
-        darker.append(other < middle - FLAT)
-    return _drop_flat(_count(_pattern(brighter) * 10 + _pattern(darker), 100))
+        brighter += brighter  # a place for the next bit
+        brighter |= other > high
+        darker += darker
+        darker |= other < low
+    return _drop_flat(_count(_PATTERNS[brighter] * np.uint8(10) + _PATTERNS[darker], 100))
 
 
 def halved(lightness: Array) -> Array:
@@ -109,18 +120,11 @@ def edges(lightness: Array) -> Array:
     return np.hypot(*_gradient(lightness)) > FLAT
 
 
-def _pattern(neighbors: list[Array]) -> Array:
-    """0..8: how many of the eight are set, if they are contiguous; 9: they are not."""
-    ring = np.stack(neighbors)
-    changes = (ring != np.roll(ring, 1, axis=0)).sum(axis=0)
-    return np.where(changes <= 2, ring.sum(axis=0), 9)
-
-
 def _diagonals(shade: Array) -> Array:
     """The diagonals of (h, w) that fall to the left, as rows (h + w - 1, h); -1: no pixel."""
     height, width = shade.shape
     down = np.arange(height)[:, None]
-    slanted = np.full((height, height + width - 1), -1)
+    slanted = np.full((height, height + width - 1), -1, np.int8)
     slanted[down, down + np.arange(width)] = shade
     return slanted.T
 
@@ -132,15 +136,25 @@ def _runs(shade: Array, step_px: float = 1) -> Array:
     """
     height, width = shade.shape
     whole = (shade >= 0).sum(axis=1)
-    rows = np.full((height, width + 1), -1)  # the last column ends every row's last run
+    # the last column ends every row's last run
+    rows = np.full((height, width + 1), -1, np.int8)
     rows[:, :-1] = shade
     flat = rows.ravel()
-    ends = np.flatnonzero(np.diff(flat, append=RUN_SHADES))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    is_stroke = (flat[starts] >= 0) & (lengths < whole[starts // (width + 1)])
-    octave = np.minimum(3 * np.log2(step_px * lengths[is_stroke]), RUN_STEPS - 1).astype(np.int64)
-    return _count(flat[starts][is_stroke] * RUN_STEPS + octave, RUN_SHADES * RUN_STEPS)
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    ends = np.append(changes, flat.size - 1)
+    starts = np.concatenate([[0], changes + 1])
+    lengths, shades = ends - starts + 1, flat[starts]
+    is_stroke = (shades >= 0) & (lengths < whole[starts // (width + 1)])
+    octave = _octaves(step_px, max(height, width))[lengths[is_stroke]]
+    return _count(shades[is_stroke].astype(np.int64) * RUN_STEPS + octave, RUN_SHADES * RUN_STEPS)
+
+
+@cache
+def _octaves(step_px: float, longest: int) -> Array:
+    """The bin of each run length from 0, which does not occur, in thirds of octaves."""
+    lengths = np.maximum(np.arange(longest + 1), 1)
+    thirds: Array = np.minimum(3 * np.log2(step_px * lengths), RUN_STEPS - 1).astype(np.int64)
+    return thirds
 
 
 def _gradient(lightness: Array) -> tuple[Array, Array]:
@@ -152,16 +166,16 @@ def _gradient(lightness: Array) -> tuple[Array, Array]:
 
 
 def _blurred(values: Array) -> Array:
-    """The triangle-weighted mean of each pixel's 5 x 5 neighborhood, the border repeated."""
-    height, width = values.shape
-    padded = np.pad(values, 2, mode="edge")
+    """The triangle-weighted means of 5 x 5 neighborhoods in (n, h, w), the border repeated."""
+    _, height, width = values.shape
+    padded = np.pad(values, ((0, 0), (2, 2), (2, 2)), mode="edge")
     weights = (1 / 9, 2 / 9, 3 / 9, 2 / 9, 1 / 9)
-    rows = np.zeros((height, width + 4), values.dtype)
-    for i, weight in enumerate(weights):
-        rows += weight * padded[i : i + height]
-    blurred = np.zeros_like(values)
-    for i, weight in enumerate(weights):
-        blurred += weight * rows[:, i : i + width]
+    rows = weights[0] * padded[:, :height]
+    for i, weight in enumerate(weights[1:], start=1):
+        rows += weight * padded[:, i : i + height]
+    blurred = weights[0] * rows[..., :width]
+    for i, weight in enumerate(weights[1:], start=1):
+        blurred += weight * rows[..., i : i + width]
     return blurred
 
 

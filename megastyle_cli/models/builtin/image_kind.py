@@ -20,7 +20,7 @@ from megastyle_cli.models.builtin.texture import (
     describe_scale,
     measure_outline,
 )
-from megastyle_cli.models.builtin.working_image import WorkingImage, rgb_5_bit
+from megastyle_cli.models.builtin.working_image import WorkingImage, share
 
 ImageKind = Literal[
     "blank", "line", "silhouette", "flat", "shaded", "painted", "photograph", "unclear"
@@ -60,7 +60,7 @@ class KindEstimate:
 
 def estimate_kind(image: WorkingImage) -> KindEstimate:
     """The kind of an image; "unclear" between painting and photograph."""
-    flat = float((image.gradient < 0.25).mean())
+    flat = image.flat_share
     num_colors, num_all_but_rare = _count_colors(image, (0.9, 0.97))
     if not (image.gradient > 2).any():
         return KindEstimate(kind="blank", confidence=0.0)
@@ -117,7 +117,7 @@ def painting_features(
 
 def _graphic(image: WorkingImage, outline: Outline | None, confidence: float) -> KindEstimate:
     """An image of uniform areas: lines only, shaded areas, one solid shape, or flat colors."""
-    foreground = max(float(image.foreground.mean()), 1e-6)
+    foreground = max(share(image.foreground), 1e-6)
     if outline is not None and outline.area / foreground > 0.65:
         kind: ImageKind = "line"
     elif not is_unshaded(image):
@@ -132,12 +132,12 @@ def _is_one_color(image: WorkingImage) -> bool:
     if inside.size == 0:
         return False
     from_median = inside - np.median(inside, axis=0)
-    return bool(((from_median * from_median).sum(axis=1) < 25).mean() > 0.75)
+    return share((from_median * from_median).sum(axis=1) < 25) > 0.75
 
 
 def _count_colors(image: WorkingImage, shares: tuple[float, ...]) -> list[int]:
     """How many colors (at 5 bits per channel) cover each share of the image."""
-    counts = np.bincount(rgb_5_bit(image.rgb).ravel())
+    counts = image.color_counts
     covered = np.cumsum(np.sort(counts[counts > 0])[::-1])
     return [int(np.searchsorted(covered, share * covered[-1])) + 1 for share in shares]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from megastyle_cli.models.builtin.working_image import Array, WorkingImage
+from megastyle_cli.models.builtin.working_image import Array, WorkingImage, share
 
 CELLS = 12  # brightness is averaged over at most CELLS x CELLS cells
 TILT = 14.0  # minimum change of L from one side to the other for a direction
@@ -33,14 +33,14 @@ def describe_light(image: WorkingImage) -> str:
 
 def is_unshaded(image: WorkingImage) -> bool:
     """Whether nearly every foreground pixel lies in a uniform area or on a hard edge."""
-    gradient = image.gradient[image.foreground]
+    gradient = image.inside(image.gradient)
     if gradient.size == 0:
         return True
-    return bool(((gradient > 0.2) & (gradient < 3)).mean() < 0.12)
+    return share((gradient > 0.2) & (gradient < 3)) < 0.12
 
 
 def _level(image: WorkingImage) -> str:
-    mean = float(image.lightness[image.foreground].mean())
+    mean = float(image.inside(image.lightness).mean())
     for bound, word in ((22, "very dim"), (38, "dim"), (66, "mid-toned"), (80, "bright")):
         if mean < bound:
             return word
@@ -48,7 +48,7 @@ def _level(image: WorkingImage) -> str:
 
 
 def _contrast(image: WorkingImage) -> str:
-    values = image.lightness[image.foreground]
+    values = image.inside(image.lightness)
     spread = float(values.std())
     if spread < 12:
         return "low-contrast"

@@ -10,7 +10,6 @@ from megastyle_cli.core.style import ATTRIBUTES, nearest_color
 from megastyle_cli.models.builtin.working_image import (
     Array,
     WorkingImage,
-    rgb_5_bit,
     srgb_to_lab_by_table,
 )
 
@@ -48,8 +47,7 @@ def describe_tone(image: WorkingImage) -> str:
     inside = lab[foreground] if foreground.any() else lab.reshape(-1, 3)
     chroma = np.hypot(inside[:, 1], inside[:, 2])
     lightness, strength = float(inside[:, 0].mean()), float(chroma.mean())
-    rank = int(chroma.size * 0.95)
-    if np.partition(chroma, rank)[rank] < 5:
+    if np.count_nonzero(chroma < 5) > int(chroma.size * 0.95):
         return "monochrome"
     if lightness < 33:
         return "dark"
@@ -135,7 +133,7 @@ def _joined(colors: list[Swatch]) -> str:
 
 def _histogram(image: WorkingImage) -> tuple[Array, Array]:
     """The colors that occur, at 5 bits per channel: CIELAB (n, 3) and pixel counts (n,)."""
-    counts = np.bincount(rgb_5_bit(image.rgb).ravel(), minlength=1 << 15)
+    counts = image.color_counts
     found = np.flatnonzero(counts)
     channels = np.stack([found >> 10, (found >> 5) & 31, found & 31], axis=-1)
     # 0..31 to 0..255 with both ends exact, so that white stays white.
@@ -151,12 +149,12 @@ def _clusters(points: Array, counts: Array) -> tuple[Array, Array]:
     """
     weight = np.sqrt(counts)
     rows = [int(counts.argmax())]
-    gap = ((points - points[rows[0]]) ** 2).sum(axis=1)
+    gap = _squares(points, points[rows[0]])
     while len(rows) < min(CLUSTERS, len(points)):
         rows.append(int((gap * weight).argmax()))
-        gap = np.minimum(gap, ((points - points[rows[-1]]) ** 2).sum(axis=1))
+        np.minimum(gap, _squares(points, points[rows[-1]]), out=gap)
     centers = points[rows]
-    weighted = (points * counts[:, None]).T
+    weighted = np.ascontiguousarray((points * counts[:, None]).T)
     for _ in range(ROUNDS):
         member = _nearest(points, centers)
         mass = np.bincount(member, counts, minlength=len(centers))
@@ -169,13 +167,21 @@ def _clusters(points: Array, counts: Array) -> tuple[Array, Array]:
 
 def _nearest(points: Array, centers: Array) -> np.ndarray[Any, Any]:
     """The row of the nearest center for each point, (n,)."""
-    # Not by inner products: their rounding depends on the BLAS library.
-    gaps = points.T[:, None, :] - centers.T[:, :, None]  # (3, k, n)
-    squares: Array = gaps[0] * gaps[0] + gaps[1] * gaps[1] + gaps[2] * gaps[2]
-    member = np.zeros(len(points), dtype=np.intp)
-    least = squares[0].copy()
+    member = np.zeros(len(points), dtype=np.uint8)
+    least = _squares(points, centers[0])
     for number in range(1, len(centers)):
-        closer = squares[number] < least
-        member[closer] = number
-        np.minimum(least, squares[number], out=least)
-    return member
+        squares = _squares(points, centers[number])
+        np.copyto(member, number, where=squares < least)
+        np.minimum(least, squares, out=least)
+    return member.astype(np.intp)
+
+
+def _squares(points: Array, center: Array) -> Array:
+    """The squared distance of each point to a center, (n,)."""
+    # Not by inner products: their rounding depends on the BLAS library.
+    gaps = points.T - center[:, None]  # (3, n)
+    gaps *= gaps
+    total: Array = gaps[0]
+    total += gaps[1]
+    total += gaps[2]
+    return total

@@ -89,9 +89,8 @@ class WhitenedDescriptor:
 
 def color_blocks(lab: Array) -> list[Block]:
     """Colors of the whole image and of its edges."""
-    everywhere = np.ones(lab.shape[:2], bool)
     return [
-        (1.0, histograms.colors(lab, everywhere)),
+        (1.0, histograms.colors(lab)),
         (1.0, histograms.colors(lab, histograms.edges(lab[..., 0]))),
     ]
 

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli.models.builtin.working_image import Array, Mask, WorkingImage, block_means
+from megastyle_cli.models.builtin.working_image import (
+    Array,
+    Bytes,
+    Mask,
+    WorkingImage,
+    block_means,
+    share,
+)
+
+Values = np.ndarray[Any, Any]
 
 ROUGH = 2.0  # L, root mean square of the finest octave in a rough cell
 MIN_AUTOCORRELATION = 0.35  # at one period, for a pattern to be named
@@ -33,8 +42,8 @@ def measure_roughness(image: WorkingImage) -> Roughness:
     cells = block_means(power, 4)
     next_power = max(float((coarse * coarse).mean()), 1e-6)
     return Roughness(
-        flat=float((image.gradient < 0.25).mean()),
-        rough=float((cells > ROUGH * ROUGH).mean()),
+        flat=image.flat_share,
+        rough=share(cells > ROUGH * ROUGH),
         fineness=float(np.sqrt(power.mean() / next_power)),
     )
 
@@ -68,13 +77,14 @@ def describe_pattern(image: WorkingImage) -> str | None:
     grid = block_means(image.lightness, step)
     if min(grid.shape) < 16 or grid.std() < 3:
         return None
-    correlation = _autocorrelation(_high_pass(grid))
-    along_x, along_y = _period(correlation[0]), _period(correlation[:, 0])
-    if along_x and along_y:
+    detail = _high_pass(grid)
+    along_y, along_x = (autocorrelation(detail, axis) for axis in (0, 1))
+    period_x, period_y = _period(along_x), _period(along_y)
+    if period_x and period_y:
         return "checkered grid"
-    if along_x and correlation[: len(correlation) // 4, 0].min() > 0.5:
+    if period_x and along_y[: len(along_y) // 4].min() > 0.5:
         return "vertical stripes"
-    if along_y and correlation[0, : correlation.shape[1] // 4].min() > 0.5:
+    if period_y and along_x[: len(along_x) // 4].min() > 0.5:
         return "horizontal stripes"
     return None
 
@@ -86,7 +96,10 @@ def _octave(values: Array) -> tuple[Array, Array]:
     half: Array = (
         even[::2, ::2] + even[::2, 1::2] + even[1::2, ::2] + even[1::2, 1::2]
     ) * np.float32(0.25)
-    fine: Array = even - half.repeat(2, axis=0).repeat(2, axis=1)
+    fine = np.empty_like(even)
+    for row in (0, 1):
+        for column in (0, 1):
+            np.subtract(even[row::2, column::2], half, out=fine[row::2, column::2])
     return fine, half
 
 
@@ -98,27 +111,26 @@ def _high_pass(grid: Array) -> Array:
         pad = [(reach + 1, reach) if a == axis else (0, 0) for a in (0, 1)]
         sums = np.cumsum(np.pad(slow, pad, mode="reflect"), axis=axis, dtype=np.float64)
         size = grid.shape[axis]
-        ends = np.take(sums, np.arange(2 * reach + 1, 2 * reach + 1 + size), axis=axis)
-        starts = np.take(sums, np.arange(size), axis=axis)
-        slow = (ends - starts) / (2 * reach + 1)
+        lines = np.moveaxis(sums, axis, 0)
+        means = (lines[2 * reach + 1 :] - lines[:size]) / (2 * reach + 1)
+        slow = np.moveaxis(means, 0, axis)
     rest: Array = grid - slow.astype(np.float32)
     return rest
 
 
-def _autocorrelation(grid: Array) -> Array:
-    """Autocorrelation (m, n) at each lag down and right up to half the grid; 1 at lag 0."""
-    rows, columns = grid.shape
+def autocorrelation(grid: Array, axis: int) -> Array:
+    """Autocorrelation (m,) at each lag along one axis, up to half of it; 1 at lag 0.
 
-    def products(values: Array) -> np.ndarray[Any, Any]:
-        spectrum = np.fft.rfft2(values, s=(2 * rows, 2 * columns))
-        power = (spectrum * spectrum.conj()).real
-        return np.fft.irfft2(power, s=(2 * rows, 2 * columns))[: rows // 2, : columns // 2]
-
-    left = np.arange(rows, rows - rows // 2, -1)[:, None] * np.arange(
-        columns, columns - columns // 2, -1
-    )
-    mean = products(grid) / left
-    correlation: Array = (mean / max(float(mean[0, 0]), 1e-6)).astype(np.float32)
+    The mean over all pairs of pixels at a lag, by the power spectrum of lines padded to twice their
+    length (Wiener-Khinchin).
+    """
+    lines = np.moveaxis(grid, axis, 1)
+    count, size = lines.shape
+    spectrum = np.fft.rfft(lines, n=2 * size)
+    power = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
+    products = np.fft.irfft(power, n=2 * size)[: size // 2]
+    mean = products / (count * np.arange(size, size - size // 2, -1))
+    correlation: Array = (mean / max(float(mean[0]), 1e-6)).astype(np.float32)
     return correlation
 
 
@@ -134,34 +146,48 @@ def _period(correlation: Array) -> int | None:
     return lag if again.size and again.max() >= MIN_AUTOCORRELATION else None
 
 
-def window(values: Array, reach: int, pick: Callable[[Array, Array], Array]) -> Array:
+def window(values: Values, reach: int, pick: Callable[..., Values]) -> Values:
     """The maximum (np.maximum) or minimum (np.minimum) of each square window.
 
     A window extends `reach` pixels to each side.
     """
     for axis in (0, 1):
-        lines = np.moveaxis(values, axis, 0)
-        wide = np.concatenate([lines[:1].repeat(reach, 0), lines, lines[-1:].repeat(reach, 0)])
+        # not transposed: rows stay contiguous
+        pad = [(reach, reach) if a == axis else (0, 0) for a in (0, 1)]
+        wide = np.pad(values, pad, mode="edge")
         covered, size = 1, 2 * reach + 1
         while covered < size:
             step = min(covered, size - covered)
-            wide = pick(wide[:-step], wide[step:])
+            wide = (
+                pick(wide[:-step], wide[step:])
+                if axis == 0
+                else pick(wide[:, :-step], wide[:, step:])
+            )
             covered += step
-        values = np.moveaxis(wide, 0, axis)
+        values = wide
     return values
 
 
 def edge_width(image: WorkingImage) -> float | None:
     """The width in pixels (of 256) of the steepest edges; None without edges."""
-    gradient = image.gradient.ravel()
-    rank = int(gradient.size * 0.98)
-    bound = float(np.partition(gradient, rank)[rank])
+    bound = _largest(image.gradient.ravel(), int(image.gradient.size * 0.98))
     if bound < 1.0:
         return None
     steepest = image.gradient >= bound
-    lightness = np.rint(image.lightness * 2.55).astype(np.uint8)
+    lightness = image.lightness_bytes
     span = window(lightness, 6, np.maximum) - window(lightness, 6, np.minimum)
     return float(np.median(span[steepest] / image.gradient[steepest])) / 2.55
+
+
+def _largest(values: Array, rank: int) -> float:
+    """The value (n,) at `rank` in ascending order, where `rank` is near the end."""
+    # Sorted are only values above one that a sample finds to be low enough, mostly.
+    sample = np.sort(values[::32])
+    above = values[values >= sample[int(0.95 * sample.size)]]
+    if above.size < values.size - rank:
+        above = values
+    rank -= values.size - above.size
+    return float(np.partition(above, rank)[rank])
 
 
 def describe_edges(image: WorkingImage) -> str | None:
@@ -197,28 +223,27 @@ def measure_outline(image: WorkingImage, reach: int) -> Outline | None:
     Source: the black top-hat transform of mathematical morphology.
     """
     # Bytes: rank filters need only the order, and are several times faster on them.
-    lightness = np.rint(image.lightness * 2.55).astype(np.uint8)
-    depth = _top_hat(lightness, reach)
+    depth = _top_hat(image.lightness_bytes, reach)
     lines: Mask = depth > MIN_DEPTH
-    area = float(lines.mean())
+    area = share(lines)
     if area < 0.004:
         return None
     # A line has two borders along its length: its width is twice its area over its border.
-    border = int((lines & (window(lines.astype(np.uint8), 1, np.minimum) == 0)).sum())
-    near = window(lines.astype(np.uint8), 2, np.maximum) > 0
+    border = int(np.count_nonzero(lines & ~window(lines, 1, np.minimum)))
+    near = window(lines, 2, np.maximum)
     strong = image.gradient > 8
-    sides = (window(lines.astype(np.uint8), 5, np.maximum) > 0) & ~near
+    sides = window(near, 3, np.maximum) & ~near
     deep = lines & (depth > 0.7 * depth.max())
     return Outline(
-        coverage=float((strong & near).sum() / max(int(strong.sum()), 1)),
-        tidiness=float((image.gradient[sides] < 3).mean()) if sides.any() else 0.0,
+        coverage=int(np.count_nonzero(strong & near)) / max(int(np.count_nonzero(strong)), 1),
+        tidiness=share(image.gradient[sides] < 3) if sides.any() else 0.0,
         area=area,
         width=2 * area * lines.size / border / max(lines.shape),
-        lab=np.median(image.lab[deep], axis=0),
+        lab=np.array([np.median(image.lab[..., channel][deep]) for channel in range(3)]),
     )
 
 
-def _top_hat(lightness: Array, reach: int) -> Array:
+def _top_hat(lightness: Bytes, reach: int) -> Bytes:
     """How much a closing brightens each pixel: it fills dark lines up to 2 * reach px wide."""
     closed = window(window(lightness, reach, np.maximum), reach, np.minimum)
     return closed - lightness
@@ -256,7 +281,7 @@ def measure_strokes(image: WorkingImage) -> Strokes:
     # The gradient is perpendicular to the stroke: half a turn of the doubled angle.
     angle = (np.angle(-total) / 2) % np.pi
     return Strokes(
-        share=float(textured.mean()),
+        share=share(textured),
         coherence=float(weight.sum() / max(int(textured.sum()), 1)),
         agreement=abs(total) / mass,
         flow=_flow(unit, weight),

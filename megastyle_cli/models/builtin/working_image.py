@@ -9,6 +9,7 @@ exact one, the confidences in captions on the table. Source: IEC 61966-2-1 (sRGB
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ _D65 = np.array([0.95047, 1.0, 1.08883])
 _TO_WHITE_SUM = (_TO_XYZ / _TO_XYZ.sum(axis=1, keepdims=True)).astype(np.float32)
 _TO_WHITE_D65 = (_TO_XYZ / _D65[:, None]).astype(np.float32)
 _STEPS = 1 << 14
+_PART = 1 << 13  # pixels whose intermediate values fit in the second-level cache
 _RATIO = np.arange(_STEPS + 1) / _STEPS
 _ROOT = np.where(_RATIO > (6 / 29) ** 3, np.cbrt(_RATIO), _RATIO * (29 / 6) ** 2 / 3 + 4 / 29)
 _ROOT = _ROOT.astype(np.float32)
@@ -47,7 +49,8 @@ class WorkingImage:
     """A small copy: `rgb` (h, w, 3) uint8, `lab` (h, w, 3), and what is derived from them once.
 
     `gradient_x` and `gradient_y` (h, w) are the slopes of L to the right and downwards, `gradient`
-    their magnitude; `foreground` (h, w) is False on a uniform background, True elsewhere.
+    their magnitude; `foreground` (h, w) is False on a uniform background, True elsewhere. The
+    channels of `lab` are contiguous.
     """
 
     rgb: Bytes
@@ -61,6 +64,30 @@ class WorkingImage:
     def lightness(self) -> Array:
         """L, (h, w)."""
         return self.lab[..., 0]
+
+    @cached_property
+    def lightness_bytes(self) -> Bytes:
+        """L in 0..255, (h, w)."""
+        whole: Bytes = np.rint(self.lightness * 2.55).astype(np.uint8)
+        return whole
+
+    @cached_property
+    def color_counts(self) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """How many pixels have each color at 5 bits per channel, (32768,)."""
+        return np.bincount(rgb_5_bit(self.rgb).ravel(), minlength=1 << 15)
+
+    @cached_property
+    def flat_share(self) -> float:
+        """The share of pixels in uniform areas."""
+        return share(self.gradient < 0.25)
+
+    @cached_property
+    def _has_background(self) -> bool:
+        return not self.foreground.all()
+
+    def inside(self, values: Array) -> Array:
+        """The values (n,) of (h, w) in the foreground, row by row."""
+        return values[self.foreground] if self._has_background else values.ravel()
 
 
 def make_working_image(picture: Image.Image) -> WorkingImage:
@@ -85,32 +112,40 @@ def make_working_image(picture: Image.Image) -> WorkingImage:
 
 def srgb_to_lab(pixels: Bytes) -> Array:
     """CIELAB (..., 3) float32 of sRGB bytes (..., 3); the same bits on every machine."""
-    linear = _LINEAR[pixels]
+    red, green, blue = (_LINEAR.take(pixels[..., channel]) for channel in range(3))
     # not `linear @ matrix`: BLAS may sum in another order on another number of cores
-    x, y, z = (
-        linear[..., 0] * row[0] + linear[..., 1] * row[1] + linear[..., 2] * row[2]
-        for row in _TO_WHITE_SUM
-    )
+    x, y, z = (red * row[0] + green * row[1] + blue * row[2] for row in _TO_WHITE_SUM)
     fx, fy, fz = (
         np.where(t > 216 / 24389, np.cbrt(t), (24389 / 27 * t + 16) / 116) for t in (x, y, z)
     )
-    return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
+    return np.moveaxis(np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)]), 0, -1)
 
 
 def srgb_to_lab_by_table(pixels: Bytes) -> Array:
     """CIELAB (..., 3) float32 of sRGB bytes (..., 3), within about 0.2 of `srgb_to_lab`."""
-    linear = _LINEAR.take(pixels.reshape(-1, 3).T)  # (3, pixels)
-    steps = (_TO_WHITE_D65 @ linear * np.float32(_STEPS)).astype(np.int32)
-    x, y, z = _ROOT.take(steps, mode="clip")
-    lab = np.empty((y.size, 3), dtype=np.float32)
-    lab[:, 0], lab[:, 1], lab[:, 2] = 116 * y - 16, 500 * (x - y), 200 * (y - z)
-    return lab.reshape(pixels.shape)
+    flat = pixels.reshape(-1, 3)
+    linear = np.empty((3, len(flat)), np.float32)
+    parts = [slice(start, start + _PART) for start in range(0, len(flat), _PART)]
+    for part in parts:
+        _LINEAR.take(flat[part].T, out=linear[:, part], mode="clip")
+    ratios = _TO_WHITE_D65 @ linear  # at once: BLAS may round a part in another way
+    lab = linear  # its memory
+    for part in parts:
+        steps = (ratios[:, part] * np.float32(_STEPS)).astype(np.int32)
+        x, y, z = _ROOT.take(steps, mode="clip")
+        lab[0, part], lab[1, part], lab[2, part] = 116 * y - 16, 500 * (x - y), 200 * (y - z)
+    return np.moveaxis(lab.reshape(3, *pixels.shape[:-1]), 0, -1)
 
 
 def rgb_5_bit(rgb: Bytes) -> np.ndarray[Any, np.dtype[np.int32]]:
     """The code in [0, 32768) of each color (h, w) at 5 bits per channel."""
-    top = (rgb >> 3).astype(np.int32)
-    return (top[..., 0] << 10) | (top[..., 1] << 5) | top[..., 2]
+    red, green, blue = (rgb[..., channel].astype(np.int32) >> 3 for channel in range(3))
+    return (red << 10) | (green << 5) | blue
+
+
+def share(mask: Mask) -> float:
+    """The share of values that are True; which `mask.mean()` takes longer to find."""
+    return float(np.count_nonzero(mask) / mask.size)
 
 
 def block_means(values: Array, side: int) -> Array:
@@ -128,9 +163,12 @@ def block_means(values: Array, side: int) -> Array:
 
 def _gradients(lightness: Array) -> tuple[Array, Array]:
     """Central differences along x and y, (h, w) each, one-sided at the border."""
-    padded = np.pad(lightness, 1, mode="edge")
-    gradient_x = (padded[1:-1, 2:] - padded[1:-1, :-2]) * np.float32(0.5)
-    gradient_y = (padded[2:, 1:-1] - padded[:-2, 1:-1]) * np.float32(0.5)
+    gradient_x, gradient_y = np.empty_like(lightness), np.empty_like(lightness)
+    for values, slope in ((lightness, gradient_y), (lightness.T, gradient_x.T)):
+        np.subtract(values[2:], values[:-2], out=slope[1:-1])
+        np.subtract(values[1], values[0], out=slope[0])
+        np.subtract(values[-1], values[-2], out=slope[-1])
+        slope *= np.float32(0.5)
     return gradient_x, gradient_y
 
 
@@ -139,6 +177,6 @@ def _uniform_background(lab: Array) -> Mask:
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
     background = np.median(border, axis=0)
     near_border = ((border - background) ** 2).sum(axis=1) < 9
-    if near_border.mean() < 0.8:
+    if share(near_border) < 0.8:
         return np.zeros(lab.shape[:2], dtype=bool)
     return np.asarray(((lab - background) ** 2).sum(axis=2) < 9)

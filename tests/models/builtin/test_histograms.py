@@ -30,6 +30,28 @@ def test_mirrored_and_turned_pictures_keep_their_texture_and_strokes():
             assert np.array_equal(count(lightness), count(turned))
 
 
+@pytest.mark.parametrize("radius_px", [1, 2, 4])
+def test_texture_counts_contiguous_neighbors_of_each_pixel(radius_px):
+    lightness = np.random.default_rng(5).normal(50, 3, (24, 20)).astype(np.float32)
+    around = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
+
+    def pattern(ring):
+        changes = sum(a != b for a, b in zip(ring, ring[1:] + ring[:1], strict=True))
+        return sum(ring) if changes <= 2 else 9
+
+    expected = np.zeros(100)
+    for y in range(radius_px, 24 - radius_px):
+        for x in range(radius_px, 20 - radius_px):
+            middle = lightness[y, x]
+            ring = [lightness[y + radius_px * dy, x + radius_px * dx] for dy, dx in around]
+            brighter = pattern([bool(n > middle + histograms.FLAT) for n in ring])
+            darker = pattern([bool(n < middle - histograms.FLAT) for n in ring])
+            expected[10 * brighter + darker] += 1
+    expected[0] = 0
+    assert np.count_nonzero(expected) > 10
+    assert np.array_equal(histograms.texture(lightness, radius_px), expected)
+
+
 def test_stroke_widths_count_runs_by_hand():
     lightness = np.full((16, 16), 99.0, np.float32)
     lightness[:, 4:8] = 1.0  # a dark bar, 4 px wide and as high as the picture

@@ -1,9 +1,11 @@
 """Surface and repeating patterns of drawn images."""
 
 import numpy as np
+import pytest
 
 from megastyle_cli.models.builtin.texture import (
     Roughness,
+    autocorrelation,
     describe_pattern,
     describe_surface,
     measure_roughness,
@@ -28,6 +30,18 @@ def test_a_repetition_is_a_pattern() -> None:
 def test_what_does_not_repeat_has_no_pattern() -> None:
     assert describe_pattern(make_working_image(from_values(noisy()))) is None
     assert describe_pattern(make_working_image(cartoon())) is None
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_autocorrelation_is_the_mean_product_at_each_lag(axis: int) -> None:
+    grid = np.random.default_rng(4).normal(0, 1, (20, 31)).astype(np.float32)
+
+    found = autocorrelation(grid, axis)
+
+    lines = np.moveaxis(grid, axis, 0)
+    products = [(lines[lag:] * lines[: len(lines) - lag]).mean() for lag in range(len(found))]
+    assert len(found) == len(lines) // 2
+    assert np.allclose(found, np.divide(products, products[0]), atol=1e-5)
 
 
 def test_grain_is_a_rougher_surface_than_a_smooth_ramp() -> None:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from megastyle_cli.models.builtin.texture import measure_outline, measure_strokes, window
+from megastyle_cli.models.builtin.texture import (
+    edge_width,
+    measure_outline,
+    measure_strokes,
+    window,
+)
 from megastyle_cli.models.builtin.working_image import make_working_image
 from tests.models.builtin.drawings import cartoon, describe, strokes
 
@@ -20,6 +25,21 @@ def test_a_window_is_the_extreme_of_each_square(reach, pick, reduce) -> None:
     size = 2 * reach + 1
     expected = [[reduce(padded[i : i + size, j : j + size]) for j in range(14)] for i in range(9)]
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_edges_are_measured_where_the_gradient_is_in_its_last_fiftieth(seed: int) -> None:
+    noise = np.random.default_rng(seed).integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    picture = Image.fromarray(noise).resize((128, 96), Image.Resampling.BICUBIC)
+    image = make_working_image(picture)
+
+    bound = np.sort(image.gradient.ravel())[int(image.gradient.size * 0.98)]
+    steepest = image.gradient >= bound
+    padded = np.pad(np.rint(image.lightness * 2.55), 6, mode="edge")
+    squares = np.lib.stride_tricks.sliding_window_view(padded, (13, 13))
+    span = squares.max(axis=(2, 3)) - squares.min(axis=(2, 3))
+    expected = np.median(span[steepest] / image.gradient[steepest]) / 2.55
+    assert edge_width(image) == pytest.approx(expected, rel=1e-5)
 
 
 def test_blurred_edges_are_soft_and_drawn_ones_sharp() -> None:

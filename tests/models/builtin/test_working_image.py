@@ -8,6 +8,7 @@ from megastyle_cli.models.builtin.working_image import (
     block_means,
     make_working_image,
     rgb_5_bit,
+    share,
     srgb_to_lab,
     srgb_to_lab_by_table,
 )
@@ -40,6 +41,35 @@ def test_a_uniform_border_is_background_and_a_mixed_one_is_not() -> None:
 
     assert make_working_image(picture).foreground.sum() == 40 * 40
     assert make_working_image(from_values(noisy())).foreground.all()
+
+
+@pytest.mark.parametrize("background", ["white", None])
+def test_values_inside_are_those_of_the_foreground_row_by_row(background: str | None) -> None:
+    picture = from_values(noisy())
+    if background:
+        picture = Image.new("RGB", (100, 100), background)
+        ImageDraw.Draw(picture).ellipse((30, 20, 69, 79), fill="navy")
+    image = make_working_image(picture)
+
+    inside = image.inside(image.lightness)
+
+    assert np.array_equal(inside, image.lightness[image.foreground])
+    assert (inside.size < image.lightness.size) == bool(background)
+
+
+def test_a_share_is_the_mean_of_a_mask() -> None:
+    mask = np.random.default_rng(0).random((7, 11)) < 0.3
+
+    assert share(mask) == mask.mean() and type(share(mask)) is float
+
+
+def test_colors_of_a_picture_of_any_size_are_converted_alike() -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, (150, 256, 3)).astype(np.uint8)
+
+    lab = srgb_to_lab_by_table(rgb)
+
+    assert np.allclose(lab[::50], srgb_to_lab_by_table(rgb[::50]), atol=0.02)
+    assert np.allclose(lab, srgb_to_lab(rgb), atol=0.25)
 
 
 def test_block_means_are_those_of_whole_blocks() -> None:
