@@ -67,7 +67,7 @@ def main(
         select_rows,
     )
     from megastyle_cli.compute.engine import load_engine
-    from megastyle_cli.core.atomic_file import AtomicFile, partial_path
+    from megastyle_cli.core.atomic_file import AtomicFile
     from megastyle_cli.core.record import Run, check_text
     from megastyle_cli.io.npy import MappedVectors, VectorWriter, check_vector_options
     from megastyle_cli.io.writers.stream import Stream
@@ -105,7 +105,7 @@ def main(
         return job.show_plan()
     # workers of a cluster read the vectors on their nodes, as they read the inputs
     scratch = job.paths.base if compute.engine == "ray" else None
-    in_place = partial_path(kept.final) if isinstance(kept, AtomicFile) else None
+    in_place = kept.fill_in_place() if isinstance(kept, AtomicFile) else None
     with job, VectorWriter(in_place, scratch) as writer:
         records = job.collect(
             partial(check_row, count=given.shape[0])

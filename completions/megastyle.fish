@@ -16,6 +16,7 @@ complete -c megastyle -n '__megastyle_command_is' -a train-flux -d 'Train a styl
 complete -c megastyle -n '__megastyle_command_is' -a transfer -d 'Apply the style of reference images to an image, a folder or a prompt.'
 complete -c megastyle -n '__megastyle_command_is' -a retrieve -d 'Search images by style.'
 complete -c megastyle -n '__megastyle_command_is' -a eval -d 'Score styles, retrieval and diversity.'
+complete -c megastyle -n '__megastyle_command_is' -a status -d 'Show how far outputs are: parts done, running, stopped and missing.'
 complete -c megastyle -n '__megastyle_command_is' -a doctor -d 'Check this machine: packages, extras, GPU, caches and models.'
 complete -c megastyle -n '__megastyle_command_is' -a completion -d 'Print a shell completion script.'
 complete -c megastyle -n '__megastyle_command_is' -a help -d 'Show the help of a command.'
@@ -395,6 +396,11 @@ complete -c megastyle -n '__megastyle_command_is eval' -s q -l quiet -d 'Print o
 complete -c megastyle -n '__megastyle_command_is eval' -s v -l verbose -d 'Print more; -vv adds debug messages and tracebacks.'
 complete -c megastyle -n '__megastyle_command_is eval' -s h -d 'Show the common options on one screen.'
 complete -c megastyle -n '__megastyle_command_is eval' -l help -d 'Show every option.'
+complete -c megastyle -n '__megastyle_command_is status' -F
+complete -c megastyle -n '__megastyle_command_is status' -l json -d 'Print one JSON object per part, also on a terminal.'
+complete -c megastyle -n '__megastyle_command_is status' -l array -d 'Print only the tasks to submit again, as sbatch --array takes them.'
+complete -c megastyle -n '__megastyle_command_is status' -s h -d 'Show the common options on one screen.'
+complete -c megastyle -n '__megastyle_command_is status' -l help -d 'Show every option.'
 complete -c megastyle -n '__megastyle_command_is doctor' -F
 complete -c megastyle -n '__megastyle_command_is doctor' -l prepare -d 'Compile ahead what dedup and cluster compile when first used.'
 complete -c megastyle -n '__megastyle_command_is doctor' -l json -d 'Print the report as one JSON object.'
@@ -403,4 +409,4 @@ complete -c megastyle -n '__megastyle_command_is doctor' -l help -d 'Show every 
 complete -c megastyle -n '__megastyle_command_is completion' -a 'bash zsh fish'
 complete -c megastyle -n '__megastyle_command_is completion' -s h -d 'Show the common options on one screen.'
 complete -c megastyle -n '__megastyle_command_is completion' -l help -d 'Show every option.'
-complete -c megastyle -n '__megastyle_command_is help' -a 'caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval doctor completion'
+complete -c megastyle -n '__megastyle_command_is help' -a 'caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval status doctor completion'

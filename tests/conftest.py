@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 
 from megastyle_cli.compute.jit import MAX_PLAIN_RECORDS, choose_by_size
 from megastyle_cli.core import limits
+from megastyle_cli.core.owner import WAIT_VARIABLE
 from tests import fork_server
 
 # not importorskip: Ray reads its environment once, when it is imported
@@ -56,6 +57,12 @@ def fresh_logging() -> Iterator[None]:
     log.propagate, log.handlers[:] = True, []
     log.setLevel(logging.NOTSET)  # not by `level`, which keeps what is cached for the loggers below
     yield
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An output that another process writes is refused at once."""
+    monkeypatch.setenv(WAIT_VARIABLE, "0")
 
 
 @pytest.fixture(autouse=True)

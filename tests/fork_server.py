@@ -46,7 +46,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as for a job in a shell
 # Code that runs in the process of the tests changes os.environ; commands do not see that.
 # They find no models of this machine, and fetch none.
 HUB = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path(tempfile.gettempdir(), "megastyle-no-models"))}
-ENVIRONMENT = {**os.environ, **HUB}
+# An output that another process writes is refused at once.
+ENVIRONMENT = {**os.environ, **HUB, "MEGASTYLE_WAIT_S": "0"}
 
 # What most commands of the tests import, those first that others build on.
 LIBRARIES = (
@@ -63,6 +64,7 @@ OWN = ("core", "compute", "runner", "report", "cli", "commands", "models.builtin
 READ_LATE = {
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     *("ACCELERATE_USE_CPU", "FORCE_COLOR", "NO_COLOR", "OPENAI_API_KEY"),
+    *("MEGASTYLE_WAIT_S", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"),
 }
 # The libraries read these when they are imported; a command sets them before.
 QUIET = dict.fromkeys(("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"), "error")

@@ -105,7 +105,8 @@ COMMAND_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("embed embedding search find query index lookup nearest similar knn", ("retrieve",)),
     ("stylize stylise style style-transfer restyle apply convert img2img i2i", ("transfer",)),
     ("evaluate evaluation score scores metrics metric measure benchmark test judge", ("eval",)),
-    ("check info env diagnose status setup", ("doctor",)),
+    ("check info env diagnose setup", ("doctor",)),
+    ("progress parts missing jobs", ("status",)),
     ("completions autocomplete complete install-completion", ("completion",)),
     ("version", ("--version",)),
 )

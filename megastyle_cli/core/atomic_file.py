@@ -1,8 +1,9 @@
 """Atomic writes: a file or folder appears under its final name complete, or not at all.
 
-Nothing else in the package renames files. `atomic_path`, `atomic_open` and `atomic_write` write
-beside the target and rename, a `FileGroup` does so for many files at once; `AtomicFile` and
-`ResumableFile` are outputs written line by line as NAME.partial, by one process at a time.
+Besides the locks, nothing else in the package renames files. `atomic_path`, `atomic_open` and
+`atomic_write` write beside the target and rename, a `FileGroup` does so for many files at once;
+`AtomicFile` and `ResumableFile` are outputs written line by line as NAME.partial, by one process at
+a time.
 
 A symbolic link is followed: its target is replaced, and the link stays. A stream (see `file_kind`)
 is written as it is.
@@ -12,7 +13,6 @@ a kill nor a power cut leaves half a file. Temporary files are created anew, so 
 somebody put there is followed.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -25,9 +25,11 @@ from errno import EISDIR
 from pathlib import Path
 from typing import BinaryIO
 
-from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.errors import TRY_AGAIN, UNEXPECTED, MegastyleError
 from megastyle_cli.core.file_kind import is_stream, link_target, open_stream, with_path
 from megastyle_cli.core.json_file import read_object
+from megastyle_cli.core.locked_file import PARTIAL, LockedFile, open_locked, own
+from megastyle_cli.core.owner import Owner
 from megastyle_cli.core.record import Record
 
 SYNC_THREADS = 16  # a disk makes syncs that wait together durable together
@@ -152,6 +154,25 @@ def move_into_place(source: Path, final: Path) -> None:
     _sync_folder(final.parent)
 
 
+def _move_own_file(file: LockedFile, source: Path, final: Path) -> None:
+    """As `move_into_place`, for an open file, if this process is its only writer until the end."""
+    _sync(source)
+    file.check()
+    is_ours = file.is_at(source)
+    if is_ours:
+        source.replace(final)
+        is_ours = file.is_at(final)
+        if not is_ours:  # another process took over between these lines: that file is its own
+            final.replace(source)
+    if not is_ours:
+        raise MegastyleError(
+            f"another process is writing {source}",
+            hint="run this again once it has ended",
+            exit_code=TRY_AGAIN,
+        )
+    _sync_folder(final.parent)
+
+
 def flush_to_disk(file: BinaryIO, path: Path) -> None:
     """Returns once what was written to the open file at `path` is on disk."""
     file.flush()
@@ -220,16 +241,22 @@ def is_uncommitted(path: Path, last: Path | None) -> bool:
 def partial_path(final: Path) -> Path:
     """The name of an output while it is written: NAME.partial."""
     final = link_target(final)
-    return final.with_name(f"{final.name}.partial")
+    return final.with_name(f"{final.name}{PARTIAL}")
 
 
 class _PartialFile:
-    """Lines written to NAME.partial, under a lock, until `commit` gives them the final name."""
+    """Lines written to NAME.partial, under a lock, until `commit` gives them the final name.
+
+    A process that another one has replaced as the owner of the output finds it out at its next
+    `flush` or `commit`, which then raise MegastyleError (exit code 75) and change nothing. So they
+    do if another process has written to the file.
+    """
 
     def __init__(self, final: Path) -> None:
         self.final = final
         self.done: Counter[str] = Counter()
-        self._file: BinaryIO | None = None
+        self._file: LockedFile | None = None
+        self._is_filled_in_place = False
 
     def write(self, line: bytes) -> None:
         """Adds a line."""
@@ -241,16 +268,19 @@ class _PartialFile:
     def flush(self) -> None:
         """Makes what was written readable by others."""
         if self._file is not None:
+            self._file.check()
             with with_path(self.final):
                 self._file.flush()
             _check_not_deleted(self._file, partial_path(self.final))
+            if not self._is_filled_in_place:
+                self._file.check_size()
 
     def commit(self) -> None:
         """Gives the file its final name, once its content is on disk."""
         if self._file is not None:
             self.flush()
             with with_path(self.final):
-                move_into_place(partial_path(self.final), self.final)
+                _move_own_file(self._file, partial_path(self.final), link_target(self.final))
             self._file.close()
             self._file = None
 
@@ -261,7 +291,7 @@ class _PartialFile:
                 self._file.close()
             self._file = None
 
-    def _open_partial(self) -> BinaryIO:
+    def _open_partial(self) -> LockedFile:
         return open_locked(partial_path(self.final))
 
 
@@ -290,6 +320,14 @@ class AtomicFile(_PartialFile):
             check_new(self.final)
         ensure_writable(link_target(self.final).parent)
         self._file = self._open_partial()
+        if not self.overwrite and link_target(self.final).exists():  # made while this one waited
+            self.close()
+            check_new(self.final)
+
+    def fill_in_place(self) -> Path:
+        """The path of the file, for code that writes it by name: no line is written then."""
+        self._is_filled_in_place = True
+        return partial_path(self.final)
 
     def write(self, line: bytes) -> None:
         """Adds a line."""
@@ -318,11 +356,11 @@ class AtomicFile(_PartialFile):
         if self._compressed is not None:
             with suppress(OSError):  # a full disk
                 self._compressed.close()
-        if self._file is not None:
-            partial_path(self.final).unlink(missing_ok=True)
+        if self._file is not None and self._file.is_at(partial_path(self.final)):
+            partial_path(self.final).unlink()
         super().close()
 
-    def _open_partial(self) -> BinaryIO:
+    def _open_partial(self) -> LockedFile:
         file = super()._open_partial()
         file.truncate(0)  # left by a run that was killed
         return file
@@ -334,60 +372,78 @@ class ResumableFile(_PartialFile):
     def __init__(self, final: Path, *, resume: bool, overwrite: bool) -> None:
         super().__init__(final)
         self.resume, self.overwrite = resume, overwrite
+        self._owner: Owner | None = None
 
     def existing(self) -> Path | None:
         """The output of an earlier run: the finished file or the partial one."""
         return next((p for p in (self.final, partial_path(self.final)) if p.exists()), None)
 
+    def lock(self) -> None:
+        """Makes this process the only writer, before anything of an earlier run is read.
+
+        Raises MegastyleError if there is an output and no flag says what to do with it, or if
+        another process is writing it.
+        """
+        if self._owner is not None:
+            return
+        self._check_flags()
+        ensure_writable(link_target(self.final).parent)
+        self._owner = own(partial_path(self.final))
+        try:
+            self._check_flags()  # another process may have ended just now
+        except BaseException:
+            self.close()
+            raise
+
     def open(self) -> None:
         """Continues an existing output or starts again; raises MegastyleError without a flag."""
+        self.lock()
         before = self.existing()
-        if before and not (self.resume or self.overwrite):
-            raise MegastyleError(
-                f"{before} exists",
-                hint="add --resume to continue it or --overwrite to start again",
-            )
-        ensure_writable(link_target(self.final).parent)
         if before and self.resume:
             self.done = count_ids(before)
             if before == self.final:
                 return  # it keeps its name until there is a line to add
-        self._file = super()._open_partial()
+        self._file = open_locked(partial_path(self.final), self._owner)
         if before and self.resume:
             drop_incomplete_line(self._file)
         else:
             link_target(self.final).unlink(missing_ok=True)
             self._file.truncate(0)
 
-    def _open_partial(self) -> BinaryIO:
+    def commit(self) -> None:
+        """Gives the file its final name, once its content is on disk."""
+        super().commit()
+        self._release()
+
+    def close(self) -> None:
+        """Closes the file without giving it the final name."""
+        try:
+            super().close()
+        finally:
+            self._release()
+
+    def _open_partial(self) -> LockedFile:
         """Reopens a finished file, which is called partial again from its first new line on."""
+        self.lock()
+        assert self._owner is not None
+        self._owner.check()
         move_into_place(link_target(self.final), partial_path(self.final))
-        file = super()._open_partial()
+        file = open_locked(partial_path(self.final), self._owner)
         drop_incomplete_line(file)
         return file
 
+    def _check_flags(self) -> None:
+        before = self.existing()
+        if before and not (self.resume or self.overwrite):
+            raise MegastyleError(
+                f"{before} exists",
+                hint="add --resume to continue it or --overwrite to start again",
+            )
 
-def open_locked(path: Path) -> BinaryIO:
-    """The file at `path` for appending. Raises MegastyleError if another process is writing it.
-
-    The lock ends with the process, however it ends, and nothing waits for it.
-    """
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-    file = os.fdopen(os.open(path, flags, 0o666), "a+b")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_ours = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except BlockingIOError:
-        is_ours = False
-    except OSError:
-        is_ours = True  # a file system without locks
-    if not is_ours:
-        file.close()
-        raise MegastyleError(
-            f"another process is writing {path}",
-            hint="wait for it to finish, or write to another file",
-        )
-    return file
+    def _release(self) -> None:
+        if self._owner is not None:
+            self._owner.release()
+            self._owner = None
 
 
 def check_new(path: Path) -> None:

@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 from megastyle_cli.core.atomic_file import (
     atomic_write,
     move_into_place,
-    open_locked,
     partial_path,
 )
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.locked_file import open_locked
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class ArtifactCache:
         with open_locked(partial_path(path)) as file:
             file.truncate(0)
             yield file
+            file.check()
             file.seek(0)
             digest = _sha256(file)
             note.unlink(missing_ok=True)  # never metadata beside a file that it does not describe

@@ -16,11 +16,12 @@ from megastyle_cli.core.atomic_file import (
     flush_to_disk,
     is_temporary,
     move_into_place,
-    open_locked,
     partial_path,
 )
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.file_kind import with_path
+from megastyle_cli.core.locked_file import copy_in_place, open_locked
+from megastyle_cli.core.owner import Owner, acquire, is_owner_file
 from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.io.formats import picture_exists
 from megastyle_cli.io.images import ImageReader
@@ -130,6 +131,7 @@ class IndexWriter:
         self.remarks: list[str] = []
         self._relative = to_folder(folder)
         self._listed: dict[str, str] = {}  # the picture's hash by name, of each record met
+        self._owner: Owner | None = None
         self._files: tuple[BinaryIO, BinaryIO] | None = None
         self._rows_before = 0
         self._saved_rows = 0
@@ -149,14 +151,13 @@ class IndexWriter:
         """
         ensure_writable(self.folder)
         self._check_folder()
-        header = latest_header(self.folder)
-        self._files = self._open_files(header)
+        self._owner = acquire(self.folder / HEADER)
         try:
-            if latest_header(self.folder) != header:
-                raise MegastyleError(
-                    f"another process is writing {self.folder}",
-                    hint="wait for it, or give another --index",
-                )
+            header = latest_header(self.folder)
+            if self._owner.is_takeover:
+                for path in self._paths(header):
+                    copy_in_place(path)
+            self._files = self._open_files(header)
             if header is not None:
                 self._continue(header, *self._files)
         except BaseException:
@@ -211,22 +212,29 @@ class IndexWriter:
         rows = read_rows(self.folder, self.header)
         self._drop(self._outdated(rows))
         header = self.folder / HEADER
+        assert self._owner is not None
+        self._owner.check()
         move_into_place(partial_path(header), header)
         self._delete_old_generations()
 
     def close(self) -> None:
         """Closes the files. Without a commit before, counts the rows for the next run."""
-        if self._files is None:
+        if self._owner is None:
             return
-        with suppress(OSError):  # a full disk: rows that are not counted are added again
-            if self.header is not None and self.header.count > self._saved_rows:
+        # a full disk, or another process that took over: rows not counted are added again
+        with suppress(OSError, MegastyleError):
+            if self._files and self.header is not None and self.header.count > self._saved_rows:
                 self._save()
-        _close(self._files)
+        _close(self._files or ())
+        self._owner.release()
 
     def _open_files(self, header: IndexHeader | None) -> tuple[BinaryIO, BinaryIO]:
+        vectors, records = self._paths(header)
+        return open_locked(vectors, self._owner), records.open("a+b")
+
+    def _paths(self, header: IndexHeader | None) -> tuple[Path, Path]:
         vectors = self.folder / (header.vectors_name if header else VECTORS)
-        records = self.folder / (header.records_name if header else RECORDS)
-        return open_locked(vectors), records.open("a+b")
+        return vectors, self.folder / (header.records_name if header else RECORDS)
 
     def _continue(self, header: IndexHeader, vectors: BinaryIO, records: BinaryIO) -> None:
         check_sizes(self.folder, header)
@@ -321,7 +329,8 @@ class IndexWriter:
                     path.unlink(missing_ok=True)
 
     def _save(self) -> None:
-        assert self._files is not None and self.header is not None
+        assert self._files is not None and self.header is not None and self._owner is not None
+        self._owner.check()
         for file, name in zip(self._files, (VECTORS, RECORDS), strict=True):
             with with_path(self.folder):
                 flush_to_disk(file, self.folder / name)
@@ -342,7 +351,7 @@ class IndexWriter:
         others = sorted(
             path.name
             for path in self.folder.iterdir()
-            if path.name not in ours and not is_temporary(path)
+            if path.name not in ours and not is_temporary(path) and not is_owner_file(path)
         )
         if others:
             raise MegastyleError(

@@ -156,11 +156,13 @@ class MapJob(Job):
     @contextmanager
     def _opened(self) -> Iterator[None]:
         with (
-            stop_signals(hint=self._how_to_go_on()) as self.stop,
+            # at once while the outputs are opened, which may wait for another process
+            stop_signals(at_once=True, hint=self._how_to_go_on()) as self.stop,
             self._own_sink or self._new_sink() as self.sink,
             self._rejects_file() as self._rejects,
             self._shown_progress(),
         ):
+            self.stop.at_once = False
             self._keep_records_of_a_stream()
             self._source_batches = self._batches_to_do()
             yield

@@ -10,7 +10,7 @@ from megastyle_cli.app import build
 from tests.conftest import draw, jsonl
 from tests.crash import crash_states
 
-LEFT_OVER = (".tmp", ".partial", ".commit")
+LEFT_OVER = (".tmp", ".partial", ".commit", ".owner")
 Words = tuple[object, ...]
 
 

@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runner", "report"),
     STAGES,
     ("training",),
-    ("cli", "doctor"),
+    ("cli", "doctor", "status"),
     ("commands", "api"),
     ("app",),
 )

@@ -22,6 +22,7 @@ EXEMPT: set[str] = {
     "pair/options.py",
     "retrieval/options.py",
     "runner/options.py",
+    "status/options.py",
 }
 
 

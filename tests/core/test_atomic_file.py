@@ -22,12 +22,12 @@ from megastyle_cli.core.atomic_file import (
     delete_stale_note,
     is_uncommitted,
     move_into_place,
-    open_locked,
     partial_path,
     remove,
 )
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.core.file_kind import with_path
+from megastyle_cli.core.locked_file import open_locked
 from tests.streams import read_while
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from megastyle_cli.core.atomic_file import open_locked
 from megastyle_cli.core.errors import (
     DONE,
     TOO_MANY_FAILURES,
@@ -17,6 +16,7 @@ from megastyle_cli.core.errors import (
     BadRecord,
     MegastyleError,
 )
+from megastyle_cli.core.locked_file import open_locked
 from megastyle_cli.core.record import Failure, Record, Run
 from megastyle_cli.runner.collect_job import CollectJob
 from megastyle_cli.runner.job import Source
@@ -221,7 +221,7 @@ def test_of_two_processes_with_one_side_output_one_wins_and_the_other_says_so(
     records = b"".join(b'{"style":"in ink number %d"}\n' % (n % 2) for n in range(6))
     (_, refused), _ = (process.communicate(records) for process in processes)
 
-    assert [process.returncode for process in processes] == [2, 0]
+    assert [process.returncode for process in processes] == [75, 0]
     assert b"another process is writing" in refused and refused.count(b"\n") == 2
     assert len(list(tmp_path.glob("[ab].jsonl"))) == len(list(tmp_path.glob("side.*"))) == 1
 

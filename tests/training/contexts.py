@@ -4,6 +4,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from megastyle_cli.core.owner import Owner
 from megastyle_cli.core.record import Run
 from megastyle_cli.runner.job import Tolerance
 from megastyle_cli.runner.options import ReportOptions
@@ -19,6 +20,7 @@ def run_context(
     max_errors: str = "0",
     num_read: int = 0,
     accelerator: Accelerator | None = None,
+    owner: Owner | None = None,
 ) -> RunContext:
     """The context of a quiet run in an existing folder, by default on the CPU."""
     (folder / "checkpoints").mkdir(exist_ok=True)
@@ -31,4 +33,5 @@ def run_context(
         stats=Stats(command, read=num_read),
         tolerance=Tolerance.parse(max_errors),
         report=ReportOptions(quiet=True),
+        owner=owner,
     )

@@ -132,7 +132,10 @@ class Sink:
             self.written.append(result)
 
     def flush(self) -> None:
-        """Makes all written lines readable by others."""
+        """Makes all written lines readable by others.
+
+        Raises MegastyleError (exit code 75) if another process has taken the output over.
+        """
         self._write_lines()
         self.output.flush()
         if self.errors:
@@ -140,7 +143,7 @@ class Sink:
 
     def commit(self) -> None:
         """Gives the finished files their final names, that of the output last."""
-        self._write_lines()
+        self.flush()
         if not self.run_file_first:
             self._write_run_file()
         if self.pictures:
@@ -193,6 +196,7 @@ class Sink:
     def _write_lines(self) -> None:
         """Writes the lines that wait, once the pictures that they name are on disk."""
         if self.pictures:
+            self.output.flush()  # no picture is replaced once the output is another process's
             self.pictures.files.commit()
         for line in self._lines:
             self.output.write(line)
@@ -237,15 +241,23 @@ def resumable_sink(
             raise MegastyleError(f"{name} cannot be resumed", hint="give -o FILE")
         return Sink(paths, run, Stream(paths.stream), errors, run_file_first=True, line=line)
     output = resumable_output(paths.final, resume=resume, overwrite=overwrite)
-    before = output.existing() if isinstance(output, ResumableFile) else None
-    if resume and not force and before:
-        _check_same_run(paths, run)
-    if layout and not (before or overwrite):
-        check_holds_no_pictures(paths.base)
-    pictures = None
-    if layout:
-        names = PictureNames(inputs, limit, paths.base)
-        pictures = image_writer_for(paths.base, layout, before, names)
+    before, pictures = None, None
+    try:
+        if isinstance(output, ResumableFile):
+            if resume and not force and output.existing():
+                _check_same_run(paths, run)
+            output.lock()
+            before = output.existing()
+            if resume and not force and before:  # perhaps of a process that has ended just now
+                _check_same_run(paths, run)
+        if layout and not (before or overwrite):
+            check_holds_no_pictures(paths.base)
+        if layout:
+            names = PictureNames(inputs, limit, paths.base)
+            pictures = image_writer_for(paths.base, layout, before, names)
+    except BaseException:
+        output.close()
+        raise
     sink = Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
     if resume and before:
         earlier = {key for command, key in runs_beside(paths.final) if command == run.command}

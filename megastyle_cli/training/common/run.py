@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, USAGE, MegastyleError
+from megastyle_cli.core.owner import Owner
 from megastyle_cli.core.record import Failure, Run, annotate
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.runner.job import Tolerance
@@ -68,6 +69,12 @@ class RunContext:
     stats: Stats
     tolerance: Tolerance
     report: ReportOptions
+    owner: Owner | None = None  # of the folder, on the first rank
+
+    def check_owner(self) -> None:
+        """Raises MegastyleError (exit code 75) if another process has taken the folder over."""
+        if self.owner is not None:
+            self.owner.check()
 
     def say(self, sentence: str) -> None:
         """Prints a line for people, unless the run is quiet or this is not the first rank."""
@@ -173,8 +180,9 @@ def open_run(
         # with several ranks, none may end while the others wait for it
         is_alone = accelerator.num_processes == 1
         stop = stack.enter_context(stop_signals(at_once=is_alone, hint=hint))
+        owner = None
         if is_main:
-            stack.enter_context(lock_folder(folder))
+            owner = stack.enter_context(lock_folder(folder))
             start_run(folder, run, overwrite=options.overwrite)
         accelerator.wait_for_everyone()
         metrics = stack.enter_context(closing(MetricsLog(folder, run.command, is_writing=is_main)))
@@ -187,6 +195,7 @@ def open_run(
             stats=stats,
             tolerance=tolerance,
             report=report,
+            owner=owner,
         )
         try:
             for failure in failures:

@@ -6,12 +6,12 @@ RUN/latest          a link to the newest checkpoint
 RUN/metrics.jsonl   one line per step, and one per validation
 RUN/tensorboard/    the same for TensorBoard, where it is installed
 RUN/errors.jsonl    images that could not be used
+RUN/.run.json.owner  the process that trains here: see core/owner.py
 RUN/stopped         exists after a signal ended the run early: launchers turn exit code 75 into 1
 RUN/encoder/        the finished encoder, and in it encoder.pth, the official layout
 RUN/lora/, flux/    the finished LoRA, or the whole model
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -24,6 +24,8 @@ from safetensors import SafetensorError
 from megastyle_cli.core.atomic_file import atomic_path, is_temporary, move_into_place, remove
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.core.json_file import read_object
+from megastyle_cli.core.locked_file import copy_in_place, lock
+from megastyle_cli.core.owner import Owner, Patience, acquire, is_owner_file, owner_path
 from megastyle_cli.core.record import Run
 from megastyle_cli.models.tensor_files import apply_umask
 
@@ -63,26 +65,28 @@ def is_begun(folder: Path) -> bool:
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Makes the folder and locks it. Raises MegastyleError if another process is training in it.
+def lock_folder(folder: Path) -> Iterator[Owner]:
+    """Makes the folder, and this process its owner.
 
-    The lock ends with the process, however it ends; this never waits for a lock.
+    Raises MegastyleError (exit code 75) if another process is training in it and does not end
+    within a bounded wait.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    owner = acquire(folder, "training in", owner_path(folder / RUN_FILE))
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise MegastyleError(
-            f"another process is training in {folder}", hint="wait for it, or give another -o"
-        ) from None
-    except OSError:
-        pass  # a file system without locks
-    try:
-        yield
+        patience = Patience("training in", folder)
+        while not lock(handle):
+            patience.wait("it holds a lock on the folder")
+        if owner.is_takeover:
+            for path in folder.glob("*.jsonl"):
+                copy_in_place(path)
+        yield owner
     finally:
         os.close(handle)
+        owner.release()
+        if not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()  # `restore_previous` left it to the end of the lock
 
 
 def start_run(folder: Path, run: Run, *, overwrite: bool) -> None:
@@ -116,12 +120,12 @@ def restore_previous(folder: Path) -> None:
         return
     # run.json last: while anything is left, the folder is known to be ours
     for path in sorted(folder.iterdir(), key=lambda path: path.name == RUN_FILE):
-        if path.name != PREVIOUS:
+        if path.name != PREVIOUS and not is_owner_file(path):
             remove(path)
     if (folder / PREVIOUS).exists():
         move_into_place(folder / PREVIOUS, folder / MOVING)
         _move_back(folder)
-    elif not folder.is_symlink():
+    elif not folder.is_symlink() and not any(folder.iterdir()):
         folder.rmdir()
 
 
@@ -173,7 +177,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _move_aside(folder: Path) -> None:
     """Moves everything to PREVIOUS; `_move_back` or `restore_previous` undoes it after a kill."""
-    existing = list(folder.iterdir())
+    existing = [path for path in folder.iterdir() if not is_owner_file(path)]
     if not existing:
         return
     (folder / MOVING).mkdir()
@@ -196,7 +200,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 def _is_left_over(path: Path) -> bool:
     is_empty = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    return is_empty or is_temporary(path)
+    return is_empty or is_temporary(path) or is_owner_file(path)
 
 
 def _write_facts(folder: Path, facts: dict[str, Any]) -> None:

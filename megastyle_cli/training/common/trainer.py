@@ -83,7 +83,8 @@ class Trainer(ABC, Generic[Batch]):
 
         Validation, samples and checkpoints are made at their intervals, and after the last step.
         Raises MegastyleError, with a checkpoint, if too many images are unusable (exit 3), and
-        without one if the loss, the gradient or a weight is not finite (exit 1).
+        without one if the loss, the gradient or a weight is not finite (exit 1) or if another
+        process has taken the folder over (exit 75).
         """
         self.context.stop.at_once = False  # the model is loaded: from now on progress is saved
         losses: Metrics = {}
@@ -103,6 +104,7 @@ class Trainer(ABC, Generic[Batch]):
                 batch = next(batches)
                 lr = learning_rate(self.step, self.num_steps, config)
                 losses = self.train_step(batch, lr)
+                self.context.check_owner()
                 seconds = time.monotonic() - started
                 started += seconds
                 metrics.log({"step": self.step, **losses, "lr": lr, **self._speed(seconds)})
@@ -122,6 +124,7 @@ class Trainer(ABC, Generic[Batch]):
         is_complete = self.step == self.num_steps
         finished: Path | None = None
         if self.accelerator.is_main_process and is_complete:
+            self.context.check_owner()
             with self.ema_weights():
                 finished = self.export()
         elif self.accelerator.is_main_process:
@@ -228,6 +231,8 @@ class Trainer(ABC, Generic[Batch]):
                 state = {"optimizer": self.optimizer.state_dict(), **self.ema_state()}
                 with new_checkpoint(self.folder, self.step, state) as folder:
                     self.write_weights(folder)
+                    self.context.check_owner()
+            self.context.check_owner()
             publish_checkpoint(self.folder, self.step)
         self.accelerator.wait_for_everyone()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import SiglipVisionConfig
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import TRY_AGAIN, MegastyleError
 from megastyle_cli.core.record import Run
 from megastyle_cli.models.encoders.siglip_vision import new_tower
 from megastyle_cli.training.common.checkpoint import (
@@ -27,6 +27,7 @@ from megastyle_cli.training.common.run_folder import (
     run_output,
     start_run,
 )
+from tests.core.test_owner import elsewhere, write_owner
 from tests.crash import crash_states
 from tests.training.common.test_checkpoint import RUN, SIZE, folder, save
 
@@ -202,8 +203,37 @@ def test_two_processes_cannot_train_in_one_folder(folder):
     ):
         pass
 
-    with lock_folder(folder):  # the lock ended with its holder
-        assert (folder / "run.json").exists()
+    with lock_folder(folder) as owner:  # the lock ended with its holder
+        assert (folder / "run.json").exists() and not is_begun(folder / "checkpoints")
+        owner.check()
+    assert not owner.path.exists()
+
+
+def test_a_process_that_trains_elsewhere_is_named_and_one_that_fell_silent_is_replaced(folder):
+    (folder / "metrics.jsonl").write_text('{"step":1}\n')
+    write_owner(folder / "run.json", elsewhere())
+    with (
+        pytest.raises(MegastyleError, match=r"is training in .*: Slurm job 12_3 on") as caught,
+        lock_folder(folder),
+    ):
+        pass
+    assert caught.value.exit_code == TRY_AGAIN
+
+    write_owner(folder / "run.json", elsewhere(), age_s=7200)
+    with (folder / "metrics.jsonl").open("a") as stopped, lock_folder(folder):
+        stopped.write('{"step":2}\n')
+
+    assert (folder / "metrics.jsonl").read_text() == '{"step":1}\n'
+
+
+def test_the_owner_is_no_part_of_a_run(tmp_path):
+    folder = tmp_path / "run"
+    with lock_folder(folder):
+        assert not is_begun(folder)
+        start_run(folder, RUN, overwrite=True)
+        restore_previous(folder)
+
+    assert not folder.exists()
 
 
 def test_changed_options_are_listed(folder):

@@ -10,13 +10,15 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import TRY_AGAIN, MegastyleError
 from megastyle_cli.core.record import Failure
 from megastyle_cli.training.common.memory_plan import Footprint, plan_memory
 from megastyle_cli.training.common.optimizer import build_optimizer
+from megastyle_cli.training.common.run_folder import lock_folder
 from megastyle_cli.training.common.trainer import Trainer
 from megastyle_cli.training.encoder.config import EncoderConfig
 from tests.conftest import lines
+from tests.core.test_owner import elsewhere, write_owner
 from tests.training.contexts import run_context
 
 FOOTPRINT = Footprint(layers=1, tokens=1, kept=1, inputs=1, outside=1)
@@ -94,11 +96,11 @@ class LinearTrainer(Trainer[Batch]):
 
 @pytest.fixture
 def trainer_in(tmp_path):
-    def make(name="run", steps=10, max_errors="0", **changed):
+    def make(name="run", steps=10, max_errors="0", owner=None, **changed):
         options = {"global_batch": 4, "lr": 0.1, "warmup": 0.0, "clip": 0.0}
         options |= {"validate_every": 4, "checkpoint_every": 100, **changed}
         (tmp_path / name).mkdir(exist_ok=True)
-        context = run_context(tmp_path / name, "train-encoder", max_errors)
+        context = run_context(tmp_path / name, "train-encoder", max_errors, owner=owner)
         trainer = LinearTrainer(EncoderConfig(**options), steps, context)
         trainer.restore()
         return trainer
@@ -255,6 +257,26 @@ def test_weights_that_are_not_finite_are_not_saved(trainer_in, part, value):
 
     assert error.value.exit_code == 1 and "--resume --force" in error.value.hint
     assert trainer_in(ema=0.9).step == 10
+
+
+def test_a_training_that_was_replaced_saves_and_logs_nothing_more(trainer_in, tmp_path):
+    folder = tmp_path / "run"
+    with lock_folder(folder) as owner:
+        trainer = trainer_in(owner=owner, checkpoint_every=1, validate_every=0)
+        write_weights = trainer.write_weights
+
+        def replaced_at_step_3(saved):
+            write_weights(saved)
+            if trainer.step == 3:
+                write_owner(folder / "run.json", elsewhere())
+
+        trainer.write_weights = replaced_at_step_3
+        with pytest.raises(MegastyleError, match="was taken over by Slurm job 12_3") as caught:
+            trainer.train()
+
+    assert caught.value.exit_code == TRY_AGAIN and owner.path.exists()
+    saved = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert saved == ["step-00000001", "step-00000002"] and metrics(trainer)[-1]["step"] == 3
 
 
 def test_memory_is_probed_only_where_it_is_tight(trainer_in):
