@@ -20,6 +20,9 @@ PROGRAMS = {
     "accelerate": '-m accelerate.commands.accelerate_cli "$@"',
 }
 
+CAPTION = "examples/slurm/caption.sbatch"
+SLOW = ("--kind", "style", "--backend", "tests.slurm.slow:SlowCaptioner", "--batch-size", "1")
+
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
@@ -85,16 +88,28 @@ class Desk:
 
 @pytest.fixture
 def desk(lab: Lab, tmp_path: Path) -> Desk:
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    return make_desk(lab, tmp_path, images=16)
+
+
+def make_desk(lab: Lab, folder: Path, images: int) -> Desk:
+    shutil.copytree(ROOT / "examples", folder / "examples")
     for name in ("bin", "logs", "imgs"):
-        (tmp_path / name).mkdir()
+        (folder / name).mkdir()
     for name, arguments in PROGRAMS.items():
-        program = tmp_path / "bin" / name
+        program = folder / "bin" / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}\n')
         program.chmod(0o755)
-    for seed in range(16):
-        draw(seed).save(tmp_path / "imgs" / f"{seed}.png")
-    return Desk(lab=lab, folder=tmp_path)
+    for seed in range(images):
+        draw(seed).save(folder / "imgs" / f"{seed}.png")
+    return Desk(lab=lab, folder=folder)
+
+
+@pytest.fixture
+def plain(desk: Desk) -> list[bytes]:
+    """The lines that one process writes for imgs/."""
+    plain = desk.folder / "plain" / "captions.jsonl"
+    desk.run("megastyle", "caption", "imgs", *SLOW, "-q", "-o", plain)
+    return lines_of(plain)
 
 
 def lines_of(*files: Path) -> list[bytes]:

@@ -2,18 +2,8 @@
 
 import pytest
 
-from tests.slurm.conftest import Desk, lines_of, parts_of
-
-CAPTION = "examples/slurm/caption.sbatch"
-SLOW = ("--kind", "style", "--backend", "tests.slurm.slow:SlowCaptioner", "--batch-size", "1")
-
-
-@pytest.fixture
-def plain(desk: Desk) -> list[bytes]:
-    """The lines that one process writes."""
-    plain = desk.folder / "plain" / "captions.jsonl"
-    desk.run("megastyle", "caption", "imgs", *SLOW, "-q", "-o", plain)
-    return lines_of(plain)
+from tests.contract.test_docs import recipe
+from tests.slurm.conftest import CAPTION, SLOW, Desk, lines_of, parts_of
 
 
 def submit_array(desk: Desk, *flags: str, seconds: str = "2") -> int:
@@ -67,3 +57,25 @@ def test_an_array_goes_on_when_its_time_was_up(desk: Desk, plain: list[bytes]) -
     desk.assert_completed(tasks)
     assert sum(task.restarts for task in tasks) > 0
     assert lines_of(*parts_of(desk.folder / "captions")) == plain
+
+
+def test_the_tasks_of_a_step_without_a_launcher_share_the_work(
+    desk: Desk, plain: list[bytes]
+) -> None:
+    caption = ("megastyle", "caption", "imgs", "--shard", "auto", "-o", "captions", *SLOW)
+
+    desk.run("srun", "-N2", "-n2", *caption)
+
+    parts = parts_of(desk.folder / "captions")
+    assert len(parts) == 2 and lines_of(*parts) == plain
+
+
+def test_the_block_of_the_guide_runs_as_it_is_pasted(desk: Desk) -> None:
+    block = recipe("guides/cluster.md", "#SBATCH --job-name")
+    small = block.replace("0-63%16", "0-1%2").replace("--kind style", " ".join(SLOW))
+    assert small.count("tests.slurm.slow") == 1
+
+    job = int(desk.run("bash", "-euo", "pipefail", "-c", small).split()[-1])
+
+    desk.assert_completed(desk.lab.wait(job))
+    assert len(parts_of(desk.folder / "captions")) == 2
