@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 
@@ -183,6 +184,32 @@ def test_a_signal_finishes_open_requests_and_resume_does_the_rest(megastyle, man
     assert ended.returncode == 0, ended.stderr
     assert len(server.requests) == 90 - num_asked
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_server_that_does_not_answer_does_not_delay_the_stop(megastyle, many, tmp_path):
+    out = tmp_path / "out.jsonl"
+    flags = ("--kind", "content", "--concurrency", "2", "-o", out)
+    process, never = [], threading.Event()
+
+    def hangs_at_the_third(request):
+        if number_of(request) == 2:
+            process[0].send_signal(signal.SIGTERM)
+            never.wait()
+        return answer_well(request)
+
+    with serving(hangs_at_the_third) as server:
+        command = ("caption", many, "--base-url", server.url, "--timeout", "0.5", *flags)
+        process.append(fork_server.start(*command, stderr=subprocess.DEVNULL))
+        ended = process[0].wait()
+        never.set()
+
+    assert ended == 75 and not out.exists()
+    written = [record["file_name"] for record in lines(out.with_name("out.jsonl.partial"))]
+    assert written == ["many/00.png", "many/01.png"][: len(written)]
+    with serving() as server:
+        resumed = megastyle("caption", many, "--base-url", server.url, *flags, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert [record["file_name"] for record in lines(out)] == [f"many/{n:02}.png" for n in range(24)]
 
 
 def test_a_slow_answer_does_not_delay_the_others(megastyle, many, tmp_path):
