@@ -9,6 +9,8 @@ Examples:
 Each style is paired with --per-style different contents, drawn uniformly from all of them.
 """
 
+from typing import Any
+
 import typer
 
 from megastyle_cli.cli.parameters import inputs_or_stdin
@@ -34,52 +36,49 @@ def main(
     report: ReportOptions,
 ) -> int:
     from megastyle_cli import __version__
+    from megastyle_cli.compute.jit import choose_by_size, is_plain
     from megastyle_cli.core.record import Run
-    from megastyle_cli.pair.pair import (
-        check_content,
-        check_style,
-        content_usage,
-        describe_draws,
-        distinct_ids,
-        draw_all,
-        fingerprint,
-        pair_all,
-        with_own_ids,
-    )
+    from megastyle_cli.core.shard import Shard
+    from megastyle_cli.io.output_paths import output_paths
+    from megastyle_cli.io.record_names import LISTING
+    from megastyle_cli.io.temporary_files import Spool
+    from megastyle_cli.pair.draws import content_usage, describe_draws, draw_all
+    from megastyle_cli.pair.halves import STYLE_KEYS, check_style
+    from megastyle_cli.pair.lines import cut_contents, pair_lines
+    from megastyle_cli.pair.pair import pair_all
+    from megastyle_cli.pair.parents import Parents, fingerprint, read_contents
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source
-    from megastyle_cli.runner.side_input import PackedRecords, pack_side_input
 
     if not pairs.contents:
         raise MegastyleError("pair needs --contents", hint="give --contents contents.jsonl")
-    given, failures = pack_side_input(pairs.contents, check_content)
-    if not given:
-        what = failures[0].message if failures else "no contents"
-        raise MegastyleError(f"{', '.join(pairs.contents)}: {what}", hint="check --contents")
-    own = distinct_ids([r["id"] for r in given], lambda rows: (given[row] for row in rows))
-    contents = PackedRecords()
-    for record in with_own_ids((given[row] for row in own), own.values()):
-        contents.append(record)
-    recorded = result_options(pairs, drawing) | {"contents": fingerprint(contents)}
-    run = Run("pair", recorded, __version__)
-    source = Source(inputs=inputs_or_stdin(inputs.inputs, context))
-    job = CollectJob(run, source, output=output, existing=existing, report=report)
-    if report.dry_run:
-        return job.show_plan(contents=f"{', '.join(pairs.contents)}: {len(contents):,}")
-    with job:
-        job.write(failures)
-        styles = job.collect(check_style)
-        ids = distinct_ids([record["id"] for record in styles.read()], styles.read)
-        draws = draw_all(
-            list(ids.values()),
-            len(contents),
-            pairs.per_style,
-            drawing.seed,
-            pairs.max_uses,
-        )
-        job.stats.remarks += describe_draws(draws, len(contents), pairs.per_style)
-        job.stats.measured["coverage"] = vars(content_usage(draws, len(contents)))
-        metadata = {"run": run.key}
-        own_styles = with_own_ids(styles.read(list(ids)), ids.values())
-        job.write(pair_all(own_styles, contents, draws, ids=pairs.ids, metadata=metadata))
+    paths = output_paths(output.output, Shard(), folder=False, errors=output.errors)
+    with Spool() as spool:
+        contents, failures = read_contents(pairs.contents, spool)
+        if not contents:
+            what = failures[0].message if failures else "no contents"
+            raise MegastyleError(f"{', '.join(pairs.contents)}: {what}", hint="check --contents")
+        halves = cut_contents(contents, paths.rename)
+        recorded = result_options(pairs, drawing)
+        recorded |= {"contents": fingerprint(halves.ids_and_texts())}
+        run = Run("pair", recorded, __version__)
+        source = Source(inputs=inputs_or_stdin(inputs.inputs, context))
+        job = CollectJob(run, source, output=output, existing=existing, report=report)
+        if report.dry_run:
+            return job.show_plan(contents=f"{', '.join(pairs.contents)}: {len(contents):,}")
+        with job:
+            job.write(failures)
+            given = job.collect_objects(STYLE_KEYS, check_style)
+            styles, num_contents = Parents(job.spool, given), len(contents)
+            names, each = styles.own_ids(given), pairs.per_style
+            draws = draw_all(names, num_contents, each, drawing.seed, pairs.max_uses)
+            del given, names  # memory
+            job.stats.remarks += describe_draws(draws, num_contents, pairs.per_style)
+            job.stats.measured["coverage"] = vars(content_usage(draws, num_contents))
+            made: dict[str, Any] = {"ids": pairs.ids, "metadata": {"run": run.key}}
+            choose_by_size(draws.size)
+            if is_plain() or (paths.final and paths.final.name == LISTING):
+                job.write(pair_all(styles, contents, draws, **made))
+            else:
+                job.write(pair_lines(styles, halves, draws, rename=paths.rename, **made))
     return job.exit_code

@@ -1,4 +1,4 @@
-"""Compiles ahead all that `dedup` compiles, by working on a few texts (no other command compiles).
+"""Compiles ahead all that `dedup` compiles, by working on a few texts.
 
 `megastyle doctor --prepare` calls it, for an image as the user who may write the package's folder.
 `compute.jit` says where machine code is kept.
@@ -16,7 +16,7 @@ from megastyle_cli.dedup.exact import HashIndex, count_characters, normalize_blo
 from megastyle_cli.dedup.near import AdjacencyList, band_buckets, merge_bands, select_greedily
 from megastyle_cli.dedup.ngrams import mark_common
 from megastyle_cli.dedup.signatures import SignatureStore, compute_signatures
-from megastyle_cli.io.raw_jsonl.batches import LineBatch, read_annotated
+from megastyle_cli.io.raw_jsonl.batches import read_annotated
 from megastyle_cli.io.raw_jsonl.parser import parse_plain_lines
 from megastyle_cli.io.temporary_files import Spool
 
@@ -53,7 +53,7 @@ def compile_second_half() -> None:
     select_greedily(order, ngrams, buckets, NearConfig(), none)
     line = StringArray.from_bytes([b'{"id":"a","style":"b"}\n'])
     with Spool() as spool:
-        spool.extend(LineBatch(line, texts, np.ones(1, np.bool_)))
+        spool.extend(line, np.ones(1, np.bool_))
         list(read_annotated(spool, np.arange(1), "dedup", [{}]))
 
 

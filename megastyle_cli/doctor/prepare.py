@@ -5,7 +5,8 @@ import sys
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 
-COMMAND = (sys.executable, "-m", "megastyle_cli.dedup.compile_ahead")
+MODULES = ("megastyle_cli.dedup.compile_ahead", "megastyle_cli.pair.compile_pairs")
+COMMANDS = [(sys.executable, "-m", module) for module in MODULES]
 
 
 def prepare() -> None:
@@ -13,10 +14,11 @@ def prepare() -> None:
 
     Raises MegastyleError (exit 1) if that fails.
     """
-    ended = subprocess.run(COMMAND, capture_output=True, text=True)
-    if ended.returncode:
-        raise MegastyleError(
-            f"compiling ended with {ended.returncode}",
-            hint=ended.stderr.strip() or "run dedup by itself",
-            exit_code=UNEXPECTED,
-        )
+    for command in COMMANDS:
+        ended = subprocess.run(command, capture_output=True, text=True)
+        if ended.returncode:
+            raise MegastyleError(
+                f"compiling ended with {ended.returncode}",
+                hint=ended.stderr.strip() or "run dedup or pair by itself",
+                exit_code=UNEXPECTED,
+            )

@@ -1,5 +1,6 @@
 """The files of an output: its records, its failures, and run.json with the options of the run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdout, is_stream
 from megastyle_cli.core.shard import PART_NAME, Shard
 from megastyle_cli.io.formats import FILE_SUFFIXES, JSON_LINES
-from megastyle_cli.io.record_names import LISTING
+from megastyle_cli.io.record_names import LISTING, to_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,11 @@ class OutputPaths:
     errors: Path | None
     run: Path | None
     base: Path
+
+    @property
+    def rename(self) -> Callable[[str], str] | None:
+        """What makes picture names relative to `base`; None if they stay as they are."""
+        return to_folder(self.base) if self.final else None
 
 
 def output_paths(

@@ -20,7 +20,7 @@ from megastyle_cli.core.record import Record
 from megastyle_cli.io.readers.jsonl import dump_line, load_line
 
 if TYPE_CHECKING:
-    from megastyle_cli.io.raw_jsonl.batches import LineBatch
+    from megastyle_cli.compute.string_array import StringArray
 
 Array = npt.NDArray[Any]
 
@@ -59,12 +59,12 @@ class Spool:
         self.starts.append(self.starts[-1] + len(line))
         self.is_plain.append(False)
 
-    def extend(self, batch: "LineBatch") -> None:
-        """Appends a batch of records."""
+    def extend(self, lines: "StringArray", is_plain: Array | None = None) -> None:
+        """Appends records as lines; `is_plain` (n,) bool is as in `LineBatch`, by default false."""
         with with_path(self.folder):
-            self._file.write(batch.lines.data.data)
-        self.starts.frombytes((batch.lines.starts[1:] + self.starts[-1]).tobytes())
-        self.is_plain += batch.is_plain.tobytes()
+            self._file.write(lines.data.data)
+        self.starts.frombytes((lines.starts[1:] + self.starts[-1]).tobytes())
+        self.is_plain += bytes(len(lines)) if is_plain is None else is_plain.tobytes()
 
     def read(self, rows: Iterable[int] | None = None) -> Iterator[Record]:
         """The records at `rows`, in that order; all of them if None."""
@@ -80,6 +80,14 @@ class Spool:
             if end > first + len(window):
                 window, first = self.read_bytes(start, max(end - start, _WINDOW)), start
             yield window[start - first : end - first]
+
+    def lines(self, first: int, end: int) -> "StringArray":
+        """The lines of the records `first` to `end`, `end` excluded."""
+        from megastyle_cli.compute.string_array import StringArray
+
+        starts = np.array(self.starts[first : end + 1], np.int64)
+        data = bytearray(self.read_bytes(int(starts[0]), int(starts[-1] - starts[0])))
+        return StringArray(np.frombuffer(data, np.uint8), starts - starts[0])
 
     def read_bytes(self, start: int, size: int) -> bytes:
         """`size` bytes of the file from `start` on, fewer at its end."""

@@ -1,7 +1,7 @@
 """Commands that read everything before they write; an old output stays until then."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -156,9 +156,28 @@ class CollectJob(Job):
                 self.stats.add(failure)
                 self.sink.write(failure)
             self.stats.read += len(block)
-            self.spool.extend(block)
+            self.spool.extend(block.lines, block.is_plain)
             yield block.texts
             self.progress.show()
+
+    def collect_objects(self, wanted: Sequence[str], check: Check) -> list[str]:
+        """As `collect`, without parsing most records; the ids of the records in `spool`.
+
+        A record that has a text under one of the `wanted` keys must pass `check`.
+        """
+        from megastyle_cli.io.raw_jsonl.object_batches import read_objects
+
+        ids = list[str]()
+        for batch in read_objects(self.source.inputs, wanted, check, self.existing.limit):
+            for failure in batch.failures:
+                self.stats.add(failure)
+                self.sink.write(failure)
+            self.stats.read += len(batch.ids)
+            ids += batch.ids
+            for lines in batch.lines:
+                self.spool.extend(lines)
+            self.progress.show()
+        return ids
 
     def write(self, results: Iterable[Record | bytes | Failure]) -> None:
         """Writes records, lines of records, and records that failed after all."""

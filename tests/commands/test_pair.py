@@ -1,5 +1,6 @@
 """The command pair: bad input, interruptions, and the order of styles."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -118,3 +119,37 @@ def test_one_prompt_a_hundred_thousand_times_is_paired_in_little_memory(tmp_path
         assert sum(1 for _ in file) == 100_000
     stats = json.loads((tmp_path / "t").read_text())
     assert stats["peak_bytes"] < 250e6  # interpreter and libraries included
+
+
+def test_many_pairs_are_those_of_few_whatever_the_output(megastyle: Runner, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    records = [
+        {
+            "id": f"{n}",
+            "style": f"ink {n}",
+            "content": f"{n} \u00e9",
+            "file_name": f"a/{n}.png",
+            **odd,
+        }
+        for n in range(50)
+        for odd in ({}, {"n": 1e-9}, {"style": "\ud800"}, {"content_n": n}, {"neighbors": []})
+    ]
+    for one in ("one", "two"):
+        jsonl(tmp_path / f"{one}.jsonl", [{**r, "id": f"{one} {r['id']}"} for r in records])
+    command = ("pair", "one.jsonl", "--contents", "two.jsonl", "--per-style", "20")
+
+    def paired(output: str, *flags: object) -> bytes:
+        ended = megastyle(*command, "-o", f"out/{output}", *flags, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr.decode()
+        return (tmp_path / "out" / output).read_bytes()
+
+    many = paired("many.jsonl")
+
+    assert many.count(b"\n") == 5000
+    # few pairs are made as records
+    assert many.startswith(paired("few.jsonl", "--limit", 40))
+    assert gzip.decompress(paired("many.jsonl.gz")) == many
+    listed = paired("metadata.jsonl")
+    assert listed.replace(b"_picture", b"_file_name") == many
+    streamed = megastyle(*command, cwd=tmp_path)
+    assert streamed.stdout.replace(b'_file_name":"', b'_file_name":"../') == many

@@ -10,7 +10,7 @@ from megastyle_cli.doctor.prepare import prepare
 
 
 def test_a_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(module, "COMMANDS", [(sys.executable, "-c", "raise SystemExit(3)")])
 
     with pytest.raises(MegastyleError, match="compiling ended with 3"):
         prepare()

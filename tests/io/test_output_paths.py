@@ -92,3 +92,9 @@ def test_a_folder_may_have_dots_unless_they_could_mean_a_file() -> None:
     with pytest.raises(MegastyleError, match=r"ends in \.xyz") as refused:
         check_folder_name("a.xyz", or_image=True)
     assert refused.value.hint == "give a folder, such as a/, or an image, such as a.png"
+
+
+def test_pictures_are_named_from_the_folder_of_the_output_but_not_in_a_stream() -> None:
+    named = output_paths("out/a.jsonl", Shard(), folder=False)
+    assert named.rename is not None and named.rename("imgs/a.png") == "../imgs/a.png"
+    assert output_paths("-", Shard(), folder=False).rename is None

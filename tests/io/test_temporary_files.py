@@ -48,11 +48,23 @@ def test_batches_and_records_are_added_in_turn(
         for batch in read_batches(
             [str(tmp_path / "a.jsonl")], "style", partial(check_text, key="style")
         ):
-            spool.extend(batch)
+            spool.extend(batch.lines, batch.is_plain)
         spool.add({"id": "last"})
 
         assert [record["id"] for record in spool.read()] == ["first", "a", "b", "last"]
         assert list(spool.is_plain) == [0, 1, 0, 0]
+
+
+def test_lines_of_records_are_read_and_added_as_they_are() -> None:
+    records = [{"id": "a"}, {"id": "\u00e9", "n": 0.5}, {"id": "c"}]
+    with Spool() as spool, Spool() as copy:
+        for record in records:
+            spool.add(record)
+        copy.extend(spool.lines(1, 3))
+
+        assert list(copy.read()) == records[1:]
+        assert list(copy.is_plain) == [0, 0]
+        assert len(spool.lines(2, 2)) == 0
 
 
 def test_no_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,16 @@ def test_texts_come_as_they_are_collected(tmp_path: Path) -> None:
     assert [record["id"] for record in lines(tmp_path / "out.jsonl")] == ["a", "c"]
 
 
+def test_objects_are_collected_with_their_ids(tmp_path: Path) -> None:
+    with job_of(tmp_path, RECORDS) as job:
+        ids = job.collect_objects(("text",), needs_text)
+        job.write(job.spool.read())
+
+    assert ids == ["a", "c"]
+    assert (job.stats.read, job.stats.num_failed) == (3, 1)
+    assert [record["id"] for record in lines(tmp_path / "out.jsonl")] == ["a", "c"]
+
+
 def test_lines_of_bytes_and_late_failures_are_counted(tmp_path: Path) -> None:
     with job_of(tmp_path, RECORDS) as job:
         job.collect()

@@ -1,4 +1,4 @@
-"""A second input is read whole or refused; packing it returns its failures as well."""
+"""A second input is read whole or refused."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Record
-from megastyle_cli.runner.side_input import pack_side_input, read_side_input
+from megastyle_cli.runner.side_input import read_side_input
 from tests.conftest import jsonl
 
 
@@ -18,5 +18,3 @@ def test_a_side_input_is_whole_or_refused(tmp_path: Path) -> None:
     source.write_text('{"id": "a"}\nno json\n')
     with pytest.raises(MegastyleError, match="line 2"):
         list(read_side_input([str(source)]))
-    packed, failures = pack_side_input([str(source)])
-    assert [record["id"] for record in packed] == ["a"] and len(failures) == 1

@@ -75,18 +75,9 @@ def _read_parsed(found: Iterator[Record | Failure], key: str, check: Check) -> I
 
 
 def _read_lines(inputs: Sequence[str], key: str, check: Check) -> Iterator[LineBatch]:
-    """Batches of JSON lines; the first blocks are held until it is known how large the input is."""
-    blocks = _blocks(inputs)
-    held: list[_Block] = []
-    records = size = 0
-    while records <= MAX_PLAIN_RECORDS and size < _BATCH_BYTES and (block := next(blocks, None)):
-        held.append(block)
-        records += block.num_lines
-        size += 0 if isinstance(block.lines, BadLine) else len(block.lines)
-    choose_by_size(records if size < _BATCH_BYTES else MAX_PLAIN_RECORDS + 1)
-    for block in chain(held, blocks):
+    for block in read_blocks(inputs):
         if isinstance(block.lines, BadLine) or is_plain():
-            lines = [block.lines] if isinstance(block.lines, BadLine) else _split(block.lines)
+            lines = [block.lines] if isinstance(block.lines, BadLine) else split_lines(block.lines)
             yield _parsed(records_from_lines(block.name, lines, block.number), key, check)
         else:
             parsed = parse_plain_lines(block.lines, key)
@@ -94,7 +85,7 @@ def _read_lines(inputs: Sequence[str], key: str, check: Check) -> Iterator[LineB
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """Lines of an input, of which the first has this number; each ends with a newline."""
 
     name: str
@@ -103,17 +94,34 @@ class _Block:
     num_lines: int
 
 
-def _blocks(inputs: Sequence[str]) -> Iterator[_Block]:
+def read_blocks(inputs: Sequence[str]) -> Iterator[Block]:
+    """The lines of JSON lines inputs, in blocks of about a megabyte.
+
+    The first ones are held until it is known how large the input is (`compute.jit`).
+    """
+    blocks = _read_blocks(inputs)
+    held: list[Block] = []
+    records = size = 0
+    while records <= MAX_PLAIN_RECORDS and size < _BATCH_BYTES and (block := next(blocks, None)):
+        held.append(block)
+        records += block.num_lines
+        size += 0 if isinstance(block.lines, BadLine) else len(block.lines)
+    choose_by_size(records if size < _BATCH_BYTES else MAX_PLAIN_RECORDS + 1)
+    return chain(held, blocks)
+
+
+def _read_blocks(inputs: Sequence[str]) -> Iterator[Block]:
     for name in inputs:
         number = 1
         with open_lines(name) as file:
             for lines in bounded_blocks(file, name, _BATCH_BYTES):
                 count = 1 if isinstance(lines, BadLine) else lines.count(b"\n")
-                yield _Block(name, number, lines, count)
+                yield Block(name, number, lines, count)
                 number += count
 
 
-def _split(lines: bytes) -> list[bytes]:
+def split_lines(lines: bytes) -> list[bytes]:
+    """Lines, each of which ends with a newline."""
     return [line + b"\n" for line in lines.split(b"\n")[:-1]]
 
 

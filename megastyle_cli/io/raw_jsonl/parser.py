@@ -33,8 +33,8 @@ _ID, _TRUE, _FALSE, _NULL = (
     np.frombuffer(word, np.uint8) for word in (b"id", b"true", b"false", b"null")
 )
 # the bytes of blank characters: a text with any other byte is not blank
-_MAY_BE_BLANK = np.zeros(256, np.bool_)
-_MAY_BE_BLANK[list("".join(BLANKS).encode())] = True
+MAY_BE_BLANK = np.zeros(256, np.bool_)
+MAY_BE_BLANK[list("".join(BLANKS).encode())] = True
 _FNV_PRIME, _FNV_BASIS = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
 
 
@@ -52,7 +52,7 @@ def parse_plain_lines(data: bytes, key: str) -> PlainLines:
     """The lines of `data`, each of which ends with a newline, and their texts under `key`."""
     raw = np.frombuffer(data, np.uint8)
     marks = np.empty(len(raw), np.int64)
-    marks = marks[: _find_marks(raw, marks)]
+    marks = marks[: find_marks(raw, marks)]
     last = np.flatnonzero(raw[marks] == _NEWLINE)  # mark of each line
     starts = np.concatenate([np.zeros(1, np.int64), marks[last] + 1])
     n = len(last)
@@ -60,7 +60,7 @@ def parse_plain_lines(data: bytes, key: str) -> PlainLines:
     line_starts, text_starts = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
     # an integer id gets quotes
     lines, texts = np.empty(len(raw) + 2 * n, np.uint8), np.empty(len(raw), np.uint8)
-    if _is_utf8(data):
+    if is_utf8(data):
         wanted = np.frombuffer(key.encode("utf-8", "surrogatepass"), np.uint8)
         out = (is_plain, lines, line_starts, texts, text_starts)
         _copy(raw, marks, last, wanted, _changed_keys(), *out)
@@ -72,7 +72,8 @@ def parse_plain_lines(data: bytes, key: str) -> PlainLines:
     )
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
+    """Whether all of `data` is valid UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -88,7 +89,7 @@ def _changed_keys() -> Array:
 
 
 @compiled
-def _find_marks(data: Array, marks: Array) -> int:
+def find_marks(data: Array, marks: Array) -> int:
     """Positions of quotes, backslashes and control bytes: where strings end or are not plain."""
     count = 0
     for start in range(0, len(data), _CHUNK):
@@ -180,9 +181,9 @@ def _copy_line(
             return 0, 0
         name = raw[at + 1 : close]
         keys[count] = _hash(name)
-        if _contains(keys[:count], keys[count]) or _contains(changed, keys[count]):
+        if contains(keys[:count], keys[count]) or contains(changed, keys[count]):
             return 0, 0
-        is_id, is_wanted = _equal(name, _ID), _equal(name, wanted)
+        is_id, is_wanted = equal(name, _ID), equal(name, wanted)
         mark += 2
         at = close + 1
         if raw[at] == _SPACE:
@@ -209,7 +210,7 @@ def _copy_line(
             while close < end and raw[close] != _COMMA and raw[close] != _SPACE:
                 close += 1
             value = raw[at:close]
-            if is_wanted or not (_is_integer(value) or (not is_id and _is_word(value))):
+            if is_wanted or not (_is_integer(value) or (not is_id and is_word(value))):
                 return 0, 0
             if is_id and count > 0:  # a reader would move it to the front
                 return 0, 0
@@ -239,7 +240,7 @@ def _copy_line(
 def _is_visible(text: Array) -> bool:
     """Whether a text is certain not to be blank; `check_text` decides on the few others."""
     for byte in text:  # noqa: SIM110 - compiled
-        if not _MAY_BE_BLANK[byte]:
+        if not MAY_BE_BLANK[byte]:
             return True
     return False
 
@@ -252,7 +253,8 @@ def _past_spaces(data: Array, at: int, end: int) -> int:
 
 
 @compiled
-def _equal(one: Array, other: Array) -> bool:
+def equal(one: Array, other: Array) -> bool:
+    """Whether two texts are equal."""
     if len(one) != len(other):
         return False
     for at in range(len(one)):  # noqa: SIM110 - compiled
@@ -262,7 +264,8 @@ def _equal(one: Array, other: Array) -> bool:
 
 
 @compiled
-def _contains(values: Array, value: Any) -> bool:
+def contains(values: Array, value: Any) -> bool:
+    """Whether one of `values` is `value`."""
     for one in values:  # noqa: SIM110 - compiled
         if one == value:
             return True
@@ -285,5 +288,6 @@ def _is_integer(value: Array) -> bool:
 
 
 @compiled
-def _is_word(value: Array) -> bool:
-    return _equal(value, _TRUE) or _equal(value, _FALSE) or _equal(value, _NULL)
+def is_word(value: Array) -> bool:
+    """Whether it is true, false or null."""
+    return equal(value, _TRUE) or equal(value, _FALSE) or equal(value, _NULL)

@@ -17,7 +17,7 @@ from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.own_runs import EARLIER, runs_beside
 from megastyle_cli.io.picture_names import PictureNames
 from megastyle_cli.io.readers.jsonl import dump_line
-from megastyle_cli.io.record_names import LISTING, to_folder, to_listing_keys
+from megastyle_cli.io.record_names import LISTING, to_listing_keys
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.image_dataset import (
     ImageFormat,
@@ -78,7 +78,7 @@ class Sink:
         self._lines: list[bytes] = []  # they wait for their pictures to be on disk
         self._line = line
         # names on a stream stay relative to the working directory
-        self._rename = to_folder(paths.base) if paths.final else None
+        self._rename = paths.rename
 
     def __enter__(self) -> "Sink":
         if self.errors:

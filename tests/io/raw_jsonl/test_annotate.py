@@ -28,7 +28,7 @@ def test_annotated_lines_equal_annotated_records(
     path.write_bytes(b"\n".join([*plain, *mixed_lines(200)]))
     with Spool() as spool:
         for batch in read_batches([str(path)], "style", CHECK):
-            spool.extend(batch)
+            spool.extend(batch.lines, batch.is_plain)
         rows = [*range(90), *range(90, len(spool), 3), 1, 0]
         facts = [{"on": words, "dropped": row} for row in rows]
         records = spool.read(rows)
@@ -51,6 +51,6 @@ def test_there_must_be_facts_for_every_record(tmp_path: Path, count: int) -> Non
     path.write_bytes(b'{"id":"1","style":"ink"}\n' * 3)
     with Spool() as spool:
         for batch in read_batches([str(path)], "style", CHECK):
-            spool.extend(batch)
+            spool.extend(batch.lines, batch.is_plain)
         with pytest.raises(ValueError, match="facts"):
             list(read_annotated(spool, np.arange(3), "dedup", [{}] * count))
