@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, batched
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BATCH = 32
+UNIT_TOLERANCE = 1e-3
+ROWS = 65536  # whose lengths are computed at a time
 
 
 def embed_records(
@@ -61,3 +63,21 @@ def finite_or_bad(vector: Array, name: object, model: str) -> Array | BadRecord:
 def rounded(cosine: float) -> float:
     """A cosine as records hold it: clipped to [-1, 1], 4 digits, never -0.0."""
     return round(min(1.0, max(-1.0, float(cosine))), 4) + 0.0
+
+
+def check_unit_rows(vectors: Array, rows: Array | None = None) -> None:
+    """Raises MegastyleError if one of `vectors` (n, d), or of their `rows`, does not have length 1.
+
+    By blocks: the vectors may be larger than memory.
+    """
+    chosen = np.arange(len(vectors)) if rows is None else rows
+    for start in range(0, len(chosen), ROWS):
+        some = chosen[start : start + ROWS]
+        block = vectors[start : start + ROWS] if rows is None else vectors[some]
+        lengths = np.linalg.norm(block, axis=1)
+        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # NaN is wrong too
+        if len(wrong):
+            raise MegastyleError(
+                f"row {some[wrong[0]]} of the index has norm {lengths[wrong[0]]:.4g}, not 1",
+                hint="normalize the style vectors",
+            )

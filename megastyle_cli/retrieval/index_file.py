@@ -5,6 +5,7 @@
   records.jsonl        a line for each image: its id and its file_name, relative to this folder, and
                        picture_id, the hash of the picture's bytes, if that is not its id
   index.json.partial   the same as index.json while rows are added
+  lookup.bin           where the lines of records.jsonl are, and digests (`row_lookup`)
 
 Rows are appended, synced to disk, and only then counted, so readers see the previous state and a
 killed writer continues from its last count: whatever lies beyond it is cut off. When rows are
@@ -20,17 +21,24 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from megastyle_cli.core.atomic_file import partial_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.io.record_names import from_folder
 from megastyle_cli.retrieval.embed import Array
+from megastyle_cli.retrieval.row_lookup import (
+    PICTURE_ID,
+    RowLookup,
+    Rows,
+    RowStrings,
+    identity_of,
+    keep_lookup,
+    open_lookup,
+    parse_row,
+)
 
 FORMAT = 1
 NUMBERED_FORMAT = 2  # of an index that rows were dropped from: its files have numbers
 HEADER, VECTORS, RECORDS, ERRORS = "index.json", "vectors.f32", "records.jsonl", "errors.jsonl"
-PICTURE_ID = "picture_id"
 FLOAT_BYTES = 4
 
 
@@ -77,14 +85,20 @@ class SavedIndex:
     folder: Path
     header: IndexHeader
     vectors: Array
-    ids: list[str]
+    ids: Sequence[str]
     file_names: Sequence[str]
-    picture_ids: list[str]
+    picture_ids: Sequence[str]  # none if there is a lookup
+    lookup: RowLookup | None
 
-    def identities(self) -> Iterator[str]:
-        """The identity of each row: its id and, if different, the hash of its picture."""
-        for record_id, picture in zip(self.ids, self.picture_ids, strict=True):
-            yield record_id if record_id == picture else f"{record_id} {picture}"
+    @property
+    def identity(self) -> str:
+        """8 hex digits over ids and hashes of pictures (`row_lookup.identity_of`)."""
+        return self.lookup.identity if self.lookup else identity_of(self.ids, self.picture_ids)
+
+    def keep_lookup(self) -> None:
+        """Keeps what the next search needs of all rows, unless that was kept before."""
+        if self.lookup is None:
+            keep_lookup(rows_of(self.folder, self.header), self.ids, self.picture_ids)
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,7 @@ class IndexRows:
 class ResolvedPaths(Sequence[str]):
     """Paths relative to `folder`, resolved when one is read: few of a million ever are."""
 
-    def __init__(self, paths: list[str], folder: Path) -> None:
+    def __init__(self, paths: Sequence[str], folder: Path) -> None:
         self._paths, self._resolve = paths, from_folder(str(folder))
 
     def __len__(self) -> int:
@@ -142,15 +156,37 @@ def read_index(folder: Path) -> SavedIndex:
 
 def _open_index(folder: Path, header: IndexHeader) -> SavedIndex:
     check_sizes(folder, header)
-    rows = read_rows(folder, header)
-    shape = (header.count, header.width)
+    files = rows_of(folder, header)
+    vectors, lookup = files.read_vectors(), open_lookup(files)
+    ids: Sequence[str]
+    names: Sequence[str]
+    pictures: Sequence[str] = ()
+    if lookup:
+        ids, names = RowStrings(lookup, "id"), RowStrings(lookup, "file_name")
+    else:
+        rows = read_rows(folder, header)
+        ids, names, pictures = rows.ids, rows.names, rows.picture_ids
     return SavedIndex(
         folder=folder,
         header=header,
-        vectors=np.memmap(folder / header.vectors_name, "<f4", mode="r", shape=shape),
-        ids=rows.ids,
-        file_names=ResolvedPaths(rows.names, folder),
-        picture_ids=rows.picture_ids,
+        vectors=vectors,
+        ids=ids,
+        file_names=ResolvedPaths(names, folder),
+        picture_ids=pictures,
+        lookup=lookup,
+    )
+
+
+def rows_of(folder: Path, header: IndexHeader) -> Rows:
+    """The files of the complete rows of an index."""
+    return Rows(
+        folder=folder,
+        generation=header.generation,
+        vectors=folder / header.vectors_name,
+        records=folder / header.records_name,
+        count=header.count,
+        width=header.width,
+        records_bytes=header.records_bytes,
     )
 
 
@@ -198,15 +234,8 @@ def read_rows(folder: Path, header: IndexHeader) -> IndexRows:
     rows = IndexRows([], [], [])
     with path.open("rb") as lines:
         for number, line in enumerate(islice(lines, header.count), start=1):
-            try:
-                record = json.loads(line)
-                row = [record["id"], record["file_name"], record.get(PICTURE_ID, record["id"])]
-                if not all(isinstance(value, str) for value in row):
-                    raise TypeError
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                raise MegastyleError(
-                    f"{path} line {number} is not a record of an index", hint="rebuild the index"
-                ) from None
+            record = parse_row(line, path, number)
+            row = [record["id"], record["file_name"], record.get(PICTURE_ID, record["id"])]
             for values, value in zip((rows.ids, rows.names, rows.picture_ids), row, strict=True):
                 values.append(value)
     if len(rows.ids) != header.count:

@@ -38,7 +38,6 @@ from megastyle_cli.retrieval.index_file import (
     FLOAT_BYTES,
     HEADER,
     NUMBERED_FORMAT,
-    PICTURE_ID,
     RECORDS,
     VECTORS,
     IndexHeader,
@@ -46,7 +45,9 @@ from megastyle_cli.retrieval.index_file import (
     check_sizes,
     read_header,
     read_rows,
+    rows_of,
 )
+from megastyle_cli.retrieval.row_lookup import PICTURE_ID, keep_lookup
 
 COMMIT_ROWS = 4096
 COMMIT_S = 10.0
@@ -210,12 +211,17 @@ class IndexWriter:
             return
         self._save()
         rows = read_rows(self.folder, self.header)
-        self._drop(self._outdated(rows))
+        is_dropped = self._outdated(rows)
+        self._drop(is_dropped)
         header = self.folder / HEADER
         assert self._owner is not None
         self._owner.check()
         move_into_place(partial_path(header), header)
         self._delete_old_generations()
+        with suppress(OSError):  # a full disk: a search reads all rows then
+            kept = np.flatnonzero(~is_dropped).tolist()
+            ids, pictures = ([each[row] for row in kept] for each in (rows.ids, rows.picture_ids))
+            keep_lookup(rows_of(self.folder, self.header), ids, pictures)
 
     def close(self) -> None:
         """Closes the files. Without a commit before, counts the rows for the next run."""

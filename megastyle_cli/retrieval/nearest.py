@@ -1,10 +1,8 @@
-"""Exact nearest neighbours by cosine: screened by FAISS in float32, rescored in float64."""
+"""Exact nearest neighbours by cosine: screened in float32, rescored in float64."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import faiss
 import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
@@ -14,7 +12,8 @@ from megastyle_cli.retrieval.embed import Array
 Excluded = Sequence[Sequence[int] | Array] | Array | None
 
 SPARE = 16  # candidates beyond k, to see whether the screening found enough
-MIN_MATRIX_QUERIES = 4  # fewer queries are multiplied one by one
+PRODUCTS = 2**22  # held at a time: 16 MiB
+MAX_ROWS = 2**16  # multiplied at a time
 RESCORE_CELLS = 2**20  # float64 numbers multiplied at a time: 8 MiB
 
 
@@ -59,8 +58,8 @@ def nearest(queries: Array, bank: Array, k: int, excluded: Excluded = None) -> t
     fewer than k rows are allowed, the rest hold score -inf and row -1. A result does not depend on
     the other queries. Raises MegastyleError if the widths differ.
 
-    The last bits of a float32 matrix product depend on the shape of the block, so FAISS only
-    screens: every row it could have misplaced is scored again in float64.
+    The last bits of a float32 matrix product depend on the shape of the block, so it only screens:
+    every row that it could have misplaced is scored again in float64.
     """
     if queries.shape[1] != bank.shape[1]:
         raise MegastyleError(
@@ -106,13 +105,7 @@ def _screen(
 ) -> tuple[Array, Array]:
     """Candidate rows (q, c), or -1, and whether (q,) they include all of the k best."""
     max_excluded = 0 if excluded is None else max(map(len, excluded))
-    with _matrix_products_from(MIN_MATRIX_QUERIES * queries.shape[1]):
-        rough, found = faiss.knn(
-            np.ascontiguousarray(queries, np.float32),
-            np.ascontiguousarray(bank, np.float32),
-            min(len(bank), k + spare + max_excluded),
-            faiss.METRIC_INNER_PRODUCT,
-        )
+    rough, found = _best_products(queries, bank, min(len(bank), k + spare + max_excluded))
     found = mask_excluded(found, excluded, len(bank))
     rough = np.where(found >= 0, rough, -np.inf)
     best = np.argsort(-rough, axis=1, kind="stable")[:, : k + spare]
@@ -124,15 +117,32 @@ def _screen(
     return np.where(rough >= cutoff[:, None], found, -1), is_complete
 
 
-@contextmanager
-def _matrix_products_from(num_cells: int) -> Iterator[None]:
-    # FAISS waits for 128,000 numbers; 32 queries of 768 take a sixth of the time as a matrix
-    before = faiss.cvar.distance_compute_blas_threshold
-    faiss.cvar.distance_compute_blas_threshold = num_cells
-    try:
-        yield
-    finally:
-        faiss.cvar.distance_compute_blas_threshold = before
+def _best_products(queries: Array, bank: Array, count: int) -> tuple[Array, Array]:
+    """The `count` largest products (q, count) float32 of each query, and their rows, in no order.
+
+    Where there are fewer, the rest are -inf and -1. The bank may be larger than memory.
+    """
+    queries = np.ascontiguousarray(queries, np.float32)
+    best = np.full((len(queries), count), -np.inf, np.float32)
+    rows = np.full((len(queries), count), -1)
+    step = min(MAX_ROWS, max(1, PRODUCTS // len(queries)))
+    for start in range(0, len(bank), step):
+        block = np.asarray(bank[start : start + step], np.float32)
+        products = queries @ block.T
+        # those that a query has kept already do not change unless there is a larger one
+        which, at = np.nonzero(products > best.min(axis=1)[:, None])
+        if not len(which):
+            continue
+        counts = np.bincount(which, minlength=len(queries))
+        column = count + np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        new = np.full((len(queries), count + counts.max()), -np.inf, np.float32)
+        new_rows = np.full(new.shape, -1)
+        new[:, :count], new_rows[:, :count] = best, rows
+        new[which, column], new_rows[which, column] = products[which, at], at + start
+        largest = np.argpartition(-new, count - 1, axis=1)[:, :count]
+        best = np.take_along_axis(new, largest, axis=1)
+        rows = np.take_along_axis(new_rows, largest, axis=1)
+    return best, rows
 
 
 def _cosines(rows: Array, queries: Array, bank: Array) -> Array:

@@ -153,7 +153,7 @@ def _neighbors(
     """The `neighbors` of each vector, without the rows of its own ids."""
     if not vectors:
         return []
-    excluded = [[row for own in ids for row in index.rows_by_id.get(own, [])] for ids in own_ids]
+    excluded = [[row for own in ids for row in index.rows_of(own)] for ids in own_ids]
     scores, rows = index.search(np.stack(vectors), k, excluded if any(excluded) else None)
     return [
         [

@@ -1,6 +1,5 @@
 """An index of style vectors in memory: built from images, or opened from a saved index."""
 
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,25 +11,23 @@ import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.failure_log import FailureLog
-from megastyle_cli.core.record import Failure, Record, bytes_id, canonical_json
+from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.models.protocols import StyleEncoder
-from megastyle_cli.retrieval.ann import open_ivf
 from megastyle_cli.retrieval.artifact_cache import ArtifactCache
 from megastyle_cli.retrieval.csls import CslsReranker, ExactCslsSearcher, bank_similarity
-from megastyle_cli.retrieval.embed import Array, embed_records
+from megastyle_cli.retrieval.embed import Array, check_unit_rows, embed_records
 from megastyle_cli.retrieval.encoder_probe import check_same_encoder, embed_probe
 from megastyle_cli.retrieval.index_file import SavedIndex, is_saved_index, read_index
 from megastyle_cli.retrieval.nearest import ExactSearcher, Excluded, Searcher
+from megastyle_cli.retrieval.row_lookup import RowLookup, digest_of, digest_of_identities
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Method = Literal["exact", "ivf"]
 Score = Literal["cosine", "csls"]
-UNIT_TOLERANCE = 1e-3
-BLOCK = 65536  # rows whose lengths are computed at a time
 
 
 @dataclass(kw_only=True)
@@ -38,13 +35,15 @@ class StyleIndex:
     """Style vectors of images: row i of `vectors` (n, d) is `ids[i]` at `file_names[i]`.
 
     Rows are float32 unit vectors made by `model`. Raises MegastyleError if the parts do not fit
-    each other or a row does not have length 1. `searcher` is exact, by cosine, until it is set.
+    each other or a row does not have length 1; of rows with a `lookup`, which were checked when it
+    was written, those that are found are checked. `searcher` is exact, by cosine, until it is set.
     """
 
     vectors: Array
-    ids: list[str]
+    ids: Sequence[str]
     file_names: Sequence[str]
     model: str
+    lookup: RowLookup | None = None
     searcher: Searcher = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,30 +57,32 @@ class StyleIndex:
                 f"the index has {len(self.ids)} ids but {len(self.file_names)} file names",
                 hint="rebuild the index from records that have both",
             )
-        lengths = _lengths(self.vectors)
-        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # NaN is wrong too
-        if len(wrong):
-            raise MegastyleError(
-                f"row {wrong[0]} of the index has norm {lengths[wrong[0]]:.4g}, not 1",
-                hint="normalize the style vectors",
-            )
+        if self.lookup is None:
+            check_unit_rows(self.vectors)
         self.searcher = ExactSearcher(self.vectors)
 
     def search(self, queries: Array, k: int, excluded: Excluded = None) -> tuple[Array, Array]:
         """Scores (q, k), best first, and row numbers (q, k) for `queries` (q, d); where fewer than
         k rows are found, the rest hold score -inf and row -1."""
-        return self.searcher.search(queries, k, excluded)
+        scores, rows = self.searcher.search(queries, k, excluded)
+        if self.lookup is not None:
+            check_unit_rows(self.vectors, rows[rows >= 0])
+        return scores, rows
 
     @cached_property
     def fingerprint(self) -> str:
         """The model and 8 hex digits of a hash over ids and vectors."""
-        digest = hashlib.sha256(canonical_json(self.ids).encode())
-        digest.update(np.ascontiguousarray(self.vectors).data)
-        return f"{self.model}@{digest.hexdigest()[:8]}"
+        digest = self.lookup.digest if self.lookup else digest_of(self.ids, self.vectors)
+        return f"{self.model}@{digest}"
+
+    def rows_of(self, record_id: str) -> list[int]:
+        """The rows of an id; equal images have equal ids, so there may be several."""
+        if self.lookup is not None:
+            return self.lookup.rows_of(record_id)
+        return self._rows_by_id.get(record_id, [])
 
     @cached_property
-    def rows_by_id(self) -> dict[str, list[int]]:
-        """The rows of each id; equal images have equal ids, so there may be several."""
+    def _rows_by_id(self) -> dict[str, list[int]]:
         rows: dict[str, list[int]] = {}
         for row, record_id in enumerate(self.ids):
             rows.setdefault(record_id, []).append(row)
@@ -116,9 +117,10 @@ class IndexSource:
         Equal for a saved index and the images it was made from, if their ids are hashes of them:
         the hash of an image counts too where a saved index holds one. Reads no vectors.
         """
-        ids = (record["id"] for record in self.records if not isinstance(record, Failure))
-        parts = ids if self.saved is None else self.saved.identities()
-        return bytes_id("\n".join(parts).encode("utf-8", "surrogatepass"))[:8]
+        if self.saved is not None:
+            return self.saved.identity
+        records = (record for record in self.records if not isinstance(record, Failure))
+        return digest_of_identities(record["id"] for record in records)
 
     def open(
         self, encoder: StyleEncoder, reader: ImageReader, method: Method, score: Score
@@ -133,6 +135,7 @@ class IndexSource:
             index = build_index(self.records, encoder, reader)
         else:
             index = _open_saved(self.saved, encoder)
+            self.saved.keep_lookup()
             cache = ArtifactCache(self.saved.folder, self.saved.header.generation)
         index.searcher = open_searcher(index.vectors, method, score, cache)
         return index
@@ -174,6 +177,8 @@ def open_searcher(
         if score == "cosine":
             return exact
         return ExactCslsSearcher(exact, bank_similarity(exact, vectors, cache))
+    from megastyle_cli.retrieval.ann import open_ivf  # imports FAISS
+
     ivf = open_ivf(vectors, cache, seed)
     if score == "cosine":
         return ivf
@@ -184,15 +189,12 @@ def _open_saved(saved: SavedIndex, encoder: StyleEncoder) -> StyleIndex:
     header, probe = saved.header, embed_probe(encoder)
     check_same_encoder(str(saved.folder), header.encoder, header.probe, encoder, probe)
     return StyleIndex(
-        vectors=saved.vectors, ids=saved.ids, file_names=saved.file_names, model=header.encoder
+        vectors=saved.vectors,
+        ids=saved.ids,
+        file_names=saved.file_names,
+        model=header.encoder,
+        lookup=saved.lookup,
     )
-
-
-def _lengths(vectors: Array) -> Array:
-    """The length (n,) of each row, by blocks: the vectors may be larger than memory."""
-    starts = range(0, len(vectors), BLOCK)
-    blocks = [vectors[start : start + BLOCK] for start in starts]
-    return np.concatenate([np.zeros(0), *(np.linalg.norm(block, axis=1) for block in blocks)])
 
 
 def _without_failures(

@@ -1,11 +1,12 @@
 """Vectors of images, and a reason for each image that has none."""
 
 import numpy as np
+import pytest
 
-from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure
 from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
-from megastyle_cli.retrieval.embed import embed_images, embed_records, rounded
+from megastyle_cli.retrieval.embed import check_unit_rows, embed_images, embed_records, rounded
 from tests.conftest import draw
 from tests.drawn_images import DrawnImages
 
@@ -55,3 +56,15 @@ def test_rounded_cosines_fit_a_record():
     assert rounded(1.0000001) == 1.0
     assert rounded(np.float32(0.123456)) == 0.1235
     assert str(rounded(-0.00001)) == "0.0"
+
+
+@pytest.mark.parametrize("rows", [None, np.array([3, 1])])
+def test_rows_must_have_length_1(monkeypatch, rows):
+    monkeypatch.setattr("megastyle_cli.retrieval.embed.ROWS", 2)
+    vectors = np.eye(5, dtype=np.float32)
+    check_unit_rows(vectors, rows)
+    vectors[3] *= 2
+
+    with pytest.raises(MegastyleError, match="row 3 of the index has norm 2, not 1"):
+        check_unit_rows(vectors, rows)
+    check_unit_rows(vectors, np.array([0, 1]))

@@ -18,7 +18,7 @@ def test_what_was_added_is_there_in_order(tmp_path):
 
     saved = read_index(tmp_path / "x")
 
-    assert saved.ids == [f"id{number}" for number in range(5)]
+    assert list(saved.ids) == [f"id{number}" for number in range(5)]
     assert np.array_equal(saved.vectors, np.stack([row(number) for number in range(5)]))
     assert saved.header.encoder == "some@1234"
 

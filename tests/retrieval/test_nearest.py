@@ -10,8 +10,11 @@ from tests.retrieval.vectors import unit_rows
 
 
 @pytest.mark.parametrize("cells", [1, 300, 2**20])
-def test_nearest_equals_brute_force_whatever_the_block(monkeypatch, cells):
+@pytest.mark.parametrize(("products", "max_rows"), [(1, 9), (37 * 7, 9), (2**22, 64)])
+def test_nearest_equals_brute_force_whatever_the_block(monkeypatch, cells, products, max_rows):
     monkeypatch.setattr(nearest_module, "RESCORE_CELLS", cells)
+    monkeypatch.setattr(nearest_module, "PRODUCTS", products)
+    monkeypatch.setattr(nearest_module, "MAX_ROWS", max_rows)
     queries, bank = unit_rows(37, 16, 1), unit_rows(200, 16, 2)
 
     scores, rows = nearest(queries, bank, 5)

@@ -42,7 +42,7 @@ def test_images_that_cannot_be_read_are_left_out_of_an_index():
 
     index = build_index(listed, StyleDescriptor(), DrawnImages())
 
-    assert index.ids == ["id1", "id2"]
+    assert list(index.ids) == ["id1", "id2"]
     assert index.model == StyleDescriptor.name
     with pytest.raises(MegastyleError, match="no image of the index can be read"):
         build_index(records("broken"), StyleDescriptor(), DrawnImages())
@@ -89,7 +89,7 @@ def test_a_saved_index_is_opened_with_its_encoder_and_keeps_what_is_computed(tmp
 
     index = source.open(StyleDescriptor(), DrawnImages(), "ivf", "csls")
 
-    assert index.ids == ["id1", "id2", "id3"]
+    assert list(index.ids) == ["id1", "id2", "id3"]
     assert index.searcher.stats["method"] == "ivf"
     cached = {path.name for path in (tmp_path / "x").iterdir()}
     assert {"ivf.faiss", "csls-ivf.f64"} <= cached
