@@ -15,13 +15,13 @@ _megastyle() {
     case $command in
         "") words="caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval status doctor completion help" flags="-V --version -h --help" files=no ;;
         caption)
-            flags="--max-item-size --kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --json --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --json --resume --overwrite --force --shard --shard-offset --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --kind) words="style content both" flags="" files=no ;;
                 --schema) words="v1 v2" flags="" files=no ;;
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 -o|--output|--errors|--stats) flags="" ;;
-                --max-item-size|--min-confidence|--attempts|--max-errors|--shard|--limit|--backend|--model|--base-url|--concurrency|--timeout|--retries|--max-side|--device|--batch-size) flags="" files=no ;;
+                --max-item-size|--min-confidence|--attempts|--max-errors|--shard|--shard-offset|--limit|--backend|--model|--base-url|--concurrency|--timeout|--retries|--max-side|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         dedup)
@@ -55,7 +55,7 @@ _megastyle() {
             esac
             ;;
         synth)
-            flags="--max-item-size -o --output --errors --max-errors --size --strength --format --picture-format --quality --shard-size --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-against --style-model --rejects --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --errors --max-errors --size --strength --format --picture-format --quality --shard-size --model --preset --lora --lora-strength --steps --guidance --negative --quantize --reject-blank --reject-duplicates --nsfw --max-nsfw --min-style-score --style-against --style-model --rejects --resume --overwrite --force --shard --shard-offset --limit --seed --backend --device --dtype --offload --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --format) words="folder webdataset parquet" flags="" files=no ;;
                 --picture-format) words="png jpg webp" flags="" files=no ;;
@@ -65,7 +65,7 @@ _megastyle() {
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --offload) words="model layers" flags="" files=no ;;
                 -o|--output|--errors|--lora|--rejects|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--max-errors|--size|--strength|--quality|--shard-size|--model|--lora-strength|--steps|--guidance|--negative|--nsfw|--max-nsfw|--min-style-score|--style-model|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                --max-item-size|--max-errors|--size|--strength|--quality|--shard-size|--model|--lora-strength|--steps|--guidance|--negative|--nsfw|--max-nsfw|--min-style-score|--style-model|--shard|--shard-offset|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         train-encoder)
@@ -95,7 +95,7 @@ _megastyle() {
             esac
             ;;
         transfer)
-            flags="--max-item-size -o --output --errors --max-errors --style --weight --content --prompt --size --strength --model --lora --lora-strength --to --steps --guidance --content-strength --keep-aspect --format --picture-format --quality --shard-size --resume --overwrite --force --shard --limit --seed --backend --device --dtype --offload --quantize --preset --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --errors --max-errors --style --weight --content --prompt --size --strength --model --lora --lora-strength --to --steps --guidance --content-strength --keep-aspect --format --picture-format --quality --shard-size --resume --overwrite --force --shard --shard-offset --limit --seed --backend --device --dtype --offload --quantize --preset --compile --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --to) words="official diffsynth diffusers peft" flags="" files=no ;;
                 --format) words="folder webdataset parquet" flags="" files=no ;;
@@ -105,23 +105,23 @@ _megastyle() {
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --preset) words="fast-cache" flags="" files=no ;;
                 -o|--output|--errors|--style|--content|--lora|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--max-errors|--weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--shard|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
+                --max-item-size|--max-errors|--weight|--prompt|--size|--strength|--model|--lora-strength|--steps|--guidance|--content-strength|--quality|--shard-size|--shard|--shard-offset|--limit|--seed|--backend|--device|--batch-size) flags="" files=no ;;
             esac
             ;;
         retrieve)
-            flags="--max-item-size --index --add --prune --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --json --resume --overwrite --force --shard --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --index --add --prune --top --keep-self --prototype --prototype-by --text --text-key --score --method -o --output --errors --max-errors --json --resume --overwrite --force --shard --shard-offset --limit --paths -0 --null --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --score) words="cosine csls" flags="" files=no ;;
                 --method) words="exact ivf" flags="" files=no ;;
                 --index|--add|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--top|--prototype-by|--text|--text-key|--max-errors|--shard|--limit|--backend|--model|--batch-size) flags="" files=no ;;
+                --max-item-size|--top|--prototype-by|--text|--text-key|--max-errors|--shard|--shard-offset|--limit|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         eval)
-            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --split-key -o --output --errors --max-errors --json --resume --overwrite --force --shard --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --split-key -o --output --errors --max-errors --json --resume --overwrite --force --shard --shard-offset --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --reference|--others|--benchmark|--make-benchmark|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
+                --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--shard-offset|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         status)

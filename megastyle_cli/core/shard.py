@@ -1,6 +1,7 @@
-"""Shards: one process's share of the records, chosen by a hash of the id.
+"""Shards: one process's share of the records.
 
-Adding records moves none of the others to another shard.
+A record's shard follows from the hash of its id or name, so that adding records moves none of the
+others. Containers, if they are not divided, take turns.
 """
 
 import os
@@ -16,14 +17,22 @@ MAX_COUNT = 99_999  # the five digits in the name of a part
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """The records whose id hashes to `index` modulo `count`; 0 of 1 is all of them."""
+    """The records whose key hashes to `index` modulo `count`; 0 of 1 is all of them.
+
+    `is_part` says that the output is a folder of parts; a single part is one, too.
+    """
 
     index: int = 0
     count: int = 1
+    is_part: bool = False
 
-    def owns(self, record_id: str) -> bool:
-        """Whether this shard has the record; each id has exactly one owner among `count` shards."""
-        return self.count == 1 or text_hash(record_id) % self.count == self.index
+    def owns(self, key: str) -> bool:
+        """Whether this shard has the record; each key has exactly one owner among the shards."""
+        return self.count == 1 or text_hash(key) % self.count == self.index
+
+    def owns_turn(self, number: int) -> bool:
+        """Whether this shard has number `number` of what the shards take in turns."""
+        return number % self.count == self.index
 
     @property
     def part_name(self) -> str:
@@ -31,54 +40,42 @@ class Shard:
         return f"part-{self.index:05}-of-{self.count:05}"
 
 
-def parse_shard(text: str | None) -> Shard:
-    """The shard that `I/N` means, or `auto`: the task of a Slurm array without gaps. None: all.
-
-    Raises MegastyleError for anything else.
-    """
-    if text is None:
-        return Shard()
-    if text == "auto":
-        return _slurm_array()
+def parse_shard(text: str) -> Shard:
+    """The shard that `I/N` means. Raises MegastyleError for anything else."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or not int(match[1]) < int(match[2]) <= MAX_COUNT:
         raise MegastyleError(
             f"--shard is {text!r}, not I/N with 0 <= I < N <= {MAX_COUNT}",
             hint="for example --shard 0/4",
         )
-    return Shard(index=int(match[1]), count=int(match[2]))
+    return Shard(index=int(match[1]), count=int(match[2]), is_part=True)
 
 
-def refine_by_rank(shard: Shard) -> Shard:
-    """This rank's part of `shard` under accelerate or torchrun; `shard` itself without them.
+def rank_and_world() -> tuple[int, int]:
+    """The number of this process among those that accelerate or torchrun started: (0, 1) without.
 
-    Rank r of w takes shard i + n*r of n*w: the ranks together hold exactly the shard's records.
+    Raises MegastyleError if the environment contradicts itself.
     """
-    rank, world = _number_in("RANK", "0"), _number_in("WORLD_SIZE", "1")
+    rank, world = number_in("RANK", "0"), number_in("WORLD_SIZE", "1")
     if not 0 <= rank < world:
         raise MegastyleError(
             f"RANK is {rank}, but WORLD_SIZE is {world}", hint="unset both variables"
         )
-    return Shard(index=shard.index + shard.count * rank, count=shard.count * world)
+    return rank, world
 
 
-def _number_in(name: str, default: str) -> int:
-    """The whole number in the environment variable `name`."""
+def divided(shard: Shard, rank: int, world: int) -> Shard:
+    """Part `rank` of `world` of a shard: i + n * r of n * w. The parts hold exactly its records."""
+    return Shard(
+        index=shard.index + shard.count * rank,
+        count=shard.count * world,
+        is_part=shard.is_part or world > 1,
+    )
+
+
+def number_in(name: str, default: str = "") -> int:
+    """The whole number in the environment variable `name`. Raises MegastyleError for others."""
     text = os.environ.get(name, default)
     if not text.isdecimal():
         raise MegastyleError(f"{name} is {text!r}, not a number", hint=f"unset {name}")
     return int(text)
-
-
-def _slurm_array() -> Shard:
-    names = [f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "MAX", "COUNT")]
-    if not all(name in os.environ for name in names):
-        raise MegastyleError("--shard auto needs a Slurm array job", hint="give --shard I/N")
-    task, first, last, count = (_number_in(name, "") for name in names)
-    if last - first + 1 != count:
-        # resubmitting some tasks (--array=3,17) changes the count, and with it every owner
-        raise MegastyleError(
-            f"the Slurm array has {count} tasks between {first} and {last}: it has gaps",
-            hint='give the number of parts: --shard "$SLURM_ARRAY_TASK_ID/64"',
-        )
-    return Shard(index=task - first, count=count)

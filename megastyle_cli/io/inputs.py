@@ -48,7 +48,9 @@ from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_lines
 from megastyle_cli.io.readers.compressed import SUFFIXES as COMPRESSED
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.record_names import rebased, with_id
+from megastyle_cli.io.share import Placed, Segment, Share
 
+POSITION_BITS = 32  # of a position for the number of a record in its segment
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +64,21 @@ def read_records(
     Raises MegastyleError at once if an input does not exist or holds no records.
     """
     return islice(map(with_id, _read(inputs, paths)), limit)
+
+
+def read_share(
+    inputs: Sequence[str],
+    share: Share,
+    *,
+    first: Sequence[Record] = (),
+    limit: int | None = None,
+    paths: str | None = None,
+) -> Iterator[Placed]:
+    """The records of one shard, without their ids: no picture is opened. See `read_records`.
+
+    The `first` records come before those of the inputs.
+    """
+    return _select([Segment(first), *_open_all(inputs, paths, share)], share, limit)
 
 
 def file_names(inputs: Sequence[str], limit: int | None = None) -> Iterator[object]:
@@ -161,14 +178,34 @@ class FilesRead:
         return is_new
 
 
+def _select(segments: list[Segment], share: Share, limit: int | None) -> Iterator[Placed]:
+    # the position does not depend on how many records are in the segments before
+    entries = (
+        (number << POSITION_BITS | index, found, segment)
+        for number, segment in enumerate(segments)
+        for index, found in enumerate(segment.records)
+    )
+    for position, found, segment in islice(entries, limit):
+        if found is not None and (segment.is_whole or share.owns(found, segment.base)):
+            yield Placed(position, found)
+
+
 def _read(inputs: Sequence[str], paths: str | None) -> Iterator[Record | Failure]:
+    segments = _open_all(inputs, paths, Share())
+    return (found for segment in segments for found in segment.records if found is not None)
+
+
+def _open_all(inputs: Sequence[str], paths: str | None, share: Share) -> list[Segment]:
     names = distinct(inputs)
     files = FilesRead(names)
-    readers = [_open_input(name, paths, files) for name in names]
+    by_file = share.takes_turns(sum(map(_is_container, names)))
+    segments = [
+        segment for name in names for segment in _open_input(name, paths, files, share, by_file)
+    ]
     if repeated := len(inputs) - len(names) + files.num_repeated:
         kind = "input is" if repeated == 1 else "inputs are"
         log.warning("%s %s named twice and read once", f"{repeated:,}", kind)
-    return (found for reader in readers for found in reader)
+    return segments
 
 
 def _count(path: Path) -> int | None:
@@ -180,30 +217,39 @@ def _count(path: Path) -> int | None:
     return 1 if row is None else row.load().count(path)
 
 
-def _open_input(name: str, paths: str | None, files: FilesRead) -> Iterable[Record | Failure]:
+def _open_input(
+    name: str, paths: str | None, files: FilesRead, share: Share, by_file: bool
+) -> list[Segment]:
+    """`by_file`: whether shards take turns with the containers among the inputs."""
     path = Path(name)
     if _is_line_stream(name):
-        return _read_stream(name, paths)
+        return [Segment(_read_stream(name, paths))]
     try:
         if path.is_dir():
-            return image_folder.read(path, files.is_new)
+            return image_folder.read(path, files.is_new, share)
         is_member = not path.exists()
         if is_member and not _container_exists(name):
             raise MegastyleError(f"{name} does not exist", hint="check the path")
         if not files.is_new(os.path.realpath(name)):
-            return ()
+            return []
+        base = str(path.parent)
         if not is_member and (row := format_of(name)):
             if row.is_container and not (path.is_file() and _lists_pictures(path, row)):
-                return image_folder.read_container(path)
+                return image_folder.read_containers([path], base, share, by_file=by_file or None)
             path.open("rb").close()
-            return rebased(row.load().read(path), str(path.parent))
+            return [Segment(rebased(row.load().read(path), base), base)]
     except PermissionError as error:
         raise MegastyleError(
             f"{error.filename} is not readable", hint="check its permissions"
         ) from error
     if not is_member:
         _check_picture_name(path)
-    return iter([{"file_name": name}])
+    return [Segment([{"file_name": name}])]
+
+
+def _is_container(name: str) -> bool:
+    row = format_of(name)
+    return row is not None and row.is_container and Path(name).is_file()
 
 
 def _is_line_stream(name: str) -> bool:

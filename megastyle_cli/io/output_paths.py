@@ -6,9 +6,10 @@ from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdout, is_stream
-from megastyle_cli.core.shard import PART_NAME, Shard
+from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.formats import FILE_SUFFIXES, JSON_LINES
 from megastyle_cli.io.record_names import LISTING, to_folder
+from megastyle_cli.io.shard_note import number_of_parts, other_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +43,11 @@ def output_paths(
     named = Path(errors) if errors else None
     path = Path(output)
     if is_stdout(output) or (not folder and is_stream(path)):
-        if shard.count > 1:
+        if shard.is_part:
             raise MegastyleError("--shard cannot write to a stream", hint="give -o DIR")
         stream = None if is_stdout(output) else path
         return OutputPaths(final=None, stream=stream, errors=named, run=None, base=Path())
-    if folder or shard.count > 1:
+    if folder or shard.is_part:
         check_folder_name(output)
     elif output.endswith("/"):
         raise MegastyleError(
@@ -61,14 +62,15 @@ def output_paths(
         raise MegastyleError(
             f"{path} is both the output and the errors file", hint="give two names"
         )
-    if shard.count > 1:
+    if shard.is_part:
         if named:
             raise MegastyleError(
                 "shards cannot share --errors",
                 hint="omit it: each shard writes its own beside its part",
             )
-        if path.is_dir():
-            _check_shard_count(path, shard)
+        there = number_of_parts(path)
+        if there not in (None, shard.count):
+            raise other_count(path, there, shard.count)
         path = path / (shard.part_name if folder else f"{shard.part_name}.jsonl")
     return _folder(path, named) if folder else _file(path, named)
 
@@ -124,13 +126,3 @@ def _file(path: Path, errors: Path | None) -> OutputPaths:
         run=Path(f"{stem}.run.json"),
         base=path.parent,
     )
-
-
-def _check_shard_count(folder: Path, shard: Shard) -> None:
-    for path in folder.iterdir():
-        match = PART_NAME.match(path.name)
-        if match and int(match[2]) != shard.count:
-            raise MegastyleError(
-                f"{folder} holds parts of {int(match[2])} shards, not of {shard.count}",
-                hint="use the same number of shards, or another folder",
-            )

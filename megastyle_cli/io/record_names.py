@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import (
@@ -29,6 +30,7 @@ from megastyle_cli.io.formats import PICTURE_SUFFIXES, picture_bytes, split_memb
 from megastyle_cli.io.own_runs import OwnRuns, is_own, runs_beside
 
 LISTING = "metadata.jsonl"
+Entry = TypeVar("Entry", Record | Failure, Record | Failure | None)
 
 # The package `datasets` expects that every *_file_name in a LISTING is a picture inside the folder,
 # which a style or content picture seldom is, and would not open the folder.
@@ -63,10 +65,16 @@ def picture_id(name: object) -> str:
     return bytes_id(picture_bytes(name))
 
 
-def rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | Failure]:
-    """Records whose picture names were relative to `base`, now to the working directory."""
+def rebased(found: Iterable[Entry], base: str) -> Iterator[Entry]:
+    """Records whose picture names were relative to `base`, now to the working directory.
+
+    None, which stands for a record that is not read, stays None.
+    """
     here = from_folder(base)
     for one in found:
+        if one is None:
+            yield one
+            continue
         record = one if isinstance(one, Failure) else with_file_name(from_listing_keys(one))
         if base in ("", ".") or isinstance(record, Failure):
             yield record
@@ -76,10 +84,10 @@ def rebased(found: Iterable[Record | Failure], base: str) -> Iterator[Record | F
         yield named if isinstance(named, Failure) else rename_pictures(named, here)
 
 
-def confined(found: Iterable[Record | Failure], listing: Path) -> Iterator[Record | Failure]:
+def confined(found: Iterable[Entry], listing: Path) -> Iterator[Entry]:
     """`rebased` to the folder of `listing`; a record that names a picture outside of it fails."""
     runs, leads_out = runs_beside(listing), _leads_out_of(listing.parent)
-    checked = (_checked(one, listing, leads_out, runs) for one in found)
+    checked = (one if one is None else _checked(one, listing, leads_out, runs) for one in found)
     return rebased(checked, str(listing.parent))
 
 

@@ -29,7 +29,6 @@ from megastyle_cli.runner.job import (
     check_writable,
     checked,
     output_files,
-    own_shard,
 )
 from megastyle_cli.runner.options import (
     OutputOptions,
@@ -37,6 +36,7 @@ from megastyle_cli.runner.options import (
     ReportOptions,
     ResumeOptions,
 )
+from megastyle_cli.runner.own_shard import own_shard
 from megastyle_cli.runner.signals import stop_signals
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class CollectJob(Job):
         is_summary: bool = False,
     ) -> None:
         """`line` is how a record is written; a summary is one record, which may be a .json file."""
-        if own_shard() != Shard():
+        if own_shard(None)[0] != Shard():
             raise MegastyleError(
                 f"{run.command} needs all records in one process",
                 hint="start it without accelerate",
@@ -129,7 +129,7 @@ class CollectJob(Job):
 
     def collect(self, check: Check | None = None) -> Spool:
         """All records for which `check` does not raise BadRecord; the others become failures."""
-        for batch in batched(self._found, 1024):
+        for batch in batched(self._found(), 1024):
             for result in (checked(found, check) for found in batch):
                 self.stats.add(result)
                 if isinstance(result, Failure):

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,10 +20,11 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.file_kind import is_stdout, is_stream, link_target
 from megastyle_cli.core.record import Failure, Record, Run, record_key, rename_pictures
-from megastyle_cli.core.shard import Shard, parse_shard, refine_by_rank
-from megastyle_cli.io.inputs import count_records, read_records, records_from_lines
+from megastyle_cli.core.shard import Shard
+from megastyle_cli.io.inputs import count_records, read_share, records_from_lines
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.record_names import LISTING, from_folder, with_id
+from megastyle_cli.io.share import Placed, Share
 from megastyle_cli.io.writers.compressor import compressor_for
 from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.runner.hints import nothing_usable
@@ -58,11 +58,13 @@ class Source:
     stdin: PathListOptions = PathListOptions()  # whether standard input holds names of files
     described: Sequence[Record] = ()
 
-    def read(self, limit: int | None) -> Iterator[Record | Failure]:
-        """At most `limit` records. Raises MegastyleError at once if an input does not exist."""
+    def read(self, share: Share, limit: int | None) -> Iterator[Placed]:
+        """Those of one shard among at most `limit` records, as they are: without ids.
+
+        Raises MegastyleError at once if an input does not exist.
+        """
         separator = "\0" if self.stdin.null else "\n" if self.stdin.paths else None
-        found = read_records(self.inputs, limit=limit, paths=separator)
-        return islice(chain(map(with_id, self.described), found), limit)
+        return read_share(self.inputs, share, first=self.described, limit=limit, paths=separator)
 
     def count(self, limit: int | None) -> int | None:
         """How many there are, if that is known without reading them."""
@@ -105,7 +107,6 @@ class Job(AbstractContextManager["Job"]):
     sink: Sink
     progress: Progress
     sink_key: Key | None = None  # what distinguishes records of the output, if not their ids
-    group_key: Key | None = None  # neighbours with one key are processed together
 
     def __init__(
         self,
@@ -118,7 +119,9 @@ class Job(AbstractContextManager["Job"]):
         existing: ResumeOptions | ReplaceOptions,
         report: ReportOptions,
         keeps_records: bool,
+        group_key: Key | None = None,
     ) -> None:
+        """With `group_key` neighbours of one key are processed together, by the key's shard."""
         self.run, self.source, self.paths, self.shard = run, source, paths, shard
         self.existing, self.report, self.keeps_records = existing, report, keeps_records
         self.resumes = isinstance(existing, ResumeOptions) and existing.resume
@@ -126,7 +129,10 @@ class Job(AbstractContextManager["Job"]):
         self.tolerance = Tolerance.parse(output.max_errors)
         self.stats = Stats(run.command, run.key)
         self.exit_code = DONE
-        self._found = source.read(existing.limit)
+        self.group_key = group_key
+        # groups are found among all records, and then divided
+        self.share = Share(Shard() if group_key else shard, reads_all=existing.limit is not None)
+        self._placed = source.read(self.share, existing.limit)
         self._context: AbstractContextManager[None]
         check_stats_path(report.stats, paths)
         self._check_input_is_not_output()
@@ -178,15 +184,15 @@ class Job(AbstractContextManager["Job"]):
         ]
         left = self._written_keys(existing[0]) if existing and self.resumes else Counter[str]()
         ours, is_pictures, unreadable = 0, True, FailureLog(self.run.command)
-        for result in self._found:
+        for result in self._found():
+            if not self._owns(result):
+                continue
+            ours += 1
             self.stats.add(result)
             if isinstance(result, Failure):
                 unreadable.add(result)
             else:
                 is_pictures = is_pictures and result.keys() - {"id", "text"} == {"file_name"}
-            if not self._owns(result):
-                continue
-            ours += 1
             done = not isinstance(result, Failure) and is_done(result, left, self.sink_key)
             self.stats.done_before += done
         self.stats.total = ours
@@ -205,27 +211,33 @@ class Job(AbstractContextManager["Job"]):
         plan.show()
         return DONE
 
+    def _found(self) -> Iterator[Found]:
+        """What there is to read, with ids."""
+        return (with_id(each.found) for each in self._placed)
+
     def _owns(self, result: Found) -> bool:
-        """Whether a result is of this shard; a failure without an id goes by its name or line."""
-        if self.shard.count == 1:
+        """Whether what was read is of this shard: without a `group_key` nothing else is read."""
+        if self.group_key is None:
             return True
-        if self.group_key is None or isinstance(result, Failure):
-            return self.shard.owns(record_key(result))
-        return self.shard.owns(self.group_key(result))
+        return self.shard.owns(
+            record_key(result) if isinstance(result, Failure) else self.group_key(result)
+        )
 
     def _planned_input(self, ours: int, is_pictures: bool) -> str:
         stats = self.stats
         noun = "image" if is_pictures and stats.written else "record"
         counts = []
-        if self.shard.count > 1:
+        number = stats.read
+        if self.shard.is_part:
             counts.append(f"{ours:,} in shard {self.shard.index}/{self.shard.count}")
+            number = self.source.count(self.existing.limit) or ours
         if self.resumes:
             counts.append(f"{ours - stats.done_before:,} to do, {stats.done_before:,} done")
         if stats.num_failed:
             counts.append(f"{stats.num_failed:,} cannot be read")
         inputs = ["standard input" if name == "-" else name for name in self.source.inputs]
         inputs += ["--text"] if self.source.described else []
-        found = f"{', '.join(inputs)}: {stats.read:,} {noun}{'' if stats.read == 1 else 's'}"
+        found = f"{', '.join(inputs)}: {number:,} {noun}{'' if number == 1 else 's'}"
         return f"{found} ({'; '.join(counts)})" if counts else found
 
     def _planned_output(self, existing: Sequence[Path], to_do: int) -> str:
@@ -321,13 +333,6 @@ def is_done(record: Record, left: Counter[str], sink_key: Key | None) -> bool:
     else:
         left[key] = 1
     return was_there
-
-
-def own_shard(text: str | None = None) -> Shard:
-    """The records of this process: all, but for `--shard` and for other ranks of accelerate."""
-    if text is None and os.environ.keys().isdisjoint(("RANK", "WORLD_SIZE")):
-        return Shard()
-    return refine_by_rank(parse_shard(text))
 
 
 def checked(result: Record | Failure, check: Check | None) -> Record | Failure:

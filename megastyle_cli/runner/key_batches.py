@@ -15,33 +15,35 @@ from megastyle_cli.core.record import (
     record_key,
 )
 from megastyle_cli.core.shard import Shard
+from megastyle_cli.io.share import Placed
 from megastyle_cli.runner.adaptive_batch_size import AdaptiveBatchSize
 from megastyle_cli.runner.progress import Stats
 
 Key = Callable[[Record], str]
 Found = Record | Failure
-Batch = list[Found]
+Batch = list[Placed]
 
 MAX_GROUP = 64  # records of one key that are judged together: what a batch may grow to
 
 
-def groups(found: Iterable[Found], key: Key) -> Iterator[tuple[str, Batch]]:
+def groups(placed: Iterable[Placed], key: Key) -> Iterator[tuple[str, Batch]]:
     """Neighbours of equal `key`, at most MAX_GROUP together; a failure joins those before it."""
     group: Batch = []
     name = ""
-    for result in found:
-        its = name if group and isinstance(result, Failure) else _name_of_group(result, key)
+    for each in placed:
+        found = each.found
+        its = name if group and isinstance(found, Failure) else _name_of_group(found, key)
         if group and (its != name or len(group) == MAX_GROUP):
             yield name, group
             group = []
-        group.append(result)
+        group.append(each)
         name = its
     if group:
         yield name, group
 
 
 def batches_by_key(
-    found: Iterable[Found],
+    placed: Iterable[Placed],
     key: Key,
     shard: Shard,
     done: Counter[str],
@@ -55,10 +57,10 @@ def batches_by_key(
     left = Counter(done)
     batch: Batch = []
     names: set[str] = set()
-    for name, group in groups(found, key):
+    for name, group in groups(placed, key):
         if not shard.owns(name):
             continue
-        marked = [_marked(result, left) for result in group]
+        marked = [Placed(each.position, _marked(each.found, left)) for each in group]
         stats.done_before += sum(map(_is_done, marked))
         if all(map(_is_done, marked)):
             continue
@@ -71,8 +73,8 @@ def batches_by_key(
         yield batch
 
 
-def _is_done(result: Found) -> bool:
-    return not isinstance(result, Failure) and is_context_only(result)
+def _is_done(each: Placed) -> bool:
+    return not isinstance(each.found, Failure) and is_context_only(each.found)
 
 
 def _marked(result: Found, left: Counter[str]) -> Found:

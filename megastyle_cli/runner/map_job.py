@@ -5,8 +5,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+from megastyle_cli.core.atomic_file import partial_path
 from megastyle_cli.core.errors import (
     DONE,
     TOO_MANY_FAILURES,
@@ -18,13 +20,18 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.record import Failure, Record, Run, is_context_only
 from megastyle_cli.io.output_paths import check_records_name, output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.io.record_names import with_id
+from megastyle_cli.io.shard_note import write_note
+from megastyle_cli.io.share import Placed
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, resumable_sink
 from megastyle_cli.runner.adaptive_batch_size import AdaptiveBatchSize
-from megastyle_cli.runner.job import Job, Key, Source, is_done, own_shard
+from megastyle_cli.runner.done_names import DoneNames
+from megastyle_cli.runner.job import Job, Key, Source, is_done
 from megastyle_cli.runner.key_batches import Batch, batches_by_key, groups
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
+from megastyle_cli.runner.own_shard import own_shard
 from megastyle_cli.runner.signals import Stopped, StopSignal, stop_signals
 
 log = logging.getLogger(__name__)
@@ -70,7 +77,7 @@ class MapJob(Job):
         makes them. `rejects` names the file for results that a filter rejected, which `may_reject`
         says can happen. `sink` replaces the one that the options describe. `line` is how a record
         is written to a stream."""
-        shard = own_shard(existing.shard)
+        shard, self._note = own_shard(existing.shard, existing.shard_offset, output.output)
         paths = (
             sink.paths
             if sink
@@ -87,11 +94,13 @@ class MapJob(Job):
             existing=existing,
             report=report,
             keeps_records=keeps_records,
+            group_key=group_key,
         )
-        self.batch_size, self.group_key = AdaptiveBatchSize(batch_size, least_batch), group_key
+        self.batch_size = AdaptiveBatchSize(batch_size, least_batch)
         self._handed_out_s = 0.0  # when the last batch was
         self.sink_key = sink.unique_key if sink else None
         self._own_sink, self._resume, self._line = sink, existing, line
+        self._output = output.output
         self._image_format = image_format
         self._rejects_path = self._path_of_rejects(rejects) if may_reject else None
         self._rejects: RejectsFile | None = None
@@ -155,6 +164,8 @@ class MapJob(Job):
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
+        if self._note and self.paths.final:
+            write_note(Path(self._output), replace(self._note, containers=self.share.containers))
         with (
             # at once while the outputs are opened, which may wait for another process
             stop_signals(at_once=True, hint=self._how_to_go_on()) as self.stop,
@@ -189,10 +200,11 @@ class MapJob(Job):
             line=self._line,
             inputs=self.source.inputs,
             limit=self._resume.limit,
+            is_part=self.shard.is_part,
         )
 
     def _path_of_rejects(self, named: str | None) -> Path:
-        if named and self.shard.count > 1:
+        if named and self.shard.is_part:
             raise MegastyleError(
                 "shards cannot share --rejects", hint="each has one beside its part"
             )
@@ -215,16 +227,28 @@ class MapJob(Job):
         if self.group_key is None:
             left = self._not_done(Counter(done))
             return self.batch_size.batches(left)
-        return batches_by_key(
-            self._found, self.group_key, self.shard, done, self.stats, self.batch_size
-        )
+        placed = (Placed(each.position, with_id(each.found)) for each in self._placed)
+        return batches_by_key(placed, self.group_key, self.shard, done, self.stats, self.batch_size)
 
-    def _not_done(self, left: Counter[str]) -> Iterator[Record | Failure]:
-        for result in filter(self._owns, self._found):
+    def _not_done(self, left: Counter[str]) -> Iterator[Placed]:
+        names = self._done_names()
+        for each in self._placed:
+            if names.take(each.found, left):
+                self.stats.done_before += 1
+                continue
+            result = with_id(each.found)
             if not isinstance(result, Failure) and is_done(result, left, self.sink_key):
                 self.stats.done_before += 1
             else:
-                yield result
+                yield Placed(each.position, result)
+
+    def _done_names(self) -> DoneNames:
+        """The pictures of the output's records; none of an index, which has other keys."""
+        final = self.paths.final
+        if not (final and self.resumes) or self._own_sink:
+            return DoneNames(None, "")
+        output = next((path for path in (final, partial_path(final)) if path.exists()), None)
+        return DoneNames(output, "content_file_name" if self._image_format else "file_name")
 
     def _next(self) -> Batch | None:
         if self._ready:  # the parts of a batch that failed may be many
@@ -267,7 +291,7 @@ class MapJob(Job):
         """
         if not made or self.group_key is not None:
             return 0
-        places = [at for at, each in enumerate(batch) if not isinstance(each, Failure)]
+        places = [at for at, each in enumerate(batch) if not isinstance(each.found, Failure)]
         end = places[len(made)] if len(made) < len(places) else len(batch)
         self._save(batch[:end], made)
         return end
@@ -279,7 +303,8 @@ class MapJob(Job):
     def _save(self, batch: Batch, made: list[Record | Failure]) -> None:
         """Writes the results of a batch, failures of its reading in their output_paths."""
         of_records = iter(made)
-        for given in batch:
+        for each in batch:
+            given = each.found
             result = given if isinstance(given, Failure) else next(of_records)
             if not isinstance(given, Failure) and is_context_only(given):
                 continue
@@ -290,7 +315,7 @@ class MapJob(Job):
                 self._rejects.write(result)
                 self.stats.reject(reason)
             else:
-                self.sink.write(result)
+                self.sink.write(result, each.position)
                 self.stats.add(result)
         if self._rejects:
             self._rejects.flush()
@@ -299,7 +324,7 @@ class MapJob(Job):
 
 
 def _records_of(batch: Batch) -> list[Record]:
-    return [each for each in batch if not isinstance(each, Failure)]
+    return [each.found for each in batch if not isinstance(each.found, Failure)]
 
 
 def _failure(record: Record, error: Exception) -> Failure:

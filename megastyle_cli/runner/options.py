@@ -137,7 +137,12 @@ class ResumeOptions:
         None,
         metavar="I/N",
         show_default=False,
-        help="Process part I of N, with 0 <= I < N; auto: from the Slurm array.",
+        help="Process part I of N, with 0 <= I < N; auto or auto/N: the part of this Slurm task.",
+    )
+    shard_offset: int = option(
+        0,
+        metavar="K",
+        help="With --shard auto/N: add K to the number of the Slurm task (large arrays).",
     )
     limit: int | None = option(None, **LIMIT)
 

@@ -267,6 +267,7 @@ def test_options_that_say_they_change_nothing_leave_the_run_key(
         "show_instructions",
         "dry_run",
         "shard",
+        "shard_offset",
         "device",
         "engine",
         "resume",

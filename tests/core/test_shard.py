@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.shard import PART_NAME, Shard, parse_shard, refine_by_rank
+from megastyle_cli.core.shard import PART_NAME, Shard, divided, parse_shard, rank_and_world
 
 COUNTS = st.integers(1, 40)
 IDS = st.lists(st.text(max_size=12) | st.from_regex(r"s[0-9]+_c[0-9]+", fullmatch=True))
@@ -28,14 +28,18 @@ def test_the_ranks_of_a_shard_hold_exactly_its_records(
 ) -> None:
     shard = Shard(index=data.draw(st.integers(0, count - 1)), count=count)
 
-    ranks = []
-    for rank in range(world):
-        with environment(RANK=rank, WORLD_SIZE=world):
-            ranks.append(refine_by_rank(shard))
+    ranks = [divided(shard, rank, world) for rank in range(world)]
 
     assert len({rank.part_name for rank in ranks}) == world
     for one in ids:
         assert sum(rank.owns(one) for rank in ranks) == shard.owns(one)
+
+
+@given(COUNTS, st.integers(0, 200))
+def test_turns_go_round(count: int, number: int) -> None:
+    owners = [Shard(index=index, count=count).owns_turn(number) for index in range(count)]
+
+    assert sum(owners) == 1 and owners[number % count]
 
 
 @contextmanager
@@ -46,17 +50,18 @@ def environment(**values: int) -> Iterator[None]:
         yield
 
 
-def test_without_a_launcher_the_shard_is_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_launcher_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
 
-    assert refine_by_rank(Shard(index=1, count=3)) == Shard(index=1, count=3)
+    assert rank_and_world() == (0, 1)
+    assert divided(Shard(index=1, count=3), 0, 1) == Shard(index=1, count=3)
 
 
 @pytest.mark.parametrize(("rank", "world"), [(2, 2), (0, 0)])
 def test_a_rank_outside_of_its_world_is_an_error(rank: int, world: int) -> None:
     with environment(RANK=rank, WORLD_SIZE=world), pytest.raises(MegastyleError, match="RANK is"):
-        refine_by_rank(Shard())
+        rank_and_world()
 
 
 @given(st.integers(0, 99_998), st.integers(1, 99_999))
@@ -67,7 +72,7 @@ def test_parsing_gives_the_shard_that_was_written(index: int, count: int) -> Non
         return
     shard = parse_shard(f"{index}/{count}")
 
-    assert shard == Shard(index=index, count=count)
+    assert shard == Shard(index=index, count=count, is_part=True)
     match = PART_NAME.fullmatch(shard.part_name)
     assert match and (int(match[1]), int(match[2])) == (index, count)
 
@@ -79,29 +84,4 @@ def test_anything_else_is_an_error(text: str) -> None:
 
 
 def test_no_shard_is_everything() -> None:
-    assert parse_shard(None) == Shard() and Shard().owns("anything")
-
-
-def slurm(task: int, first: int, last: int, count: int) -> dict[str, int]:
-    values = {"ID": task, "MIN": first, "MAX": last, "COUNT": count}
-    return {f"SLURM_ARRAY_TASK_{name}": value for name, value in values.items()}
-
-
-def test_auto_takes_a_contiguous_slurm_array() -> None:
-    with environment(**slurm(task=5, first=2, last=9, count=8)):
-        assert parse_shard("auto") == Shard(index=3, count=8)
-
-
-def test_auto_rejects_an_array_with_gaps() -> None:
-    with (
-        environment(**slurm(task=17, first=3, last=17, count=2)),
-        pytest.raises(MegastyleError, match="gaps"),
-    ):
-        parse_shard("auto")
-
-
-def test_auto_outside_of_slurm_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
-
-    with pytest.raises(MegastyleError, match="needs a Slurm array job"):
-        parse_shard("auto")
+    assert Shard().owns("anything") and not Shard().is_part

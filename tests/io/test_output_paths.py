@@ -8,7 +8,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import OutputPaths, check_folder_name, output_paths
 
-HALF = Shard(index=1, count=2)
+HALF = Shard(index=1, count=2, is_part=True)
 OTHERS = (".csv", ".tsv", ".parquet", ".tar", ".txt", ".jpg", ".json", ".gz", ".v2")
 
 

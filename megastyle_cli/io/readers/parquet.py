@@ -10,9 +10,9 @@ import os
 import re
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -43,7 +43,23 @@ def read(path: Path) -> Iterator[Record | Failure]:
     parquet file.
     """
     _opened(str(path)).close()
-    return _records(path)
+    return _found(path)
+
+
+def num_groups(path: Path) -> int:
+    """The number of row groups. Raises MegastyleError if this is not a parquet file."""
+    with _opened(str(path)) as file:
+        return int(file.metadata.num_row_groups)
+
+
+def read_share(
+    path: Path, groups: Sequence[bool], *, with_ids: bool
+) -> Iterator[Record | Failure | None]:
+    """The rows of `read`, but None for each row of a row group that `groups` says is not read.
+
+    Without `with_ids` no picture is read for the id of its row, so that rows may lack ids.
+    """
+    return _records(path, groups, with_ids=with_ids)
 
 
 def count(path: Path) -> int:
@@ -86,20 +102,28 @@ def _opened(container: str) -> pq.ParquetFile:
         raise MegastyleError(f"{container} {what}", hint="create or download it again") from error
 
 
-def _records(path: Path) -> Iterator[Record | Failure]:
+def _found(path: Path) -> Iterator[Record | Failure]:
+    return (found for found in _records(path) if found is not None)
+
+
+def _records(
+    path: Path, groups: Sequence[bool] | None = None, *, with_ids: bool = True
+) -> Iterator[Record | Failure | None]:
     file = _opened(str(path))
     names = file.schema_arrow.names
     pictures = _picture_column(file.schema_arrow)
     scalars = [field.name for field in file.schema_arrow if _is_scalar(field.type)]
     scalars = [name for name in scalars if name not in OBJECT_KEYS]
     _warn_left_out(path, set(names) - {*scalars, pictures})
-    is_read = pictures is not None and ("id" not in scalars or bool(_null_pictures(file, pictures)))
+    needs_id = with_ids and "id" not in scalars
+    is_read = pictures is not None and (needs_id or bool(_null_pictures(file, pictures)))
     columns = [*scalars, pictures] if is_read else scalars
     is_download = {"status", "error_message"} <= set(names)  # written by img2dataset
     failed = 0
     with file:
-        for row, found in _rows(path, file, columns, PICTURE_ROWS if is_read else BATCH_ROWS):
-            if isinstance(found, Failure):
+        rows_at_once = PICTURE_ROWS if is_read else BATCH_ROWS
+        for row, found in _rows(path, file, columns, rows_at_once, groups):
+            if found is None or isinstance(found, Failure):
                 yield found
             elif is_download and found["status"] not in (None, "success"):
                 failed += 1
@@ -111,16 +135,23 @@ def _records(path: Path) -> Iterator[Record | Failure]:
 
 
 def _rows(
-    path: Path, file: pq.ParquetFile, columns: list[str], num_rows: int
-) -> Iterator[tuple[int, dict[str, Any] | Failure]]:
-    """The rows with their numbers, `num_rows` read at once.
+    path: Path,
+    file: pq.ParquetFile,
+    columns: list[str],
+    num_rows: int,
+    groups: Sequence[bool] | None,
+) -> Iterator[tuple[int, dict[str, Any] | Failure | None]]:
+    """The rows with their numbers, `num_rows` read at once; None for those of other `groups`.
 
     A Failure stands in place of a row with a cell over the limit, and of the rest of a damaged row
     group.
     """
     limit = max_item_bytes()
-    for group, first in enumerate(_group_starts(file)[:-1]):
+    for group, (first, end) in enumerate(pairwise(_group_starts(file))):
         row = first
+        if groups and not groups[group]:
+            yield from ((row, None) for row in range(first, end))
+            continue
         try:
             _check_cell_size(file, group, f"{path} row {row}")
             for batch in file.iter_batches(num_rows, row_groups=[group], columns=columns):

@@ -21,9 +21,9 @@ ABSENT = ("", "n/a", "na", "none")
 
 
 def with_attributes(
-    files: Sequence[Iterable[Record | Failure]], counts: Sequence[int], table: Path
-) -> Iterator[Record | Failure]:
-    """The records of parquet files, each with the attributes of its style.
+    files: Sequence[Iterable[Record | Failure | None]], counts: Sequence[int], table: Path
+) -> Iterator[Record | Failure | None]:
+    """The records of parquet files, each with the attributes of its style; None stays None.
 
     `counts` are the numbers of rows of the files. Raises MegastyleError at once if the pictures are
     not a multiple of the table's rows, or if no column of the table is known.
@@ -40,15 +40,15 @@ def with_attributes(
 
 
 def _joined(
-    files: Sequence[Iterable[Record | Failure]],
+    files: Sequence[Iterable[Record | Failure | None]],
     counts: Sequence[int],
     table: "_AttributeRows",
     per_style: int,
-) -> Iterator[Record | Failure]:
+) -> Iterator[Record | Failure | None]:
     start = 0
     for records, count in zip(files, counts, strict=True):
         for position, found in enumerate(records):
-            if isinstance(found, Failure):
+            if found is None or isinstance(found, Failure):
                 yield found
                 continue
             # by the number in its name: rows before it that failed may be missing

@@ -25,6 +25,7 @@ from megastyle_cli.io.writers.image_dataset import (
     check_holds_no_pictures,
     image_writer_for,
 )
+from megastyle_cli.io.writers.part_order import PartOrder
 from megastyle_cli.io.writers.stream import Stream, atomic_output, resumable_output
 
 if TYPE_CHECKING:
@@ -66,16 +67,19 @@ class Sink:
         line: Callable[[Record], bytes] = dump_line,
         pictures: ImageWriter | None = None,
         unique_key: Callable[[Record], str] | None = None,
+        order: PartOrder | None = None,
     ) -> None:
         self.paths, self.run, self.output, self.errors = paths, run, output, errors
         self.run_file_first, self.unique_key = run_file_first, unique_key
         self.pictures = pictures  # None: no pictures are made
+        self._order = order  # of a part
         # other outputs, which appear together with this one
         self.side_outputs: list[AtomicFile | Stream] = []
         self.written: list[Record] | None = None
         self._failures: FailureLog | None = None
         self.earlier_runs: list[str] = []  # whose records stay in the output
-        self._lines: list[bytes] = []  # they wait for their pictures to be on disk
+        # lines and their positions, which wait for their pictures to be on disk
+        self._lines: list[tuple[bytes, int]] = []
         self._line = line
         # names on a stream stay relative to the working directory
         self._rename = paths.rename
@@ -86,6 +90,8 @@ class Sink:
         try:
             for file in (self.output, *self._files_beside):
                 file.open()
+            if self._order:
+                self._order.open(sum(self.output.done.values()))
             if self.pictures:
                 self.pictures.open(resume=bool(self.output.done))
                 for record_id in self.pictures.damaged:
@@ -106,11 +112,12 @@ class Sink:
         """How many records of each id, or `unique_key`, earlier runs have written."""
         return self.output.done
 
-    def write(self, result: Record | bytes | Failure) -> None:
+    def write(self, result: Record | bytes | Failure, position: int = 0) -> None:
         """Writes a record to the output, a Failure to the errors file, if there is one.
 
         Bytes are complete lines of records without pictures. A record whose picture was damaged
-        has its line already; other lines wait until `flush` for their pictures to be on disk.
+        has its line already; other lines wait until `flush` for their pictures to be on disk. In a
+        part the `position` of the record in the whole input is kept.
         """
         if isinstance(result, bytes):
             self.output.write(result)
@@ -125,9 +132,9 @@ class Sink:
         if self.paths.final and self.paths.final.name == LISTING:
             record = to_listing_keys(record)
         if self.pictures is None:
-            self.output.write(self._line(record))
+            self._write_line(self._line(record), position)
         else:
-            self._add_picture(record, self.pictures)
+            self._add_picture(record, position, self.pictures)
         if self.written is not None:
             self.written.append(result)
 
@@ -137,6 +144,8 @@ class Sink:
         Raises MegastyleError (exit code 75) if another process has taken the output over.
         """
         self._write_lines()
+        if self._order:
+            self._order.flush()
         self.output.flush()
         if self.errors:
             self.errors.flush()
@@ -148,6 +157,8 @@ class Sink:
             self._write_run_file()
         if self.pictures:
             self.pictures.commit()
+        if self._order:
+            self._order.commit()
         for file in self._files_beside:
             file.finish()
         finals = [path for file in self._files_beside if (path := file.final)]
@@ -166,6 +177,8 @@ class Sink:
             self._failures.close(self.paths.errors)
         for file in (self.output, *self._files_beside):
             file.close()
+        if self._order:
+            self._order.close()
         if self.pictures:
             self.pictures.files.close()
 
@@ -182,14 +195,21 @@ class Sink:
             encode_picture(image, file, path.suffix, self.pictures.layout.quality)
         return str(path)
 
-    def _add_picture(self, record: Record, pictures: ImageWriter) -> None:
+    def _write_line(self, line: bytes, position: int) -> None:
+        if self._order:
+            self._order.write(position)
+        self.output.write(line)
+
+    def _add_picture(self, record: Record, position: int, pictures: ImageWriter) -> None:
         record = pictures.add(record)
         if pictures.damaged[record["id"]] > 0:
             pictures.damaged[record["id"]] -= 1
         else:
-            self._lines.append(self._line(record))
+            self._lines.append((self._line(record), position))
         if pictures.is_full:
             self._write_lines()
+            if self._order:
+                self._order.flush()
             self.output.flush()
             pictures.pack()
 
@@ -198,8 +218,8 @@ class Sink:
         if self.pictures:
             self.output.flush()  # no picture is replaced once the output is another process's
             self.pictures.files.commit()
-        for line in self._lines:
-            self.output.write(line)
+        for line, position in self._lines:
+            self._write_line(line, position)
         self._lines = []
 
     def _write_run_file(self) -> None:
@@ -226,13 +246,14 @@ def resumable_sink(
     inputs: Sequence[str] = (),
     limit: int | None = None,
     line: Callable[[Record], bytes] = dump_line,
+    is_part: bool = False,
 ) -> Sink:
     """For commands that write as they read: lines can be read at once, under NAME.partial.
 
     `layout` says how pictures are stored, if any are made; they are called as the files that they
     were made from (`inputs`, at most `limit` records), or by ids. `line` is how a record is written
-    to a stream. Raises MegastyleError if the output to be resumed was made with other options,
-    unless `force`.
+    to a stream. Of a part (`is_part`) the positions of its records are kept. Raises MegastyleError
+    if the output to be resumed was made with other options, unless `force`.
     """
     errors = _errors_file(paths, run, resume=resume, overwrite=overwrite)
     if paths.final is None:
@@ -258,7 +279,8 @@ def resumable_sink(
     except BaseException:
         output.close()
         raise
-    sink = Sink(paths, run, output, errors, run_file_first=True, pictures=pictures)
+    order = PartOrder(paths.final) if is_part else None
+    sink = Sink(paths, run, output, errors, run_file_first=True, pictures=pictures, order=order)
     if resume and before:
         earlier = {key for command, key in runs_beside(paths.final) if command == run.command}
         sink.earlier_runs = sorted(earlier - {run.key})

@@ -43,7 +43,7 @@ def test_output_and_errors_must_differ(tmp_path: Path) -> None:
     with pytest.raises(MegastyleError, match="the output and the errors file"):
         output_paths(out, Shard(), folder=False, errors=out)
     with pytest.raises(MegastyleError, match="share"):
-        output_paths(str(tmp_path), Shard(index=0, count=2), folder=False, errors=out)
+        output_paths(str(tmp_path), Shard(index=0, count=2, is_part=True), folder=False, errors=out)
 
 
 def test_failures_of_a_pipe_name_pictures_from_their_own_folder(
