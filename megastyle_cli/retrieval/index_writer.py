@@ -213,15 +213,15 @@ class IndexWriter:
         rows = read_rows(self.folder, self.header)
         is_dropped = self._outdated(rows)
         self._drop(is_dropped)
+        with suppress(OSError):  # a full disk: a search reads all rows then
+            kept = np.flatnonzero(~is_dropped).tolist()
+            ids, pictures = ([each[row] for row in kept] for each in (rows.ids, rows.picture_ids))
+            keep_lookup(rows_of(self.folder, self.header), ids, pictures)
         header = self.folder / HEADER
         assert self._owner is not None
         self._owner.check()
         move_into_place(partial_path(header), header)
         self._delete_old_generations()
-        with suppress(OSError):  # a full disk: a search reads all rows then
-            kept = np.flatnonzero(~is_dropped).tolist()
-            ids, pictures = ([each[row] for row in kept] for each in (rows.ids, rows.picture_ids))
-            keep_lookup(rows_of(self.folder, self.header), ids, pictures)
 
     def close(self) -> None:
         """Closes the files. Without a commit before, counts the rows for the next run."""
