@@ -13,7 +13,7 @@ _megastyle() {
         esac
     done
     case $command in
-        "") words="caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval status doctor completion help" flags="-V --version -h --help" files=no ;;
+        "") words="caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval ls status doctor completion help" flags="-V --version -h --help" files=no ;;
         caption)
             flags="--max-item-size --kind --schema --min-confidence --per-attribute --attempts --judge --show-instructions -o --output --errors --max-errors --json --resume --overwrite --force --shard --shard-offset --limit --paths -0 --null --backend --model --base-url --concurrency --timeout --retries --max-side --device --dtype --batch-size --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
@@ -124,6 +124,13 @@ _megastyle() {
                 --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--shard-offset|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
+        ls)
+            flags="--max-item-size --paths -0 --null -o --output --errors --max-errors --overwrite --limit --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            case $prev in
+                -o|--output|--errors|--stats) flags="" ;;
+                --max-item-size|--max-errors|--limit) flags="" files=no ;;
+            esac
+            ;;
         status)
             flags="--json --array -h --help"
             ;;
@@ -136,7 +143,7 @@ _megastyle() {
             ;;
         help)
             flags=""
-            words="caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval status doctor completion" files=no
+            words="caption dedup cluster pair synth train-encoder train-flux transfer retrieve eval ls status doctor completion" files=no
             ;;
         *) files=no ;;
     esac

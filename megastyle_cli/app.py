@@ -43,6 +43,7 @@ GROUPS = {
         "eval": "Score styles, retrieval and diversity.",
     },
     "Tools": {
+        "ls": "List the records of inputs without opening images.",
         "status": "Show how far outputs are: parts done, running, stopped and missing.",
         "doctor": "Check this machine: packages, extras, GPU, caches and models.",
         "completion": "Print a shell completion script.",

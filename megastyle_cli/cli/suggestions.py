@@ -107,6 +107,7 @@ COMMAND_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("evaluate evaluation score scores metrics metric measure benchmark test judge", ("eval",)),
     ("check info env diagnose setup", ("doctor",)),
     ("progress parts missing jobs", ("status",)),
+    ("list listing files find scan", ("ls",)),
     ("completions autocomplete complete install-completion", ("completion",)),
     ("version", ("--version",)),
 )

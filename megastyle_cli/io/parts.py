@@ -54,9 +54,10 @@ def check_all_there(folder: Path, parts: Mapping[Path, int]) -> None:
     if missing := sorted(set(range(count)) - there):
         note = read_note(folder)
         note = note if note and note.count == count else ShardNote(count=count)
+        tasks = array_list(note.tasks_of(missing))
         raise MegastyleError(
             f"{folder} holds {len(there)} of {count} parts; missing: {array_list(missing)}",
-            hint=f"run the missing shards first: sbatch --array={note.tasks_of(missing)}",
+            hint=f"run the missing shards first: sbatch --array={tasks}",
         )
 
 

@@ -4,10 +4,10 @@ It tells a task that is submitted again which part was its own, and which tasks 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from megastyle_cli.core.array_list import array_list
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.json_file import read_object
@@ -35,9 +35,9 @@ class ShardNote:
         """The number of tasks that write the parts."""
         return self.count // self.ranks
 
-    def tasks_of(self, parts: list[int]) -> str:
-        """The `--array` list of the tasks that write these parts."""
-        return array_list({self.first + self.step * (part % self.num_tasks) for part in parts})
+    def tasks_of(self, parts: Iterable[int]) -> set[int]:
+        """The tasks that write these parts."""
+        return {self.first + self.step * (part % self.num_tasks) for part in parts}
 
 
 def read_note(folder: Path) -> ShardNote | None:

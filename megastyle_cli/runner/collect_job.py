@@ -42,6 +42,7 @@ from megastyle_cli.runner.signals import stop_signals
 if TYPE_CHECKING:
     from megastyle_cli.compute.string_array import StringArray
 
+_SHOWN_EVERY = 1024  # records
 log = logging.getLogger(__name__)
 
 
@@ -139,6 +140,14 @@ class CollectJob(Job):
             self.progress.show()
         self.stats.written = 0
         return self.spool
+
+    def as_found(self) -> Iterator[Record | Failure]:
+        """The records as the inputs have them: without ids, and no picture is opened."""
+        for each in self._placed:
+            self.stats.read += 1
+            yield each.found
+            if self.stats.read % _SHOWN_EVERY == 0:
+                self.progress.show()
 
     def has_records(self) -> bool:
         """Collects all records into `spool`; whether there are any."""

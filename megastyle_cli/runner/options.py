@@ -72,6 +72,7 @@ class OutputOptions:
             "pair": "JSON lines file for the pairs, or - for stdout.",
             "retrieve": "JSON lines file for the results, or - for stdout; with --shard, a folder.",
             "eval": "File for the summary (or the scored records), or - for stdout.",
+            "ls": "JSON lines file, or - for stdout.",
         },
         is_common=True,
         file="output",

@@ -1,13 +1,12 @@
 """The parts of an output, by its path: those that exist, and those that its folder lacks."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.locked_file import PARTIAL
 from megastyle_cli.core.shard import PART_NAME, Shard
+from megastyle_cli.io.shard_note import ShardNote, read_note
 from megastyle_cli.status.part import (
     STATES,
     Part,
@@ -19,21 +18,6 @@ from megastyle_cli.status.part import (
     training_part,
 )
 
-NOTE = "shards.json"  # how the tasks of an array are numbered
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskNumbers:
-    """The tasks of a Slurm array: part p is written by task first + step * (p mod num_tasks)."""
-
-    num_tasks: int
-    first: int = 0
-    step: int = 1
-
-    def of(self, parts: Iterable[int]) -> set[int]:
-        """The tasks that write these parts."""
-        return {self.first + self.step * (part % self.num_tasks) for part in parts}
-
 
 @dataclass(frozen=True, kw_only=True)
 class OutputStatus:
@@ -41,7 +25,7 @@ class OutputStatus:
 
     path: Path
     parts: list[Part]
-    tasks: TaskNumbers | None = None
+    tasks: ShardNote | None = None
 
     @property
     def is_done(self) -> bool:
@@ -53,7 +37,7 @@ class OutputStatus:
         """The tasks whose parts are neither done nor running."""
         assert self.tasks is not None
         left = (part for part in self.parts if part.state in ("stopped", "missing"))
-        return self.tasks.of(part.index for part in left if part.index is not None)
+        return self.tasks.tasks_of(part.index for part in left if part.index is not None)
 
     def count(self) -> dict[str, int]:
         """How many parts are in each state, in the order of STATES, without those of none."""
@@ -81,7 +65,7 @@ def find_output(path: Path) -> OutputStatus:
 
 
 def _parts_in(folder: Path) -> OutputStatus | None:
-    note = _note(folder)
+    note = read_note(folder)
     kinds: dict[int, str] = {}
     counts = set()
     for path in folder.iterdir():
@@ -94,31 +78,15 @@ def _parts_in(folder: Path) -> OutputStatus | None:
         raise MegastyleError(
             f"{folder} holds parts of runs with {sorted(counts)} shards", hint="keep one run"
         )
-    count = note.get("count") or next(iter(counts), None)
-    if count is None:
+    if note is None and not counts:
         return None
+    note = note or ShardNote(count=counts.pop())
     parts = []
-    for index in range(count):
-        path = folder / Shard(index=index, count=count).part_name
+    for index in range(note.count):
+        path = folder / Shard(index=index, count=note.count).part_name
         # a part that is missing is of the kind of the others
         if "" in kinds.values():
             parts.append(folder_part(path, index))
         else:
             parts.append(file_part(path.with_name(f"{path.name}.jsonl"), index))
-    num_tasks = max(1, count // max(1, note.get("ranks", 1)))
-    tasks = TaskNumbers(
-        num_tasks=num_tasks, first=note.get("first", 0), step=max(1, note.get("step", 1))
-    )
-    return OutputStatus(path=folder, parts=parts, tasks=tasks)
-
-
-def _note(folder: Path) -> dict[str, int]:
-    """The numbers in shards.json; empty if there is none, or a damaged one."""
-    path = folder / NOTE
-    if not path.is_file():
-        return {}
-    try:
-        found = read_object(path)
-    except MegastyleError:
-        return {}
-    return {key: value for key, value in found.items() if isinstance(value, int) and value >= 0}
+    return OutputStatus(path=folder, parts=parts, tasks=note)

@@ -35,9 +35,9 @@ def test_what_is_no_note_is_none(tmp_path: Path, text: str) -> None:
 
 
 def test_missing_parts_are_tasks_of_their_array() -> None:
-    assert ShardNote(count=8, first=4).tasks_of([0, 1, 2, 7]) == "4-6,11"
-    assert ShardNote(count=4, step=4).tasks_of([1, 3]) == "4,12"
-    assert with_ranks(ShardNote(count=4), 2).tasks_of([1, 5, 6]) == "1-2"
+    assert ShardNote(count=8, first=4).tasks_of([0, 1, 2, 7]) == {4, 5, 6, 11}
+    assert ShardNote(count=4, step=4).tasks_of([1, 3]) == {4, 12}
+    assert with_ranks(ShardNote(count=4), 2).tasks_of([1, 5, 6]) == {1, 2}
 
 
 def test_other_shards_and_other_containers_are_refused(tmp_path: Path) -> None:

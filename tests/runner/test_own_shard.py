@@ -139,7 +139,7 @@ def test_tasks_of_srun_divide_the_shard_of_their_array(env, tmp_path: Path) -> N
     shard, note = own_shard("auto", output=str(tmp_path))
 
     assert shard == part(2 + 4 * 1, 8)
-    assert note == ShardNote(count=8, ranks=2) and note.tasks_of([6]) == "2"
+    assert note == ShardNote(count=8, ranks=2) and note.tasks_of([6]) == {2}
     write_note(tmp_path, note)
     env(**array(2, 2, 2))
     assert own_shard("auto", output=str(tmp_path)) == (shard, note)

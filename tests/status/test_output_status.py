@@ -1,12 +1,14 @@
 """What is at a path: a folder of parts with those it lacks, or one output."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from megastyle_cli.core.errors import USAGE, MegastyleError
-from megastyle_cli.status.output_status import TaskNumbers, find_output
+from megastyle_cli.io.shard_note import NOTE, ShardNote, write_note
+from megastyle_cli.status.output_status import find_output
 from tests.core.test_owner import elsewhere, write_owner
 
 
@@ -35,17 +37,18 @@ def test_a_folder_of_parts_says_what_it_lacks(parts: Path) -> None:
 
 
 def test_tasks_are_numbered_as_in_the_array_that_wrote_the_parts(parts: Path) -> None:
-    (parts / "shards.json").write_text(json.dumps({"count": 5, "first": 4, "step": 2}))
+    note = ShardNote(count=5, first=4, step=2)
+    (parts / NOTE).write_text(json.dumps(asdict(note)))
 
     assert find_output(parts).to_submit == {8, 10, 12}
 
 
 def test_a_task_may_write_several_parts() -> None:
-    assert TaskNumbers(num_tasks=2, first=1).of([0, 2, 3]) == {1, 2}
+    assert ShardNote(count=4, ranks=2, first=1).tasks_of([0, 2, 3]) == {1, 2}
 
 
 def test_the_note_says_how_many_parts_an_empty_folder_will_have(tmp_path: Path) -> None:
-    (tmp_path / "shards.json").write_text(json.dumps({"count": 3}))
+    write_note(tmp_path, ShardNote(count=3))
 
     assert find_output(tmp_path).count() == {"missing": 3}
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from megastyle_cli.status.output_status import OutputStatus, TaskNumbers
+from megastyle_cli.io.shard_note import ShardNote
+from megastyle_cli.status.output_status import OutputStatus
 from megastyle_cli.status.part import Part
 from megastyle_cli.status.table import MANY, as_table
 
@@ -10,7 +11,7 @@ RUNNING = {"host": "node7", "pid": 41, "heartbeat_s": 4}
 
 
 def output_of(*parts: Part) -> OutputStatus:
-    tasks = TaskNumbers(num_tasks=len(parts))
+    tasks = ShardNote(count=len(parts))
     return OutputStatus(path=Path("captions"), parts=list(parts), tasks=tasks)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.io.formats import (
     PICKLE_SUFFIXES,
+    PICTURE_SUFFIXES,
     counted,
     format_of,
     is_picture_name,
@@ -27,6 +28,7 @@ LISTINGS = (LISTING, "metadata.csv", "metadata.parquet")  # the first that a fol
 STATISTICS = "_stats.json"  # of img2dataset, for each shard
 KOHYA_LISTING = re.compile(r"meta(data|_cap|_lat|_clean)?\.json")
 OUR_FILES = re.compile(r"(.+\.)?(run\.json|errors\.jsonl|stats\.json)|.+\.(partial|tmp)")
+_PICTURES = frozenset(PICTURE_SUFFIXES)
 log = logging.getLogger(__name__)
 
 
@@ -94,18 +96,21 @@ def _directories(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _sort_into(group: FolderFiles, directory: str, names: list[str]) -> None:
+    # there may be a million names: what is a picture costs no Path
+    base = "" if directory == "." else f"{directory.rstrip('/')}/"
     for name in names:
-        path = Path(directory, name)
         if name.startswith("."):
             continue
-        if path.suffix.lower() in PICKLE_SUFFIXES:
+        path = base + name
+        suffix = name[name.rfind(".") :].lower()
+        if suffix in _PICTURES or is_picture_name(name):
+            group.pictures.append(path)
+        elif suffix in PICKLE_SUFFIXES:
             log.warning("%s is a pickle and is not opened", path)
-        elif is_picture_name(name):
-            group.pictures.append(str(path))
         elif (row := format_of(name)) and row.is_container:
-            group.containers.append(path)
+            group.containers.append(Path(path))
         else:
-            group.others.add(str(path))
+            group.others.add(path)
 
 
 def _join(listing: str, group: FolderFiles, found: FolderFiles) -> None:

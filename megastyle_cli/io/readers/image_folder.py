@@ -7,6 +7,7 @@ ImageFolder of `datasets`; in a sub-folder it lists what is below that.
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
 from os.path import normpath
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def read(folder: Path, is_new: IsNew = lambda _: True, share: Share | None = Non
             hint="give only the images or only the shards as inputs",
         )
     if pictures:
-        found.pictures = [*filter(is_new, found.pictures)]
+        found.pictures[:] = filter(is_new, found.pictures)
         found.listings = {name: beside for name, beside in found.listings.items() if is_new(name)}
         return _one(folder, _pictures(folder, found, share))
     if containers and table.exists():
@@ -186,7 +187,7 @@ def _pictures(folder: Path, found: FolderFiles, share: Share) -> Iterator[Record
     None stands for a picture of another shard, whose caption is not read.
     """
     captions, base = CaptionReader(folder), str(folder)
-    for name in sorted([*found.pictures, *found.listings]):
+    for name in merge(found.pictures, sorted(found.listings)):
         if name in found.listings:
             yield from _listed(Path(name), found.listings[name])
             continue
