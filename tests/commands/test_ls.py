@@ -5,7 +5,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from tests.conftest import Runner, jsonl
+from tests.conftest import Runner
 
 
 def test_a_listing_takes_the_place_of_its_folder(megastyle: Runner, tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_listing_takes_the_place_of_its_folder(megastyle: Runner, tmp_path: Pa
 
     assert (done.returncode, done.stdout) == (0, b""), done.stderr
     assert b"ls: 3 in" in done.stderr
-    assert jsonl(listing) == [
+    assert [json.loads(line) for line in listing.read_text().splitlines()] == [
         {"file_name": "../imgs/a.png"},
         {"file_name": "../imgs/b.jpg", "text": "a caption"},
         {"file_name": "../imgs/c.png"},
