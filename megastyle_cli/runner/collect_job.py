@@ -16,7 +16,7 @@ from megastyle_cli.core.atomic_file import (
 from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, MegastyleError
 from megastyle_cli.core.file_kind import is_stream
 from megastyle_cli.core.record import Failure, Record, Run, batched
-from megastyle_cli.core.shard import Shard
+from megastyle_cli.core.shard import Shard, rank_and_world
 from megastyle_cli.io.output_paths import output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.temporary_files import Spool
@@ -36,7 +36,6 @@ from megastyle_cli.runner.options import (
     ReportOptions,
     ResumeOptions,
 )
-from megastyle_cli.runner.own_shard import own_shard
 from megastyle_cli.runner.signals import stop_signals
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class CollectJob(Job):
         is_summary: bool = False,
     ) -> None:
         """`line` is how a record is written; a summary is one record, which may be a .json file."""
-        if own_shard(None)[0] != Shard():
+        if rank_and_world() != (0, 1):
             raise MegastyleError(
                 f"{run.command} needs all records in one process",
                 hint="start it without accelerate",

@@ -16,13 +16,13 @@ from megastyle_cli.io.record_names import from_folder, from_listing_keys
 class DoneNames:
     """The pictures that the records of an output were made from, and the ids of these records."""
 
-    def __init__(self, output: Path | None, key: str) -> None:
+    def __init__(self, output: Path, key: str) -> None:
         """`key` is that of the picture in the records of `output`, the file of an earlier run."""
-        self._ids = dict(_names(output, key)) if output else {}
+        self._ids = dict(_names(output, key))
 
     def take(self, found: Record | Failure, left: Counter[str]) -> bool:
         """Whether a record without an id is done; `left` counts the ids that were not met yet."""
-        if not self._ids or isinstance(found, Failure) or found.get("id") not in (None, ""):
+        if isinstance(found, Failure) or found.get("id") not in (None, ""):
             return False
         name = found.get("file_name")
         record_id = self._ids.get(hash(_absolute(name))) if isinstance(name, str) else None

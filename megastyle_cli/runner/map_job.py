@@ -231,9 +231,9 @@ class MapJob(Job):
         return batches_by_key(placed, self.group_key, self.shard, done, self.stats, self.batch_size)
 
     def _not_done(self, left: Counter[str]) -> Iterator[Placed]:
-        names = self._done_names()
+        names = self._done_names() if self.resumes else None
         for each in self._placed:
-            if names.take(each.found, left):
+            if names and names.take(each.found, left):
                 self.stats.done_before += 1
                 continue
             result = with_id(each.found)
@@ -242,13 +242,14 @@ class MapJob(Job):
             else:
                 yield Placed(each.position, result)
 
-    def _done_names(self) -> DoneNames:
+    def _done_names(self) -> DoneNames | None:
         """The pictures of the output's records; none of an index, which has other keys."""
         final = self.paths.final
-        if not (final and self.resumes) or self._own_sink:
-            return DoneNames(None, "")
+        if not final or self._own_sink:
+            return None
         output = next((path for path in (final, partial_path(final)) if path.exists()), None)
-        return DoneNames(output, "content_file_name" if self._image_format else "file_name")
+        key = "content_file_name" if self._image_format else "file_name"
+        return DoneNames(output, key) if output else None
 
     def _next(self) -> Batch | None:
         if self._ready:  # the parts of a batch that failed may be many

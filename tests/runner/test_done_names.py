@@ -46,4 +46,3 @@ def test_the_key_is_the_one_of_the_command(tmp_path: Path) -> None:
 
     assert not names.take({"file_name": str(tmp_path / "made.png")}, left)
     assert names.take({"file_name": str(tmp_path.parent / "p.jpg")}, left)
-    assert not DoneNames(None, "file_name").take({"file_name": "p.jpg"}, Counter("1"))
