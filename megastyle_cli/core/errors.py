@@ -1,6 +1,6 @@
 """The errors of the toolkit, its exit codes, and the tests for a full disk and full memory."""
 
-from errno import EDQUOT, EFBIG, ENOSPC
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 
 DONE = 0
 UNEXPECTED = 1
@@ -10,6 +10,7 @@ TRY_AGAIN = 75
 INTERRUPTED = 130
 
 DISK_FULL = (ENOSPC, EDQUOT, EFBIG)  # numbers of an OSError
+DISK_FAILED = (*DISK_FULL, EIO)  # no mistake of the command line
 
 PROGRAMS = ("megastyle", "pip", "hf", "apt", "git")  # with which a hint may begin
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megastyle_cli.core.atomic_file import atomic_open
-from megastyle_cli.core.errors import DISK_FULL, MegastyleError
+from megastyle_cli.core.errors import DISK_FAILED, MegastyleError
 
 Array = npt.NDArray[Any]
 EmbedTexts = Callable[[Sequence[str]], npt.NDArray[np.float32]]
@@ -51,7 +51,7 @@ class EmbeddingCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "model.txt").write_text(model + "\n", errors="backslashreplace")
         except OSError as error:
-            if error.errno in DISK_FULL:
+            if error.errno in DISK_FAILED:
                 raise
             raise MegastyleError(
                 f"{folder} cannot cache embeddings: {error.strerror}",
@@ -148,6 +148,8 @@ def _load_rows(path: Path, dtype: str) -> Array:
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, TokenError) as error:  # a header is read as Python
+        if isinstance(error, OSError) and error.errno in DISK_FAILED:
+            raise
         raise MegastyleError(f"{path} is damaged: {error}", hint="delete it") from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != dtype:
         raise MegastyleError(f"{path} is damaged: it holds no rows of vectors", hint="delete it")

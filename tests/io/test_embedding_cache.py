@@ -1,7 +1,8 @@
 """Cached embeddings: the same bits, made once, also after a kill or beside another process."""
 
+import os
 from collections.abc import Sequence
-from errno import ENOSPC
+from errno import EIO, ENOSPC
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,20 @@ def test_a_full_disk_is_not_taken_for_a_wrong_folder(tmp_path: Path) -> None:
         EmbeddingCache(tmp_path, "m", Embedder())
 
     assert caught.value.errno == ENOSPC
+
+
+@pytest.mark.parametrize("call", ["mkdir", "load"])
+def test_neither_is_a_disk_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with EmbeddingCache(tmp_path, "m", Embedder()) as cache:
+        cache(["teal"])
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(EIO, os.strerror(EIO))
+
+    monkeypatch.setattr(Path if call == "mkdir" else np, call, fail)
+    with pytest.raises(OSError) as caught:
+        EmbeddingCache(tmp_path, "m", Embedder())
+
+    assert caught.value.errno == EIO
