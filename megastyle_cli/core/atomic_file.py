@@ -36,15 +36,13 @@ SYNC_THREADS = 16  # a disk makes syncs that wait together durable together
 
 
 @contextmanager
-def atomic_path(
-    final: Path, *, shared: bool = False, replaces_link: bool = False
-) -> Iterator[Path]:
+def atomic_path(final: Path, *, writer: str = "", replaces_link: bool = False) -> Iterator[Path]:
     """A path beside `final` for a file, folder or link that is renamed to `final` at the end.
 
     If the block raises, what it made is deleted and what stood at `final` remains. A folder that
     is replaced remains until the new one is complete: it is moved aside first, and if the process
-    is killed between these two renames, the next call for `final` moves it back. With `shared`
-    several processes may write `final` at once, and the last one stands. With `replaces_link` a
+    is killed between these two renames, the next call for `final` moves it back. Processes that
+    may write `final` at once have a `writer` each, and the last one stands. With `replaces_link` a
     link at `final` is replaced itself. Raises OSError with the name of `final`.
     """
     if is_stream(final):
@@ -52,7 +50,7 @@ def atomic_path(
             yield temporary
         return
     final = final if replaces_link else link_target(final)
-    temporary = final.with_name(f".{final.name}{f'.{os.getpid()}' if shared else ''}.tmp")
+    temporary = temporary_path(final, writer)
     old = final.with_name(f".{final.name}.old")
     _move_back(old, final)
     remove(temporary)
@@ -73,6 +71,11 @@ def atomic_path(
         _move_back(old, final)
         raise
     remove(old)
+
+
+def temporary_path(final: Path, writer: str = "") -> Path:
+    """Where `atomic_path` writes; a process that is killed leaves it behind."""
+    return final.with_name(f".{final.name}{writer and f'.{writer}'}.tmp")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from megastyle_cli.core.atomic_file import atomic_path
+from megastyle_cli.core.atomic_file import atomic_path, remove, temporary_path
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.json_file import read_object
 from megastyle_cli.core.shard import PART_NAME
@@ -54,9 +54,10 @@ def read_note(folder: Path) -> ShardNote | None:
     return note if is_valid else None
 
 
-def write_note(folder: Path, note: ShardNote) -> None:
-    """Writes the note of a folder, which is made, if it has none. Several shards may do so at once.
+def write_note(folder: Path, note: ShardNote, writer: str) -> None:
+    """Writes the note of a folder, which is made, if it has none.
 
+    Several shards may do so at once; `writer` names this one, whose killed start left a file here.
     Raises MegastyleError if the folder holds other parts, or the containers of the input changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,9 +70,10 @@ def write_note(folder: Path, note: ShardNote) -> None:
                 hint="write the output to another folder",
             )
     if before is None:
-        with atomic_path(folder / NOTE, shared=True) as temporary:
+        with atomic_path(folder / NOTE, writer=writer) as temporary:
             temporary.write_text(json.dumps(asdict(note)) + "\n")
         return
+    remove(temporary_path(folder / NOTE, writer))
     if before.count != note.count:
         raise other_count(folder, before.count, note.count)
     if before.containers != note.containers:

@@ -165,7 +165,8 @@ class MapJob(Job):
     @contextmanager
     def _opened(self) -> Iterator[None]:
         if self._note and self.paths.final:
-            write_note(Path(self._output), replace(self._note, containers=self.share.containers))
+            note = replace(self._note, containers=self.share.containers)
+            write_note(Path(self._output), note, self.shard.part_name)
         with (
             # at once while the outputs are opened, which may wait for another process
             stop_signals(at_once=True, hint=self._how_to_go_on()) as self.stop,

@@ -240,7 +240,7 @@ def test_an_error_of_the_temporary_file_names_the_final_one(tmp_path: Path) -> N
 
 
 def test_processes_may_share_a_target(tmp_path: Path) -> None:
-    with atomic_path(tmp_path / "x", shared=True) as new:
+    with atomic_path(tmp_path / "x", writer=str(os.getpid())) as new:
         new.write_text("ours")
         other = multiprocessing.get_context("fork").Process(target=_write_shared, args=(tmp_path,))
         other.start()
@@ -252,7 +252,7 @@ def test_processes_may_share_a_target(tmp_path: Path) -> None:
 
 
 def _write_shared(folder: Path) -> None:
-    with atomic_path(folder / "x", shared=True) as new:
+    with atomic_path(folder / "x", writer=str(os.getpid())) as new:
         new.write_text("theirs")
 
 

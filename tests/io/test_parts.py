@@ -76,7 +76,7 @@ def test_missing_parts_are_listed_as_an_array(tmp_path: Path) -> None:
 
 
 def test_missing_parts_are_tasks_of_the_array_that_wrote_them(tmp_path: Path) -> None:
-    write_note(tmp_path, ShardNote(count=6, first=1, step=2))
+    write_note(tmp_path, ShardNote(count=6, first=1, step=2), "part")
     for index in (0, 4):
         part(tmp_path, index, 6, [], [])
 

@@ -19,8 +19,8 @@ from megastyle_cli.io.shard_note import (
 def test_a_note_comes_back_as_it_was_written(tmp_path: Path) -> None:
     note = ShardNote(count=8, ranks=2, first=4, step=3, containers="0123abcd")
 
-    write_note(tmp_path / "new", note)
-    write_note(tmp_path / "new", note)  # by the next task
+    write_note(tmp_path / "new", note, "part")
+    write_note(tmp_path / "new", note, "next")
 
     assert read_note(tmp_path / "new") == note
 
@@ -41,12 +41,12 @@ def test_missing_parts_are_tasks_of_their_array() -> None:
 
 
 def test_other_shards_and_other_containers_are_refused(tmp_path: Path) -> None:
-    write_note(tmp_path, ShardNote(count=4, containers="aa"))
+    write_note(tmp_path, ShardNote(count=4, containers="aa"), "part")
 
     with pytest.raises(MegastyleError, match="holds parts of 4 shards, not of 5"):
-        write_note(tmp_path, ShardNote(count=5, containers="aa"))
+        write_note(tmp_path, ShardNote(count=5, containers="aa"), "part")
     with pytest.raises(MegastyleError, match="its containers are not those"):
-        write_note(tmp_path, ShardNote(count=4, containers="bb"))
+        write_note(tmp_path, ShardNote(count=4, containers="bb"), "part")
 
 
 def test_the_number_of_parts_is_that_of_the_note_or_of_the_names(tmp_path: Path) -> None:
@@ -62,4 +62,15 @@ def test_parts_without_a_note_are_not_mixed_with_others(tmp_path: Path) -> None:
     (tmp_path / "part-00001-of-00003.jsonl").touch()
 
     with pytest.raises(MegastyleError, match="holds parts of an older version"):
-        write_note(tmp_path, ShardNote(count=3))
+        write_note(tmp_path, ShardNote(count=3), "part")
+
+
+def test_what_a_killed_start_left_is_deleted_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".shards.json.part-00003-of-00008.tmp"
+    left.touch()
+    write_note(tmp_path, ShardNote(count=8), "part-00001-of-00008")  # another one wrote the note
+    assert left.exists()
+
+    write_note(tmp_path, ShardNote(count=8), "part-00003-of-00008")
+
+    assert {path.name for path in tmp_path.iterdir()} == {NOTE}

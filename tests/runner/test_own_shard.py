@@ -83,7 +83,7 @@ def test_an_array_that_may_be_a_part_of_another_is_refused(env, tmp_path, enviro
 def test_a_task_that_is_submitted_again_finds_its_part(
     env, tmp_path: Path, first: int, step: int, task: int, index: int
 ) -> None:
-    write_note(tmp_path, ShardNote(count=4, first=first, step=step))
+    write_note(tmp_path, ShardNote(count=4, first=first, step=step), "part")
     env(**array(task, task, task))
 
     shard, note = own_shard("auto", output=str(tmp_path))
@@ -113,7 +113,7 @@ def test_an_array_that_starts_at_four_is_moved_by_an_offset(env, tmp_path: Path)
 
 
 def test_a_task_outside_of_the_parts_is_an_error(env, tmp_path: Path) -> None:
-    write_note(tmp_path, ShardNote(count=4))
+    write_note(tmp_path, ShardNote(count=4), "part")
     env(**array(9, 9, 9))
 
     with pytest.raises(MegastyleError, match="task 9 is none of the 4 tasks from 0"):
@@ -140,7 +140,7 @@ def test_tasks_of_srun_divide_the_shard_of_their_array(env, tmp_path: Path) -> N
 
     assert shard == part(2 + 4 * 1, 8)
     assert note == ShardNote(count=8, ranks=2) and note.tasks_of([6]) == {2}
-    write_note(tmp_path, note)
+    write_note(tmp_path, note, "part")
     env(**array(2, 2, 2))
     assert own_shard("auto", output=str(tmp_path)) == (shard, note)
 

@@ -48,7 +48,7 @@ def test_a_task_may_write_several_parts() -> None:
 
 
 def test_the_note_says_how_many_parts_an_empty_folder_will_have(tmp_path: Path) -> None:
-    write_note(tmp_path, ShardNote(count=3))
+    write_note(tmp_path, ShardNote(count=3), "part")
 
     assert find_output(tmp_path).count() == {"missing": 3}
 

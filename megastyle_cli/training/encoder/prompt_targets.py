@@ -1,6 +1,7 @@
 """Text targets of the style encoder: embeddings of the unique style prompts, computed once."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,5 +128,5 @@ def _read_cache(path: Path) -> dict[str, Array]:
 
 
 def _write_cache(path: Path, cached: dict[str, Array]) -> None:
-    with atomic_path(path, shared=True) as temporary, temporary.open("xb") as file:
+    with atomic_path(path, writer=str(os.getpid())) as temporary, temporary.open("xb") as file:
         np.savez(file, keys=np.array(list(cached)), vectors=np.stack(list(cached.values())))
