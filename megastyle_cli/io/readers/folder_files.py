@@ -76,6 +76,25 @@ def scan(folder: Path) -> FolderFiles:
     return found
 
 
+def count_pictures(folder: Path) -> int | None:
+    """The number of pictures below `folder`, whose names are not kept: there may be millions.
+
+    None if a listing or a container lies there, too.
+    """
+    number = 0
+    for _, names in _directories(folder):
+        if not set(LISTINGS).isdisjoint(names):
+            return None
+        for name in names:
+            if name.startswith("."):
+                continue
+            if name[name.rfind(".") :].lower() in _PICTURES or is_picture_name(name):
+                number += 1
+            elif (row := format_of(name)) and row.is_container:
+                return None
+    return number
+
+
 def _directories(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Every folder below, each once: real ones first, then those that links lead to."""
     seen: set[tuple[int, int]] = set()

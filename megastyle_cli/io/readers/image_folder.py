@@ -18,7 +18,7 @@ from megastyle_cli.io.formats import Reader, format_of
 from megastyle_cli.io.parts import PartLines, check_all_there, merged
 from megastyle_cli.io.readers import jsonl
 from megastyle_cli.io.readers.caption_files import CaptionReader, caption_file
-from megastyle_cli.io.readers.folder_files import FolderFiles, scan
+from megastyle_cli.io.readers.folder_files import FolderFiles, count_pictures, scan
 from megastyle_cli.io.record_names import LISTING, confined
 from megastyle_cli.io.shard_note import parts_of
 from megastyle_cli.io.share import Segment, Share
@@ -74,6 +74,8 @@ def count(folder: Path) -> int | None:
         return sum(jsonl.count(path) or 0 for path in listings if path.is_file())
     if (folder / TABLE).exists():
         return None
+    if number := count_pictures(folder):
+        return number
     found = scan(folder)
     files = [*found.containers, *map(Path, found.listings)]
     counts = [len(found.pictures), *(_reader(path).count(path) for path in files)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from megastyle_cli.io.readers.folder_files import scan
+from megastyle_cli.io.readers.folder_files import count_pictures, scan
 
 
 def made(folder: Path, *names: str) -> Path:
@@ -67,3 +67,15 @@ def test_what_is_skipped_is_counted_by_kind(
         " 1 meta_cap.json (write its captions to metadata.jsonl), 1 without a suffix"
     )
     assert captions == f"{tmp_path}: only the captions of 1 .json files are read"
+
+
+def test_pictures_are_counted_as_they_are_read(tmp_path: Path) -> None:
+    folder = made(tmp_path / "f", "a/1.jpg", "2.PNG", ".3.jpg", ".b/4.jpg", "5.txt", "6.npy", "x")
+    (folder / "again").symlink_to(folder / "a")
+
+    assert count_pictures(folder) == len(scan(folder).pictures) == 2
+
+
+@pytest.mark.parametrize("name", ["a/metadata.jsonl", "metadata.csv", "a/x.tar", "y.parquet"])
+def test_listings_and_containers_are_not_counted(tmp_path: Path, name: str) -> None:
+    assert count_pictures(made(tmp_path, "a/1.jpg", name)) is None
