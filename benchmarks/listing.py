@@ -37,8 +37,8 @@ def link_pictures(folder: Path, pictures: Sequence[Path], first: int, end: int) 
 def run(words: Sequence[str | Path]) -> tuple[float, float, float]:
     """Seconds, CPU seconds and peak memory in MB of a command, by GNU time."""
     command = ["/usr/bin/time", "-f", "%e %U %S %M", *map(str, words)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    seconds, user, system, kilobytes = map(float, told.split())
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    seconds, user, system, kilobytes = map(float, printed.split())
     return seconds, user + system, kilobytes / 1000
 
 

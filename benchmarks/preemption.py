@@ -5,7 +5,7 @@ Discrete events: tasks wait for a node, start (program, listing, model), work in
 preempted or reach their time limit, stop, wait, and are started again. No figure here is measured;
 every assumption is a field of `Cluster` or `Work`.
 
-High-priority jobs arrive at random and take `width` nodes for a while. A task that is told to stop
+High-priority jobs arrive at random and take `width` nodes for a while. A task that is asked to stop
 finishes its batch if that takes no longer than the `lead`; else it is killed and its batch is lost.
 Tasks that start together share the file server, which serves `listings_at_once` at full speed.
 """

@@ -55,16 +55,17 @@ def read_note(folder: Path) -> ShardNote | None:
 
 
 def write_note(folder: Path, note: ShardNote, writer: str) -> None:
-    """Writes the note of a folder, which is made, if it has none.
+    """Writes the note of a folder, which is made, if it has none, or a damaged one.
 
     Several shards may do so at once; `writer` names this one, whose killed start left a file here.
     Raises MegastyleError if the folder holds other parts, or the containers of the input changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = read_note(folder)
-    if before is None and _counts_in(folder):
+    if before is None and (there := _counts_in(folder)):
         before = read_note(folder)  # another shard may just have begun
-        if before is None:
+        is_damaged = (folder / NOTE).exists() and there == {note.count}
+        if before is None and not is_damaged:
             raise MegastyleError(
                 f"{folder} holds parts of an older version, which divided records in another way",
                 hint="write the output to another folder",

@@ -11,7 +11,9 @@ from typing import Generic, TypeVar
 from megastyle_cli.runner.signals import NEVER, Stopped, StopSignal
 
 AHEAD = 8  # batches that a worker may be ahead of the oldest unfinished one: results, not images
-GRACE_S = 20.0  # for what is under way at a signal: schedulers leave 30 s, or what they are told
+GRACE_S = (
+    20.0  # for what is under way at a signal: schedulers leave 30 s, or what they are configured to
+)
 POLL_S = 0.2  # how often a wait looks whether a signal came
 
 Item = TypeVar("Item")

@@ -1,4 +1,4 @@
-"""Process identities: an ended process is told from one that runs, and from its successor."""
+"""Process identities: an ended process differs from one that runs, and from its successor."""
 
 import json
 import os

@@ -45,7 +45,9 @@ def test_parts_without_positions_are_read_one_by_one(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["b", "d", "a", "c"]
 
 
-def test_a_part_that_was_edited_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_part_that_was_edited_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     part(tmp_path, 0, 2, ["b", "d"], [1, 3])
     edited = part(tmp_path, 1, 2, ["a"], [0, 2])
 

@@ -74,3 +74,14 @@ def test_what_a_killed_start_left_is_deleted_by_the_next(tmp_path: Path) -> None
     write_note(tmp_path, ShardNote(count=8), "part-00003-of-00008")
 
     assert {path.name for path in tmp_path.iterdir()} == {NOTE}
+
+
+def test_a_damaged_note_is_written_again_beside_parts_of_its_number(tmp_path: Path) -> None:
+    (tmp_path / "part-00001-of-00003.jsonl").touch()
+    (tmp_path / NOTE).write_text("{")
+
+    with pytest.raises(MegastyleError):
+        write_note(tmp_path, ShardNote(count=4), "part")
+    write_note(tmp_path, ShardNote(count=3), "part")
+
+    assert read_note(tmp_path) == ShardNote(count=3)

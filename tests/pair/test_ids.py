@@ -1,4 +1,4 @@
-"""Records of one id are told apart unless they are the same."""
+"""Records that share an id get ids of their own, unless they are the same."""
 
 from megastyle_cli.pair.ids import distinct_ids
 
@@ -9,7 +9,7 @@ def own_ids(*records):
     return {row: own.renamed.get(row, given[row]) for row in own.kept}
 
 
-def test_different_records_with_one_id_are_told_apart():
+def test_different_records_with_one_id_get_ids_of_their_own():
     one, other = {"id": "0", "style": "ink"}, {"id": "0", "style": "oil"}
     taken = {"id": "0_1", "style": "chalk"}
 

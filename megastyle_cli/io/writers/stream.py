@@ -68,7 +68,8 @@ class Stream:
     def close(self) -> None:
         """Signals the end of the stream to the reader."""
         if self.name is not None and self._lines is not None:
-            self._lines.close()
+            with with_path(self.name):  # it writes what a full disk refused once more
+                self._lines.close()
 
 
 def resumable_output(

@@ -69,3 +69,16 @@ def test_only_a_terminal_gets_text() -> None:
 
 def test_a_pipe_gets_json() -> None:
     assert line_for("-", str, as_json=False) is dump_line
+
+
+def test_a_full_disk_is_named_also_when_the_stream_is_closed() -> None:
+    output = Stream(Path("/dev/full"))
+    output.open()
+    output.write(b"1\n")
+
+    with pytest.raises(OSError) as flushed:
+        output.flush()
+    with pytest.raises(OSError) as closed:
+        output.close()
+
+    assert flushed.value.filename == closed.value.filename == "/dev/full"
