@@ -12,19 +12,15 @@ share a style_id are searched for each other: Recall@k and mAP@k. The summary gi
 intervals and random baselines.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from megastyle_cli.benchmark.options import BenchmarkOptions
 from megastyle_cli.cli.parameters import inputs_or_stdin
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.evaluate.options import (
-    BenchmarkOptions,
-    ScoringOptions,
-    SummaryOptions,
-)
+from megastyle_cli.evaluate.options import ScoringOptions, SummaryOptions
 from megastyle_cli.models.options import EncoderBackendOptions, ModelOptions
 from megastyle_cli.models.registry import encoder_backend
 from megastyle_cli.runner.options import (
@@ -83,8 +79,12 @@ def main(
         )
     names = [str(folder)] if folder else inputs_or_stdin(inputs.inputs, context)
     if benchmark.make_benchmark is not None:
-        seed = drawing.seed
-        return _make_benchmark(names, benchmark, summary, output, existing, seed, report)
+        from megastyle_cli.benchmark.make import make_benchmark, selection_of
+
+        label, content_label = summary.label, summary.content_label
+        chosen, where = selection_of(benchmark, label, content_label, drawing.seed)
+        how: dict[str, Any] = {"output": output, "existing": existing, "report": report}
+        return make_benchmark(names, benchmark.make_benchmark, chosen, where, **how)
     scoring = ScoringConfig(
         backend=backend,
         model=named.model,
@@ -212,68 +212,15 @@ def _summarize(
     return job.exit_code
 
 
-def _make_benchmark(
-    names: list[str],
-    benchmark: BenchmarkOptions,
-    keys: SummaryOptions,
-    output: OutputOptions,
-    existing: ResumeOptions,
-    seed: int,
-    report: ReportOptions,
-) -> int:
-    """Writes a benchmark into its folder; the exit code."""
-    from megastyle_cli import __version__
-    from megastyle_cli.core.record import Run
-    from megastyle_cli.evaluate.benchmark import (
-        build_benchmark,
-        check_folder,
-        select_records,
-        write_settings,
-    )
-    from megastyle_cli.runner.collect_job import CollectJob
-    from megastyle_cli.runner.job import Source
-
-    folder, split_key = Path(benchmark.make_benchmark or "."), benchmark.split_key
-    size: dict[str, Any] = {
-        "styles": benchmark.styles,
-        "per_style": benchmark.per_style,
-        "seed": seed,
-    }
-    size |= {"label": keys.label, "content_label": keys.content_label}
-    run = Run("eval", {"make_benchmark": True, **size, "split_key": split_key}, __version__)
-    check_folder(folder)
-    job = CollectJob(
-        run,
-        Source(inputs=names),
-        output=replace(output, output=str(folder / "metadata.jsonl")),
-        existing=existing,
-        report=report,
-    )
-    if report.dry_run:
-        return job.show_plan()
-    with job:
-        records = job.collect().read()
-        usable = [r for r in records if split_key is None or r.get(split_key) == "heldout"]
-        rows, settings = build_benchmark(select_records(usable, **size), size, run.key)
-        job.stats.remarks += [
-            f"{settings.queries} queries, {settings.gallery} in the gallery",
-            f"hash {settings.hash}; run it: megastyle eval --benchmark {folder}",
-        ]
-        job.write(rows)
-        write_settings(folder, settings)
-    return job.exit_code
-
-
 def _benchmark_config(
     folder: Path, ranks: list[int], seed: int, *, diversity: bool
 ) -> "SummaryConfig":
     """What the benchmark in `folder` asks for. Raises MegastyleError if it has been changed."""
-    from megastyle_cli.evaluate.benchmark import SPLIT_KEY, read_settings, verify_benchmark
+    from megastyle_cli.benchmark.folder import open_benchmark
+    from megastyle_cli.benchmark.selection import SPLIT_KEY
     from megastyle_cli.evaluate.config import SummaryConfig
-    from megastyle_cli.runner.side_input import read_side_input
 
-    settings = read_settings(folder)
-    verify_benchmark(list(read_side_input([str(folder)])), settings, str(folder))
+    settings, _ = open_benchmark(folder)
     return SummaryConfig(
         label=settings.label,
         content_label=settings.content_label,

@@ -118,10 +118,10 @@ _megastyle() {
             esac
             ;;
         eval)
-            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --split-key -o --output --errors --max-errors --json --resume --overwrite --force --shard --shard-offset --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --make-benchmark --styles --per-style --queries --group --one-per-group --shared-contents --where --split-key -o --output --errors --max-errors --json --resume --overwrite --force --shard --shard-offset --limit --seed --backend --model --batch-size --sheet --page --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --reference|--others|--benchmark|--make-benchmark|-o|--output|--errors|--sheet|--page|--stats) flags="" ;;
-                --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--split-key|--max-errors|--shard|--shard-offset|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
+                --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--styles|--per-style|--queries|--group|--where|--split-key|--max-errors|--shard|--shard-offset|--limit|--seed|--backend|--model|--batch-size) flags="" files=no ;;
             esac
             ;;
         ls)

@@ -1,7 +1,6 @@
 """The options of `eval`: the references, the models, and the measures."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from megastyle_cli.core.option import option
@@ -99,53 +98,5 @@ class SummaryOptions:
         "--ranks",
         metavar="N,N",
         help="Values of k for Recall@k and mAP@k.",
-        changes_results="derived",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions:
-    """A benchmark to run, or to create."""
-
-    HEADING: ClassVar[str] = "Benchmark"
-
-    benchmark: Path | None = option(
-        None,
-        metavar="DIR",
-        help="Run the benchmark in DIR; takes no input.",
-        is_common=True,
-        show_default=False,
-        changes_results="derived",
-        file="input",
-    )
-    make_benchmark: Path | None = option(
-        None,
-        metavar="DIR",
-        help="Create a benchmark from the input: write DIR/metadata.jsonl.",
-        show_default=False,
-        changes_results="derived",
-        file="output folder",
-    )
-    styles: int = option(
-        100,
-        "--styles",
-        metavar="N",
-        min=2,
-        help="Number of styles for --make-benchmark.",
-        changes_results="derived",
-    )
-    per_style: int = option(
-        8,
-        "--per-style",
-        metavar="N",
-        min=1,
-        help="Number of contents per style for --make-benchmark.",
-        changes_results="derived",
-    )
-    split_key: str | None = option(
-        None,
-        metavar="KEY",
-        help='Use only records with the value "heldout" under KEY for --make-benchmark.',
-        show_default=False,
         changes_results="derived",
     )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from megastyle_cli.benchmark.selection import QUERY
 from megastyle_cli.core.record import Record
-from megastyle_cli.evaluate.benchmark import QUERY
 from megastyle_cli.evaluate.calibration import ReferenceBank, calibrate, similarity_to_negatives
 from megastyle_cli.evaluate.config import SummaryConfig
 from megastyle_cli.evaluate.diversity import diversity

@@ -172,11 +172,16 @@ def test_a_benchmark_is_made_run_and_refused_once_changed(megastyle, labelled, t
     size = ("--styles", 3, "--per-style", 4)
     made = megastyle("eval", labelled, "--make-benchmark", bench, *size)
     assert made.returncode == 0 and made.stdout == b""
+    assert b"12 of 12 pictures state no license" in made.stderr
 
     message = summary_of(megastyle("eval", "--benchmark", bench))
     assert message["benchmark"] == json.loads((bench / "benchmark.json").read_text())["hash"]
     assert message["split"] == "3 queries, 9 gallery" and message["queries"] == 3
 
+    bench = bench.rename(tmp_path / "moved")
+    for picture in tmp_path.glob("*.png"):
+        picture.unlink()
+    assert summary_of(megastyle("eval", "--benchmark", bench))["map_1"] == message["map_1"]
     changed = bench / lines(bench / "metadata.jsonl")[0]["file_name"]
     draw(77).save(changed)
     ended = megastyle("eval", "--benchmark", bench)
@@ -228,6 +233,7 @@ def test_a_full_disk_is_told_by_its_place_and_the_way_on(megastyle, labelled, fl
         (("--reference", "missing.png"), b"missing.png"),
         (("--ranks", "0"), b"--ranks"),
         (("--make-benchmark", "b", "--styles", 9, "--per-style", 4), b"4 of 4 styles"),
+        (("--make-benchmark", "b", "--where", "license"), b"not KEY=VALUE"),
     ],
 )
 def test_a_mistake_is_one_sentence(megastyle, labelled, tmp_path, flags, word):

@@ -12,7 +12,10 @@ from tests.contract.tree import PACKAGE, ROOT, module_name, sources
 
 # From the lowest floor to the highest. Packages of one floor do not import each other, except
 # that a stage may call another stage.
-STAGES = ("captioning", "dedup", "cluster", "pair", "generate", "retrieval", "evaluate")
+STAGES = (
+    *("captioning", "dedup", "cluster", "pair", "generate", "retrieval", "evaluate"),
+    "benchmark",
+)
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("compute",),

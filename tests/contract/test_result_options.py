@@ -50,6 +50,7 @@ RUNS: dict[str, dict[str, str]] = {
         "references": "{}/imgs --reference {}/imgs",
         "text": "{}/imgs --text-model {}/weights",
         "make": "{}/imgs --make-benchmark {}/bench",
+        "designs": "{}/imgs --make-benchmark {}/bench --group design",
     },
 }
 # (command, option): the run that it changes, and how; {} is the folder of inputs. Options that are
@@ -127,6 +128,11 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("eval", "make_benchmark"): ("summary", "--make-benchmark {}/bench"),
     ("eval", "styles"): ("make", "--styles 7"),
     ("eval", "per_style"): ("make", "--per-style 3"),
+    ("eval", "queries"): ("make", "--queries 3"),
+    ("eval", "group"): ("make", "--group design"),
+    ("eval", "one_per_group"): ("designs", "--one-per-group"),
+    ("eval", "shared_contents"): ("make", "--shared-contents"),
+    ("eval", "where"): ("make", "--where license=MIT"),
     ("eval", "split_key"): ("make", "--split-key split"),
     ("eval", "seed"): ("summary", "--seed 1"),
     ("eval", "backend"): ("builtin", "--backend edges"),
