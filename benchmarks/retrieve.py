@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -61,7 +61,7 @@ class DrawnEncoder:
 
     name = "drawn"
 
-    def embed(self, pictures: list[Any]) -> Any:
+    def embed(self, pictures: Sequence[Any]) -> Any:
         return np.eye(1, WIDTH, dtype=np.float32).repeat(len(pictures), axis=0)
 
 

@@ -44,7 +44,7 @@ def main(
     from megastyle_cli.io.temporary_files import Spool
     from megastyle_cli.pair.draws import content_usage, describe_draws, draw_all
     from megastyle_cli.pair.halves import STYLE_KEYS, check_style
-    from megastyle_cli.pair.lines import cut_contents, pair_lines
+    from megastyle_cli.pair.lines import pair_lines
     from megastyle_cli.pair.pair import pair_all
     from megastyle_cli.pair.parents import Parents, fingerprint, read_contents
     from megastyle_cli.runner.collect_job import CollectJob
@@ -54,13 +54,12 @@ def main(
         raise MegastyleError("pair needs --contents", hint="give --contents contents.jsonl")
     paths = output_paths(output.output, Shard(), folder=False, errors=output.errors)
     with Spool() as spool:
-        contents, failures = read_contents(pairs.contents, spool)
+        contents, halves, failures = read_contents(pairs.contents, spool, paths.rename)
         if not contents:
             what = failures[0].message if failures else "no contents"
             raise MegastyleError(f"{', '.join(pairs.contents)}: {what}", hint="check --contents")
-        halves = cut_contents(contents, paths.rename)
         recorded = result_options(pairs, drawing)
-        recorded |= {"contents": fingerprint(halves.ids_and_texts())}
+        recorded |= {"contents": fingerprint(halves.identities())}
         run = Run("pair", recorded, __version__)
         source = Source(inputs=inputs_or_stdin(inputs.inputs, context))
         job = CollectJob(run, source, output=output, existing=existing, report=report)

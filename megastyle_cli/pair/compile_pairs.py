@@ -9,8 +9,8 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import to_folder
 from megastyle_cli.io.temporary_files import Spool
 from megastyle_cli.pair.draws import draw_all
-from megastyle_cli.pair.lines import cut_contents, pair_lines
-from megastyle_cli.pair.parents import read_contents
+from megastyle_cli.pair.lines import pair_lines
+from megastyle_cli.pair.parents import fingerprint, read_contents
 
 _RECORD: Record = {
     "id": "a",
@@ -28,11 +28,11 @@ def compile_pairs() -> None:
         path = Path(folder, "a.jsonl")
         # a repetition, which has to be left out
         path.write_bytes(b"".join(map(dump_line, [*records, records[0]])))
-        parents, _ = read_contents([str(path)], spool)
         rename = to_folder(Path(folder))
+        parents, pieces, _ = read_contents([str(path)], spool, rename)
+        fingerprint(pieces.identities())
         choose_by_size(MAX_PLAIN_RECORDS + 1)
         draws = draw_all([str(row) for row in range(len(parents))], len(parents), 2, 0)
-        pieces = cut_contents(parents, rename)
         for _ in pair_lines(parents, pieces, draws, metadata={}, rename=rename):
             pass
 

@@ -1,9 +1,9 @@
 """Which contents each style is drawn with, and how evenly that uses the contents."""
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def draw_all(
         )
     draws = np.empty((len(style_ids), each), np.int32)
     # ASCII: an id with an unpaired surrogate could not be encoded
-    seeds = (f"[{seed},{json.dumps(style_id)}]" for style_id in style_ids)
+    seeds = (f"[{seed},{encode_basestring_ascii(style_id)}]" for style_id in style_ids)
     if max_uses is None:
         for number, sample in enumerate(samples(seeds, num_contents, each)):
             draws[number] = sample

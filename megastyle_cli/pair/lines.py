@@ -12,21 +12,12 @@ from megastyle_cli.core.record import PROVENANCE, Record
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.pair.pair import Ids, join_halves, with_official_ids
 from megastyle_cli.pair.parents import Parents
-from megastyle_cli.pair.pieces import CONTENT, PIECES, STYLE, Pieces, Rename
+from megastyle_cli.pair.pieces import PIECES, STYLE, Pieces, Rename
 
 Array = npt.NDArray[Any]
 
 _OUT = 1 << 18  # bytes written at a time, but at least one line; these stay in the cache
 _STYLES = 512  # cut at a time
-_CONTENTS = 2048
-
-
-def cut_contents(contents: Parents, rename: Rename | None) -> Pieces:
-    """The halves of all contents, with `rename` applied to their picture names."""
-    pieces = Pieces(CONTENT)
-    for lines, own in contents.batches(_CONTENTS):
-        pieces.extend(lines, own, rename)
-    return pieces
 
 
 def pair_lines(
@@ -56,7 +47,7 @@ class Joiner:
 
     def __init__(self, contents: Pieces, num_draws: int, ids: Ids, metadata: Record) -> None:
         self.contents, self.ids, self.metadata = contents, ids, metadata
-        self._arrays = _arrays(contents)
+        self._arrays = contents.arrays()
         is_official = ids == "official"
         known = dump_line({"": metadata})[len('{"":{') : -len("}}\n")]
         before_draw = b'"pair":{%s"draw":' % (known + b"," if known else b"")
@@ -84,7 +75,7 @@ class Joiner:
         flat, at = np.ascontiguousarray(draws, np.int32).ravel(), 0
         while at < len(flat):
             at, used, needed = _join(
-                *_arrays(styles),
+                *styles.arrays(),
                 *self._arrays,
                 own.data,
                 own.starts,
@@ -115,13 +106,6 @@ class Joiner:
         if self.ids == "official":
             pair = with_official_ids(pair, first + style + 1, content + 1)
         return dump_line(pair)
-
-
-def _arrays(pieces: Pieces) -> tuple[Array, Array, Array]:
-    is_odd = np.zeros(len(pieces), np.bool_)
-    is_odd[list(pieces.odd)] = True
-    data = np.frombuffer(pieces.data or bytearray(1), np.uint8)
-    return data, np.frombuffer(pieces.starts, np.int64), is_odd
 
 
 @compiled

@@ -12,6 +12,9 @@ from megastyle_cli.io.raw_jsonl.object_batches import read_objects
 from megastyle_cli.io.temporary_files import Spool
 from megastyle_cli.pair.halves import CONTENT_KEYS, check_content
 from megastyle_cli.pair.ids import distinct_ids
+from megastyle_cli.pair.pieces import CONTENT, Pieces, Rename
+
+_TOGETHER = 2048  # contents cut at a time
 
 
 class Parents(Sequence[Record]):
@@ -19,6 +22,7 @@ class Parents(Sequence[Record]):
 
     def __init__(self, spool: Spool, ids: Sequence[str]) -> None:
         self._spool, self._own = spool, distinct_ids(ids, spool.read)
+        self.are_as_given = len(self._own.kept) == len(ids) and not self._own.renamed
 
     def __len__(self) -> int:
         return len(self._own.kept)
@@ -57,21 +61,38 @@ class Parents(Sequence[Record]):
             yield lines, {i: renamed[row] for i, row in enumerate(rows) if row in renamed}
 
 
-def read_contents(inputs: Sequence[str], spool: Spool) -> tuple[Parents, list[Failure]]:
-    """The records of contents, which go to `spool`, and those that cannot be used."""
-    ids, failures = list[str](), list[Failure]()
+def read_contents(
+    inputs: Sequence[str], spool: Spool, rename: Rename | None
+) -> tuple[Parents, Pieces, list[Failure]]:
+    """The records of contents, which go to `spool`, their halves, and those that cannot be used.
+
+    `rename` is applied to the picture names of the halves.
+    """
+    ids, failures, halves = list[str](), list[Failure](), Pieces(CONTENT)
     for batch in read_objects(inputs, CONTENT_KEYS, check_content):
         failures += batch.failures
         ids += batch.ids
         for lines in batch.lines:
             spool.extend(lines)
-    return Parents(spool, ids), failures
+            if batch.plain is None and len(lines):
+                halves.extend(lines, {}, rename)
+        if batch.plain is not None:
+            halves.extend_plain(batch.plain, {}, rename)
+    contents = Parents(spool, ids)
+    return contents, halves if contents.are_as_given else cut_contents(contents, rename), failures
 
 
-def fingerprint(ids_and_texts: Iterable[tuple[str, str]]) -> str:
-    """8 hex digits over the ids and texts of contents, in order: which contents a run used."""
+def cut_contents(contents: Parents, rename: Rename | None) -> Pieces:
+    """The halves of all contents, with `rename` applied to their picture names."""
+    pieces = Pieces(CONTENT)
+    for lines, own in contents.batches(_TOGETHER):
+        pieces.extend(lines, own, rename)
+    return pieces
+
+
+def fingerprint(identities: Iterable[bytes]) -> str:
+    """8 hex digits over the identities of contents, in order: which contents a run used."""
     digest = hashlib.sha256()
-    for some in batched(ids_and_texts, 1024):
-        together = "".join([f"{own}\0{text}\n" for own, text in some])
-        digest.update(together.encode("utf-8", "surrogatepass"))
+    for some in identities:
+        digest.update(some)
     return digest.hexdigest()[:8]

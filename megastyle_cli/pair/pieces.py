@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled, is_plain
 from megastyle_cli.compute.string_array import StringArray, append
-from megastyle_cli.core.record import PROVENANCE, Record, batched, rename_pictures
+from megastyle_cli.core.record import PROVENANCE, Record, rename_pictures
 from megastyle_cli.core.style import ATTRIBUTE_KEYS
+from megastyle_cli.io.raw_jsonl.marks import contains
 from megastyle_cli.io.raw_jsonl.objects import (
     KeyTable,
     ObjectLines,
@@ -34,7 +35,8 @@ Rename = Callable[[str], str]
 
 PIECES = 5  # of a half: its id, and the members of text, more, unknown and provenance
 _TEXT, _FILE_NAME, _IMAGE, _DROPPED, _PROVENANCE, _ID, _ATTRIBUTES = range(7)
-_QUOTE, _COMMA, _COLON, _N = b'",:n'
+_QUOTE, _COMMA, _N, _BACKSLASH, _NEWLINE = b'",n\\\n'
+_OUT = 1 << 18  # bytes of identities at a time
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,24 @@ class Pieces:
         if is_plain():
             for row, line in enumerate(lines):
                 self._add_line(line, ids.get(row), rename)
-            return
-        found = find_members(lines.data.tobytes())
+        else:
+            self.extend_plain(find_members(lines.data.tobytes()), ids, rename)
+
+    def extend_plain(
+        self, found: ObjectLines, ids: Mapping[int, str], rename: Rename | None
+    ) -> None:
+        """`extend` with lines whose members were found before; `raw` holds those not plain."""
         pieces, is_cut = _cut_lines(rename_in_lines(found, rename) if rename else found, self.side)
         if is_cut.all() and not ids:
             self.data += pieces.data.data
             self.starts.frombytes((pieces.starts[1:] + self.starts[-1]).tobytes())
             return
-        cut = list(pieces)
-        for row, (line, is_ready) in enumerate(zip(lines, is_cut.tolist(), strict=True)):
+        cut, lines = list(pieces), zip(found.raw, found.lines, strict=True)
+        for row, ((raw, line), is_ready) in enumerate(zip(lines, is_cut.tolist(), strict=True)):
             if is_ready and row not in ids:
                 self._append(cut[PIECES * row : PIECES * (row + 1)])
             else:
-                self._add_line(line, ids.get(row), rename)
+                self._add_line(line or raw, ids.get(row), rename)
 
     def half(self, row: int) -> Half:
         """The half of one record."""
@@ -127,25 +134,28 @@ class Pieces:
             provenance=provenance,
         )
 
-    def ids_and_texts(self) -> Iterator[tuple[str, str]]:
-        """The id and the text of each half, "" if it has none."""
-        for rows in batched(range(len(self)), 1024):
-            yield from self._ids_and_texts(rows)
+    def identities(self) -> Iterator[bytes]:
+        """The id and the text, or "", of each half as `id` NUL `text` newline, many at a time."""
+        data, starts, is_odd = self.arrays()
+        before_text = len(f'"{self.side.name}":"')
+        out, at = np.empty(_OUT, np.uint8), 0
+        while at < len(self):
+            if not is_plain():
+                at, used = _copy_identities(data, starts, is_odd, before_text, at, out)
+                yield out[:used].tobytes()
+                if used:
+                    continue
+            half = self.half(at)
+            text = half.text.get(self.side.name, "")
+            yield f"{half.id}\0{text}\n".encode("utf-8", "surrogatepass")
+            at += 1
 
-    def _ids_and_texts(self, rows: list[int]) -> Iterator[tuple[str, str]]:
-        first, last = len(f'"{self.side.name}":"'), len('",')
-        starts = self.starts[PIECES * rows[0] : PIECES * (rows[-1] + 1)]
-        edges = (starts[at::PIECES] for at in range(3))
-        for row, begin, middle, end in zip(rows, *edges, strict=True):
-            piece = self.data[begin:end]
-            if b"\\" in piece or begin == middle:
-                half = self.half(row)
-                yield half.id, half.text.get(self.side.name, "")
-            else:
-                both = piece.decode()
-                length = middle - begin
-                length = length if piece.isascii() else len(piece[:length].decode())
-                yield both[:length], both[length + first : -last]
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """Data, starts, and which halves (n,) are odd, for compiled functions."""
+        is_odd = np.zeros(len(self), np.bool_)
+        is_odd[list(self.odd)] = True
+        data = np.frombuffer(self.data or bytearray(1), np.uint8)
+        return data, np.frombuffer(self.starts, np.int64), is_odd
 
     def _add_line(self, line: bytes, own_id: str | None, rename: Rename | None) -> None:
         record = load_line(line)
@@ -156,6 +166,31 @@ class Pieces:
         for piece in pieces:
             self.data += piece
             self.starts.append(len(self.data))
+
+
+@compiled
+def _copy_identities(
+    data: Array, starts: Array, is_odd: Array, before_text: int, at: int, out: Array
+) -> tuple[int, int]:
+    """Writes identities from half `at` on to `out`.
+
+    Returns the first half that is odd, has an escape or does not fit, and the bytes written.
+    """
+    used = 0
+    while at < len(is_odd):
+        begin, middle, end = starts[PIECES * at], starts[PIECES * at + 1], starts[PIECES * at + 2]
+        is_fit = not is_odd[at] and used + (end - begin) + 2 <= len(out)
+        if not is_fit or contains(data[begin:end], _BACKSLASH):
+            break
+        used = append(out, used, data[begin:middle])
+        out[used] = 0
+        used += 1
+        if end > middle:  # up to the quote and the comma
+            used = append(out, used, data[middle + before_text : end - 2])
+        out[used] = _NEWLINE
+        used += 1
+        at += 1
+    return at, used
 
 
 def _is_ascii_only(record: Record) -> bool:

@@ -11,10 +11,10 @@ from megastyle_cli.core.record import Record, rename_pictures
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import to_folder
 from megastyle_cli.io.temporary_files import Spool
-from megastyle_cli.pair import lines
-from megastyle_cli.pair.lines import cut_contents, pair_lines
+from megastyle_cli.pair import lines, parents
+from megastyle_cli.pair.lines import pair_lines
 from megastyle_cli.pair.pair import Ids, pair_all
-from megastyle_cli.pair.parents import Parents
+from megastyle_cli.pair.parents import Parents, cut_contents
 from tests.pair.parents import CONTENTS, STYLES
 
 METADATA = {"run": "0b7d44e9"}
@@ -34,7 +34,7 @@ def test_lines_are_those_of_the_records(
 ) -> None:
     monkeypatch.setattr(lines, "_OUT", out_bytes)
     monkeypatch.setattr(lines, "_STYLES", 5)
-    monkeypatch.setattr(lines, "_CONTENTS", 3)
+    monkeypatch.setattr(parents, "_TOGETHER", 3)
     twice = {**STYLES[0], "style": "another of this id"}
     rename = None if folder is None else to_folder(Path(folder))
     with Spool() as one, Spool() as other:

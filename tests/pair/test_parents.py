@@ -41,17 +41,18 @@ def test_repetitions_are_left_out_and_others_named(size: int) -> None:
 def test_contents_are_read_with_their_failures(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "c.jsonl", [*RECORDS, {"id": "d", "content": " "}])
     with Spool() as spool:
-        contents, failures = read_contents([str(path)], spool)
+        contents, halves, failures = read_contents([str(path)], spool, None)
 
         assert list(contents) == OWN
+        assert [halves.half(row).id for row in range(4)] == [record["id"] for record in OWN]
         assert [failure.record["id"] for failure in failures] == ["d"]
 
 
 def test_the_fingerprint_identifies_the_contents() -> None:
-    contents = [("a", "A fox"), ("b", "A cat \ud800")]
+    contents = [b"a\0A fox\n", "b\0A cat \ud800\n".encode("utf-8", "surrogatepass")]
 
     known = fingerprint(contents)
 
     assert known == "07a36c5d"
-    for others in (contents[:1], contents[::-1], [contents[0], ("b", "A dog")]):
+    for others in (contents[:1], contents[::-1], [contents[0], b"b\0A dog\n"]):
         assert fingerprint(others) != known

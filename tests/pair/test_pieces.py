@@ -6,15 +6,16 @@ from megastyle_cli.compute.jit import choose_by_size
 from megastyle_cli.compute.string_array import StringArray
 from megastyle_cli.core.record import Record
 from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.pair import pieces
 from megastyle_cli.pair.pieces import CONTENT, STYLE, Pieces, Side
 from tests.pair.parents import CONTENTS, STYLES
 
 
 def cut(records: list[Record], side: Side, **renamed: str) -> Pieces:
-    pieces = Pieces(side)
+    cut_of = Pieces(side)
     own = {int(row.strip("_")): name for row, name in renamed.items()}
-    pieces.extend(StringArray.from_bytes(map(dump_line, records)), own, None)
-    return pieces
+    cut_of.extend(StringArray.from_bytes(map(dump_line, records)), own, None)
+    return cut_of
 
 
 @pytest.mark.parametrize("count", [1, 5000])  # in plain Python, and compiled
@@ -44,8 +45,13 @@ def test_own_ids_take_the_place_of_those_given() -> None:
     assert [pieces.half(row).id for row in range(3)] == ["629f6fbed82c07cd", "b_1", "c"]
 
 
-def test_ids_and_texts_are_those_of_the_records() -> None:
-    found = list(cut(CONTENTS, CONTENT).ids_and_texts())
+@pytest.mark.parametrize("count", [1, 5000])  # in plain Python, and compiled
+def test_identities_are_ids_and_texts(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_by_size(count)
+    monkeypatch.setattr(pieces, "_OUT", 60)  # some do not fit
+
+    found = b"".join(cut(CONTENTS, CONTENT).identities())
 
     halves = map(CONTENT.half, CONTENTS)
-    assert found == [(half.id, half.text.get("content", "")) for half in halves]
+    expected = "".join(f"{half.id}\0{half.text.get('content', '')}\n" for half in halves)
+    assert found == expected.encode("utf-8", "surrogatepass")

@@ -32,6 +32,7 @@ class ObjectBatch:
     lines: list[StringArray] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    plain: ObjectLines | None = None  # the same lines, if all of them are plain
 
     def add(self, found: Iterable[Record | Failure], check: Check) -> None:
         """Adds records that pass `check`; those for which it raises BadRecord become failures."""
@@ -93,6 +94,9 @@ def _add_lines(batch: ObjectBatch, block: Block, found: ObjectLines, check: Chec
     base = "" if is_stream_input(block.name) else str(Path(block.name).parent)
     if base not in ("", "."):
         found = rename_in_lines(found, from_folder(base))
+    if found.is_plain.all():
+        batch.lines, batch.ids, batch.plain = [found.lines], found.ids(), found
+        return
     edges = [0, *(np.flatnonzero(np.diff(found.is_plain)) + 1).tolist(), len(found.is_plain)]
     ids = found.ids()
     for first, end in pairwise(edges):

@@ -19,13 +19,15 @@ import numpy.typing as npt
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray, append
 from megastyle_cli.core.record import ERROR, PATH_KEYS, PICTURE_KEYS, PROVENANCE
-from megastyle_cli.io.raw_jsonl.parser import (
+from megastyle_cli.io.raw_jsonl.marks import (
+    FNV_PRIME,
     MAY_BE_BLANK,
     contains,
     equal,
-    find_marks,
+    hash_of_name,
     is_utf8,
     is_word,
+    mark_lines,
 )
 from megastyle_cli.io.record_names import LISTING_KEYS
 
@@ -46,7 +48,6 @@ _SPACE, _NEWLINE = b" \n"
 _IS_ESCAPE = np.zeros(256, np.bool_)  # after a backslash
 _IS_ESCAPE[list(b'"\\nrtbf')] = True
 _SLOTS = 64
-_FNV_PRIME, _FNV_BASIS = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
 _VALUE, _KEY, _FIRST_KEY, _FIRST_ITEM, _AFTER = range(5)  # what comes next in a line
 
 
@@ -65,7 +66,7 @@ class KeyTable:
         names = StringArray.from_strings(numbers)
         chains = np.full(_SLOTS + len(names), -1, np.int64)
         for row, name in enumerate(names):
-            slot = _slot(len(name), name[0], name[-1])
+            slot = _slot_of(len(name), name[0], name[-1])
             chains[_SLOTS + row], chains[slot] = chains[slot], row
         values = np.array(list(numbers.values()), np.int64)
         return cls(names.data, names.starts, values, chains)
@@ -105,10 +106,7 @@ def find_members(data: bytes, wanted: Sequence[str] = ()) -> ObjectLines:
     A plain line has under one of the `wanted` keys, if any are given, a text that is not blank.
     """
     raw = np.frombuffer(bytearray(data), np.uint8)
-    marks = np.empty(len(raw), np.int64)
-    marks = marks[: find_marks(raw, marks)]
-    last = np.flatnonzero(raw[marks] == _NEWLINE)  # mark of each line
-    starts = np.concatenate([np.zeros(1, np.int64), marks[last] + 1])
+    marks, last, starts = mark_lines(raw)
     n = len(last)
     is_plain, id_spans = np.zeros(n, np.bool_), np.zeros((n, 2), np.int64)
     line_starts, firsts = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
@@ -127,9 +125,11 @@ def _keys(wanted: tuple[str, ...]) -> KeyTable:
     return KeyTable.of(_ROLES | {key: _ROLES.get(key, 0) | WANTED for key in wanted})
 
 
-@compiled
-def _slot(length: Any, first: Any, last: Any) -> Any:
+def _slot_of(length: Any, first: Any, last: Any) -> Any:
     return (3 * length + first + 5 * last) % _SLOTS
+
+
+_slot = compiled(_slot_of)  # a table of keys is made without it, and without the compiler
 
 
 @compiled
@@ -272,7 +272,7 @@ def _copy_line(
                 return fault
             mark += 2
             name = raw[at + 1 : close]
-            seen[num_seen] = (_hash(name) ^ objects[depth]) * _FNV_PRIME
+            seen[num_seen] = (hash_of_name(name) ^ objects[depth]) * FNV_PRIME
             if contains(seen[:num_seen], seen[num_seen]):
                 return fault
             num_seen += 1
@@ -343,14 +343,6 @@ def _copy_line(
         return fault
     out[size] = _NEWLINE
     return size + 1, count
-
-
-@compiled
-def _hash(name: Array) -> Any:
-    hashed = _FNV_BASIS
-    for byte in name:
-        hashed = (hashed ^ np.uint64(byte)) * _FNV_PRIME
-    return hashed
 
 
 @compiled

@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray, append
-from megastyle_cli.core.record import BLANKS, ERROR, PATH_KEYS, PICTURE_KEYS, PROVENANCE
+from megastyle_cli.core.record import ERROR, PATH_KEYS, PICTURE_KEYS, PROVENANCE
+from megastyle_cli.io.raw_jsonl.marks import (
+    MAY_BE_BLANK,
+    contains,
+    equal,
+    hash_of_name,
+    is_utf8,
+    is_word,
+    mark_lines,
+)
 from megastyle_cli.io.record_names import LISTING_KEYS
 
 Array = npt.NDArray[Any]
@@ -26,16 +35,9 @@ _CHANGED_KEYS = (
     *("neighbors", PROVENANCE, ERROR),
 )
 _MAX_KEYS = 64  # of a plain line
-_CHUNK = 32  # bytes
-_QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH = b'":,{}\\'
+_QUOTE, _COLON, _COMMA, _OPEN, _CLOSE = b'":,{}'
 _MINUS, _ZERO, _NINE, _SPACE, _NEWLINE = b"-09 \n"
-_ID, _TRUE, _FALSE, _NULL = (
-    np.frombuffer(word, np.uint8) for word in (b"id", b"true", b"false", b"null")
-)
-# the bytes of blank characters: a text with any other byte is not blank
-MAY_BE_BLANK = np.zeros(256, np.bool_)
-MAY_BE_BLANK[list("".join(BLANKS).encode())] = True
-_FNV_PRIME, _FNV_BASIS = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
+_ID = np.frombuffer(b"id", np.uint8)
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,7 @@ class PlainLines:
 def parse_plain_lines(data: bytes, key: str) -> PlainLines:
     """The lines of `data`, each of which ends with a newline, and their texts under `key`."""
     raw = np.frombuffer(data, np.uint8)
-    marks = np.empty(len(raw), np.int64)
-    marks = marks[: find_marks(raw, marks)]
-    last = np.flatnonzero(raw[marks] == _NEWLINE)  # mark of each line
-    starts = np.concatenate([np.zeros(1, np.int64), marks[last] + 1])
+    marks, last, starts = mark_lines(raw)
     n = len(last)
     is_plain = np.zeros(n, np.bool_)
     line_starts, text_starts = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
@@ -72,49 +71,11 @@ def parse_plain_lines(data: bytes, key: str) -> PlainLines:
     )
 
 
-def is_utf8(data: bytes) -> bool:
-    """Whether all of `data` is valid UTF-8."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 @cache
 def _changed_keys() -> Array:
     """Hashes of the keys that no plain line has; other keys of these hashes do no harm."""
     names = [np.frombuffer(key.encode(), np.uint8) for key in _CHANGED_KEYS]
-    return np.array([_hash(name) for name in names])
-
-
-@compiled
-def find_marks(data: Array, marks: Array) -> int:
-    """Positions of quotes, backslashes and control bytes: where strings end or are not plain."""
-    count = 0
-    for start in range(0, len(data), _CHUNK):
-        part = data[start : start + _CHUNK]
-        has_mark = False
-        for at in range(len(part)):  # most chunks have none
-            has_mark |= _is_mark(part[at])
-        if has_mark:
-            for at in range(len(part)):
-                marks[np.uint64(count)] = start + at
-                count += _is_mark(part[at])
-    return count
-
-
-@compiled
-def _is_mark(byte: Any) -> Any:
-    return (byte == _QUOTE) | (byte == _BACKSLASH) | (byte < _SPACE)
-
-
-@compiled
-def _hash(name: Array) -> Any:
-    hashed = _FNV_BASIS
-    for byte in name:
-        hashed = (hashed ^ np.uint64(byte)) * _FNV_PRIME
-    return hashed
+    return np.array([hash_of_name(name) for name in names])
 
 
 @compiled
@@ -180,7 +141,7 @@ def _copy_line(
         if raw[close] != _QUOTE or count == _MAX_KEYS:
             return 0, 0
         name = raw[at + 1 : close]
-        keys[count] = _hash(name)
+        keys[count] = hash_of_name(name)
         if contains(keys[:count], keys[count]) or contains(changed, keys[count]):
             return 0, 0
         is_id, is_wanted = equal(name, _ID), equal(name, wanted)
@@ -253,26 +214,6 @@ def _past_spaces(data: Array, at: int, end: int) -> int:
 
 
 @compiled
-def equal(one: Array, other: Array) -> bool:
-    """Whether two texts are equal."""
-    if len(one) != len(other):
-        return False
-    for at in range(len(one)):  # noqa: SIM110 - compiled
-        if one[at] != other[at]:
-            return False
-    return True
-
-
-@compiled
-def contains(values: Array, value: Any) -> bool:
-    """Whether one of `values` is `value`."""
-    for one in values:  # noqa: SIM110 - compiled
-        if one == value:
-            return True
-    return False
-
-
-@compiled
 def _is_integer(value: Array) -> bool:
     """Whether it is an integer in the form in which it would be written."""
     is_negative = len(value) > 0 and value[0] == _MINUS
@@ -285,9 +226,3 @@ def _is_integer(value: Array) -> bool:
         if not _ZERO <= digit <= _NINE:
             return False
     return True
-
-
-@compiled
-def is_word(value: Array) -> bool:
-    """Whether it is true, false or null."""
-    return equal(value, _TRUE) or equal(value, _FALSE) or equal(value, _NULL)

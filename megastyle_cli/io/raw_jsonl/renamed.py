@@ -11,8 +11,8 @@ import numpy.typing as npt
 from megastyle_cli.compute.jit import compiled
 from megastyle_cli.compute.string_array import StringArray, append
 from megastyle_cli.core.record import PICTURE_KEYS
+from megastyle_cli.io.raw_jsonl.marks import equal
 from megastyle_cli.io.raw_jsonl.objects import KeyTable, ObjectLines, number_of_key
-from megastyle_cli.io.raw_jsonl.parser import equal
 
 Array = npt.NDArray[Any]
 
