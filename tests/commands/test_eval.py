@@ -6,6 +6,7 @@ import tempfile
 import pytest
 
 from tests.conftest import draw, jsonl, lines
+from tests.models.encoders.hub_siglip import siglip_of_the_hub
 from tests.models.encoders.test_dual_encoder import clip_folder
 
 
@@ -88,11 +89,12 @@ def test_resuming_with_other_references_is_refused(megastyle, labelled, tmp_path
     assert ended.returncode == 2 and b"reference_set was" in ended.stderr
 
 
-def test_text_leakage_and_diversity_come_on_request(megastyle, labelled, tmp_path):
-    clip = clip_folder(tmp_path / "clip")
+@pytest.mark.parametrize("make", [clip_folder, siglip_of_the_hub])
+def test_text_leakage_and_diversity_come_on_request(megastyle, labelled, tmp_path, make):
+    model = make(tmp_path / "model")
 
     message = summary_of(
-        megastyle("eval", labelled, "--text-model", clip, "--leakage", "--diversity")
+        megastyle("eval", labelled, "--text-model", model, "--leakage", "--diversity")
     )
 
     assert {"text_score", "random_text_score", "prompt_loss", "content_leakage"} <= message.keys()
@@ -105,7 +107,7 @@ def test_text_leakage_and_diversity_come_on_request(megastyle, labelled, tmp_pat
         "mnnd_prompts",
     } <= message.keys()
     assert message["prompts"] == 4
-    assert str(clip) in message["_megastyle"]["eval"]["text_model"]
+    assert str(model) in message["_megastyle"]["eval"]["text_model"]
 
 
 def test_leakage_without_a_text_model_is_the_builtin_network_s(megastyle, labelled):

@@ -8,6 +8,7 @@ import pytest
 
 from tests import fork_server
 from tests.conftest import draw, jsonl, lines
+from tests.models.encoders.hub_siglip import siglip_of_the_hub
 from tests.models.encoders.test_dual_encoder import siglip_folder
 
 LAME = """
@@ -221,7 +222,7 @@ def test_a_picture_that_an_encoder_gives_no_numbers_for_fails_alone(megastyle, b
 
 
 def test_words_and_records_of_words_ask_the_same(megastyle, pictures, tmp_path):
-    siglip_folder(tmp_path / "model")
+    siglip_of_the_hub(tmp_path / "model")
     jsonl(tmp_path / "q.jsonl", [{"id": "w", "style": "ink wash", "file_name": "imgs/0.png"}])
     searched = ("--index", "imgs", "--model", "model")
 

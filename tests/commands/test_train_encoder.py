@@ -23,6 +23,7 @@ from tests.commands.trainings import (
     train,
 )
 from tests.conftest import Runner, jsonl, lines
+from tests.models.encoders.hub_siglip import siglip2_of_the_hub, siglip_of_the_hub
 
 __all__ = ["train"]  # a fixture
 
@@ -236,6 +237,21 @@ def test_accelerate_launch_starts_it(arguments: list[str], tmp_path: Path) -> No
 
     assert launched.returncode == 0, stderr.decode()
     assert lines(stdout)[0]["step"] == STEPS
+
+
+@pytest.mark.parametrize("make", [siglip_of_the_hub, siglip2_of_the_hub])
+def test_the_hub_s_models_start_with_their_own_text_tower(
+    train: Callable[..., CommandResult], folder: Path, tmp_path: Path, make: Callable[..., Path]
+) -> None:
+    flags = ["--init", make(tmp_path / "model"), "--steps", 1, "--global-batch", 8]
+    flags += ["--images-per-style", 2, "--holdout", 0, "-o", tmp_path / "run"]
+
+    result = train("train-encoder", folder / "imgs", *flags)
+
+    assert result.returncode == 0, result.stderr.decode()
+    with np.load(tmp_path / "run" / "prompts.npz") as prompts:
+        assert prompts["vectors"].shape == (len(COLOURS), 32)
+    assert b"siglip-text@" in result.stderr
 
 
 def test_memory_decides_by_default_and_the_plan_is_printed_first(

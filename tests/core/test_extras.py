@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.extras import EXTRAS, is_installed, pip_line, require_module
+from megastyle_cli.core.extras import EXTRAS, is_installed, needed_package, pip_line, require_module
 from tests.contract.tree import ROOT
 
 
@@ -40,3 +40,18 @@ def test_a_missing_module_is_one_sentence_with_the_line_for_pip() -> None:
 
     assert error.value.hint == "pip install none_such"
     assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "package"),
+    [
+        (ModuleNotFoundError("No module named 'none_such'", name="none_such"), "none_such"),
+        (ImportError("X requires the None_Such library but it was not found in your"), "none_such"),
+        (ImportError("You need to install none-such to use XTokenizer. See https"), "none-such"),
+        (ValueError("You need to have none_such or tiktoken installed to convert"), "none_such"),
+        (ImportError("X requires the json library but it was not found"), None),
+        (ValueError("stat: path should be string"), None),
+    ],
+)
+def test_the_package_that_a_library_lacks_is_found_in_its_message(error, package) -> None:
+    assert needed_package(error) == package

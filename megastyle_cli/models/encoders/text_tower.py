@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from megastyle_cli.core.errors import MegastyleError, first_line
+from megastyle_cli.core.extras import missing_module, needed_package
 from megastyle_cli.models.encoders.clip_vision import clip_weights
 from megastyle_cli.models.encoders.inference import Array, embed_in_batches
 from megastyle_cli.models.strict_weights import (
@@ -120,6 +121,8 @@ def load_tokenizer(folder: Path, length: int) -> Tokens:
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # transformers raises anything for a damaged file
+        if (package := needed_package(error)) is not None:
+            raise missing_module(package, f"the tokenizer of {folder}") from error
         raise MegastyleError(
             f"the tokenizer of {folder} cannot be read: {first_line(error)}",
             hint="download its files again",

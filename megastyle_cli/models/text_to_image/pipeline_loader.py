@@ -11,6 +11,7 @@ from safetensors import safe_open
 from transformers import AutoTokenizer
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory, short_reason
+from megastyle_cli.core.extras import missing_module, needed_package
 from megastyle_cli.models.quantization import Quantized, config_for_loading
 from megastyle_cli.models.strict_weights import fingerprint, load_strictly
 from megastyle_cli.models.tensor_files import Weights
@@ -153,6 +154,8 @@ def _tokenizers_of_processors(folder: Path, index: dict[str, Any]) -> dict[str, 
 
 
 def _unreadable(folder: Path, error: BaseException) -> MegastyleError:
+    if (package := needed_package(error)) is not None:
+        return missing_module(package, str(folder))
     return MegastyleError(
         f"{folder} cannot be read: {short_reason(error)}", hint="download the model again"
     )

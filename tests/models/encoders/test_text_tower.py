@@ -4,11 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import sentencepiece
+import torch
+from tokenizers import Tokenizer
 from transformers import SiglipModel
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.encoders.text_tower import SiglipTextEmbedder
+from megastyle_cli.models.encoders.text_tower import SiglipTextEmbedder, load_tokenizer
 from tests.conftest import draw
+from tests.models.encoders.hub_siglip import siglip2_of_the_hub, siglip_of_the_hub
 from tests.models.encoders.test_dual_encoder import (
     TEXTS,
     changed,
@@ -83,3 +87,45 @@ def test_code_that_comes_with_a_tokenizer_is_never_run(folder, tmp_path, monkeyp
     opened(folder).embed_texts(TEXTS)
 
     assert not (tmp_path / "went-off").exists()
+
+
+def test_the_hub_s_siglip_is_tokenized_by_its_sentencepiece_model(tmp_path):
+    folder = siglip_of_the_hub(tmp_path)
+    pieces = sentencepiece.SentencePieceProcessor(str(folder / "spiece.model"))
+
+    (row,) = load_tokenizer(folder, 64)(["teal ink, on paper!"])["input_ids"].tolist()
+
+    # without punctuation, then </s> up to the 64 positions, as in the model's training
+    assert row == pieces.encode("teal ink on paper") + [1] * (64 - 12)
+
+
+def test_the_hub_s_siglip_2_is_tokenized_as_its_tokenizer_file_says(tmp_path):
+    folder = siglip2_of_the_hub(tmp_path)
+    ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("teal ink on paper").ids
+
+    (row,) = load_tokenizer(folder, 64)(["teal ink on paper"])["input_ids"].tolist()
+
+    assert row == ids + [0] * (64 - len(ids)) and ids[-1] == 1
+
+
+@pytest.mark.parametrize("make", [siglip_of_the_hub, siglip2_of_the_hub])
+def test_texts_of_the_hub_s_models_are_embedded_as_transformers_does(make, tmp_path):
+    folder = make(tmp_path)
+    tokens = load_tokenizer(folder, 64)(["ochre oil on canvas"])["input_ids"]
+    with torch.inference_mode():
+        reference = SiglipModel.from_pretrained(folder).get_text_features(input_ids=tokens)
+    vector = torch.nn.functional.normalize(getattr(reference, "pooler_output", reference)).numpy()
+
+    assert np.array_equal(SiglipTextEmbedder(folder).embed(["Ochre oil on CANVAS"]), vector)
+
+
+def test_a_tokenizer_that_needs_a_package_names_it_and_no_download(tmp_path):
+    folder = siglip_of_the_hub(tmp_path)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["tokenizer_class"] = "XLMTokenizer"  # needs sacremoses, which nothing here installs
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+    with pytest.raises(MegastyleError, match="needs the package 'sacremoses'") as error:
+        load_tokenizer(folder, 64)
+
+    assert error.value.hint == "pip install sacremoses"
