@@ -69,14 +69,14 @@ _megastyle() {
             esac
             ;;
         train-encoder)
-            flags="--max-item-size -o --output --init --pack --label --content-label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --flip/--no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --init --text-model --pack --label --content-label --holdout --split-key --global-batch --images-per-style --chunk --temperature --text-weight --epochs --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --flip/--no-flip --crop --dtype --recompute --compile --checkpoint-every --validate-every --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --optimizer) words="adamw sgd" flags="" files=no ;;
                 --schedule) words="cosine linear constant" flags="" files=no ;;
                 --dtype) words="auto float32 bfloat16" flags="" files=no ;;
                 --export-dtype) words="float32 float16 bfloat16" flags="" files=no ;;
                 -o|--output|--pack|--stats) flags="" ;;
-                --max-item-size|--init|--label|--content-label|--holdout|--split-key|--global-batch|--images-per-style|--chunk|--temperature|--text-weight|--epochs|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--crop|--recompute|--checkpoint-every|--validate-every|--max-errors|--limit|--seed) flags="" files=no ;;
+                --max-item-size|--init|--text-model|--label|--content-label|--holdout|--split-key|--global-batch|--images-per-style|--chunk|--temperature|--text-weight|--epochs|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--crop|--recompute|--checkpoint-every|--validate-every|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;
         train-flux)

@@ -23,7 +23,13 @@ FILE_SUFFIXES = (".json", ".pth", ".pt", ".bin", ".safetensors")
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 _IS_CACHE_ONLY = ContextVar("is_cache_only", default=False)
 ANSWER_S = 5.0  # timeout of the request that checks whether the hub is reachable
-OTHER_FORMATS = ("consolidated*", "original/*", "onnx/*", "openvino/*")  # of the same weights
+OTHER_FORMATS = (
+    "consolidated*",
+    "open_clip*",
+    "original/*",
+    "onnx/*",
+    "openvino/*",
+)  # of the same weights
 
 
 def find_model(
@@ -60,6 +66,18 @@ def find_model(
         return _download(name, revision or None, patterns, is_pipeline, is_offline)
     except (OSError, ValueError, RuntimeError) as error:  # no such name, not allowed, interrupted
         raise _refused(name, model, error) or unavailable(kind, model, error, hint) from error
+
+
+def find_file(model: str, file: str, kind: str) -> Path:
+    """One file of the repository NAME[@REVISION] of the hub; nothing else of it is downloaded.
+
+    Raises MegastyleError if it cannot be had.
+    """
+    hint = f"download it: {_download_command(model)} {file}"
+    path = find_model(model, kind, hint=hint, patterns=(file,)) / file
+    if not path.is_file():
+        raise MegastyleError(f"{model} has no {file} in the local cache", hint=hint)
+    return path
 
 
 @contextmanager

@@ -77,9 +77,11 @@ class ModelOptions:
             "dedup": "Sentence-embedding model: a Hugging Face name or a local folder.",
             "cluster": "Sentence-embedding model: a Hugging Face name or a local folder.",
             "synth": "Text-to-image model, such as Qwen/Qwen-Image, or a local folder.",
-            "retrieve": "Style encoder: a folder written by train-encoder, SigLIP or CLIP.",
+            "retrieve": "Style encoder: Gaojunyao/MegaStyle (the released one), a folder written by"
+            " train-encoder, or a SigLIP or CLIP.",
             "transfer": "black-forest-labs/FLUX.1-dev, builtin-flux, or a local folder.",
-            "eval": "Style encoder: a folder written by train-encoder, SigLIP or CLIP.",
+            "eval": "Style encoder: Gaojunyao/MegaStyle (the released one), a folder written by"
+            " train-encoder, or a SigLIP or CLIP.",
         },
         is_common=True,
         changes_results="derived",

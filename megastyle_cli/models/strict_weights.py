@@ -56,6 +56,11 @@ def _check_supported(values: dict[str, Any], file: Path) -> None:
             f"{file} belongs to a quantized model (quantization_config)",
             hint="give the original weights",
         )
+    if str(values.get("model_type", "")).startswith("siglip2"):
+        raise MegastyleError(
+            f"{file} belongs to a SigLIP 2 of variable resolution (NaFlex), which is not run here",
+            hint="give one of a fixed resolution, such as google/siglip2-so400m-patch14-384",
+        )
     if values.get("vision_use_head", True) is not True:
         raise MegastyleError(
             f"{file} belongs to a tower without a pooling head (vision_use_head), whose output is"

@@ -1,6 +1,7 @@
 """Tensors to and from files: .safetensors, and torch's .pth without the code a pickle may carry."""
 
 import json
+import logging
 import os
 import re
 import struct
@@ -14,11 +15,28 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.hub import check_no_lfs_pointer
 
 Weights = dict[str, Tensor]
+log = logging.getLogger(__name__)
+
+# Settings that training scripts save beside the tensors, CSD's its `args`.
+SETTINGS = (
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",  # Python 3.13
+    "pathlib._local.WindowsPath",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+)
+# What transformers loads from a folder: this file, or the parts that its index names.
+MAIN_FILE, MAIN_INDEX = "model.safetensors", "model.safetensors.index.json"
 
 # What torch.compile and DistributedDataParallel put before or inside the names of tensors.
 _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
@@ -28,14 +46,15 @@ _OS_ERROR = re.compile(r"os error (\d+)")
 def read_weights(path: Path) -> dict[str, Any]:
     """The content of a file of weights: tensors by name, or a dict around them.
 
-    Code inside a pickle is never run. Raises MegastyleError if the file is damaged or holds
-    anything but weights.
+    Code inside a pickle is never run: beside tensors and plain values only SETTINGS are accepted,
+    whose values are dropped. Raises MegastyleError if the file is damaged or holds anything else.
     """
     check_no_lfs_pointer(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals([(_Settings, name) for name in SETTINGS]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling damaged bytes can raise any exception
         # EINVAL is not a disk error: torch seeks before the start of a truncated archive.
         if isinstance(error, OSError) and error.errno != EINVAL:
@@ -49,8 +68,21 @@ def read_weights(path: Path) -> dict[str, Any]:
     return content
 
 
+class _Settings:
+    """Stands for any object of SETTINGS: it accepts any values and keeps none of them."""
+
+    def __new__(cls, *values: Any) -> "_Settings":
+        return object.__new__(cls)
+
+    def __init__(self, *values: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 def read_folder_weights(folder: Path) -> Weights:
-    """All tensors of the .safetensors files of a folder, as `unwrapped`.
+    """All tensors of the `weight_files` of a folder, as `unwrapped`.
 
     Raises MegastyleError if it has none, or one tensor twice.
     """
@@ -59,12 +91,39 @@ def read_folder_weights(folder: Path) -> Weights:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The .safetensors files of a folder. Raises MegastyleError if it has none."""
+    """The files that hold the weights of a folder, as transformers would choose them.
+
+    Beside model.safetensors, or the parts that its index names, there may be the same weights in
+    another layout, such as open_clip_model.safetensors. In a folder without both every .safetensors
+    counts. Raises MegastyleError if it has none, or if a part is missing.
+    """
     files = sorted(folder.glob("*.safetensors"))
+    if (folder / MAIN_FILE).is_file():
+        return [folder / MAIN_FILE]
+    if (folder / MAIN_INDEX).is_file():
+        return _indexed_files(folder / MAIN_INDEX)
     if not files:
         raise MegastyleError(
             f"{folder} has no .safetensors file",
             hint="give a folder with weights, or a config .json",
+        )
+    return files
+
+
+def _indexed_files(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        files = [index.parent / name for name in names]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MegastyleError(
+            f"{index} does not say which files hold the weights", hint="download the model again"
+        ) from error
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise MegastyleError(
+            f"{index.parent} has {len(files) - len(missing)} of {len(files)} files of weights: it"
+            f" lacks {missing[0]}",
+            hint="download the model again, which continues where it stopped",
         )
     return files
 
@@ -83,6 +142,25 @@ def unwrapped(content: dict[str, Any], origin: object, prefix: str = "") -> Weig
             hint="give weights that hold each tensor once",
         )
     return dict(zip(names, content.values(), strict=True))
+
+
+def drop_unused(weights: Weights, used: tuple[str, ...], origin: object) -> Weights:
+    """The tensors whose names begin with one of `used`; logs how many others there are.
+
+    The position ids of older models belong to no tensor of today's, and are dropped silently.
+    """
+    kept = {name: w for name, w in weights.items() if name.startswith(used)}
+    kept = {name: w for name, w in kept.items() if not name.endswith(".position_ids")}
+    others = [name for name in weights if not name.startswith(used)]
+    if others:
+        log.warning(
+            "%s holds %s beside the weights, which %s not used: %s",
+            origin,
+            f"{len(others)} more tensors" if len(others) > 1 else "one more tensor",
+            "are" if len(others) > 1 else "is",
+            ", ".join(others[:3]) + (", ..." if len(others) > 3 else ""),
+        )
+    return kept
 
 
 def check_finite(weights: Weights, origin: object) -> None:

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.hub import cache_only, find_model, pinned_name
+from megastyle_cli.models.hub import cache_only, find_file, find_model, pinned_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -62,6 +62,16 @@ def test_inside_cache_only_the_hub_is_not_asked(cached, monkeypatch):
 
     assert error.value.message == "owner/other is not in the local cache"
     assert not asked
+
+
+def test_one_file_of_a_repository_is_found_and_a_missing_one_says_how_to_get_it(cached):
+    (cached / "encoder.pth").touch()
+
+    assert find_file("owner/model", "encoder.pth", "model") == cached / "encoder.pth"
+    with pytest.raises(MegastyleError, match="owner/model has no lora.safetensors") as error:
+        find_file("owner/model", "lora.safetensors", "model")
+
+    assert error.value.hint == "download it: hf download owner/model lora.safetensors"
 
 
 def test_without_a_network_a_name_that_is_not_cached_fails_at_once(cached):

@@ -1,9 +1,10 @@
 """The image tower of a CLIP, with its projection: from transformers' layout or from CSD's.
 
 CSD (Somepalli et al., arXiv 2404.01292) is a CLIP ViT-L/14 whose projection was trained to
-distinguish styles. Layout of its checkpoint [reconstructed: no released file was opened]: a dict
-with `model_state_dict`; in it `backbone.*`, named as in OpenAI's own CLIP, and the projections
-`last_layer_style` and `last_layer_content`, each (d, e).
+distinguish styles. Its training script saves a dict with `model_state_dict`, the states of two
+optimizers, `iter` and its `args`; in `model_state_dict` are `backbone.*`, named as in OpenAI's own
+CLIP, and the heads `last_layer_style` (d, e) and `last_layer_content`. That the released file has
+this layout is [reconstructed]: it was not opened.
 """
 
 from pathlib import Path
@@ -16,10 +17,11 @@ from transformers import CLIPModel, CLIPVisionModelWithProjection
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.encoders.siglip_vision import check_depth, encoder_folder
+from megastyle_cli.models.encoders.siglip_vision import check_depth, encoder_path
 from megastyle_cli.models.strict_weights import build_config, build_model, read_config
 from megastyle_cli.models.tensor_files import (
     Weights,
+    drop_unused,
     read_folder_weights,
     read_weights,
     unwrapped,
@@ -34,8 +36,9 @@ CSD_TENSORS = (
     "backbone.conv1.weight",  # (d, 3, p, p)
     "backbone.positional_embedding",  # (positions, d)
     "last_layer_style",  # (d, e)
-    "last_layer_content",
 )
+CSD_PREFIXES = ("backbone.", *CSD_TENSORS[-1:])
+CONTENT_HEAD = "last_layer_content"  # a matrix or a small network; only style is used here
 OPENAI_NAMES = (
     ("class_embedding", "embeddings.class_embedding"),
     ("conv1.", "embeddings.patch_embedding."),
@@ -58,10 +61,9 @@ def load_clip(model: str) -> CLIPVisionModelWithProjection:
     a CSD file (.pth, .pt, .bin, .safetensors), of which the style projection is used.
     Raises MegastyleError if there is no such model or its weights do not fit to the last tensor.
     """
-    path = Path(model).expanduser()
-    if path.is_file():
-        return _read_csd(path)
-    folder = encoder_folder(model)
+    folder = encoder_path(model)
+    if folder.is_file():
+        return _read_csd(folder)
     values = read_config(folder)
     if values.get("model_type") != "clip":
         config = build_config(CLIPVisionModelWithProjection, values, model)
@@ -78,10 +80,17 @@ def clip_weights(folder: Path) -> Weights:
     return {name: w for name, w in weights.items() if name not in POSITION_IDS}
 
 
-def center_crop(image: Image.Image, side_px: int) -> Tensor:
-    """The center square of the image as uint8 (3, side, side); bicubic, as CLIP's processor."""
+def center_crop(image: Image.Image, side_px: int, *, is_csd: bool = False) -> Tensor:
+    """The center square of the image as uint8 (3, side, side), bicubic.
+
+    As CLIP's processor in transformers, or with `is_csd` as CSD's script: its torchvision rounds
+    half of a margin to the nearest even pixel, the processor down.
+    """
     width, height = (int(side_px * length / min(image.size)) for length in image.size)
-    left, top = (width - side_px) // 2, (height - side_px) // 2
+    left, top = (
+        round(margin / 2) if is_csd else margin // 2
+        for margin in (width - side_px, height - side_px)
+    )
     small = image.resize((width, height), Image.Resampling.BICUBIC)
     square = small.crop((left, top, left + side_px, top + side_px))
     return torch.from_numpy(np.array(square)).permute(2, 0, 1)
@@ -115,16 +124,18 @@ def _read_csd(path: Path) -> CLIPVisionModelWithProjection:
     content = read_weights(path)
     inner = content.get("model_state_dict")
     content = inner if isinstance(inner, dict) else content
-    content = unwrapped(content, path)
+    content = {
+        name: w for name, w in unwrapped(content, path).items() if not name.startswith(CONTENT_HEAD)
+    }
     backbone = "backbone."
     visual = {n.removeprefix(backbone): w for n, w in content.items() if n.startswith(backbone)}
-    if [getattr(content.get(name), "ndim", None) for name in CSD_TENSORS] != [4, 2, 2, 2]:
+    if [getattr(content.get(name), "ndim", None) for name in CSD_TENSORS] != [4, 2, 2]:
         raise MegastyleError(
             f"{path} is not a CSD checkpoint: its {len(content)} tensors lack"
             f" {', '.join(CSD_TENSORS)}",
             hint="give a CSD checkpoint, or the folder of a CLIP model",
         )
-    patch, positions, style, _ = (content[name] for name in CSD_TENSORS)
+    patch, positions, style = (content[name] for name in CSD_TENSORS)
     width, _, _, patch_px = patch.shape
     num_layers = len({name.split(".")[2] for name in visual if ".resblocks." in name})
     check_depth(path, width, num_layers)
@@ -143,5 +154,5 @@ def _read_csd(path: Path) -> CLIPVisionModelWithProjection:
     )
     weights = {f"vision_model.{name}": w for name, w in rename_openai_weights(visual).items()}
     weights["visual_projection.weight"] = style.T
-    weights |= {n: w for n, w in content.items() if not n.startswith(("backbone.", "last_layer_"))}
+    drop_unused(content, CSD_PREFIXES, path)
     return build_model(CLIPVisionModelWithProjection, config, weights, str(path))

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 from PIL import Image
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.encoders.inference import Array
-from megastyle_cli.models.encoders.siglip_vision import encoder_folder
+from megastyle_cli.models.encoders.siglip_vision import encoder_path
 from megastyle_cli.models.encoders.style_encoder import ClipEncoder, SiglipEncoder, require_model
 from megastyle_cli.models.encoders.text_tower import ClipTextEmbedder, SiglipTextEmbedder
 from megastyle_cli.models.protocols import StyleEncoder, TextEmbedder
@@ -36,7 +35,7 @@ class DualEncoder:
     """
 
     def __init__(self, model: str | None = None, device: str | None = None) -> None:
-        self.folder = encoder_folder(require_model(model, "text-image"))
+        self.folder = encoder_path(require_model(model, "text-image"))
         kind = str(read_config(self.folder).get("model_type"))
         if kind not in TOWERS:
             raise MegastyleError(
@@ -88,6 +87,6 @@ def clip_encoder(model: str | None = None, device: str | None = None) -> StyleEn
 
 def _model_type(model: str | None) -> str:
     """The model_type in the config of a model's folder; "" for a single file."""
-    if model is None or Path(model).expanduser().is_file():
+    if model is None or (path := encoder_path(model)).is_file():
         return ""
-    return str(read_config(encoder_folder(model)).get("model_type", ""))
+    return str(read_config(path).get("model_type", ""))

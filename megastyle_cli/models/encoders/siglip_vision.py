@@ -1,7 +1,9 @@
 """The SigLIP image tower: built from a config or from weights, read strictly, written both ways.
 
 Weights are read and written in two layouts: a folder for `SiglipVisionModel.from_pretrained`, and
-the official `.pth`, whose names begin with `vision_model.` as before transformers 5.6.
+the official `.pth`, whose names begin with `vision_model.` as before transformers 5.6. A tower of a
+size that was not released is written as {"model": weights, "config": sizes}, which the official
+script reads too.
 """
 
 import json
@@ -17,10 +19,11 @@ from torch.nn import functional
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.hub import find_model
+from megastyle_cli.models.hub import find_file, find_model
 from megastyle_cli.models.strict_weights import build_config, build_model, read_config
 from megastyle_cli.models.tensor_files import (
     Weights,
+    drop_unused,
     read_folder_weights,
     read_weights,
     unwrapped,
@@ -30,12 +33,21 @@ from megastyle_cli.models.tensor_files import (
 
 # b images, d width of the tower; images are (b, 3, side, side) in [-1, 1]
 
+OFFICIAL_ENCODER = "Gaojunyao/MegaStyle"  # on the hub; beside it lies the LoRA
+ENCODER_FILE = "megastyle_encoder.pth"
 PREFIX = "vision_model."
+PARTS = ("embeddings.", "encoder.", "post_layernorm.", "head.")
 WRAPPERS = ("model", "state_dict")
+SIZES = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("image_size", "patch_size", "num_channels", "hidden_act", "layer_norm_eps"),
+)
 # Of the released sizes by width: base, large (CLIP's, too), so400m. The weights do not contain the
 # number of heads, and a file that lost its last layers does not contain the depth.
 HEADS = {768: 12, 1024: 16, 1152: 16}
 DEPTHS = {768: 12, 1024: 24, 1152: 27}
+# Of so400m-patch14-384: its 27 x 27 patches of 14 pixels cover 378 of the 384 that it is given.
+SIDES_PX = {(14, 27): 384}
 # Settings of the image processor of transformers: resize to the square, bicubic, to [-1, 1].
 PROCESSING = {
     "image_processor_type": "SiglipImageProcessor",
@@ -97,24 +109,35 @@ def load_tower(model: str, seed: int = 0) -> SiglipVisionModel:
     """The tower that `model` names, in float32.
 
     A folder or hub NAME[@REVISION] (of an image tower or of a whole SigLIP), a file of weights
-    (.safetensors, .pth, .pt, .bin) with config.json beside it unless it is of a released size, or
-    a config .json, whose weights are drawn from `seed`. Only a hub name reaches the network.
-    Raises MegastyleError if there is no such model or its weights do not fit to the last tensor.
+    (.safetensors, .pth, .pt, .bin) that holds its sizes, has config.json beside it or is of a
+    released size, or a config .json, whose weights are drawn from `seed`. OFFICIAL_ENCODER is its
+    file of weights. Only a hub name reaches the network. Tensors beside those of the tower are
+    counted in a warning. Raises MegastyleError if there is no such model or if the tower's weights
+    do not fit to the last tensor.
     """
-    path = Path(model).expanduser()
+    path = encoder_path(model)
     if path.suffix == ".json" and path.is_file():
         return new_tower(read_tower_config(path), seed)
     if path.is_file():
-        weights = unwrap(read_weights(path), model)
-        beside = path.with_name("config.json")
-        config = read_tower_config(beside) if beside.exists() else released_config(weights, path)
-        return build_model(SiglipVisionModel, config, weights, str(path))
-    folder = encoder_folder(model)
-    weights = read_folder_weights(folder)
-    if is_whole_siglip(folder):
+        content = read_weights(path)
+        weights = drop_unused(unwrap(content, model), PARTS, path)
+        return build_model(
+            SiglipVisionModel, _file_config(path, content, weights), weights, str(path)
+        )
+    weights = read_folder_weights(path)
+    if is_whole_siglip(path):
         weights = {name: w for name, w in weights.items() if name.startswith(PREFIX)}
-    config = read_tower_config(folder)
-    return build_model(SiglipVisionModel, config, unwrap(weights, model), model)
+    weights = drop_unused(unwrap(weights, model), PARTS, path)
+    return build_model(SiglipVisionModel, read_tower_config(path), weights, model)
+
+
+def _file_config(path: Path, content: dict[str, Any], weights: Weights) -> SiglipVisionConfig:
+    """The size of a file's tower: from the file, from config.json beside it, or as released."""
+    inside, beside = content.get("config"), path.with_name("config.json")
+    if isinstance(inside, dict):
+        config: SiglipVisionConfig = build_config(SiglipVisionModel, inside, str(path))
+        return config
+    return read_tower_config(beside) if beside.exists() else released_config(weights, path)
 
 
 def inspect_tower(model: str) -> tuple[Path, list[Path], SiglipVisionConfig | None]:
@@ -123,18 +146,25 @@ def inspect_tower(model: str) -> tuple[Path, list[Path], SiglipVisionConfig | No
     No weight is read. The size is None for a file of weights without config.json beside it. Raises
     MegastyleError if there is no such model, or a folder without weights.
     """
-    path = Path(model).expanduser()
+    path = encoder_path(model)
     if path.suffix == ".json" and path.is_file():
         return path, [], read_tower_config(path)
     if path.is_file():
         beside = path.with_name("config.json")
         return path, [path], read_tower_config(beside) if beside.exists() else None
-    folder = encoder_folder(model)
-    return folder, weight_files(folder), read_tower_config(folder)
+    return path, weight_files(path), read_tower_config(path)
 
 
-def encoder_folder(model: str) -> Path:
-    """The folder of an encoder: itself, or what the hub has under NAME[@REVISION]."""
+def encoder_path(model: str) -> Path:
+    """The file or folder of an encoder: itself, or what the hub has under NAME[@REVISION].
+
+    OFFICIAL_ENCODER is a repository of two files, of which only the encoder's is downloaded.
+    """
+    path = Path(model).expanduser()
+    if path.is_file():
+        return path
+    if model.partition("@")[0] == OFFICIAL_ENCODER and not path.exists():
+        return find_file(model, ENCODER_FILE, "model")
     return find_model(model, "model", hint="name a folder or a hub model")
 
 
@@ -163,6 +193,7 @@ def unwrap(content: dict[str, Any], origin: str) -> Weights:
 def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
     """The size of a released tower from the shapes of its weights.
 
+    Only the number of patches is in them: the side of the images is that of the released models.
     Raises MegastyleError if the width is not that of a released size, since the number of heads is
     not in the weights, or if there are not as many layers as at that width.
     """
@@ -182,14 +213,15 @@ def released_config(weights: Weights, path: Path) -> SiglipVisionConfig:
             hint="put its config.json beside it",
         )
     layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layers.")}
+    patch_px, patches = patch.shape[-1], round(positions.shape[0] ** 0.5)  # patches in a row
     check_depth(path, width, len(layers))
     return SiglipVisionConfig(
         hidden_size=width,
         intermediate_size=inner.shape[0],
         num_hidden_layers=DEPTHS[width],
         num_attention_heads=HEADS[width],
-        patch_size=patch.shape[-1],
-        image_size=round(positions.shape[0] ** 0.5) * patch.shape[-1],
+        patch_size=patch_px,
+        image_size=SIDES_PX.get((patch_px, patches), patches * patch_px),
     )
 
 
@@ -219,8 +251,25 @@ def save_folder(tower: SiglipVisionModel, folder: Path) -> None:
 
 
 def save_official(tower: SiglipVisionModel, path: Path, dtype: torch.dtype) -> None:
-    """The official layout: a .pth of one dict, names with `vision_model.`, in `dtype`."""
-    write_torch({f"{PREFIX}{name}": w for name, w in _cpu_weights(tower, dtype).items()}, path)
+    """The official layout: a .pth of one dict, names with `vision_model.`, in `dtype`.
+
+    If the shapes do not tell the size of the tower, that dict is `model` beside `config`, so that
+    the file is one encoder wherever it lies.
+    """
+    weights = _cpu_weights(tower, dtype)
+    content: dict[str, Any] = {f"{PREFIX}{name}": w for name, w in weights.items()}
+    sizes = {name: getattr(tower.config, name) for name in SIZES}
+    if sizes != _released_sizes(weights, path):
+        content = {"model": content, "config": sizes}
+    write_torch(content, path)
+
+
+def _released_sizes(weights: Weights, path: Path) -> dict[str, Any] | None:
+    try:
+        config = released_config(weights, path)
+    except MegastyleError:
+        return None
+    return {name: getattr(config, name) for name in SIZES}
 
 
 def _cpu_weights(tower: SiglipVisionModel, dtype: torch.dtype) -> Weights:

@@ -13,6 +13,7 @@ from megastyle_cli.models.encoders.clip_vision import center_crop, clip_pixels, 
 from megastyle_cli.models.encoders.inference import Array, embed_in_batches
 from megastyle_cli.models.encoders.siglip_vision import (
     StyleTower,
+    encoder_path,
     load_tower,
     normalize_pixels,
     resize_to_square,
@@ -50,8 +51,8 @@ class ClipEncoder:
     """The projected output of a CLIP image tower, normalized; `model` is as in `load_clip`.
 
     With a checkpoint of CSD these are its style vectors. The shorter side of an image is resized
-    to the tower's side and the center is cropped, as the image processor of transformers does.
-    Rows and `name` are as in SiglipEncoder.
+    to the tower's side and the center is cropped, see `center_crop`. Rows and `name` are as in
+    SiglipEncoder.
     """
 
     def __init__(self, model: str | None = None, device: str | None = None) -> None:
@@ -60,6 +61,7 @@ class ClipEncoder:
         self.name = f"{model}@{fingerprint(vision.state_dict())}"
         self.side_px: int = vision.config.image_size  # type: ignore[assignment]
         self.width = vision.config.projection_dim
+        self.is_csd = encoder_path(str(model)).is_file()
         self.tower = vision.to(self.device)  # type: ignore[arg-type]
 
     def embed(self, pictures: Sequence[Image.Image]) -> Array:
@@ -67,7 +69,9 @@ class ClipEncoder:
         return embed_in_batches(self._encode, pictures, self.device, self.width)
 
     def _encode(self, images: Sequence[Image.Image]) -> Tensor:
-        pixels = torch.stack([center_crop(image, self.side_px) for image in images])
+        pixels = torch.stack(
+            [center_crop(image, self.side_px, is_csd=self.is_csd) for image in images]
+        )
         rows = self.tower(pixel_values=clip_pixels(pixels.to(self.device))).image_embeds
         return normalize(rows)
 

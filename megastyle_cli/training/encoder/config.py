@@ -38,6 +38,14 @@ class EncoderConfig(shared.TrainingConfig):
         is_required=True,
         changes_results="yes",
     )
+    text_model: str | None = option(
+        None,
+        metavar="MODEL",
+        show_default=False,
+        help="SigLIP whose text encoder embeds the prompts (default: that of --init, if any).",
+        heading="Model",
+        changes_results="if set",
+    )
     pack: Path | None = option(
         None,
         metavar="DIR",

@@ -28,7 +28,7 @@ from megastyle_cli.training.encoder.augment import Augmentation
 from megastyle_cli.training.encoder.config import EncoderConfig
 from megastyle_cli.training.encoder.data import LabelledImages, TrainingData
 from megastyle_cli.training.encoder.memory_cost import batch_bytes, plan_encoder_memory
-from megastyle_cli.training.encoder.prompt_targets import check_text_embedder
+from megastyle_cli.training.encoder.prompt_targets import check_text_embedder, text_source
 from megastyle_cli.training.encoder.trainer import EncoderTrainer
 
 
@@ -45,7 +45,7 @@ def check_encoder_run(
             return
         yield check_weights(config.init, path, files)
         if config.text_weight:
-            yield _check_prompts(data.split.training, config.init)
+            yield _check_prompts(data.split.training, config)
     if size is None:
         text = f"unknown: there is no config.json beside {path}"
         yield Check(topic=TOPIC, name="memory", text=text, ok=False, is_needed=False)
@@ -57,12 +57,11 @@ def check_encoder_run(
     yield check_disk(folder, config, trained)
 
 
-def _check_prompts(images: LabelledImages, init: str) -> Check:
+def _check_prompts(images: LabelledImages, config: EncoderConfig) -> Check:
     try:
         images.check_prompts()
-        text = (
-            f"prompts of {len(images.style_ids):,} styles, embedded by {check_text_embedder(init)}"
-        )
+        embedder = check_text_embedder(text_source(config.init, config.text_model))
+        text = f"prompts of {len(images.style_ids):,} styles, embedded by {embedder}"
     except MegastyleError as error:
         return failed(TOPIC, "prompts", error)
     return Check(topic=TOPIC, name="prompts", text=text)

@@ -10,8 +10,7 @@ import numpy as np
 
 from megastyle_cli.core.atomic_file import atomic_path
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.encoders.siglip_vision import encoder_folder, is_whole_siglip
-from megastyle_cli.models.hub import FILE_SUFFIXES
+from megastyle_cli.models.encoders.siglip_vision import encoder_path, is_whole_siglip
 from megastyle_cli.models.protocols import TextEmbedder
 from megastyle_cli.models.registry import load
 
@@ -43,9 +42,9 @@ def prompt_targets(
 ) -> PromptTargets:
     """Embeddings of `prompts`, read from `cache_file` or computed and added to it.
 
-    A complete SigLIP folder or hub name encodes them with its own text tower. Otherwise the builtin
-    static vectors are projected to `width` by a fixed matrix: they tell which styles have similar
-    descriptions, and know nothing about images. This fallback is ours.
+    A complete SigLIP (folder or hub name) of the same `width` encodes them with its own text tower.
+    Otherwise the builtin static vectors are projected to `width` by a fixed matrix: they tell which
+    styles have similar descriptions, and know nothing about images. This fallback is ours.
     """
     embedder, scale, bias = _text_embedder(model, width, device)
     cached = _read_cache(cache_file)
@@ -83,30 +82,50 @@ def project(rows: Array, width: int) -> Array:
     return unit
 
 
+def text_source(init: str, text_model: str | None) -> str:
+    """The model whose text encoder embeds the prompts: `text_model`, or else `init` itself.
+
+    Raises MegastyleError if `text_model` has no text encoder.
+    """
+    if text_model is None:
+        return init
+    path = encoder_path(text_model)
+    if path.is_dir() and is_whole_siglip(path):
+        return text_model
+    raise MegastyleError(
+        f"--text-model {text_model} has no text encoder",
+        hint="give a complete SigLIP, such as google/siglip-so400m-patch14-384",
+    )
+
+
 def check_text_embedder(model: str) -> str:
     """What would embed the prompts, in words; its tokenizer is loaded, and no weight.
 
     Raises MegastyleError if there is no tokenizer.
     """
-    if Path(model).suffix not in FILE_SUFFIXES:
-        folder = encoder_folder(model)
-        if is_whole_siglip(folder):
-            from megastyle_cli.models.encoders.text_tower import load_tokenizer
+    path = encoder_path(model)
+    if path.is_dir() and is_whole_siglip(path):
+        from megastyle_cli.models.encoders.text_tower import load_tokenizer
 
-            load_tokenizer(folder, 1)
-            return "its own text tower, with a tokenizer"
+        load_tokenizer(path, 1)
+        return "its own text tower, with a tokenizer"
     return str(load("text_embedder", "builtin").name)
 
 
 def _text_embedder(model: str, width: int, device: str) -> tuple[TextEmbedder, float, float]:
     """The embedder of `model`, or the builtin one, with its logit scale and bias."""
-    if Path(model).suffix not in FILE_SUFFIXES:
-        folder = encoder_folder(model)
-        if is_whole_siglip(folder):
-            from megastyle_cli.models.encoders.text_tower import SiglipTextEmbedder
+    path = encoder_path(model)
+    if path.is_dir() and is_whole_siglip(path):
+        from megastyle_cli.models.encoders.text_tower import SiglipTextEmbedder
 
-            tower = SiglipTextEmbedder(folder, device)
-            return tower, tower.scale, tower.bias
+        tower = SiglipTextEmbedder(path, device)
+        if tower.width != width:
+            raise MegastyleError(
+                f"the text encoder of {model} has {tower.width} dimensions, the image encoder has"
+                f" {width}",
+                hint="give --text-model the SigLIP that the image encoder began as",
+            )
+        return tower, tower.scale, tower.bias
     return load("text_embedder", "builtin"), SCALE, BIAS
 
 

@@ -42,7 +42,11 @@ from megastyle_cli.training.encoder.gradient_cache import backward
 from megastyle_cli.training.encoder.image_loader import ImageBatch, ImageLoader, read_images
 from megastyle_cli.training.encoder.losses import EncoderLoss
 from megastyle_cli.training.encoder.memory_cost import batch_bytes, plan_encoder_memory
-from megastyle_cli.training.encoder.prompt_targets import PromptTargets, prompt_targets
+from megastyle_cli.training.encoder.prompt_targets import (
+    PromptTargets,
+    prompt_targets,
+    text_source,
+)
 
 # n images of the global batch, b of this rank, d width
 
@@ -279,7 +283,7 @@ class EncoderTrainer(Trainer[ImageBatch]):
         with self.accelerator.main_process_first():  # the others read what the first has cached
             return prompt_targets(
                 [prompt or "" for prompt in images.prompts],
-                self.config.init,
+                text_source(self.config.init, self.config.text_model),
                 self.vision.config.hidden_size,
                 self.folder / "prompts.npz",
                 str(self.device),

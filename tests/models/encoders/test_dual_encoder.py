@@ -175,6 +175,13 @@ def test_the_position_ids_of_old_clips_are_ignored(tmp_path):
     assert np.array_equal(after.embed_texts(TEXTS), before.embed_texts(TEXTS))
 
 
+def test_the_same_weights_for_open_clip_beside_them_are_not_read(folder):
+    before = opened(folder)
+    save_file({"visual.proj": torch.ones(3)}, folder / "open_clip_model.safetensors")
+
+    assert opened(folder).name == before.name
+
+
 def test_an_incomplete_image_tower_is_refused_with_the_counts(folder):
     changed(folder, lambda weights: weights.pop("vision_model.post_layernorm.bias"))
 

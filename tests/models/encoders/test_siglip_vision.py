@@ -3,26 +3,42 @@
 import json
 import pickle
 from pathlib import Path
+from shutil import copy
 
+import numpy as np
 import pytest
 import torch
 from transformers import SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 from transformers import SiglipImageProcessorPil as Processor
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.encoders.dual_encoder import siglip_encoder
 from megastyle_cli.models.encoders.siglip_vision import (
     StyleTower,
     count_tensors,
     load_tower,
     new_tower,
     normalize_pixels,
+    released_config,
     resize_to_square,
     save_folder,
     save_official,
+    unwrap,
 )
+from megastyle_cli.models.encoders.style_encoder import SiglipEncoder
 from megastyle_cli.models.tensor_files import write_torch
 from tests.conftest import draw
+from tests.models.encoders.bicubic import squash
 
+RELEASED = {  # google/siglip-so400m-patch14-384
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "image_size": 384,
+    "patch_size": 14,
+}
+HALVES = {"resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 SIZE = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -61,16 +77,7 @@ def test_the_same_seed_draws_the_same_tower_and_leaves_the_global_generator_alon
 
 def test_the_released_size_has_448_tensors():
     with torch.device("meta"):
-        so400m = SiglipVisionModel(
-            SiglipVisionConfig(
-                hidden_size=1152,
-                intermediate_size=4304,
-                num_hidden_layers=27,
-                num_attention_heads=16,
-                image_size=384,
-                patch_size=14,
-            )
-        )
+        so400m = SiglipVisionModel(SiglipVisionConfig(**RELEASED))
 
     assert count_tensors(so400m) == 448
     assert sum(w.numel() for w in so400m.parameters()) == 428_225_600
@@ -90,9 +97,11 @@ def test_the_official_layout_goes_out_and_in(tower, config, tmp_path, dtype):
     save_official(tower, tmp_path / "encoder.pth", dtype)
 
     content = torch.load(tmp_path / "encoder.pth", weights_only=True)
+    config.unlink()
     back = load_tower(str(tmp_path / "encoder.pth"))
 
-    assert all(name.startswith("vision_model.") and w.dtype == dtype for name, w in content.items())
+    weights = content["model"]  # of a size that was not released, so beside `config`
+    assert all(name.startswith("vision_model.") and w.dtype == dtype for name, w in weights.items())
     expected = {name: w.to(dtype).float() for name, w in tower.state_dict().items()}
     assert all(torch.equal(w, expected[name]) for name, w in back.state_dict().items())
 
@@ -129,7 +138,7 @@ def drop_one(weights):
 
 
 def add_one(weights):
-    weights["classifier.weight"] = torch.zeros(3)
+    weights["encoder.layers.2.layer_norm1.bias"] = torch.zeros(3)
 
 
 def change_shape(weights):
@@ -144,7 +153,7 @@ def replace_by_number(weights):
     "damage, counts",
     [
         (drop_one, "47 of 48"),
-        (add_one, "48 of 48 tensors (0 missing or of another shape; 1 extra, such as clas"),
+        (add_one, "48 of 48 tensors (0 missing or of another shape; 1 extra, such as enc"),
         (change_shape, "47 of 48"),
         (replace_by_number, "47 of 48"),
     ],
@@ -162,14 +171,54 @@ def test_weights_that_do_not_fit_are_refused_with_counts(tower, config, tmp_path
 
 def test_a_checkpoint_of_another_size_is_refused(config, tmp_path):
     other = new_tower(SiglipVisionConfig(**{**SIZE, "hidden_size": 16}), seed=1)
-    save_official(other, tmp_path / "encoder.pth", torch.float32)
+    torch.save(other.state_dict(), tmp_path / "encoder.pth")
 
     with pytest.raises(MegastyleError, match="fits 3 of 48"):  # the three MLP biases of width 48
         load_tower(str(tmp_path / "encoder.pth"))
 
 
+def test_tensors_beside_the_tower_s_are_counted_and_not_used(tower, config, tmp_path, caplog):
+    others = ["text_model.x", "logit_scale", "classifier.weight", "projection.bias"]
+    weights = {f"vision_model.{name}": w for name, w in tower.state_dict().items()}
+    weights |= dict.fromkeys(others, torch.zeros(2))
+    weights["vision_model.embeddings.position_ids"] = torch.arange(16)[None]
+    torch.save({"model": weights, "epoch": 30}, tmp_path / "encoder.pth")
+
+    assert same(load_tower(str(tmp_path / "encoder.pth")), tower)
+    assert caplog.messages == [
+        f"{tmp_path / 'encoder.pth'} holds 4 more tensors beside the weights, which are not used:"
+        " text_model.x, logit_scale, classifier.weight, ..."
+    ]
+
+
+def test_the_released_encoder_is_given_384_pixels_wherever_it_lies(tmp_path):
+    with torch.device("meta"):
+        so400m = SiglipVisionModel(SiglipVisionConfig(**RELEASED))
+    shapes = {f"vision_model.{name}": w.shape for name, w in so400m.state_dict().items()}
+    zeros = {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
+
+    config = released_config(unwrap(zeros, "x"), tmp_path / "megastyle_encoder.pth")
+
+    assert {name: getattr(config, name) for name in RELEASED} == RELEASED
+
+
+@pytest.mark.parametrize("side_px", [40, 45])
+def test_an_exported_file_is_one_encoder_wherever_it_lies(tmp_path, side_px):
+    size = {**SIZE, "hidden_size": 768, "num_attention_heads": 4, "image_size": side_px}
+    tower = new_tower(SiglipVisionConfig(**size), seed=2)
+    (tmp_path / "alone").mkdir()
+    save_folder(tower, tmp_path)
+    save_official(tower, tmp_path / "encoder.pth", torch.float16)
+    copied = copy(tmp_path / "encoder.pth", tmp_path / "alone")
+
+    one, other = (SiglipEncoder(str(path)) for path in (tmp_path / "encoder.pth", copied))
+
+    assert one.side_px == other.side_px == side_px
+    assert np.array_equal(one.embed([draw(3)]), other.embed([draw(3)]))
+
+
 def test_a_size_that_was_not_released_needs_its_config(tower, tmp_path):
-    save_official(tower, tmp_path / "encoder.pth", torch.float32)
+    torch.save(tower.state_dict(), tmp_path / "encoder.pth")
 
     with pytest.raises(MegastyleError, match="width 32, not one of the released") as error:
         load_tower(str(tmp_path / "encoder.pth"))
@@ -322,6 +371,21 @@ def test_an_invalid_name_reaches_no_network(name):
         load_tower(name)
 
 
+def test_the_released_encoder_is_one_file_of_its_repository(tower, tmp_path, monkeypatch):
+    repository = tmp_path / "models--Gaojunyao--MegaStyle"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    (snapshot / "megastyle_flux.safetensors").write_text("the LoRA, which is not read")
+    save_official(tower, snapshot / "megastyle_encoder.pth", torch.float32)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    assert same(load_tower("Gaojunyao/MegaStyle"), tower)
+    assert siglip_encoder("Gaojunyao/MegaStyle", "cpu").name.startswith("Gaojunyao/MegaStyle@")
+
+
 def test_a_whole_siglip_gives_its_image_tower(tmp_path):
     text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "vocab_size": 20}
     whole = SiglipModel(
@@ -342,6 +406,17 @@ def test_rows_are_unit_float32_whatever_the_precision_of_the_tower(tower):
     assert exact.dtype == halved.dtype == torch.float32
     assert torch.allclose(exact.norm(dim=1), torch.ones(3))
     assert torch.allclose(exact, halved, atol=0.02) and not torch.equal(exact, halved)
+
+
+@pytest.mark.parametrize("size", [(500, 333), (384, 384), (1000, 384), (9, 7), (1, 3)])
+def test_the_processing_is_the_released_encoder_s_to_the_last_bit_of_a_pixel(size):
+    picture = draw(3, 90, 90).resize(size)
+    ours = normalize_pixels(resize_to_square(picture, 384)).numpy()
+
+    theirs = Processor(size={"height": 384, "width": 384}, **HALVES)(picture)["pixel_values"][0]
+
+    assert np.abs(ours - squash(np.asarray(picture), 384)).max() < 2e-7
+    assert np.abs(ours - theirs).max() < 2e-7
 
 
 def test_the_processing_is_that_of_transformers(tower, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from transformers import CLIPImageProcessorPil as ClipProcessor
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
@@ -16,9 +17,10 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.encoders.siglip_vision import new_tower, save_folder
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
+from tests.models.encoders.bicubic import crop_center, floor_half, squash
 from tests.models.encoders.test_clip_vision import PICTURES, SHARED, encoder, processed
 from tests.models.encoders.test_clip_vision import SIZE as CLIP_SIZE
-from tests.models.encoders.test_siglip_vision import SIZE
+from tests.models.encoders.test_siglip_vision import HALVES, RELEASED, SIZE
 
 
 @pytest.fixture
@@ -41,6 +43,26 @@ def test_the_backend_embeds_as_from_pretrained_does(tower, tmp_path):
     assert rows.dtype == np.float32 and np.allclose(rows, expected, atol=1e-6)
     assert np.array_equal(rows[2:3], encoder.embed(pictures[2:3]))
     assert encoder.embed([]).shape == (0, 32)
+
+
+def test_at_full_width_the_pixels_and_vectors_are_those_of_the_official_script(tmp_path):
+    config = SiglipVisionConfig(**{**RELEASED, "num_hidden_layers": 1})
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        SiglipVisionModel(config).save_pretrained(tmp_path)
+    Processor(size={"height": 384, "width": 384}, **HALVES).save_pretrained(tmp_path)
+    picture = draw(7, 500, 333)
+
+    (row,) = load("style_encoder", "siglip", model=str(tmp_path), device="cpu").embed([picture])
+
+    # the steps of style_score.py: processor, tower, pooled output over its norm
+    theirs = SiglipVisionModel.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        pooled = theirs(**Processor.from_pretrained(tmp_path)([picture], return_tensors="pt"))[1]
+        restated = theirs(pixel_values=torch.tensor(squash(np.asarray(picture), 384))[None])[1]
+    assert pooled.shape == (1, 1152)
+    for vector in (pooled, restated):
+        assert np.abs(row - (vector / vector.norm(dim=-1, keepdim=True)).numpy()).max() < 1e-6
 
 
 def test_the_name_depends_on_the_weights(tower, tmp_path):
@@ -71,3 +93,25 @@ def test_a_tower_with_its_projection_embeds_as_transformers_does(tmp_path):
     assert np.allclose(rows, functional.normalize(expected).numpy(), atol=1e-6)
     assert rows.dtype == np.float32 and rows.shape == (4, SHARED)
     assert np.array_equal(rows[1:2], encoder(tmp_path).embed(PICTURES[1:2]))
+
+
+def test_at_full_width_a_clip_l_gives_the_vectors_of_transformers_processor(tmp_path):
+    size = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16}
+    config = CLIPVisionConfig(
+        **size, num_hidden_layers=2, image_size=224, patch_size=14, projection_dim=768
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        clip = CLIPVisionModelWithProjection(config)
+    clip.save_pretrained(tmp_path)
+    picture = draw(7, 500, 227)  # 493 of 224: margins of 269, half of which is no whole pixel
+
+    (row,) = encoder(tmp_path).embed([picture])
+
+    side = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
+    theirs = torch.tensor(np.stack(ClipProcessor(**side)(picture)["pixel_values"]))
+    restated = torch.tensor(crop_center(np.asarray(picture), 224, floor_half))[None]
+    for pixels in (theirs, restated):
+        with torch.no_grad():
+            vector = functional.normalize(clip.eval()(pixel_values=pixels).image_embeds)
+        assert np.abs(row - vector.numpy()).max() < 1e-6

@@ -12,7 +12,13 @@ from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.builtin.text_embedder import StaticEmbedder
-from megastyle_cli.training.encoder.prompt_targets import BIAS, SCALE, project, prompt_targets
+from megastyle_cli.training.encoder.prompt_targets import (
+    BIAS,
+    SCALE,
+    project,
+    prompt_targets,
+    text_source,
+)
 
 PROMPTS = ["teal ink on paper", "ochre oil on canvas", "grey pencil", "ochre oil on canvas"]
 
@@ -137,3 +143,25 @@ def test_a_damaged_cache_is_reported(config, tmp_path):
 
     with pytest.raises(MegastyleError, match="damaged"):
         prompt_targets(["oil"], config, 32, tmp_path / "prompts.npz", "cpu")
+
+
+def test_a_file_of_weights_takes_the_text_encoder_that_is_named(siglip, tmp_path):
+    _, folder = siglip
+    cache = tmp_path / "prompts.npz"
+
+    source = text_source("encoder.pth", str(folder))
+
+    assert prompt_targets(PROMPTS, source, 32, cache, "cpu").name.startswith("siglip-text@")
+    assert text_source("encoder.pth", None) == "encoder.pth"
+
+
+def test_a_text_encoder_of_another_width_is_refused_with_both(siglip, tmp_path):
+    with pytest.raises(MegastyleError, match="has 32 dimensions, the image encoder has 48"):
+        prompt_targets(PROMPTS, str(siglip[1]), 48, tmp_path / "prompts.npz", "cpu")
+
+
+def test_a_model_without_a_text_encoder_is_refused(config):
+    with pytest.raises(MegastyleError, match="has no text encoder") as error:
+        text_source("encoder.pth", config)
+
+    assert "google/siglip-so400m-patch14-384" in error.value.hint
