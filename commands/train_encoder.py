@@ -42,6 +42,7 @@ def main(
     from megastyle_cli.training.encoder.data import load_training_data
     from megastyle_cli.training.encoder.pack import pack_images
     from megastyle_cli.training.encoder.preflight import check_encoder_run
+    from megastyle_cli.training.encoder.shards import PACKED_PX
     from megastyle_cli.training.encoder.trainer import EncoderTrainer
 
     names = inputs_or_stdin(source.inputs, context)
@@ -53,6 +54,8 @@ def main(
         return pack_images(
             names,
             config.pack,
+            command=COMMAND,
+            side_px=PACKED_PX,
             label=config.label,
             options=options,
             tolerance=tolerance,

@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 
 from megastyle_cli.cli.parameters import inputs_or_stdin
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import DONE, MegastyleError
 from megastyle_cli.runner.options import InputOptions, ReportOptions, SeedOptions
 from megastyle_cli.training.common.config import RunOptions
 from megastyle_cli.training.flux.config import FluxConfig
@@ -39,6 +39,7 @@ def main(
     from megastyle_cli.runner.job import Tolerance
     from megastyle_cli.training.common.preflight import report_checks
     from megastyle_cli.training.common.run import announce, open_run, report_result
+    from megastyle_cli.training.encoder.pack import pack_images
     from megastyle_cli.training.flux.pairs import load_pairs
     from megastyle_cli.training.flux.preflight import check_flux_run
     from megastyle_cli.training.flux.provenance import record_provenance
@@ -46,6 +47,20 @@ def main(
 
     names = inputs_or_stdin(source.inputs, context)
     tolerance = Tolerance.parse(options.max_errors)
+    if config.pack is not None and report.dry_run:
+        announce(COMMAND, ", ".join(names), "none: the images are packed", config.pack, report)
+        return DONE
+    if config.pack is not None:
+        return pack_images(
+            names,
+            config.pack,
+            command=COMMAND,
+            label=None,
+            side_px=config.size,
+            options=options,
+            tolerance=tolerance,
+            quiet=report.quiet,
+        )
     if config.output is None or config.output == "-":
         raise MegastyleError(f"{COMMAND} writes a folder", hint="give -o DIR")
     check_folder_name(config.output)

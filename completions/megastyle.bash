@@ -80,7 +80,7 @@ _megastyle() {
             esac
             ;;
         train-flux)
-            flags="--max-item-size -o --output --model --init --full --lora --rank --alpha --targets --quantize --label --holdout --split-key --size --global-batch --chunk --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --timesteps --loss-weight --guidance --augment/--no-augment --dtype --recompute --encode-text --compile --checkpoint-every --validate-every --sample-every --samples --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size -o --output --pack --model --init --full --lora --rank --alpha --targets --quantize --label --holdout --split-key --size --global-batch --chunk --steps --optimizer --lr --warmup --schedule --weight-decay --clip --ema --timesteps --loss-weight --guidance --augment/--no-augment --dtype --recompute --encode-text --compile --checkpoint-every --validate-every --sample-every --samples --export-dtype --max-errors --resume --overwrite --force --limit --seed --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --quantize) words="int8 fp8 nf4" flags="" files=no ;;
                 --optimizer) words="adamw adamw8bit" flags="" files=no ;;
@@ -90,7 +90,7 @@ _megastyle() {
                 --dtype) words="auto float32 bfloat16" flags="" files=no ;;
                 --encode-text) words="auto beside first" flags="" files=no ;;
                 --export-dtype) words="bfloat16 float16 float32" flags="" files=no ;;
-                -o|--output|--init|--lora|--stats) flags="" ;;
+                -o|--output|--pack|--init|--lora|--stats) flags="" ;;
                 --max-item-size|--model|--rank|--alpha|--targets|--label|--holdout|--split-key|--size|--global-batch|--chunk|--steps|--lr|--warmup|--weight-decay|--clip|--ema|--guidance|--recompute|--checkpoint-every|--validate-every|--sample-every|--samples|--max-errors|--limit|--seed) flags="" files=no ;;
             esac
             ;;

@@ -234,6 +234,7 @@ complete -c megastyle -n '__megastyle_command_is train-encoder' -l help -d 'Show
 complete -c megastyle -n '__megastyle_command_is train-flux' -F
 complete -c megastyle -n '__megastyle_command_is train-flux' -l max-item-size -x -d 'Memory limit for one line, archive member or decoded image.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -s o -l output -r -F -d 'Folder for checkpoints, metrics, samples and weights.'
+complete -c megastyle -n '__megastyle_command_is train-flux' -l pack -r -F -d 'Only write the images to DIR as shards that load faster, to train on later.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -l model -x -d 'FLUX model: a Hugging Face name[@revision] or a local folder.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -l init -r -F -d 'Train a new transformer of this configuration from random weights, instead of a LoRA.'
 complete -c megastyle -n '__megastyle_command_is train-flux' -l full -d 'Train all weights of the model\'s transformer, instead of a LoRA.'

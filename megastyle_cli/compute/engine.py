@@ -129,10 +129,15 @@ class LocalEngine:
 
 
 def usable_cores() -> int:
-    """The number of cores available to this process, which a scheduler may have limited."""
+    """The number of cores for this process: a scheduler may have limited them.
+
+    The ranks that accelerate or torchrun started on a machine share its cores.
+    """
     if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
 
 
 def parallel_map(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -17,11 +18,27 @@ def resolve_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name or _default_device())
         torch.empty(1, device=device)
+        enter_device(device)
     except (RuntimeError, AssertionError) as error:
         raise MegastyleError(
             f"device {name!r} cannot be used: {first_line(error)}", hint="give cpu, cuda or cuda:N"
         ) from error
     return device
+
+
+def enter_device(device: torch.device) -> None:
+    """Makes `device` the current GPU of the calling thread.
+
+    A new thread starts on GPU 0, where leaving a stream, or a kernel without a device, creates a
+    CUDA context of about half a gigabyte: one for each process of a node.
+    """
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
+def device_threads(number: int, device: torch.device) -> ThreadPoolExecutor:
+    """A pool of threads whose current GPU is `device`."""
+    return ThreadPoolExecutor(number, initializer=enter_device, initargs=(device,))
 
 
 def _default_device() -> str:

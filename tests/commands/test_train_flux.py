@@ -209,7 +209,8 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    ranks = start_two_ranks([*arguments, "-o", one, "-q"])
+    painting = ["--samples", 2, "--sample-every", STEPS]
+    ranks = start_two_ranks([*arguments, *painting, "-o", one, "-q"])
     assert [rank.wait() for rank in ranks] == [0, 0]
 
     kill_after_a_step(start_two_ranks([*arguments, "-o", two, "-q"]), two)
@@ -219,6 +220,9 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
 
     assert [rank.wait() for rank in ranks] == [0, 0]
     assert same_weights(one, two) and metrics_of(one) == metrics_of(two)
+    assert {path.name for path in (one / "samples").rglob("*.png")} == {
+        *("0.png", "1.png", "ref-0.png", "ref-1.png", f"step-{STEPS:08}.png")  # one by each rank
+    }
     # and the same pairs, noise and levels as one process, up to rounding
     for ours, alone in zip(metrics_of(one), metrics_of(whole), strict=True):
         if "loss" in ours:
@@ -350,6 +354,15 @@ def test_rows_of_the_official_parquet_are_trained_on_and_not_copied(
     assert result.returncode == 0, result.stderr.decode()
     assert b"3 styles or pairs for training" in result.stderr and b"0 records" in result.stderr
     assert not list((tmp_path / "run").rglob("*.png"))
+    assert b"12 images are in parquet files" in result.stderr and b"--pack DIR" in result.stderr
+
+    packing = train("train-flux", arguments[1], "--size", 32, "--pack", tmp_path / "shards")
+    assert packing.returncode == 0 and b"train-flux: 12 in" in packing.stderr
+    arguments[1] = str(tmp_path / "shards")
+    result = train(*arguments, "--holdout", 0, "--steps", 1, "-o", tmp_path / "packed")
+
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"3 styles or pairs for training" in result.stderr and b"parquet" not in result.stderr
 
 
 def test_unusable_records_are_counted_and_reported(

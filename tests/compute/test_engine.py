@@ -135,6 +135,16 @@ def test_an_error_of_a_parallel_map_is_raised() -> None:
         parallel_map(lambda n: 1 // n, [1, 1, 0, 1])
 
 
+def test_ranks_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    cores = usable_cores()
+
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert usable_cores() == max(1, cores // 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(4 * cores))
+    assert usable_cores() == 1
+
+
 def test_only_the_cores_of_this_process_count() -> None:
     before = os.sched_getaffinity(0)
     try:

@@ -137,3 +137,32 @@ def converts_to_lab(node: ast.AST) -> bool:
 
 def test_only_one_file_converts_srgb() -> None:
     assert found(converts_to_lab, "megastyle_cli/models/builtin/working_image.py") == []
+
+
+def imports_torch(tree: ast.AST) -> bool:
+    """Whether a module imports torch itself."""
+    names = [
+        *(
+            one.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for one in node.names
+        ),
+        *(node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)),
+    ]
+    return any(name.split(".")[0] == "torch" for name in names)
+
+
+def test_threads_beside_models_enter_the_device() -> None:
+    """A thread that does not creates a CUDA context on GPU 0, for each process of a node."""
+    allowed = [name for name, tree in SOURCES.items() if not imports_torch(tree)]
+    pools = found(
+        lambda node: (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in ("ThreadPoolExecutor", "Thread", "threading.Thread")
+        ),
+        *allowed,
+        "megastyle_cli/models/device.py",
+    )
+
+    assert pools == []

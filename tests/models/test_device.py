@@ -1,10 +1,18 @@
 """Where a model runs: the device and the floating-point type."""
 
+from threading import Barrier, get_ident
+
 import pytest
 import torch
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.device import require_compiler, resolve_device, resolve_dtype
+from megastyle_cli.models.device import (
+    device_threads,
+    enter_device,
+    require_compiler,
+    resolve_device,
+    resolve_dtype,
+)
 
 
 def test_a_device_that_torch_does_not_know_is_an_error():
@@ -27,6 +35,30 @@ def test_under_a_launcher_each_rank_asks_for_its_own_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(MegastyleError, match="cannot be used"):
         resolve_device(None)
+
+
+def test_every_thread_of_a_pool_enters_the_device(monkeypatch):
+    # a thread starts on GPU 0, where each process of a node would create a context
+    entered = {}
+    monkeypatch.setattr(
+        torch.cuda, "set_device", lambda device: entered.update({get_ident(): device})
+    )
+    both = Barrier(2)
+
+    with device_threads(2, torch.device("cuda:1")) as pool:
+        idents = {one.result() for one in [pool.submit(_thread_of, both) for _ in range(2)]}
+
+    assert len(idents) == 2 and entered == dict.fromkeys(idents, torch.device("cuda:1"))
+
+
+def _thread_of(others):
+    others.wait(timeout=10)
+    return get_ident()
+
+
+def test_a_cpu_or_a_gpu_without_a_number_is_not_entered():
+    enter_device(torch.device("cpu"))
+    enter_device(torch.device("cuda"))  # the current one
 
 
 def test_compiling_needs_a_compiler_on_the_path_or_in_the_environment(tmp_path, monkeypatch):

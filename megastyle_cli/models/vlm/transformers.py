@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
-from megastyle_cli.models.device import resolve_device, resolve_dtype
+from megastyle_cli.models.device import enter_device, resolve_device, resolve_dtype
 from megastyle_cli.models.hub import find_model, pinned_name, unavailable
 from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 from megastyle_cli.models.strict_weights import load_strictly
@@ -111,6 +111,7 @@ class TransformersVlm:
     def _generate_tokens(
         self, prompts: Sequence[VisionPrompt], inputs: Any
     ) -> list[str | UnusableAnswer]:
+        enter_device(self.model.device)  # called from several threads
         longest = max(prompt.max_tokens for prompt in prompts)
         moved = inputs.to(self.model.device, self.model.dtype)
         tokens: Tensor = self.model.generate(

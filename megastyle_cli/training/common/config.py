@@ -85,6 +85,13 @@ LABEL = {
     "metavar": "KEY",
     "help": "Record key that names the style of an image.",
 }
+PACK = {
+    "heading": "Output",
+    "metavar": "DIR",
+    "show_default": False,
+    "help": "Only write the images to DIR as shards that load faster, to train on later.",
+    "file": "output folder",
+}
 HOLDOUT = {
     "heading": "Input",
     "min": 0,

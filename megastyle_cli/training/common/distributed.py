@@ -2,13 +2,19 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stream_input
+
+# A rank waits so long for the others. The default of a GPU, 10 minutes, is less than it takes the
+# first rank to write a checkpoint of 10 GB to a busy network disk; a rank that was killed ends the
+# others through its launcher, not through this limit.
+TIMEOUT = timedelta(hours=2)
 
 
 def start_accelerator(command: str) -> Accelerator:
@@ -20,8 +26,9 @@ def start_accelerator(command: str) -> Accelerator:
     check_all_nodes_joined(os.environ)
     # No model here has buffers that change.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    group = InitProcessGroupKwargs(timeout=TIMEOUT)
     accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision="no", kwargs_handlers=[ddp]
+        cpu=not torch.cuda.is_available(), mixed_precision="no", kwargs_handlers=[ddp, group]
     )
     expected = int(os.environ.get("WORLD_SIZE", 1))
     if accelerator.num_processes != expected:

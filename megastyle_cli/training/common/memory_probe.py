@@ -66,7 +66,11 @@ def _try_size(size: int, probe: Callable[[int], None], noun: str, hint: str) -> 
 
 
 def least_free_bytes(accelerator: Accelerator) -> int:
-    """The free bytes on the fullest device of all ranks, so that all make the same plan."""
+    """The free bytes on the fullest device of all ranks, so that all make the same plan.
+
+    Measured after the ranks have met: contexts and communication buffers are taken by then.
+    """
+    accelerator.wait_for_everyone()
     free = torch.tensor([free_bytes(accelerator.device)], device=accelerator.device)
     return int(accelerator.gather(free).min())
 

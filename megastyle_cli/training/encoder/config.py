@@ -46,14 +46,7 @@ class EncoderConfig(shared.TrainingConfig):
         heading="Model",
         changes_results="if set",
     )
-    pack: Path | None = option(
-        None,
-        metavar="DIR",
-        show_default=False,
-        help="Only write the images to DIR as shards that load faster, to train on later.",
-        heading="Output",
-        file="output folder",
-    )
+    pack: Path | None = option(None, **shared.PACK)
     label: str = option("style_id", **shared.LABEL | {"is_common": True})
     content_label: str = option(
         "content_id",

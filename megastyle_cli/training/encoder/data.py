@@ -156,10 +156,12 @@ def split_images(
     )
 
 
-def check_image_record(record: Record, label: str) -> Record | Failure:
-    """The record if it has an image and a label, otherwise the reason why it cannot be used."""
+def check_image_record(record: Record, label: str | None) -> Record | Failure:
+    """The record if it has an image and, under `label`, a label; otherwise why it is unusable."""
     if not isinstance(record.get("file_name"), str):
         return Failure(record, "missing_key", f"record {record['id']} has no file_name")
+    if label is None:
+        return record
     if not isinstance(record.get(label), str | int) or record[label] == "":
         return Failure(record, "missing_key", f"record {record['id']} has no {label}")
     return record

@@ -1,8 +1,9 @@
 """Image loader of the style encoder: batches decoded ahead by all cores, broken images replaced."""
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -14,6 +15,7 @@ from megastyle_cli.compute.engine import parallel_map, usable_cores
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import Failure
 from megastyle_cli.io.images import open_picture
+from megastyle_cli.models.device import device_threads
 from megastyle_cli.models.encoders.siglip_vision import resize_to_square
 from megastyle_cli.training.encoder.data import LabelledImages
 from megastyle_cli.training.encoder.decode import decode_into
@@ -23,6 +25,9 @@ from megastyle_cli.training.encoder.sampler import Array, GroupSampler, rank_sli
 
 PREFETCH_BYTES = 1 << 30  # of batches decoded ahead: one of 8,192 images of 448 px takes 4.9 GB
 MAX_PREFETCH = 8
+# Pinned at most: nothing else can use it, torch rounds each batch up to a power of two, and 8 ranks
+# of a node do the same. Copying a larger batch from ordinary memory takes 1 % of its step.
+PINNED_BYTES = 2 << 30
 IMAGES_PER_TASK = 8  # decoded by one thread: images of a style are often stored together
 
 
@@ -51,12 +56,19 @@ class ImageLoader:
     """
 
     def __init__(
-        self, images: LabelledImages, sampler: GroupSampler, *, side_px: int, rank: int, world: int
+        self,
+        images: LabelledImages,
+        sampler: GroupSampler,
+        *,
+        side_px: int,
+        device: torch.device,
+        rank: int,
+        world: int,
     ) -> None:
         self.images, self.sampler = images, sampler
         self.side_px, self.rank, self.world = side_px, rank, world
-        self.pool = ThreadPoolExecutor(usable_cores())
-        self.is_pinned = torch.cuda.is_available()
+        self.pool = device_threads(usable_cores(), device)
+        self.has_gpu = device.type == "cuda"
         self.reported: set[int] = set()
         # styles without a readable image, so that their files are not all tried each time
         self.unreadable_styles: dict[int, list[Unreadable]] = {}
@@ -68,8 +80,7 @@ class ImageLoader:
         ahead: deque[tuple[Tensor, Array, list[DecodeTask]]] = deque()
         for step in range(first, last):
             ahead.append(self._start(step))
-            pixels = ahead[0][0]
-            if len(ahead) > min(MAX_PREFETCH, max(1, PREFETCH_BYTES // pixels.nbytes)):
+            if len(ahead) > num_ahead(ahead[0][0].nbytes):
                 yield self._finish(*ahead.popleft())
         while ahead:
             yield self._finish(*ahead.popleft())
@@ -90,7 +101,7 @@ class ImageLoader:
     def _allocate(self, b: int) -> Tensor:
         """Memory for the pixels of a batch; pinned where a device copies them asynchronously."""
         shape = (b, self.side_px, self.side_px, 3)
-        if self.is_pinned:
+        if self.has_gpu and is_pinned(math.prod(shape)):
             return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         # numpy asks for huge pages: touching normal ones costs half as much as the decoding
         return torch.from_numpy(np.empty(shape, np.uint8))
@@ -147,6 +158,16 @@ class ImageLoader:
                 unreadable.append((row, error))
         self.unreadable_styles[style] = unreadable
         return None, unreadable
+
+
+def num_ahead(batch_bytes: int) -> int:
+    """How many batches of that size are decoded ahead."""
+    return min(MAX_PREFETCH, max(1, PREFETCH_BYTES // batch_bytes))
+
+
+def is_pinned(batch_bytes: int) -> bool:
+    """Whether batches of that size, those ahead and the one in use, are few enough to be pinned."""
+    return (num_ahead(batch_bytes) + 2) * batch_bytes <= PINNED_BYTES
 
 
 def read_images(

@@ -1,4 +1,4 @@
-"""`train-encoder --pack`: packs images into shards, with progress, errors file and exit code."""
+"""`--pack` of both trainers: packs images into shards, with progress, errors file and exit code."""
 
 import os
 from collections.abc import Sequence
@@ -15,31 +15,35 @@ from megastyle_cli.training.common.config import RunOptions
 from megastyle_cli.training.common.metrics_log import ERRORS_FILE, MetricsLog
 from megastyle_cli.training.encoder.shards import pack
 
-COMMAND = "train-encoder"
-
 
 def pack_images(
     names: Sequence[str],
     folder: Path,
     *,
-    label: str,
+    command: str,
+    label: str | None,
+    side_px: int,
     options: RunOptions,
     tolerance: Tolerance,
     quiet: bool,
 ) -> int:
-    """Packs the images in the inputs `names` into shards in `folder`; returns the exit code."""
+    """Packs the images in the inputs `names` into shards in `folder`; returns the exit code.
+
+    `label` and `side_px` are those of `pack`.
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise MegastyleError("--pack runs in one process", hint="run --pack without accelerate")
-    stats = Stats(COMMAND)
+    stats = Stats(command)
     results = pack(
         read_records(list(names), limit=options.limit),
         folder,
         label=label,
+        side_px=side_px,
         resume=options.resume,
         overwrite=options.overwrite,
     )
     (folder / ERRORS_FILE).unlink(missing_ok=True)  # records that failed are tried again
-    errors = MetricsLog(folder, COMMAND, is_writing=True)
+    errors = MetricsLog(folder, command, is_writing=True)
     progress = Progress(stats, quiet=quiet, to_stdout=False)
     with stop_signals() as stop, closing(errors), closing(progress):
         for result in results:
@@ -53,6 +57,6 @@ def pack_images(
         say(last_sentence(stats, folder / ERRORS_FILE))
     if stop.requested:
         if not quiet:
-            say(f"{COMMAND}: stopped by a signal; the same command with --resume continues")
+            say(f"{command}: stopped by a signal; the same command with --resume continues")
         return TRY_AGAIN
     return DONE if tolerance.allows(stats.num_failed, stats.read) else TOO_MANY_FAILURES

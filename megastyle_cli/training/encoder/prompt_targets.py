@@ -1,10 +1,15 @@
-"""Text targets of the style encoder: embeddings of the unique style prompts, computed once."""
+"""Text targets of the style encoder: embeddings of the unique style prompts, computed once.
+
+A folder caches them in files of BLOCK prompts, each written as soon as it is embedded: a run that
+is killed loses the block in work. Each rank embeds and writes a share.
+"""
 
 import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -21,6 +26,7 @@ Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 # The values SigLIP starts its training from (Zhai et al. 2023); used with other text embedders.
 SCALE, BIAS = 10.0, -10.0
+BLOCK = 2048  # prompts in a file: some seconds of a large text tower on a GPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +44,42 @@ class PromptTargets:
 
 
 def prompt_targets(
-    prompts: Sequence[str], model: str, width: int, cache_file: Path, device: str
+    prompts: Sequence[str],
+    model: str,
+    width: int,
+    cache: Path,
+    device: str,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    gather: Callable[[list[Any]], list[Any]] = list,
 ) -> PromptTargets:
-    """Embeddings of `prompts`, read from `cache_file` or computed and added to it.
+    """Embeddings of `prompts`, read from the folder `cache` or computed and added to it.
 
-    A complete SigLIP (folder or hub name) of the same `width` encodes them with its own text tower.
-    Otherwise the builtin static vectors are projected to `width` by a fixed matrix: they tell which
-    styles have similar descriptions, and know nothing about images. This fallback is ours.
+    Each of `world` ranks must call it and computes a share; `gather` joins the lists of all ranks.
+    They wait for each other only as long as their shares differ. A complete SigLIP (folder or hub
+    name) of the same `width` encodes them with its own text tower. Otherwise the builtin static
+    vectors are projected to `width` by a fixed matrix: they tell which styles have similar
+    descriptions, and know nothing about images. This fallback is ours.
     """
     embedder, scale, bias = _text_embedder(model, width, device)
-    cached = _read_cache(cache_file)
+    cached = _read_cache(cache)
     unique = list(dict.fromkeys(prompts))
     keys = [_cache_key(embedder.name, width, prompt) for prompt in unique]
-    new = [(key, prompt) for key, prompt in zip(keys, unique, strict=True) if key not in cached]
-    if new:
-        rows = embedder.embed([prompt for _, prompt in new])
+    # ranks on other nodes may see other files
+    missing = set().union(*gather([[key for key in keys if key not in cached]]))
+    new = [(key, prompt) for key, prompt in zip(keys, unique, strict=True) if key in missing]
+    mine = new[rank::world]
+    blocks: list[tuple[Sequence[str], Array]] = []
+    for start in range(0, len(mine), BLOCK):
+        block_keys, texts = zip(*mine[start : start + BLOCK], strict=True)
+        rows = embedder.embed(texts)
         if rows.shape[1] != width:
             rows = project(rows, width)
-        cached |= {key: row for (key, _), row in zip(new, rows, strict=True)}
-        _write_cache(cache_file, cached)
+        _write_block(cache, block_keys, rows)
+        blocks.append((block_keys, rows))
+    for block_keys, rows in gather(blocks):
+        cached |= zip(block_keys, rows, strict=True)
     row_of = {prompt: row for row, prompt in enumerate(unique)}
     return PromptTargets(
         vectors=np.stack([cached[key] for key in keys]),
@@ -134,18 +157,24 @@ def _cache_key(embedder: str, width: int, prompt: str) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_cache(path: Path) -> dict[str, Array]:
-    if not path.exists():
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError) as fault:
-        raise MegastyleError(
-            f"{path} is damaged: {fault}", hint="delete it; it will be rebuilt"
-        ) from fault
+def _read_cache(folder: Path) -> dict[str, Array]:
+    """The cached vectors by key. Raises MegastyleError if a file is damaged."""
+    cached: dict[str, Array] = {}
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                cached |= zip(stored["keys"].tolist(), stored["vectors"], strict=True)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as fault:
+            raise MegastyleError(
+                f"{path} is damaged: {fault}", hint="delete it; it will be rebuilt"
+            ) from fault
+    return cached
 
 
-def _write_cache(path: Path, cached: dict[str, Array]) -> None:
-    with atomic_path(path, writer=str(os.getpid())) as temporary, temporary.open("xb") as file:
-        np.savez(file, keys=np.array(list(cached)), vectors=np.stack(list(cached.values())))
+def _write_block(folder: Path, keys: Sequence[str], vectors: Array) -> None:
+    """Writes vectors to a file named after their keys, so that no two ranks write the same one."""
+    name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.npz"
+    with atomic_path(path) as temporary, temporary.open("xb") as file:
+        np.savez(file, keys=np.array(keys), vectors=vectors)

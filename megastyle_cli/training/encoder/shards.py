@@ -30,6 +30,7 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.training.encoder.data import check_image_record
 
 LISTING, PARTIAL_LISTING, OPTIONS = "metadata.jsonl", "metadata.jsonl.partial", "pack.json"
+PACKED_PX = 448  # shorter side: 384 px after the crops of train-encoder
 BATCH = 256  # packed images held in memory before they are written
 
 
@@ -37,7 +38,7 @@ BATCH = 256  # packed images held in memory before they are written
 class PackingOptions:
     """The options that, with the records, determine the bytes of a shard."""
 
-    label: str
+    label: str | None  # a key that every record needs besides file_name
     side_px: int
     quality: int
     num_per_shard: int
@@ -47,8 +48,8 @@ def pack(
     results: Iterable[Record | Failure],
     folder: Path,
     *,
-    label: str,
-    side_px: int = 448,
+    label: str | None,
+    side_px: int = PACKED_PX,
     quality: int = 95,
     num_per_shard: int = 8192,
     resume: bool = False,

@@ -32,6 +32,7 @@ from megastyle_cli.models.tensor_files import read_weights
 from megastyle_cli.training.common.distributed import any_rank
 from megastyle_cli.training.common.memory_probe import least_free_bytes
 from megastyle_cli.training.common.optimizer import MOMENT_BYTES, build_optimizer
+from megastyle_cli.training.common.parquet import describe_parquet
 from megastyle_cli.training.common.run import Metrics, RunContext
 from megastyle_cli.training.common.run_folder import run_output
 from megastyle_cli.training.common.trainer import Trainer
@@ -104,6 +105,7 @@ class EncoderTrainer(Trainer[ImageBatch]):
             self.images,
             self.data.sampler,
             side_px=self.augmentation.decoded_px(self.side_px),
+            device=self.device,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
@@ -237,12 +239,7 @@ class EncoderTrainer(Trainer[ImageBatch]):
             f"{self.num_steps:,} steps of {config.optimizer}, {config.schedule} schedule,"
             f" {self.data.sampler.steps_per_epoch:,} per epoch, from step {self.step:,}",
         ]
-        in_parquet = sum(".parquet#" in name for name in self.images.names)
-        if in_parquet:
-            lines.append(
-                f"{in_parquet:,} images are in parquet files, where each read decodes a whole"
-                " row group: for a GPU, first --pack DIR, then train from DIR"
-            )
+        lines += describe_parquet(self.images.names)
         targets = self.loss.targets
         if targets is not None:
             lines.append(
@@ -280,14 +277,16 @@ class EncoderTrainer(Trainer[ImageBatch]):
     def _prompt_targets(self) -> PromptTargets:
         images = self.images
         images.check_prompts()
-        with self.accelerator.main_process_first():  # the others read what the first has cached
-            return prompt_targets(
-                [prompt or "" for prompt in images.prompts],
-                text_source(self.config.init, self.config.text_model),
-                self.vision.config.hidden_size,
-                self.folder / "prompts.npz",
-                str(self.device),
-            )
+        return prompt_targets(
+            [prompt or "" for prompt in images.prompts],
+            text_source(self.config.init, self.config.text_model),
+            self.vision.config.hidden_size,
+            self.folder / "prompts",
+            str(self.device),
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+            gather=gather_object,
+        )
 
 
 def _recompute_activations(vision: SiglipVisionModel, every: int) -> None:

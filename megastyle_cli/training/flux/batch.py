@@ -6,7 +6,7 @@ transformer trains on the previous ones; on a GPU it uses a CUDA stream of its o
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from megastyle_cli.compute.engine import usable_cores
 from megastyle_cli.core.record import Failure, record_seed
+from megastyle_cli.models.device import device_threads
 from megastyle_cli.models.encoders.siglip_vision import normalize_pixels
 from megastyle_cli.models.flux.model import pack_latents
 from megastyle_cli.models.flux.prompt_embeddings import PromptEmbeddings
@@ -34,7 +35,8 @@ from megastyle_cli.training.flux.text_cache import PromptCache, TextEncoders
 
 CACHE_BYTES = 2**28  # of latents that are kept in memory on a CPU
 PREFETCH = 2  # batches encoded, or being encoded, ahead of the one being trained on
-VAE_BATCH = 4  # images encoded at once: at 512 px the autoencoder takes about 1 GiB for them
+# Encoded at once: the autoencoder takes about 1 GiB for 4 images of 512 px, or one of 1024 px.
+PIXELS_AT_ONCE = 4 * 512**2
 
 
 @dataclass(kw_only=True)
@@ -93,8 +95,9 @@ class FrozenEncoders:
     def _encode(self, images: Sequence[Image.Image]) -> Tensor:
         pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
         on_device = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
-        starts = range(0, len(on_device), VAE_BATCH)
-        parts = [normalize_pixels(on_device[start : start + VAE_BATCH]) for start in starts]
+        size = images_encoded_at_once(images[0].width)
+        starts = range(0, len(on_device), size)
+        parts = [normalize_pixels(on_device[start : start + size]) for start in starts]
         return torch.cat(
             [pack_latents(encode_pixels(self.pipeline.vae, part)).float() for part in parts]
         )
@@ -126,8 +129,8 @@ class PairLoader:
     ) -> None:
         self.sampler, self.encoders, self.config = sampler, encoders, config
         self.rank, self.world = rank, world
-        self.readers = ThreadPoolExecutor(usable_cores())
-        self.encoder = ThreadPoolExecutor(1)
+        self.readers = device_threads(usable_cores(), encoders.device)
+        self.encoder = device_threads(1, encoders.device)
         is_cuda = encoders.device.type == "cuda"
         self.stream: Any = torch.cuda.Stream(encoders.device) if is_cuda else None  # type: ignore[no-untyped-call]
         self.reported: set[str] = set()
@@ -202,6 +205,11 @@ def encode_batch(
         ids=[pair.id for pair in pairs],
         failures=[failure for pair in pairs for failure in pair.failures],
     )
+
+
+def images_encoded_at_once(size_px: int) -> int:
+    """How many square images of a size the autoencoder encodes at once on a GPU."""
+    return max(1, PIXELS_AT_ONCE // size_px**2)
 
 
 def fixed_pairs(pairs: Pairs, max_pairs: int, seed: int, size_px: int) -> list[LoadedPair]:

@@ -1,6 +1,7 @@
 """Options of `train-flux` that concern the training itself."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from megastyle_cli.core.option import option, result_options
@@ -29,6 +30,7 @@ class FluxConfig(shared.TrainingConfig):
         is_required=True,
         file="output folder",
     )
+    pack: Path | None = option(None, **shared.PACK)
     model: str = option(
         "",
         metavar="NAME",

@@ -17,7 +17,7 @@ from megastyle_cli.training.common.memory_plan import (
     state_bytes,
 )
 from megastyle_cli.training.common.optimizer import MOMENT_BYTES
-from megastyle_cli.training.flux.batch import PREFETCH, VAE_BATCH
+from megastyle_cli.training.flux.batch import PREFETCH, images_encoded_at_once
 from megastyle_cli.training.flux.text_cache import bytes_per_prompt
 from megastyle_cli.training.flux.trainable import TrainableModel
 
@@ -32,6 +32,7 @@ def footprint(
     image_tokens: int,
     rank: int | None,
     is_half: bool,
+    on_gpu: bool,
     is_compiled: bool,
 ) -> Footprint:
     """What one pair keeps in a FluxTransformer2DModel of `config`, in bytes.
@@ -39,7 +40,9 @@ def footprint(
     With `rank` None all weights are trained. In units of one value for each token and each of the
     transformer's widths, a double block keeps 23 in single precision and a single block 19, and 2
     more under autocast, which casts inputs; a LoRA adds 9 and 7 times rank / width, training all
-    weights 2.2, and 4.2 under autocast. Counted from autograd in eager mode (tests).
+    weights 2.2, and 4.2 under autocast. A GPU's autocast runs norms in float32 and keeps their
+    inputs and outputs: 6 and 5 more. Counted from autograd in eager mode, where the GPU's autocast
+    is emulated (tests). Compiled blocks compute norms and casts again in the backward pass.
     """
     width = config.num_attention_heads * config.attention_head_dim
     tokens = text_tokens + 2 * image_tokens
@@ -51,6 +54,8 @@ def footprint(
         extra = (cast + 2 * is_half + 2.2) * (double + single)
     else:
         extra = cast * (double + single) + (9 * double + 7 * single) * rank / width
+    if is_half and on_gpu and not is_compiled:
+        extra += 6 * double + 5 * single
     units = (23 * double + 19 * single + extra) / max(1, double + single)
     return Footprint(
         layers=double + single,
@@ -79,7 +84,13 @@ class FluxMemoryPlan:
 
 
 def plan_flux_memory(
-    trainable: TrainableModel, *, dtype: torch.dtype, rows: int, free: int, world: int
+    trainable: TrainableModel,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    rows: int,
+    free: int,
+    world: int,
 ) -> FluxMemoryPlan:
     """The plan for `free` bytes on each of `world` devices; an image has `rows`^2 tokens.
 
@@ -88,16 +99,22 @@ def plan_flux_memory(
     """
     pipeline = trainable.pipeline
     text = weight_bytes(pipeline.text_encoder, pipeline.text_encoder_2)
-    with_text = _plan(trainable, dtype, rows, free, world, text)
+    with_text = _plan(trainable, device, dtype, rows, free, world, text)
     encode_text = trainable.config.encode_text
     if encode_text == "beside" or (encode_text == "auto" and with_text.fits):
         return FluxMemoryPlan(plan=with_text, encodes_first=False, text_encoder_bytes=text)
-    without_text = _plan(trainable, dtype, rows, free, world, 0)
+    without_text = _plan(trainable, device, dtype, rows, free, world, 0)
     return FluxMemoryPlan(plan=without_text, encodes_first=True, text_encoder_bytes=text)
 
 
 def _plan(
-    trainable: TrainableModel, dtype: torch.dtype, rows: int, free: int, world: int, text: int
+    trainable: TrainableModel,
+    device: torch.device,
+    dtype: torch.dtype,
+    rows: int,
+    free: int,
+    world: int,
+    text: int,
 ) -> MemoryPlan:
     """The plan if the text encoders take `text` bytes of the device."""
     config, pipeline, transformer = trainable.config, trainable.pipeline, trainable.transformer
@@ -113,7 +130,8 @@ def _plan(
     )
     weights = weight_bytes(transformer, pipeline.vae) - trained * FLOAT  # those are in `state` too
     side = config.size
-    encoding = min(VAE_BATCH, 2 * pairs) * activation_bytes((side, side), 0, 0, dtype.itemsize)
+    images = min(images_encoded_at_once(side), 2 * pairs)
+    encoding = images * activation_bytes((side, side), 0, 0, dtype.itemsize)
     prompts = (PREFETCH + 1) * pairs * bytes_per_prompt(pipeline)
     return plan_memory(
         footprint(
@@ -122,6 +140,7 @@ def _plan(
             image_tokens=rows**2,
             rank=trainable.rank,
             is_half=is_half,
+            on_gpu=device.type != "cpu",
             is_compiled=config.compile,
         ),
         items=pairs,

@@ -136,6 +136,7 @@ def _plan(config: FluxConfig, planned: Any) -> FluxMemoryPlan:
     check_batch_divides(config.global_batch, planned.accelerator)
     return plan_flux_memory(
         planned,
+        device=planned.accelerator.device,
         dtype=planned.dtype,
         rows=token_rows(config.size, token_size_px(planned.pipeline.vae)),
         free=least_free_bytes(planned.accelerator),

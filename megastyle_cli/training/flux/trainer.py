@@ -25,6 +25,7 @@ from megastyle_cli.models.flux.vae import token_size_px
 from megastyle_cli.training.common.memory_plan import format_bytes
 from megastyle_cli.training.common.memory_probe import least_free_bytes
 from megastyle_cli.training.common.optimizer import MOMENT_BYTES, build_optimizer
+from megastyle_cli.training.common.parquet import describe_parquet
 from megastyle_cli.training.common.run import Metrics, RunContext, TrainingResult
 from megastyle_cli.training.common.trainer import Trainer
 from megastyle_cli.training.flux.batch import FrozenEncoders, PairBatch, PairLoader
@@ -111,7 +112,12 @@ class FluxTrainer(Trainer[PairBatch]):
         if config.compile:
             require_compiler(self.device)
         self.memory = plan_flux_memory(
-            self.trainable, dtype=self.dtype, rows=self.rows, free=free, world=world
+            self.trainable,
+            device=self.device,
+            dtype=self.dtype,
+            rows=self.rows,
+            free=free,
+            world=world,
         )
         self.plan = self.memory.plan
         self.micro_batch = self.plan.micro_batch
@@ -250,7 +256,7 @@ class FluxTrainer(Trainer[PairBatch]):
         if trainable.rank is not None:
             kind = f"a LoRA of rank {trainable.rank} on {len(trainable.targets)} modules"
         frozen = f", frozen weights in {config.quantize}" if config.quantize else ""
-        return [
+        lines = [
             f"{parameters:,} parameters to train: {kind} of {trainable.model}, {dtype}{frozen}",
             f"batch {batch:,} = {world} x {batch // world:,} pairs of {config.size} px on"
             f" {self.device.type}",
@@ -260,6 +266,7 @@ class FluxTrainer(Trainer[PairBatch]):
             f" {self.step:,}; noise levels {config.timesteps}, loss weight {config.loss_weight},"
             f" guidance {config.guidance:g}",
         ]
+        return [*lines, *describe_parquet(self.data.split.training.targets)]
 
     def _load_encoders(self) -> FrozenEncoders:
         """The frozen parts on the device; if text is encoded first, the text encoders are freed."""

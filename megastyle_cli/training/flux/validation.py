@@ -86,31 +86,30 @@ def paint_samples(trainer: "FluxTrainer", pairs: Pairs) -> None:
     """Renders the first pairs from fixed seeds into RUN/samples/, with a sheet that shows
     references.
 
-    The first rank paints, the others wait.
+    Each rank paints a share; every rank must call it.
     """
-    if trainer.accelerator.is_main_process:
-        config = trainer.config
-        samples = trainer.folder / "samples"
-        folder = samples / f"step-{trainer.step:08}"
-        records: list[Record] = []
-        for k, pair in enumerate(fixed_pairs(pairs, config.samples, config.seed, config.size)):
-            painted, reference = folder / f"{k}.png", samples / f"ref-{k}.png"
+    config, accelerator = trainer.config, trainer.accelerator
+    samples = trainer.folder / "samples"
+    folder = samples / f"step-{trainer.step:08}"
+    records: list[Record] = []
+    for k, pair in enumerate(fixed_pairs(pairs, config.samples, config.seed, config.size)):
+        painted, reference = folder / f"{k}.png", samples / f"ref-{k}.png"
+        if k % accelerator.num_processes == accelerator.process_index:
             with trainer.ema_weights():
                 save_picture(_paint(trainer, pair, k), painted)
             save_picture(pair.reference, reference)
-            records.append(
-                {
-                    "id": f"{k}: {pair.id}",
-                    "style_id": pair.id,
-                    "content": pair.content,
-                    "style_file_name": str(reference),
-                    "file_name": str(painted),
-                }
-            )
-        if records:
-            sheet = folder.with_suffix(".png")
-            write_sheet(rows_of(records), sheet, title=f"step {trainer.step:,}")
-    trainer.accelerator.wait_for_everyone()
+        records.append(
+            {
+                "id": f"{k}: {pair.id}",
+                "style_id": pair.id,
+                "content": pair.content,
+                "style_file_name": str(reference),
+                "file_name": str(painted),
+            }
+        )
+    accelerator.wait_for_everyone()  # the sheet shows what all ranks have painted
+    if records and accelerator.is_main_process:
+        write_sheet(rows_of(records), folder.with_suffix(".png"), title=f"step {trainer.step:,}")
 
 
 def _errors(

@@ -8,7 +8,13 @@ from PIL import Image
 from megastyle_cli.models.encoders.siglip_vision import resize_to_square
 from megastyle_cli.training.encoder.data import split_images
 from megastyle_cli.training.encoder.decode import decode
-from megastyle_cli.training.encoder.image_loader import ImageLoader, read_images
+from megastyle_cli.training.encoder.image_loader import (
+    PINNED_BYTES,
+    ImageLoader,
+    is_pinned,
+    num_ahead,
+    read_images,
+)
 from megastyle_cli.training.encoder.sampler import GroupSampler
 from tests.conftest import draw
 
@@ -28,7 +34,8 @@ def images(tmp_path):
 
 def loader_of(images, rank=0, world=1, groups=4):
     sampler = GroupSampler(images.styles, groups_per_batch=groups, k=2, seed=3)
-    return ImageLoader(images, sampler, side_px=16, rank=rank, world=world)
+    cpu = torch.device("cpu")
+    return ImageLoader(images, sampler, side_px=16, device=cpu, rank=rank, world=world)
 
 
 def sampled_rows(loader, steps):
@@ -52,6 +59,15 @@ def test_batches_hold_the_images_of_their_rows(images):
         assert np.array_equal(batch.rows, loader.sampler.batch(step)) and not batch.failures
         for row, pixels in zip(batch.rows, batch.pixels, strict=True):
             assert torch.equal(pixels, decode(images.names[row], 16))
+
+
+@pytest.mark.parametrize("images_of_a_rank", [8, 205, 1024, 8192])
+def test_pinned_memory_is_bounded(images_of_a_rank):
+    size = images_of_a_rank * 3 * 448**2
+    held = (num_ahead(size) + 2) * size
+
+    assert is_pinned(size) is (held <= PINNED_BYTES)
+    assert is_pinned(size) is (images_of_a_rank <= 205)  # a batch of 8,192 images takes 4.9 GB
 
 
 def test_ranks_hold_slices_of_the_same_batches(images):

@@ -42,6 +42,8 @@ def packed(imgs: Path, max_errors: str = "0", **flags: bool) -> int:
     return pack_images(
         [str(imgs)],
         imgs.parent / "shards",
+        command="train-encoder",
+        side_px=448,
         label="style_id",
         options=RunOptions(**flags),
         tolerance=Tolerance.parse(max_errors),
