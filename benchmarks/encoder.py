@@ -196,7 +196,8 @@ def loader_row(folder: Path, batch: int, side_px: int, steps: int) -> Row:
         read_records([str(folder)]), label="style_id", holdout=0, split_key=None, seed=0
     ).training
     sampler = GroupSampler(found.styles, groups_per_batch=batch // 4, k=4, seed=0)
-    loader = ImageLoader(found, sampler, side_px=side_px, rank=0, world=1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loader = ImageLoader(found, sampler, side_px=side_px, device=device, rank=0, world=1)
     batches = loader.batches(0, steps + 2)
     next(batches)
     started = time.perf_counter()

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from megastyle_cli.benchmark.options import BenchmarkOptions
-from megastyle_cli.cli.parameters import inputs_or_stdin
+from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin
+from megastyle_cli.cli.resolve_backend import encoder_hardware
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.evaluate.options import ScoringOptions, SummaryOptions
-from megastyle_cli.models.options import EncoderBackendOptions, ModelOptions
+from megastyle_cli.models.options import DeviceOptions, EncoderBackendOptions, ModelOptions
 from megastyle_cli.models.registry import encoder_backend
 from megastyle_cli.runner.options import (
     BatchOptions,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from megastyle_cli.io.images import ImageReader
 
 DECODED_PX = 384
+MODEL_BATCH = 256  # records at most, where a GPU computes while images are decoded
 
 
 def main(
@@ -53,6 +55,7 @@ def main(
     drawing: SeedOptions,
     which: EncoderBackendOptions,
     named: ModelOptions,
+    hardware: DeviceOptions,
     batches: BatchOptions,
     views: ViewOptions,
     report: ReportOptions,
@@ -94,9 +97,13 @@ def main(
         references=list(read_side_input(scores.reference or [])),
         others=list(read_side_input(scores.others or [])),
         pair_by=scores.pair_by,
+        hardware=encoder_hardware(named.model or scores.text_model, hardware),
     )
     if scores.each:
-        return _score_each(names, scoring, output, existing, batches.batch_size, views, report)
+        size = batches.batch_size
+        if named.model and not given_flag(context, ("batch_size",)):
+            size = MODEL_BATCH
+        return _score_each(names, scoring, output, existing, size, views, report)
     ranks = _parse_ranks(summary.ranks)
     if folder is not None:
         config = _benchmark_config(folder, ranks, drawing.seed, diversity=summary.diversity)

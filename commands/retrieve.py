@@ -17,12 +17,17 @@ from pathlib import Path
 
 import typer
 
-from megastyle_cli.cli.parameters import inputs_or_stdin
-from megastyle_cli.cli.resolve_backend import decoded_px, load_encoder, recorded_model
+from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin
+from megastyle_cli.cli.resolve_backend import (
+    decoded_px,
+    encoder_hardware,
+    load_encoder,
+    recorded_model,
+)
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.core.option import result_options
-from megastyle_cli.models.options import EncoderBackendOptions, ModelOptions
+from megastyle_cli.models.options import DeviceOptions, EncoderBackendOptions, ModelOptions
 from megastyle_cli.models.registry import encoder_backend
 from megastyle_cli.retrieval.options import RetrieveOptions
 from megastyle_cli.runner.options import (
@@ -37,6 +42,7 @@ from megastyle_cli.runner.options import (
 )
 
 DECODED_PX = 384
+MODEL_BATCH = 256  # records at most, where a GPU computes while images are decoded
 
 
 def main(
@@ -49,6 +55,7 @@ def main(
     stdin: PathListOptions,
     which: EncoderBackendOptions,
     named: ModelOptions,
+    hardware: DeviceOptions,
     batches: BatchOptions,
     views: ViewOptions,
     report: ReportOptions,
@@ -77,6 +84,9 @@ def main(
     check_views(views.sheet, views.page)
     backend, model = encoder_backend(which.backend, named.model), named.model
     locate("style_encoder", backend)
+    encoder_hardware(model, hardware)  # an error before any work
+    if model and not given_flag(context, ("batch_size",)):
+        batches = replace(batches, batch_size=MODEL_BATCH)
     if options.add or options.prune:
         is_all = not inputs.inputs and not options.text
         if is_all and (not is_stdout(output.output) or views.are_wanted):
@@ -85,11 +95,12 @@ def main(
                 hint="give queries, or omit these options",
             )
         if is_all:
-            return _add(options, backend, model, output, existing, stdin, batches, report)
+            return _add(options, backend, model, hardware, output, existing, stdin, batches, report)
         code = _add(  # the errors file, the limit, the list of paths and --stats are of the queries
             options,
             backend,
             model,
+            hardware,
             replace(output, errors=None),
             replace(existing, limit=None),
             PathListOptions(),
@@ -133,7 +144,7 @@ def main(
         return job.show_plan(index=", ".join(options.index))
     with job:
         if job.has_records():  # no query needs no model
-            encoder = load_encoder(backend, model)
+            encoder = load_encoder(backend, model, hardware)
             if described and not names:
                 check_text_encoder(encoder)
             reader = ImageReader(decoded_px(model, DECODED_PX))
@@ -164,6 +175,7 @@ def _add(
     options: RetrieveOptions,
     backend: str,
     model: str | None,
+    hardware: DeviceOptions,
     output: OutputOptions,
     existing: ResumeOptions,
     stdin: PathListOptions,
@@ -208,7 +220,7 @@ def _add(
         return job.show_plan()
     with job:
         if job.has_records():
-            encoder = load_encoder(backend, model)
+            encoder = load_encoder(backend, model, hardware)
             writer.set_encoder(encoder, recorded)
             reader = ImageReader(decoded_px(model, DECODED_PX))
             for batch in job.batches():

@@ -83,7 +83,11 @@ def main(
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
     from megastyle_cli.generate.filters import style_key
-    from megastyle_cli.generate.synth import BATCHES_PER_ROUND, synth
+    from megastyle_cli.generate.synth import (
+        BATCHES_PER_ROUND,
+        OFFLOADED_BATCHES_PER_ROUND,
+        synth,
+    )
     from megastyle_cli.io.images import ImageReader
     from megastyle_cli.models.image_size import images_per_batch
     from megastyle_cli.models.registry import load, locate
@@ -123,7 +127,10 @@ def main(
             images = images_per_batch(size_px)
         loading = {"model": named.model, "batch_size": images, "compiled": compiling.compile}
         loading |= {**vars(rendering), **vars(rounding), **vars(hardware), **vars(offloading)}
-        batch_size = BATCHES_PER_ROUND * images if images > 1 or offloading.offload else 1
+        in_a_round = BATCHES_PER_ROUND if images > 1 or offloading.offload else 1
+        if offloading.offload == "model":
+            in_a_round = OFFLOADED_BATCHES_PER_ROUND
+        batch_size = in_a_round * images
     else:
         if flag := given_flag(context, MODEL_FLAGS):
             raise MegastyleError(

@@ -49,6 +49,7 @@ from megastyle_cli.runner.options import (
     ViewOptions,
 )
 
+ROUNDS = 8  # batches of the model in a batch of the job, with --offload model
 STYLE_PX = 512  # longer side of decoded style images; FLUX is given them as they are
 CONVERSION_FLAGS = {"lora", "to", "output", "model", "overwrite", "quiet", "verbose"}
 FOLDER_FLAGS = (
@@ -127,6 +128,7 @@ def main(
         settings = {"lora": lora, **changing}
         loading |= {**changing, **vars(hardware), **vars(offloading)}
         loading |= {"lora": adapter.lora, "compiled": compiling.compile}
+        loading["batch_size"] = batches.batch_size
         # only if it is given: a model without guidance refuses it
         loading["guidance"] = painting.guidance if given_flag(context, ["guidance"]) else None
     else:
@@ -191,14 +193,16 @@ def main(
             "--prompt makes one image", hint="give -o out.png, or records for several"
         )
     names = [what.content] if what.content else inputs_or_stdin(inputs.inputs, context)
+    # offloaded models are moved once for all batches of a round
+    batch_size = batches.batch_size * (ROUNDS if offloading.offload == "model" else 1)
     job = MapJob(
         run,
         Source(inputs=names),
         output=output,
         existing=existing,
         report=report,
-        batch_size=batches.batch_size,
-        least_batch=batches.batch_size if is_flux else 1,
+        batch_size=batch_size,
+        least_batch=batch_size if is_flux else 1,
         image_format=image_format,
         keeps_records=views.are_wanted,
     )

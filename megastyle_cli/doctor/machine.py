@@ -15,8 +15,8 @@ from megastyle_cli.core.check import Check
 from megastyle_cli.core.extras import EXTRAS, is_installed, pip_line
 from megastyle_cli.io.picture_plugins import PACKAGES
 from megastyle_cli.io.picture_plugins import is_installed as has_plugin
+from megastyle_cli.models.host_memory import free_host_bytes
 from megastyle_cli.training.common.memory_plan import GIB, format_bytes
-from megastyle_cli.training.common.memory_probe import free_host_bytes
 
 MIN_FREE = 2 * GIB  # the builtin backends with torch loaded take about 1 GiB
 USES = {

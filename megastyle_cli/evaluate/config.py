@@ -1,7 +1,7 @@
 """Settings of `eval`: how images are scored, and what a summary reports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from megastyle_cli.core.record import Record, recorded_weights
 from megastyle_cli.evaluate.references import (
@@ -36,6 +36,7 @@ class ScoringConfig:
     references: Sequence[Record] = ()
     others: Sequence[Record] = ()
     pair_by: str | None = None
+    hardware: dict[str, str] = field(default_factory=dict)  # device and dtype of named models
 
     @property
     def options(self) -> Record:
@@ -60,9 +61,11 @@ class ScoringConfig:
         for a `model` that was trained elsewhere. `cache_size` limits how many references of single
         records are cached; None caches all.
         """
-        text = load("text_image", "auto", model=self.text_model) if self.text_model else None
+        text = None
+        if self.text_model:
+            text = load("text_image", "auto", model=self.text_model, **self.hardware)
         content = text or (load("style_encoder", CONTENT_MODEL) if self.leakage else None)
-        model_option = {"model": self.model} if self.model else {}
+        model_option = {"model": self.model, **self.hardware} if self.model else {}
         models = ScoringModels(
             style=load("style_encoder", self.backend, **model_option),
             reader=full_size_reader if self.model else reader,

@@ -1,25 +1,38 @@
 """Feature extraction: one vector per model for each image, which is opened once per image size."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.protocols import StyleEncoder
 from megastyle_cli.retrieval.embed import Array, embed_images
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 # role of a model ("style", "text", "content") -> its unit vector (d,) of an image
 Features = dict[str, Array]
 # a reader, and by role the encoders that take images at the size it returns
 FeatureExtractors = Sequence[tuple[ImageReader, Mapping[str, StyleEncoder]]]
+Opened = Sequence["list[Image | BadRecord]"]  # by reader, the images of all names
+
+
+def read_images(names: Sequence[str], extractors: FeatureExtractors) -> Opened:
+    """The images that the extractors take: for each reader those of all names."""
+    return [reader.read(names) for reader, _ in extractors]
 
 
 def extract_features(
-    names: Sequence[str], extractors: FeatureExtractors
+    names: Sequence[str], extractors: FeatureExtractors, opened: Opened | None = None
 ) -> list[Features | BadRecord]:
-    """The features of each named image, in order; BadRecord where one model has none."""
+    """The features of each named image, in order; BadRecord where one model has none.
+
+    `opened` are the images, if `read_images` has read them before.
+    """
     results: list[Features | BadRecord] = [{} for _ in names]
-    for reader, encoders in extractors:
-        images = reader.read(names)
+    given = read_images(names, extractors) if opened is None else opened
+    for (_, encoders), images in zip(extractors, given, strict=True):
         for role, encoder in encoders.items():
             for i, vector in enumerate(embed_images(images, names, encoder)):
                 features = results[i]

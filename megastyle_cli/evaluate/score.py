@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.core.record import PROVENANCE, Failure, Record, batched
@@ -10,13 +11,23 @@ from megastyle_cli.evaluate.features import (
     FeatureCache,
     FeatureExtractors,
     Features,
+    Opened,
     extract_features,
+    read_images,
     select_roles,
 )
 from megastyle_cli.evaluate.references import ReferenceMatch, References
 from megastyle_cli.io.images import ImageReader
+from megastyle_cli.io.read_ahead import read_ahead
 from megastyle_cli.models.protocols import StyleEncoder, TextImageModel
-from megastyle_cli.retrieval.embed import BATCH, Array, finite_or_bad, rounded
+from megastyle_cli.retrieval.embed import (
+    BATCH,
+    BATCH_AHEAD,
+    Array,
+    computes_on_device,
+    finite_or_bad,
+    rounded,
+)
 
 log = logging.getLogger(__name__)
 FEATURE_CACHE_SIZE = 4096
@@ -61,6 +72,11 @@ class ScoringModels:
         return [(self.reader, encoders), (self.full_size_reader, full_size)]
 
     @property
+    def encoders(self) -> list[StyleEncoder]:
+        """The encoders of images."""
+        return [encoder for _, encoders in self.extractors for encoder in encoders.values()]
+
+    @property
     def reference_extractors(self) -> FeatureExtractors:
         """The encoders that references need too."""
         roles = [STYLE, self.content_role] if self.content_role else [STYLE]
@@ -98,8 +114,11 @@ def score_records(
     leave out `prompt_loss`.
     """
     content_cache = FeatureCache(select_roles(models.extractors, [TEXT]), FEATURE_CACHE_SIZE)
-    for batch in batched(records, BATCH):
-        images = _image_features(batch, models.extractors)
+    is_ahead = any(map(computes_on_device, models.encoders))
+    batches = batched(records, BATCH_AHEAD if is_ahead else BATCH)
+    read = partial(_read_images, extractors=models.extractors)
+    for batch, opened in read_ahead(batches, read, is_ahead=is_ahead):
+        images = _image_features(batch, models.extractors, opened)
         prompts = _prompt_vectors(batch, models)
         content_images = _content_image_features(batch, prompts, content_cache)
         for record, features, found, prompt, content_image in zip(
@@ -137,12 +156,21 @@ def only_scored(
             yield Failure(result.record, "missing_key", message)
 
 
+def _read_images(records: Sequence[Record], extractors: FeatureExtractors) -> Opened:
+    return read_images(_names(records), extractors)
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """The file names of the records that have one."""
+    names = (record.get("file_name") for record in records)
+    return [name for name in names if isinstance(name, str)]
+
+
 def _image_features(
-    records: Sequence[Record], extractors: FeatureExtractors
+    records: Sequence[Record], extractors: FeatureExtractors, opened: Opened
 ) -> list[Features | BadRecord]:
     names = [record.get("file_name") for record in records]
-    named = [name for name in names if isinstance(name, str)]
-    features = iter(extract_features(named, extractors))
+    features = iter(extract_features(_names(records), extractors, opened))
     return [
         next(features)
         if isinstance(name, str)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from megastyle_cli.io.images import ImageReader
 
 BATCHES_PER_ROUND = 4  # model batches whose prompts are encoded and sorted by length together
+# With --offload model: the encoder and the denoiser of Qwen-Image, 54 GiB, are moved once for all.
+OFFLOADED_BATCHES_PER_ROUND = 16
 
 
 def synth(

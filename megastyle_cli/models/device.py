@@ -54,6 +54,14 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
     return dtype
 
 
+def resolve_encoder_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """Like `resolve_dtype`, but by default float32 on a GPU that has no bfloat16 of its own."""
+    if name is None and device.type == "cuda" and torch.cuda.is_available():
+        has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if has_bfloat16 else torch.float32
+    return resolve_dtype(name, device)
+
+
 def require_compiler(device: torch.device) -> None:
     """Raises MegastyleError if there is no compiler that torch.compile needs on that device."""
     known = {"cpu": ("CXX", "g++"), "cuda": ("CC", "gcc", "clang")}

@@ -125,7 +125,8 @@ class TextEmbedder(Protocol):
 class StyleEncoder(Protocol):
     """RGB images to unit rows (n, d) float32: same order, each row independent of its batch.
 
-    One that can also compare images with texts is a TextEncoder as well.
+    One that can also compare images with texts is a TextEncoder as well. The optional attribute
+    `batch_size` is above 1 where a device computes: the next images are decoded meanwhile.
     """
 
     name: str

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PROBE_PX = 96
-SAME_COSINE = 0.9999
+SAME_COSINE = 0.999  # bfloat16 on a GPU and float32 on a CPU differ by up to 0.0005
 
 
 def probe_image() -> "Image":

@@ -34,7 +34,9 @@ class DualEncoder:
     its weights do not fit to the last tensor.
     """
 
-    def __init__(self, model: str | None = None, device: str | None = None) -> None:
+    def __init__(
+        self, model: str | None = None, device: str | None = None, dtype: str | None = None
+    ) -> None:
         self.folder = encoder_path(require_model(model, "text-image"))
         kind = str(read_config(self.folder).get("model_type"))
         if kind not in TOWERS:
@@ -50,8 +52,13 @@ class DualEncoder:
                 hint="give a file with only the weights of the model",
             )
         image_encoder, self._text_embedder = TOWERS[kind]
-        self.images = image_encoder(model, device)
+        self.images = image_encoder(model, device, dtype)
         self.name = f"{model}@{fingerprint(weights)}"
+
+    @property
+    def batch_size(self) -> int:
+        """How many images it takes at once; 1 on a CPU."""
+        return self.images.batch_size
 
     def embed(self, pictures: Sequence[Image.Image]) -> Array:
         """Unit rows (n, d) float32 of RGB images of any size."""
@@ -67,7 +74,9 @@ class DualEncoder:
         return self._text_embedder(self.folder, str(self.images.device))
 
 
-def siglip_encoder(model: str | None = None, device: str | None = None) -> StyleEncoder:
+def siglip_encoder(
+    model: str | None = None, device: str | None = None, dtype: str | None = None
+) -> StyleEncoder:
     """The style encoder of a SigLIP; it embeds texts too if `model` is a whole one.
 
     Raises MegastyleError if the folder `model` is a CLIP's.
@@ -75,14 +84,16 @@ def siglip_encoder(model: str | None = None, device: str | None = None) -> Style
     kind = _model_type(model)
     if kind.startswith("clip"):
         raise MegastyleError(f"{model} holds a {kind}, not a SigLIP", hint="add --backend clip")
-    return DualEncoder(model, device) if kind == "siglip" else SiglipEncoder(model, device)
+    encoder = DualEncoder if kind == "siglip" else SiglipEncoder
+    return encoder(model, device, dtype)
 
 
-def clip_encoder(model: str | None = None, device: str | None = None) -> StyleEncoder:
+def clip_encoder(
+    model: str | None = None, device: str | None = None, dtype: str | None = None
+) -> StyleEncoder:
     """The style encoder of a CLIP or CSD; it embeds texts too if `model` is a whole CLIP."""
-    return (
-        DualEncoder(model, device) if _model_type(model) == "clip" else ClipEncoder(model, device)
-    )
+    encoder = DualEncoder if _model_type(model) == "clip" else ClipEncoder
+    return encoder(model, device, dtype)
 
 
 def _model_type(model: str | None) -> str:

@@ -7,10 +7,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.device import resolve_device
+from megastyle_cli.models.device import resolve_device, resolve_encoder_dtype
 from megastyle_cli.models.encoders.clip_vision import center_crop, clip_pixels, load_clip
-from megastyle_cli.models.encoders.inference import Array, embed_in_batches
+from megastyle_cli.models.encoders.inference import Array, BatchedEncoder
 from megastyle_cli.models.encoders.siglip_vision import (
     StyleTower,
     encoder_path,
@@ -25,24 +26,41 @@ class SiglipEncoder:
     """The pooled output of a SigLIP image tower, normalized; `model` is as in `load_tower`.
 
     Images are resized to the tower's square by Pillow's bicubic and scaled to [-1, 1], as the
-    image processor of transformers does. Rows are independent of their batch as in
-    `embed_in_batches`. `name` ends with 8 hex digits over the weights.
+    image processor of transformers does. `dtype` bfloat16, the default on a GPU, computes under
+    autocast; rows then have a cosine above 0.9995 with those of float32. Rows are independent of
+    their batch as in `BatchedEncoder`. `name` ends with 8 hex digits over the weights.
     """
 
-    def __init__(self, model: str | None = None, device: str | None = None) -> None:
+    def __init__(
+        self, model: str | None = None, device: str | None = None, dtype: str | None = None
+    ) -> None:
         vision = load_tower(require_model(model, "siglip"))
         self.device = resolve_device(device)
         self.name = f"{model}@{fingerprint(vision.state_dict())}"
         self.side_px: int = vision.config.image_size  # type: ignore[assignment]
         self.width = vision.config.hidden_size
-        self.tower = StyleTower(vision).eval().to(self.device)
+        self.dtype = resolve_encoder_dtype(dtype, self.device)
+        self.tower = StyleTower(vision, self.dtype).eval().to(self.device)
+        patch_px: int = vision.config.patch_size  # type: ignore[assignment]
+        tokens = (self.side_px // patch_px) ** 2
+        self.batches = BatchedEncoder(self.device, self.width, tokens_per_input=tokens)
+
+    @property
+    def batch_size(self) -> int:
+        """How many images it takes at once; 1 on a CPU."""
+        return self.batches.size
 
     def embed(self, pictures: Sequence[Image.Image]) -> Array:
         """Unit rows (n, d) float32 of RGB images of any size."""
-        return embed_in_batches(self._encode, pictures, self.device, self.width)
+        return self.batches.embed(pictures, self._pixels, self._encode)
 
-    def _encode(self, images: Sequence[Image.Image]) -> Tensor:
-        pixels = torch.stack([resize_to_square(image, self.side_px) for image in images])
+    def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        """uint8 (b, 3, side, side), resized by all cores."""
+        return torch.stack(
+            parallel_map(lambda image: resize_to_square(image, self.side_px), images)
+        )
+
+    def _encode(self, pixels: Tensor) -> Tensor:
         rows: Tensor = self.tower(normalize_pixels(pixels.to(self.device)))
         return rows
 
@@ -55,25 +73,40 @@ class ClipEncoder:
     SiglipEncoder.
     """
 
-    def __init__(self, model: str | None = None, device: str | None = None) -> None:
+    def __init__(
+        self, model: str | None = None, device: str | None = None, dtype: str | None = None
+    ) -> None:
         vision = load_clip(require_model(model, "clip"))
         self.device = resolve_device(device)
         self.name = f"{model}@{fingerprint(vision.state_dict())}"
         self.side_px: int = vision.config.image_size  # type: ignore[assignment]
         self.width = vision.config.projection_dim
         self.is_csd = encoder_path(str(model)).is_file()
+        self.dtype = resolve_encoder_dtype(dtype, self.device)
         self.tower = vision.to(self.device)  # type: ignore[arg-type]
+        patch_px: int = vision.config.patch_size  # type: ignore[assignment]
+        tokens = (self.side_px // patch_px) ** 2
+        self.batches = BatchedEncoder(self.device, self.width, tokens_per_input=tokens)
+
+    @property
+    def batch_size(self) -> int:
+        """How many images it takes at once; 1 on a CPU."""
+        return self.batches.size
 
     def embed(self, pictures: Sequence[Image.Image]) -> Array:
         """Unit rows (n, d) float32 of RGB images of any size."""
-        return embed_in_batches(self._encode, pictures, self.device, self.width)
+        return self.batches.embed(pictures, self._pixels, self._encode)
 
-    def _encode(self, images: Sequence[Image.Image]) -> Tensor:
-        pixels = torch.stack(
-            [center_crop(image, self.side_px, is_csd=self.is_csd) for image in images]
+    def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        """uint8 (b, 3, side, side), resized by all cores."""
+        return torch.stack(
+            parallel_map(lambda image: center_crop(image, self.side_px, is_csd=self.is_csd), images)
         )
-        rows = self.tower(pixel_values=clip_pixels(pixels.to(self.device))).image_embeds
-        return normalize(rows)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            rows = self.tower(pixel_values=clip_pixels(pixels.to(self.device))).image_embeds
+        return normalize(rows.float())
 
 
 def require_model(model: str | None, backend: str) -> str:

@@ -21,7 +21,7 @@ from transformers import (
 from megastyle_cli.core.errors import MegastyleError, first_line
 from megastyle_cli.core.extras import missing_module, needed_package
 from megastyle_cli.models.encoders.clip_vision import clip_weights
-from megastyle_cli.models.encoders.inference import Array, embed_in_batches
+from megastyle_cli.models.encoders.inference import Array, BatchedEncoder
 from megastyle_cli.models.strict_weights import (
     build_config,
     build_model,
@@ -49,7 +49,7 @@ class SiglipTextEmbedder:
 
     `scale` and `bias` were learned with the two towers: logits are scale <image, text> + bias.
     Texts longer than the tower's 64 positions are truncated. Rows are independent of their batch
-    as in `embed_in_batches`. `name` ends with 8 hex digits over the weights. Raises MegastyleError
+    as in `BatchedEncoder`. `name` ends with 8 hex digits over the weights. Raises MegastyleError
     if the folder is not a whole SigLIP to the last tensor.
     """
 
@@ -68,15 +68,19 @@ class SiglipTextEmbedder:
         self.width = config.projection_size
         self.device = torch.device(device)
         self.tower: Any = tower.to(self.device)  # type: ignore[arg-type]
-        self.tokens = load_tokenizer(folder, config.max_position_embeddings)
+        length = config.max_position_embeddings
+        self.tokens = load_tokenizer(folder, length)
+        self.batches = BatchedEncoder(self.device, self.width, tokens_per_input=length)
 
     def embed(self, texts: Sequence[str]) -> Array:
         """Unit rows (n, d) float32."""
-        return embed_in_batches(self._encode, texts, self.device, self.width)
+        return self.batches.embed(texts, self._lower_case_tokens, self._encode)
 
-    def _encode(self, texts: Sequence[str]) -> Tensor:
+    def _lower_case_tokens(self, texts: Sequence[str]) -> Tensor:
         # The padding is attended to: there was no mask in training.
-        tokens = self.tokens([text.lower() for text in texts])["input_ids"]  # (b, t)
+        return self.tokens([text.lower() for text in texts])["input_ids"]  # (b, t)
+
+    def _encode(self, tokens: Tensor) -> Tensor:
         return normalize(self.tower(input_ids=tokens.to(self.device)).pooler_output)
 
 
@@ -94,15 +98,17 @@ class ClipTextEmbedder:
         self.width = config.projection_dim
         self.device = torch.device(device)
         self.tower: Any = tower.to(self.device)  # type: ignore[arg-type]
-        self.tokens = load_tokenizer(folder, config.max_position_embeddings)
+        length = config.max_position_embeddings
+        self.tokens = load_tokenizer(folder, length)
+        self.batches = BatchedEncoder(self.device, self.width, tokens_per_input=length)
 
     def embed(self, texts: Sequence[str]) -> Array:
         """Unit rows (n, d) float32."""
-        return embed_in_batches(self._encode, texts, self.device, self.width)
+        return self.batches.embed(texts, self.tokens, self._encode)
 
-    def _encode(self, texts: Sequence[str]) -> Tensor:
-        tokens = {name: each.to(self.device) for name, each in self.tokens(texts).items()}
-        return normalize(self.tower(**tokens).text_embeds)
+    def _encode(self, tokens: dict[str, Tensor]) -> Tensor:
+        on_device = {name: each.to(self.device) for name, each in tokens.items()}
+        return normalize(self.tower(**on_device).text_embeds)
 
 
 def load_tokenizer(folder: Path, length: int) -> Tokens:

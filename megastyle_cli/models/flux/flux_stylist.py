@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 
 import torch
@@ -18,6 +19,7 @@ from megastyle_cli.models.flux.model import (
     unpack_latents,
 )
 from megastyle_cli.models.flux.prompt_embeddings import (
+    PromptEmbeddings,
     check_known_words,
     encode_prompts,
     max_text_tokens,
@@ -76,6 +78,7 @@ class FluxStylist:
         quantize: Quantized | None = None,
         preset: Preset | None = None,
         compiled: bool = False,
+        batch_size: int | None = None,
     ) -> None:
         if model is None:
             raise MegastyleError(
@@ -98,7 +101,7 @@ class FluxStylist:
         # An image depends on its request alone: bit for bit on a CPU, and in the steps that the
         # cache skips.
         is_alone = self.device.type == "cpu" or preset == "fast-cache"
-        self.batch_size = 1 if is_alone else BATCH_SIZE
+        self.batch_size = 1 if is_alone else batch_size or BATCH_SIZE
         self._warns_untrained = lora is None and not is_reference_trained(model)
         self._reference_tokens: dict[tuple[str, Size], Tensor] = {}
 
@@ -121,10 +124,24 @@ class FluxStylist:
         ]
         if any(counts for _, counts in layouts):
             self._warn_once_if_untrained()
+        batches = []
         for layout, group in groupby(zip(layouts, requests, strict=True), key=lambda one: one[0]):
             alike = [request for _, request in group]
-            for start in range(0, len(alike), self.batch_size):
-                yield self._generate(alike[start : start + self.batch_size], *layout)
+            starts = range(0, len(alike), self.batch_size)
+            batches += [(alike[start : start + self.batch_size], layout) for start in starts]
+        # offloaded models move once for all batches
+        with self.flux.on_device("encoding"):
+            prompts = [self._encode_prompts(batch, *layout) for batch, layout in batches]
+        with self.flux.on_device("denoising"):
+            for (batch, layout), encoded in zip(batches, prompts, strict=True):
+                yield self._generate(batch, encoded, *layout)
+
+    def _encode_prompts(
+        self, requests: Sequence[PictureRequest], size: Size, counts: tuple[float, ...]
+    ) -> PromptEmbeddings:
+        with self._explain_out_of_memory(len(requests), size, counts):
+            prompts = [request.content or "" for request in requests]
+            return encode_prompts(self.pipeline, prompts, self.device)
 
     def _warn_once_if_untrained(self) -> None:
         if self._warns_untrained:
@@ -136,30 +153,45 @@ class FluxStylist:
             self._warns_untrained = False
 
     def _generate(
-        self, requests: Sequence[PictureRequest], size: Size, counts: tuple[float, ...]
+        self,
+        requests: Sequence[PictureRequest],
+        prompts: PromptEmbeddings,
+        size: Size,
+        counts: tuple[float, ...],
     ) -> list[Image.Image | BadRecord]:
         """The images of requests that share a size and the counts of their references."""
         try:
-            return self._denoise(requests, size, counts)
+            with self._explain_out_of_memory(len(requests), size, counts):
+                return self._denoise(requests, prompts, size, counts)
+        finally:
+            self.flux.release()
+
+    @contextmanager
+    def _explain_out_of_memory(
+        self, number: int, size: Size, counts: tuple[float, ...]
+    ) -> Iterator[None]:
+        """Inside, running out of memory raises BadRecord with what would fit."""
+        try:
+            yield
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise BadRecord(
                 "out_of_memory",
-                f"{len(requests)} images of {size[0]} x {size[1]} do not fit on {self.device}: "
+                f"{number} images of {size[0]} x {size[1]} do not fit on {self.device}: "
                 + self.flux.memory_hint(self._activation_bytes(size, len(counts))),
             ) from error
-        finally:
-            self.flux.release()
 
     def _denoise(
-        self, requests: Sequence[PictureRequest], size: Size, counts: tuple[float, ...]
+        self,
+        requests: Sequence[PictureRequest],
+        prompt_embeds: PromptEmbeddings,
+        size: Size,
+        counts: tuple[float, ...],
     ) -> list[Image.Image | BadRecord]:
         columns, rows = (side // self.token_px for side in size)
         start, noisy = self._start(requests, size)
         target = pack_latents(noisy)  # (b, n, 4c)
-        prompts = [request.content or "" for request in requests]
-        prompt_embeds = encode_prompts(self.pipeline, prompts, self.device)
         bias = reference_bias(counts, prompt_embeds.states.shape[1], rows * columns)
         sigmas = self.sigmas[start:]
         modulation = self.flux.modulation

@@ -23,7 +23,13 @@ class ComponentBytes:
     linears: int
     modulation: int
     ends: int  # of the transformer, before and after the blocks
-    others: tuple[int, ...]  # text encoders and autoencoder
+    text: int  # text encoders
+    autoencoder: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.linears + self.modulation + self.ends + self.text + self.autoencoder
 
 
 def component_bytes(pipeline: Pipeline) -> ComponentBytes:
@@ -32,6 +38,7 @@ def component_bytes(pipeline: Pipeline) -> ComponentBytes:
         name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)
     }
     transformer = parts.pop("transformer")
+    autoencoder = _module_bytes(parts.pop("vae"))
     in_blocks = {
         name: _bytes(parameter)
         for name, parameter in transformer.named_parameters()
@@ -43,7 +50,8 @@ def component_bytes(pipeline: Pipeline) -> ComponentBytes:
         linears=linears,
         modulation=modulation,
         ends=_module_bytes(transformer) - linears - modulation,
-        others=tuple(_module_bytes(part) for part in parts.values()),
+        text=sum(_module_bytes(part) for part in parts.values()),
+        autoencoder=autoencoder,
     )
 
 
@@ -61,9 +69,9 @@ def memory_plans(weights: ComponentBytes, value_bytes: int) -> dict[str, int]:
         linears, modulation = (round(share * n) for n in (weights.linears, weights.modulation))
         blocks = linears + weights.ends
         by_offload = {
-            None: blocks + modulation + sum(weights.others),
-            "modulation": blocks + sum(weights.others),
-            "model": max(blocks, *weights.others),
+            None: blocks + modulation + weights.text + weights.autoencoder,
+            "modulation": blocks + weights.text + weights.autoencoder,
+            "model": max(blocks + weights.autoencoder, weights.text),
         }
         for offload, needed in by_offload.items():
             plans[memory_flags(offload, quantize)] = needed
@@ -76,16 +84,19 @@ def memory_flags(offload: str | None, quantize: str | None) -> str:
     return " ".join(f"{flag} {value}" for flag, value in options if value)
 
 
-def suggest_plan(plans: dict[str, int], flags: str, needed: int, memory: int) -> str:
+def suggest_plan(
+    plans: dict[str, int], flags: str, needed: int, memory: int, host_bytes: int
+) -> str:
     """A hint: the first smaller plan that fits into `memory` bytes, or the size of the smallest.
 
     `plans` are the `memory_plans`, `flags` the plan that did not fit, `needed` the bytes of one
-    image's activations.
+    image's activations, and `host_bytes` those of all weights, which an offload keeps on the host.
     """
     for plan, weights in plans.items():
         total = weights + needed + RESERVED_BYTES
         if total <= memory and weights < plans.get(flags, memory):
-            return f"{plan} --batch-size 1 takes about {total / GIB:.1f} GiB"
+            host = f", and {host_bytes / GIB:.1f} GiB of host memory" if "offload" in plan else ""
+            return f"{plan} --batch-size 1 takes about {total / GIB:.1f} GiB{host}"
     least = (min(plans.values()) + needed + RESERVED_BYTES) / GIB
     return f"one takes about {least:.1f} GiB in the smallest plan: give a smaller --size"
 

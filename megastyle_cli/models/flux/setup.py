@@ -1,5 +1,7 @@
 """A FLUX model ready to generate: LoRA fused, weights quantized, idle parts off the device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,7 @@ from megastyle_cli.models.flux.memory import (
 )
 from megastyle_cli.models.flux.model import Transformer
 from megastyle_cli.models.flux.modulation import PrecomputedModulation
+from megastyle_cli.models.offload import offload_layers, on_device
 from megastyle_cli.models.quantization import Quantized, quantize_blocks
 from megastyle_cli.models.strict_weights import fingerprint, first_values
 
@@ -141,10 +144,22 @@ class PreparedFlux:
         if memory is None:
             return "give a smaller --size or --batch-size"
         plans = memory_plans(self.weights, self.config.dtype.itemsize)
-        return suggest_plan(plans, self.config.flags, needed, memory)
+        return suggest_plan(plans, self.config.flags, needed, memory, self.weights.total)
+
+    @contextmanager
+    def on_device(self, phase: Literal["encoding", "denoising"]) -> Iterator[None]:
+        """With --offload model, keeps the parts of a phase on the device inside the context."""
+        pipeline = self.pipeline
+        parts = {
+            "encoding": (pipeline.text_encoder, pipeline.text_encoder_2),
+            "denoising": (pipeline.transformer, pipeline.vae),
+        }
+        is_moved = self.config.offload == "model"
+        with on_device(parts[phase], self.config.device) if is_moved else nullcontext():
+            yield
 
     def release(self) -> None:
-        """Moves offloaded parts off the device and clears the step cache, after each batch."""
+        """Clears the step cache, after each batch."""
         self.pipeline.maybe_free_model_hooks()
 
     def _apply_config(self) -> None:
@@ -153,13 +168,9 @@ class PreparedFlux:
             self.modulation = PrecomputedModulation(transformer)
         if config.quantize:
             quantize_flux(transformer, config.quantize)
-        if config.offload == "model":
-            self.pipeline.enable_model_cpu_offload(device=config.device)
-        elif config.offload == "layers":
-            self.pipeline.enable_group_offload(
-                config.device, offload_type="leaf_level", use_stream=True
-            )
-        else:
+        if config.offload == "layers":
+            offload_layers(self.pipeline, config.device)
+        elif config.offload != "model":
             self.pipeline.to(config.device)
         if config.preset == "fast-cache":
             transformer.enable_cache(CACHE_CONFIG(threshold=CACHE_THRESHOLD))

@@ -10,6 +10,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.models.autoencoder_memory import within_memory
 from megastyle_cli.models.image_size import Size
 
 # b images, c latent channels, h w latent rows and columns
@@ -59,13 +60,16 @@ def finite_images(pixels: Tensor) -> list[Image.Image | BadRecord]:
 
 def encode_pixels(vae: Autoencoder, pixels: Tensor) -> Tensor:
     """The latents (b, c, h, w) of pixels: the mean of the posterior, never a sample."""
-    mean: Tensor = vae.encode(pixels.to(vae.dtype)).latent_dist.mode()
+    mean = within_memory(vae, lambda: vae.encode(pixels.to(vae.dtype)).latent_dist.mode())
     latents: Tensor = (mean - vae.config.shift_factor) * vae.config.scaling_factor
     return latents
 
 
 def decode_latents(vae: Autoencoder, latents: Tensor) -> Tensor:
-    """The pixels (b, 3, 8h, 8w), about [-1, 1], of latents (b, c, h, w)."""
-    unscaled = latents / vae.config.scaling_factor + vae.config.shift_factor
-    pixels: Tensor = vae.decode(unscaled.to(vae.dtype), return_dict=False)[0]
-    return pixels
+    """The pixels (b, 3, 8h, 8w), about [-1, 1], of latents (b, c, h, w); one image at a time."""
+    unscaled = (latents / vae.config.scaling_factor + vae.config.shift_factor).to(vae.dtype)
+
+    def decode(one: Tensor) -> Tensor:
+        return within_memory(vae, lambda: vae.decode(one, return_dict=False)[0])
+
+    return torch.cat([decode(one) for one in unscaled.split(1)])

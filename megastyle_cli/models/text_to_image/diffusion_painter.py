@@ -173,7 +173,9 @@ class DiffusionPainter:
                 if not is_out_of_memory(error):
                     raise
             # Outside of `except`: there the traceback would still hold the batch's tensors.
-            if not images and len(batch) == 1:
+            if not images and self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if not images and len(batch) == 1 and not self.model.tile_autoencoder():
                 images = [
                     BadRecord(
                         "out_of_memory",
@@ -181,9 +183,7 @@ class DiffusionPainter:
                         " smaller --size, --offload model, --offload layers or --quantize",
                     )
                 ]
-            elif not images:
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
+            elif not images and len(batch) > 1:
                 self._halvings += 1
                 log.warning(
                     "%d images of %d x %d do not fit on %s: continuing with %d at a time",

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from megastyle_cli.models.autoencoder_memory import tile
 from megastyle_cli.models.image_size import Size
+from megastyle_cli.models.offload import offload_layers, on_device
 from megastyle_cli.models.text_to_image.guidance import pipeline_spec, resolve_guidance
 from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline
 
@@ -61,7 +63,10 @@ class GuidedPipeline:
         if offload is None:
             pipeline.to(device)
         elif offload == "layers":
-            pipeline.enable_group_offload(device, offload_type="leaf_level", use_stream=True)
+            offload_layers(pipeline, device)
+        autoencoder = getattr(pipeline, "vae", None)
+        if autoencoder is not None and hasattr(autoencoder, "enable_slicing"):
+            autoencoder.enable_slicing()  # images are decoded one by one, which changes none
 
     @property
     def uses_negative(self) -> bool:
@@ -129,18 +134,22 @@ class GuidedPipeline:
             removed = encoders
         else:
             active, removed = models, {}
-        for part in active.values():
-            part.to(self.device)
-        # a pipeline takes the device of its first component for its own
-        for name in removed:
-            setattr(self.pipeline, name, None)
-        try:
-            yield
-        finally:
-            for name, part in removed.items():
-                setattr(self.pipeline, name, part)
-            for part in active.values():
-                part.to("cpu")
+        with on_device(active.values(), self.device):
+            # a pipeline takes the device of its first component for its own
+            for name in removed:
+                setattr(self.pipeline, name, None)
+            try:
+                yield
+            finally:
+                for name, part in removed.items():
+                    setattr(self.pipeline, name, part)
+
+    def tile_autoencoder(self) -> bool:
+        """Makes the autoencoder decode an image in tiles from now on; whether that is new.
+
+        It takes much less memory for large images; pixels where tiles overlap are blended.
+        """
+        return tile(getattr(self.pipeline, "vae", None))
 
     def _encode(self, prompt: str) -> dict[str, Tensor]:
         """The arguments for one prompt."""

@@ -17,6 +17,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.encoders.siglip_vision import new_tower, save_folder
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
+from tests.cuda_autocast import gpu_autocast
 from tests.models.encoders.bicubic import crop_center, floor_half, squash
 from tests.models.encoders.test_clip_vision import PICTURES, SHARED, encoder, processed
 from tests.models.encoders.test_clip_vision import SIZE as CLIP_SIZE
@@ -63,6 +64,30 @@ def test_at_full_width_the_pixels_and_vectors_are_those_of_the_official_script(t
     assert pooled.shape == (1, 1152)
     for vector in (pooled, restated):
         assert np.abs(row - (vector / vector.norm(dim=-1, keepdim=True)).numpy()).max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["siglip", "clip"])
+def test_rows_in_bfloat16_agree_with_those_in_float32(tower, tmp_path, kind):
+    if kind == "siglip":
+        save_folder(tower, tmp_path)
+    else:
+        torch.manual_seed(1)
+        sizes = CLIPVisionConfig(**CLIP_SIZE, projection_dim=SHARED)
+        CLIPVisionModelWithProjection(sizes).save_pretrained(tmp_path)
+    pictures = [draw(seed, 50 + seed, 40) for seed in range(8)]
+
+    def rows_in(dtype):
+        options = {"model": str(tmp_path), "device": "cpu", "dtype": dtype}
+        return load("style_encoder", kind, **options).embed(pictures)
+
+    exact = rows_in("float32")
+    with gpu_autocast():
+        rows = rows_in("bfloat16")
+
+    cosines = (exact * rows).sum(axis=1)
+    assert rows.dtype == np.float32 and not np.array_equal(rows, exact)
+    assert cosines.min() > 0.9995
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
 
 
 def test_the_name_depends_on_the_weights(tower, tmp_path):

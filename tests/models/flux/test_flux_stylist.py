@@ -14,6 +14,7 @@ from megastyle_cli.models.flux.lora_file import save_lora
 from megastyle_cli.models.flux.model import pack_latents
 from megastyle_cli.models.flux.schedule import SIGMA_MIN, sampling_sigmas
 from megastyle_cli.models.flux.vae import encode_pixels, images_to_pixels
+from megastyle_cli.models.offload import on_device
 from megastyle_cli.models.protocols import PictureRequest
 from megastyle_cli.models.registry import load
 from tests.conftest import draw
@@ -304,6 +305,26 @@ def test_offloaded_modulation_gives_the_same_image(folder, stylist):
     later = distance(latents(offloaded, content), latents(stylist, content))
     stylist.content_strength = 0.0
     assert later < 1e-4
+
+
+def test_offloaded_models_are_moved_once_for_all_batches(folder, stylist, monkeypatch):
+    offloaded = load("stylist", "flux", model=str(folder), steps=3, device="cpu")
+    # here both devices are the CPU
+    offloaded.flux.config = replace(offloaded.flux.config, offload="model")
+    moves = []
+
+    def record_and_move(modules, device):
+        moves.append([type(module).__name__ for module in modules])
+        return on_device(modules, device)
+
+    monkeypatch.setattr("megastyle_cli.models.flux.setup.on_device", record_and_move)
+    requests = [replace(REQUEST, seed=seed) for seed in range(3)]
+
+    images = offloaded.restyle(requests)
+
+    assert images == stylist.restyle(requests)
+    assert [len(models) for models in moves] == [2, 2]
+    assert [models[0] for models in moves] == ["CLIPTextModel", "FluxTransformer2DModel"]
 
 
 def test_a_lora_is_fused_before_the_modulation_is_offloaded(folder, tmp_path):

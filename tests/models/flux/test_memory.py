@@ -15,6 +15,7 @@ from megastyle_cli.models.flux.memory import (
     suggest_plan,
 )
 from megastyle_cli.models.flux.setup import PreparedFlux, resolve_runtime
+from megastyle_cli.models.offload import weight_bytes
 from tests.tiny_flux import save_tiny_flux
 
 ACTIVATIONS = activation_bytes((512, 512), 2560, 3072, 2)  # one picture with one reference
@@ -38,8 +39,8 @@ def test_the_plans_of_flux_1_have_the_sizes_that_people_report(flux_1):
 
     assert gib[""] == 31.4
     assert gib["--offload modulation"] == 25.4
-    assert gib["--offload model"] == 16.2
-    assert gib["--offload model --quantize int8"] == 8.9  # T5, which is not quantized
+    assert gib["--offload model"] == 16.3
+    assert gib["--offload model --quantize int8"] == 9.1  # T5 and CLIP, which are not
     assert list(gib)[-1] == "--offload layers"
 
 
@@ -56,7 +57,10 @@ def test_the_plans_of_flux_1_have_the_sizes_that_people_report(flux_1):
     ],
 )
 def test_the_first_smaller_plan_that_fits_is_suggested(flux_1, memory, flags, plan):
-    assert plan in suggest_plan(flux_1, flags, ACTIVATIONS, memory * GIB)
+    hint = suggest_plan(flux_1, flags, ACTIVATIONS, memory * GIB, flux_1[""])
+
+    assert plan in hint
+    assert ("31.4 GiB of host memory" in hint) is ("--batch-size" in plan)
 
 
 def test_all_weights_of_a_pipeline_are_counted(tmp_path):
@@ -69,8 +73,8 @@ def test_all_weights_of_a_pipeline_are_counted(tmp_path):
     parts = flux.pipeline.components.values()
     modules = [part for part in parts if isinstance(part, torch.nn.Module)]
     whole = sum(p.numel() * p.element_size() for part in modules for p in part.parameters())
-    assert found.linears + found.modulation + found.ends + sum(found.others) == whole
-    assert found.modulation > 0 and len(found.others) == 3
+    assert found.total == whole == weight_bytes(flux.pipeline)
+    assert min(found.modulation, found.text, found.autoencoder) > 0
 
 
 def test_flags_are_those_of_the_options():
