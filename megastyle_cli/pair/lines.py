@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 
 _OUT = 1 << 18  # bytes written at a time, but at least one line; these stay in the cache
 _STYLES = 512  # cut at a time
+_PARTS = 6  # of a style's part of a line
 
 
 def pair_lines(
@@ -136,7 +137,9 @@ def _join(
     """
     num_draws = len(draw_number_starts) - 1
     t = template_starts
-    used = 0
+    # what all pairs of a style have between the pieces of their contents, and where each part ends
+    head, ends = np.empty(len(out), np.uint8), np.zeros(_PARTS + 1, np.int64)
+    used, last = 0, np.int64(-1)
     while at < len(draws):
         style, content, draw = at // num_draws, np.int64(draws[at]), at % num_draws
         if is_odd_style[style] or is_odd_content[content]:
@@ -155,21 +158,26 @@ def _join(
         needed = len(template) + len(number) + ids + (s[PIECES] - s[0]) + (c[PIECES] - c[0])
         if used + needed > len(out):
             return at, used, needed
-        used = append(out, used, template[t[0] : t[1]])
-        used = append(out, used, shown_style)
-        used = append(out, used, template[t[1] : t[2]])
+        if style != last:
+            size = append(head, 0, template[t[0] : t[1]])
+            size = append(head, size, shown_style)
+            size = ends[1] = append(head, size, template[t[1] : t[2]])
+            size = append(head, size, template[t[2] : t[3]])
+            size = append(head, size, shown_style)
+            size = ends[2] = append(head, size, template[t[3] : t[4]])
+            size = append(head, size, template[t[4] : t[5]])
+            for piece in range(1, PIECES - 1):
+                size = ends[2 + piece] = append(head, size, styles[s[piece] : s[piece + 1]])
+            size = append(head, size, template[t[5] : t[6]])
+            ends[_PARTS] = append(head, size, styles[s[PIECES - 1] : s[PIECES]])
+            last = style
+        used = append(out, used, head[: ends[1]])
         used = append(out, used, shown_content)
-        used = append(out, used, template[t[2] : t[3]])
-        used = append(out, used, shown_style)
-        used = append(out, used, template[t[3] : t[4]])
+        used = append(out, used, head[ends[1] : ends[2]])
         used = append(out, used, shown_content)
-        used = append(out, used, template[t[4] : t[5]])
-        for piece in range(1, PIECES - 1):
-            used = append(out, used, styles[s[piece] : s[piece + 1]])
+        for piece in range(1, PIECES):
+            used = append(out, used, head[ends[1 + piece] : ends[2 + piece]])
             used = append(out, used, contents[c[piece] : c[piece + 1]])
-        used = append(out, used, template[t[5] : t[6]])
-        used = append(out, used, styles[s[PIECES - 1] : s[PIECES]])
-        used = append(out, used, contents[c[PIECES - 1] : c[PIECES]])
         used = append(out, used, template[t[6] : t[7]])
         used = append(out, used, number)
         if is_official:

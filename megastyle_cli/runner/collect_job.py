@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from megastyle_cli.core.atomic_file import (
     AtomicFile,
     check_new,
@@ -194,7 +196,7 @@ class CollectJob(Job):
             if isinstance(result, Failure):
                 self.stats.add_failure(result)
             else:
-                self.stats.written += result.count(b"\n") if isinstance(result, bytes) else 1
+                self.stats.written += _count_lines(result) if isinstance(result, bytes) else 1
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
@@ -218,3 +220,7 @@ class CollectJob(Job):
             self.sink.commit()
         is_tolerated = self.tolerance.allows(self.stats.num_failed, self.stats.read)
         self.exit_code = DONE if is_tolerated else TOO_MANY_FAILURES
+
+
+def _count_lines(lines: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(lines, np.uint8) == b"\n"[0]))
