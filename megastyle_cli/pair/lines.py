@@ -139,7 +139,8 @@ def _join(
     t = template_starts
     # what all pairs of a style have between the pieces of their contents, and where each part ends
     head, ends = np.empty(len(out), np.uint8), np.zeros(_PARTS + 1, np.int64)
-    used, last = 0, np.int64(-1)
+    last: Any = np.int64(-1)
+    used = 0
     while at < len(draws):
         style, content, draw = at // num_draws, np.int64(draws[at]), at % num_draws
         if is_odd_style[style] or is_odd_content[content]:

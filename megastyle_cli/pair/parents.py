@@ -1,6 +1,7 @@
 """The styles or contents of a run: records in a temporary file, each under an id of its own."""
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
@@ -11,18 +12,21 @@ from megastyle_cli.core.record import Failure, Record, batched
 from megastyle_cli.io.raw_jsonl.object_batches import read_objects
 from megastyle_cli.io.temporary_files import Spool
 from megastyle_cli.pair.halves import CONTENT_KEYS, check_content
-from megastyle_cli.pair.ids import distinct_ids
+from megastyle_cli.pair.ids import OwnIds, distinct_ids
 from megastyle_cli.pair.pieces import CONTENT, Pieces, Rename
 
 _TOGETHER = 2048  # contents cut at a time
 
 
 class Parents(Sequence[Record]):
-    """The records of `spool`, whose ids are `ids`, without repetitions and under their own ids."""
+    """The records of `spool`, without repetitions and under their own ids.
 
-    def __init__(self, spool: Spool, ids: Sequence[str]) -> None:
-        self._spool, self._own = spool, distinct_ids(ids, spool.read)
-        self.are_as_given = len(self._own.kept) == len(ids) and not self._own.renamed
+    `ids` are those that they came with; None if these are known to differ.
+    """
+
+    def __init__(self, spool: Spool, ids: Sequence[str] | None) -> None:
+        self._spool = spool
+        self._own = OwnIds(range(len(spool))) if ids is None else distinct_ids(ids, spool.read)
 
     def __len__(self) -> int:
         return len(self._own.kept)
@@ -68,18 +72,21 @@ def read_contents(
 
     `rename` is applied to the picture names of the halves.
     """
-    ids, failures, halves = list[str](), list[Failure](), Pieces(CONTENT)
+    # hashes instead of ids, which would take more memory than all else that is held with the halves
+    hashes, failures, halves = array("q"), list[Failure](), Pieces(CONTENT)
     for batch in read_objects(inputs, CONTENT_KEYS, check_content):
         failures += batch.failures
-        ids += batch.ids
+        hashes.extend(map(hash, batch.ids))
         for lines in batch.lines:
             spool.extend(lines)
             if batch.plain is None and len(lines):
                 halves.extend(lines, {}, rename)
         if batch.plain is not None:
             halves.extend_plain(batch.plain, {}, rename)
-    contents = Parents(spool, ids)
-    return contents, halves if contents.are_as_given else cut_contents(contents, rename), failures
+    if len(np.unique(np.frombuffer(hashes, np.int64))) == len(hashes):
+        return Parents(spool, None), halves, failures
+    contents = Parents(spool, [record["id"] for record in spool.read()])
+    return contents, cut_contents(contents, rename), failures
 
 
 def cut_contents(contents: Parents, rename: Rename | None) -> Pieces:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from megastyle_cli.core.atomic_file import (
     AtomicFile,
     check_new,
@@ -223,4 +221,6 @@ class CollectJob(Job):
 
 
 def _count_lines(lines: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(lines, np.uint8) == b"\n"[0]))
+    from megastyle_cli.compute.string_array import count_lines  # numpy; lines come from there
+
+    return count_lines(lines)

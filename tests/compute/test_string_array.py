@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megastyle_cli.compute.string_array import StringArray
+from megastyle_cli.compute.string_array import StringArray, count_lines
 
 # lone surrogates stand for bytes of file names that are not UTF-8
 TEXTS = st.lists(st.text(st.characters() | st.characters(categories=["Cs"]), max_size=9))
@@ -39,3 +39,8 @@ def test_concatenated_arrays_hold_all_texts(parts: list[list[str]]) -> None:
     joined = StringArray.concatenate([StringArray.from_strings(texts) for texts in parts])
 
     assert list(joined) == [text for texts in parts for text in encoded(texts)]
+
+
+@given(st.binary())
+def test_newlines_are_counted(data: bytes) -> None:
+    assert count_lines(data) == data.count(b"\n")
