@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from megastyle_cli.compute.engine import text_batches
 from megastyle_cli.models.builtin.packaged_weights import package_folder, packaged_file
+from megastyle_cli.models.builtin.word_tokenizer import WordTokenizer
 
 Array = npt.NDArray[np.float32]
 
@@ -38,12 +39,13 @@ class StaticEmbedder:
 
     name = "wordllama-256"
     batch_size = BATCH
-    is_parallel = False  # the tokenizer, which takes most of the time, has threads of its own
+    is_parallel = False  # most of its time is Python's
 
     def __init__(self) -> None:
         self.tokenizer = Tokenizer.from_file(str(packaged_file(PACKAGE, TOKENIZER)))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
+        self._words = WordTokenizer(self.tokenizer)
         (table,) = load_file(packaged_file(PACKAGE, WEIGHTS)).values()  # (tokens, d) float16
         self.table = table.astype(np.float32)  # sums twice as fast
 
@@ -55,8 +57,8 @@ class StaticEmbedder:
         rows = np.empty((len(texts), self.table.shape[1]), np.float32)
         row = 0
         for batch in text_batches(map(replace_surrogates, texts), BATCH, BATCH_CHARACTERS):
-            for tokens in self.tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-                rows[row] = self._unit(tokens.ids)
+            for tokens in self._words.encode(batch):
+                rows[row] = self._unit(tokens)
                 row += 1
         return rows
 
