@@ -31,6 +31,7 @@ NEEDED_BY: dict[str, dict[str, str]] = {
     "optimizer": {"adamw8bit": "bitsandbytes"},
     "quantize": {"int8": "torchao", "fp8": "torchao", "nf4": "bitsandbytes"},
 }
+HUB_MODELS = ("model", "text_model", "init", "nsfw")  # fields that may hold the name of a hub model
 PARQUET, LISTING = ".parquet", "metadata.jsonl"
 
 
@@ -88,6 +89,27 @@ def check_extras(groups: Iterable[Any]) -> None:
         for file in _named_files(group):
             if file.use != "output folder" and _is_parquet(file.name):
                 require_module("pyarrow", file.name)
+
+
+def check_models(groups: Iterable[Any]) -> None:
+    """Raises MegastyleError if a model is neither on this machine nor can be downloaded.
+
+    A plan loads none; a server and a backend from outside have names of their own.
+    """
+    given = {
+        field.name: value
+        for group in groups
+        for field, _ in declared_options(group)
+        if (value := getattr(group, field.name)) is not None
+    }
+    backend = str(given.get("backend"))
+    if given.get("dry_run") or "base_url" in given or backend == "openai" or ":" in backend:
+        return
+    for model in (str(given[field]) for field in HUB_MODELS if field in given):
+        if "/" in model:
+            from megastyle_cli.models.hub import check_reachable
+
+            check_reachable(model)
 
 
 def _named_files(group: Any) -> Iterator[NamedFile]:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from megastyle_cli.cli.checks import check_extras, check_files
+from megastyle_cli.cli.checks import check_extras, check_files, check_models
 from megastyle_cli.cli.help import (
     CommandText,
     described,
@@ -99,6 +99,7 @@ class Command(TyperCommand):
         }
         check_files(made.values())
         check_extras(made.values())
+        check_models(made.values())
         if "context" in signature(self.main_function).parameters:
             made["context"] = ctx
         return self.main_function(**made)

@@ -63,7 +63,7 @@ def short_help(
         "",
         *(_fitted(example, width) for example in description.examples[:FEW_EXAMPLES]),
         "",
-        *(line for section in _sections(common, width) for line in section),
+        *(line for section in _sections(common, width, is_short=True) for line in section),
         f"{rest} megastyle {name} --help",
     ]
     return "\n".join(lines) + "\n"
@@ -78,7 +78,7 @@ def full_help(
         [f"Usage: {usage(name, parameters)}"],
         [_fitted(example, width) for example in description.examples],
         *(_wrapped(paragraph, width) for paragraph in description.paragraphs),
-        *_sections([*parameters, *HELP_OPTIONS], width, with_ranges=True),
+        *_sections([*parameters, *HELP_OPTIONS], width),
         [f"Manual: docs/commands/{name}.md"],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -138,14 +138,14 @@ def _rank(parameter: Parameter) -> tuple[bool, ...]:
 
 
 def _sections(
-    parameters: Sequence[Parameter], width: int, *, with_ranges: bool = False
+    parameters: Sequence[Parameter], width: int, *, is_short: bool = False
 ) -> Iterator[list[str]]:
-    """The lines under each heading, the heading first."""
+    """The lines under each heading, the heading first; short: one sentence, without ranges."""
     limit = min(MAX_COLUMN, width * 2 // 5)
     widths = [len(_left(parameter)) + 2 for parameter in parameters]
     column = max((width for width in widths if width <= limit), default=8)
     for heading, options in by_heading(parameters).items():
-        rows = (_row(_left(p), _right(p, with_ranges), column, width) for p in options)
+        rows = (_row(_left(p), _right(p, is_short), column, width) for p in options)
         yield [heading, *(line for row in rows for line in row)]
 
 
@@ -158,15 +158,17 @@ def _left(parameter: Parameter) -> str:
     return f"{indent}{names} {parameter.value}".rstrip()
 
 
-def _right(parameter: Parameter, with_ranges: bool) -> str:
+def _right(parameter: Parameter, is_short: bool) -> str:
     """The help text, and before its last stop whether it is required, or its default."""
     notes = [shown_default(parameter)]
-    if with_ranges and None not in (parameter.option.min, parameter.option.max):
+    if not is_short and None not in (parameter.option.min, parameter.option.max):
         limits = parameter.range().removeprefix(" from ")
         notes += [] if limits in parameter.help else [limits]
     note = "; ".join(filter(None, notes)).replace(" ", FIXED_SPACE)
-    text = parameter.help.removesuffix(".")
-    stop = parameter.help[len(text) :]
+    sentences = re.split(r"(?<=\.) (?=[A-Z])", parameter.help)
+    whole = sentences[0] if is_short else parameter.help
+    text = whole.removesuffix(".")
+    stop = whole[len(text) :]
     required = " (required)" if parameter.is_required else ""
     return text + required + (f" [{note}]" if note else "") + stop
 

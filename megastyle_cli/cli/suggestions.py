@@ -11,8 +11,8 @@ SIMILAR = 0.75  # least difflib ratio of a typo: `--outptu`, not `--version` for
 
 GPU = "No option is needed: models run on a GPU if there is one"
 
-# Words of other tools, without dashes, and what stands for them here: the first flag that the
-# command has, with its value if that is fixed, or else a sentence.
+# Words of other tools, without dashes, and what stands for them here: the first flag or flags that
+# the command has, each with its value if that is fixed, or else a sentence.
 OPTION_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "out outfile out-file output-file output-path out-dir outdir output-dir output-folder dest"
@@ -47,12 +47,28 @@ OPTION_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("--resume",),
     ),
     (
-        "k n num count top-k topk num-results n-results max max-results results head first"
+        "n num count top-k topk num-results n-results max max-results results head first"
         " max-records max-samples num-samples",
         ("--top", "--sample", "--limit"),
     ),
+    ("k", ("--top", "--levels", "--limit")),
     ("clusters num-clusters n-clusters", ("--levels",)),
-    ("t threshold similarity min-similarity", ("--near-threshold", "--semantic-threshold")),
+    ("t threshold similarity min-similarity", ("--near-threshold or --semantic-threshold",)),
+    ("longest keep-longest", ("--keep longest",)),
+    (
+        "retry retry-failed retry-errors failed failed-only only-failed redo rerun",
+        ("--resume",),
+    ),
+    (
+        "vram low-vram lowvram max-vram gpu-memory max-memory memory memory-limit 24gb cpu-offload"
+        " offload-to-cpu enable-cpu-offload",
+        (
+            "--offload model or --quantize int8",
+            "--quantize int8 or --recompute all",
+            "--recompute all or --chunk",
+            "--dtype bfloat16 or --batch-size",
+        ),
+    ),
     ("b bs batch batchsize batch-size train-batch-size", ("--batch-size", "--global-batch")),
     ("gradient-accumulation gradient-accumulation-steps micro-batch", ("--chunk",)),
     ("gradient-checkpointing activation-checkpointing", ("--recompute",)),
@@ -92,6 +108,7 @@ OPTION_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("no-progress no-progress-bar progress", ("--quiet",)),
     ("color colour no-color no-colour", ("Set NO_COLOR=1 for plain text",)),
     ("usage man options help-all full-help", ("--help",)),
+    ("version V", ("The version:  megastyle --version",)),
 )
 COMMAND_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("describe tag tags label annotate captions interrogate blip vlm", ("caption",)),
@@ -119,7 +136,7 @@ def option_hint(flag: str, known: Collection[str], command: str) -> str:
     for meant in _meanings(word, OPTION_WORDS):
         if not meant.startswith("--"):
             return meant.format(command=command)
-        if meant.split()[0] in known:
+        if all(flag in known for flag in meant.split() if flag.startswith("--")):
             return f"Did you mean {meant}?"
     long = f"--{word}"
     begun = [name for name in known if len(long) > 5 and name.startswith(long)]

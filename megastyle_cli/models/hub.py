@@ -56,12 +56,7 @@ def find_model(
     name, _, revision = model.partition("@")
     is_offline = not _hub_answers()
     if is_offline and not _is_cached(name, revision or None):
-        raise MegastyleError(
-            f"{model} is not in the local cache"
-            + ("" if _IS_CACHE_ONLY.get() else " and the hub cannot be reached"),
-            hint=f"where there is a network run: {_download_command(model)} (of a gated model"
-            " accept the licence on its page and run `hf auth login` first)",
-        )
+        raise _not_cached(model)
     try:
         return _download(name, revision or None, patterns, is_pipeline, is_offline)
     except (OSError, ValueError, RuntimeError) as error:  # no such name, not allowed, interrupted
@@ -78,6 +73,22 @@ def find_file(model: str, file: str, kind: str) -> Path:
     if not path.is_file():
         raise MegastyleError(f"{model} has no {file} in the local cache", hint=hint)
     return path
+
+
+def check_reachable(model: str) -> None:
+    """Raises MegastyleError if `model` is a hub name that is not cached while the hub is away.
+
+    So that it is known before the libraries that run it are imported and an output is begun.
+    """
+    path = Path(model).expanduser()
+    if path.exists() or path.suffix in FILE_SUFFIXES or not NAME.fullmatch(model):
+        return
+    from huggingface_hub import constants
+
+    folder = f"models--{model.partition('@')[0].replace('/', '--')}"
+    is_known = any(Path(constants.HF_HUB_CACHE, folder, "snapshots").glob("*"))
+    if not is_known and not _hub_answers():
+        raise _not_cached(model)
 
 
 @contextmanager
@@ -162,6 +173,15 @@ def _hub_answers() -> bool:
         return isinstance(error.reason, SSLError)  # the library has certificates of its own
     except OSError:
         return False
+
+
+def _not_cached(model: str) -> MegastyleError:
+    away = "" if _IS_CACHE_ONLY.get() else " and the hub cannot be reached"
+    return MegastyleError(
+        f"{model} is not in the local cache{away}",
+        hint=f"where there is a network run: {_download_command(model)} (of a gated model"
+        " accept the licence on its page and run `hf auth login` first)",
+    )
 
 
 def _is_cached(name: str, revision: str | None) -> bool:

@@ -11,8 +11,9 @@ HOW_TO_CREATE = {
     "style": CAPTION,
     "content": CAPTION,
     "file_name": "this command reads images: name a folder of them, or JSON lines with file_name",
-    "style_file_name": "give the reference by --style IMAGE, or make records by megastyle pair",
-    "content_file_name": "make records by megastyle pair, with --contents PHOTOS/",
+    "style_file_name": "give --style IMAGE, or create pairs first: megastyle pair",
+    "content_file_name": "create pairs first: "
+    "megastyle pair styles.jsonl --contents photos/ -o pairs.jsonl",
 }
 
 

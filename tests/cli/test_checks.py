@@ -10,13 +10,16 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from megastyle_cli.cli.checks import NEEDED_BY, check_extras, check_files
+from megastyle_cli.captioning.options import ServerOptions
+from megastyle_cli.cli.checks import NEEDED_BY, check_extras, check_files, check_models
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.extras import EXTRAS
 from megastyle_cli.core.option import option
+from megastyle_cli.evaluate.options import ScoringOptions
 from megastyle_cli.generate.options import FilterOptions, ImageFormatOptions
-from megastyle_cli.models.options import ModelOptions, QuantizeOptions
-from megastyle_cli.runner.options import EngineOptions
+from megastyle_cli.models.options import BackendOptions, ModelOptions, QuantizeOptions
+from megastyle_cli.runner.options import EngineOptions, ReportOptions
+from megastyle_cli.training.encoder.config import EncoderConfig
 from megastyle_cli.training.flux.config import FluxConfig
 
 
@@ -180,3 +183,22 @@ def test_what_needs_nothing_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     check_extras([QuantizeOptions(), EngineOptions(), FilterOptions(nsfw="owner/model")])
     check_extras([ModelOptions(model="folder"), ImageFormatOptions()])
+
+
+def test_a_model_that_cannot_be_had_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    unknown = ModelOptions(model="owner/model")
+    evaluated = ScoringOptions(text_model="owner/model")
+    trained = EncoderConfig(init="owner/model")
+
+    for group in (unknown, evaluated, trained, FilterOptions(nsfw="owner/model")):
+        with pytest.raises(MegastyleError, match="owner/model is not in the local cache"):
+            check_models([group])
+
+    check_models([unknown, ReportOptions(dry_run=True)])
+    check_models([unknown, ServerOptions(base_url="http://localhost:8000/v1")])
+    check_models([unknown, BackendOptions(backend="package.module:Class")])
+    check_models([ModelOptions(model="builtin-flux"), FilterOptions(nsfw="open_nsfw")])

@@ -18,7 +18,7 @@ from megastyle_cli.cli.parameters import parameters_of
 from megastyle_cli.core.option import HEADINGS, option
 
 BUILT = build("completion").built
-SCREEN = 40  # lines
+SCREENS = {80: 48, 100: 36}  # columns: lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,9 @@ class Example:
     strength: float = option(
         1.0, min=0, max=1, metavar="S", is_common=True, help="0 keeps it, 1 changes it."
     )
-    format_of_pictures: str = option("png", metavar="png|jpg", help="How they are stored.")
+    format_of_pictures: str = option(
+        "png", metavar="png|jpg", help="How they are stored. Files have this suffix."
+    )
 
 
 DOCSTRING = """Draw.
@@ -82,6 +84,15 @@ def test_one_screen_has_three_examples_and_the_common_options() -> None:
     )
 
 
+def test_one_screen_has_the_first_sentence_of_each_option() -> None:
+    few = [option for option in OPTIONS if not option.option.is_common]
+    short = short_help("draw", described(DOCSTRING), few, 80)
+    full = full_help("draw", described(DOCSTRING), OPTIONS, 80)
+
+    assert "How they are stored [png].\n" in short
+    assert "How they are stored. Files have this suffix [png].\n" in full
+
+
 def test_a_command_without_common_options_shows_them_all_on_its_screen() -> None:
     few = [option for option in OPTIONS if not option.option.is_common]
     text = short_help("draw", described(DOCSTRING), few, 80)
@@ -94,10 +105,11 @@ def test_a_command_without_common_options_shows_them_all_on_its_screen() -> None
 def test_the_help_of_one_screen_fits_it(name: str) -> None:
     command = BUILT[name]
     text = short_help(name, command.description, command.parameters, 100)
+    narrow = short_help(name, command.description, command.parameters, 80)
 
     headings = by_heading(command.parameters)
     lines = text.splitlines()
-    assert len(lines) <= SCREEN
+    assert len(lines) <= SCREENS[100] and len(narrow.splitlines()) <= SCREENS[80]
     assert next(n for n, line in enumerate(lines) if line in headings) <= 8  # options are near
 
 

@@ -31,7 +31,15 @@ def hint(command: str, flag: str) -> str:
         ("synth", "--recursive", "sub-folders"),
         ("pair", "--force", "--overwrite"),
         ("retrieve", "-k", "--top"),
-        ("cluster", "-k", "--sample"),
+        ("cluster", "-k", "--levels"),
+        ("cluster", "--num-samples", "--sample"),
+        ("dedup", "--threshold", "--near-threshold or --semantic-threshold"),
+        ("dedup", "--keep-longest", "--keep longest"),
+        ("caption", "--only-failed", "--resume"),
+        ("transfer", "--low-vram", "--offload model or --quantize int8"),
+        ("train-flux", "--memory", "--quantize int8 or --recompute all"),
+        ("train-encoder", "--max-vram", "--recompute all or --chunk"),
+        ("synth", "--version", "megastyle --version"),
         ("caption", "-k", "--limit"),
         ("synth", "--num-inference-steps", "--steps"),
         ("transfer", "--outptu", "--output"),
@@ -82,7 +90,8 @@ def test_a_file_in_place_of_a_command_suggests_none() -> None:
 
 def test_every_flag_of_the_table_exists_and_every_word_stands_once() -> None:
     flags = {f for c in BUILT.values() for p in c.parameters for f in p.spellings} | {"--help"}
-    meant = {m.split()[0] for _, meanings in OPTION_WORDS for m in meanings if m.startswith("--")}
+    meanings = [each for _, meant in OPTION_WORDS for each in meant if each.startswith("--")]
+    meant = {word for each in meanings for word in each.split() if word.startswith("--")}
 
     assert meant <= flags
     words = [word for row, _ in OPTION_WORDS for word in row.split()]

@@ -112,6 +112,14 @@ def test_a_page_fits_the_screen_logs_nothing_and_fetches_nothing(tab, pages, siz
         assert (tab.problems, tab.requests) == ([], [])
 
 
+def test_rows_of_few_images_use_more_than_half_of_a_wide_screen(tab, pages, folder):
+    tab.open(folder / "gallery.html", 1440, 900)
+
+    ends = tab.run("all('.row').map(r => all('.tile', r).at(-1).getBoundingClientRect().right)")
+
+    assert len(ends) == 2 and min(ends) > 720
+
+
 def test_dark_mode_has_other_colors_and_both_are_legible(tab, pages):
     for page in pages:
         contrasts, grounds = [], set()

@@ -7,7 +7,13 @@ from threading import Thread
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.hub import cache_only, find_file, find_model, pinned_name
+from megastyle_cli.models.hub import (
+    cache_only,
+    check_reachable,
+    find_file,
+    find_model,
+    pinned_name,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -82,6 +88,14 @@ def test_without_a_network_a_name_that_is_not_cached_fails_at_once(cached):
         f"owner/other@{COMMIT} is not in the local cache and the hub cannot be reached"
     )
     assert f": hf download owner/other --revision {COMMIT} (" in error.value.hint
+
+
+def test_a_name_that_is_neither_cached_nor_reachable_is_known_without_its_library(cached):
+    for fine in ("owner/model", f"owner/model@{COMMIT}", str(cached), "gone.safetensors", "name"):
+        check_reachable(fine)
+
+    with pytest.raises(MegastyleError, match="owner/other is not in the local cache"):
+        check_reachable("owner/other")
 
 
 class Hub(BaseHTTPRequestHandler):

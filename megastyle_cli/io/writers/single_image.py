@@ -29,7 +29,7 @@ def read_single_record(inputs: list[str]) -> Record:
     found = list(read_records(inputs, limit=2))
     if len(found) != 1:
         number = "no" if not found else "more than one"
-        raise MegastyleError(f"{number} input for one image", hint="give -o DIR for many")
+        raise MegastyleError(f"{number} input for one image", hint="give a folder instead: -o out/")
     return record_or_raise(found[0])
 
 

@@ -13,7 +13,7 @@ from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.models.builtin.magenta import Array, style_vector, stylize
 from megastyle_cli.models.protocols import PictureRequest
 
-_OTHER_MODELS = "needs --model; without it"
+_UNLESS = "image: one is needed unless --model renders the"
 
 
 class MagentaPainter:
@@ -65,13 +65,13 @@ def _resized_content(request: PictureRequest) -> Image.Image:
     if request.content_picture is None:
         raise BadRecord(
             "missing_key",
-            f"a prompt without a content image {_OTHER_MODELS} images are restyled: give one",
+            f"no content {_UNLESS} prompt",
             "content_file_name",
         )
     if not request.references:
         raise BadRecord(
             "missing_key",
-            f"a style in words {_OTHER_MODELS} the style is that of an image: give one",
+            f"no style {_UNLESS} style from words",
             "style_file_name",
         )
     picture = request.content_picture
