@@ -1,7 +1,10 @@
 """Optional packages: the extra that contains each, and the command that installs it."""
 
 import re
+import shlex
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
 
@@ -25,10 +28,19 @@ def is_installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
+def pip_install() -> str:
+    """The command that installs packages into this environment: of pip, pipx or uv."""
+    prefix = Path(sys.prefix)
+    if (prefix / "pipx_metadata.json").exists():
+        return f"pipx runpip {prefix.name} install"
+    # uv makes environments without pip; a pip elsewhere would install into another one
+    return "pip install" if is_installed("pip") else f"uv pip install -p {shlex.quote(str(prefix))}"
+
+
 def pip_line(module: str) -> str:
     """The command that installs a module: through its extra, or by its own name."""
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
-    return f"pip install 'megastyle[{extra}]'" if extra else f"pip install {module}"
+    return f"{pip_install()} 'megastyle[{extra}]'" if extra else f"{pip_install()} {module}"
 
 
 def require_module(module: str, what: str) -> None:

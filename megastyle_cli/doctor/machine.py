@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from megastyle_cli.core.check import Check
-from megastyle_cli.core.extras import EXTRAS, is_installed, pip_line
+from megastyle_cli.core.extras import EXTRAS, is_installed, pip_install, pip_line
 from megastyle_cli.io.picture_plugins import PACKAGES
 from megastyle_cli.io.picture_plugins import is_installed as has_plugin
 from megastyle_cli.models.host_memory import free_host_bytes
@@ -55,7 +55,7 @@ def check_packages() -> Iterator[Check]:
         quoted = " ".join(f"'{name}'" for name in missing)
         text = f"{len(missing)} not installed, or of another version"
         yield Check(
-            topic="Packages", name="installed", text=text, ok=False, fix=f"pip install {quoted}"
+            topic="Packages", name="installed", text=text, ok=False, fix=f"{pip_install()} {quoted}"
         )
     else:
         yield Check(topic="Packages", name="installed", text=text)
@@ -64,7 +64,7 @@ def check_packages() -> Iterator[Check]:
         yield _optional(extra, USES[extra], pip_line(absent[0]) if absent else "")
     for package in dict.fromkeys(PACKAGES.values()):
         suffixes = " ".join(suffix for suffix, name in PACKAGES.items() if name == package)
-        line = "" if has_plugin(package) else f"pip install {package}"
+        line = "" if has_plugin(package) else pip_line(package)
         yield _optional(package, f"read {suffixes} images", line)
 
 

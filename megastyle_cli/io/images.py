@@ -20,6 +20,7 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageErr
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.core.atomic_file import atomic_open
 from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.extras import pip_line
 from megastyle_cli.core.record import Record, hint_if_nested
 from megastyle_cli.io.color_profile import has_alpha, is_srgb, to_srgb
 from megastyle_cli.io.formats import WRITTEN_PICTURES, open_file, picture_bytes, split_member_name
@@ -237,9 +238,8 @@ def _decoding_error(name: str, source: IO[bytes], error: Exception) -> str:
     source.seek(0)
     if isinstance(error, UnidentifiedImageError):
         if package := package_to_install(name):
-            return (
-                f"{name} needs the package {package}, which is not installed: pip install {package}"
-            )
+            line = pip_line(package)
+            return f"{name} needs the package {package}, which is not installed: {line}"
         known = format_name(source.read(1024))
         if known:
             return f"{name} is a {known} file, which is not supported: convert it to PNG"

@@ -1,6 +1,7 @@
 """The table of extras is that of pyproject.toml, and names the line that installs each."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -31,6 +32,18 @@ def test_a_module_is_installed_through_its_extra_or_by_its_name() -> None:
     assert pip_line("pyarrow") == "pip install 'megastyle[parquet]'"
     assert pip_line("onnx") == "pip install onnx"
     assert is_installed("json") and not is_installed("no_such_package")
+
+
+def test_the_line_installs_into_the_environment_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "megastyle"))
+    monkeypatch.setattr("megastyle_cli.core.extras.is_installed", {"pip": False}.get)
+    assert pip_line("ray") == f"uv pip install -p {tmp_path}/megastyle 'megastyle[ray]'"
+
+    (tmp_path / "megastyle").mkdir()
+    (tmp_path / "megastyle" / "pipx_metadata.json").touch()
+    assert pip_line("ray") == "pipx runpip megastyle install 'megastyle[ray]'"
 
 
 def test_a_missing_module_is_one_sentence_with_the_line_for_pip() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.extras import pip_line
 from megastyle_cli.io.formats import (
     PICKLE_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -157,7 +158,7 @@ def _set_statistics_aside(found: FolderFiles) -> None:
 
 def _kind(path: Path) -> str:
     suffix, package = path.suffix.lower(), package_to_install(path.name)
-    return f"{suffix} (pip install {package})" if package else suffix or "without a suffix"
+    return f"{suffix} ({pip_line(package)})" if package else suffix or "without a suffix"
 
 
 def _cannot_list(error: OSError) -> None:

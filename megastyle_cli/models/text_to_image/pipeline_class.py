@@ -11,6 +11,7 @@ import diffusers
 import torch
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.extras import pip_install
 
 LIBRARIES = ("diffusers", "transformers")
 
@@ -36,7 +37,7 @@ def pipeline_class(folder: Path, index: dict[str, Any]) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
         raise MegastyleError(
             f"{folder} is a {name}, which diffusers {diffusers.__version__} does not have",
-            hint="pip install -U diffusers",
+            hint=f"{pip_install()} -U diffusers",
         )
     parameters = inspect.signature(kind.__call__).parameters
     takes_text = {"prompt", "height", "width"} <= parameters.keys()

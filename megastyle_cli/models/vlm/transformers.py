@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
+from megastyle_cli.core.extras import pip_install
 from megastyle_cli.models.device import enter_device, resolve_device, resolve_dtype
 from megastyle_cli.models.hub import find_model, pinned_name, unavailable
 from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
@@ -193,7 +194,7 @@ def _load_processor(folder: Path, model: str) -> Any:
         if not kind.startswith("qwen") or find_spec("torchvision") is not None:
             raise MegastyleError(
                 f"{model!r} ({kind}) has no image processor here",
-                hint="pip install torchvision, or check that it is a vision-language model",
+                hint=f"{pip_install()} torchvision, or check that it is a vision-language model",
             )
         processor = ImageOnlyQwen3VLProcessor.from_pretrained(folder, local_files_only=True)
     if getattr(processor, "chat_template", None) is None:
