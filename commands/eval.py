@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from megastyle_cli.benchmark.options import BenchmarkOptions
+from megastyle_cli.bias.options import BiasOptions, check_bias_options
 from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import encoder_hardware
 from megastyle_cli.core.errors import MegastyleError
@@ -49,6 +50,7 @@ def main(
     scores: ScoringOptions,
     summary: SummaryOptions,
     benchmark: BenchmarkOptions,
+    of_styles: BiasOptions,
     output: OutputOptions,
     printing: JsonOptions,
     existing: ResumeOptions,
@@ -80,14 +82,24 @@ def main(
             "a summary cannot be resumed or sharded",
             hint="add --each, then run eval on the scored records",
         )
+    check_bias_options(of_styles)
     names = [str(folder)] if folder else inputs_or_stdin(inputs.inputs, context)
+    how: dict[str, Any] = {"output": output, "existing": existing, "report": report}
     if benchmark.make_benchmark is not None:
         from megastyle_cli.benchmark.make import make_benchmark, selection_of
 
         label, content_label = summary.label, summary.content_label
         chosen, where = selection_of(benchmark, label, content_label, drawing.seed)
-        how: dict[str, Any] = {"output": output, "existing": existing, "report": report}
         return make_benchmark(names, benchmark.make_benchmark, chosen, where, **how)
+    if of_styles.bias or of_styles.originals:
+        from megastyle_cli.bias.style_measures import Keys, summarize_bias, summarize_kept
+
+        keys = Keys(label=summary.label, content_label=summary.content_label)
+        how |= {"as_json": printing.as_json, "seed": drawing.seed}
+        how["hardware"] = encoder_hardware(named.model or scores.text_model, hardware)
+        if of_styles.bias:
+            return summarize_bias(names, of_styles, keys, scores.text_model, **how)
+        return summarize_kept(names, of_styles, keys, backend, named.model, **how)
     scoring = ScoringConfig(
         backend=backend,
         model=named.model,

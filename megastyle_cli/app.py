@@ -82,9 +82,9 @@ def _command_module(name: str) -> Any:
 
 def _exit_code(call: Callable[[], int | None], options: Mapping[str, Any]) -> int:
     """The exit code of the contract after `call`, every error printed as one sentence."""
-    raise_on_interrupt()
-    _configure_logging(int(options.get("verbose") or 0), bool(options.get("quiet")))
     try:
+        raise_on_interrupt()
+        _configure_logging(int(options.get("verbose") or 0), bool(options.get("quiet")))
         set_max_item_size(str(options.get("max_item_size", DEFAULT_MAX_ITEM_SIZE)))
         code = call() or DONE
         sys.stdout.flush()

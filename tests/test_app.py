@@ -75,3 +75,23 @@ def test_names_do_not_reach_the_terminal_as_escape_sequences(
     ):
         ended = megastyle(*words, "-o", tmp_path / "o.jsonl", "--overwrite")
         assert not set(ended.stderr.decode()) & set("\x1b\x07\x9b\r"), words
+
+
+CTRL_C_AT_ONCE = """
+import os, signal, sys
+from megastyle_cli.core.early_signals import exit_on_signals
+exit_on_signals()
+from megastyle_cli import app
+from megastyle_cli.runner import signals
+
+# the first line of work that an interrupt can meet, once it raises
+app.raise_on_interrupt = lambda: (signals.raise_on_interrupt(), os.kill(os.getpid(), signal.SIGINT))
+sys.argv = ["megastyle", "ls", "-q", "/dev/null"]
+app.main()
+"""
+
+
+def test_ctrl_c_before_the_work_is_exit_code_130() -> None:
+    ended = subprocess.run([sys.executable, "-c", CTRL_C_AT_ONCE], capture_output=True)
+
+    assert (ended.returncode, ended.stderr) == (130, b"error: interrupted\n")

@@ -12,6 +12,8 @@ from zipfile import is_zipfile
 CLOCK = ("seconds", "images_per_s", "samples_per_s")  # keys of metrics that depend on the clock
 # Its names are drawn at random: each process keeps its own, and any of them may be missing.
 CACHE = "cache/"
+# Saves reading all rows of an index, and is used only if it fits them; a full disk may prevent it.
+LOOKUP = ("lookup.bin", "lookup.bin.json")
 CHECKPOINT = re.compile(r"(.*checkpoints/)step-\d+")  # a signal adds one: only the last must agree
 # Under its final name such a file is whole, at any moment.
 WHOLE = (".png", ".jpg", ".npy", ".html", ".tar", ".parquet", ".safetensors", ".pth")
@@ -27,7 +29,8 @@ def read_tree(folder: Path) -> Tree:
     for path in paths:
         name = str(path.relative_to(folder))
         found = CHECKPOINT.match(str(path))
-        if name.startswith(CACHE) or (found and found[0] != last[found[1]]):
+        is_derived = name.startswith(CACHE) or path.name in LOOKUP
+        if is_derived or (found and found[0] != last[found[1]]):
             continue
         if path.is_symlink():
             tree[name] = f"-> {os.readlink(path)}"  # noqa: PTH115

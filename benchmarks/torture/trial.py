@@ -3,11 +3,13 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.torture.commands import Form
 from benchmarks.torture.lab import Ended, Lab, Workplace
 from benchmarks.torture.trees import differences, not_whole, read_tree
+from megastyle_cli.core.owner import is_owner_file
 
 # Columns of the table.
 KINDS = (
@@ -65,8 +67,14 @@ def check_names(lab: Lab, form: Form, place: Workplace, outcome: Outcome) -> Non
 
 
 def is_complete(lab: Lab, form: Form, place: Workplace) -> bool:
-    """Whether everything is there that an undisturbed run leaves."""
-    return not differences(read_tree(place.folder), lab.reference(form).tree)
+    """Whether everything is there that an undisturbed run leaves.
+
+    A process that was killed after its last file may leave its owner file, too: the next start that
+    writes takes it over.
+    """
+    tree = read_tree(place.folder)
+    left = {name: tree[name] for name in tree if not is_owner_file(Path(name))}
+    return not differences(left, lab.reference(form).tree)
 
 
 def check_result(lab: Lab, form: Form, place: Workplace, outcome: Outcome) -> None:

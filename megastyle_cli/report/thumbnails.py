@@ -112,8 +112,8 @@ def _encoded(picture: str) -> tuple[str, int, int] | None:
     return f"data:image/webp;base64,{webp_base64(image)}", image.width, image.height
 
 
-def webp_base64(image: Image.Image) -> str:
+def webp_base64(image: Image.Image, quality: int = WEBP_QUALITY) -> str:
     """An image as WebP in base64."""
     with io.BytesIO() as webp:
-        image.save(webp, format="WEBP", quality=WEBP_QUALITY, method=4)
+        image.save(webp, format="WEBP", quality=quality, method=4)
         return base64.b64encode(webp.getvalue()).decode()

@@ -51,6 +51,8 @@ RUNS: dict[str, dict[str, str]] = {
         "text": "{}/imgs --text-model {}/weights",
         "make": "{}/imgs --make-benchmark {}/bench",
         "designs": "{}/imgs --make-benchmark {}/bench --group design",
+        "bias": "{}/imgs --bias --control watercolor --text-model {}/weights",
+        "kept": "{}/imgs --originals {}/imgs",
     },
 }
 # (command, option): the run that it changes, and how; {} is the folder of inputs. Options that are
@@ -134,6 +136,12 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("eval", "shared_contents"): ("make", "--shared-contents"),
     ("eval", "where"): ("make", "--where license=MIT"),
     ("eval", "split_key"): ("make", "--split-key split"),
+    ("eval", "bias"): ("text", "--bias --control etching"),
+    ("eval", "control"): ("bias", "--control etching"),
+    ("eval", "nouns"): ("bias", "--nouns {}/nouns.txt"),
+    ("eval", "floor"): ("bias", "--floor {}/one"),
+    ("eval", "originals"): ("summary", "--originals {}/one"),
+    ("eval", "frequency_key"): ("kept", "--frequency-key count"),
     ("eval", "seed"): ("summary", "--seed 1"),
     ("eval", "backend"): ("builtin", "--backend edges"),
     ("eval", "model"): ("builtin", "--model {}/weights"),
@@ -168,6 +176,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (base / name / "model.safetensors").write_text(name)
     for name in "ab":
         (base / f"{name}.safetensors").write_text(name)
+    (base / "nouns.txt").write_text("kimono")
     np.save(base / "rows.npy", np.eye(3, dtype=np.float32))
     return base
 
