@@ -9,7 +9,7 @@
 # EXTRAS  extras to install, such as [nsfw,parquet]
 #
 # It runs as a user without rights, with a read-only root (--read-only --tmpfs /tmp) and without HOME.
-# What dedup and cluster compile is compiled here; /cache keeps it, and may be a volume of yours.
+# What dedup and pair compile is compiled here; /cache keeps it, and may be a volume of yours.
 FROM python:3.12-slim AS build
 ARG TORCH=cpu
 ARG EXTRAS=

@@ -29,7 +29,7 @@ def main(options: DoctorOptions) -> int:
     from megastyle_cli.doctor.storage import check_storage, downloaded_models
 
     if options.prepare:
-        sys.stderr.write("doctor: compiling what dedup and cluster need\n")
+        sys.stderr.write("doctor: compiling what dedup and pair need\n")
         prepare()
     checks = [
         *check_machine(),

@@ -440,7 +440,7 @@ complete -c megastyle -n '__megastyle_command_is status' -l array -d 'Print only
 complete -c megastyle -n '__megastyle_command_is status' -s h -d 'Show the common options on one screen.'
 complete -c megastyle -n '__megastyle_command_is status' -l help -d 'Show every option.'
 complete -c megastyle -n '__megastyle_command_is doctor' -F
-complete -c megastyle -n '__megastyle_command_is doctor' -l prepare -d 'Compile ahead what dedup and cluster compile when first used.'
+complete -c megastyle -n '__megastyle_command_is doctor' -l prepare -d 'Compile ahead what dedup and pair compile when first used.'
 complete -c megastyle -n '__megastyle_command_is doctor' -l json -d 'Print the report as one JSON object.'
 complete -c megastyle -n '__megastyle_command_is doctor' -s h -d 'Show the common options on one screen.'
 complete -c megastyle -n '__megastyle_command_is doctor' -l help -d 'Show every option.'

@@ -24,7 +24,7 @@ class DoctorOptions:
         False,
         "--prepare",
         is_common=True,
-        help="Compile ahead what dedup and cluster compile when first used.",
+        help="Compile ahead what dedup and pair compile when first used.",
     )
     as_json: bool = option(
         False, "--json", is_common=True, help="Print the report as one JSON object."

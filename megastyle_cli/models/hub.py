@@ -80,15 +80,20 @@ def check_reachable(model: str) -> None:
 
     So that it is known before the libraries that run it are imported and an output is begun.
     """
+    if download_if_missing(model) and not _hub_answers():
+        raise _not_cached(model)
+
+
+def download_if_missing(model: str) -> str:
+    """The command that downloads a hub name of which nothing is cached; else empty."""
     path = Path(model).expanduser()
     if path.exists() or path.suffix in FILE_SUFFIXES or not NAME.fullmatch(model):
-        return
+        return ""
     from huggingface_hub import constants
 
     folder = f"models--{model.partition('@')[0].replace('/', '--')}"
-    is_known = any(Path(constants.HF_HUB_CACHE, folder, "snapshots").glob("*"))
-    if not is_known and not _hub_answers():
-        raise _not_cached(model)
+    is_cached = any(Path(constants.HF_HUB_CACHE, folder, "snapshots").glob("*"))
+    return "" if is_cached else _download_command(model)
 
 
 @contextmanager

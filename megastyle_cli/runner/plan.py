@@ -51,9 +51,20 @@ def describe_options(options: Mapping[str, Any], hidden: Collection[str] = ()) -
 
 
 def describe_model(options: Mapping[str, Any]) -> str:
-    """The backend, or the model that it runs, from recorded options; empty if there is none."""
-    model, backend = options.get("model"), options.get("backend", "")
-    return f"{model} ({backend})" if model else str(backend)
+    """The backend, or the model that it runs, from recorded options; empty if there is none.
+
+    Of a hub model that is not on this machine it says so.
+    """
+    model, backend = options.get("model"), str(options.get("backend", ""))
+    if not model:
+        return backend
+    has_own_names = backend == "openai" or ":" in backend
+    if has_own_names or "/" not in str(model):
+        return f"{model} ({backend})"
+    from megastyle_cli.models.hub import download_if_missing
+
+    line = download_if_missing(str(model))
+    return f"{model} ({backend})" + (f", not downloaded: {line}" if line else "")
 
 
 def format_size(num_bytes: float) -> str:

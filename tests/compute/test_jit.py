@@ -121,3 +121,16 @@ def test_the_folder_is_the_first_that_can_be_written(
     assert jit.cache_folder() == tmp_path / "named"
     writable.clear()
     assert jit.cache_folder() is None
+
+
+def test_importing_what_is_compiled_compiles_nothing() -> None:
+    package = Path(jit.__file__).parents[1]
+    paths = [path for path in package.rglob("*.py") if "\n@compiled\n" in path.read_text()]
+    names = [path.relative_to(package.parent).with_suffix("") for path in paths]
+    modules = [".".join(name.parts) for name in names]
+
+    code = f"import sys, {', '.join(modules)}; sys.exit('numba' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert len(modules) > 5
+    assert ended.returncode == 0, ended.stderr

@@ -47,6 +47,17 @@ def test_a_model_is_named_with_what_runs_it() -> None:
     assert describe_model({"seed": 0}) == ""
 
 
+def test_a_plan_says_that_a_hub_model_is_not_downloaded(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    options = {"backend": "diffusers", "model": "owner/model@main"}
+
+    line = "hf download owner/model --revision main"
+    assert describe_model(options) == f"owner/model@main (diffusers), not downloaded: {line}"
+    assert describe_model({**options, "backend": "openai"}) == "owner/model@main (openai)"
+    (tmp_path / "models--owner--model" / "snapshots" / "0123").mkdir(parents=True)
+    assert describe_model(options) == "owner/model@main (diffusers)"
+
+
 @pytest.mark.parametrize(
     ("size", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (310e6, "310 MB"), (999.6e6, "1.0 GB")],
