@@ -22,8 +22,9 @@ def nothing_usable(stats: Stats) -> MegastyleError | None:
     key, count = next(iter(stats.missing_keys.most_common(1)), ("", 0))
     if not count or count < stats.read:
         return None
-    present = [each for each in stats.present_keys if each != "id" and not each.startswith("_")]
-    others = f"; the first one has {', '.join(present)}" if present else ""
+    names = [each for each in stats.present_keys if each != "id" and not each.startswith("_")]
+    present = ", ".join(f'"{name}"' for name in names)
+    others = f"; the first one has {present}" if present else ""
     return MegastyleError(
         f'no record has a "{key}" ({count:,} of {stats.read:,}){others}',
         hint=HOW_TO_CREATE.get(key, f"name the key that the records have instead of {key!r}"),

@@ -27,7 +27,7 @@ def test_a_key_that_all_records_lack_is_said_once(key: str, hint: str) -> None:
     error = nothing_usable(stats_of(key, key))
 
     assert error is not None and error.exit_code == 3
-    assert error.message == f'no record has a "{key}" (2 of 2); the first one has prompt, src'
+    assert error.message == f'no record has a "{key}" (2 of 2); the first one has "prompt", "src"'
     assert hint in error.hint
 
 

@@ -31,7 +31,7 @@ def fault_of(line: bytes, error: BaseException | None) -> str:
     if text in (b"{", b"[", b"[{"):
         return f"{_PRETTY} jq -c {'.' if text == b'{' else repr('.[]')}"
     if _is_file_name(text):
-        return "is a file name, not JSON: caption and retrieve read names with --paths, or -0"
+        return "is a file name, not JSON: name files as inputs (caption, retrieve: --paths or -0)"
     if isinstance(error, json.JSONDecodeError):
         reason = error.msg[:1].lower() + error.msg[1:]
         return f"is not valid JSON: {reason} at column {error.colno:,}"

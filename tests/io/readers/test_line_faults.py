@@ -24,7 +24,7 @@ from megastyle_cli.io.readers.jsonl import read_lines
         (b"\0\0\0\0\n", "is not valid JSON"),
         (
             b"pics/owl.jpg\n",
-            "is a file name, not JSON: caption and retrieve read names with --paths",
+            "is a file name, not JSON: name files as inputs (caption, retrieve: --paths",
         ),
         (b"a.png\0b.png\0", "is a file name, not JSON"),
         (b"[" * 100_000, "is not valid JSON: nested too deeply"),
