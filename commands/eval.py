@@ -27,6 +27,7 @@ from megastyle_cli.models.options import DeviceOptions, EncoderBackendOptions, M
 from megastyle_cli.models.registry import encoder_backend
 from megastyle_cli.runner.options import (
     BatchOptions,
+    CacheOptions,
     InputOptions,
     JsonOptions,
     OutputOptions,
@@ -60,8 +61,17 @@ def main(
     hardware: DeviceOptions,
     batches: BatchOptions,
     views: ViewOptions,
+    caching: CacheOptions,
     report: ReportOptions,
 ) -> int:
+    from megastyle_cli.benchmark.score_systems import (
+        RunSettings,
+        check_tiers,
+        fold_results,
+        holds_query_results,
+        run_benchmark,
+    )
+    from megastyle_cli.benchmark.systems import System, parse_systems
     from megastyle_cli.evaluate.config import ScoringConfig, SummaryConfig
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views
@@ -71,10 +81,8 @@ def main(
     locate("style_encoder", backend)
     check_views(views.sheet, views.page)
     folder = benchmark.benchmark
-    if folder is not None and (inputs.inputs or scores.each or existing.limit is not None):
-        raise MegastyleError(
-            "--benchmark takes no input, --each or --limit", hint="give only --benchmark DIR"
-        )
+    if folder is not None and (inputs.inputs or existing.limit is not None):
+        raise MegastyleError("--benchmark takes no input or --limit", hint="give --benchmark DIR")
     if (scores.pair_by or scores.others) and not scores.reference:
         raise MegastyleError("--pair-by and --others need references", hint="add --reference PATH")
     if (existing.resume or existing.shard) and not scores.each:
@@ -100,6 +108,28 @@ def main(
         if of_styles.bias:
             return summarize_bias(names, of_styles, keys, scores.text_model, **how)
         return summarize_kept(names, of_styles, keys, backend, named.model, **how)
+    if benchmark.compares_systems or (folder and scores.each) or holds_query_results(names):
+        _check_no_scoring(scores, summary, existing, views)
+        how |= {"table": benchmark.table, "page": views.page, "as_json": printing.as_json}
+        if folder is None:
+            _check_folds(names, benchmark, scores)
+            return fold_results(names, drawing.seed, **how)
+        own = System(
+            name=named.model or backend, kind="encoder", backend=backend, model=named.model
+        )
+        systems = parse_systems(benchmark.system or []) or [own]
+        settings = RunSettings(
+            systems=systems,
+            judge=own,
+            tiers=check_tiers(benchmark.tier or []),
+            ks=_parse_ranks(summary.ranks),
+            seed=drawing.seed,
+            cache=caching.cache,
+            hardware=encoder_hardware(
+                next((s.model for s in (own, *systems) if s.model), None), hardware
+            ),
+        )
+        return run_benchmark(folder, settings, each=scores.each, **how)
     scoring = ScoringConfig(
         backend=backend,
         model=named.model,
@@ -249,6 +279,37 @@ def _benchmark_config(
         split_key=SPLIT_KEY,
         benchmark=settings.hash,
     )
+
+
+def _check_no_scoring(
+    scores: ScoringOptions, summary: SummaryOptions, existing: ResumeOptions, views: ViewOptions
+) -> None:
+    """Raises MegastyleError for options that a comparison of systems does not take."""
+    given = {
+        "--reference": scores.reference,
+        "--text-model": scores.text_model,
+        "--leakage": scores.leakage,
+        "--diversity": summary.diversity,
+        "--sheet": views.sheet,
+        "--resume": existing.resume,
+        "--shard": existing.shard,
+    }
+    for flag, value in given.items():
+        if value:
+            raise MegastyleError(f"a comparison of systems takes no {flag}", hint="omit it")
+
+
+def _check_folds(names: list[str], benchmark: BenchmarkOptions, scores: ScoringOptions) -> None:
+    """Raises MegastyleError unless the inputs are results by query."""
+    from megastyle_cli.benchmark.score_systems import holds_query_results
+
+    if benchmark.system or benchmark.tier:
+        raise MegastyleError("--system and --tier need a benchmark", hint="add --benchmark DIR")
+    if scores.each or not holds_query_results(names):
+        raise MegastyleError(
+            f"{names[0]} holds no results by query to make a table of",
+            hint="write them first: megastyle eval --benchmark DIR --system NAME --each -o FILE",
+        )
 
 
 def _readers() -> tuple["ImageReader", "ImageReader"]:

@@ -22,6 +22,31 @@ class BenchmarkOptions:
         changes_results="derived",
         file="input",
     )
+    system: list[str] | None = option(
+        None,
+        metavar="[NAME=]SYSTEM",
+        help="With --benchmark: a row of the table, repeatable; a style encoder (a backend or a"
+        " model), or a painter's pictures (a folder or records with the benchmark's labels).",
+        is_common=True,
+        show_default=False,
+        changes_results="derived",
+    )
+    tier: list[str] | None = option(
+        None,
+        metavar="NAME",
+        help="Part of the benchmark, repeatable: plain, other-contents, same-content, within-group,"
+        " near, grey, color-matched (default: plain).",
+        show_default=False,
+        changes_results="derived",
+    )
+    table: Path | None = option(
+        None,
+        metavar="FILE.md",
+        help="Also write the table of systems as Markdown.",
+        heading="Output",
+        show_default=False,
+        file="output",
+    )
     make_benchmark: Path | None = option(
         None,
         metavar="DIR",
@@ -90,3 +115,8 @@ class BenchmarkOptions:
         show_default=False,
         changes_results="derived",
     )
+
+    @property
+    def compares_systems(self) -> bool:
+        """Whether a table of systems is asked for, rather than the summary of one encoder."""
+        return bool(self.system or self.tier or self.table)

@@ -47,14 +47,7 @@ def query_scores(
     positions = np.pad(positions, ((0, 0), (0, num_missing)), constant_values=-1)
     found = gallery[positions]  # (q, k), meaningless where the position is -1
     hit = (style[found] == style[queries, None]) & (positions >= 0)
-    ranks = np.arange(1, max(ks) + 1)
-    precision = hit.cumsum(axis=1) / ranks
-    measures = {}
-    for k in ks:
-        measures[f"recall_{k}"] = hit[:, :k].any(axis=1).astype(float)
-        measures[f"map_csd_{k}"] = precision[:, :k].mean(axis=1)
-        precision_sum = (precision * hit)[:, :k].sum(axis=1)
-        measures[f"map_{k}"] = precision_sum / np.minimum(k, num_positives[queries])
+    measures = measures_of_hits(hit, num_positives[queries], ks)
     if content is not None and not exclude_same_content:
         first = found[:, 0]
         is_leak = (content[first] == content[queries]) & (style[first] != style[queries])
@@ -95,18 +88,44 @@ def random_scores(
     exclude_same_content: bool,
     is_query: Array | None = None,
 ) -> dict[str, float]:
-    """The expected value of `retrieval_scores` if every ranking is equally likely.
-
-    Computed exactly, without sampling: with r positives in a gallery of m, a rank holds a positive
-    with probability r / m, and given that, each other rank with probability (r - 1) / (m - 1).
-    """
+    """The expected value of `retrieval_scores` if every ranking is equally likely."""
     style, content = _encode(labels), _encode_contents(contents, exclude_same_content)
     query_mask, in_gallery = _split(is_query, len(style))
     num_positives, gallery_size, num_leaks = _gallery_counts(
         style, content, exclude_same_content, in_gallery
     )
     queries = np.flatnonzero((num_positives > 0) & query_mask)
-    r, m = num_positives[queries, None], gallery_size[queries, None]
+    measures = expected_measures(num_positives[queries], gallery_size[queries], ks)
+    if content is not None and not exclude_same_content:
+        measures["same_content_1"] = num_leaks[queries] / gallery_size[queries]
+    return _means(measures, len(queries), int(query_mask.sum()))
+
+
+def measures_of_hits(hit: Array, num_positives: Array, ks: Sequence[int]) -> dict[str, Array]:
+    """`recall_k`, `map_csd_k` and `map_k` of `query_scores`, each (q,).
+
+    `hit` (q, k) says which of the first k ranks hold a positive, `num_positives` (q,) how many
+    positives there are; k is max(ks).
+    """
+    precision = hit.cumsum(axis=1) / np.arange(1, max(ks) + 1)
+    measures = {}
+    for k in ks:
+        measures[f"recall_{k}"] = hit[:, :k].any(axis=1).astype(float)
+        measures[f"map_csd_{k}"] = precision[:, :k].mean(axis=1)
+        precision_sum = (precision * hit)[:, :k].sum(axis=1)
+        measures[f"map_{k}"] = precision_sum / np.minimum(k, num_positives)
+    return measures
+
+
+def expected_measures(
+    num_positives: Array, gallery_size: Array, ks: Sequence[int]
+) -> dict[str, Array]:
+    """What `measures_of_hits` gives on average, (q,), if every ranking is equally likely.
+
+    Computed exactly, without sampling: with r positives in a gallery of m, a rank holds a positive
+    with probability r / m, and given that, each other rank with probability (r - 1) / (m - 1).
+    """
+    r, m = num_positives[:, None], gallery_size[:, None]
     ranks = np.arange(1, max(ks) + 1)
     expected_hits = np.minimum(ranks, m) * r / m  # (q, k): in the top k
     all_miss = np.clip((m - r - ranks + 1) / np.maximum(m - ranks + 1, 1), 0, 1).cumprod(axis=1)
@@ -117,10 +136,8 @@ def random_scores(
         measures[f"recall_{k}"] = 1 - all_miss[:, k - 1]
         measures[f"map_csd_{k}"] = (expected_hits / ranks)[:, :k].mean(axis=1)
         precision_sum = expected_precision[:, :k].sum(axis=1)
-        measures[f"map_{k}"] = precision_sum / np.minimum(k, r[:, 0])
-    if content is not None and not exclude_same_content:
-        measures["same_content_1"] = num_leaks[queries] / m[:, 0]
-    return _means(measures, len(queries), int(query_mask.sum()))
+        measures[f"map_{k}"] = precision_sum / np.minimum(k, num_positives)
+    return measures
 
 
 def bootstrap_interval(

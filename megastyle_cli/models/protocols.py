@@ -126,7 +126,9 @@ class StyleEncoder(Protocol):
     """RGB images to unit rows (n, d) float32: same order, each row independent of its batch.
 
     One that can also compare images with texts is a TextEncoder as well. The optional attribute
-    `batch_size` is above 1 where a device computes: the next images are decoded meanwhile.
+    `batch_size` is above 1 where a device computes: the next images are decoded meanwhile. The
+    optional attribute `trained_on` lists the styles, and the groups of styles, that it was fitted
+    on, as benchmarks name them.
     """
 
     name: str

@@ -35,8 +35,11 @@ BACKENDS: dict[str, dict[str, str]] = {
         "statistics": "megastyle_cli.models.builtin.style_descriptor:StyleDescriptor",
         "edges": "megastyle_cli.models.builtin.style_descriptor:EdgeDescriptor",
         "imagenet": "megastyle_cli.models.builtin.imagenet:ImagenetDescriptor",
+        "colors": "megastyle_cli.models.builtin.baselines:ColorHistogram",
+        "random": "megastyle_cli.models.builtin.baselines:RandomEncoder",
         "siglip": "megastyle_cli.models.encoders.dual_encoder:siglip_encoder",
         "clip": "megastyle_cli.models.encoders.dual_encoder:clip_encoder",
+        "auto": "megastyle_cli.models.encoders.dual_encoder:siglip_or_clip_encoder",
     },
     "text_image": {"auto": "megastyle_cli.models.encoders.dual_encoder:DualEncoder"},
     "painter": {
@@ -55,6 +58,10 @@ BACKENDS: dict[str, dict[str, str]] = {
 }
 
 
+# style encoders that take no --model
+WITHOUT_WEIGHTS = ("statistics", "edges", "imagenet", "colors", "random")
+
+
 def embedder_backend(backend: str, model: str | None) -> str:
     """The backend of the text embedder: naming a model selects the backend that runs models."""
     return "sentence-transformers" if model and backend == "builtin" else backend
@@ -62,7 +69,7 @@ def embedder_backend(backend: str, model: str | None) -> str:
 
 def encoder_backend(backend: str, model: str | None) -> str:
     """The backend of the style encoder: naming a model selects the backend that runs models."""
-    if model and backend in ("statistics", "edges", "imagenet"):
+    if model and backend in WITHOUT_WEIGHTS:
         raise MegastyleError(f"backend {backend!r} takes no --model", hint="omit one of them")
     return "siglip" if model and backend == "builtin" else backend
 

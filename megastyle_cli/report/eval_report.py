@@ -182,7 +182,7 @@ def _styles(bars: Sequence[Bar]) -> tuple[float, list[dict[str, Any]]]:
             "value": each.score,
             "number": each.number,
             "plot": markup(bar(each.score, axis, mean)),
-            "tile": _picture_tile(each.picture, one_line(each.name)),
+            "tile": picture_tile(each.picture, one_line(each.name)),
         }
         for each in known
     ]
@@ -204,9 +204,9 @@ def _case(record: Record) -> _Case:
         path = record.get(key)
         taken = (tile.picture, *(each.picture for each in beside.values()))
         if isinstance(path, str) and path not in taken:
-            beside[name] = _picture_tile(path, name)
+            beside[name] = picture_tile(path, name)
     return _Case(tile=tile, beside=beside, why=one_line(str(record.get("why", ""))))
 
 
-def _picture_tile(picture: str, title: str) -> Tile:
+def picture_tile(picture: str, title: str) -> Tile:
     return Tile(picture=picture, title=title, words="", badge="", alt=title, id="")

@@ -279,7 +279,7 @@ class EngineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheOptions:
-    """Where text embeddings are kept between runs."""
+    """Where embeddings are kept between runs."""
 
     HEADING: ClassVar[str] = "Running"
 
@@ -288,5 +288,8 @@ class CacheOptions:
         metavar="DIR",
         show_default=False,
         help="Cache text embeddings in DIR; dedup and cluster can share it.",
+        help_in={
+            "eval": "With --benchmark: cache vectors in DIR, so that a --system is encoded once."
+        },
         file="cache",
     )

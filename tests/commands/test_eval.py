@@ -190,6 +190,25 @@ def test_a_benchmark_is_made_run_and_refused_once_changed(megastyle, labelled, t
     assert ended.returncode == 2 and changed.name.encode() in ended.stderr
 
 
+def test_systems_are_compared_and_their_results_folded(megastyle, labelled, tmp_path):
+    size = ("--styles", 4, "--per-style", 4)
+    assert megastyle("eval", labelled, "--make-benchmark", tmp_path / "b", *size).returncode == 0
+    clip_folder(tmp_path / "theirs")
+    systems = ("--benchmark", tmp_path / "b", "--system", "edges", "--system")
+    systems = (*systems, f"theirs={tmp_path / 'theirs'}", "--cache", tmp_path / "cache")
+
+    table = summary_of(megastyle("eval", *systems, "--table", tmp_path / "t.md"))
+    page = tmp_path / "page.html"
+    each = megastyle("eval", *systems, "--each", "-o", tmp_path / "results.jsonl")
+    folded = summary_of(megastyle("eval", tmp_path / "results.jsonl", "--page", page))
+
+    assert [system["name"] for system in table["systems"]] == ["edges", "theirs"]
+    assert table["too_few_groups"] == ["plain"]  # 4 styles
+    assert "| edges |" in (tmp_path / "t.md").read_text() and each.returncode == 0
+    assert "Two systems, style by style" in page.read_text()
+    assert {**folded, "_megastyle": 0} == {**table, "_megastyle": 0}
+
+
 def test_a_benchmark_never_replaces_a_data_set(megastyle, labelled, tmp_path):
     listing = tmp_path / "metadata.jsonl"
     listing.write_bytes(labelled.read_bytes())
@@ -236,6 +255,9 @@ def test_a_full_disk_is_told_by_its_place_and_the_way_on(megastyle, labelled, fl
         (("--ranks", "0"), b"--ranks"),
         (("--make-benchmark", "b", "--styles", 9, "--per-style", 4), b"4 of 4 styles"),
         (("--make-benchmark", "b", "--where", "license"), b"not KEY=VALUE"),
+        (("--system", "edges"), b"--system and --tier need a benchmark"),
+        (("--table", "t.md"), b"holds no results by query"),
+        (("--tier", "grey", "--leakage"), b"takes no --leakage"),
     ],
 )
 def test_a_mistake_is_one_sentence(megastyle, labelled, tmp_path, flags, word):

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from megastyle_cli.report.benchmark_report import write_benchmark_report
 from megastyle_cli.report.eval_report import Bar, write_report
 from megastyle_cli.report.gallery import write_page
 from megastyle_cli.report.rows import rows_of
 from megastyle_cli.report.style_browser import write_browser
 from tests.browser import PATH, browser
+from tests.report.test_benchmark_report import page_data
 from tests.report.test_gallery import HOSTILE
 
 pytestmark = pytest.mark.skipif(PATH is None, reason="needs a browser of the Chromium family")
@@ -94,6 +96,8 @@ def pages(folder):
         bars=[Bar("a rather long name / and a path" * 3, n / 90, n, "") for n in range(60)],
         worst=[{**each, "why": "far" * 60} for each in [*records(folder), wide]],
     )
+    systems = page_data(folder, "a rather long name / and a path" * 3)
+    write_benchmark_report(folder / "benchmark.html", **systems)
     write_browser(styles(folder), folder / "browser.html", title="Styles by cluster")
     return sorted(folder.glob("*.html"))
 
@@ -257,3 +261,14 @@ def test_the_report_has_the_close_up_too(tab, pages, folder):
         "style reference",
         "result",
     ]
+
+
+def test_two_systems_of_a_benchmark_are_plotted_style_by_style(tab, pages, folder):
+    tab.open(folder / "benchmark.html", 1440, 900)
+    dots = "all('#scatter circle').map(dot => ['cx', 'cy'].map(name => dot.getAttribute(name)))"
+    assert tab.run(dots) == [["0%", "50%"], ["25%", "0%"]]
+
+    tab.run("one('#left').value = 1; one('#left').dispatchEvent(new Event('change'))")
+
+    assert tab.run(dots) == [["0%", "100%"], ["25%", "75%"]]
+    assert "in 0; 2 are equal" in tab.run("one('#better').textContent")

@@ -147,7 +147,10 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("eval", "model"): ("builtin", "--model {}/weights"),
 }
 # Options that change no result by themselves, or in whose place another option is recorded.
-ELSEWHERE = {("eval", "benchmark")}  # by its own hash: tests/commands/test_eval.py
+ELSEWHERE = {
+    ("eval", "benchmark"),  # by its own hash: tests/commands/test_eval.py
+    *(("eval", "system"), ("eval", "tier")),  # tests/benchmark/test_score_systems.py
+}
 RESUMABLE = ("caption", "synth", "retrieve", "transfer", "eval")
 
 

@@ -96,6 +96,12 @@ def clip_encoder(
     return encoder(model, device, dtype)
 
 
+def siglip_or_clip_encoder(model: str | None = None, device: str | None = None) -> StyleEncoder:
+    """The style encoder of a CLIP if the configuration in its folder says so, else of a SigLIP."""
+    is_clip = _model_type(model).startswith("clip")
+    return clip_encoder(model, device) if is_clip else siglip_encoder(model, device)
+
+
 def _model_type(model: str | None) -> str:
     """The model_type in the config of a model's folder; "" for a single file."""
     if model is None or (path := encoder_path(model)).is_file():
