@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from megastyle_cli.models.text_to_image.guided_pipeline import (
     Offload,
 )
 from megastyle_cli.models.text_to_image.lora_adapter import add_lora
+from megastyle_cli.models.text_to_image.painting_memory import check_memory
 from megastyle_cli.models.text_to_image.pipeline_class import model_names
 from megastyle_cli.models.text_to_image.pipeline_loader import (
     denoiser_fingerprint,
@@ -53,7 +54,8 @@ class DiffusionPainter:
     Without `steps` and `guidance` those of the model's card apply (`model_defaults`).
 
     `batch_size` images at a time, by default a megapixel of them; if memory runs out, half as many
-    from then on. `offload` is that of `GuidedPipeline`.
+    from then on. `offload` is that of `GuidedPipeline`. `say` is given the memory plan before
+    anything is loaded.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class DiffusionPainter:
         offload: Offload | None = None,
         compiled: bool = False,
         batch_size: int | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         if model is None:
             raise MegastyleError(
@@ -83,7 +86,11 @@ class DiffusionPainter:
         if quantize == "nf4" and self.device.type == "cpu":
             raise MegastyleError("--quantize nf4 needs a GPU", hint="give int8 or fp8")
         folder = find_model(model, hint=HOW_TO_FETCH, is_pipeline=True)
-        pipeline = load_pipeline(folder, resolve_dtype(dtype, self.device), quantize)
+        number = resolve_dtype(dtype, self.device)
+        plan = check_memory(folder, model, self.device, number, offload, quantize)
+        if say is not None:
+            say(plan)
+        pipeline = load_pipeline(folder, number, quantize)
         self.name = f"{model}@{denoiser_fingerprint(folder)}"
         if preset is not None:
             settings = apply_preset(pipeline, preset)

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory, short_reason
 from megastyle_cli.core.extras import missing_module, needed_package
+from megastyle_cli.models.hub import download_again
 from megastyle_cli.models.image_only_processor import ImageOnlyQwen3VLProcessor
 from megastyle_cli.models.quantization import Quantized, config_for_loading
 from megastyle_cli.models.strict_weights import fingerprint, load_strictly
@@ -171,5 +172,5 @@ def _unreadable(folder: Path, error: BaseException) -> MegastyleError:
     if (package := needed_package(error)) is not None:
         return missing_module(package, str(folder))
     return MegastyleError(
-        f"{folder} cannot be read: {short_reason(error)}", hint="download the model again"
+        f"{folder} cannot be read: {short_reason(error)}", hint=download_again(folder)
     )
