@@ -90,9 +90,9 @@ class Bench:
         self.dtype = torch.bfloat16 if self.is_gpu else torch.float32
         self.augmentation = Augmentation()
 
-    def rows(self, chunks: list[int]) -> Iterator[Row]:
+    def rows(self, chunks: list[int], *, with_compiled: bool = True) -> Iterator[Row]:
         """Measures training and scoring, one row each."""
-        for is_compiled in (False, True):
+        for is_compiled in (False, True) if with_compiled else (False,):
             vision = new_tower(self.config, seed=0).train().to(self.device)
             if is_compiled:
                 for layer in vision.encoder.layers:

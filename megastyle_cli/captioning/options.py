@@ -63,7 +63,7 @@ class PromptingOptions:
     judge: bool = option(
         False,
         "--judge",
-        help="Judge existing captions instead: are they relevant, are they vague?",
+        help="Judge existing captions instead: whether they are relevant or vague.",
         is_common=True,
         changes_results="yes",
     )

@@ -39,7 +39,7 @@ class ClusterOptions:
     members: Literal["random", "nearest"] = option(
         "random",
         metavar="random|nearest",
-        help="Which records --sample takes from a cluster; nearest: to its centroid.",
+        help="Which records --sample takes from a cluster; nearest: those closest to its centroid.",
         changes_results="yes",
     )
     resample: int = option(

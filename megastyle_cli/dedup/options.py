@@ -105,7 +105,7 @@ class DedupOptions:
     keep: KeepPolicy = option(
         "first",
         metavar="first|longest|hard|easy",
-        help="Which duplicate to keep; hard, easy: farthest from, nearest to its centroid.",
+        help="Which duplicate to keep; hard: farthest from its centroid, easy: nearest to it.",
         is_common=True,
         changes_results="derived",
     )

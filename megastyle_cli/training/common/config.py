@@ -69,7 +69,7 @@ class RunOptions:
     resume: bool = option(
         False,
         "--resume",
-        help="Continue from the last checkpoint; the weights are as without a stop.",
+        help="Continue from the last checkpoint; the result is that of an uninterrupted run.",
         is_common=True,
     )
     overwrite: bool = option(False, "--overwrite", **OVERWRITE)

@@ -192,7 +192,11 @@ class FluxConfig(shared.TrainingConfig):
         1000, min=1, metavar="N", help="Steps between sample images.", heading="Running"
     )
     samples: int = option(
-        8, min=0, metavar="N", help="Sample images each time; 0 disables them.", heading="Running"
+        8,
+        min=0,
+        metavar="N",
+        help="Number of sample images each time; 0 disables them.",
+        heading="Running",
     )
     export_dtype: Literal["bfloat16", "float16", "float32"] = option(
         "bfloat16", help="Floating-point type of the exported weights.", heading="Output"
