@@ -88,9 +88,9 @@ class SealedSet:
         files = [str(record["file_name"]) for record in self.records]
         return dict(zip(self.hashes, files, strict=True))
 
-    def encode(self, loaded: LoadedEncoder, tier: str, cache: Path | None) -> Array:
-        """The vectors (n, d) of all records; NaN where the encoder failed."""
-        found = encode_pictures(self.names, loaded, tier=tier, cache=cache)
+    def encode(self, loaded: LoadedEncoder, change: str, cache: Path | None) -> Array:
+        """The vectors (n, d) of all records' pictures, changed so; NaN where the encoder failed."""
+        found = encode_pictures(self.names, loaded, change=change, cache=cache)
         return np.stack([found[each] for each in self.hashes])
 
     def near(self, vectors: Array) -> Array:

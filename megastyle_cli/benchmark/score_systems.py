@@ -1,7 +1,8 @@
 """`eval --benchmark --system`: scores systems query by query, and folds results into a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from megastyle_cli.benchmark.query_results import (
 )
 from megastyle_cli.benchmark.results_table import build_table
 from megastyle_cli.benchmark.systems import ORIGINALS, System, load_encoder, trained_on
-from megastyle_cli.benchmark.tiers import TIERS
+from megastyle_cli.benchmark.tiers import TIERS, change_of
 from megastyle_cli.benchmark.vector_cache import LoadedEncoder, encode_pictures
 from megastyle_cli.core.atomic_file import atomic_write
 from megastyle_cli.core.errors import MegastyleError
@@ -187,8 +188,9 @@ def _all_lines(sealed: SealedSet, settings: RunSettings, run: str) -> Iterator[R
     for system in settings.systems:
         loaded = load_encoder(system, settings.hardware)
         fitted = trained_on(system, loaded.encoder)
+        vectors_for = _encoded_once(sealed, loaded, settings.cache)
         for tier in settings.tiers:
-            vectors = sealed.encode(loaded, tier, settings.cache)
+            vectors = vectors_for(change_of(tier))
             lines = rank_system(sealed, tier, vectors, settings.ks, near=near)
             yield from _named(lines, system, loaded, fitted, facts)
 
@@ -199,12 +201,14 @@ def _painter_lines(
     judge = load_encoder(settings.judge, settings.hardware)
     fitted = trained_on(settings.judge, judge.encoder)
     facts = {**facts, "judge": settings.judge.name}
+    vectors_for = _encoded_once(sealed, judge, settings.cache)
     for system in settings.systems:
         hashes, files = _painted(sealed, system)
         per_query = max(map(len, hashes.values()))
         for tier in settings.tiers:
-            vectors = sealed.encode(judge, tier, settings.cache)
-            found = encode_pictures(files, judge, tier=tier, cache=settings.cache)
+            change = change_of(tier)
+            vectors = vectors_for(change)
+            found = encode_pictures(files, judge, change=change, cache=settings.cache)
             missing = np.full(vectors.shape[1], np.nan)
             by_query = {
                 query: [found.get(pixels, missing) for pixels in own]
@@ -213,6 +217,14 @@ def _painter_lines(
             painted = PaintedPictures(vectors=by_query, per_query=per_query)
             lines = rank_system(sealed, tier, vectors, settings.ks, near=near, painted=painted)
             yield from _named(lines, system, judge, fitted, facts)
+
+
+def _encoded_once(
+    sealed: SealedSet, loaded: LoadedEncoder, cache_folder: Path | None
+) -> Callable[[str], Array]:
+    """The vectors of the records by the change of their pictures: tiers that are masks share one
+    set."""
+    return cache(lambda change: sealed.encode(loaded, change, cache_folder))
 
 
 def _painted(sealed: SealedSet, system: System) -> tuple[dict[int, list[str]], dict[str, str]]:

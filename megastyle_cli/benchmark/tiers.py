@@ -52,6 +52,11 @@ class Labels:
         return np.flatnonzero(~self.is_query)
 
 
+def change_of(tier: str) -> str:
+    """How a tier changes the pictures: its name, or "" if it is a mask."""
+    return tier if tier in TRANSFORMS else ""
+
+
 def codes(names: Sequence[str]) -> Array:
     """Integer codes (n,) from 0, in the order in which names first occur."""
     known = {name: code for code, name in enumerate(dict.fromkeys(names))}

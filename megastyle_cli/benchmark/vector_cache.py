@@ -29,26 +29,27 @@ class LoadedEncoder:
 
 
 def encode_pictures(
-    names: Mapping[str, str], loaded: LoadedEncoder, *, tier: str = "", cache: Path | None = None
+    names: Mapping[str, str], loaded: LoadedEncoder, *, change: str = "", cache: Path | None = None
 ) -> dict[str, Array]:
     """The unit vector (d,) of each picture, by its pixel hash; NaN where the encoder failed.
 
-    `names` has a file for each pixel hash. Pictures are changed first as `tier` asks.
+    `names` has a file for each pixel hash. With `change`, a tier of `transforms`, pictures are
+    changed first.
     """
     width = _width(loaded.encoder)
-    change = BY_TIER.get(tier)
+    changed = BY_TIER.get(change)
 
     def embed(hashes: Sequence[str]) -> Array:
         files = [names[each] for each in hashes]
         images = loaded.reader.read(files)
-        if change is not None:
-            images = [each if isinstance(each, BadRecord) else change(each) for each in images]
+        if changed is not None:
+            images = [each if isinstance(each, BadRecord) else changed(each) for each in images]
         rows = embed_images(images, files, loaded.encoder)
         missing = np.full(width, np.nan, np.float32)
         return np.stack([missing if isinstance(row, BadRecord) else row for row in rows])
 
     found: dict[str, Array] = {}
-    kind = f"{loaded.fingerprint} {tier}".strip()
+    kind = f"{loaded.fingerprint} {change}".strip()
     with EmbeddingCache(cache, kind, embed) if cache else nullcontext(embed) as vectors_of:
         for hashes in batched(names, BATCH):
             found |= zip(hashes, vectors_of(hashes), strict=True)

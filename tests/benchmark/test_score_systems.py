@@ -16,6 +16,7 @@ from megastyle_cli.benchmark.score_systems import (
 from megastyle_cli.benchmark.selection import Selection
 from megastyle_cli.benchmark.systems import System, parse_systems
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.builtin.baselines import RandomEncoder
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from tests.benchmark.small_bench import drawn, make
 from tests.conftest import jsonl, lines
@@ -31,6 +32,16 @@ def bench(tmp_path_factory):
     records = [{**r, "design": r["style_id"]} for r in drawn(folder, 22, 4, 32)]
     make(folder / "bench", records, selection)
     return folder / "bench"
+
+
+class CountingEncoder(RandomEncoder):
+    """Random vectors, and the number of images that were encoded."""
+
+    num_images = 0
+
+    def embed(self, pictures):
+        CountingEncoder.num_images += len(pictures)
+        return super().embed(pictures)
 
 
 def run(bench, output, *systems, tiers=("plain",), each=False, **more):
@@ -110,6 +121,14 @@ def test_all_tiers_run_and_near_styles_name_their_judge(bench, tmp_path):
         for tier in ("grey", "color-matched")
     )
     assert grey != matched
+
+
+def test_tiers_that_are_masks_share_one_set_of_vectors(bench, tmp_path):
+    tiers = ("plain", "other-contents", "same-content", "near")
+
+    run(bench, tmp_path / "t.json", f"x={__name__}:CountingEncoder", tiers=tiers)
+
+    assert CountingEncoder.num_images == 88 + 1  # one shows the width
 
 
 def test_painters_are_scored_by_a_judge_and_missing_pictures_count(bench, tmp_path):

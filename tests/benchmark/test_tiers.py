@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from megastyle_cli.benchmark.tiers import Labels, allowed, codes, near_styles, style_means
+from megastyle_cli.benchmark.tiers import (
+    Labels,
+    allowed,
+    change_of,
+    codes,
+    near_styles,
+    style_means,
+)
 
 # gallery rows 1 to 5; the query (row 0) has style a, content x, group g
 STYLES, CONTENTS, GROUPS = list("aabbcc"), list("xyxyxy"), list("gggghh")
@@ -31,6 +38,10 @@ def test_a_tier_is_a_mask_over_the_gallery(tier, expected):
     )
 
     assert allowed(tier, labels, labels.queries).astype(int).tolist() == [expected]
+
+
+def test_only_some_tiers_change_the_pictures():
+    assert [change_of(tier) for tier in ("near", "plain", "grey")] == ["", "", "grey"]
 
 
 def test_near_styles_are_those_of_the_largest_cosine_and_the_style_itself():

@@ -41,7 +41,7 @@ def test_a_failed_picture_has_no_vector_and_the_others_have_theirs(tmp_path):
     assert all(np.isfinite(found[name]).all() for name in ("hash0", "hash1"))
 
 
-def test_cached_vectors_are_read_back_by_pixel_hash_encoder_and_tier(tmp_path):
+def test_cached_vectors_are_read_back_by_pixel_hash_encoder_and_change(tmp_path):
     names, cache = pictures(tmp_path), tmp_path / "cache"
     first = encode_pictures(names, loaded(), cache=cache)
     renamed = {key: f"gone/{key}" for key in names}
@@ -49,14 +49,14 @@ def test_cached_vectors_are_read_back_by_pixel_hash_encoder_and_tier(tmp_path):
     again = encode_pictures(renamed, loaded(), cache=cache)
 
     assert all(np.array_equal(first[key], again[key], equal_nan=True) for key in names)
-    for other, tier in ((loaded("other"), ""), (loaded(), "grey")):
-        encode_pictures(names, other, tier=tier, cache=cache)
+    for other, change in ((loaded("other"), ""), (loaded(), "grey")):
+        encode_pictures(names, other, change=change, cache=cache)
         assert other.encoder.num_images > 1  # beyond the one that shows the width
 
 
 def test_a_tier_changes_the_pictures_before_they_are_encoded(tmp_path):
     names = pictures(tmp_path)
 
-    vectors = encode_pictures(names, loaded(), tier="grey")
+    vectors = encode_pictures(names, loaded(), change="grey")
 
     assert np.allclose(vectors["hash0"], 3**-0.5, atol=1e-6)

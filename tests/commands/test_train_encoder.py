@@ -127,7 +127,7 @@ def test_the_encoder_loads_with_transformers_and_retrieves(
     train: Callable[..., CommandResult], folder: Path, whole: Path
 ) -> None:
     model, info = SiglipVisionModel.from_pretrained(whole / "encoder", output_loading_info=True)
-    official = torch.load(whole / "encoder" / "encoder.pth", weights_only=True)
+    official = torch.load(whole / "encoder" / "encoder.pth", weights_only=True)["model"]
 
     assert not any(info.values())
     assert set(official) == {f"vision_model.{name}" for name in model.state_dict()}
@@ -141,6 +141,12 @@ def test_the_encoder_loads_with_transformers_and_retrieves(
         assert len(lines(result.stdout)[0]["neighbors"]) == 2
     scored = train("eval", folder / "imgs", "--model", whole / "encoder")
     assert scored.returncode == 0 and lines(scored.stdout)[0]["recall_1"] > 0.2
+
+
+def test_the_encoder_lists_the_styles_that_it_was_trained_on(whole: Path) -> None:
+    known = json.loads((whole / "encoder" / "trained_on.json").read_text())
+
+    assert len(known["styles"]) == 5 and known["styles"] == sorted(known["styles"])
 
 
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(

@@ -15,6 +15,7 @@ import pytest
 
 from megastyle_cli.app import COMMANDS, build
 from megastyle_cli.core.option import Option, declared_options
+from tests.benchmark.test_results_table import results
 from tests.conftest import draw, jsonl, lines
 from tests.streams import read_while, written_while
 
@@ -89,6 +90,8 @@ def test_outputs_to_fifos_arrive_and_nothing_is_made_beside_them(
     flags = outputs_of(command)
     if command == "transfer":  # one picture has no other outputs
         flags = ["--output"]
+    if command == "eval":  # a table is of systems: below
+        flags.remove("--table")
     fifos = {flag: Path(f"{command}{flag}.fifo") for flag in flags}
     words = [*RUNS[command].split(), *(word for pair in fifos.items() for word in pair)]
     words += ["-o", f"{command}-out"] if command in FOLDERS else []
@@ -103,6 +106,21 @@ def test_outputs_to_fifos_arrive_and_nothing_is_made_beside_them(
         assert bool(received[path]) == (flag not in ("--errors", "--rejected", "--rejects")), flag
     after = {path for path in Path().rglob("*") if f"{command}-out" not in path.parts}
     assert after == before | set(fifos.values())
+
+
+def test_the_table_and_page_of_a_benchmark_may_be_fifos(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(made)
+    jsonl(made / "results.jsonl", results(6))
+    flags = ("--output", "--table", "--page", "--stats")
+    fifos = {flag: Path(f"systems{flag}.fifo") for flag in flags}
+
+    with read_while(*fifos.values()) as received:
+        code = ended("eval", ["results.jsonl", *(w for pair in fifos.items() for w in pair)])
+
+    assert code == 0, capsys.readouterr().err
+    assert all(received[path] and path.is_fifo() for path in fifos.values())
 
 
 def test_outputs_beside_a_folder_of_pictures_may_be_fifos(

@@ -4,6 +4,7 @@ A step embeds the images of all ranks, computes the loss of all embeddings toget
 its gradient in micro-batches (gradient_cache.py). The loop is `Trainer.train` in common/trainer.py.
 """
 
+import json
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
@@ -203,13 +204,18 @@ class EncoderTrainer(Trainer[ImageBatch]):
             average.copy_(state["ema"][name])
 
     def export(self) -> Path:
-        """The finished encoder: RUN/encoder/ in float32, and in it encoder.pth."""
+        """The finished encoder: RUN/encoder/ in float32, and in it encoder.pth.
+
+        `trained_on.json` lists the styles of the training, so that benchmarks mark what it knows.
+        """
         folder = self.folder / "encoder"
         with run_output(folder) as temporary:
             temporary.mkdir()
             save_folder(self.vision, temporary)
             dtype = getattr(torch, self.config.export_dtype)
             save_official(self.vision, temporary / "encoder.pth", dtype)
+            known = {"styles": sorted(self.data.split.training.style_ids)}
+            (temporary / "trained_on.json").write_text(json.dumps(known) + "\n")
         return folder
 
     def probe_memory(self, micro_batch: int) -> None:
