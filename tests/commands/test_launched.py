@@ -10,7 +10,7 @@ import pytest
 
 from tests import fork_server
 from tests.commands.test_train_flux import flags_of, folder, same_weights
-from tests.commands.trainings import has_made_a_step, metrics_of, start_two_ranks
+from tests.commands.trainings import has_made_a_step, metrics_of, start_ranks
 
 __all__ = ["folder"]  # a fixture
 
@@ -28,7 +28,7 @@ LAUNCHERS = {
 def whole(folder: Path) -> Path:
     """Two processes, uninterrupted."""
     run = folder / "whole"
-    ranks = start_two_ranks([*flags_of(folder), "-q", "-o", run])
+    ranks = start_ranks([*flags_of(folder), "-q", "-o", run])
     assert [rank.wait() for rank in ranks] == [0, 0]
     return run
 
@@ -65,7 +65,7 @@ def test_launched_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit
     assert "batch 4 = 2 x 2 pairs" in stderr and started.returncode != 0
     assert not (run / "lora").exists() and not list(run.rglob(".*.tmp"))
 
-    ranks = start_two_ranks([*arguments, "-q", "--resume"])
+    ranks = start_ranks([*arguments, "-q", "--resume"])
 
     assert [rank.wait() for rank in ranks] == [0, 0]
     assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)

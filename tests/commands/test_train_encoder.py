@@ -17,9 +17,10 @@ from transformers import SiglipVisionModel
 from tests import fork_server
 from tests.commands.trainings import (
     CommandResult,
+    kill_after_a_step,
     metrics_of,
     signal_after_a_step,
-    start_two_ranks,
+    start_ranks,
     train,
 )
 from tests.conftest import Runner, jsonl, lines
@@ -221,7 +222,7 @@ def test_two_processes_train_the_same_encoder(
     arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    first, second = start_two_ranks([*arguments, "-o", run], subprocess.PIPE)
+    first, second = start_ranks([*arguments, "-o", run], subprocess.PIPE)
     stdout, stderr = first.communicate()
 
     assert second.communicate() == (b"", b"")  # the second rank is silent
@@ -232,6 +233,22 @@ def test_two_processes_train_the_same_encoder(
     for one, other in zip(metrics_of(run), metrics_of(whole), strict=True):
         if "loss" in one:
             assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+def test_four_processes_killed_are_resumed_by_one_with_the_same_losses(
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    kill_after_a_step(start_ranks([*arguments, "-q", "-o", run], world=4), run)
+    assert not (run / "encoder").exists()
+
+    result = train(*arguments, "-o", run, "--resume")
+
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"1 x 8 on" in result.stderr  # the ranks had two images each
+    for one, other in zip(metrics_of(run), metrics_of(whole), strict=True):
+        if "loss" in one:
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
 
 
 def test_accelerate_launch_starts_it(arguments: list[str], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.commands.trainings import (
     kill_after_a_step,
     metrics_of,
     signal_after_a_step,
-    start_two_ranks,
+    start_ranks,
     train,
 )
 from tests.conftest import Runner, draw, jsonl, lines
@@ -210,13 +210,13 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     painting = ["--samples", 2, "--sample-every", STEPS]
-    ranks = start_two_ranks([*arguments, *painting, "-o", one, "-q"])
+    ranks = start_ranks([*arguments, *painting, "-o", one, "-q"])
     assert [rank.wait() for rank in ranks] == [0, 0]
 
-    kill_after_a_step(start_two_ranks([*arguments, "-o", two, "-q"]), two)
+    kill_after_a_step(start_ranks([*arguments, "-o", two, "-q"]), two)
     assert not (two / "lora").exists()
     # where text is encoded changes nothing
-    ranks = start_two_ranks([*arguments, "-o", two, "-q", "--resume", "--encode-text", "first"])
+    ranks = start_ranks([*arguments, "-o", two, "-q", "--resume", "--encode-text", "first"])
 
     assert [rank.wait() for rank in ranks] == [0, 0]
     assert same_weights(one, two) and metrics_of(one) == metrics_of(two)

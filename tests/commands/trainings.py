@@ -65,15 +65,16 @@ def signal_after_a_step(command: Sequence[str], run: Path, number: int) -> tuple
     return started.returncode, stderr.decode()
 
 
-def start_two_ranks(
-    arguments: Sequence[object], stream: int | None = None
+def start_ranks(
+    arguments: Sequence[object], stream: int | None = None, world: int = 2
 ) -> "list[subprocess.Popen[bytes] | fork_server.ForkedProcess]":
-    """Two processes of one training, as a launcher starts them; their output goes to `stream`."""
+    """The processes of one training, as a launcher starts them; their output goes to `stream`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    sizes = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    sizes = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
+    sizes["ACCELERATE_USE_CPU"] = "true"
     return [
         fork_server.start(
             *arguments,
@@ -81,7 +82,7 @@ def start_two_ranks(
             **sizes,
             **address,
         )
-        for rank in ("0", "1")
+        for rank in map(str, range(world))
     ]
 
 
