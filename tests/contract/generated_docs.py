@@ -17,7 +17,7 @@ from tests.contract.tree import ROOT
 
 sys.path.insert(0, str(ROOT))  # as benchmarks are run from there
 
-from benchmarks import plan, preemption
+from benchmarks import how_fast, plan, preemption
 
 # command -> what it reads, what it writes
 FLOW = {
@@ -139,6 +139,7 @@ def generated_files() -> dict[Path, str]:
             "shared": shared_options(),
         },
         docs / "formats.md": {"inputs": inputs},
+        docs / "how-fast.md": how_fast.tables(),
         docs / "scale.md": {**plan.tables(plan.Plan()), **preemption.tables()},
         **{
             docs / "commands" / f"{name}.md": {"options": options_of(name)}
