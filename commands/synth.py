@@ -94,6 +94,7 @@ def main(
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
+    from megastyle_cli.runner.progress import say
 
     if output.output is None or output.output == "-":
         raise MegastyleError("synth writes a folder of images", hint="give -o DIR")
@@ -165,7 +166,11 @@ def main(
         return job.show_plan()
     with job:
         if job.has_records():
-            painter = load("painter", backend, **loading)
+            loaded_filters = _load_filters(filters, job)
+            tell: dict[str, Any] = {}
+            if is_model and not report.quiet:
+                tell["say"] = lambda plan: say(f"synth: {plan}")
+            painter = load("painter", backend, **loading, **tell)
             settings = dict(getattr(painter, "settings", vars(applied)))
             settings |= {
                 name: recorded[name]
@@ -183,7 +188,7 @@ def main(
                 "run": job.run.key,
                 "settings": settings,
                 "requires_style": compares == "reference",
-                "filters": _load_filters(filters, job),
+                "filters": loaded_filters,
                 "stop": job.stop,
             }
             if job.group_key is not None:

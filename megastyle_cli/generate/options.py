@@ -142,7 +142,7 @@ class TextToImageOptions:
         min=1,
         max=1000,
         show_default=False,
-        help="Number of denoising steps (default: 40, or the preset's).",
+        help="Number of denoising steps (default: the model card's or preset's; Qwen-Image 40).",
         is_common=True,
         changes_results="yes",
     )
@@ -151,7 +151,7 @@ class TextToImageOptions:
         metavar="G",
         min=0,
         show_default=False,
-        help="Guidance scale (default: the model's own; 4 for Qwen-Image).",
+        help="Guidance scale (default: the model card's; 4 for Qwen-Image).",
         changes_results="yes",
     )
     negative: str | None = option(

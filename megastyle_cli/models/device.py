@@ -1,12 +1,17 @@
 """The device and floating-point type of a model, from names on the command line."""
 
+import logging
 import os
 import shutil
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import torch
 
 from megastyle_cli.core.errors import MegastyleError, first_line
+
+log = logging.getLogger(__name__)
 
 
 def resolve_device(name: str | None) -> torch.device:
@@ -42,7 +47,13 @@ def device_threads(number: int, device: torch.device) -> ThreadPoolExecutor:
 
 
 def _default_device() -> str:
-    if not torch.cuda.is_available():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        has_gpu = torch.cuda.is_available()
+    if not has_gpu:
+        for warning in caught:  # such as a driver that is older than torch needs
+            reason = str(warning.message).removeprefix("CUDA initialization: ")
+            log.warning("no GPU is used: %s", reason.partition(". ")[0].partition("\n")[0])
         return "cpu"
     rank = os.environ.get("LOCAL_RANK")
     return "cuda" if rank is None else f"cuda:{rank}"
@@ -51,6 +62,8 @@ def _default_device() -> str:
 def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
     """The dtype of that name; by default bfloat16 on a GPU and float32 on the CPU."""
     dtype: torch.dtype = getattr(torch, name or ("float32" if device.type == "cpu" else "bfloat16"))
+    if dtype == torch.bfloat16 and device.type == "cuda":
+        _warn_without_bfloat16(device)
     return dtype
 
 
@@ -60,6 +73,17 @@ def resolve_encoder_dtype(name: str | None, device: torch.device) -> torch.dtype
         has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if has_bfloat16 else torch.float32
     return resolve_dtype(name, device)
+
+
+@cache
+def _warn_without_bfloat16(device: torch.device) -> None:
+    """Logs, once per device, that a GPU before Ampere emulates bfloat16."""
+    if torch.cuda.is_available() and torch.cuda.get_device_capability(device) < (8, 0):
+        log.warning(
+            "%s (%s) has no bfloat16 of its own and emulates it slowly: give --dtype float32 where"
+            " it fits",
+            *(device, torch.cuda.get_device_name(device)),
+        )
 
 
 def require_compiler(device: torch.device) -> None:

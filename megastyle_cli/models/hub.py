@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from ssl import SSLError
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from megastyle_cli.core.errors import MegastyleError, short_reason
+from megastyle_cli.core.errors import DISK_FAILED, UNEXPECTED, MegastyleError, short_reason
 from megastyle_cli.core.extras import missing_module, needed_package
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
@@ -44,8 +45,9 @@ def find_model(
 
     `patterns` select the files to download; `is_pipeline` lets diffusers select those of a
     pipeline instead. Only a hub name reaches the network, and nothing that is in the hub's cache
-    is downloaded again. Where the hub does not answer, only the cache is used. `kind` names the
-    model in errors. Raises MegastyleError if there is no such model.
+    is downloaded again. Where the hub does not answer, or the cache is another user's and cannot be
+    written, the cache is used as it is. `kind` names the model in errors. Raises MegastyleError if
+    there is no such model.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -59,7 +61,9 @@ def find_model(
         raise _not_cached(model)
     try:
         return _download(name, revision or None, patterns, is_pipeline, is_offline)
-    except (OSError, ValueError, RuntimeError) as error:  # no such name, not allowed, interrupted
+    except Exception as error:  # the library's own, of the network, of the disk
+        if _is_not_writable(error) and _is_complete(name, revision or None, patterns):
+            return _download(name, revision or None, patterns, is_pipeline, True)
         raise _refused(name, model, error) or unavailable(kind, model, error, hint) from error
 
 
@@ -189,6 +193,30 @@ def _not_cached(model: str) -> MegastyleError:
     )
 
 
+def download_again(path: Path) -> str:
+    """The hint for a damaged file or folder: with the command, if it is in the hub's cache."""
+    places = [path, *path.parents]
+    snapshot = next((place for place in places if place.parent.name == "snapshots"), None)
+    owner, _, name = (snapshot or path).parent.parent.name.removeprefix("models--").partition("--")
+    if snapshot is None or not name:
+        return "download the model again"
+    file = f" {path.relative_to(snapshot)}" if path.is_file() else ""
+    return f"download it again: hf download {owner}/{name}{file} --force-download"
+
+
+def _is_complete(name: str, revision: str | None, patterns: tuple[str, ...]) -> bool:
+    """Whether the hub's cache holds all files of the model, as far as it knows."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(
+            name, revision=revision, allow_patterns=list(patterns), local_files_only=True
+        )
+    except OSError:
+        return False
+    return True
+
+
 def _is_cached(name: str, revision: str | None) -> bool:
     """Whether the hub's cache holds any file of the model."""
     from huggingface_hub import snapshot_download
@@ -204,22 +232,75 @@ def _is_cached(name: str, revision: str | None) -> bool:
 
 
 def _refused(name: str, model: str, error: BaseException | None) -> MegastyleError | None:
-    """The error for a gated, private or unknown model, if that is why `error` was raised."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    """The error for a model or revision that the hub does not hand out, or for a failed disk.
 
-    while error is not None and not isinstance(error, RepositoryNotFoundError):
+    None if `error` was raised for another reason.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        IncompleteSnapshotError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if (disk := _disk_error(error)) is not None:
+        return _disk_refused(name, disk)
+    known = RepositoryNotFoundError | RevisionNotFoundError | IncompleteSnapshotError
+    while error is not None and not isinstance(error, known):
         error = error.__cause__ or error.__context__
     if error is None:
         return None
+    if isinstance(error, IncompleteSnapshotError):
+        return MegastyleError(
+            f"{model} is only partly in the local cache, and the hub cannot be reached",
+            hint=f"where there is a network run: {_download_command(model)} (it downloads only what"
+            " is missing)",
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return MegastyleError(
+            f"{name} has no revision {model.partition('@')[2]}",
+            hint="its revisions are on the model page under 'Files and versions'",
+        )
     if isinstance(error, GatedRepoError):
         return MegastyleError(
             f"{name} is not in the local cache, and its licence must be accepted first",
-            hint="accept it on the model page, log in with: hf auth login, then run:"
-            f" {_download_command(model)}",
+            hint=f"accept it on {constants.ENDPOINT}/{name}\nlog in: hf auth login\n"
+            f"then download it: {_download_command(model)}",
         )
     return MegastyleError(
         f"the hub has no model {name}, or it is private",
         hint="check the name; for a private model, log in first: hf auth login",
+    )
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The error of the file system that led to `error`: a full disk, or no permission."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (*DISK_FAILED, EACCES, EPERM, EROFS):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _is_not_writable(error: BaseException) -> bool:
+    found = _disk_error(error)
+    return found is not None and found.errno in (EACCES, EPERM, EROFS)
+
+
+def _disk_refused(name: str, error: OSError) -> MegastyleError:
+    from huggingface_hub import constants
+
+    place = error.filename or constants.HF_HUB_CACHE
+    if _is_not_writable(error):
+        return MegastyleError(
+            f"{name} cannot be downloaded: {place} is not writable ({error.strerror})",
+            hint="have its owner download the model, or use a cache of your own: HF_HOME=FOLDER",
+        )
+    return MegastyleError(
+        f"{name} cannot be downloaded to {place}: {error.strerror}",
+        hint="free space there, or use another disk: HF_HOME=FOLDER; the same command continues",
+        exit_code=UNEXPECTED,
     )
 
 

@@ -6,7 +6,7 @@ It imports no backend before `load` is called for it.
 from importlib import import_module
 from typing import Any, Literal
 
-from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory
 from megastyle_cli.core.extras import missing_module
 
 Role = Literal[
@@ -124,5 +124,24 @@ def load(role: Role, backend: str, **options: Any) -> Any:
     except (MegastyleError, OSError):
         raise
     except Exception as error:  # the fault of the model, not of a record: nothing to try again
+        if is_out_of_memory(error):
+            raise _too_large(role, backend, options) from error
         sentence = f"the model does not load: {type(error).__name__}: {error}"
         raise MegastyleError(sentence, "-vv shows where", UNEXPECTED) from error
+
+
+# What to try where a model does not fit, by role.
+_SMALLER = {
+    "painter": "try --offload model, --offload layers or --quantize int8",
+    "stylist": "try --offload model, --offload layers or --quantize int8",
+    "captioner": "give a smaller --model, or --base-url of a server with a quantized one",
+}
+
+
+def _too_large(role: Role, backend: str, options: dict[str, Any]) -> MegastyleError:
+    model, device = options.get("model") or f"backend {backend!r}", options.get("device")
+    return MegastyleError(
+        f"{model} does not fit into the free memory of {device or 'the device'}",
+        hint=_SMALLER.get(role, "give a smaller --model, or stop other programs on the device"),
+        exit_code=UNEXPECTED,
+    )

@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from megastyle_cli.core.errors import MegastyleError, first_line
-from megastyle_cli.models.tensor_files import Weights, check_finite
+from megastyle_cli.models.hub import download_again
+from megastyle_cli.models.tensor_files import Weights, check_finite, damaged, find_damaged
 
 # Sizes of towers. A config that says more would take hours or all memory before it is refused.
 LARGEST = {
@@ -132,13 +133,18 @@ def load_strictly(kind: Any, folder: Path, *, ignore_extra: bool = False, **opti
     """`kind.from_pretrained` of a folder's .safetensors, in evaluation mode.
 
     Nothing is downloaded, and no code beside the weights is run. Raises MegastyleError if a tensor
-    is missing or has another shape, or unless `ignore_extra` if there is one too many; otherwise
-    whatever `from_pretrained` raises.
+    is missing or has another shape, unless `ignore_extra` if there is one too many, or that names a
+    damaged file; otherwise whatever `from_pretrained` raises.
     """
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    model, report = kind.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
-    )
+    try:
+        model, report = kind.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
+        )
+    except Exception as error:  # of a damaged file transformers says anything
+        if (file := find_damaged(folder)) is not None:
+            raise damaged(file) from error
+        raise
     wrong = [*report["missing_keys"], *map(str, report["mismatched_keys"])]
     if not ignore_extra:
         wrong += report["unexpected_keys"]
@@ -146,7 +152,7 @@ def load_strictly(kind: Any, folder: Path, *, ignore_extra: bool = False, **opti
         raise MegastyleError(
             f"{folder} does not fit {type(model).__name__}: {len(wrong)} weights are missing, extra"
             f" or of another shape, such as {wrong[0]}",
-            hint="download the model again",
+            hint=download_again(folder),
         )
     return model.eval()
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.hub import check_no_lfs_pointer
+from megastyle_cli.models.hub import check_no_lfs_pointer, download_again
 
 Weights = dict[str, Tensor]
 log = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ def read_weights(path: Path) -> dict[str, Any]:
         # EINVAL is not a disk error: torch seeks before the start of a truncated archive.
         if isinstance(error, OSError) and error.errno != EINVAL:
             raise
+        if path.suffix == ".safetensors":
+            raise damaged(path) from error
         raise MegastyleError(
             f"{path} is damaged, or holds more than weights (nothing in it was executed)",
             hint="give weights as .safetensors, or as a .pth of tensors only",
@@ -66,6 +68,22 @@ def read_weights(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise MegastyleError(f"{path} holds a {type(content).__name__}", hint="give a state dict")
     return content
+
+
+def damaged(path: Path) -> MegastyleError:
+    """The error for a file of weights that is cut off or overwritten."""
+    return MegastyleError(f"{path} is damaged", hint=download_again(path))
+
+
+def find_damaged(folder: Path) -> Path | None:
+    """The first .safetensors file of a folder whose header does not fit its size, if any."""
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError):
+            return file
+    return None
 
 
 class _Settings:
@@ -116,14 +134,14 @@ def _indexed_files(index: Path) -> list[Path]:
         files = [index.parent / name for name in names]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MegastyleError(
-            f"{index} does not say which files hold the weights", hint="download the model again"
+            f"{index} does not say which files hold the weights", hint=download_again(index)
         ) from error
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise MegastyleError(
             f"{index.parent} has {len(files) - len(missing)} of {len(files)} files of weights: it"
             f" lacks {missing[0]}",
-            hint="download the model again, which continues where it stopped",
+            hint=download_again(index.parent),
         )
     return files
 

@@ -1,5 +1,6 @@
 """Where a model runs: the device and the floating-point type."""
 
+import warnings
 from threading import Barrier, get_ident
 
 import pytest
@@ -76,3 +77,34 @@ def test_compiling_needs_a_compiler_on_the_path_or_in_the_environment(tmp_path, 
     monkeypatch.setenv("CXX", "absent")
     with pytest.raises(MegastyleError, match="there is no absent here"):
         require_compiler(torch.device("cpu"))
+
+
+TOO_OLD = (
+    "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
+    " Please update your GPU driver by downloading and installing a new version from the URL"
+)
+
+
+def test_a_driver_that_is_too_old_for_torch_is_told(monkeypatch, caplog):
+    def is_available():
+        warnings.warn(TOO_OLD, stacklevel=2)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+
+    assert resolve_device(None).type == "cpu"
+    assert caplog.messages == [
+        "no GPU is used: The NVIDIA driver on your system is too old (found version 11040)"
+    ]
+
+
+def test_a_gpu_that_emulates_bfloat16_is_told_once(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    card = torch.device("cuda", 7)
+
+    assert [resolve_dtype(None, card), resolve_dtype("bfloat16", card)] == [torch.bfloat16] * 2
+    assert resolve_dtype("float32", card) == torch.float32
+    (message,) = caplog.messages
+    assert message.startswith("cuda:7 (Tesla T4) has no bfloat16") and "--dtype float32" in message

@@ -1,7 +1,12 @@
 """Models are found in a folder or in the hub's cache, and an unknown name reaches no network."""
 
+import json
+import os
+import resource
 import socket
+import tempfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -10,6 +15,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.hub import (
     cache_only,
     check_reachable,
+    download_again,
     find_file,
     find_model,
     pinned_name,
@@ -98,17 +104,42 @@ def test_a_name_that_is_neither_cached_nor_reachable_is_known_without_its_librar
         check_reachable("owner/other")
 
 
+FILES = {"config.json": b"{}", "model.safetensors": bytes(200_000)}
+REFUSED = {
+    "/api/models/owner/gated": "GatedRepo",
+    "/api/models/owner/no": "RepoNotFound",
+    "/api/models/owner/whole/revision/gone": "RevisionNotFound",
+}
+
+
 class Hub(BaseHTTPRequestHandler):
-    """A hub that knows two names, and hands out neither."""
+    """A hub of one model, owner/whole, that knows two more names and hands out neither."""
 
     def answer(self):
-        refused = {"/api/models/owner/gated": "GatedRepo", "/api/models/owner/no": "RepoNotFound"}
-        code = next((code for path, code in refused.items() if self.path.startswith(path)), None)
-        self.send_response(403 if code else 404 if self.path != "/" else 200)
+        code = next((code for path, code in REFUSED.items() if self.path.startswith(path)), None)
+        status, content, headers = 404, b"", {"Content-Type": "application/json"}
         if code:
-            self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
+            status, headers = 403 if code == "GatedRepo" else 404, {"X-Error-Code": code}
+        elif self.path == "/":
+            status = 200
+        elif self.path.startswith("/api/models/owner/whole/revision/main"):
+            status, content = 200, json.dumps({"id": "owner/whole", "sha": COMMIT}).encode()
+        elif self.path.startswith(f"/api/models/owner/whole/tree/{COMMIT}"):
+            tree = [
+                {"type": "file", "path": name, "size": len(file), "oid": f"{len(file):040x}"}
+                for name, file in FILES.items()
+            ]
+            status, content = 200, json.dumps(tree).encode()
+        elif self.path.startswith(f"/owner/whole/resolve/{COMMIT}/"):
+            content = FILES[self.path.rpartition("/")[2]]
+            status, headers = 200, {"ETag": f'"{len(content):040x}"', "X-Repo-Commit": COMMIT}
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
 
     do_GET = do_HEAD = answer  # noqa: N815
 
@@ -125,6 +156,9 @@ def hub(monkeypatch, cached):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", address)  # diffusers asks by it
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     yield
     server.shutdown()
     server.server_close()
@@ -133,13 +167,17 @@ def hub(monkeypatch, cached):
 @pytest.mark.parametrize(
     ("name", "sentence", "hint"),
     [
-        ("owner/gated", "its licence must be accepted first", "hf auth login"),
+        ("owner/gated", "its licence must be accepted first", "/owner/gated\nlog in: hf auth"),
         ("owner/no", "the hub has no model owner/no, or it is private", "check the name"),
+        ("owner/whole@gone", "owner/whole has no revision gone", "Files and versions"),
     ],
 )
-def test_a_model_that_the_hub_does_not_hand_out_says_how_to_get_it(hub, name, sentence, hint):
+@pytest.mark.parametrize("is_pipeline", [False, True])
+def test_a_model_that_the_hub_does_not_hand_out_says_how_to_get_it(
+    hub, name, sentence, hint, is_pipeline
+):
     with pytest.raises(MegastyleError) as error:
-        find_model(name, hint="")
+        find_model(name, hint="", is_pipeline=is_pipeline)
 
     assert sentence in error.value.message and hint in error.value.hint
 
@@ -159,3 +197,96 @@ def test_a_file_is_no_model_folder(tmp_path, monkeypatch):
 
     with pytest.raises(MegastyleError, match="there is no model folder owner/model"):
         find_model("owner/model", hint="")
+
+
+def test_a_model_is_downloaded_once_and_half_a_download_is_continued(hub, cached):
+    folder = find_model("owner/whole", hint="")
+    weights = folder / "model.safetensors"
+    weights.resolve().unlink()
+    weights.unlink()
+
+    again = find_model("owner/whole", hint="")
+
+    assert again == folder and weights.read_bytes() == FILES["model.safetensors"]
+
+
+def test_half_a_download_without_a_network_is_called_one(hub, cached, monkeypatch):
+    folder = find_model("owner/whole", hint="")
+    (folder / "model.safetensors").unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    with pytest.raises(MegastyleError) as error:
+        find_model("owner/whole", hint="")
+
+    assert error.value.message.startswith("owner/whole is only partly in the local cache")
+    assert "run: hf download owner/whole (it downloads only what is missing)" in error.value.hint
+
+
+@pytest.mark.parametrize("is_pipeline", [False, True])
+def test_an_empty_cache_without_a_network_is_one_sentence(tmp_path, monkeypatch, is_pipeline):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "none"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    with pytest.raises(MegastyleError, match="owner/whole is not in the local cache"):
+        find_model("owner/whole", hint="", is_pipeline=is_pipeline)
+
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_disk_that_is_full_while_a_model_is_cached_is_one_sentence(hub):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(MegastyleError) as error:
+            find_model("owner/whole", hint="")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert error.value.message.startswith("owner/whole cannot be downloaded to ")
+    assert error.value.message.endswith(": File too large")
+    assert "HF_HOME=FOLDER" in error.value.hint and error.value.exit_code == 1
+
+
+@pytest.fixture
+def other_user(hub, monkeypatch):
+    """Runs as a user who may read the cache and not write it."""
+    with tempfile.TemporaryDirectory() as shared:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", shared)
+        yield Path(shared)
+        os.seteuid(0)
+
+
+def leave_to_others(cache):
+    """Takes the right to write from the cache, and from this process what root may do."""
+    for place in (cache, *cache.rglob("*")):
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    os.seteuid(65534)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_cache_of_another_user_is_used_as_it_is(other_user):
+    folder = find_model("owner/whole", hint="")
+    leave_to_others(other_user)
+
+    assert find_model("owner/whole", hint="") == folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_what_the_cache_of_another_user_lacks_is_one_sentence(other_user):
+    leave_to_others(other_user)
+
+    with pytest.raises(MegastyleError) as error:
+        find_model("owner/whole", hint="")
+
+    assert "is not writable (Permission denied)" in error.value.message
+    assert "HF_HOME=FOLDER" in error.value.hint
+
+
+def test_a_damaged_file_in_the_cache_is_downloaded_again_by_its_name(cached):
+    (cached / "model.safetensors").touch()
+
+    hint = download_again(cached / "model.safetensors")
+
+    assert hint == "download it again: hf download owner/model model.safetensors --force-download"
+    assert download_again(cached / "vae") == download_again(cached).replace(" vae", "")
+    assert download_again(cached.parents[2]) == "download the model again"

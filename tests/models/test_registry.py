@@ -99,3 +99,21 @@ def test_a_server_or_a_model_selects_the_captioner() -> None:
 def test_an_encoder_without_models_takes_none() -> None:
     with pytest.raises(MegastyleError, match="takes no --model"):
         encoder_backend("edges", "m")
+
+
+@pytest.mark.parametrize(
+    ("role", "hint"), [("painter", "--offload model"), ("style_encoder", "smaller --model")]
+)
+def test_a_model_that_does_not_fit_is_one_sentence_with_what_to_try(
+    tmp_path, monkeypatch, role, hint
+) -> None:
+    (tmp_path / "large.py").write_text(
+        "import torch\n"
+        "def Large(**options): raise torch.OutOfMemoryError('CUDA out of memory. Tried')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(MegastyleError, match="m does not fit into the free memory of") as error:
+        load(role, "large:Large", model="m", device="cuda:1")
+
+    assert hint in error.value.hint and error.value.exit_code == 1

@@ -110,6 +110,35 @@ def test_a_folder_with_a_tensor_too_many_is_refused_unless_extra_ones_are_ignore
     assert load_strictly(ViTForImageClassification, folder, ignore_extra=True)
 
 
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def overwrite(path):
+    path.write_bytes(b"\xff" * 16 + path.read_bytes()[16:])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [cut_off, overwrite, empty])
+def test_a_damaged_part_of_a_model_is_named(tmp_path, harm):
+    folder = tmp_path / "models--owner--model" / "snapshots" / ("0" * 40)
+    model = ViTForImageClassification(ViTConfig(**SIZE))
+    model.save_pretrained(folder, max_shard_size="2KB")
+    parts = sorted(folder.glob("*.safetensors"))
+    harm(parts[1])
+
+    with pytest.raises(MegastyleError) as error:
+        load_strictly(ViTForImageClassification, folder)
+
+    assert len(parts) > 2 and error.value.message == f"{parts[1]} is damaged"
+    assert error.value.hint == (
+        f"download it again: hf download owner/model {parts[1].name} --force-download"
+    )
+
+
 def test_a_folder_of_pickled_weights_is_not_read(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()

@@ -11,7 +11,7 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from megastyle_cli.models.vlm.transformers import ImageOnlyQwen3VLProcessor
+from megastyle_cli.models.image_only_processor import ImageOnlyQwen3VLProcessor
 
 SPECIAL = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),

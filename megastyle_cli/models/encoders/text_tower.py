@@ -22,6 +22,7 @@ from megastyle_cli.core.errors import MegastyleError, first_line
 from megastyle_cli.core.extras import missing_module, needed_package
 from megastyle_cli.models.encoders.clip_vision import clip_weights
 from megastyle_cli.models.encoders.inference import Array, BatchedEncoder
+from megastyle_cli.models.hub import download_again
 from megastyle_cli.models.strict_weights import (
     build_config,
     build_model,
@@ -131,7 +132,7 @@ def load_tokenizer(folder: Path, length: int) -> Tokens:
             raise missing_module(package, f"the tokenizer of {folder}") from error
         raise MegastyleError(
             f"the tokenizer of {folder} cannot be read: {first_line(error)}",
-            hint="download its files again",
+            hint=download_again(folder),
         ) from error
 
     def tokens(texts: Sequence[str]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from megastyle_cli.models.text_to_image.guided_pipeline import (
     Offload,
 )
 from megastyle_cli.models.text_to_image.lora_adapter import add_lora
+from megastyle_cli.models.text_to_image.painting_memory import check_memory
+from megastyle_cli.models.text_to_image.pipeline_class import model_names
 from megastyle_cli.models.text_to_image.pipeline_loader import (
     denoiser_fingerprint,
     denoiser_of,
@@ -32,9 +34,7 @@ from megastyle_cli.models.text_to_image.presets import apply_preset
 
 log = logging.getLogger(__name__)
 
-STEPS = 40  # the paper's, with guidance 4.0 of Qwen-Image
 SIDE_PX = 512  # the released images'
-MULTIPLE = 16  # 8 pixels per latent, 2 latents per token
 HOW_TO_FETCH = (
     "fetch one with: hf download Qwen/Qwen-Image --local-dir Qwen-Image; and give --model"
     " Qwen-Image"
@@ -51,8 +51,11 @@ class DiffusionPainter:
     generated one at a time: each depends on its request alone, bit for bit; elsewhere batches agree
     up to rounding.
 
+    Without `steps` and `guidance` those of the model's card apply (`model_defaults`).
+
     `batch_size` images at a time, by default a megapixel of them; if memory runs out, half as many
-    from then on. `offload` is that of `GuidedPipeline`.
+    from then on. `offload` is that of `GuidedPipeline`. `say` is given the memory plan before
+    anything is loaded.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class DiffusionPainter:
         offload: Offload | None = None,
         compiled: bool = False,
         batch_size: int | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         if model is None:
             raise MegastyleError(
@@ -82,22 +86,26 @@ class DiffusionPainter:
         if quantize == "nf4" and self.device.type == "cpu":
             raise MegastyleError("--quantize nf4 needs a GPU", hint="give int8 or fp8")
         folder = find_model(model, hint=HOW_TO_FETCH, is_pipeline=True)
-        pipeline = load_pipeline(folder, resolve_dtype(dtype, self.device), quantize)
+        number = resolve_dtype(dtype, self.device)
+        plan = check_memory(folder, model, self.device, number, offload, quantize)
+        if say is not None:
+            say(plan)
+        pipeline = load_pipeline(folder, number, quantize)
         self.name = f"{model}@{denoiser_fingerprint(folder)}"
-        default_steps = STEPS
         if preset is not None:
             settings = apply_preset(pipeline, preset)
-            default_steps = settings.steps
+            steps = steps or settings.steps
             guidance = settings.guidance if guidance is None else guidance
         if lora is not None:
             add_lora(pipeline, Path(lora), lora_strength, fuse=quantize is None)
         self.model = GuidedPipeline(
             pipeline,
             self.device,
-            steps=steps or default_steps,
+            steps=steps,
             guidance=guidance,
             negative=negative,
             offload=offload,
+            names=model_names(model, folder),
         )
         if compiled:
             denoiser_of(pipeline).compile_repeated_blocks(fullgraph=True)
@@ -112,7 +120,7 @@ class DiffusionPainter:
         diffusers_logging.set_verbosity_error()
 
     def paint(self, requests: Sequence[PictureRequest]) -> list[Image.Image | BadRecord]:
-        """One RGB image for each request, in order, with sides rounded up to multiples of 16.
+        """One RGB image for each request, in order, with sides rounded up to multiples of 16 or 32.
 
         A BadRecord stands for a request without content or style (missing_key), for an image with
         NaN pixels (model_error), and for one that does not fit into memory (out_of_memory).
@@ -168,7 +176,7 @@ class DiffusionPainter:
             images: list[Image.Image | BadRecord] = []
             try:
                 encoded, seeds = zip(*batch, strict=True)
-                images = [_to_image(px) for px in self.model.generate(encoded, seeds, size)]
+                images = [to_image(px) for px in self.model.generate(encoded, seeds, size)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -201,8 +209,9 @@ class DiffusionPainter:
     def _size(self, request: PictureRequest) -> Size:
         side = request.long_side or SIDE_PX
         config = self.model.pipeline.image_processor.config
-        factor = int(getattr(config, "vae_scale_factor", MULTIPLE))
-        return round_up(request.size_px or (side, side), math.lcm(MULTIPLE, factor))
+        multiple = self.model.spec.multiple_px
+        factor = int(getattr(config, "vae_scale_factor", multiple))
+        return round_up(request.size_px or (side, side), math.lcm(multiple, factor))
 
 
 def build_prompt(request: PictureRequest) -> str:
@@ -222,12 +231,18 @@ def build_prompt(request: PictureRequest) -> str:
     return f"{content}. {style.strip()}"
 
 
-def _to_image(pixels: Any) -> Image.Image | BadRecord:
-    """Pixels (h, w, 3) in [0, 1] as an image; a BadRecord if some are NaN or infinite."""
+def to_image(pixels: Any) -> Image.Image | BadRecord:
+    """Pixels (h, w, 3) in [0, 1] as an image; a BadRecord if some are NaN or infinite.
+
+    A fourth channel, which Qwen-Image 2.1 paints, is opacity: white shows through.
+    """
     if not np.isfinite(pixels).all():
         share = 1 - np.isfinite(pixels).mean()
         return BadRecord(
             "model_error",
             f"{share:.0%} of the pixels are NaN: try --dtype float32 or bfloat16",
         )
+    if pixels.shape[-1] == 4:
+        opacity = pixels[..., 3:]
+        pixels = pixels[..., :3] * opacity + (1 - opacity)
     return Image.fromarray((pixels * 255).round().astype(np.uint8)).convert("RGB")

@@ -21,6 +21,8 @@ class PipelineSpec:
     step; `embedded` guidance is an input of the network. `encoded` are the arguments that take the
     values of `encode_prompt`, in order, None for a value that is not passed on; without them the
     pipeline is given text. `encodes_negative`: `encode_prompt` returns the negative prompt's too.
+    `off` is the scale up to which classifier-free guidance takes no second pass. The sides of an
+    image are multiples of `multiple_px`: 8 pixels per latent and 2 latents per token, or more.
     """
 
     kind: GuidanceKind
@@ -28,6 +30,8 @@ class PipelineSpec:
     negative: str | None = None  # the default negative prompt; None: the pipeline's own
     encoded: tuple[str | None, ...] = ()
     encodes_negative: bool = False
+    off: float = 1.0
+    multiple_px: int = 16  # of the sides of an image
 
 
 _STABLE_DIFFUSION = PipelineSpec(
@@ -46,6 +50,15 @@ SPECS: dict[str, PipelineSpec] = {
         negative=" ",
         encoded=("prompt_embeds", "prompt_embeds_mask"),
     ),
+    "QwenImage21Pipeline": PipelineSpec(
+        kind="classifier-free",
+        argument="true_cfg_scale",
+        negative=" ",
+        encoded=("prompt_embeds", "prompt_embeds_mask", None),
+        multiple_px=32,
+    ),
+    # its embeddings are lists of different lengths, so it is given text
+    "ZImagePipeline": PipelineSpec(kind="classifier-free", argument="guidance_scale", off=0.0),
     "FluxPipeline": PipelineSpec(
         kind="embedded",
         argument="guidance_scale",
@@ -81,14 +94,18 @@ def pipeline_spec(kind: Any) -> PipelineSpec:
 
 
 def resolve_guidance(
-    pipeline: Any, spec: PipelineSpec, guidance: float | None, negative: str | None
+    pipeline: Any,
+    spec: PipelineSpec,
+    guidance: float | None,
+    negative: str | None,
+    default: float | None,
 ) -> float | None:
-    """The guidance scale, by default the pipeline's own; None where it has no guidance.
+    """The guidance scale, otherwise the `default`; None where the pipeline has no guidance.
 
     Raises MegastyleError if an option would have no effect.
     """
     name = type(pipeline).__name__
-    kind = "none" if _is_distilled(pipeline, spec) else spec.kind
+    kind = "none" if is_distilled(pipeline) else spec.kind
     if kind == "none" and guidance is not None:
         raise MegastyleError(
             f"--guidance {guidance:g} has no effect: this {name} has no guidance",
@@ -99,20 +116,19 @@ def resolve_guidance(
             f"--negative {negative!r} has no effect: this {name} has no negative prompt",
             hint="omit it",
         )
-    if kind == "none" or spec.argument is None:
+    value = default if guidance is None else guidance
+    if kind == "none" or spec.argument is None or value is None:
         return None
-    default = inspect.signature(type(pipeline).__call__).parameters[spec.argument].default
-    scale = float(default if guidance is None else guidance)
-    if kind == "classifier-free" and scale <= 1 and negative is not None:
+    if kind == "classifier-free" and value <= spec.off and negative is not None:
         raise MegastyleError(
-            f"--negative {negative!r} has no effect at --guidance {scale:g}",
-            hint="give a guidance above 1, or omit the negative prompt",
+            f"--negative {negative!r} has no effect at --guidance {value:g}",
+            hint=f"give a guidance above {spec.off:g}, or omit the negative prompt",
         )
-    return scale
+    return float(value)
 
 
-def _is_distilled(pipeline: Any, spec: PipelineSpec) -> bool:
-    """Whether these weights were distilled to work without guidance (FLUX.1-schnell, klein)."""
-    if spec.kind == "embedded" and type(pipeline).__name__ == "FluxPipeline":
+def is_distilled(pipeline: Any) -> bool:
+    """Whether its config says that it works without guidance (FLUX.1-schnell, FLUX.2 klein)."""
+    if type(pipeline).__name__ == "FluxPipeline":
         return not pipeline.transformer.config.guidance_embeds
     return bool(pipeline.config.get("is_distilled", False))

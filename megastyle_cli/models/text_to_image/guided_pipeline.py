@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from megastyle_cli.models.autoencoder_memory import tile
 from megastyle_cli.models.image_size import Size
 from megastyle_cli.models.offload import offload_layers, on_device
-from megastyle_cli.models.text_to_image.guidance import pipeline_spec, resolve_guidance
+from megastyle_cli.models.text_to_image.defaults import model_defaults
+from megastyle_cli.models.text_to_image.guidance import (
+    is_distilled,
+    pipeline_spec,
+    resolve_guidance,
+)
 from megastyle_cli.models.text_to_image.pipeline_loader import Pipeline
 
 # b images
@@ -40,8 +45,9 @@ class GuidedPipeline:
     """A pipeline, moved to its device, with its number of steps, guidance and negative prompt.
 
     `offload` "model" keeps the text encoders on the device only while they encode, and the other
-    models only while they denoise; "layers" keeps each layer there only while it runs. Raises
-    MegastyleError if `guidance` or `negative` would have no effect.
+    models only while they denoise; "layers" keeps each layer there only while it runs. Without
+    `steps` or `guidance` those of `model_defaults` apply, which knows a model by its class and
+    `names`. Raises MegastyleError if `guidance` or `negative` would have no effect.
     """
 
     def __init__(
@@ -49,14 +55,22 @@ class GuidedPipeline:
         pipeline: Pipeline,
         device: torch.device,
         *,
-        steps: int,
+        steps: int | None,
         guidance: float | None,
         negative: str | None,
         offload: Offload | None,
+        names: Sequence[str] = (),
     ) -> None:
-        self.pipeline, self.device, self.steps, self.offload = pipeline, device, steps, offload
+        self.pipeline, self.device, self.offload = pipeline, device, offload
         self.spec = pipeline_spec(type(pipeline))
-        self.guidance = resolve_guidance(pipeline, self.spec, guidance, negative)
+        default = None
+        if steps is None or (guidance is None and self.spec.argument is not None):
+            known = model_defaults(
+                type(pipeline), self.spec.argument, names, is_distilled=is_distilled(pipeline)
+            )
+            steps, default = steps or known.steps, known.guidance
+        self.steps = steps
+        self.guidance = resolve_guidance(pipeline, self.spec, guidance, negative, default)
         self.negative = self.spec.negative if negative is None else negative
         self._negative_arguments: dict[str, Tensor] = {}
         pipeline.set_progress_bar_config(disable=True)
@@ -71,7 +85,7 @@ class GuidedPipeline:
     @property
     def uses_negative(self) -> bool:
         """Whether each step takes a second pass, with the negative prompt."""
-        return self.spec.kind == "classifier-free" and (self.guidance or 0) > 1
+        return self.spec.kind == "classifier-free" and (self.guidance or 0) > self.spec.off
 
     def encode(self, prompts: Sequence[str]) -> dict[str, EncodedPrompt]:
         """The distinct prompts, each encoded alone: none is padded to the length of another."""

@@ -30,6 +30,13 @@ def read_model_index(folder: Path) -> dict[str, Any]:
     return index
 
 
+def model_names(model: str, folder: Path) -> tuple[str, ...]:
+    """What a model is called: by the user, and in model_index.json by whoever saved it."""
+    saved = read_model_index(folder).get("_name_or_path")
+    names = (model.rstrip("/").partition("@")[0], str(saved or ""))
+    return tuple(name.rpartition("/")[2] for name in names)
+
+
 def pipeline_class(folder: Path, index: dict[str, Any]) -> Any:
     """The pipeline's class. Raises MegastyleError unless it generates images from text alone."""
     name = index["_class_name"]

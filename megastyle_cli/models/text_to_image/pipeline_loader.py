@@ -12,6 +12,8 @@ from transformers import AutoTokenizer
 
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory, short_reason
 from megastyle_cli.core.extras import missing_module, needed_package
+from megastyle_cli.models.hub import download_again
+from megastyle_cli.models.image_only_processor import ImageOnlyQwen3VLProcessor
 from megastyle_cli.models.quantization import Quantized, config_for_loading
 from megastyle_cli.models.strict_weights import fingerprint, load_strictly
 from megastyle_cli.models.tensor_files import Weights
@@ -24,6 +26,7 @@ from megastyle_cli.models.text_to_image.pipeline_class import (
 Pipeline = Any  # a diffusers pipeline: diffusers has no types to check
 DENOISERS = ("transformer", "unet")  # a pipeline has one of these
 FIRST_VALUES = 64
+QWEN3_PROCESSOR = "Qwen3VLProcessor"
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype, quantize: Quantized | None = None) -> Pipeline:
@@ -40,7 +43,7 @@ def load_pipeline(folder: Path, dtype: torch.dtype, quantize: Quantized | None =
     }  # SD3 without T5
     tokenizers = _tokenizers_of_processors(folder, index)
     # set afterwards: diffusers would look for the class of the processor
-    given = absent | dict.fromkeys(tokenizers)
+    given = absent | dict.fromkeys(tokenizers) | _image_only_processors(folder, index)
     classes = model_classes(index)
     pipeline = load_parts(kind, folder, classes, dtype, quantize=quantize, given=given)
     for name, tokenizer in tokenizers.items():
@@ -153,9 +156,21 @@ def _tokenizers_of_processors(folder: Path, index: dict[str, Any]) -> dict[str, 
         raise _unreadable(folder, error) from error
 
 
+def _image_only_processors(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
+    """The processors (Qwen-Image 2.1's) whose part for videos needs torchvision, without it."""
+    if find_spec("torchvision") is not None:
+        return {}
+    names = [name for name, entry in index.items() if entry == ["transformers", QWEN3_PROCESSOR]]
+    load: Any = ImageOnlyQwen3VLProcessor.from_pretrained
+    try:
+        return {name: load(folder / name, local_files_only=True) for name in names}
+    except (OSError, ValueError, TypeError) as error:
+        raise _unreadable(folder, error) from error
+
+
 def _unreadable(folder: Path, error: BaseException) -> MegastyleError:
     if (package := needed_package(error)) is not None:
         return missing_module(package, str(folder))
     return MegastyleError(
-        f"{folder} cannot be read: {short_reason(error)}", hint="download the model again"
+        f"{folder} cannot be read: {short_reason(error)}", hint=download_again(folder)
     )

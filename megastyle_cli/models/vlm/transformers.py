@@ -17,13 +17,13 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
-    Qwen3VLProcessor,
 )
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
 from megastyle_cli.core.extras import pip_install
 from megastyle_cli.models.device import enter_device, resolve_device, resolve_dtype
 from megastyle_cli.models.hub import find_model, pinned_name, unavailable
+from megastyle_cli.models.image_only_processor import ImageOnlyQwen3VLProcessor
 from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 from megastyle_cli.models.strict_weights import load_strictly
 
@@ -135,34 +135,6 @@ class TransformersVlm:
         if len(tokens) == max_tokens and self._ends.isdisjoint(tokens):
             return UnusableAnswer("truncated", "it was cut off at the limit of tokens", text)
         return text
-
-
-class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
-    """Qwen3-VL's processor for images only: the part for videos needs torchvision."""
-
-    @classmethod
-    def get_attributes(cls) -> list[str]:
-        """The parts that are loaded from a model's folder."""
-        return ["image_processor", "tokenizer"]
-
-    def __init__(
-        self,
-        image_processor: Any = None,
-        tokenizer: Any = None,
-        chat_template: str | None = None,
-        **others: Any,
-    ) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
-            image_processor, tokenizer, None, chat_template=chat_template
-        )
-
-    def check_argument_for_proper_class(self, name: str, argument: Any) -> Any:
-        """Accepts that there is no video processor."""
-        if name == "video_processor":
-            return None
-        return super().check_argument_for_proper_class(  # type: ignore[no-untyped-call]
-            name, argument
-        )
 
 
 def _conversation(prompt: VisionPrompt) -> list[dict[str, Any]]:

@@ -15,9 +15,11 @@ from tests.tiny_pipelines import (
     save_tiny_sd3,
     save_tiny_sdxl,
 )
+from tests.tiny_qwen21 import save_tiny_qwen21
 
 PIPELINES = {
     "qwen": save_tiny_qwen,
+    "qwen21": save_tiny_qwen21,
     "flux": save_tiny_flux,
     "flux2": save_tiny_flux2,
     "klein": save_tiny_klein,
