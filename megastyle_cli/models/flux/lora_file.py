@@ -50,7 +50,7 @@ def read_lora(path: Path, targets: Sequence[TargetModule], model: str | None = N
     """The LoRA of a .safetensors file in any of the four formats, for exactly these modules.
 
     `path` may be a folder that PEFT saved. The last layer may be there too. Weights in 8-bit floats
-    are read as float32. Logs a warning if the file was trained on another model than
+    are read as float32. Tensors that could change no image are counted in a warning. Logs a warning if the file was trained on another model than
     `model`, a name that ends in a fingerprint; no error, since a copy in another dtype has another
     fingerprint. Raises MegastyleError with the counts if a tensor fits no module, or if a module
     has no tensors or has them under two names.
@@ -63,7 +63,13 @@ def read_lora(path: Path, targets: Sequence[TargetModule], model: str | None = N
     found = {t: _find_factors(t, factors_by_name) for t in (*targets, *LAST_LAYER)}
     lora = {target: factors for target, factors in found.items() if factors is not None}
     known = {name for t in (*targets, *lora) for name in chain(*_names_by_format(t))}
-    unknown += [f"{name}.*" for name in modules if name not in known]
+    others = {name: part for name, part in modules.items() if name not in known}
+    idle = [key for key in unknown if _is_no_weight(tensors[key])]
+    idle += [f"{name}.*" for name, part in others.items() if _changes_nothing(part)]
+    if idle:
+        log.warning("%s has %s", path, _count(idle, "entries without effect, which are not used"))
+    unknown += [f"{name}.*" for name in others]
+    unknown = [key for key in unknown if key not in idle]
     missing = [target.official for target in targets if target not in lora]
     if missing or unknown:
         fitting = len(targets) - len(missing)
@@ -199,6 +205,16 @@ def _by_module(tensors: Weights) -> tuple[dict[str, Weights], list[str], set[str
             repeated.add(match["module"])
         parts[str(match.lastgroup)] = tensor
     return modules, unknown, repeated
+
+
+def _is_no_weight(tensor: Tensor) -> bool:
+    """Whether a tensor is a counter, a scalar setting or a table of positions."""
+    return tensor.numel() <= 1 or not tensor.is_floating_point()
+
+
+def _changes_nothing(part: Weights) -> bool:
+    """Whether the tensors of a module add nothing to it: no factors, or an `up` of zeros."""
+    return part.keys() == {"alpha"} or ("up" in part and not part["up"].any())
 
 
 def _names_by_format(target: TargetModule) -> tuple[tuple[str, ...], ...]:

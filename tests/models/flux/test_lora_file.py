@@ -195,6 +195,34 @@ def test_odd_tensors_are_refused_by_name(lora, tmp_path, damage, message):
         read_lora(tmp_path / "odd.safetensors", list(lora))
 
 
+def test_tensors_that_change_no_image_are_counted_and_not_used(lora, tmp_path, caplog):
+    tensors = lora_state_dict(lora, "official") | {
+        "step": torch.tensor(30_000),
+        "text_model.embeddings.position_ids": torch.arange(77)[None],
+        "lora_unet_img_in.lora_down.weight": torch.ones(4, 8),
+        "lora_unet_img_in.lora_up.weight": torch.zeros(8, 4),
+        "lora_unet_txt_in.alpha": torch.tensor(4),
+    }
+    path = tmp_path / "more.safetensors"
+    save_file({key: w.clone() for key, w in tensors.items()}, path)
+
+    assert same_lora(read_lora(path, list(lora)), lora)
+    (message,) = caplog.messages
+    assert message.startswith(f"{path} has 4 entries without effect, which are not used, such as ")
+
+
+@pytest.mark.parametrize("name", ["lora_unet_img_in", "lora_te1_text_model_encoder_layers_0"])
+def test_a_module_more_that_would_change_images_is_refused(lora, tmp_path, name):
+    tensors = lora_state_dict(lora, "official") | {
+        f"{name}.lora_down.weight": torch.ones(4, 8),
+        f"{name}.lora_up.weight": torch.ones(8, 4),
+    }
+    save_file({key: w.clone() for key, w in tensors.items()}, tmp_path / "more.safetensors")
+
+    with pytest.raises(MegastyleError, match=f"0 without weights; 1 unknown, such as {name}"):
+        read_lora(tmp_path / "more.safetensors", list(lora))
+
+
 def test_a_folder_or_a_pointer_in_place_of_a_file_is_refused(tmp_path):
     (tmp_path / "lfs.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
 
