@@ -3,9 +3,10 @@
 That part needs torchvision, of which PyPI's build breaks torch's CPU build beside it.
 """
 
+from pathlib import Path
 from typing import Any
 
-from transformers import Qwen3VLProcessor
+from transformers import Qwen2VLImageProcessorPil, Qwen3VLProcessor
 
 
 class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
@@ -34,3 +35,14 @@ class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
         return super().check_argument_for_proper_class(  # type: ignore[no-untyped-call]
             name, argument
         )
+
+
+def load_image_only(folder: Path) -> ImageOnlyQwen3VLProcessor:
+    """The processor in a model's folder, whose images are resized by Pillow in any environment."""
+    images: Any = Qwen2VLImageProcessorPil
+    load: Any = ImageOnlyQwen3VLProcessor.from_pretrained
+    pictures = images.from_pretrained(folder, local_files_only=True)
+    processor: ImageOnlyQwen3VLProcessor = load(
+        folder, local_files_only=True, image_processor=pictures
+    )
+    return processor

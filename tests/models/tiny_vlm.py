@@ -57,7 +57,7 @@ VISION = {
 
 def save_tiny_vlm(folder: Path, seed: int = 0, *, tie_word_embeddings: bool = False) -> Path:
     """Writes config, weights drawn from `seed`, tokenizer (bytes) and processor into `folder`."""
-    tokenizer = _tokenizer()
+    tokenizer = byte_tokenizer()
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
     config = Qwen3VLConfig(
         text_config={
@@ -84,10 +84,13 @@ def save_tiny_vlm(folder: Path, seed: int = 0, *, tie_word_embeddings: bool = Fa
         patch_size=16, merge_size=2, size={"shortest_edge": 32 * 32, "longest_edge": 96 * 96}
     )
     ImageOnlyQwen3VLProcessor(pictures, tokenizer, chat_template=TEMPLATE).save_pretrained(folder)
+    for file in folder.glob("*.json"):  # under the name that is published
+        file.write_text(file.read_text().replace("ImageOnlyQwen3VLProcessor", "Qwen3VLProcessor"))
     return folder
 
 
-def _tokenizer() -> Qwen2Tokenizer:
+def byte_tokenizer() -> Qwen2Tokenizer:
+    """A tokenizer of bytes with the special tokens of Qwen-VL."""
     vocab = {letter: number for number, letter in enumerate(bytes_to_unicode().values())}
     tokenizer = Qwen2Tokenizer(vocab=vocab, merges=[])
     tokenizer.add_tokens(list(SPECIAL), special_tokens=True)

@@ -50,10 +50,10 @@ def read_lora(path: Path, targets: Sequence[TargetModule], model: str | None = N
     """The LoRA of a .safetensors file in any of the four formats, for exactly these modules.
 
     `path` may be a folder that PEFT saved. The last layer may be there too. Weights in 8-bit floats
-    are read as float32. Tensors that could change no image are counted in a warning. Logs a warning if the file was trained on another model than
-    `model`, a name that ends in a fingerprint; no error, since a copy in another dtype has another
-    fingerprint. Raises MegastyleError with the counts if a tensor fits no module, or if a module
-    has no tensors or has them under two names.
+    are read as float32. Tensors that could change no image are counted in a warning. Logs a warning
+    if the file was trained on another model than `model`, a name that ends in a fingerprint; no
+    error, since a copy in another dtype has another fingerprint. Raises MegastyleError with the
+    counts if a tensor fits no module, or if a module has no tensors or has them under two names.
     """
     path = find_lora(path, LORA_DOWNLOAD_HINT)
     tensors, header = _read_file(path)

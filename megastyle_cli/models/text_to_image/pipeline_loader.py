@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError, is_out_of_memory, short_reason
 from megastyle_cli.core.extras import missing_module, needed_package
 from megastyle_cli.models.hub import download_again
-from megastyle_cli.models.image_only_processor import ImageOnlyQwen3VLProcessor
+from megastyle_cli.models.image_only_processor import load_image_only
 from megastyle_cli.models.quantization import Quantized, config_for_loading
 from megastyle_cli.models.strict_weights import fingerprint, load_strictly
 from megastyle_cli.models.tensor_files import Weights
@@ -158,12 +158,9 @@ def _tokenizers_of_processors(folder: Path, index: dict[str, Any]) -> dict[str, 
 
 def _image_only_processors(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
     """The processors (Qwen-Image 2.1's) whose part for videos needs torchvision, without it."""
-    if find_spec("torchvision") is not None:
-        return {}
     names = [name for name, entry in index.items() if entry == ["transformers", QWEN3_PROCESSOR]]
-    load: Any = ImageOnlyQwen3VLProcessor.from_pretrained
     try:
-        return {name: load(folder / name, local_files_only=True) for name in names}
+        return {name: load_image_only(folder / name) for name in names}
     except (OSError, ValueError, TypeError) as error:
         raise _unreadable(folder, error) from error
 

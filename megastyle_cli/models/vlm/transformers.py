@@ -6,7 +6,6 @@ and others. Weights are read from .safetensors only; no code beside them is run.
 
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,12 +19,13 @@ from transformers import (
 )
 
 from megastyle_cli.core.errors import BadRecord, MegastyleError, is_out_of_memory
-from megastyle_cli.core.extras import pip_install
 from megastyle_cli.models.device import enter_device, resolve_device, resolve_dtype
 from megastyle_cli.models.hub import find_model, pinned_name, unavailable
-from megastyle_cli.models.image_only_processor import ImageOnlyQwen3VLProcessor
+from megastyle_cli.models.image_only_processor import load_image_only
 from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 from megastyle_cli.models.strict_weights import load_strictly
+
+QWEN = ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")  # model_type in config.json
 
 # b prompts, t tokens of the longest prompt, a tokens of the longest answer
 
@@ -158,17 +158,19 @@ def _spans_gpus(resolved: torch.device, device: str | None) -> bool:
 
 
 def _load_processor(folder: Path, model: str) -> Any:
-    load: Any = AutoProcessor.from_pretrained
-    processor = load(folder, local_files_only=True)
+    kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+    whole: Any = AutoProcessor.from_pretrained
+    # Without torchvision transformers returns only the tokenizer of some, silently. Qwen's is read
+    # without its part for videos in any environment, so that torchvision makes no difference.
+    processor = None if kind in QWEN else whole(folder, local_files_only=True)
+    if processor is None or (kind.startswith("qwen") and not hasattr(processor, "image_processor")):
+        processor = load_image_only(folder)
     if not hasattr(processor, "image_processor"):
-        # Without torchvision transformers returns only the tokenizer, silently.
-        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
-        if not kind.startswith("qwen") or find_spec("torchvision") is not None:
-            raise MegastyleError(
-                f"{model!r} ({kind}) has no image processor here",
-                hint=f"{pip_install()} torchvision, or check that it is a vision-language model",
-            )
-        processor = ImageOnlyQwen3VLProcessor.from_pretrained(folder, local_files_only=True)
+        raise MegastyleError(
+            f"{model!r} ({kind}) has no image processor here",
+            hint=f"install the torchvision that belongs to torch {torch.__version__}, or check that"
+            " it is a vision-language model",
+        )
     if getattr(processor, "chat_template", None) is None:
         raise MegastyleError(
             f"{model!r} has no chat template, so it cannot answer prompts", hint="check --model"
