@@ -4,6 +4,7 @@ Any model of the image-text-to-text classes whose processor has a chat template:
 and others. Weights are read from .safetensors only; no code beside them is run.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from megastyle_cli.models.protocols import UnusableAnswer, VisionPrompt
 from megastyle_cli.models.strict_weights import load_strictly
 
 QWEN = ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")  # model_type in config.json
+log = logging.getLogger(__name__)
 
 # b prompts, t tokens of the longest prompt, a tokens of the longest answer
 
@@ -34,10 +36,10 @@ class TransformersVlm:
     """Greedy answers by `model`: a folder or a hub NAME[@REVISION]. Nothing else is downloaded.
 
     Without `device`, several GPUs share one model, layer by layer; under accelerate each rank has
-    its own. A batch that does not fit into memory is halved. On a CPU prompts are answered one at
-    a time, so that an answer depends on its prompt alone, bit for bit: padding changes the last
-    bits. Elsewhere batches agree up to kernel rounding. With two threads the images of the next
-    batch are decoded and cut into patches while one is answered.
+    its own. A batch that does not fit into memory is halved, and so are all that follow. On a CPU
+    prompts are answered one at a time, so that an answer depends on its prompt alone, bit for bit:
+    padding changes the last bits. Elsewhere batches agree up to kernel rounding. With two threads
+    the images of the next batch are decoded and cut into patches while one is answered.
     """
 
     num_threads = 2
@@ -80,8 +82,9 @@ class TransformersVlm:
     def generate(self, prompts: Sequence[VisionPrompt]) -> list[str | UnusableAnswer | BadRecord]:
         """The model's answer to each prompt, in order."""
         answers: list[str | UnusableAnswer | BadRecord] = []
-        for start in range(0, len(prompts), self.batch_size):
-            answers += self._generate(prompts[start : start + self.batch_size])
+        while len(answers) < len(prompts):
+            done = len(answers)
+            answers += self._generate(prompts[done : done + self.batch_size])
         return answers
 
     def _generate(self, prompts: Sequence[VisionPrompt]) -> list[str | UnusableAnswer]:
@@ -93,7 +96,10 @@ class TransformersVlm:
             if len(prompts) == 1 or not is_out_of_memory(error):
                 raise
         torch.cuda.empty_cache()
-        half = len(prompts) // 2
+        half = -(-len(prompts) // 2)
+        if half < self.batch_size:
+            self.batch_size = half
+            log.warning("out of memory with %d prompts at once; trying %d", len(prompts), half)
         return self._generate(prompts[:half]) + self._generate(prompts[half:])
 
     def _tokenize(self, prompts: Sequence[VisionPrompt]) -> Any:

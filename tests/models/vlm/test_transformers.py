@@ -51,6 +51,23 @@ def test_a_padded_batch_answers_as_each_prompt_alone(folder, vlm):
     assert batched.generate(PROMPTS) == vlm.generate(PROMPTS)
 
 
+def test_a_batch_without_memory_is_halved_and_so_are_those_after_it(folder, vlm, caplog):
+    batched = load("captioner", "transformers", model=str(folder), device="cpu")
+    batched.batch_size = 4
+    tried = []
+
+    def check_batch(_, args, kwargs):
+        if kwargs["input_ids"].shape[1] > 1:  # the prompt, not a later token
+            tried.append(len(kwargs["input_ids"]))
+        if len(kwargs["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    batched.model.register_forward_pre_hook(check_batch, with_kwargs=True)
+
+    assert batched.generate(PROMPTS) == vlm.generate(PROMPTS)
+    assert tried == [4, 2, 2, 2] and batched.batch_size == 2 and len(caplog.records) == 1
+
+
 def test_an_answer_is_no_longer_than_its_prompt_allows(vlm):
     answers = [vlm.generate([_prompt_of(n)])[0] for n in (3, 12)]
 
