@@ -25,8 +25,8 @@ class BenchmarkOptions:
     system: list[str] | None = option(
         None,
         metavar="[NAME=]SYSTEM",
-        help="With --benchmark: a row of the table, repeatable; a style encoder (a backend or a"
-        " model), or a painter's pictures (a folder or records with the benchmark's labels).",
+        help="Encoder, or painter's images, to compare with --benchmark; repeatable. A backend or a"
+        " model; or a folder or records with the benchmark's labels.",
         is_common=True,
         show_default=False,
         changes_results="derived",

@@ -61,7 +61,7 @@ class ScoringOptions:
     leakage: bool = option(
         False,
         "--leakage",
-        help="Measure how much of the references' content is in the images.",
+        help="Measure how much content of references is copied.",
         is_common=True,
         changes_results="derived",
     )

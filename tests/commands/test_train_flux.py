@@ -577,7 +577,7 @@ def lora_of(path: Path, *, width: int = 32, rank: int = 4, blocks: int = 2) -> P
     for target in target_modules(blocks, blocks):
         stem = next(s for s in (*sizes, *inputs, "") if target.official.endswith(s))
         down = torch.zeros(rank, width * inputs.get(stem, 1))
-        lora[target] = LoraFactors(down, torch.zeros(width * sizes.get(stem, 1), rank), rank)
+        lora[target] = LoraFactors(down, torch.ones(width * sizes.get(stem, 1), rank), rank)
     save_lora(lora, path)
     return path
 

@@ -499,7 +499,7 @@ OWN_HELP = {
     *("output", "size", "on", "model", "backend", "device", "dtype", "steps", "preset", "lora"),
     *("guidance", "offload", "init", "global_batch", "chunk", "lr", "optimizer", "schedule"),
     *("validate_every", "export_dtype", "resume", "limit", "content_label", "per_style"),
-    "split_key",
+    *("split_key", "text_model"),
 }
 
 
