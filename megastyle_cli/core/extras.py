@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,7 +35,13 @@ def pip_install() -> str:
     if (prefix / "pipx_metadata.json").exists():
         return f"pipx runpip {prefix.name} install"
     # uv makes environments without pip; a pip elsewhere would install into another one
-    return "pip install" if is_installed("pip") else f"uv pip install -p {shlex.quote(str(prefix))}"
+    return "pip install" if _has_pip() else f"uv pip install -p {shlex.quote(str(prefix))}"
+
+
+def _has_pip() -> bool:
+    # not by find_spec: asked for pip, a finder of setuptools turns off its distutils for the rest
+    # of the process, without which torch.compile fails
+    return PathFinder.find_spec("pip") is not None
 
 
 def pip_line(module: str) -> str:

@@ -1,5 +1,7 @@
 """The table of extras is that of pyproject.toml, and names the line that installs each."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def test_the_line_installs_into_the_environment_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.prefix", str(tmp_path / "megastyle"))
-    monkeypatch.setattr("megastyle_cli.core.extras.is_installed", {"pip": False}.get)
+    monkeypatch.setattr("megastyle_cli.core.extras._has_pip", lambda: False)
     assert pip_line("ray") == f"uv pip install -p {tmp_path}/megastyle 'megastyle[ray]'"
 
     (tmp_path / "megastyle").mkdir()
@@ -68,3 +70,15 @@ def test_a_missing_module_is_one_sentence_with_the_line_for_pip() -> None:
 )
 def test_the_package_that_a_library_lacks_is_found_in_its_message(error, package) -> None:
     assert needed_package(error) == package
+
+
+def test_a_hint_leaves_distutils_as_it_is() -> None:
+    """torch.compile needs that of setuptools, which a look for pip by all finders turns off."""
+    code = (
+        "from megastyle_cli.core.extras import pip_install; pip_install()\n"
+        "import distutils.core; print(distutils.core.__file__)"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "setuptools" in ended.stdout

@@ -74,6 +74,7 @@ def test_no_memory_for_a_single_item_is_an_error_with_the_hint(accelerator):
 
 def in_process(folder):
     """The second rank has memory for three items only."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # that of the process forked from
     accelerator = Accelerator(cpu=True)
 
     def probe(size):

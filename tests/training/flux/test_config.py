@@ -18,7 +18,8 @@ def test_every_option_changes_the_run_or_is_recorded_beside_it():
 
     recorded_as = {"size": "size_px", "global_batch": "batch"}
     names = {recorded_as.get(field.name, field.name) for field in fields(config)}
-    data = {"output", "label", "holdout", "split_key"}  # a key of the pairs stands for these
+    # a key of the pairs stands for these; --pack trains nothing
+    data = {"output", "label", "holdout", "split_key", "pack"}
     assert config.run_options.keys() | config.execution_options.keys() | data == names
     assert not config.run_options.keys() & config.execution_options.keys()
 

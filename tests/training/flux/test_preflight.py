@@ -45,7 +45,8 @@ def test_the_plan_is_that_of_the_trainer(how: dict[str, object], tmp_path: Path)
 
     model = TrainableModel(config, torch.float32)
     rows = token_rows(64, token_size_px(model.pipeline.vae))
-    plan = plan_flux_memory(model, dtype=torch.float32, rows=rows, free=FREE, world=1)
+    how_far = {"dtype": torch.float32, "rows": rows, "free": FREE, "world": 1}
+    plan = plan_flux_memory(model, device=torch.device("cpu"), **how_far)
     assert list(checks) == ["output", "weights", "tokenizers", "memory", "text", "disk"]
     assert is_complete(checks.values())
     assert (checks["memory"].text, checks["text"].text) == (plan.plan.sentence, plan.sentence)
