@@ -24,6 +24,14 @@ def exit_on_signals() -> None:
             _signal.signal(number, exit_at_once)
 
 
+def ignore_signals() -> None:
+    """From here on the exit code stands: Python drops its handlers before the process ends, and a
+    signal would replace the code of a run that has written everything."""
+    for number in (*NAMES, _signal.SIGINT):
+        if _signal.getsignal(number) is exit_at_once:
+            _signal.signal(number, _signal.SIG_IGN)
+
+
 def exit_at_once(number: int, frame: object) -> None:
     """The handler: one sentence, as errors have it, and the end of the process."""
     stopped = f"stopped by {NAMES[number]}\n       Run it again" if number in NAMES else ""

@@ -91,3 +91,27 @@ def test_nothing_that_takes_long_is_imported_before_the_handlers_stand() -> None
     imported = set(ended.stdout.split())
     assert "megastyle_cli.core.early_signals" in imported
     assert imported & SLOW == set()
+
+
+# Sends a signal when modules are deleted, after Python has dropped its handlers.
+SIGNALLED_AT_THE_END = """
+import os, runpy, signal, sys
+
+class Sender:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, {number})
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.sender = Sender()
+sys.argv = ["megastyle", "ls", "/dev/null", "-q"]
+runpy.run_module("megastyle_cli", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_after_the_work_does_not_replace_the_exit_code(number: signal.Signals) -> None:
+    script = SIGNALLED_AT_THE_END.format(number=int(number))
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
