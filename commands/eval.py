@@ -25,6 +25,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.evaluate.options import ScoringOptions, SummaryOptions
 from megastyle_cli.models.options import DeviceOptions, EncoderBackendOptions, ModelOptions
 from megastyle_cli.models.registry import encoder_backend
+from megastyle_cli.preference.options import PreferenceOptions, check_preference_options
 from megastyle_cli.runner.options import (
     BatchOptions,
     CacheOptions,
@@ -52,6 +53,7 @@ def main(
     summary: SummaryOptions,
     benchmark: BenchmarkOptions,
     of_styles: BiasOptions,
+    voting: PreferenceOptions,
     output: OutputOptions,
     printing: JsonOptions,
     existing: ResumeOptions,
@@ -91,8 +93,21 @@ def main(
             hint="add --each, then run eval on the scored records",
         )
     check_bias_options(of_styles)
-    names = [str(folder)] if folder else inputs_or_stdin(inputs.inputs, context)
+    check_preference_options(voting, benchmark.system)
     how: dict[str, Any] = {"output": output, "existing": existing, "report": report}
+    if voting.make_preference is not None:
+        from megastyle_cli.preference.eval_votes import make_page
+
+        del how["output"]
+        painters = {each.name: each.pictures for each in parse_systems(benchmark.system or [])}
+        count, seed = voting.comparisons, drawing.seed
+        return make_page(voting.make_preference, painters, count, seed, **how)
+    names = [str(folder)] if folder else inputs_or_stdin(inputs.inputs, context)
+    if voting.preference is not None:
+        from megastyle_cli.preference.eval_votes import count_votes
+
+        how["as_json"] = printing.as_json
+        return count_votes(names, voting.preference, drawing.seed, **how)
     if benchmark.make_benchmark is not None:
         from megastyle_cli.benchmark.make import make_benchmark, selection_of
 

@@ -12,7 +12,7 @@
 # RENDER          options of megastyle synth, such as "--model Qwen/Qwen-Image --size 512"; empty: the
 #                 builtin painter, which restyles PHOTOS
 # PHOTOS          photographs for the builtin painter (default: examples/pictures/contents)
-# SYSTEMS         encoders that are scored (default: builtin statistics edges imagenet)
+# SYSTEMS         encoders of the table (default: builtin statistics edges imagenet random)
 # TEXT_MODEL      sentence-transformers model that tells prompts apart (default: builtin)
 set -euo pipefail
 
@@ -55,7 +55,7 @@ megastyle eval "$out/kept.jsonl" --make-benchmark "$out/bench" --styles "$kept" 
   --group overall_style --overwrite
 
 echo "6. Score."
-for system in ${SYSTEMS:-builtin statistics edges imagenet}; do
-  megastyle eval --benchmark "$out/bench" --backend "$system" -q --overwrite \
-    -o "$out/scores.$system.json"
-done
+read -ra systems <<< "${SYSTEMS:-builtin statistics edges imagenet random}"
+megastyle eval --benchmark "$out/bench" "${systems[@]/#/--system=}" -q --overwrite \
+  -o "$out/scores.json" --page "$out/scores.html" --table "$out/scores.md"
+cat "$out/scores.md"

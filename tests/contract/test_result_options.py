@@ -150,6 +150,8 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
 ELSEWHERE = {
     ("eval", "benchmark"),  # by its own hash: tests/commands/test_eval.py
     *(("eval", "system"), ("eval", "tier")),  # tests/benchmark/test_score_systems.py
+    # a page for voters has a hash of its own: tests/preference
+    *(("eval", "make_preference"), ("eval", "comparisons"), ("eval", "preference")),
 }
 RESUMABLE = ("caption", "synth", "retrieve", "transfer", "eval")
 

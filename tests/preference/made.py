@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from megastyle_cli.preference.comparisons import draw_comparisons
-from megastyle_cli.preference.voting_folder import Key, write_page
+from megastyle_cli.preference.voting_folder import Key, read_key, write_page
 
+__all__ = ["choices", "page", "read_key", "save", "systems"]
 COLORS = ("red", "green", "blue", "orange")
 
 
