@@ -520,6 +520,8 @@ def _move_back(old: Path, final: Path) -> None:
 
 def _check_not_deleted(file: BinaryIO, path: Path) -> None:
     if os.fstat(file.fileno()).st_nlink == 0:
+        if isinstance(file, LockedFile):
+            file.check()  # another process may have taken over since the last check
         raise MegastyleError(
             f"{path} was deleted while it was being written",
             hint="run it again",

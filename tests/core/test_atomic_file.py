@@ -20,14 +20,16 @@ from megastyle_cli.core.atomic_file import (
     atomic_write,
     committing,
     delete_stale_note,
+    flush_to_disk,
     is_uncommitted,
     move_into_place,
     partial_path,
     remove,
 )
-from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
+from megastyle_cli.core.errors import TRY_AGAIN, UNEXPECTED, MegastyleError
 from megastyle_cli.core.file_kind import with_path
 from megastyle_cli.core.locked_file import open_locked
+from tests.core.test_owner import elsewhere, write_owner
 from tests.streams import read_while
 
 
@@ -449,3 +451,17 @@ def test_a_note_that_a_killed_run_left_beside_finished_outputs_is_deleted(tmp_pa
     delete_stale_note(last)
 
     assert not note.exists()
+
+
+def test_a_file_that_a_new_owner_replaced_was_taken_over_not_deleted(tmp_path: Path) -> None:
+    """As for a process that is stopped between two checks of a flush."""
+    path = tmp_path / "x.partial"
+    file = open_locked(path)
+    file.write(b"one\n")
+    write_owner(tmp_path / "x", elsewhere())
+    path.unlink()
+
+    with pytest.raises(MegastyleError, match="was taken over") as caught:
+        flush_to_disk(file, path)
+    assert caught.value.exit_code == TRY_AGAIN
+    file.close()
