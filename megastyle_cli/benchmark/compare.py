@@ -34,8 +34,8 @@ class Compared:
     `interval` (s, 2) is of each mean. `pairs` (p, 2) are systems i < j and `diff` (p,) the mean of
     i less that of j, with pointwise and `simultaneous` intervals (p, 2), `p` by paired sign flips
     (or by the exact sign test) and `p_holm`. `versus` (s, 2) are simultaneous intervals of each
-    system less the first one. `differs` (p,) says which pairs are told apart; `rank` (s, 2) the
-    best and the worst rank of each system.
+    system less the first one. `differs` (p,) says which pairs differ significantly; `rank` (s, 2)
+    the best and the worst rank of each system.
     """
 
     mean: Array
@@ -117,7 +117,7 @@ def max_t_intervals(diff: Array, drawn: Array, num_groups: int) -> Array:
 
 
 def tie_letters(rank_order: Sequence[int], pairs: Array, differs: Array) -> list[str]:
-    """The letters of each system (s,): two that are not told apart share one.
+    """The letters of each system (s,): two without a significant difference share one.
 
     `rank_order` lists the systems, best first; the first group of ties is "a".
     """

@@ -66,12 +66,12 @@ def notes(table: Record) -> Iterator[str]:
     if few != benchmark["tiers"]:
         yield (
             f"Intervals: 95 %, by resampling {unit}, the same for all systems. Systems that share a"
-            " letter are not told apart by simultaneous intervals; bold: not beaten by any other."
+            " letter do not differ significantly (simultaneous intervals); bold: not beaten by any."
         )
     if few:
         yield (
-            f"Fewer than {MIN_GROUPS} {unit} ({', '.join(few)}): too few for intervals; systems are"
-            " told apart only by exact sign tests with Holm's correction."
+            f"Fewer than {MIN_GROUPS} {unit} ({', '.join(few)}): too few for intervals; only exact"
+            " sign tests with Holm's correction compare the systems."
         )
     yield from _fitted(table)
     for name, number in table["missing"].items():

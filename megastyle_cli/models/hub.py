@@ -70,7 +70,7 @@ def find_model(
 def find_file(model: str, file: str, kind: str) -> Path:
     """One file of the repository NAME[@REVISION] of the hub; nothing else of it is downloaded.
 
-    Raises MegastyleError if it cannot be had.
+    Raises MegastyleError if it is neither cached nor can be downloaded.
     """
     hint = f"download it: {_download_command(model)} {file}"
     path = find_model(model, kind, hint=hint, patterns=(file,)) / file

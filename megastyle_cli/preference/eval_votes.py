@@ -81,6 +81,10 @@ def count_votes(
     Raises MegastyleError for a file that holds no votes for this page.
     """
     key = read_key(folder)
+    if "-" in names:
+        raise MegastyleError(
+            "votes are read from files", hint=f"megastyle eval votes-{key.page}-*.json"
+        )
     votes = read_votes([Path(name) for name in names], key, str(folder))
     settings = {"preference": key.page, "seed": seed, "votes": len(votes)}
     job = CollectJob(

@@ -53,7 +53,7 @@ class TierCharts:
 
 @dataclass(frozen=True, kw_only=True)
 class PairMatrix:
-    """Differences (s, s) of systems on one measure, row less column, and which are told apart."""
+    """Differences (s, s) of systems on one measure, row less column, and which are significant."""
 
     label: str
     is_share: bool

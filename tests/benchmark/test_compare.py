@@ -1,4 +1,4 @@
-"""Comparisons: intervals, tests, ranks, and how often equal systems are told apart."""
+"""Comparisons: intervals, tests, ranks, and false alarms among equal systems."""
 
 import numpy as np
 import pytest

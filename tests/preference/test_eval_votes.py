@@ -71,6 +71,12 @@ def test_what_cannot_be_is_refused(megastyle, tmp_path, words, expected):
     assert ended.returncode == 2 and expected in ended.stderr.decode()
 
 
+def test_votes_are_files(megastyle, page):
+    ended = megastyle("eval", "--preference", page, stdin=b"{}")
+
+    assert ended.returncode == 2 and b"error: votes are read from files" in ended.stderr
+
+
 def test_files_that_hold_no_votes_are_refused(megastyle, page, tmp_path):
     (tmp_path / "a.json").write_text("{}")
 
