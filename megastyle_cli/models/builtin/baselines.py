@@ -40,7 +40,7 @@ class ColorHistogram:
 
     def embed(self, pictures: Sequence[Image]) -> Array:
         """One row per RGB image; the cosine of two rows is in [0, 1]."""
-        return np.stack(parallel_map(self._vector, pictures, limits_blas=True))
+        return np.stack(parallel_map(self._vector, pictures))
 
     @staticmethod
     def _vector(picture: Image) -> Array:

@@ -20,7 +20,7 @@ from safetensors.numpy import load
 
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.models.builtin import histograms
-from megastyle_cli.models.builtin.histograms import Array
+from megastyle_cli.models.builtin.histograms import Array, Lightness
 
 # (weight: its share of the squared length, histogram)
 Block = tuple[float, Array]
@@ -33,7 +33,7 @@ class StyleDescriptor:
 
     def embed(self, pictures: Sequence[Image]) -> Array:
         """One row per RGB image; the cosine of two rows is in [0, 1]."""
-        return _embed(pictures, lambda lab: [*color_blocks(lab), *edge_blocks(lab[..., 0])])
+        return _embed(pictures, lambda lab, light: [*color_blocks(lab, light), *edge_blocks(light)])
 
 
 class EdgeDescriptor:
@@ -46,7 +46,7 @@ class EdgeDescriptor:
 
     def embed(self, pictures: Sequence[Image]) -> Array:
         """One row per RGB image; the cosine of two rows is in [0, 1]."""
-        return _embed(pictures, lambda lab: edge_blocks(lab[..., 0]))
+        return _embed(pictures, lambda _, lightness: edge_blocks(lightness))
 
 
 class WhitenedDescriptor:
@@ -82,51 +82,49 @@ class WhitenedDescriptor:
         """The rows (n, 1788) before whitening: StyleDescriptor, diagonal strokes, more texture."""
         return _embed(
             pictures,
-            lambda lab: [
-                *color_blocks(lab),
-                *edge_blocks(lab[..., 0]),
-                *extra_blocks(lab[..., 0]),
+            lambda lab, lightness: [
+                *color_blocks(lab, lightness),
+                *edge_blocks(lightness),
+                *extra_blocks(lightness),
             ],
         )
 
 
-def color_blocks(lab: Array) -> list[Block]:
+def color_blocks(lab: Array, lightness: Lightness) -> list[Block]:
     """Colors of the whole image and of its edges."""
-    return [
-        (1.0, histograms.colors(lab)),
-        (1.0, histograms.colors(lab, histograms.edges(lab[..., 0]))),
-    ]
+    is_edge = lightness.slope > histograms.FLAT
+    whole, at_edges = histograms.colors_and_edge_colors(lab, is_edge)
+    return [(1.0, whole), (1.0, at_edges)]
 
 
-def edge_blocks(lightness: Array) -> list[Block]:
+def edge_blocks(lightness: Lightness) -> list[Block]:
     """Edges, strokes and texture at full and half size."""
-    half = histograms.halved(lightness)
     return [
         (1.0, histograms.edge_strengths(lightness)),
         (1.0, histograms.stroke_widths(lightness)),
         (0.25, histograms.edge_coherence(lightness)),
-        (0.25, histograms.edge_coherence(half)),
+        (0.25, histograms.edge_coherence(lightness.half)),
         (0.25, histograms.texture(lightness, radius_px=2)),
-        (0.25, histograms.texture(half, radius_px=2)),
+        (0.25, histograms.texture(lightness.half, radius_px=2)),
     ]
 
 
-def extra_blocks(lightness: Array) -> list[Block]:
+def extra_blocks(lightness: Lightness) -> list[Block]:
     """Strokes along the diagonals, and texture at other radii."""
-    half = histograms.halved(lightness)
     return [
         (1.0, histograms.diagonal_stroke_widths(lightness)),
         (0.25, histograms.texture(lightness, radius_px=1)),
         (0.25, histograms.texture(lightness, radius_px=4)),
-        (0.25, histograms.texture(half, radius_px=4)),
+        (0.25, histograms.texture(lightness.half, radius_px=4)),
     ]
 
 
-def _embed(pictures: Sequence[Image], describe: Callable[[Array], list[Block]]) -> Array:
+def _embed(pictures: Sequence[Image], describe: Callable[[Array, Lightness], list[Block]]) -> Array:
     def vector(picture: Image) -> Array:
-        return _unit_row(describe(histograms.lab_thumbnail(picture)))
+        lab = histograms.lab_thumbnail(picture)
+        return _unit_row(describe(lab, Lightness(lab[..., 0])))
 
-    return np.stack(parallel_map(vector, pictures, limits_blas=True))
+    return np.stack(parallel_map(vector, pictures))
 
 
 def _unit_row(blocks: list[Block]) -> Array:
