@@ -12,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(kmeans scoring encoder memory transfer flux synth)
+[ ${#parts[@]} -gt 0 ] || parts=(kmeans scoring agreement encoder memory transfer flux synth)
 failed=0
 for part in "${parts[@]}"; do
     timeout 600 "${PYTHON:-python3}" -m benchmarks.gpu "$part" || failed=$?

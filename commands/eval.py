@@ -238,10 +238,15 @@ def _summarize(
     from megastyle_cli.evaluate.summary import summarize
     from megastyle_cli.io.readers.jsonl import dump_line
     from megastyle_cli.io.writers.stream import line_for
+    from megastyle_cli.models.ranks import join_ranks
     from megastyle_cli.report.outputs import write_views
     from megastyle_cli.runner.collect_job import CollectJob
     from megastyle_cli.runner.job import Source
+    from megastyle_cli.runner.rank_worker import work_for_first
 
+    ranks = None if report.dry_run else join_ranks()
+    if ranks is not None and not ranks.is_first:
+        return work_for_first(ranks, lambda: scoring.load_models(*_readers()).extract_share)
     run = Run("eval", {**scoring.options, **config.options}, __version__)
     line = line_for(output.output, table, as_json=as_json)
     job = CollectJob(
@@ -252,12 +257,13 @@ def _summarize(
         report=report,
         line=line,
         is_summary=True,
+        has_ranks=ranks is not None,
     )
     if report.dry_run:
         return job.show_plan()
     with job:
         records = job.collect()
-        scorer = scoring.load(*_readers())
+        scorer = scoring.load(*_readers(), ranks=ranks)
         scored_set = ScoredSet(config.label, scorer.models, scorer.references)
         job.write(scored_set.add(records.read()))
         prompts = scorer.embed_prompts(scored_set.style_prompts) if config.diversity else None
@@ -273,6 +279,8 @@ def _summarize(
 
             data = vars(build_report_data(scored_set, config.seed))
             write_report(views.page, title="Evaluation", summary=summary, **data)
+    if ranks is not None:
+        ranks.end(job.exit_code)
     return job.exit_code
 
 

@@ -14,6 +14,7 @@ Adds `neighbors` to each query: id, score (cosine in [-1, 1], or CSLS) and file_
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -41,6 +42,9 @@ from megastyle_cli.runner.options import (
     ViewOptions,
 )
 
+if TYPE_CHECKING:
+    from megastyle_cli.models.ranks import Work
+
 DECODED_PX = 384
 MODEL_BATCH = 256  # records at most, where a GPU computes while images are decoded
 
@@ -64,6 +68,7 @@ def main(
     from megastyle_cli.core.record import Run, annotate_all
     from megastyle_cli.io.images import ImageReader
     from megastyle_cli.io.writers.stream import line_for
+    from megastyle_cli.models.ranks import join_ranks
     from megastyle_cli.models.registry import locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.retrieval.console import describe_neighbors
@@ -142,13 +147,17 @@ def main(
         )
     if report.dry_run:
         return job.show_plan(index=", ".join(options.index))
+    ranks = join_ranks() if source.saved is None else None
     with job:
-        if job.has_records():  # no query needs no model
+        has_records = job.has_records()
+        if ranks is not None:  # each embeds a share of the index if one of them needs it
+            has_records = ranks.any(has_records)
+        if has_records:  # no query needs no model
             encoder = load_encoder(backend, model, hardware)
             if described and not names:
                 check_text_encoder(encoder)
             reader = ImageReader(decoded_px(model, DECODED_PX))
-            index = source.open(encoder, reader, options.method, options.score)
+            index = source.open(encoder, reader, options.method, options.score, ranks)
             job.stats.measured |= index.searcher.stats
             job.stats.remarks += index.searcher.remarks
             facts = {"model": encoder.name, "run": run.key, "index": index.fingerprint}
@@ -186,10 +195,13 @@ def _add(
     from megastyle_cli import __version__
     from megastyle_cli.core.record import Run
     from megastyle_cli.io.images import ImageReader
+    from megastyle_cli.models.ranks import join_ranks
+    from megastyle_cli.retrieval.embed import embed_share
     from megastyle_cli.retrieval.index_file import is_saved_index
     from megastyle_cli.retrieval.index_writer import IndexWriter, embed_rows, index_sink
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.map_job import MapJob
+    from megastyle_cli.runner.rank_worker import work_for_first
 
     index = options.index or []
     if len(index) > 1:
@@ -204,6 +216,16 @@ def _add(
             f"{index[0]} is not a saved index", hint="give an index that --add created"
         )
     recorded = recorded_model(backend, model)
+    reader = ImageReader(decoded_px(model, DECODED_PX))
+    ranks = None if report.dry_run else join_ranks()
+    if ranks is not None and not ranks.is_first:
+
+        def load() -> "Work":
+            return partial(
+                embed_share, encoder=load_encoder(backend, model, hardware), reader=reader
+            )
+
+        return work_for_first(ranks, load)
     run = Run("retrieve", recorded, __version__)
     writer = IndexWriter(Path(index[0]), prune=options.prune)
     job = MapJob(
@@ -212,17 +234,23 @@ def _add(
         output=replace(output, output=index[0]),
         existing=replace(existing, resume=True),
         report=report,
-        batch_size=batches.batch_size,
+        batch_size=batches.batch_size * (ranks.world if ranks else 1),
         sink=index_sink(writer, run, output.errors),
+        has_ranks=ranks is not None,
     )
     job.stats.measured, job.stats.remarks = writer.counts, writer.remarks
     if report.dry_run:
         return job.show_plan()
     with job:
         if job.has_records():
+            if ranks is not None:
+                ranks.start()
             encoder = load_encoder(backend, model, hardware)
             writer.set_encoder(encoder, recorded)
-            reader = ImageReader(decoded_px(model, DECODED_PX))
+            if ranks is not None:
+                ranks.work = partial(embed_share, encoder=encoder, reader=reader)
             for batch in job.batches():
-                job.write(embed_rows(batch, encoder=encoder, reader=reader))
+                job.write(embed_rows(batch, encoder, reader, ranks))
+    if ranks is not None:
+        ranks.end(job.exit_code)
     return job.exit_code

@@ -11,6 +11,7 @@ RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 PARTS = {
     "kmeans": ("kmeans", "rows", "the assignment of cluster --device cuda"),
     "scoring": ("towers", "scoring_rows", "the encoder of eval and retrieve; wanted: 700 images/s"),
+    "agreement": ("agreement", "rows", "style vectors in bfloat16 against float32"),
     "encoder": ("towers", "encoder_rows", "steps of train-encoder; wanted: 215 direct, 160 cached"),
     "memory": ("memory", "rows", "memory plans against measured peaks"),
     "transfer": ("flux", "transfer_rows", "images of transfer; wanted: 2.2 s"),

@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self, TypeVar
 from threadpoolctl import threadpool_limits
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.process_id import launcher_cores
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -131,13 +132,14 @@ class LocalEngine:
 def usable_cores() -> int:
     """The number of cores for this process: a scheduler may have limited them.
 
-    The ranks that accelerate or torchrun started on a machine share its cores.
+    The ranks that accelerate or torchrun started on a machine share the cores of their launcher. A
+    rank that was bound to some of them has at most these, and they are not divided again.
     """
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    if not hasattr(os, "sched_getaffinity"):  # not Linux
+        return max(1, (os.cpu_count() or 1) // ranks)
+    own = len(os.sched_getaffinity(0))
+    return own if ranks == 1 else max(1, min(own, (launcher_cores() or own) // ranks))
 
 
 def parallel_map(

@@ -42,6 +42,9 @@ class BadRecord(Exception):
         self.message = message
         self.key = key
 
+    def __reduce__(self) -> tuple[type["BadRecord"], tuple[str, str, str]]:
+        return type(self), (self.kind, self.message, self.key)  # another process may send it
+
 
 def error_text(word: str, sentence: str, hint: str) -> str:
     """An error as users see it: `error: SENTENCE`, and below it the lines of the hint, indented.

@@ -1,4 +1,4 @@
-"""Which process this is, so that another one can tell, later, whether it has ended."""
+"""Which process this is, so that another can tell whether it has ended; and who launched it."""
 
 import os
 from collections.abc import Mapping
@@ -80,11 +80,32 @@ def _identity(pid: int) -> ProcessId:
     )
 
 
+@cache
+def launcher_cores() -> int | None:
+    """The number of cores of the process that started this one as a rank of a training.
+
+    That is the nearest ancestor without LOCAL_RANK in its environment: a script may stand between,
+    and bind each rank to cores of its own. None if it cannot be seen.
+    """
+    pid = os.getpid()
+    with suppress(OSError, IndexError, ValueError):
+        while (pid := int(_fields_of(pid)[1])) > 0:
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if not any(variable.startswith(b"LOCAL_RANK=") for variable in variables):
+                return len(os.sched_getaffinity(pid))
+    return None
+
+
 def _state_of(pid: int) -> tuple[str, int]:
     """The state of a process, a letter, and the ticks at its start; ("", 0) if not to be seen."""
     try:
-        # the name of the program comes before, in parentheses, and may have spaces in it
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = _fields_of(pid)
         return fields[0], int(fields[19])
     except (OSError, IndexError, ValueError):
         return "", 0
+
+
+def _fields_of(pid: int) -> list[str]:
+    """What the kernel says of a process, from its state on; then comes its parent's number."""
+    # the name of the program comes before, in parentheses, and may have spaces in it
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()

@@ -1,7 +1,7 @@
 """Settings of `eval`: how images are scored, and what a summary reports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from megastyle_cli.core.record import Record, recorded_weights
 from megastyle_cli.evaluate.references import (
@@ -12,6 +12,7 @@ from megastyle_cli.evaluate.references import (
 )
 from megastyle_cli.evaluate.score import ScoringModels
 from megastyle_cli.io.images import ImageReader
+from megastyle_cli.models.protocols import Ranks
 from megastyle_cli.models.registry import load
 from megastyle_cli.retrieval.embed import Array
 
@@ -53,27 +54,23 @@ class ScoringConfig:
         return options | ({"leakage": True} if self.leakage else {})
 
     def load(
-        self, reader: ImageReader, full_size_reader: ImageReader, cache_size: int | None = None
+        self,
+        reader: ImageReader,
+        full_size_reader: ImageReader,
+        cache_size: int | None = None,
+        ranks: Ranks | None = None,
     ) -> "Scorer":
         """The loaded models and references.
 
-        `reader` opens images for the builtin encoders, `full_size_reader` for the text model and
-        for a `model` that was trained elsewhere. `cache_size` limits how many references of single
-        records are cached; None caches all.
+        `reader` and `full_size_reader` are those of `load_models`. `cache_size` limits how many
+        references of single records are cached; None caches all. With `ranks` all processes of a
+        launcher encode images.
         """
-        text = None
-        if self.text_model:
-            text = load("text_image", "auto", model=self.text_model, **self.hardware)
-        content = text or (load("style_encoder", CONTENT_MODEL) if self.leakage else None)
-        model_option = {"model": self.model, **self.hardware} if self.model else {}
-        models = ScoringModels(
-            style=load("style_encoder", self.backend, **model_option),
-            reader=full_size_reader if self.model else reader,
-            full_size_reader=full_size_reader,
-            text=text,
-            content=content if self.leakage else None,
-            text_key=self.text_key,
-        )
+        if ranks is not None:
+            ranks.start()
+        models = replace(self.load_models(reader, full_size_reader), ranks=ranks)
+        if ranks is not None:
+            ranks.work = models.extract_share
         extractors = models.reference_extractors
         if not self.references:
             return Scorer(models, OwnReferences(extractors, cache_size))
@@ -81,6 +78,26 @@ class ScoringConfig:
             self.references, extractors, pair_by=self.pair_by, others=self.others
         )
         return Scorer(models, references)
+
+    def load_models(self, reader: ImageReader, full_size_reader: ImageReader) -> ScoringModels:
+        """The loaded models.
+
+        `reader` opens images for the builtin encoders, `full_size_reader` for the text model and
+        for a `model` that was trained elsewhere.
+        """
+        text = None
+        if self.text_model:
+            text = load("text_image", "auto", model=self.text_model, **self.hardware)
+        content = text or (load("style_encoder", CONTENT_MODEL) if self.leakage else None)
+        model_option = {"model": self.model, **self.hardware} if self.model else {}
+        return ScoringModels(
+            style=load("style_encoder", self.backend, **model_option),
+            reader=full_size_reader if self.model else reader,
+            full_size_reader=full_size_reader,
+            text=text,
+            content=content if self.leakage else None,
+            text_key=self.text_key,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,54 @@
 """Feature extraction: one vector per model for each image, which is opened once per image size."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from megastyle_cli.core.errors import BadRecord
+from megastyle_cli.core.record import batched
 from megastyle_cli.io.images import ImageReader
-from megastyle_cli.models.protocols import StyleEncoder
-from megastyle_cli.retrieval.embed import Array, embed_images
+from megastyle_cli.io.read_ahead import read_ahead
+from megastyle_cli.models.protocols import Ranks, StyleEncoder
+from megastyle_cli.retrieval.embed import Array, batch_size, computes_on_device, embed_images
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 # role of a model ("style", "text", "content") -> its unit vector (d,) of an image
 Features = dict[str, Array]
-# a reader, and by role the encoders that take images at the size it returns
-FeatureExtractors = Sequence[tuple[ImageReader, Mapping[str, StyleEncoder]]]
 Opened = Sequence["list[Image | BadRecord]"]  # by reader, the images of all names
+
+
+@dataclass(frozen=True)
+class FeatureExtractors:
+    """Readers, each with the encoders, by role, that take images at the size it returns.
+
+    With `ranks` each process of a launcher opens and encodes a share of the images.
+    """
+
+    parts: Sequence[tuple[ImageReader, Mapping[str, StyleEncoder]]]
+    ranks: Ranks | None = None
+
+    @property
+    def roles(self) -> list[str]:
+        """The roles of all encoders."""
+        return [role for _, encoders in self.parts for role in encoders]
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether images are read ahead, since an encoder computes on a device meanwhile."""
+        return any(computes_on_device(each) for _, found in self.parts for each in found.values())
+
+    @property
+    def batch_size(self) -> int:
+        """The number of images worth a call of `extract_features`."""
+        return batch_size(is_ahead=self.is_ahead, ranks=self.ranks)
 
 
 def read_images(names: Sequence[str], extractors: FeatureExtractors) -> Opened:
     """The images that the extractors take: for each reader those of all names."""
-    return [reader.read(names) for reader, _ in extractors]
+    return [reader.read(names) for reader, _ in extractors.parts]
 
 
 def extract_features(
@@ -30,9 +58,11 @@ def extract_features(
 
     `opened` are the images, if `read_images` has read them before.
     """
+    if extractors.ranks is not None:
+        return extractors.ranks.map(names, extractors.roles)
     results: list[Features | BadRecord] = [{} for _ in names]
     given = read_images(names, extractors) if opened is None else opened
-    for (_, encoders), images in zip(extractors, given, strict=True):
+    for (_, encoders), images in zip(extractors.parts, given, strict=True):
         for role, encoder in encoders.items():
             for i, vector in enumerate(embed_images(images, names, encoder)):
                 features = results[i]
@@ -42,6 +72,18 @@ def extract_features(
                     results[i] = vector
                 else:
                     features[role] = vector
+    return results
+
+
+def extract_share(
+    names: Sequence[str], roles: Sequence[str], extractors: FeatureExtractors
+) -> list[Features | BadRecord]:
+    """The features of one process's share of images by the encoders of these roles, in order."""
+    own = replace(select_roles(extractors, roles), ranks=None)
+    read = partial(read_images, extractors=own)
+    results: list[Features | BadRecord] = []
+    for batch, opened in read_ahead(batched(names, own.batch_size), read, is_ahead=own.is_ahead):
+        results += extract_features(batch, own, opened)
     return results
 
 
@@ -66,6 +108,7 @@ def select_roles(extractors: FeatureExtractors, roles: Sequence[str]) -> Feature
     """The extractors with only the encoders of these roles."""
     selected = [
         (reader, {r: e for r, e in encoders.items() if r in roles})
-        for reader, encoders in extractors
+        for reader, encoders in extractors.parts
     ]
-    return [(reader, encoders) for reader, encoders in selected if encoders]
+    parts = [(reader, encoders) for reader, encoders in selected if encoders]
+    return replace(extractors, parts=parts)

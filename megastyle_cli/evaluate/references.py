@@ -16,7 +16,7 @@ from megastyle_cli.evaluate.features import (
     Features,
     extract_features,
 )
-from megastyle_cli.retrieval.embed import BATCH, Array
+from megastyle_cli.retrieval.embed import Array
 
 # d width of a model's vectors
 STEM = "stem"
@@ -184,7 +184,7 @@ def reference_fingerprint(records: Sequence[Record], pair_by: str | None) -> str
 
 def _extract_all(records: Sequence[Record], extractors: FeatureExtractors) -> list[Features]:
     results: list[Features] = []
-    for batch in batched(records, BATCH):
+    for batch in batched(records, extractors.batch_size):
         names = [str(record.get("file_name")) for record in batch]
         for features in extract_features(names, extractors):
             if isinstance(features, BadRecord):

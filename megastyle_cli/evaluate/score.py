@@ -13,21 +13,15 @@ from megastyle_cli.evaluate.features import (
     Features,
     Opened,
     extract_features,
+    extract_share,
     read_images,
     select_roles,
 )
 from megastyle_cli.evaluate.references import ReferenceMatch, References
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.read_ahead import read_ahead
-from megastyle_cli.models.protocols import StyleEncoder, TextImageModel
-from megastyle_cli.retrieval.embed import (
-    BATCH,
-    BATCH_AHEAD,
-    Array,
-    computes_on_device,
-    finite_or_bad,
-    rounded,
-)
+from megastyle_cli.models.protocols import Ranks, StyleEncoder, TextImageModel
+from megastyle_cli.retrieval.embed import Array, finite_or_bad, rounded
 
 log = logging.getLogger(__name__)
 FEATURE_CACHE_SIZE = 4096
@@ -41,7 +35,7 @@ class ScoringModels:
 
     `text` compares images with prompts (the text under `text_key`). `content` describes what an
     image shows and may be the same model. Either may be None. `reader` opens images for `style`
-    and `content`, `full_size_reader` for `text`.
+    and `content`, `full_size_reader` for `text`. With `ranks` all processes of a launcher encode.
     """
 
     style: StyleEncoder
@@ -50,6 +44,7 @@ class ScoringModels:
     text: TextImageModel | None = None
     content: StyleEncoder | None = None
     text_key: str = "content"
+    ranks: Ranks | None = None
 
     @property
     def content_role(self) -> str | None:
@@ -66,15 +61,18 @@ class ScoringModels:
             encoders[CONTENT] = self.content
         full_size: dict[str, StyleEncoder] = {TEXT: self.text} if self.text is not None else {}
         if self.reader is self.full_size_reader:
-            return [(self.reader, encoders | full_size)]
-        if not full_size:
-            return [(self.reader, encoders)]
-        return [(self.reader, encoders), (self.full_size_reader, full_size)]
+            parts = [(self.reader, encoders | full_size)]
+        elif not full_size:
+            parts = [(self.reader, encoders)]
+        else:
+            parts = [(self.reader, encoders), (self.full_size_reader, full_size)]
+        return FeatureExtractors(parts, self.ranks)
 
-    @property
-    def encoders(self) -> list[StyleEncoder]:
-        """The encoders of images."""
-        return [encoder for _, encoders in self.extractors for encoder in encoders.values()]
+    def extract_share(
+        self, names: Sequence[str], roles: Sequence[str]
+    ) -> list[Features | BadRecord]:
+        """The features of the images of one process, by the encoders of these roles, in order."""
+        return extract_share(names, roles, self.extractors)
 
     @property
     def reference_extractors(self) -> FeatureExtractors:
@@ -114,8 +112,8 @@ def score_records(
     leave out `prompt_loss`.
     """
     content_cache = FeatureCache(select_roles(models.extractors, [TEXT]), FEATURE_CACHE_SIZE)
-    is_ahead = any(map(computes_on_device, models.encoders))
-    batches = batched(records, BATCH_AHEAD if is_ahead else BATCH)
+    is_ahead = models.extractors.is_ahead and models.ranks is None
+    batches = batched(records, models.extractors.batch_size)
     read = partial(_read_images, extractors=models.extractors)
     for batch, opened in read_ahead(batches, read, is_ahead=is_ahead):
         images = _image_features(batch, models.extractors, opened)
@@ -156,8 +154,9 @@ def only_scored(
             yield Failure(result.record, "missing_key", message)
 
 
-def _read_images(records: Sequence[Record], extractors: FeatureExtractors) -> Opened:
-    return read_images(_names(records), extractors)
+def _read_images(records: Sequence[Record], extractors: FeatureExtractors) -> Opened | None:
+    """The images of the records; None if other processes read them, too."""
+    return None if extractors.ranks else read_images(_names(records), extractors)
 
 
 def _names(records: Sequence[Record]) -> list[str]:
@@ -167,7 +166,7 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 
 def _image_features(
-    records: Sequence[Record], extractors: FeatureExtractors, opened: Opened
+    records: Sequence[Record], extractors: FeatureExtractors, opened: Opened | None
 ) -> list[Features | BadRecord]:
     names = [record.get("file_name") for record in records]
     features = iter(extract_features(_names(records), extractors, opened))

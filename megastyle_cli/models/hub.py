@@ -17,6 +17,8 @@ from megastyle_cli.core.errors import DISK_FAILED, UNEXPECTED, MegastyleError, s
 from megastyle_cli.core.extras import missing_module, needed_package
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
+# What a repository calls its LoRA: the released style LoRA, diffusers' name, PEFT's.
+LORA_FILES = ("megastyle_flux.safetensors", "pytorch_lora_weights.safetensors", ADAPTER)
 LFS_POINTER = b"version https://git-lfs.github.com/"
 LFS_MAX_BYTES = 1024  # a pointer is smaller
 NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
@@ -111,13 +113,16 @@ def cache_only() -> Iterator[None]:
 
 
 def find_lora(lora: str | Path, hint: str = "give a .safetensors file") -> Path:
-    """The file of a LoRA: itself, or the weights in a folder that PEFT saved.
+    """The file of a LoRA: itself, the weights in a folder that PEFT saved, or those on the hub.
 
-    Raises MegastyleError, which ends in `hint`, if there is no such file.
+    Of a repository NAME[@REVISION] only the LoRA is downloaded. Raises MegastyleError, which ends
+    in `hint`, if there is no such file.
     """
     path = Path(lora).expanduser()
     if path.is_file():
         return path
+    if not path.exists() and path.suffix not in FILE_SUFFIXES and NAME.fullmatch(str(lora)):
+        return _find_hub_lora(str(lora), hint)
     if not path.is_dir():
         what = "is not a regular file" if path.exists() else ""
         raise MegastyleError(f"{path} {what}" if what else f"there is no LoRA {lora}", hint=hint)
@@ -128,6 +133,17 @@ def find_lora(lora: str | Path, hint: str = "give a .safetensors file") -> Path:
             hint="give a .safetensors file, or a folder saved by PEFT",
         )
     return path / ADAPTER
+
+
+def _find_hub_lora(name: str, hint: str) -> Path:
+    folder = find_model(name, "LoRA", hint=hint, patterns=(*LORA_FILES, ADAPTER_CONFIG))
+    for file in LORA_FILES:
+        if (folder / file).is_file():
+            return folder / file
+    raise MegastyleError(
+        f"{name} has no file with one of the names of a LoRA ({', '.join(LORA_FILES)})",
+        hint=f"download its file and give that: {_download_command(name)} FILE --local-dir .",
+    )
 
 
 def adapter_config_path(weights: Path) -> Path | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from megastyle_cli.core.choices import CaptionKind
 from megastyle_cli.core.errors import BadRecord
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Array = np.ndarray[Any, np.dtype[np.float32]]
+
+Built = TypeVar("Built")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,27 @@ class Stylist(Protocol):
     name: str
 
     def restyle(self, requests: Sequence[PictureRequest]) -> Iterable[Image | BadRecord]: ...
+
+
+class Ranks(Protocol):
+    """The processes of a launcher (one for each GPU), as the first of them sees them.
+
+    `start` makes the others load what they work with, and `work` is what the first does with its
+    own share: items, and `how` to do it, to a result for each. `map` sends an equal share of
+    `items` to each of the `world` processes and returns all results in order. `share`, which all
+    processes call, returns on each what `build` returns on the first; the others do `work` then.
+    """
+
+    world: int
+    work: Callable[[Sequence[Any], Any], Sequence[Any]]
+
+    def start(self) -> None: ...
+
+    def map(self, items: Sequence[Any], how: Any = None) -> list[Any]: ...
+
+    def share(
+        self, build: Callable[[], Built], work: Callable[[Sequence[Any], Any], Sequence[Any]]
+    ) -> Built: ...
 
 
 class SafetyClassifier(Protocol):

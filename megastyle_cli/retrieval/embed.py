@@ -10,7 +10,7 @@ from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure, Record, batched
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.read_ahead import read_ahead
-from megastyle_cli.models.protocols import StyleEncoder
+from megastyle_cli.models.protocols import Ranks, StyleEncoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,29 +19,66 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 BATCH = 32
 BATCH_AHEAD = 64  # two of them are decoded at a time: 0.4 GB at 1024 px
+SHARE = 512  # images of a process at a time, where it reads ahead within them
 UNIT_TOLERANCE = 1e-3
 ROWS = 65536  # whose lengths are computed at a time
 
 
 def embed_records(
-    records: Iterable[Record], encoder: StyleEncoder, reader: ImageReader
+    records: Iterable[Record],
+    encoder: StyleEncoder,
+    reader: ImageReader,
+    ranks: Ranks | None = None,
 ) -> Iterator[tuple[Record, Array] | Failure]:
     """Each record with the unit vector (d,) of its `file_name`, or a Failure, in order.
 
     A Failure is `missing_key`, the reason `reader` gives, or `model_error` if the vector is not
-    finite. Holds one batch at a time, and the next if the encoder computes on a device.
+    finite. Holds one batch at a time, and the next if the encoder computes on a device. With
+    `ranks` each process of a launcher opens and embeds a share of a batch, by `embed_share`.
     """
     is_ahead = computes_on_device(encoder)
-    batches = batched(records, BATCH_AHEAD if is_ahead else BATCH)
-    read = partial(reader.read_key, key="file_name")
-    for batch, images in read_ahead(batches, read, is_ahead=is_ahead):
-        names = [record.get("file_name") for record in batch]
-        vectors = embed_images(images, names, encoder)
+    batches = batched(records, batch_size(is_ahead=is_ahead, ranks=ranks))
+    if ranks is None:
+        embedded = _embed_batches(batches, encoder, reader)
+    else:
+        embedded = ((batch, ranks.map([*map(_named, batch)])) for batch in batches)
+    for batch, vectors in embedded:
         for record, vector in zip(batch, vectors, strict=True):
             if isinstance(vector, BadRecord):
                 yield Failure.of(record, vector)
             else:
                 yield record, vector
+
+
+def embed_share(
+    records: Sequence[Record], how: None, *, encoder: StyleEncoder, reader: ImageReader
+) -> list[Array | BadRecord]:
+    """The vectors (d,) of one process's share of `embed_records`, in order: a work of `Ranks`."""
+    size = batch_size(is_ahead=computes_on_device(encoder))
+    batches = _embed_batches(batched(records, size), encoder, reader)
+    return [vector for _, vectors in batches for vector in vectors]
+
+
+def batch_size(*, is_ahead: bool, ranks: Ranks | None = None) -> int:
+    """How many images are embedded together: as many as the processes of `ranks` share."""
+    if ranks is None:
+        return BATCH_AHEAD if is_ahead else BATCH
+    return ranks.world * (SHARE if is_ahead else BATCH)
+
+
+def _embed_batches(
+    batches: Iterable[list[Record]], encoder: StyleEncoder, reader: ImageReader
+) -> Iterator[tuple[list[Record], list[Array | BadRecord]]]:
+    """Each batch with the vectors of its records."""
+    read = partial(reader.read_key, key="file_name")
+    for batch, images in read_ahead(batches, read, is_ahead=computes_on_device(encoder)):
+        names = [record.get("file_name") for record in batch]
+        yield batch, embed_images(images, names, encoder)
+
+
+def _named(record: Record) -> Record:
+    """What another process needs of a record: its image, and its id for messages."""
+    return {key: record[key] for key in ("id", "file_name") if key in record}
 
 
 def computes_on_device(encoder: StyleEncoder) -> bool:

@@ -30,7 +30,7 @@ from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import from_folder, picture_id, to_folder
 from megastyle_cli.io.writers.errors_file import ErrorsFile
 from megastyle_cli.io.writers.sink import Sink
-from megastyle_cli.models.protocols import StyleEncoder
+from megastyle_cli.models.protocols import Ranks, StyleEncoder
 from megastyle_cli.retrieval.embed import Array, embed_records
 from megastyle_cli.retrieval.encoder_probe import check_same_encoder, embed_probe
 from megastyle_cli.retrieval.index_file import (
@@ -76,10 +76,13 @@ def index_sink(writer: "IndexWriter", run: Run, errors: str | None) -> Sink:
 
 
 def embed_rows(
-    records: Iterable[Record], encoder: StyleEncoder, reader: ImageReader
+    records: Iterable[Record],
+    encoder: StyleEncoder,
+    reader: ImageReader,
+    ranks: Ranks | None = None,
 ) -> Iterator[Record | Failure]:
     """The row of each record, its `vector` (d,) with it, or a Failure, in order."""
-    for result in embed_records(records, encoder, reader):
+    for result in embed_records(records, encoder, reader, ranks):
         if isinstance(result, Failure):
             yield result
         else:

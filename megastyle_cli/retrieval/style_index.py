@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -14,10 +14,15 @@ from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.inputs import read_records
-from megastyle_cli.models.protocols import StyleEncoder
+from megastyle_cli.models.protocols import Ranks, StyleEncoder
 from megastyle_cli.retrieval.artifact_cache import ArtifactCache
 from megastyle_cli.retrieval.csls import CslsReranker, ExactCslsSearcher, bank_similarity
-from megastyle_cli.retrieval.embed import Array, check_unit_rows, embed_records
+from megastyle_cli.retrieval.embed import (
+    Array,
+    check_unit_rows,
+    embed_records,
+    embed_share,
+)
 from megastyle_cli.retrieval.encoder_probe import check_same_encoder, embed_probe
 from megastyle_cli.retrieval.index_file import SavedIndex, is_saved_index, read_index
 from megastyle_cli.retrieval.nearest import ExactSearcher, Excluded, Searcher
@@ -123,16 +128,24 @@ class IndexSource:
         return digest_of_identities(record["id"] for record in records)
 
     def open(
-        self, encoder: StyleEncoder, reader: ImageReader, method: Method, score: Score
+        self,
+        encoder: StyleEncoder,
+        reader: ImageReader,
+        method: Method,
+        score: Score,
+        ranks: Ranks | None = None,
     ) -> StyleIndex:
         """The index, searched by `method` and `score`.
 
-        Expensive results are cached in the folder of a saved index. Raises MegastyleError if the
+        Expensive results are cached in the folder of a saved index. With `ranks` all processes of a
+        launcher call it, and each embeds a share of the images. Raises MegastyleError if the
         encoder differs, or no image can be read.
         """
         cache = None
         if self.saved is None:
-            index = build_index(self.records, encoder, reader)
+            build = partial(build_index, self.records, encoder, reader, ranks)
+            work = partial(embed_share, encoder=encoder, reader=reader)
+            index = build() if ranks is None else ranks.share(build, work)
         else:
             index = _open_saved(self.saved, encoder)
             self.saved.keep_lookup()
@@ -142,15 +155,18 @@ class IndexSource:
 
 
 def build_index(
-    records: Iterable[Record | Failure], encoder: StyleEncoder, reader: ImageReader
+    records: Iterable[Record | Failure],
+    encoder: StyleEncoder,
+    reader: ImageReader,
+    ranks: Ranks | None = None,
 ) -> StyleIndex:
     """An index of the records' images; those that cannot be read are logged and left out.
 
-    Raises MegastyleError if none can be read.
+    With `ranks` all processes of a launcher embed. Raises MegastyleError if no image can be read.
     """
     failures, failure_log = list[Failure](), FailureLog("index")
     readable = _without_failures(records, failures, failure_log)
-    results = embed_records(readable, encoder, reader)
+    results = embed_records(readable, encoder, reader, ranks)
     embedded = list(_without_failures(results, failures, failure_log))
     if not embedded:
         raise MegastyleError("no image of the index can be read", hint="check --index")

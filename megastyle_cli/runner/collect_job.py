@@ -69,9 +69,13 @@ class CollectJob(Job):
         keeps_records: bool = False,
         line: Callable[[Record], bytes] = dump_line,
         is_summary: bool = False,
+        has_ranks: bool = False,
     ) -> None:
-        """`line` is how a record is written; a summary is one record, which may be a .json file."""
-        if rank_and_world() != (0, 1):
+        """`line` is how a record is written; a summary is one record, which may be a .json file.
+
+        `has_ranks` says that this is the first process of a launcher, which the others work for.
+        """
+        if not has_ranks and rank_and_world() != (0, 1):
             raise MegastyleError(
                 f"{run.command} needs all records in one process",
                 hint="start it without accelerate",

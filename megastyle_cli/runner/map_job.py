@@ -18,6 +18,7 @@ from megastyle_cli.core.errors import (
     is_out_of_memory,
 )
 from megastyle_cli.core.record import Failure, Record, Run, is_context_only
+from megastyle_cli.core.shard import Shard
 from megastyle_cli.io.output_paths import check_records_name, output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import with_id
@@ -71,13 +72,17 @@ class MapJob(Job):
         keeps_records: bool = False,
         sink: Sink | None = None,
         line: Callable[[Record], bytes] = dump_line,
+        has_ranks: bool = False,
     ) -> None:
         """A batch has at most `batch_size` records, and `least_batch` however long that takes, if a
         model works on so many at once. `image_format` says how images are stored, if the command
         makes them. `rejects` names the file for results that a filter rejected, which `may_reject`
         says can happen. `sink` replaces the one that the options describe. `line` is how a record
-        is written to a stream."""
-        shard, self._note = own_shard(existing.shard, existing.shard_offset, output.output)
+        is written to a stream. `has_ranks` says that this is the first process of a launcher, which
+        has all records and which the others work for."""
+        shard, self._note = Shard(), None
+        if not has_ranks:
+            shard, self._note = own_shard(existing.shard, existing.shard_offset, output.output)
         paths = (
             sink.paths
             if sink

@@ -16,8 +16,9 @@ from transformers import SiglipVisionModel
 
 from tests import fork_server
 from tests.commands.trainings import (
+    LOST_RANK,
     CommandResult,
-    kill_after_a_step,
+    kill_one_after_a_step,
     metrics_of,
     signal_after_a_step,
     start_ranks,
@@ -235,11 +236,12 @@ def test_two_processes_train_the_same_encoder(
             assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
 
-def test_four_processes_killed_are_resumed_by_one_with_the_same_losses(
+def test_one_of_four_processes_killed_ends_the_others_and_one_process_continues(
     train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    kill_after_a_step(start_ranks([*arguments, "-q", "-o", run], world=4), run)
+    ranks = start_ranks([*arguments, "-q", "-o", run], subprocess.PIPE, world=4)
+    assert kill_one_after_a_step(ranks, run) == [(1, LOST_RANK)] * 3
     assert not (run / "encoder").exists()
 
     result = train(*arguments, "-o", run, "--resume")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -18,8 +19,9 @@ from transformers import T5EncoderModel
 from megastyle_cli.models.flux.lora import LoraFactors, target_modules, target_modules_of
 from megastyle_cli.models.flux.lora_file import read_lora, save_lora
 from tests.commands.trainings import (
+    LOST_RANK,
     CommandResult,
-    kill_after_a_step,
+    kill_one_after_a_step,
     metrics_of,
     signal_after_a_step,
     start_ranks,
@@ -205,7 +207,7 @@ def test_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     assert same_weights(run, whole) and metrics_of(run) == metrics_of(whole)
 
 
-def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
+def test_two_processes_of_which_one_is_killed_resumed_equal_two_uninterrupted_bit_for_bit(
     arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
@@ -213,7 +215,8 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     ranks = start_ranks([*arguments, *painting, "-o", one, "-q"])
     assert [rank.wait() for rank in ranks] == [0, 0]
 
-    kill_after_a_step(start_ranks([*arguments, "-o", two, "-q"]), two)
+    ranks = start_ranks([*arguments, "-o", two, "-q"], subprocess.PIPE)
+    assert kill_one_after_a_step(ranks, two) == [(1, LOST_RANK)]
     assert not (two / "lora").exists()
     # where text is encoded changes nothing
     ranks = start_ranks([*arguments, "-o", two, "-q", "--resume", "--encode-text", "first"])
@@ -227,6 +230,21 @@ def test_two_processes_killed_and_resumed_equal_two_uninterrupted_bit_for_bit(
     for ours, alone in zip(metrics_of(one), metrics_of(whole), strict=True):
         if "loss" in ours:
             assert ours["loss"] == pytest.approx(alone["loss"], rel=1e-3)
+
+
+def test_a_run_of_four_processes_is_continued_by_one_with_the_same_losses(
+    train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    ranks = start_ranks([*arguments, "-q", "-o", run], subprocess.PIPE, world=4)
+    assert kill_one_after_a_step(ranks, run) == [(1, LOST_RANK)] * 3
+
+    result = train(*arguments, "-o", run, "--resume")
+
+    assert result.returncode == 0, result.stderr.decode()
+    for one, other in zip(metrics_of(run), metrics_of(whole), strict=True):
+        if "loss" in one:
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
 
 
 def test_text_encoded_first_gives_the_same_bytes(

@@ -14,6 +14,10 @@ from megastyle_cli.app import build
 from tests import fork_server
 from tests.conftest import lines
 
+LOST_RANK = (
+    "error: another process of this run has ended\n"
+    "       Its own message says why; the same command with --resume continues\n"
+)
 CLOCK = ("seconds", "images_per_s", "samples_per_s")
 
 
@@ -66,7 +70,10 @@ def signal_after_a_step(command: Sequence[str], run: Path, number: int) -> tuple
 
 
 def start_ranks(
-    arguments: Sequence[object], stream: int | None = None, world: int = 2
+    arguments: Sequence[object],
+    stream: int | None = None,
+    world: int = 2,
+    stdin: int | None = None,
 ) -> "list[subprocess.Popen[bytes] | fork_server.ForkedProcess]":
     """The processes of one training, as a launcher starts them; their output goes to `stream`."""
     with socket.socket() as free:
@@ -78,7 +85,8 @@ def start_ranks(
     return [
         fork_server.start(
             *arguments,
-            **{"stdout": stream, "stderr": stream, "RANK": rank, "LOCAL_RANK": rank},
+            **{"stdin": stdin, "stdout": stream, "stderr": stream},
+            **{"RANK": rank, "LOCAL_RANK": rank},
             **sizes,
             **address,
         )
@@ -86,13 +94,13 @@ def start_ranks(
     ]
 
 
-def kill_after_a_step(
+def kill_one_after_a_step(
     ranks: "Sequence[subprocess.Popen[bytes] | fork_server.ForkedProcess]", run: Path
-) -> None:
-    """Kills all ranks at once after the first step."""
+) -> list[tuple[int | None, str]]:
+    """Kills the last rank after the first step; exit codes and stderr of the others."""
     while all(rank.poll() is None for rank in ranks) and not has_made_a_step(run):
         time.sleep(0.01)
-    for rank in ranks:
-        rank.kill()
-    for rank in ranks:
-        rank.wait()
+    *others, last = ranks
+    last.kill()
+    words = [rank.communicate()[1].decode() for rank in ranks]
+    return [(rank.returncode, stderr) for rank, stderr in zip(others, words, strict=False)]

@@ -145,6 +145,27 @@ def test_ranks_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> 
     assert usable_cores() == 1
 
 
+@pytest.mark.parametrize(
+    ("own", "launcher", "ranks", "share"),
+    [
+        (192, 192, 8, 24),  # not bound
+        (24, 192, 8, 24),  # bound to cores of its own: not divided again
+        (96, 192, 8, 24),  # bound to a socket with three others
+        (16, 16, 8, 2),  # a job of few cores
+        (4, 192, 8, 4),  # bound to fewer
+        (3, 3, 8, 1),
+    ],
+)
+def test_a_rank_that_is_bound_to_cores_uses_them(
+    monkeypatch: pytest.MonkeyPatch, own: int, launcher: int, ranks: int, share: int
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(own)))
+    monkeypatch.setattr("megastyle_cli.compute.engine.launcher_cores", lambda: launcher)
+
+    assert usable_cores() == share
+
+
 def test_only_the_cores_of_this_process_count() -> None:
     before = os.sched_getaffinity(0)
     try:

@@ -1,11 +1,12 @@
 """Errors: which of them mean that memory is full."""
 
 import errno
+import pickle
 
 import pytest
 import torch
 
-from megastyle_cli.core.errors import is_out_of_memory
+from megastyle_cli.core.errors import BadRecord, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,10 @@ from megastyle_cli.core.errors import is_out_of_memory
 )
 def test_only_full_memory_counts_as_out_of_memory(error: Exception, is_memory: bool) -> None:
     assert is_out_of_memory(error) is is_memory
+
+
+def test_a_bad_record_can_be_sent_to_another_process() -> None:
+    sent = pickle.loads(pickle.dumps(BadRecord("bad_image", "a.png is cut off", "file_name")))
+
+    assert vars(sent) == {"kind": "bad_image", "message": "a.png is cut off", "key": "file_name"}
+    assert str(sent) == "a.png is cut off"

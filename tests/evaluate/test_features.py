@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from megastyle_cli.core.errors import BadRecord
-from megastyle_cli.evaluate.features import FeatureCache, extract_features, select_roles
+from megastyle_cli.evaluate.features import (
+    FeatureCache,
+    FeatureExtractors,
+    extract_features,
+    select_roles,
+)
 from tests.evaluate.small_set import CONTENTS, VECTORS, RowNumbers, Rows
 
 
@@ -15,7 +20,7 @@ def reader():
 
 @pytest.fixture
 def extractors(reader):
-    return [(reader, {"style": Rows(VECTORS), "content": Rows(CONTENTS)})]
+    return FeatureExtractors([(reader, {"style": Rows(VECTORS), "content": Rows(CONTENTS)})])
 
 
 def test_each_image_has_a_vector_for_each_role_and_is_opened_once(reader, extractors):
@@ -31,7 +36,8 @@ def test_an_image_that_one_model_cannot_embed_has_no_features():
     roles = ({"a": Rows(VECTORS), "b": lame}, {"b": lame, "a": Rows(VECTORS)})
 
     for encoders in roles:
-        good, bad, damaged = extract_features(["3", "7", "broken"], [(RowNumbers(), encoders)])
+        extractors = FeatureExtractors([(RowNumbers(), encoders)])
+        good, bad, damaged = extract_features(["3", "7", "broken"], extractors)
 
         assert good.keys() == {"a", "b"}
         assert (
@@ -65,4 +71,4 @@ def test_only_selected_roles_are_extracted(extractors):
     (features,) = extract_features(["3"], select_roles(extractors, ["content"]))
 
     assert features.keys() == {"content"}
-    assert select_roles(extractors, ["text"]) == []
+    assert select_roles(extractors, ["text"]).parts == []

@@ -17,6 +17,7 @@ from megastyle_cli.models.hub import (
     check_reachable,
     download_again,
     find_file,
+    find_lora,
     find_model,
     pinned_name,
 )
@@ -84,6 +85,36 @@ def test_one_file_of_a_repository_is_found_and_a_missing_one_says_how_to_get_it(
         find_file("owner/model", "lora.safetensors", "model")
 
     assert error.value.hint == "download it: hf download owner/model lora.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("files", "chosen"),
+    [
+        (("megastyle_encoder.pth", "megastyle_flux.safetensors"), "megastyle_flux.safetensors"),
+        (("README.md", "pytorch_lora_weights.safetensors"), "pytorch_lora_weights.safetensors"),
+        (("adapter_config.json", "adapter_model.safetensors"), "adapter_model.safetensors"),
+    ],
+)
+def test_the_lora_of_a_repository_is_the_file_with_a_name_of_one(cached, files, chosen):
+    for name in files:
+        (cached / name).touch()
+
+    for name in ("owner/model", f"owner/model@{COMMIT}"):
+        assert find_lora(name) == cached / chosen
+
+
+def test_a_repository_without_a_lora_is_refused_with_what_to_download(cached):
+    (cached / "flux_style_v2.safetensors").touch()
+
+    with pytest.raises(MegastyleError, match="owner/model has no file with one of") as error:
+        find_lora("owner/model")
+
+    assert error.value.hint == (
+        "download its file and give that: hf download owner/model FILE --local-dir ."
+    )
+    for path in ("none.safetensors", "./none", "a/b/c"):
+        with pytest.raises(MegastyleError, match=f"there is no LoRA {path}"):
+            find_lora(path)
 
 
 def test_without_a_network_a_name_that_is_not_cached_fails_at_once(cached):

@@ -22,6 +22,7 @@ from megastyle_cli.core.errors import DONE, TOO_MANY_FAILURES, TRY_AGAIN, USAGE,
 from megastyle_cli.core.owner import Owner
 from megastyle_cli.core.record import Failure, Run, annotate
 from megastyle_cli.io.readers.jsonl import dump_line
+from megastyle_cli.models.ranks import lost_rank_named
 from megastyle_cli.runner.job import Tolerance
 from megastyle_cli.runner.options import ReportOptions
 from megastyle_cli.runner.plan import Plan
@@ -185,6 +186,7 @@ def open_run(
             owner = stack.enter_context(lock_folder(folder))
             start_run(folder, run, overwrite=options.overwrite)
         accelerator.wait_for_everyone()
+        stack.enter_context(lost_rank_named(f"its own message says why; {hint}"))
         metrics = stack.enter_context(closing(MetricsLog(folder, run.command, is_writing=is_main)))
         context = RunContext(
             run=run,

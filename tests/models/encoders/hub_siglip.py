@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
-from transformers import SiglipConfig, SiglipModel
+from transformers import Siglip2Config, Siglip2Model, SiglipConfig, SiglipModel
 
 WORDS = ["teal ink on paper", "ochre oil on canvas", "grey pencil in the style of a woodcut"]
 SMALL = {
@@ -123,6 +123,35 @@ def siglip2_of_the_hub(folder: Path, sizes=SMALL, side_px: int = 28, patch_px: i
             **names,
         },
     )
+    return folder
+
+
+def naflex_of_the_hub(folder: Path) -> Path:
+    """A SigLIP 2 of variable resolution, with the keys of google/siglip2-so400m-patch16-naflex."""
+    text = {**SMALL, "projection_size": 32, "vocab_size": 96, "model_type": "siglip2_text_model"}
+    vision = {**SMALL, "num_patches": 16, "patch_size": 8, "model_type": "siglip2_vision_model"}
+    config = Siglip2Config(
+        text_config={**text, "bos_token_id": 2, "eos_token_id": 1}, vision_config=vision
+    )
+    with torch.random.fork_rng():
+        Siglip2Model(config).save_pretrained(folder)
+    released = {
+        "architectures": ["Siglip2Model"],
+        "initializer_factor": 1.0,
+        "model_type": "siglip2",
+        "text_config": text,
+        "torch_dtype": "float32",
+        "vision_config": vision,
+    }
+    _write(folder / "config.json", released)
+    processor = {
+        "do_resize": True,
+        "image_processor_type": "Siglip2ImageProcessor",
+        "max_num_patches": 256,
+        "patch_size": 8,
+        "processor_class": "Siglip2Processor",
+    }
+    _write(folder / "preprocessor_config.json", processor)
     return folder
 
 

@@ -24,10 +24,14 @@ from transformers import SiglipImageProcessorPil as SiglipProcessor
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.option import declared_options
+from megastyle_cli.models.encoders.dual_encoder import siglip_encoder, siglip_or_clip_encoder
+from megastyle_cli.models.encoders.siglip_vision import load_tower
+from megastyle_cli.models.encoders.text_tower import SiglipTextEmbedder
 from megastyle_cli.models.options import EncoderBackendOptions
 from megastyle_cli.models.protocols import TextEncoder
 from megastyle_cli.models.registry import BACKENDS, load
 from tests.conftest import draw
+from tests.models.encoders.hub_siglip import naflex_of_the_hub
 
 SMALL = {
     "hidden_size": 32,
@@ -276,3 +280,18 @@ def test_the_help_of_backend_names_every_style_encoder():
 def test_without_a_model_it_says_what_to_give():
     with pytest.raises(MegastyleError, match="needs weights"):
         load("text_image", "auto")
+
+
+@pytest.mark.parametrize(
+    "load", [siglip_encoder, siglip_or_clip_encoder, load_tower, SiglipTextEmbedder]
+)
+def test_a_siglip_2_of_variable_resolution_is_refused_in_one_sentence(load, tmp_path):
+    folder = naflex_of_the_hub(tmp_path / "naflex")
+
+    for model in (folder, folder / "model.safetensors"):
+        if load is not SiglipTextEmbedder or model is folder:
+            with pytest.raises(MegastyleError, match="SigLIP 2 of variable resolution") as error:
+                load(model if load is SiglipTextEmbedder else str(model))
+
+            assert error.value.exit_code == 2
+            assert "google/siglip2-so400m-patch14-384" in error.value.hint

@@ -8,7 +8,9 @@ from diffusers import FluxPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from megastyle_cli.cli.resolve_backend import lora_name
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.fingerprint import file_digest
 from megastyle_cli.models.flux.lora import (
     LAST_LAYER,
     LoraFactors,
@@ -472,3 +474,23 @@ def test_down_and_up_of_different_rank_raise(lora, tmp_path):
 def test_the_output_of_a_conversion_must_be_safetensors(lora, tmp_path):
     with pytest.raises(MegastyleError, match=r"a LoRA is a \.safetensors file"):
         convert_lora(tmp_path / "in", tmp_path / "out.pt", "peft", model=None, overwrite=False)
+
+
+def test_the_released_lora_is_one_file_of_its_repository_without_a_network(
+    lora, tmp_path, monkeypatch
+):
+    repository = tmp_path / "hub" / "models--Gaojunyao--MegaStyle"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    for folder in (snapshot, repository / "refs", repository / "blobs"):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    (snapshot / "megastyle_encoder.pth").write_text("the encoder, which is not read")
+    save_lora(lora, tmp_path / "megastyle_flux.safetensors")
+    blob = (tmp_path / "megastyle_flux.safetensors").rename(repository / "blobs" / "abc")
+    (snapshot / "megastyle_flux.safetensors").symlink_to("../../blobs/abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    for name in ("Gaojunyao/MegaStyle", f"Gaojunyao/MegaStyle@{'0' * 40}"):
+        assert same_lora(read_lora(name, list(lora)), lora)
+        assert lora_name(name) == f"megastyle_flux@{file_digest(blob)}"

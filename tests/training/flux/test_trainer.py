@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import torch
+from accelerate import Accelerator, debug_launcher
 from accelerate.state import AcceleratorState
 
 from megastyle_cli.core.errors import MegastyleError
@@ -25,6 +26,7 @@ from tests.training.contexts import run_context
 B, SIDE, TEXT = 3, 2, 5  # pairs, rows of tokens, text tokens
 PX = 16 * SIDE
 LR = 0.01
+GLOBAL = 12  # pairs of all ranks: 6 or 3 of each, in micro-batches of 4 or 2
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,68 @@ def test_micro_batches_and_recomputed_blocks_give_the_same_gradient(trainer_of, 
     assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-5)
     for ours, theirs in zip(one.trained, other.trained, strict=True):
         assert ours.grad is None or torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-7)
+
+
+def gradient_of_rank(folder, model, data, chunk):
+    """Writes this rank's loss, and the gradient it has, of a share of one global batch."""
+    torch.set_num_threads(1)
+    accelerator = Accelerator(cpu=True)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    options = {"model": str(model), "rank": 4, "size": PX, "global_batch": GLOBAL, "lr": LR}
+    config = FluxConfig(
+        **options, chunk=str(chunk), recompute="none", samples=0, dtype="float32", steps=9
+    )
+    context = run_context(folder, "train-flux", accelerator=accelerator)
+    trainer = FluxTrainer(config, data, context)
+    for weight in trainer.trained:  # up matrices are zero at first
+        weight.data += 0.01
+    share = slice(rank * GLOBAL // world, (rank + 1) * GLOBAL // world)
+    loss = trainer.forward_backward(part_of(global_batch(), share))["loss"]
+    gradient = torch.cat([w.grad.flatten() for w in trainer.trained if w.grad is not None])
+    torch.save({"loss": loss, "gradient": gradient}, folder / f"{world}-{rank}.pt")
+
+
+def global_batch():
+    """GLOBAL pairs, each another one."""
+    parts = [batch(seed) for seed in range(GLOBAL // B)]
+    prompts = [part.prompts for part in parts]
+    tensors = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in ("latents", "references", "noise", "sigmas", "weights")
+    }
+    joined = PromptEmbeddings(
+        states=torch.cat([each.states for each in prompts]),
+        pooled=torch.cat([each.pooled for each in prompts]),
+    )
+    return PairBatch(**tensors, prompts=joined, ids=[*map(str, range(GLOBAL))], failures=[])
+
+
+def part_of(pairs, rows):
+    tensors = ("latents", "references", "noise", "sigmas", "weights")
+    return replace(
+        pairs,
+        **{name: getattr(pairs, name)[rows] for name in tensors},
+        prompts=PromptEmbeddings(
+            states=pairs.prompts.states[rows], pooled=pairs.prompts.pooled[rows]
+        ),
+        ids=pairs.ids[rows],
+    )
+
+
+@pytest.mark.parametrize(("world", "chunk"), [(2, 4), (4, 2)])
+def test_ranks_with_an_uneven_last_micro_batch_have_the_gradient_of_one_process(
+    model, data, tmp_path, world, chunk
+):
+    debug_launcher(gradient_of_rank, (tmp_path, model, data, chunk), num_processes=world)
+    gradient_of_rank(tmp_path, model, data, GLOBAL)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+    alone = torch.load(tmp_path / "1-0.pt")
+    for rank in range(world):
+        found = torch.load(tmp_path / f"{world}-{rank}.pt")
+        assert found["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+        error = (found["gradient"] - alone["gradient"]).norm() / alone["gradient"].norm()
+        assert error < 1e-5
 
 
 def test_every_nth_block_is_recomputed(trainer_of):
