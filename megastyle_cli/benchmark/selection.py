@@ -2,10 +2,11 @@
 
 Modelled on StyleRetrieval of MegaStyle (2,400 held-out styles of 32 contents each), whose selection
 and split are not published; the rules here are ours. Every draw is a hash of the seed and of names,
-so neither the order of the records nor styles that are not drawn change it. With shared contents,
-the contents are those that most styles have, which depends on all styles.
+so neither the order of the records nor styles that are not drawn change it. The exception are
+shared contents where few styles share enough of them.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,12 @@ from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Record, record_seed
 from megastyle_cli.evaluate.labels import label_of
 
-RECIPE = 2  # the version of these rules
+RECIPE = 3  # the version of these rules
 SPLIT_KEY = "benchmark"
 QUERY, GALLERY = "query", "gallery"
+FIRST_STYLES = 32  # tried as the first of those that share contents
 CONTENTS_PER_QUERY = 4  # one content in this many is a query, at least one per style
+log = logging.getLogger(__name__)
 # the records of each content of each style
 Cells = Mapping[str, Mapping[str, Sequence[Record]]]
 
@@ -179,6 +182,45 @@ def _group_of_style(own: Mapping[str, Sequence[Record]], selection: Selection) -
 
 
 def _shared_contents(
+    cells: Cells, eligible: Sequence[str], selection: Selection
+) -> tuple[list[str], list[str]]:
+    """Styles, and contents that all of them have.
+
+    Styles are taken in the order of their draw, each if the styles taken so far still share enough
+    contents with it; if too few can be taken, again without the first one. Of the contents that all
+    taken styles have, the first in the draw are chosen. So a style that is not taken changes
+    nothing. Where this finds too few styles, see `_commonest_contents`.
+    """
+    ordered = _draw(eligible, len(eligible), selection.seed, "style")
+    for start in range(min(FIRST_STYLES, len(ordered) - selection.styles + 1)):
+        taken, shared = _sharing(cells, ordered[start:], selection)
+        if len(taken) == selection.styles:
+            return _draw(list(shared), selection.per_style, selection.seed, "content"), taken
+    found = _commonest_contents(cells, eligible, selection)
+    log.warning(
+        "few styles share %d contents: those that most styles have are taken, so other styles in"
+        " the data set would change them",
+        selection.per_style,
+    )
+    return found
+
+
+def _sharing(
+    cells: Cells, ordered: Sequence[str], selection: Selection
+) -> tuple[list[str], set[str]]:
+    """The first style and those after it that share enough contents, and these contents."""
+    taken, shared = [ordered[0]], set(cells[ordered[0]])
+    for style in ordered[1:]:
+        if len(taken) == selection.styles:
+            break
+        still = shared & cells[style].keys()
+        if len(still) >= selection.per_style:
+            taken.append(style)
+            shared = still
+    return taken, shared
+
+
+def _commonest_contents(
     cells: Cells, eligible: Sequence[str], selection: Selection
 ) -> tuple[list[str], list[str]]:
     """Contents, each chosen so that most of the remaining styles have it, and these styles."""

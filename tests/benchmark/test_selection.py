@@ -140,6 +140,40 @@ def test_shared_contents_are_the_same_for_all_styles():
     assert counts == {"distinct": 6, "in_all_styles": 6, "fewest_styles": 5}
 
 
+def test_styles_that_are_not_drawn_do_not_change_shared_contents():
+    shared = replace(SELECTION, styles=3, per_style=5, shared_contents=True)
+    drawn = select_records(sparse(), shared)
+    lists = {style: ["c0", "c1", "c2", "x0", "x1", "x2"] for style in ("new 1", "new 2", "new 3")}
+    others = [
+        {**grid()[0], "id": f"{style} {content}", "style_id": style, "content_id": content}
+        for style, contents in lists.items()
+        for content in contents
+    ]
+
+    more = select_records([*others, *sparse()], shared)
+
+    assert styles_of(more).isdisjoint(lists) and more == drawn
+
+
+def test_where_few_styles_share_contents_the_commonest_are_taken_and_it_says_so(caplog):
+    """Each style has four of six contents; only a choice of the commonest finds three styles."""
+    owned = {"s0": "abcd", "s1": "abef", "s2": "abce", "s3": "cdef", "s4": "abdf"}
+    records = [
+        {**grid()[0], "id": f"{style} {content}", "style_id": style, "content_id": content}
+        for style, contents in owned.items()
+        for content in contents
+    ]
+    shared = replace(SELECTION, styles=4, per_style=2, queries=1, shared_contents=True)
+
+    found = {
+        seed: {r["content_id"] for r in select_records(records, replace(shared, seed=seed))}
+        for seed in range(12)
+    }
+
+    assert all(contents == {"a", "b"} for contents in found.values())
+    assert "those that most styles have are taken" in caplog.text
+
+
 def test_too_few_styles_that_share_contents_are_counted():
     with pytest.raises(MegastyleError, match=r"[34] styles share 8 contents .* --styles is 5"):
         select_records(sparse(), replace(SELECTION, styles=5, shared_contents=True))
