@@ -25,6 +25,7 @@ from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.evaluate.options import ScoringOptions, SummaryOptions
 from megastyle_cli.models.options import DeviceOptions, EncoderBackendOptions, ModelOptions
 from megastyle_cli.models.registry import encoder_backend
+from megastyle_cli.paper_protocols.options import ProtocolOptions
 from megastyle_cli.preference.options import PreferenceOptions, check_preference_options
 from megastyle_cli.runner.options import (
     BatchOptions,
@@ -53,6 +54,7 @@ def main(
     summary: SummaryOptions,
     benchmark: BenchmarkOptions,
     of_styles: BiasOptions,
+    published: ProtocolOptions,
     voting: PreferenceOptions,
     output: OutputOptions,
     printing: JsonOptions,
@@ -123,6 +125,21 @@ def main(
         if of_styles.bias:
             return summarize_bias(names, of_styles, keys, scores.text_model, **how)
         return summarize_kept(names, of_styles, keys, backend, named.model, **how)
+    if published.protocol:
+        from megastyle_cli.paper_protocols.eval_protocols import ComparedWith, summarize_protocols
+
+        _check_only_protocols(scores, summary, benchmark, existing, views)
+        compared_with = ComparedWith(
+            references=list(read_side_input(scores.reference or [])),
+            others=list(read_side_input(scores.others or [])),
+            pair_by=scores.pair_by,
+            label=summary.label,
+            prompt_key=scores.prompt_key,
+            seed=drawing.seed,
+        )
+        how |= {"as_json": printing.as_json, "backend": backend, "model": named.model}
+        how["hardware"] = encoder_hardware(named.model or "protocol", hardware)
+        return summarize_protocols(names, published.protocol, compared_with, **how)
     if benchmark.compares_systems or (folder and scores.each) or holds_query_results(names):
         _check_no_scoring(scores, summary, existing, views)
         how |= {"table": benchmark.table, "page": views.page, "as_json": printing.as_json}
@@ -320,6 +337,33 @@ def _check_no_scoring(
     for flag, value in given.items():
         if value:
             raise MegastyleError(f"a comparison of systems takes no {flag}", hint="omit it")
+
+
+def _check_only_protocols(
+    scores: ScoringOptions,
+    summary: SummaryOptions,
+    benchmark: BenchmarkOptions,
+    existing: ResumeOptions,
+    views: ViewOptions,
+) -> None:
+    """Raises MegastyleError for options that --protocol does not take."""
+    given = {
+        "--benchmark": benchmark.benchmark,
+        "--system": benchmark.system,
+        "--each": scores.each,
+        "--text-model": scores.text_model,
+        "--leakage": scores.leakage,
+        "--diversity": summary.diversity,
+        "--sheet": views.sheet,
+        "--page": views.page,
+        "--resume": existing.resume,
+        "--shard": existing.shard,
+    }
+    for flag, value in given.items():
+        if value:
+            raise MegastyleError(
+                f"--protocol takes no {flag}", hint="name models by --protocol NAME=MODEL"
+            )
 
 
 def _check_folds(names: list[str], benchmark: BenchmarkOptions, scores: ScoringOptions) -> None:

@@ -112,7 +112,7 @@ class GivenReferences:
         }
         self._pair_by, self._features, self._others = pair_by, features, others
         self._ids = [record["id"] for record in records]
-        self._keys = [_pairing_key(record, pair_by) or "" for record in records]
+        self._keys = [pairing_key(record, pair_by) or "" for record in records]
         self._rows: dict[str, list[int]] = {}
         for row, key in enumerate(self._keys):
             self._rows.setdefault(key, []).append(row)
@@ -131,7 +131,7 @@ class GivenReferences:
         return ReferenceBank(vectors=vectors, keys=bank_keys, styles=bank_keys), list(keys)
 
     def _match(self, record: Record) -> ReferenceMatch | BadRecord:
-        key = _pairing_key(record, self._pair_by)
+        key = pairing_key(record, self._pair_by)
         if key is None or key not in self._rows:
             value = f"no {self._pair_by}" if key is None else f"{self._pair_by} {key!r}"
             message = f"record {record['id']} has {value}, which no reference has"
@@ -167,7 +167,7 @@ def load_references(
     or a reference lacks the `pair_by` key.
     """
     for record in records:
-        if _pairing_key(record, pair_by) is None:
+        if pairing_key(record, pair_by) is None:
             raise MegastyleError(
                 f"reference {record.get('file_name', record['id'])} has no {pair_by}",
                 hint="give --pair-by a key that images and references have, or stem",
@@ -178,7 +178,7 @@ def load_references(
 
 def reference_fingerprint(records: Sequence[Record], pair_by: str | None) -> str:
     """8 hex digits that identify a set of references and how they are paired, in any order."""
-    rows = sorted([record["id"], _pairing_key(record, pair_by) or ""] for record in records)
+    rows = sorted([record["id"], pairing_key(record, pair_by) or ""] for record in records)
     return hashlib.sha256(canonical_json([rows, pair_by]).encode()).hexdigest()[:8]
 
 
@@ -201,7 +201,7 @@ def _single_match(name: str, features: Features | BadRecord) -> ReferenceMatch |
     return ReferenceMatch(key=name, count=1, sums=sums)
 
 
-def _pairing_key(record: Record, pair_by: str | None) -> str | None:
+def pairing_key(record: Record, pair_by: str | None) -> str | None:
     """What a record shares with its references: "" without `pair_by`, None if it lacks the key."""
     if pair_by is None:
         return ""

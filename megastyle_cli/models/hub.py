@@ -173,6 +173,12 @@ def pinned_name(model: str, folder: Path) -> str:
     return f"{model}@{folder.name[:7]}" if is_downloaded and "@" not in model else model
 
 
+def revision_of(path: Path) -> str | None:
+    """The revision of a model on this machine, or of its file: None if not from the hub's cache."""
+    places = (path, *path.parents[:1])
+    return next((each.name for each in places if each.parent.name == "snapshots"), None)
+
+
 def unavailable(kind: str, model: str, error: Exception, hint: str) -> MegastyleError:
     """The error for a model that cannot be downloaded or loaded, with the library's reason."""
     what = kind.removesuffix(" folder")

@@ -56,7 +56,7 @@ class EncoderBackendOptions(BackendOptions):
         "builtin",
         metavar="NAME",
         help="Style encoder: builtin, statistics, edges, imagenet, colors, random; with --model"
-        " siglip, clip or auto; or package.module:Class.",
+        " siglip, clip, dinov2 or auto; or package.module:Class.",
         changes_results="derived",
     )
 

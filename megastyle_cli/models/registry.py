@@ -39,7 +39,8 @@ BACKENDS: dict[str, dict[str, str]] = {
         "random": "megastyle_cli.models.builtin.baselines:RandomEncoder",
         "siglip": "megastyle_cli.models.encoders.dual_encoder:siglip_encoder",
         "clip": "megastyle_cli.models.encoders.dual_encoder:clip_encoder",
-        "auto": "megastyle_cli.models.encoders.dual_encoder:siglip_or_clip_encoder",
+        "dinov2": "megastyle_cli.models.encoders.dinov2:ContentTower",
+        "auto": "megastyle_cli.models.encoders.dual_encoder:encoder_by_config",
     },
     "text_image": {"auto": "megastyle_cli.models.encoders.dual_encoder:DualEncoder"},
     "painter": {

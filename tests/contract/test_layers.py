@@ -14,7 +14,7 @@ from tests.contract.tree import PACKAGE, ROOT, module_name, sources
 # that a stage may call another stage.
 STAGES = (
     *("captioning", "dedup", "cluster", "pair", "generate", "retrieval", "evaluate"),
-    *("benchmark", "bias", "preference"),
+    *("benchmark", "bias", "paper_protocols", "preference"),
 )
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("core",),

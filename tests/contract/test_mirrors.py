@@ -21,6 +21,7 @@ EXEMPT: set[str] = {
     "models/options.py",
     "models/protocols.py",
     "pair/options.py",
+    "paper_protocols/options.py",
     "retrieval/options.py",
     "runner/options.py",
     "status/options.py",

@@ -142,6 +142,7 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("eval", "floor"): ("bias", "--floor {}/one"),
     ("eval", "originals"): ("summary", "--originals {}/one"),
     ("eval", "frequency_key"): ("kept", "--frequency-key count"),
+    ("eval", "protocol"): ("summary", "--protocol gap"),
     ("eval", "seed"): ("summary", "--seed 1"),
     ("eval", "backend"): ("builtin", "--backend edges"),
     ("eval", "model"): ("builtin", "--model {}/weights"),

@@ -60,12 +60,14 @@ def styled(count=12, styles=3):
     ]
 
 
-def scored_set(records, given=(), others=(), label="style_id", **more):
+def scored_set(records, given=(), others=(), label="style_id", pair_by=None, **more):
     """The records scored; against the images `given`, if there are any."""
     having = models(**more)
     extractors = having.reference_extractors
     references = (
-        load_references(given, extractors, others=others) if given else OwnReferences(extractors)
+        load_references(given, extractors, pair_by=pair_by, others=others)
+        if given
+        else OwnReferences(extractors)
     )
     found = ScoredSet(label, having, references)
     assert list(found.add(records)) == []

@@ -20,6 +20,7 @@ from megastyle_cli.models.hub import (
     find_lora,
     find_model,
     pinned_name,
+    revision_of,
 )
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -61,6 +62,14 @@ def test_a_name_is_pinned_to_the_revision_that_was_found(cached):
     assert pinned_name("owner/model", cached) == "owner/model@0123456"
     assert pinned_name("owner/model@main", cached) == "owner/model@main"
     assert pinned_name(str(cached), cached) == str(cached)
+
+
+def test_a_model_in_the_cache_has_a_revision_and_a_folder_has_none(cached, tmp_path):
+    folder = find_model("owner/model", hint="")
+
+    assert revision_of(folder) == COMMIT
+    assert revision_of(folder / "config.json") == COMMIT
+    assert revision_of(tmp_path) is None
 
 
 def test_inside_cache_only_the_hub_is_not_asked(cached, monkeypatch):

@@ -80,13 +80,17 @@ def clip_weights(folder: Path) -> Weights:
     return {name: w for name, w in weights.items() if name not in POSITION_IDS}
 
 
-def center_crop(image: Image.Image, side_px: int, *, is_csd: bool = False) -> Tensor:
+def center_crop(
+    image: Image.Image, side_px: int, *, short_px: int | None = None, is_csd: bool = False
+) -> Tensor:
     """The center square of the image as uint8 (3, side, side), bicubic.
 
-    As CLIP's processor in transformers, or with `is_csd` as CSD's script: its torchvision rounds
-    half of a margin to the nearest even pixel, the processor down.
+    The shorter side is resized to `short_px` (default: the square's side). As CLIP's processor in
+    transformers, or with `is_csd` as CSD's script: its torchvision rounds half of a margin to the
+    nearest even pixel, the processor down.
     """
-    width, height = (int(side_px * length / min(image.size)) for length in image.size)
+    short = short_px or side_px
+    width, height = (int(short * length / min(image.size)) for length in image.size)
     left, top = (
         round(margin / 2) if is_csd else margin // 2
         for margin in (width - side_px, height - side_px)

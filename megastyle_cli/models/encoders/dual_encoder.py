@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import exp
 
 from PIL import Image
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.models.encoders.dinov2 import ContentTower
 from megastyle_cli.models.encoders.inference import Array
 from megastyle_cli.models.encoders.siglip_vision import encoder_path
 from megastyle_cli.models.encoders.style_encoder import ClipEncoder, SiglipEncoder, require_model
@@ -31,7 +33,8 @@ class DualEncoder:
     Images and texts are prepared as in the model's training; see the encoders and embedders of
     TOWERS. The text tower is read with the first text, so images do not wait for it. `name` ends
     with 8 hex digits over the weights of both. Raises MegastyleError if there is no such model or
-    its weights do not fit to the last tensor.
+    its weights do not fit to the last tensor. `logit_scale` is the learned factor of the cosines
+    of images and texts: 100 in the CLIPs that OpenAI released.
     """
 
     def __init__(
@@ -54,6 +57,9 @@ class DualEncoder:
         image_encoder, self._text_embedder = TOWERS[kind]
         self.images = image_encoder(model, device, dtype)
         self.name = f"{model}@{fingerprint(weights)}"
+        self.revision, self.preprocessing = self.images.revision, self.images.preprocessing
+        self.logit_scale = exp(float(weights["logit_scale"])) if "logit_scale" in weights else None
+        self.kind = kind
 
     @property
     def batch_size(self) -> int:
@@ -96,10 +102,14 @@ def clip_encoder(
     return encoder(model, device, dtype)
 
 
-def siglip_or_clip_encoder(model: str | None = None, device: str | None = None) -> StyleEncoder:
-    """The style encoder of a CLIP if the configuration in its folder says so, else of a SigLIP."""
-    is_clip = _model_type(model).startswith("clip")
-    return clip_encoder(model, device) if is_clip else siglip_encoder(model, device)
+def encoder_by_config(
+    model: str | None = None, device: str | None = None, dtype: str | None = None
+) -> StyleEncoder:
+    """The encoder of a CLIP or a DINOv2 if the config in its folder says so, else of a SigLIP."""
+    kind = _model_type(model)
+    if kind == "dinov2":
+        return ContentTower(model, device, dtype)
+    return (clip_encoder if kind.startswith("clip") else siglip_encoder)(model, device, dtype)
 
 
 def _model_type(model: str | None) -> str:

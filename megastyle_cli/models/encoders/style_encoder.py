@@ -1,6 +1,7 @@
 """Style encoders: images to unit vectors by the image tower of a SigLIP (the paper's) or a CLIP."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from megastyle_cli.models.encoders.siglip_vision import (
     normalize_pixels,
     resize_to_square,
 )
+from megastyle_cli.models.hub import cache_only, revision_of
 from megastyle_cli.models.strict_weights import fingerprint
 
 
@@ -37,6 +39,7 @@ class SiglipEncoder:
         vision = load_tower(require_model(model, "siglip"))
         self.device = resolve_device(device)
         self.name = f"{model}@{fingerprint(vision.state_dict())}"
+        self.revision = revision_of(loaded_path(str(model)))
         self.side_px: int = vision.config.image_size  # type: ignore[assignment]
         self.width = vision.config.hidden_size
         self.dtype = resolve_encoder_dtype(dtype, self.device)
@@ -44,6 +47,12 @@ class SiglipEncoder:
         patch_px: int = vision.config.patch_size  # type: ignore[assignment]
         tokens = (self.side_px // patch_px) ** 2
         self.batches = BatchedEncoder(self.device, self.width, tokens_per_input=tokens)
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to an image, as a sentence."""
+        size = f"{self.side_px} x {self.side_px}"
+        return f"resized to {size} (bicubic, squashed), mean and deviation 0.5"
 
     @property
     def batch_size(self) -> int:
@@ -81,12 +90,21 @@ class ClipEncoder:
         self.name = f"{model}@{fingerprint(vision.state_dict())}"
         self.side_px: int = vision.config.image_size  # type: ignore[assignment]
         self.width = vision.config.projection_dim
-        self.is_csd = encoder_path(str(model)).is_file()
+        path = loaded_path(str(model))
+        self.is_csd, self.revision = path.is_file(), revision_of(path)
         self.dtype = resolve_encoder_dtype(dtype, self.device)
         self.tower = vision.to(self.device)  # type: ignore[arg-type]
         patch_px: int = vision.config.patch_size  # type: ignore[assignment]
         tokens = (self.side_px // patch_px) ** 2
         self.batches = BatchedEncoder(self.device, self.width, tokens_per_input=tokens)
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to an image, as a sentence."""
+        return (
+            f"shorter side to {self.side_px} px (bicubic), center {self.side_px} x {self.side_px},"
+            " CLIP's mean and deviation"
+        )
 
     @property
     def batch_size(self) -> int:
@@ -107,6 +125,12 @@ class ClipEncoder:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             rows = self.tower(pixel_values=clip_pixels(pixels.to(self.device))).image_embeds
         return normalize(rows.float())
+
+
+def loaded_path(model: str) -> Path:
+    """Where a model lies that has been loaded: nothing is asked of the hub again."""
+    with cache_only():
+        return encoder_path(model)
 
 
 def require_model(model: str | None, backend: str) -> str:

@@ -24,7 +24,7 @@ from transformers import SiglipImageProcessorPil as SiglipProcessor
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.option import declared_options
-from megastyle_cli.models.encoders.dual_encoder import siglip_encoder, siglip_or_clip_encoder
+from megastyle_cli.models.encoders.dual_encoder import encoder_by_config, siglip_encoder
 from megastyle_cli.models.encoders.siglip_vision import load_tower
 from megastyle_cli.models.encoders.text_tower import SiglipTextEmbedder
 from megastyle_cli.models.options import EncoderBackendOptions
@@ -283,7 +283,7 @@ def test_without_a_model_it_says_what_to_give():
 
 
 @pytest.mark.parametrize(
-    "load", [siglip_encoder, siglip_or_clip_encoder, load_tower, SiglipTextEmbedder]
+    "load", [siglip_encoder, encoder_by_config, load_tower, SiglipTextEmbedder]
 )
 def test_a_siglip_2_of_variable_resolution_is_refused_in_one_sentence(load, tmp_path):
     folder = naflex_of_the_hub(tmp_path / "naflex")
