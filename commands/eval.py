@@ -19,6 +19,7 @@ import typer
 
 from megastyle_cli.benchmark.options import BenchmarkOptions
 from megastyle_cli.bias.options import BiasOptions, check_bias_options
+from megastyle_cli.captioning.options import ServerOptions
 from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import encoder_hardware
 from megastyle_cli.core.errors import MegastyleError
@@ -63,6 +64,7 @@ def main(
     which: EncoderBackendOptions,
     named: ModelOptions,
     hardware: DeviceOptions,
+    server: ServerOptions,
     batches: BatchOptions,
     views: ViewOptions,
     caching: CacheOptions,
@@ -94,7 +96,7 @@ def main(
             "a summary cannot be resumed or sharded",
             hint="add --each, then run eval on the scored records",
         )
-    check_bias_options(of_styles)
+    check_bias_options(of_styles, scores.text_model, server.base_url)
     check_preference_options(voting, benchmark.system)
     how: dict[str, Any] = {"output": output, "existing": existing, "report": report}
     if voting.make_preference is not None:
@@ -121,6 +123,11 @@ def main(
 
         keys = Keys(label=summary.label, content_label=summary.content_label)
         how |= {"as_json": printing.as_json, "seed": drawing.seed}
+        if server.base_url:
+            from megastyle_cli.bias.eval_intrusion import summarize_intrusion
+
+            how["cache"] = caching.cache
+            return summarize_intrusion(names, of_styles, keys, server, named.model, **how)
         how["hardware"] = encoder_hardware(named.model or scores.text_model, hardware)
         if of_styles.bias:
             return summarize_bias(names, of_styles, keys, scores.text_model, **how)

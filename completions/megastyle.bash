@@ -119,11 +119,11 @@ _megastyle() {
             esac
             ;;
         eval)
-            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --system --tier --table --make-benchmark --styles --per-style --queries --group --one-per-group --shared-contents --where --split-key --bias --control --nouns --floor --originals --frequency-key --make-preference --comparisons --preference -o --output --errors --max-errors --json --resume --overwrite --force --shard --shard-offset --limit --seed --backend --model --device --dtype --batch-size --sheet --page --cache --stats -n --dry-run -q --quiet -v --verbose -h --help"
+            flags="--max-item-size --reference --pair-by --others --each --text-model --prompt-key --leakage --diversity --label --content-label --ranks --benchmark --system --tier --table --make-benchmark --styles --per-style --queries --group --one-per-group --shared-contents --where --split-key --bias --control --nouns --floor --originals --frequency-key --protocol --make-preference --comparisons --preference -o --output --errors --max-errors --json --resume --overwrite --force --shard --shard-offset --limit --seed --backend --model --device --dtype --base-url --concurrency --timeout --retries --batch-size --sheet --page --cache --stats -n --dry-run -q --quiet -v --verbose -h --help"
             case $prev in
                 --dtype) words="float32 bfloat16" flags="" files=no ;;
                 --reference|--others|--benchmark|--table|--make-benchmark|--nouns|--floor|--originals|--make-preference|--preference|-o|--output|--errors|--sheet|--page|--cache|--stats) flags="" ;;
-                --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--system|--tier|--styles|--per-style|--queries|--group|--where|--split-key|--control|--frequency-key|--comparisons|--max-errors|--shard|--shard-offset|--limit|--seed|--backend|--model|--device|--batch-size) flags="" files=no ;;
+                --max-item-size|--pair-by|--text-model|--prompt-key|--label|--content-label|--ranks|--system|--tier|--styles|--per-style|--queries|--group|--where|--split-key|--control|--frequency-key|--protocol|--comparisons|--max-errors|--shard|--shard-offset|--limit|--seed|--backend|--model|--device|--base-url|--concurrency|--timeout|--retries|--batch-size) flags="" files=no ;;
             esac
             ;;
         ls)

@@ -10,7 +10,7 @@ The encoder may see a kimono in whatever looks Japanese. Pictures of the same st
 shapes of photographs, in which no kimono can appear, give that floor. Source: ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ def associations(
     found = []
     for style in sorted(set(pictures.styles) - set(controls)):
         rises = base.rises(pictures.table(style))
-        discovery, test = _halves(rises)
+        discovery, test = _split(rises)
         if discovery.size == 0 or test.size == 0:
             continue
         chosen = np.argsort(-discovery.mean(axis=0), kind="stable")[:NUM_NOUNS].tolist()
@@ -114,12 +114,15 @@ class _Baseline:
         }
 
 
-def _halves(rises: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Discovery and test: half of the contents each, by the hash of their names."""
-    order = sorted(rises, key=lambda content: (text_hash(content), content))
+def halves(contents: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The contents for discovery and those for the test: half each, by the hash of their names."""
+    order = sorted(contents, key=lambda content: (text_hash(content), content))
     middle = len(order) // 2
-    halves = (order[:middle], order[middle:])
-    one, other = (np.array([rises[content] for content in half]) for half in halves)
+    return order[:middle], order[middle:]
+
+
+def _split(rises: Mapping[str, Array]) -> tuple[Array, Array]:
+    one, other = (np.array([rises[content] for content in half]) for half in halves(rises))
     return one, other
 
 
@@ -134,23 +137,25 @@ def _above_floor(
         "above_floor": float(rise.mean() - base.mean()),
     }
     if min(len(rise), len(base)) >= MIN_CONTENTS:
-        drawn = _resampled(rise, seed) - _resampled(base, seed + 1)
-        found["above_floor_low"], found["above_floor_high"] = _bounds(drawn)
+        drawn = resampled(rise, seed) - resampled(base, seed + 1)
+        found["above_floor_low"], found["above_floor_high"] = bounds(drawn)
     return found
 
 
 def _interval(name: str, values: Array, seed: int) -> dict[str, float]:
     if len(values) < MIN_CONTENTS:
         return {}
-    low, high = _bounds(_resampled(values, seed))
+    low, high = bounds(resampled(values, seed))
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-def _resampled(values: Array, seed: int) -> Array:
+def resampled(values: Array, seed: int) -> Array:
+    """The means of resamples (DRAWS,) of values (n,)."""
     rows = np.random.default_rng(seed).integers(len(values), size=(DRAWS, len(values)))
     return np.asarray(values[rows].mean(axis=1))
 
 
-def _bounds(drawn: Array) -> tuple[float, float]:
+def bounds(drawn: Array) -> tuple[float, float]:
+    """The 95 % percentile interval of resampled means."""
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(low), float(high)

@@ -20,6 +20,31 @@ def association_table(summary: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
+def intrusion_table(summary: Record) -> str:
+    """One line per style: its intrusion, p, and how often its objects are seen."""
+    width = max([len(row["style"]) for row in summary["bias"]] + [5])
+    lines = [
+        f"{'style':{width}s}  {'intrusion':>9s}  {'95 % interval':15s} {'p (Holm)':>8s}  objects"
+    ]
+    for row in summary["bias"]:
+        things = ", ".join(
+            f"{each['object']} {each['seen']}/{row['contents']}" for each in row["objects"]
+        )
+        interval = _interval(row, "intrusion")
+        floor = f" (floor {row['floor']:+.2f})" if "floor" in row else ""
+        lines.append(
+            f"{row['style']:{width}s}  {row['intrusion']:+9.2f}  {interval:15s}"
+            f" {row['p_holm']:8.2g}  {things}{floor}"
+        )
+    counts = summary["questions"]
+    invalid = sum(counts["invalid"].values())
+    lines.append(
+        f"{counts['asked']:,} questions asked, {counts['known']:,} known before, {invalid:,}"
+        f" invalid answers, {counts['inconsistent']:,} pairs of answers contradict each other"
+    )
+    return "\n".join(lines) + "\n"
+
+
 def kept_table(summary: Record) -> str:
     """The measures over styles, then the styles that keep least."""
     lines = [f"{'':22s} {'value':>8s}  95 % interval"]

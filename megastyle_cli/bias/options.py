@@ -18,7 +18,7 @@ class BiasOptions:
         False,
         "--bias",
         help="Measure which objects a style brings into images that do not mention them; needs"
-        " --control and --text-model.",
+        " --control, and --text-model or --base-url.",
         changes_results="derived",
     )
     control: list[str] | None = option(
@@ -65,8 +65,17 @@ class BiasOptions:
     )
 
 
-def check_bias_options(options: BiasOptions) -> None:
-    """Raises MegastyleError for options that need another one."""
+def check_bias_options(
+    options: BiasOptions, text_model: str | None = None, base_url: str | None = None
+) -> None:
+    """Raises MegastyleError for options that need or exclude another one."""
+    if base_url and not options.bias:
+        raise MegastyleError("--base-url is for --bias", hint="add --bias --control STYLE")
+    if base_url and text_model:
+        raise MegastyleError(
+            "--bias takes a model on a server or one that compares images with texts",
+            hint="give --base-url or --text-model",
+        )
     if options.bias and options.originals:
         raise MegastyleError("--bias and --originals are two measures", hint="give one of them")
     if (options.control or options.nouns or options.floor) and not options.bias:

@@ -58,7 +58,7 @@ def summarize_bias(
     """
     controls = options.control or []
     if not text_model or not controls:
-        missing_option = "--control" if text_model else "--text-model"
+        missing_option = "--control" if text_model else "--text-model or --base-url"
         raise MegastyleError(
             f"--bias needs {missing_option}",
             hint="for example --text-model openai/clip-vit-large-patch14 --control watercolor"
@@ -84,12 +84,7 @@ def summarize_bias(
             job.collect().read(), nouns, model, reader, **vars(keys)
         )
         job.write(failures)
-        missing = sorted(set(controls) - set(found.styles))
-        if missing:
-            raise MegastyleError(
-                f"no image has the style {missing[0]!r} of --control",
-                hint=f"styles are read under {keys.label!r}: check --label",
-            )
+        check_controls(controls, found.styles, keys.label)
         base = None
         if floor:
             base, failed = measure_similarities(floor, nouns, model, reader, **vars(keys))
@@ -98,7 +93,7 @@ def summarize_bias(
         if any("association_low" not in row for row in rows):
             job.stats.remarks.append("too few contents for intervals: exact tests only")
         summary: Record = {"n": len(found.styles), "controls": len(controls), "nouns": len(nouns)}
-        summary["bias"] = [_rounded(row) for row in rows]
+        summary["bias"] = [rounded_values(row) for row in rows]
         job.write([annotate(summary, "eval", text_model=model.name, run=job.run.key)])
     return job.exit_code
 
@@ -146,9 +141,19 @@ def summarize_kept(
         if "kept_low" not in summary:
             job.stats.remarks.append("too few styles for intervals")
         summary |= _as_queries(known, rendered)
-        summary = {"n": len(rendered.styles), **_rounded(summary)}
+        summary = {"n": len(rendered.styles), **rounded_values(summary)}
         job.write([annotate(summary, "eval", model=encoder.name, run=job.run.key)])
     return job.exit_code
+
+
+def check_controls(controls: Iterable[str], styles: Iterable[str], label: str) -> None:
+    """Raises MegastyleError unless every control is one of the styles, read under `label`."""
+    missing = sorted(set(controls) - set(styles))
+    if missing:
+        raise MegastyleError(
+            f"no image has the style {missing[0]!r} of --control",
+            hint=f"styles are read under {label!r}: check --label",
+        )
 
 
 def _job(
@@ -221,10 +226,10 @@ def _as_queries(originals: Pictures, rendered: Pictures) -> Record:
     return {"map_1": float(measures["map_1"].mean()), "random_map_1": random["map_1"]}
 
 
-def _rounded(value: Any) -> Any:
+def rounded_values(value: Any) -> Any:
     """The value with all its numbers rounded."""
     if isinstance(value, float):
         return round(value, DIGITS) + 0.0
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list) else value
+        return {key: rounded_values(each) for key, each in value.items()}
+    return [rounded_values(each) for each in value] if isinstance(value, list) else value

@@ -83,7 +83,12 @@ class ServerOptions:
         metavar="URL",
         show_default=False,
         help="OpenAI-compatible server, such as http://localhost:8000/v1 (key: OPENAI_API_KEY).",
+        help_in={
+            "eval": "With --bias: ask a vision-language model on this server, as caption does, in"
+            " place of --text-model; --model names it."
+        },
         is_common=True,
+        less_common_in=("eval",),
     )
     concurrency: int = option(
         64,
@@ -92,6 +97,7 @@ class ServerOptions:
         metavar="N",
         help="Concurrent requests to the server.",
         is_common=True,
+        less_common_in=("eval",),
     )
     timeout: float = option(120.0, min=0.1, metavar="S", help="Timeout of a request, in seconds.")
     retries: int = option(

@@ -70,21 +70,21 @@ class Verdict(NamedTuple):
 
 def parse_content(answer: str) -> str:
     """The content phrase in an answer, without a full stop. Raises InvalidAnswer."""
-    phrase = _clean(answer).rstrip(". ")
+    phrase = clean(answer).rstrip(". ")
     _require_none(_content_errors(phrase))
     return phrase
 
 
 def parse_style_sentence(answer: str, content: str = "") -> str:
     """The v1 style prompt in an answer; it may not mention `content`. Raises InvalidAnswer."""
-    sentence = _clean(answer)
+    sentence = clean(answer)
     _require_none(_sentence_errors(sentence, content))
     return sentence if sentence.endswith(".") else f"{sentence}."
 
 
 def parse_attributes(answer: str, content: str = "") -> StyleAttributes:
     """The attributes in a JSON answer; None for those given as N/A. Raises InvalidAnswer."""
-    found = _json_object(answer)
+    found = json_object(answer)
     values: dict[str, str | None] = {}
     errors: list[ValidationError] = []
     for name in ATTRIBUTES:
@@ -98,7 +98,7 @@ def parse_attributes(answer: str, content: str = "") -> StyleAttributes:
 
 def parse_attribute(name: str, answer: str, content: str = "") -> str | None:
     """The value of one attribute in an answer; None for N/A. Raises InvalidAnswer."""
-    value = _without_template(name, _clean(answer).rstrip(". "))
+    value = _without_template(name, clean(answer).rstrip(". "))
     if value.lower() in ABSENT:
         if not ATTRIBUTES[name].optional:
             message = f"{name}: there is no value, and every picture has one"
@@ -111,7 +111,7 @@ def parse_attribute(name: str, answer: str, content: str = "") -> str | None:
 
 def parse_verdicts(answer: str, names: Iterable[str]) -> dict[str, Verdict]:
     """The verdict on each of `names` in a JSON answer. Raises InvalidAnswer if one is missing."""
-    found = _json_object(answer)
+    found = json_object(answer)
     verdicts = {}
     for name in names:
         item = found.get(name)
@@ -147,7 +147,7 @@ _CODE_FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _WORD = re.compile(r"[a-z0-9][a-z0-9'/-]*")
 
 
-def _clean(answer: str) -> str:
+def clean(answer: str) -> str:
     """The answer without what models put around it.
 
     That is reasoning, control tokens, invisible characters, code fences, a label, quotation marks,
@@ -171,7 +171,7 @@ def _without_template(name: str, value: str) -> str:
     return value[len(prefix) :] if value.lower().startswith(prefix) else value
 
 
-def _json_object(answer: str) -> dict[str, Any]:
+def json_object(answer: str) -> dict[str, Any]:
     """The JSON object in an answer, with or without text around it. Raises InvalidAnswer."""
     text = _REASONING.sub("", answer).translate(_REMOVED)
     start = text.find("{")
@@ -181,7 +181,7 @@ def _json_object(answer: str) -> dict[str, Any]:
         found = None
     if isinstance(found, dict):
         return found
-    error = _text_error(_clean(answer)) if start < 0 else None
+    error = text_error(clean(answer)) if start < 0 else None
     raise InvalidAnswer([error or ValidationError("broken_json", "it holds no whole JSON object")])
 
 
@@ -199,7 +199,7 @@ def _require_none(errors: Iterable[ValidationError]) -> None:
 
 
 def _content_errors(phrase: str) -> Iterator[ValidationError]:
-    if error := _text_error(phrase):
+    if error := text_error(phrase):
         yield error
         return
     yield from _word_count_errors(phrase, *CONTENT_WORDS)
@@ -211,7 +211,7 @@ def _content_errors(phrase: str) -> Iterator[ValidationError]:
 
 
 def _sentence_errors(sentence: str, content: str) -> Iterator[ValidationError]:
-    if error := _text_error(sentence):
+    if error := text_error(sentence):
         yield error
         return
     yield from _word_count_errors(sentence, *SENTENCE_WORDS)
@@ -222,7 +222,7 @@ def _sentence_errors(sentence: str, content: str) -> Iterator[ValidationError]:
 
 
 def _value_errors(name: str, value: str, content: str) -> Iterator[ValidationError]:
-    if error := _text_error(value):
+    if error := text_error(value):
         yield error
         return
     yield from _word_count_errors(value, 1, ATTRIBUTES[name].max_words)
@@ -239,7 +239,7 @@ def _value_errors(name: str, value: str, content: str) -> Iterator[ValidationErr
     yield from _subject_errors(value, content)
 
 
-def _text_error(text: str) -> ValidationError | None:
+def text_error(text: str) -> ValidationError | None:
     """What makes a text unusable as any answer; further errors would only distract the model."""
     if not text:
         return ValidationError("empty", "it is empty")
@@ -308,7 +308,7 @@ def _subject_errors(text: str, content: str) -> Iterator[ValidationError]:
         word
         for word, after in following
         # "sky" in "sky blue" is part of a color name
-        if not subjects.isdisjoint((word, _singular(word))) and after not in HUES
+        if not subjects.isdisjoint((word, singular(word))) and after not in HUES
     ]
     if mentioned:
         message = f"{_quoted(mentioned)} is about the content, not the style"
@@ -317,7 +317,7 @@ def _subject_errors(text: str, content: str) -> Iterator[ValidationError]:
 
 def _subjects(content: str) -> set[str]:
     """The words of a content that are probably things: neither activities nor properties."""
-    words = {_singular(word) for word in _words(content) if len(word) > 3}
+    words = {singular(word) for word in _words(content) if len(word) > 3}
     return {word for word in words if not word.endswith(("ing", "ed"))} - FORM_WORDS - SMALL_WORDS
 
 
@@ -325,7 +325,8 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
+    """The word without a plural's s."""
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
 

@@ -4,7 +4,7 @@ its body asks of them: the inputs, which flags are set, sizes."""
 import inspect
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import MISSING, dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -94,6 +94,8 @@ def parameters_of(group: type, command: str) -> list[Parameter]:
     types = get_type_hints(group)
     made = []
     for field, option in declared_options(group):
+        if command in option.less_common_in:
+            option = replace(option, is_common=False)
         kind, choices, repeats = _kind(types[field.name])
         names, off_names = option.flags, tuple[str, ...]()
         if not names and not option.is_argument:

@@ -34,6 +34,7 @@ class Option:
     help_in: Mapping[str, str] = field(default_factory=dict)  # command -> its own help instead
     heading: str = ""  # default: the `HEADING` of the group
     is_common: bool = False  # -h shows it, too; --help shows every option
+    less_common_in: tuple[str, ...] = ()  # commands whose -h does not show it all the same
     is_required: bool = False  # for the help: the command itself refuses to run without it
     flags: tuple[str, ...] = ()  # default: --name-of-the-field
     metavar: str | None = None

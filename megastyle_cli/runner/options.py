@@ -289,7 +289,8 @@ class CacheOptions:
         show_default=False,
         help="Cache text embeddings in DIR; dedup and cluster can share it.",
         help_in={
-            "eval": "With --benchmark: cache vectors in DIR, so that a --system is encoded once."
+            "eval": "With --benchmark: cache vectors in DIR, so that a --system is encoded once;"
+            " with --base-url: answers, so that a run can be repeated."
         },
         file="cache",
     )

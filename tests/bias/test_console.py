@@ -1,6 +1,6 @@
 """Both tables: a line per style, intervals where there are some."""
 
-from megastyle_cli.bias.console import association_table, kept_table
+from megastyle_cli.bias.console import association_table, intrusion_table, kept_table
 
 ROW = {"style": "ink wash", "association": 1.234, "p_holm": 0.0123, "contents": 32}
 ROW |= {"nouns": [{"noun": "pagoda", "association": 2.0}, {"noun": "fan", "association": 0.5}]}
@@ -28,3 +28,14 @@ def test_styles_that_keep_least_come_first():
     assert lines[1].split() == ["kept", "0.500", "[0.40,", "0.60]"]
     assert [line.split()[0] for line in lines[-2:]] == ["oil", "ink"]
     assert "lost_share" not in "".join(lines)
+
+
+def test_an_intrusion_has_its_objects_and_the_questions_are_counted():
+    row = {"style": "ukiyo-e", "intrusion": 0.5, "intrusion_low": 0.3, "intrusion_high": 0.7}
+    row |= {"p_holm": 0.004, "contents": 32, "objects": [{"object": "kimono", "seen": 16}]}
+    counts = {"asked": 1200, "known": 3, "inconsistent": 2, "invalid": {"refusal": 4}}
+
+    head, line, last = intrusion_table({"bias": [row], "questions": counts}).splitlines()
+
+    assert line.split() == ["ukiyo-e", "+0.50", "[0.30,", "0.70]", "0.004", "kimono", "16/32"]
+    assert "intrusion" in head and last.startswith("1,200 questions asked, 3 known before, 4 inv")
