@@ -9,7 +9,7 @@
 #         first suitable one on the PATH
 # VENV    folder of the environment
 # LOCK    lock file to install from; empty: the versions of constraints.txt, without hashes
-# OUT     output folder of the demo
+# OUT     output folder of the demo, or of the open benchmark
 # TESTS   arguments for pytest, e.g. TESTS="tests/pair -k draw"
 # JOBS    test files, or torture trials, to run in parallel
 # TRIALS  arguments for torture, e.g. TRIALS="kills --seed 5"
@@ -30,7 +30,7 @@ SOURCES := megastyle_cli commands tests benchmarks
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint type completions docs site lock bench torture clean
+.PHONY: help demo test fmt lint type completions docs site lock bench benchmark torture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ demo: $(READY) ## run the whole pipeline on examples/pictures into OUT
 	examples/pipeline.sh "$(OUT)"
 
 test: $(READY) ## run the tests (on the CPU)
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 $(TESTS)
+	$(BIN)/pytest -n $(JOBS) --max-worker-restart 0 $(TESTS)
 
 fmt: $(READY) ## format the code
 	$(BIN)/ruff format $(SOURCES)
@@ -76,8 +76,12 @@ lock: $(READY) ## update lock.txt: the versions of constraints.txt with the hash
 		--python-version 3.11 --extra dev --constraint constraints.txt --output-file lock.txt \
 		$(addprefix --no-emit-package ,torch colorama httpx2-jsfetch) pyproject.toml
 
-bench: $(READY) ## run all benchmarks (minutes); figures are kept in RESULTS.md
+bench: $(READY) ## time the commands beside their peers (minutes); figures are kept in RESULTS.md
 	for question in benchmarks/*.py; do $(BIN)/python "$$question" || exit 1; done
+
+benchmark: OUT = open-benchmark
+benchmark: $(READY) ## score every encoder that needs no download on the open style benchmark
+	examples/open_benchmark/run.sh "$(OUT)"
 
 torture: $(READY) ## test every command against kills, full disks and damaged files (half an hour)
 	$(BIN)/python -m benchmarks.torture --jobs $(JOBS) $(TRIALS)

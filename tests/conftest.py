@@ -19,10 +19,12 @@ import pytest
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
-from megastyle_cli.compute.jit import MAX_PLAIN_RECORDS, choose_by_size
+from megastyle_cli.compute.jit import MAX_PLAIN_RECORDS, choose_by_size, is_anything_kept
 from megastyle_cli.core import limits
 from megastyle_cli.core.owner import WAIT_VARIABLE
+from megastyle_cli.doctor.prepare import prepare
 from tests import fork_server
+from tests.scheduling import GroupScheduling, rank_of
 
 # not importorskip: Ray reads its environment once, when it is imported
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
@@ -33,21 +35,13 @@ Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("tests")
 
-# Each starts Ray clusters of two nodes.
-RAY_FILES = ("tests/contract/test_engines.py", "tests/compute/test_ray.py")
-# Few tests of up to half a minute each. xdist starts the groups with the fewest tests last: as one
-# group, such a file would still run when all the others have ended.
-LAUNCHER_FILES = ("tests/contract/test_launchers.py", "tests/commands/test_launched.py")
 
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups that run in parallel: one per file, one for Ray, one per test that launches ranks."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        alone = file in LAUNCHER_FILES or file.startswith("tests/slurm/")
-        group = item.nodeid if alone else "ray" if file in RAY_FILES else file
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: rank_of(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    return GroupScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +63,18 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def compiled_code() -> None:
     """Compiled code runs as such: a command in this process may have chosen plain Python."""
     choose_by_size(MAX_PLAIN_RECORDS + 1)
+
+
+@pytest.fixture(scope="session")
+def compiled_ahead(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache that `prepare` fills: all compiled code, and nothing else."""
+    cache = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_CACHE_DIR", str(cache))
+        assert not is_anything_kept()
+        prepare()
+        assert is_anything_kept()
+    return cache
 
 
 @pytest.fixture(scope="session")

@@ -6,26 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from megastyle_cli.compute.jit import is_anything_kept
-from megastyle_cli.doctor.prepare import prepare
 from tests.conftest import jsonl
 from tests.dedup.helpers import prompts
 
 DEDUP = [sys.executable, "-m", "megastyle_cli", "dedup", "a.jsonl", "--no-semantic"]
 
 
-def test_a_run_finds_all_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_finds_all_that_it_needs(
+    compiled_ahead: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = [*prompts(1200, 0), "\u00fc \u30ab\u30bf", *(f"w{row}" for row in range(3000))]
     plain = [{"id": str(row), "style": text} for row, text in enumerate(texts)]
     jsonl(tmp_path / "a.jsonl", [*plain, *({**one, "cost": 0.5} for one in plain)])
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    assert not is_anything_kept()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(compiled_ahead))
+    names = sorted(compiled_ahead.iterdir())
 
-    prepare()
-
-    assert is_anything_kept()
-    names = sorted((tmp_path / "cache").iterdir())
     for flags in ([], ["--preset", "contents"], ["--keep", "longest"]):
         ended = subprocess.run([*DEDUP, *flags], cwd=tmp_path, check=True, capture_output=True)
         assert b"compiling" not in ended.stderr
-    assert sorted((tmp_path / "cache").iterdir()) == names
+    assert sorted(compiled_ahead.iterdir()) == names
