@@ -1,12 +1,16 @@
-"""The open benchmark: pictures of a typeface, drawn from a real font."""
+"""The open benchmark: the families that ship, and images of a typeface, drawn from a font."""
 
+import json
 import runpy
+from importlib.resources import files
 
 import pytest
 from PIL import Image, ImageFont
 
+from megastyle_cli.benchmark.folder import open_benchmark
 from tests.contract.tree import ROOT
 
+FAMILIES = ROOT / "examples" / "open_benchmark" / "families"
 SCRIPT = ROOT / "examples" / "open_benchmark" / "typefaces.py"
 
 
@@ -42,3 +46,21 @@ def test_a_file_that_is_no_font_has_no_pictures(script, tmp_path):
 
     assert script["face"](tmp_path / "a.ttf", tmp_path / "out") == []
     assert not (tmp_path / "out").exists()
+
+
+def test_the_families_that_ship_are_sealed_licensed_and_unknown_to_the_builtin_encoder():
+    settings, rows = open_benchmark(FAMILIES)
+
+    weights = files("megastyle_cli.models.builtin") / "weights"
+    fitted = {
+        style.partition("-")[2]
+        for style in json.loads((weights / "trained_on.json").read_text())["styles"]
+    }
+    styles = {row["style_id"] for row in rows}
+    assert (settings.styles, settings.queries, settings.gallery) == (48, 288, 864)
+    assert settings.groups == 48  # no design twice
+    assert not styles & fitted
+    assert set(settings.licenses) == {"MIT", "Apache-2.0", "OFL-1.1", "CC-BY-4.0", "BSD-3-Clause"}
+    assert all(row["author"] and row["source"] for row in rows)
+    size = sum(path.stat().st_size for path in FAMILIES.rglob("*") if path.is_file())
+    assert size < 3_000_000
