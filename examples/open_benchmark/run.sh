@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The open benchmark: icon families, which lie beside this script, and typefaces from Debian's
-# package, which is downloaded if it is not installed.
+# The open benchmark: icon families, which lie beside this script, paintings rendered over
+# photographs, and typefaces from Debian's package, which is downloaded if it is not installed.
 #
 #   examples/open_benchmark/run.sh [OUT]             (default: open-benchmark)
 #
@@ -16,6 +16,10 @@ mkdir -p "$out"
 
 echo "icon families:"
 "$here/score.sh" "$here/families" "$out/families"
+
+echo "renderings:"
+"$here/renderings.sh" "$out/renderings"
+TIERS="plain grey" "$here/score.sh" "$out/renderings/bench" "$out/renderings"
 
 if [ ! -d "$FONTS" ]; then
   FONTS=$(cd "$out" && pwd)/fonts/usr/share/fonts/truetype/aenigma
