@@ -68,16 +68,23 @@ def notes(table: Record) -> Iterator[str]:
             f"Intervals: 95 %, by resampling {unit}, the same for all systems. Systems that share a"
             " letter do not differ significantly (simultaneous intervals); bold: not beaten by any."
         )
-    if few:
+    yield from _fitted(table)
+    yield from warnings(table)
+    if "near" in benchmark["tiers"]:
+        yield f"Near styles were chosen by {benchmark['near']}."
+
+
+def warnings(table: Record) -> Iterator[str]:
+    """What a reader of the values alone would miss: few groups, pictures that systems lack."""
+    unit = "designs" if table["benchmark"].get("group_key") else "styles"
+    if few := table["too_few_groups"]:
         yield (
             f"Fewer than {MIN_GROUPS} {unit} ({', '.join(few)}): too few for intervals; only exact"
             " sign tests with Holm's correction compare the systems."
         )
-    yield from _fitted(table)
     for name, number in table["missing"].items():
-        yield f"{name} lacks {number:,} pictures: they count as failed, none is left out."
-    if "near" in benchmark["tiers"]:
-        yield f"Near styles were chosen by {benchmark['near']}."
+        count = "1 picture: it counts" if number == 1 else f"{number:,} pictures: they count"
+        yield f"{name} lacks {count} as failed, none is left out."
 
 
 def _fitted(table: Record) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from megastyle_cli import __version__
 from megastyle_cli.benchmark.folder import open_benchmark
-from megastyle_cli.benchmark.markdown import markdown
+from megastyle_cli.benchmark.markdown import markdown, warnings
 from megastyle_cli.benchmark.page import write_page
 from megastyle_cli.benchmark.painters import PaintedPictures, hash_painted
 from megastyle_cli.benchmark.query_results import (
@@ -162,6 +162,8 @@ def _write(
 ) -> None:
     found = annotate(build_table(lines, seed=seed), "eval", run=job.run.key)
     job.write(lines if each else [found])
+    if not each:
+        job.stats.remarks += [warning.rstrip(".") for warning in warnings(found)]
     if table is not None:
         atomic_write(table, markdown(found))
     if page is not None:

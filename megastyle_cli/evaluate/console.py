@@ -47,6 +47,7 @@ def missing_metric_hints(summary: Record, scored_set: ScoredSet, *, leakage: boo
 
     `leakage` says whether content leakage was requested.
     """
+    yield from _retrieval_hints(summary, scored_set)
     if "style_score" in summary and "random_style_score" not in summary:
         yield f"no random style score and no CSLS: {_negatives_hint(scored_set)}"
     if "text_score" in summary and "random_text_score" not in summary:
@@ -59,6 +60,20 @@ def missing_metric_hints(summary: Record, scored_set: ScoredSet, *, leakage: boo
         yield f"no content leakage: {reason}"
     elif "content_similarity" in summary:
         yield "no content leakage: give --leakage, and --text-model again if it was given"
+
+
+def _retrieval_hints(summary: Record, scored_set: ScoredSet) -> Iterator[str]:
+    """Why images with style labels are not searched for, or are among their own contents."""
+    groups = set(scored_set.labelled.groups) if scored_set.labelled.scored else set()
+    if len(groups) == 1:
+        yield f"no retrieval: all images are of one style ({groups.pop()})"
+    elif groups and not scored_set.labelled.has_groups:
+        yield "no retrieval: no style has two images"
+    elif summary.get("other_contents_only") is False and summary["split"] == "leave-one-out":
+        yield (
+            "no content labels: images of a query's own content are in its gallery; name their key"
+            " with --content-label"
+        )
 
 
 def _negatives_hint(scored_set: ScoredSet) -> str:

@@ -30,8 +30,9 @@ def discrimination_gap(images: ScoredSet, seed: int) -> Record:
             rows.setdefault(name, []).append(row)
     several = {name: own for name, own in rows.items() if len(own) > 1}
     if len(several) < 2:
+        found_styles = "no style has" if not several else f"only {next(iter(several))} has"
         raise MegastyleError(
-            f"{len(several)} styles have two images: gap needs two of them",
+            f"{found_styles} two images, and a gap needs two such styles",
             hint=f"styles are read under {images.label!r}: check --label",
         )
     vectors = labelled.vectors(STYLE).astype(np.float64)

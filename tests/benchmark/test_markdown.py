@@ -8,6 +8,7 @@ from megastyle_cli.benchmark.markdown import (
     measures_of,
     ordered,
     rank_words,
+    warnings,
 )
 from megastyle_cli.benchmark.results_table import build_table
 from tests.benchmark.test_results_table import results
@@ -37,6 +38,12 @@ def test_failures_few_groups_and_the_judge_are_told():
     assert "Fewer than 20 styles (plain): too few for intervals" in text
     assert "Intervals: 95 %" not in text
     assert text.count("The judge of these pictures, builtin, was fitted on 5 of these 8") == 1
+
+
+def test_one_picture_that_is_missing_is_one():
+    table = {"benchmark": {}, "too_few_groups": [], "missing": {"a": 1}}
+
+    assert list(warnings(table)) == ["a lacks 1 picture: it counts as failed, none is left out."]
 
 
 def test_each_tier_has_its_table():

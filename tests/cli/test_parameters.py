@@ -109,3 +109,15 @@ def test_a_size_is_a_longer_side_or_width_and_height(text: str | None, size: obj
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(MegastyleError, match="WIDTHxHEIGHT"):
         parse_size(text)
+
+
+def test_an_option_may_be_common_in_some_commands_only():
+    @dataclass(frozen=True, kw_only=True)
+    class Server:
+        url: str = option("", is_common=True, less_common_in=("eval",), help="Address.")
+
+    def is_common(command: str) -> bool:
+        (parameter,) = parameters_of(Server, command)
+        return parameter.option.is_common
+
+    assert is_common("caption") and not is_common("eval")

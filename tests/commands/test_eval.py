@@ -197,13 +197,15 @@ def test_systems_are_compared_and_their_results_folded(megastyle, labelled, tmp_
     systems = ("--benchmark", tmp_path / "b", "--system", "edges", "--system")
     systems = (*systems, f"theirs={tmp_path / 'theirs'}", "--cache", tmp_path / "cache")
 
-    table = summary_of(megastyle("eval", *systems, "--table", tmp_path / "t.md"))
+    ended = megastyle("eval", *systems, "--table", tmp_path / "t.md")
+    table = summary_of(ended)
     page = tmp_path / "page.html"
     each = megastyle("eval", *systems, "--each", "-o", tmp_path / "results.jsonl")
     folded = summary_of(megastyle("eval", tmp_path / "results.jsonl", "--page", page))
 
     assert [system["name"] for system in table["systems"]] == ["edges", "theirs"]
     assert table["too_few_groups"] == ["plain"]  # 4 styles
+    assert b"Fewer than 20 styles (plain): too few for intervals" in ended.stderr
     assert "| edges |" in (tmp_path / "t.md").read_text() and each.returncode == 0
     assert "Two systems, style by style" in page.read_text()
     assert {**folded, "_megastyle": 0} == {**table, "_megastyle": 0}

@@ -58,7 +58,7 @@ def test_negatives_come_from_others_or_from_the_references_of_before():
 
     (given,) = hints(bare, scored_set([record(1)], given=[record(2)]))
     (folded,) = hints(bare, scored_set([before]))
-    (single,) = hints(bare, scored_set(styled(2, styles=1)))
+    (_, single) = hints(bare, scored_set(styled(2, styles=1)))
 
     assert given == "no random style score and no CSLS: add --others with images of other styles"
     assert folded.endswith("give --reference and --others again")
@@ -77,9 +77,30 @@ def test_prompts_of_others_need_the_text_model():
 
 def test_leakage_says_what_it_needs():
     (asked,) = hints({}, scored_set([record(1)]), leakage=True)
-    (no_others,) = hints({"content_similarity": 0.5}, scored_set(styled(2, styles=1)), leakage=True)
+    one_style = scored_set(styled(2, styles=1))
+    (_, no_others) = hints({"content_similarity": 0.5}, one_style, leakage=True)
     (folded,) = hints({"content_similarity": 0.5}, scored_set([record(1)]))
 
     assert asked == "no content leakage: no image has a reference to compare contents with"
     assert no_others == "no content leakage: there are no references of other styles"
     assert folded.startswith("no content leakage: give --leakage, and --text-model")
+
+
+def test_images_of_one_style_or_of_no_two_are_not_searched_for():
+    (one,) = hints({}, scored_set([record(i, style_id="ink") for i in range(3)]))
+    (alone,) = hints({}, scored_set([record(i, style_id=f"s{i}") for i in range(3)]))
+
+    assert one == "no retrieval: all images are of one style (ink)"
+    assert alone == "no retrieval: no style has two images"
+    assert hints({}, scored_set([record(1), record(2)])) == []  # there are no labels at all
+
+
+def test_without_content_labels_it_says_what_a_query_may_find():
+    searched = {"other_contents_only": False, "split": "leave-one-out"}
+    images = scored_set([record(i, style_id=f"s{i % 2}") for i in range(4)])
+
+    (hint,) = hints(searched, images)
+
+    assert hint.startswith("no content labels") and "--content-label" in hint
+    assert hints({**searched, "other_contents_only": True}, images) == []
+    assert hints({**searched, "split": "4 queries, 12 gallery"}, images) == []

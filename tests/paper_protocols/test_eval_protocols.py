@@ -146,7 +146,7 @@ def test_an_image_that_does_not_open_counts_as_failed(megastyle, made, tmp_path)
         (["--protocol", "oneig={csd}"], "--protocol oneig needs two models"),
         (["--protocol", "oneig={csd},{oneig}"], "--protocol oneig needs references by style"),
         (["--protocol", "gap={csd}"], "--protocol gap takes no model"),
-        (["--protocol", "gap", "--label", "nothing"], "0 styles have two images"),
+        (["--protocol", "gap", "--label", "nothing"], "no style has two images"),
         (["--protocol", "gap", "--each"], "--protocol takes no --each"),
         (
             ["--protocol", "clip-text={clip}", "--prompt-key", "x"],
