@@ -96,7 +96,8 @@ def main(
             "a summary cannot be resumed or sharded",
             hint="add --each, then run eval on the scored records",
         )
-    check_bias_options(of_styles, scores.text_model, server.base_url)
+    bias_url = None if published.protocol else server.base_url
+    check_bias_options(of_styles, scores.text_model, bias_url)
     check_preference_options(voting, benchmark.system)
     how: dict[str, Any] = {"output": output, "existing": existing, "report": report}
     if voting.make_preference is not None:
@@ -146,6 +147,7 @@ def main(
         )
         how |= {"as_json": printing.as_json, "backend": backend, "model": named.model}
         how["hardware"] = encoder_hardware(named.model or "protocol", hardware)
+        how |= {"server": server, "cache": caching.cache}
         return summarize_protocols(names, published.protocol, compared_with, **how)
     if benchmark.compares_systems or (folder and scores.each) or holds_query_results(names):
         _check_no_scoring(scores, summary, existing, views)

@@ -58,9 +58,10 @@ def notes(table: Record) -> Iterator[str]:
     benchmark = table["benchmark"]
     unit = "designs" if benchmark.get("group_key") else "styles"
     first = benchmark["tiers"][0]
+    designs = f", {benchmark['groups'][first]:,} designs" if unit == "designs" else ""
     yield (
         f"Benchmark {benchmark['hash']} (recipe {benchmark['recipe']}): {benchmark['styles']}"
-        f" styles, {benchmark['queries'][first]:,} queries, {benchmark['groups'][first]:,} {unit}."
+        f" styles{designs}, {benchmark['queries'][first]:,} queries."
     )
     few = table["too_few_groups"]
     if few != benchmark["tiers"]:

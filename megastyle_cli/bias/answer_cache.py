@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import canonical_json
 
 FILE = "answers.jsonl"
+log = logging.getLogger(__name__)
 
 
 class AnswerCache:
@@ -60,3 +65,14 @@ class AnswerCache:
             self._known[str(found["key"])] = found["answer"]
         except (ValueError, KeyError, TypeError):
             return
+
+
+@contextmanager
+def kept_answers(folder: Path | None) -> Iterator[AnswerCache]:
+    """The answers in a folder; without one, an error says that they are lost."""
+    try:
+        yield AnswerCache(folder)
+    except MegastyleError:
+        if folder is None:
+            log.warning("answers are lost: with --cache DIR they are kept for the next run")
+        raise

@@ -1,18 +1,16 @@
 """`eval --bias --base-url`: what styles bring, by questions to a model on a server."""
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megastyle_cli import __version__
-from megastyle_cli.bias.answer_cache import AnswerCache
+from megastyle_cli.bias.answer_cache import kept_answers
 from megastyle_cli.bias.association import halves
 from megastyle_cli.bias.console import intrusion_table
-from megastyle_cli.bias.image_questions import Asker
+from megastyle_cli.bias.image_questions import ATTEMPTS, MAX_SIDE_PX, Asker, load_server
 from megastyle_cli.bias.intrusion import Intruder, Seen, above_floor, candidates, intrusion
 from megastyle_cli.bias.options import BiasOptions
 from megastyle_cli.bias.questions import VERSION
@@ -26,16 +24,12 @@ from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.evaluate.references import reference_fingerprint
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.writers.stream import line_for
-from megastyle_cli.models.registry import load
 from megastyle_cli.runner.collect_job import CollectJob
 from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from megastyle_cli.runner.side_input import read_side_input
 
-ATTEMPTS = 3
-MAX_SIDE_PX = 512  # as `caption` shows images to a model
 EXAMPLES = 6
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,21 +91,17 @@ def summarize_intrusion(
         is_summary=True,
     )
     if report.dry_run:
-        return job.show_plan(server=str(server.base_url))
+        return job.show_plan(images="listed, then asked about twice for each candidate")
     with job:
         grid, failures = read_grid(job.collect().read(), keys)
         job.write(failures)
         check_controls(controls, grid.names, keys.label)
         floor, _ = read_grid(floor_records, keys)
-        client = RetryingClient(_load(server, model), ATTEMPTS)
+        client = RetryingClient(load_server(server, model), ATTEMPTS)
         reader = ImageReader(MAX_SIDE_PX, margin=1)
-        asker = Asker(client, reader, AnswerCache(cache))
-        try:
+        with job.progress.stage() as progress, kept_answers(cache) as answers:
+            asker = Asker(client, reader, answers, progress)
             rows = _measure(grid, floor, controls, asker, seed)
-        except MegastyleError:
-            if cache is None:
-                log.warning("answers are lost: with --cache DIR they are kept for the next run")
-            raise
         job.write(
             Failure.of(grid.records[name], bad)
             for name, bad in asker.unreadable.items()
@@ -166,17 +156,6 @@ def read_grid(records: Iterable[Record], keys: Keys) -> tuple[Grid, list[Failure
         images[name] = record
         texts.setdefault(content, label_of(record, "content") or content)
     return Grid(names=names, texts=texts, records=images, num_repeated=num_repeated), failures
-
-
-def _load(server: ServerOptions, model: str | None) -> Any:
-    given = {
-        "model": model,
-        "base_url": server.base_url,
-        "concurrency": server.concurrency,
-        "timeout_s": server.timeout,
-        "retries": server.retries,
-    }
-    return load("captioner", "openai", **{k: v for k, v in given.items() if v is not None})
 
 
 def _measure(

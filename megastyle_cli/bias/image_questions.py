@@ -8,13 +8,19 @@ from typing import Any
 
 from megastyle_cli.bias.answer_cache import AnswerCache
 from megastyle_cli.bias.questions import OBJECTS, PRESENT, VERSION
+from megastyle_cli.captioning.options import ServerOptions
 from megastyle_cli.captioning.prompts import PromptTemplate
 from megastyle_cli.captioning.retry import Request, RetryingClient
 from megastyle_cli.captioning.short_answers import parse_objects, parse_yes_no
 from megastyle_cli.core.errors import BadRecord
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.record_names import picture_id
+from megastyle_cli.models.registry import load
 from megastyle_cli.runner.concurrency import concurrent_chunks
+from megastyle_cli.runner.progress import Stage
+
+ATTEMPTS = 3
+MAX_SIDE_PX = 512  # as `caption` shows images to a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +36,16 @@ class _Question:
 class Asker:
     """Asks through `client`; answers that `cache` has are not asked for again.
 
-    `counts` are those of questions that were asked and known before, and of pairs of questions that
-    contradict each other; `unreadable` are the images that do not open, each with its reason.
+    `progress` shows how many images have been asked about. `counts` are those of questions that
+    were asked and known before, and of pairs of questions that contradict each other; `unreadable`
+    are the images that do not open, each with its reason.
     """
 
-    def __init__(self, client: RetryingClient, reader: ImageReader, cache: AnswerCache) -> None:
+    def __init__(
+        self, client: RetryingClient, reader: ImageReader, cache: AnswerCache, progress: Stage
+    ) -> None:
         self._client, self._reader, self._cache = client, reader, cache
+        self._progress = progress
         self.counts: Counter[str] = Counter({"asked": 0, "known": 0, "inconsistent": 0})
         self._lock = Lock()
         self.unreadable: dict[str, BadRecord] = {}
@@ -43,6 +53,7 @@ class Asker:
     def objects(self, names: Sequence[str]) -> list[list[str] | None]:
         """The objects in each named image, in order; None without a valid answer."""
         question = _Question(template=OBJECTS, fields={})
+        self._progress.begin("lists objects", len(names))
         asked = self._ask([(name, [question]) for name in names])
         return [answers[0] for answers in asked]
 
@@ -53,6 +64,7 @@ class Asker:
 
         A thing is seen if both answers are yes. None if one of them is no valid answer.
         """
+        self._progress.begin("looks for objects", len(names))
         asked = self._ask(
             [
                 (
@@ -80,7 +92,11 @@ class Asker:
 
     def _ask(self, images: Sequence[tuple[str, Sequence[_Question]]]) -> list[list[Any]]:
         workers = self._client.model.num_threads
-        return list(concurrent_chunks(self._answers, images, workers, 1))
+        found = []
+        for answers in concurrent_chunks(self._answers, images, workers, 1):
+            found.append(answers)
+            self._progress.advance()
+        return found
 
     def _answers(self, images: Sequence[tuple[str, Sequence[_Question]]]) -> Iterator[list[Any]]:
         """The parsed answers about each image, None where there is no valid one."""
@@ -119,3 +135,15 @@ class Asker:
         for key, answer in zip(keys, self._client.ask(requests), strict=True):
             if not isinstance(answer.value, BadRecord):
                 self._cache.put(key, answer.value)
+
+
+def load_server(server: ServerOptions, model: str | None) -> Any:
+    """The model on a server; `model` is its name, None the only one that the server has."""
+    given = {
+        "model": model,
+        "base_url": server.base_url,
+        "concurrency": server.concurrency,
+        "timeout_s": server.timeout,
+        "retries": server.retries,
+    }
+    return load("captioner", "openai", **{k: v for k, v in given.items() if v is not None})

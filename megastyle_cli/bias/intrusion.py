@@ -105,6 +105,12 @@ def above_floor(
     return found
 
 
+def is_mentioned(name: str, text: str) -> bool:
+    """Whether a text mentions an object, in the singular or the plural."""
+    words = " ".join(object_name(word) for word in text.split())
+    return f" {name} " in f" {words} "
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Cell:
     """Whether a style shows a candidate for one content, the share of controls that do, and
@@ -150,13 +156,8 @@ def _shares(
     valid = {content: names for content, names in listed.items() if names is not None}
     counts: dict[str, int] = {}
     for content, names in valid.items():
-        mentioned = f" {_words(texts.get(content, content))} "
+        text = texts.get(content, content)
         for name in names:
-            if f" {name} " not in mentioned:
+            if not is_mentioned(name, text):
                 counts[name] = counts.get(name, 0) + 1
     return {name: count / len(valid) for name, count in counts.items()}
-
-
-def _words(text: str) -> str:
-    """The words of a prompt, each as the name of an object."""
-    return " ".join(object_name(word) for word in text.split())

@@ -70,7 +70,9 @@ def check_bias_options(
 ) -> None:
     """Raises MegastyleError for options that need or exclude another one."""
     if base_url and not options.bias:
-        raise MegastyleError("--base-url is for --bias", hint="add --bias --control STYLE")
+        raise MegastyleError(
+            "--base-url is for --bias and --protocol vlm-leak", hint="add one of them"
+        )
     if base_url and text_model:
         raise MegastyleError(
             "--bias takes a model on a server or one that compares images with texts",

@@ -84,8 +84,8 @@ class ServerOptions:
         show_default=False,
         help="OpenAI-compatible server, such as http://localhost:8000/v1 (key: OPENAI_API_KEY).",
         help_in={
-            "eval": "With --bias: ask a vision-language model on this server, as caption does, in"
-            " place of --text-model; --model names it."
+            "eval": "With --bias (in place of --text-model; --model names the model) or --protocol"
+            " vlm-leak: ask a vision-language model on this server, as caption does."
         },
         is_common=True,
         less_common_in=("eval",),

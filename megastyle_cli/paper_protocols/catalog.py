@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megastyle_cli.bias.questions import VERSION
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import recorded_weights
 from megastyle_cli.models.registry import load
@@ -19,7 +20,8 @@ class Protocol:
     """One measure: what it is, its scale, and the model that it is computed with.
 
     `backend` of the role loads the model; None: the encoder of --backend and --model. `model` is
-    the default, None where there is none to download.
+    the default, None where there is none to download. With `has_server` it is the name of a model
+    on a server, which may be omitted.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Protocol:
     model: str | None = None
     role: str = "style_encoder"
     num_models: int = 1
+    has_server: bool = False
 
 
 PROTOCOLS = {
@@ -70,6 +73,15 @@ PROTOCOLS = {
             scale=COSINE,
             backend="auto",
             model=DINOV2,
+        ),
+        Protocol(
+            name="vlm-leak",
+            definition="mean share of the objects of an image's reference that a vision-language"
+            " model sees in the image and the prompt does not mention",
+            scale="share, lower is better",
+            backend="openai",
+            role="captioner",
+            has_server=True,
         ),
         Protocol(
             name="content-distance",
@@ -123,6 +135,8 @@ class ProtocolRequest:
     @property
     def identity(self) -> list[Any]:
         """What identifies it, for the run key."""
+        if self.protocol.has_server:
+            return [self.protocol.name, self.models[0].model, VERSION]
         weights = [recorded_weights("model", each.model) for each in self.models]
         return [self.protocol.name, [each.backend for each in self.models], weights]
 
@@ -152,6 +166,9 @@ def _parse(text: str, own: Model) -> ProtocolRequest:
             )
         return ProtocolRequest(protocol=protocol, models=(own,))
     given = _split(value) if value else [protocol.model] * bool(protocol.model)
+    if protocol.has_server and not value:
+        own = Model(role=protocol.role, backend=protocol.backend, model=None)
+        return ProtocolRequest(protocol=protocol, models=(own,))
     if len(given) != protocol.num_models:
         example = ",".join(["csd.pth", "style_encoder/"][: protocol.num_models])
         number = {1: "a model", 2: "two models"}[protocol.num_models]

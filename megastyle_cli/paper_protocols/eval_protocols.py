@@ -2,13 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from megastyle_cli import __version__
+from megastyle_cli.bias.answer_cache import kept_answers
+from megastyle_cli.bias.image_questions import ATTEMPTS, MAX_SIDE_PX, Asker, load_server
+from megastyle_cli.captioning.options import ServerOptions
+from megastyle_cli.captioning.retry import RetryingClient
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record, Run, annotate
 from megastyle_cli.evaluate.references import reference_fingerprint
 from megastyle_cli.evaluate.scored_set import ScoredSet
+from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.temporary_files import Spool
 from megastyle_cli.io.writers.stream import line_for
 from megastyle_cli.paper_protocols.catalog import ProtocolRequest, parse_protocols
@@ -16,6 +22,7 @@ from megastyle_cli.paper_protocols.console import protocol_table
 from megastyle_cli.paper_protocols.content_distance import content_distance
 from megastyle_cli.paper_protocols.discrimination_gap import discrimination_gap
 from megastyle_cli.paper_protocols.encoded_set import encode
+from megastyle_cli.paper_protocols.object_leakage import object_leakage
 from megastyle_cli.paper_protocols.reference_measures import (
     leakage,
     oneig,
@@ -60,6 +67,8 @@ def summarize_protocols(
     backend: str,
     model: str | None,
     hardware: Mapping[str, str],
+    server: ServerOptions,
+    cache: Path | None,
     output: OutputOptions,
     existing: ResumeOptions,
     report: ReportOptions,
@@ -68,9 +77,16 @@ def summarize_protocols(
     """Writes the summary of the protocols `texts` (NAME or NAME=MODEL); the exit code.
 
     `backend` and `model` are the encoder of protocols that name none; `hardware` are the device and
-    type of models, those that are given.
+    type of models, those that are given. `server` has the model of vlm-leak, whose answers are kept
+    in the folder `cache`.
     """
     requests = parse_protocols(texts, backend, model)
+    is_asked = any(request.protocol.has_server for request in requests)
+    if is_asked != bool(server.base_url):
+        raise MegastyleError(
+            "vlm-leak asks a model on a server" if is_asked else "--base-url is for vlm-leak",
+            hint="add --base-url URL" if is_asked else "add --protocol vlm-leak",
+        )
     wanted = [request.identity for request in requests]
     job = CollectJob(
         Run("eval", {"protocols": wanted, **compared_with.options}, __version__),
@@ -85,13 +101,13 @@ def summarize_protocols(
         return job.show_plan(protocols=", ".join(request.protocol.name for request in requests))
     with job:
         spool = job.collect()
-        measured = _Measured(spool, compared_with, dict(hardware))
+        measured = _Measured(job, spool, compared_with, dict(hardware), server, cache)
         rows = [measured.row(request) for request in requests]
         job.write(measured.failures.values())
         summary: Record = {"n": len(spool) - len(measured.failures), "protocols": rows}
         summary["failed"] = job.stats.num_failed
         found = [request.protocol.name for request in requests]
-        if any(name in STYLE_SCORES for name in found) and "leakage" not in found:
+        if any(name in STYLE_SCORES for name in found) and not {"leakage", "vlm-leak"} & {*found}:
             job.stats.remarks.append(
                 "a style score without leakage rewards copies: add --protocol leakage"
             )
@@ -102,8 +118,17 @@ def summarize_protocols(
 class _Measured:
     """Runs protocols over the collected records; `failures` are those of any model, by id."""
 
-    def __init__(self, spool: Spool, compared_with: ComparedWith, hardware: dict[str, str]) -> None:
-        self._spool, self._with, self._hardware = spool, compared_with, hardware
+    def __init__(
+        self,
+        job: CollectJob,
+        spool: Spool,
+        compared_with: ComparedWith,
+        hardware: dict[str, str],
+        server: ServerOptions,
+        cache: Path | None,
+    ) -> None:
+        self._job, self._spool, self._with, self._hardware = job, spool, compared_with, hardware
+        self._server, self._cache = server, cache
         self.failures: dict[str, Failure] = {}
         self._last: tuple[object, Any] | None = None
 
@@ -125,6 +150,8 @@ class _Measured:
             both = [self._encoded(request, each) for each in range(len(request.models))]
             sets = [images for images, _ in both]
             return oneig(sets, self._with.prompt_key, seed), [model for _, model in both]
+        if name == "vlm-leak":
+            return self._asked(request)
         if name == "content-distance":
             model = request.models[0].load(self._hardware)
             values, failures = content_distance(
@@ -142,6 +169,27 @@ class _Measured:
             "gap": lambda: discrimination_gap(images, seed),
         }
         return measure[name](), [model]
+
+    def _asked(self, request: ProtocolRequest) -> tuple[Record, list[Any]]:
+        """The values of vlm-leak; invalid answers are counted."""
+        client = RetryingClient(load_server(self._server, request.models[0].model), ATTEMPTS)
+        reader = ImageReader(MAX_SIDE_PX, margin=1)
+        records = list(self._spool.read())
+        how: dict[str, Any] = {"label": self._with.label, "prompt_key": self._with.prompt_key}
+        with self._job.progress.stage() as progress, kept_answers(self._cache) as answers:
+            asker = Asker(client, reader, answers, progress)
+            values = object_leakage(records, asker, **how, seed=self._with.seed)
+        of_image = {str(record.get("file_name")): record for record in records}
+        self._add(
+            [
+                Failure.of(of_image[name], bad)
+                for name, bad in asker.unreadable.items()
+                if name in of_image
+            ]
+        )
+        self._job.stats.remarks += client.remarks()
+        questions = {**asker.counts, "invalid": dict(sorted(client.invalid_answers.items()))}
+        return values | {"questions": questions}, [client.model]
 
     def _encoded(self, request: ProtocolRequest, number: int) -> tuple[ScoredSet, Any]:
         """The images by a model of a request; those of the last model are kept."""

@@ -16,7 +16,7 @@ class ProtocolOptions:
         None,
         metavar="NAME[=MODEL]",
         help="Measure as papers do, with their model, preprocessing and scale; repeatable: csd,"
-        " megastyle, clip-image, clip-text, leakage, content-distance, oneig, gap.",
+        " megastyle, clip-image, clip-text, leakage, vlm-leak, content-distance, oneig, gap.",
         show_default=False,
         changes_results="derived",
     )

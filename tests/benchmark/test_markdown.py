@@ -22,7 +22,7 @@ def test_rows_are_ordered_with_bold_winners_letters_and_marks():
     assert lines[3].startswith("| a* | 2-3 | 50.0 [") and lines[3].count(" b |") == 1
     assert lines[5] == "| (by chance) | | 25.0 | 12.5 |"
     text = "\n".join(lines[6:])
-    assert "Benchmark b1 (recipe 2): 30 styles, 30 queries, 30 styles." in text
+    assert "Benchmark b1 (recipe 2): 30 styles, 30 queries." in text
     assert "* a was fitted on 5 of these 30 styles" in text and "sign tests" not in text
 
 

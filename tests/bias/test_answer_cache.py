@@ -1,6 +1,9 @@
 """Answers are kept in a file, also those of a run that ended early."""
 
-from megastyle_cli.bias.answer_cache import FILE, AnswerCache
+import pytest
+
+from megastyle_cli.bias.answer_cache import FILE, AnswerCache, kept_answers
+from megastyle_cli.core.errors import MegastyleError
 
 
 def test_answers_outlive_the_run(tmp_path):
@@ -41,3 +44,11 @@ def test_a_key_depends_on_model_image_and_question():
     keys = {cache.key(*words) for words in (("m", "i", "q"), ("n", "i", "q"), ("m", "j", "q"))}
 
     assert len({*keys, cache.key("m", "i", "q", "r")}) == 4
+
+
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_an_error_says_that_answers_are_lost_without_a_folder(tmp_path, caplog, has_folder):
+    with pytest.raises(MegastyleError), kept_answers(tmp_path if has_folder else None):
+        raise MegastyleError("no quota left", hint="")
+
+    assert ("answers are lost" in caplog.text) is not has_folder

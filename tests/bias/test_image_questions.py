@@ -6,6 +6,7 @@ from megastyle_cli.bias.answer_cache import AnswerCache
 from megastyle_cli.bias.image_questions import Asker
 from megastyle_cli.captioning.retry import RetryingClient
 from megastyle_cli.io.images import ImageReader
+from megastyle_cli.runner.progress import Stage
 
 
 class Model:
@@ -27,7 +28,8 @@ class Model:
 
 
 def asker(model, cache=None):
-    return Asker(RetryingClient(model, 2), ImageReader(64), cache or AnswerCache(None))
+    progress = Stage("eval", quiet=True, to_stdout=False)
+    return Asker(RetryingClient(model, 2), ImageReader(64), cache or AnswerCache(None), progress)
 
 
 def images(folder, count=3):

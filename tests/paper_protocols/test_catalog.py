@@ -37,6 +37,10 @@ def test_a_protocol_without_a_model_has_the_encoder_of_the_options():
     assert (own.backend, own.model) == ("edges", None)
 
 
+def test_a_model_on_a_server_may_have_no_name():
+    assert models("vlm-leak", "vlm-leak=qwen") == [[None], ["qwen"]]
+
+
 def test_the_same_request_counts_once():
     assert len(parse_protocols(["gap", "leakage=a/", "leakage=b/", "gap"], "edges", None)) == 3
 

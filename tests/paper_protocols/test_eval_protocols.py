@@ -5,6 +5,7 @@ import pytest
 
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.models.registry import load
+from tests.chat_server import serving
 from tests.conftest import lines
 from tests.paper_protocols.models_on_disk import STYLES, make_images, make_models
 
@@ -125,6 +126,24 @@ def test_the_gap_is_that_of_the_encoder_of_the_options(megastyle, made):
     assert rows["gap"]["styles"] == 3 and 0 <= rows["gap"]["negative"] <= 3
 
 
+def test_a_model_on_a_server_is_asked_for_the_objects_of_references(megastyle, made, tmp_path):
+    def see(request):
+        if "JSON object" in request.text:
+            return '{"objects": ["boat", "red kite"]}'
+        return "yes" if "red kite" in request.text else "no"
+
+    with serving(see) as server:
+        words = ["--protocol", "vlm-leak", "--base-url", server.url, "--cache", tmp_path]
+        row = rows_of(megastyle("eval", made["images"], *words))["vlm-leak"]
+        again = rows_of(megastyle("eval", made["images"], *words))["vlm-leak"]
+
+    # the prompts mention a boat: the kite is the only object, and strangers have it as well
+    assert (row["value"], row["random"], row["images"]) == (1, 1, 9)
+    assert row["models"] == [{"model": "tiny-vlm"}]
+    assert row["questions"]["asked"] == 3 + 2 * 9 and again["questions"]["asked"] == 0
+    assert again["value"] == row["value"]
+
+
 def test_an_image_that_does_not_open_counts_as_failed(megastyle, made, tmp_path):
     text = made["images"].read_text().replace("ink0.png", "lost.png")
     path = made["folder"] / "damaged.jsonl"
@@ -145,6 +164,11 @@ def test_an_image_that_does_not_open_counts_as_failed(megastyle, made, tmp_path)
         (["--protocol", "csd={clip}"], "is not a CSD checkpoint"),
         (["--protocol", "oneig={csd}"], "--protocol oneig needs two models"),
         (["--protocol", "oneig={csd},{oneig}"], "--protocol oneig needs references by style"),
+        (["--protocol", "vlm-leak"], "vlm-leak asks a model on a server"),
+        (
+            ["--protocol", "gap", "--base-url", "http://localhost:1/v1"],
+            "--base-url is for vlm-leak",
+        ),
         (["--protocol", "gap={csd}"], "--protocol gap takes no model"),
         (["--protocol", "gap", "--label", "nothing"], "no style has two images"),
         (["--protocol", "gap", "--each"], "--protocol takes no --each"),
