@@ -107,6 +107,8 @@ def summarize_intrusion(
             for name, bad in asker.unreadable.items()
             if name in grid.records
         )
+        if missing := len(set(grid.names) - set(controls)) - len(rows):
+            job.stats.remarks.append(f"{missing:,} styles have no valid answers: they have no row")
         if rows and any("intrusion_low" not in row for row in rows):
             job.stats.remarks.append("too few contents for intervals: exact tests only")
         if grid.num_repeated:
@@ -161,12 +163,14 @@ def read_grid(records: Iterable[Record], keys: Keys) -> tuple[Grid, list[Failure
 def _measure(
     grid: Grid, floor: Grid, controls: Sequence[str], asker: Asker, seed: int
 ) -> list[Record]:
-    """One row for each style that is no control, the largest intrusion first."""
+    """One row for each style that is no control and has valid answers, the largest first."""
     contents = {content for name in controls for content in grid.names[name]}
     discovery, test = halves(contents)
     listed = _listed(grid, discovery, asker)
     rows = []
     for style in sorted(set(grid.names) - set(controls)):
+        if all(names is None for names in listed.get(style, {}).values()):
+            continue
         found = candidates(style, listed, controls, grid.texts)
         things = [each.name for each in found]
         own, others = _seen(grid, style, controls, test, things, asker)

@@ -28,6 +28,7 @@ from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOpt
 from megastyle_cli.runner.side_input import read_side_input
 
 DIGITS = 4
+P_VALUES = ("p", "p_holm")
 DECODED_PX = 384  # as `eval` opens images for the builtin encoders
 
 
@@ -227,9 +228,12 @@ def _as_queries(originals: Pictures, rendered: Pictures) -> Record:
 
 
 def rounded_values(value: Any) -> Any:
-    """The value with all its numbers rounded."""
+    """The value with all its numbers rounded; a p keeps 4 digits however small it is."""
     if isinstance(value, float):
         return round(value, DIGITS) + 0.0
     if isinstance(value, dict):
-        return {key: rounded_values(each) for key, each in value.items()}
+        return {
+            key: float(f"{each:.4g}") if key in P_VALUES else rounded_values(each)
+            for key, each in value.items()
+        }
     return [rounded_values(each) for each in value] if isinstance(value, list) else value

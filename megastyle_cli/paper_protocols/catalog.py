@@ -85,9 +85,9 @@ PROTOCOLS = {
         ),
         Protocol(
             name="content-distance",
-            definition="mean squared difference of the patches of an image and its content image,"
-            " each channel less its mean over patches and divided by its deviation; 0: equal, 2:"
-            " unrelated",
+            definition="mean squared difference of the patches (last layer, after its norm) of an"
+            " image and its content image, each channel less its mean over patches and divided by"
+            " its deviation; 0: equal, 2: unrelated",
             scale="0 to 4, lower is better",
             backend="dinov2",
             model=DINOV2,

@@ -126,6 +126,20 @@ def test_an_image_that_does_not_open_is_a_failure_of_its_record(megastyle, tmp_p
     assert json.loads((tmp_path / "a.json").read_text())["failed"] == 1
 
 
+def test_a_style_without_valid_answers_has_no_row(megastyle, tmp_path):
+    grid = make_grid(tmp_path)
+
+    def unwilling(request):
+        _, _, blue = request.image.resize((1, 1)).getpixel((0, 0))
+        return see(request) if blue > 20 else "I'm sorry, I can't help with that"
+
+    with serving(unwilling) as server:
+        ended = megastyle("eval", grid, *WORDS, "--base-url", server.url)
+
+    assert [row["style"] for row in only_line(ended)["bias"]] == ["etching"]
+    assert b"1 styles have no valid answers" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from megastyle_cli.bias.style_measures import rounded_values
 from tests.conftest import draw, jsonl, lines
 from tests.models.encoders.test_dual_encoder import clip_folder
 
@@ -84,3 +85,12 @@ def test_what_cannot_be_measured_is_refused(megastyle, rendered, tmp_path, words
     ended = megastyle("eval", rendered, *(names.get(word, word) for word in words))
 
     assert ended.returncode in (2, 3) and expected in ended.stderr.decode()
+
+
+def test_a_small_p_is_not_0():
+    row = {"p": 2**-31, "p_holm": 0.123456, "rise": 0.123456, "nouns": [{"share": -1e-9}]}
+
+    rounded = rounded_values(row)
+
+    assert rounded["p"] == pytest.approx(2**-31, rel=1e-3) and rounded["p_holm"] == 0.1235
+    assert rounded["rise"] == 0.1235 and str(rounded["nouns"][0]["share"]) == "0.0"
