@@ -19,6 +19,7 @@ from PIL import Image
 from benchmarks.caption import make_pictures
 from megastyle_cli.io.images import DRAFT_MARGIN, open_picture
 from megastyle_cli.models.builtin.captioner import measure_style
+from megastyle_cli.models.builtin.discriminant_encoder import DiscriminantEncoder
 from megastyle_cli.models.builtin.style_descriptor import WhitenedDescriptor
 
 COUNT, ROUNDS, SIDE_PX = 30, 9, 384
@@ -55,7 +56,7 @@ def least_ms(works: dict[str, Callable[[int], Any]]) -> dict[str, float]:
 def main() -> None:
     """Prints milliseconds a picture."""
     gc.disable()
-    encoder = WhitenedDescriptor()
+    whitened, builtin = WhitenedDescriptor(), DiscriminantEncoder()
     with tempfile.TemporaryDirectory() as folder:
         paths = make_pictures(Path(folder))[:COUNT]
         halves = [half(path) for path in paths]
@@ -66,8 +67,9 @@ def main() -> None:
                 "  JPEG at half scale": lambda n: half(paths[n]),
                 "  bicubic to 384 px": lambda n: reduced(halves[n]),
                 "style attributes": lambda n: measure_style(images[n]),
-                "style histograms": lambda n: encoder.histogram_rows([images[n]]),
-                "style vector": lambda n: encoder.embed([images[n]]),
+                "style histograms": lambda n: whitened.histogram_rows([images[n]]),
+                "style vector, whitened": lambda n: whitened.embed([images[n]]),
+                "style vector, builtin": lambda n: builtin.embed([images[n]]),
             }
         )
     out = sys.stdout.write

@@ -21,6 +21,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 
 from megastyle_cli.evaluate.metrics import bootstrap_interval, query_scores
+from megastyle_cli.models.builtin.discriminant_encoder import DiscriminantEncoder
 from megastyle_cli.models.builtin.imagenet import SIDE_PX, STYLE_LAYERS
 from megastyle_cli.models.builtin.style_descriptor import (
     EdgeDescriptor,
@@ -112,21 +113,22 @@ def line(name: str, rows: Array, labels: Array, contents: Array) -> tuple[str, d
 def vectors_of(pictures: Sequence[Image.Image], model: str | None) -> dict[str, Array]:
     """The rows (n, d) of each encoder; `model` is the folder of a trained one."""
     gram, pooled = imagenet_rows(pictures)
-    builtin, whitened = StyleDescriptor().embed(pictures), WhitenedDescriptor().embed(pictures)
+    statistics, whitened = StyleDescriptor().embed(pictures), WhitenedDescriptor().embed(pictures)
     rows = {
         "random": random_rows(pictures),
         "colour histogram": color_histograms(pictures),
         "EfficientNet-Lite0, pooled": pooled,
         "EfficientNet-Lite0, Gram": gram,
         "edges": EdgeDescriptor().embed(pictures),
-        "statistics": builtin,
-        "whitened (builtin)": whitened,
+        "statistics": statistics,
+        "whitened": whitened,
+        "builtin": DiscriminantEncoder().embed(pictures),
     }
     if model:
         tower = SiglipEncoder(model).embed(pictures)
         rows["trained tower"] = tower
         for share in DESCRIPTOR_SHARES:
-            rows[f"{share:.2f} statistics + tower"] = blended(builtin, tower, share)
+            rows[f"{share:.2f} statistics + tower"] = blended(statistics, tower, share)
             rows[f"{share:.2f} whitened + tower"] = blended(whitened, tower, share)
     return rows
 

@@ -1,10 +1,11 @@
 """Pairs for `megastyle synth`: every painting of a folder over every photograph, as squares.
 
-  python examples/painted_photographs.py PICTURES OUT
+  python examples/painted_photographs.py PICTURES OUT [--crops N]
 
 PICTURES holds styles/ and contents/ with metadata.jsonl, as examples/pictures does. Each photograph
-gives five contents: its middle, and its corners at 0.6 of the side. Writes OUT/pairs.jsonl
-(id, style_id, content, license, style_file_name, content_file_name) and the squares, 256 px.
+gives five contents, or the first N of them: its middle, and its corners at 0.6 of the side. Writes
+OUT/pairs.jsonl (id, style_id, content, license, style_file_name, content_file_name) and the squares,
+256 px.
 """
 
 import argparse
@@ -20,7 +21,7 @@ CROPS = ((0.5, 0.5, 1.0), (0, 0, 0.6), (1, 0, 0.6), (0, 1, 0.6), (1, 1, 0.6))
 
 
 def crop_squares(photograph: Image.Image) -> list[Image.Image]:
-    """The squares of a photograph, in the order of CUTS."""
+    """The squares of a photograph, in the order of CROPS."""
     squares = []
     for across, down, share in CROPS:
         side_px = int(min(photograph.size) * share)
@@ -39,13 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("pictures", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--crops", type=int, default=len(CROPS))
     args = parser.parse_args()
     pictures, out = args.pictures.resolve(), args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     squares = []
     for record in read_records(pictures / "contents"):
         photograph = Image.open(pictures / "contents" / record["file_name"]).convert("RGB")
-        for number, square in enumerate(crop_squares(photograph)):
+        for number, square in enumerate(crop_squares(photograph)[: args.crops]):
             name = f"{Path(record['file_name']).stem}-{number}"
             square.save(out / f"{name}.png")
             squares.append(name)

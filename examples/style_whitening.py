@@ -45,26 +45,49 @@ def whitening(
 ) -> tuple[Array, Array]:
     """The mean of the style means (d,) and a projection (d, w) of the descriptors `rows` (n, d).
 
-    After the projection the images of a style scatter equally in all directions. Its first axes are
-    those along which the s styles differ, largest first; s - 1 hold all of the difference, and the
-    rest are random axes orthogonal to them (ours). `shrink` times its mean eigenvalue is added to
-    the scatter. Source: linear discriminant analysis (Fisher 1936; Rao 1948).
+    After the projection the images of a style scatter equally in all directions.
     """
-    styles, own = np.unique(labels, return_inverse=True)
-    means = np.stack([rows[own == style].mean(axis=0) for style in range(len(styles))])  # (s, d)
+    means, own = style_means(rows, labels)
     residuals = rows - means[own]
-    scatter = residuals.T @ residuals / len(residuals)
-    scatter += shrink * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
+    return discriminants(means, residuals.T @ residuals / len(residuals), width, shrink)
+
+
+def style_means(rows: Array, labels: Sequence[str] | Array) -> tuple[Array, Array]:
+    """The mean of the `rows` (n, d) of each label (s, d), and which of them each row has (n,)."""
+    styles, own = np.unique(labels, return_inverse=True)
+    return np.stack([rows[own == style].mean(axis=0) for style in range(len(styles))]), own
+
+
+def discriminants(
+    means: Array, scatter: Array, width: int = WIDTH, shrink: float = SHRINK
+) -> tuple[Array, Array]:
+    """The mean (d,) of `means` (s, d), and a projection (d, w) in which `scatter` (d, d) is even.
+
+    Its first axes are those along which the s means differ, largest first; s - 1 hold all of the
+    difference, and the rest are random axes orthogonal to them (ours). `shrink` times its mean
+    eigenvalue is added to the scatter. Source: linear discriminant analysis (Fisher 1936; Rao
+    1948).
+    """
+    scatter = scatter + shrink * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
     values, axes = np.linalg.eigh(scatter)
     whitened = axes / np.sqrt(values)
     mean = means.mean(axis=0)
     _, _, directions = np.linalg.svd((means - mean) @ whitened, full_matrices=False)
-    discriminants = directions[: min(len(styles) - 1, width)].T  # (d, s - 1)
-    rest = np.random.default_rng(0).standard_normal(
-        (len(discriminants), width - discriminants.shape[1])
-    )
-    rest -= discriminants @ (discriminants.T @ rest)
-    return mean, whitened @ np.hstack([discriminants, np.linalg.qr(rest)[0]])
+    kept = directions[: min(len(means) - 1, width)].T  # (d, s - 1)
+    rest = np.random.default_rng(0).standard_normal((len(kept), width - kept.shape[1]))
+    rest -= kept @ (kept.T @ rest)
+    return mean, whitened @ np.hstack([kept, np.linalg.qr(rest)[0]])
+
+
+def free_families(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records to fit on: for training, unrelated to the benchmark, and freely licensed."""
+    return [
+        record
+        for record in records
+        if record["split"] == "train"
+        and record["style_id"] not in EXCLUDED
+        and not COPYLEFT.search(record["license"])
+    ]
 
 
 def describe(paths: Sequence[Path | str]) -> Array:
@@ -82,9 +105,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     lines = (args.pictures / "metadata.jsonl").read_text().splitlines()
-    records = [record for record in map(json.loads, lines) if record["split"] == "train"]
-    records = [record for record in records if record["style_id"] not in EXCLUDED]
-    records = [record for record in records if not COPYLEFT.search(record["license"])]
+    records = free_families([json.loads(line) for line in lines])
     sys.stdout.write(f"{len(records)} pictures, {len({r['style_id'] for r in records})} styles\n")
     rows = describe([args.pictures / record["file_name"] for record in records]).astype(np.float64)
     mean, projection = whitening(rows, np.array([record["style_id"] for record in records]))

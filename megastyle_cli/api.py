@@ -250,8 +250,8 @@ def embed(
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Style vectors (n, d) float32 of n images: unit rows, whose inner product is the cosine.
 
-    `backend` is builtin, statistics, edges or imagenet; `model` a style encoder that was trained or
-    downloaded. Raises MegastyleError if there is no image, or one cannot be read.
+    `backend` is builtin, whitened, statistics, edges or imagenet; `model` a style encoder that was
+    trained or downloaded. Raises MegastyleError if there is no image, or one cannot be read.
 
         vectors = ms.embed(["a.jpg", "b.jpg"])
         similarity = vectors[0] @ vectors[1]

@@ -9,7 +9,7 @@ set -euo pipefail
 
 bench=$1 out=$2
 builtin=megastyle_cli.models.builtin
-systems=(builtin statistics edges imagenet colors random
+systems=(builtin whitened statistics edges imagenet colors random
   "content=$builtin.imagenet:ContentDescriptor" "magenta=$builtin.magenta_encoder:MagentaEncoder")
 read -ra tiers <<< "${TIERS:-plain}"
 [ -z "${SYSTEMS:-}" ] || read -ra systems <<< "$SYSTEMS"

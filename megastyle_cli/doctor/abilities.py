@@ -31,8 +31,8 @@ BUILTIN = {
     "train-encoder": Builtin(("text_embedder",), ("wordllama",), ("torch", "accelerate")),
     "train-flux": Builtin((), (), ("torch", "accelerate", "diffusers", "peft")),
     "transfer": Builtin(("stylist",), (MAGENTA,)),
-    "retrieve": Builtin(("style_encoder",), (), ("faiss",)),
-    "eval": Builtin(("style_encoder",)),
+    "retrieve": Builtin(("style_encoder",), (CLASSIFIER,), ("onnx", "onnxruntime", "faiss")),
+    "eval": Builtin(("style_encoder",), (CLASSIFIER,), ("onnx", "onnxruntime")),
 }
 # Commands -> the model that the paper uses there.
 MODELS = {

@@ -55,8 +55,8 @@ class EncoderBackendOptions(BackendOptions):
     backend: str = option(
         "builtin",
         metavar="NAME",
-        help="Style encoder: builtin, statistics, edges, imagenet, colors, random; with --model"
-        " siglip, clip, dinov2 or auto; or package.module:Class.",
+        help="Style encoder: builtin, whitened, statistics, edges, imagenet, colors, random; with"
+        " --model siglip, clip, dinov2 or auto; or package.module:Class.",
         changes_results="derived",
     )
 

@@ -31,7 +31,8 @@ BACKENDS: dict[str, dict[str, str]] = {
         "sentence-transformers": "megastyle_cli.models.encoders.sentence_embedder:SentenceEmbedder",
     },
     "style_encoder": {
-        "builtin": "megastyle_cli.models.builtin.style_descriptor:WhitenedDescriptor",
+        "builtin": "megastyle_cli.models.builtin.discriminant_encoder:DiscriminantEncoder",
+        "whitened": "megastyle_cli.models.builtin.style_descriptor:WhitenedDescriptor",
         "statistics": "megastyle_cli.models.builtin.style_descriptor:StyleDescriptor",
         "edges": "megastyle_cli.models.builtin.style_descriptor:EdgeDescriptor",
         "imagenet": "megastyle_cli.models.builtin.imagenet:ImagenetDescriptor",
@@ -59,8 +60,11 @@ BACKENDS: dict[str, dict[str, str]] = {
 }
 
 
+# names of encoders that were `builtin` in an earlier version -> their backends
+FORMER_BUILTIN = {"whitened-statistics": "whitened"}
+
 # style encoders that take no --model
-WITHOUT_WEIGHTS = ("statistics", "edges", "imagenet", "colors", "random")
+WITHOUT_WEIGHTS = ("whitened", "statistics", "edges", "imagenet", "colors", "random")
 
 
 def embedder_backend(backend: str, model: str | None) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.models.protocols import StyleEncoder
+from megastyle_cli.models.registry import FORMER_BUILTIN
 from megastyle_cli.retrieval.embed import Array
 
 if TYPE_CHECKING:
@@ -49,6 +50,6 @@ def check_same_encoder(
         message += f": {len(saved_probe)} and {len(probe)} dimensions"
     elif is_same_name:
         message += ", whose vector of the probe image has changed"
-    raise MegastyleError(
-        message, hint="give the --backend and --model of the index, or build a new one"
-    )
+    backend = FORMER_BUILTIN.get(made_by.partition("@")[0])
+    options = f"--backend {backend}" if backend else "the --backend and --model of the index"
+    raise MegastyleError(message, hint=f"give {options}, or build a new one")

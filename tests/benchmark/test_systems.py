@@ -57,10 +57,11 @@ def test_what_names_no_system_is_one_sentence(texts, message):
 def test_the_builtin_encoder_declares_its_styles_and_baselines_none():
     declared = {
         name: trained_on(system := parse_systems([name])[0], load_encoder(system).encoder)
-        for name in ("builtin", "random", "edges")
+        for name in ("builtin", "whitened", "random", "edges")
     }
 
-    assert len(declared["builtin"]) == 60 and "icon-solar-linear" in declared["builtin"]
+    assert len(declared["whitened"]) == 60 and "icon-solar-linear" in declared["whitened"]
+    assert declared["builtin"] > declared["whitened"] and "painting-lion" in declared["builtin"]
     assert declared["random"] == frozenset() and declared["edges"] is None
 
 

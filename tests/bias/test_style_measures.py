@@ -8,6 +8,8 @@ from megastyle_cli.bias.style_measures import rounded_values
 from tests.conftest import draw, jsonl, lines
 from tests.models.encoders.test_dual_encoder import clip_folder
 
+ORIGINALS = ("--backend", "whitened", "--originals")
+
 
 @pytest.fixture
 def rendered(tmp_path):
@@ -48,10 +50,10 @@ def test_each_tested_style_has_its_objects(megastyle, rendered, tmp_path):
 
 def test_pictures_that_are_their_own_originals_query_each_other(megastyle, rendered):
     summary = only_line(
-        megastyle("eval", rendered, "--originals", rendered, "--frequency-key", "count")
+        megastyle("eval", rendered, *ORIGINALS, rendered, "--frequency-key", "count")
     )
 
-    # the drawn pictures of one style differ as strangers do
+    # the drawn pictures of one style differ as strangers do, for this encoder
     assert summary["kept_by_style"].keys() == {"ink", "oil", "plain"}
     assert summary["styles"] == 3 and summary["left_out"] == 1
     assert summary["kept"] == pytest.approx(1, abs=1e-3)  # S and K are means over the same pairs
@@ -62,7 +64,7 @@ def test_pictures_that_are_their_own_originals_query_each_other(megastyle, rende
 def test_the_summary_goes_to_a_file(megastyle, rendered, tmp_path):
     out = tmp_path / "kept.json"
 
-    ended = megastyle("eval", rendered, "--originals", rendered, "-o", out)
+    ended = megastyle("eval", rendered, *ORIGINALS, rendered, "-o", out)
 
     assert ended.returncode == 0
     assert json.loads(out.read_text())["styles"] == 3

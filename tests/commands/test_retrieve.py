@@ -118,7 +118,7 @@ def test_a_killed_build_goes_on_where_it_was_safe(megastyle, tmp_path):
 def test_another_encoder_is_refused_by_both_names(megastyle, built):
     done = megastyle("retrieve", "imgs", "--index", "x", "--backend", "edges", cwd=built)
 
-    assert refused(done, "whitened-statistics", "edge-texture")
+    assert refused(done, "style-discriminants", "edge-texture")
 
 
 def test_adding_with_another_encoder_changes_nothing(megastyle, built):
@@ -129,7 +129,7 @@ def test_adding_with_another_encoder_changes_nothing(megastyle, built):
         *("retrieve", "--index", "x", "--add", "9.png", "--backend", "edges"), cwd=built
     )
 
-    assert refused(done, "whitened-statistics", "edge-texture")
+    assert refused(done, "style-discriminants", "edge-texture")
     assert (built / "x" / "vectors.f32").read_bytes() == before
 
 

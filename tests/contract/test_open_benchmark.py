@@ -54,7 +54,7 @@ def test_the_families_that_ship_are_sealed_licensed_and_unknown_to_the_builtin_e
     weights = files("megastyle_cli.models.builtin") / "weights"
     fitted = {
         style.partition("-")[2]
-        for style in json.loads((weights / "trained_on.json").read_text())["styles"]
+        for style in json.loads((weights / "trained_on.json").read_text())["icons"]
     }
     styles = {row["style_id"] for row in rows}
     assert (settings.styles, settings.queries, settings.gallery) == (48, 288, 864)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor
+from megastyle_cli.models.builtin.style_descriptor import StyleDescriptor, WhitenedDescriptor
+from megastyle_cli.models.registry import load
 from megastyle_cli.retrieval.encoder_probe import check_same_encoder, embed_probe, probe_image
 
 
@@ -52,3 +53,15 @@ def test_another_encoder_than_that_of_the_index_is_refused(change, made_by, mess
 
     with pytest.raises(MegastyleError, match=message):
         check_same_encoder("x", made_by, change(probe).tolist(), StyleDescriptor(), probe)
+
+
+def test_an_index_of_an_earlier_version_is_refused_with_the_backend_that_opens_it():
+    former = WhitenedDescriptor()
+    probe = embed_probe(former)
+
+    with pytest.raises(MegastyleError) as refusal:
+        check_same_encoder("x", former.name, probe.tolist(), StyleDescriptor(), probe[:9])
+
+    assert refusal.value.hint == "give --backend whitened, or build a new one"
+    encoder = load("style_encoder", "whitened")
+    check_same_encoder("x", former.name, probe.tolist(), encoder, embed_probe(encoder))

@@ -64,25 +64,15 @@ class ImagenetDescriptor:
     name = "imagenet"
 
     def __init__(self) -> None:
-        self._session = descriptor_session()
+        self._session = descriptor_session(STYLE_LAYERS)
 
     def embed(self, pictures: Sequence[Image.Image]) -> Array:
-        """Unit rows (n, 384) float32.
-
-        Mean and standard deviation of each channel over all positions; the part of each block
-        is normalized, so that all have equal weight.
-        Source: style statistics of Huang and Belongie 2017 (arXiv 1703.06868).
-        """
+        """Unit rows (n, 384) float32; see `channel_statistics`."""
         rows = parallel_map(self._statistics, pictures, limits_blas=True)
         return np.stack(rows) if rows else np.zeros((0, DESCRIPTOR_WIDTH), dtype=np.float32)
 
     def _statistics(self, picture: Image.Image) -> Array:
-        parts = []
-        for x in self._session.run(None, {"pixels": _pixels(picture)}):  # (1, c, h, w)
-            part = np.concatenate([x.mean(axis=(0, 2, 3)), x.std(axis=(0, 2, 3))])  # (2c,)
-            parts.append(part / max(np.linalg.norm(part), 1e-6))
-        row: Array = np.concatenate(parts)
-        return row / np.linalg.norm(row)
+        return channel_statistics(self._session, picture)
 
 
 class ContentDescriptor:
@@ -130,12 +120,27 @@ def classifier_session() -> InferenceSession:
 
 
 @cache
-def descriptor_session() -> InferenceSession:
-    """The network up to the last of STYLE_LAYERS: `pixels` to those blocks' (1, c, h, w) each."""
+def descriptor_session(layers: tuple[int, ...]) -> InferenceSession:
+    """The network up to the last of `layers`: `pixels` to those blocks' (1, c, h, w) each."""
     graph = _start()
-    blocks = list(islice(_blocks(graph, _weights()), max(STYLE_LAYERS)))
-    outputs = {blocks[number - 1]: (1, None, None, None) for number in STYLE_LAYERS}
+    blocks = list(islice(_blocks(graph, _weights()), max(layers)))
+    outputs = {blocks[number - 1]: (1, None, None, None) for number in layers}
     return open_session(finish_graph(graph, outputs))
+
+
+def channel_statistics(session: InferenceSession, picture: Image.Image) -> Array:
+    """Mean and standard deviation of each channel of a `descriptor_session`, as a unit vector.
+
+    They are taken over all positions; the part of each block is normalized, so that all have equal
+    weight. Runs on the calling thread.
+    Source: style statistics of Huang and Belongie 2017 (arXiv 1703.06868).
+    """
+    parts = []
+    for x in session.run(None, {"pixels": _pixels(picture)}):  # (1, c, h, w)
+        part = np.concatenate([x.mean(axis=(0, 2, 3)), x.std(axis=(0, 2, 3))])  # (2c,)
+        parts.append(part / max(np.linalg.norm(part), 1e-6))
+    row: Array = np.concatenate(parts)
+    return row / np.linalg.norm(row)
 
 
 def _start() -> GraphProto:

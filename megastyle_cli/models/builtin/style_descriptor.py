@@ -10,20 +10,19 @@ are near 0.7, those of WhitenedDescriptor near 0: only compare them with each ot
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
-from importlib.resources import files
-from json import loads
+from functools import partial
 
 import numpy as np
 from PIL.Image import Image
-from safetensors.numpy import load
 
 from megastyle_cli.compute.engine import parallel_map
 from megastyle_cli.models.builtin import histograms
+from megastyle_cli.models.builtin.fitted_projection import FittedProjection, fitted_styles
 from megastyle_cli.models.builtin.histograms import Array, Lightness
 
 # (weight: its share of the squared length, histogram)
 Block = tuple[float, Array]
+Blocks = Callable[[Array, Lightness], list[Block]]  # of CIELAB (h, w, 3) and its lightness
 
 
 class StyleDescriptor:
@@ -33,7 +32,7 @@ class StyleDescriptor:
 
     def embed(self, pictures: Sequence[Image]) -> Array:
         """One row per RGB image; the cosine of two rows is in [0, 1]."""
-        return _embed(pictures, lambda lab, light: [*color_blocks(lab, light), *edge_blocks(light)])
+        return _embed(pictures, style_blocks)
 
 
 class EdgeDescriptor:
@@ -54,40 +53,26 @@ class WhitenedDescriptor:
 
     Directions that vary within a style count less. The projection, fitted on the 60 families of
     weights/CARD.md, is all that is learned here. Cosines of different styles are near 0 among icons
-    and near 0.8 among paintings: only compare them with each other.
+    and near 0.8 among paintings: only compare them with each other. It was the builtin encoder of
+    earlier versions.
     Source: linear discriminant analysis (Fisher 1936); examples/style_whitening.py.
     """
 
     def __init__(self) -> None:
-        folder = files("megastyle_cli.models.builtin") / "weights"
-        content = (folder / "style_whitening.safetensors").read_bytes()
-        self.name = f"whitened-statistics@{sha256(content).hexdigest()[:8]}"
+        self._projection = FittedProjection("style_whitening.safetensors")
+        self.name = f"whitened-statistics@{self._projection.digest}"
         # the families of icons and emoji, for benchmarks: eval marks the rows of such encoders
-        self.trained_on = tuple(loads((folder / "trained_on.json").read_text())["styles"])
-        weights = load(content)
-        self._mean = weights["middle"].astype(np.float64)  # (1788,)
-        self._projection = weights["projection"].astype(np.float64)  # (1788, 256)
+        self.trained_on = tuple(fitted_styles()["icons"])
 
     def embed(self, pictures: Sequence[Image]) -> Array:
         """One row per RGB image; the cosine of two rows is in [-1, 1]."""
-        rows = []
-        for row in self.histogram_rows(pictures):
-            # one at a time and summed by numpy: BLAS may round a row depending on the others
-            projected = np.einsum("i,ij->j", row - self._mean, self._projection)
-            rows.append(projected / np.sqrt((projected * projected).sum()))
-        return np.stack(rows).astype(np.float32)
+        rows = map(self._projection.unit_vector, self.histogram_rows(pictures))
+        return np.stack(list(rows))
 
     @staticmethod
     def histogram_rows(pictures: Sequence[Image]) -> Array:
         """The rows (n, 1788) before whitening: StyleDescriptor, diagonal strokes, more texture."""
-        return _embed(
-            pictures,
-            lambda lab, lightness: [
-                *color_blocks(lab, lightness),
-                *edge_blocks(lightness),
-                *extra_blocks(lightness),
-            ],
-        )
+        return _embed(pictures, all_blocks)
 
 
 def color_blocks(lab: Array, lightness: Lightness) -> list[Block]:
@@ -119,12 +104,24 @@ def extra_blocks(lightness: Lightness) -> list[Block]:
     ]
 
 
-def _embed(pictures: Sequence[Image], describe: Callable[[Array, Lightness], list[Block]]) -> Array:
-    def vector(picture: Image) -> Array:
-        lab = histograms.lab_thumbnail(picture)
-        return _unit_row(describe(lab, Lightness(lab[..., 0])))
+def style_blocks(lab: Array, lightness: Lightness) -> list[Block]:
+    """The blocks of StyleDescriptor."""
+    return [*color_blocks(lab, lightness), *edge_blocks(lightness)]
 
-    return np.stack(parallel_map(vector, pictures))
+
+def all_blocks(lab: Array, lightness: Lightness) -> list[Block]:
+    """The blocks of WhitenedDescriptor."""
+    return [*style_blocks(lab, lightness), *extra_blocks(lightness)]
+
+
+def histogram_row(picture: Image, blocks: Blocks = all_blocks) -> Array:
+    """The histograms of an RGB image side by side, as a unit vector (d,) float32."""
+    lab = histograms.lab_thumbnail(picture)
+    return _unit_row(blocks(lab, Lightness(lab[..., 0])))
+
+
+def _embed(pictures: Sequence[Image], blocks: Blocks) -> Array:
+    return np.stack(parallel_map(partial(histogram_row, blocks=blocks), pictures))
 
 
 def _unit_row(blocks: list[Block]) -> Array:
