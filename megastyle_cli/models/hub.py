@@ -215,13 +215,18 @@ def _not_cached(model: str) -> MegastyleError:
     )
 
 
-def download_again(path: Path) -> str:
-    """The hint for a damaged file or folder: with the command, if it is in the hub's cache."""
+def download_again(path: Path, *, is_partial: bool = False) -> str:
+    """The hint for a damaged file or folder: with the command, if it is in the hub's cache.
+
+    Of a folder that `is_partial` only what is missing is downloaded.
+    """
     places = [path, *path.parents]
     snapshot = next((place for place in places if place.parent.name == "snapshots"), None)
     owner, _, name = (snapshot or path).parent.parent.name.removeprefix("models--").partition("--")
     if snapshot is None or not name:
         return "download the model again"
+    if is_partial:
+        return f"complete the download: hf download {owner}/{name}"
     file = f" {path.relative_to(snapshot)}" if path.is_file() else ""
     return f"download it again: hf download {owner}/{name}{file} --force-download"
 

@@ -141,7 +141,7 @@ def _indexed_files(index: Path) -> list[Path]:
         raise MegastyleError(
             f"{index.parent} has {len(files) - len(missing)} of {len(files)} files of weights: it"
             f" lacks {missing[0]}",
-            hint=download_again(index.parent),
+            hint=download_again(index.parent, is_partial=True),
         )
     return files
 

@@ -52,10 +52,13 @@ def metrics_of(run: Path) -> list[dict[str, float]]:
     ]
 
 
-def has_made_a_step(run: Path) -> bool:
-    """Whether a line of metrics with a training loss has been written."""
+def has_made_a_step(run: Path, before: int = 0) -> bool:
+    """Whether a line of metrics with a training loss has been written after the first `before`."""
     metrics = run / "metrics.jsonl"
-    return metrics.exists() and '"loss": ' in metrics.read_text().replace('{"pairs', "")
+    if not metrics.exists():
+        return False
+    written = metrics.read_text().replace('{"pairs', "").splitlines()
+    return any('"loss": ' in line for line in written[before:])
 
 
 def signal_after_a_step(command: Sequence[str], run: Path, number: int) -> tuple[int, str]:

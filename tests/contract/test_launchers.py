@@ -32,6 +32,7 @@ LAUNCHERS = {
 Launched = subprocess.Popen[bytes] | fork_server.ForkedProcess
 
 COUNT = 200
+COUNT_OF_PICTURES = 28
 LANES = 20  # more than a rank has in flight: after this many answers, some records are written
 
 
@@ -55,10 +56,16 @@ def launch(launcher: str, reports: Path, *args: object) -> Launched:
         )
 
 
-def wait_for_lines(parts: Path, launched: Launched, stderr: Path) -> None:
-    """Until both ranks have written some records."""
+def wait_for_lines(parts: Path, launched: Launched, stderr: Path, more_than: int = 0) -> None:
+    """Until both ranks have written some records, and there are more than that many."""
+
+    def is_enough() -> bool:
+        found = [path.read_bytes().count(b"\n") for path in parts.rglob("metadata.jsonl.partial")]
+        found += [path.read_bytes().count(b"\n") for path in parts.glob("part-*.jsonl.partial")]
+        return len([count for count in found if count]) == 2 and sum(found) > more_than
+
     deadline = time.monotonic() + 240
-    while len([path for path in parts.rglob("*.partial") if b"\n" in path.read_bytes()]) < 2:
+    while not is_enough():
         assert launched.poll() is None, stderr.read_text()
         assert time.monotonic() < deadline, stderr.read_text()
         time.sleep(0.01)
@@ -137,26 +144,34 @@ def synth(tmp_path_factory: pytest.TempPathFactory, megastyle: Runner) -> tuple[
     model = save_tiny_qwen(folder / "tiny")
     asked = [
         {"id": f"s1_c{n}", "content": f"A fox {'very ' * (n % 9)}red", "style": "In woodcut."}
-        for n in range(28)
+        for n in range(COUNT_OF_PICTURES)
     ]
     records = jsonl(folder / "pairs.jsonl", asked)
-    flags = ("--size", 48, "--steps", 30, "--device", "cpu", "--batch-size", 1)
+    flags = ("--size", 48, "--steps", 20, "--device", "cpu", "--batch-size", 1)
     call = ("synth", records, "--model", model, *flags)
     assert megastyle(*call, "-o", folder / "whole").returncode == 0
     return call
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_pictures_of_interrupted_ranks_are_whole_and_a_resume_gives_the_rest(
-    synth: tuple[object, ...], tmp_path: Path, reports: Path, how: str
+    synth: tuple[object, ...], tmp_path: Path, reports: Path
 ) -> None:
     out, whole = tmp_path / "out", Path(str(synth[1])).with_name("whole")
 
     launched = launch("torchrun", reports, *synth, "-o", out)
     wait_for_lines(out, launched, reports / "stderr")
-    interrupt(how, launched, reports)
-    assert codes(reports) == expected_codes(how), (reports / "stderr").read_text()
-    assert 2 <= written(out).total() < 28
+    interrupt("stopped", launched, reports)
+    assert codes(reports) == expected_codes("stopped"), (reports / "stderr").read_text()
+    stopped = written(out).total()
+    assert 2 <= stopped < COUNT_OF_PICTURES
+
+    for report in reports.glob("*.code"):
+        report.unlink()
+    launched = launch("torchrun", reports, *synth, "-o", out, "--resume")
+    wait_for_lines(out, launched, reports / "stderr", more_than=stopped)
+    interrupt("killed", launched, reports)
+    assert codes(reports) == expected_codes("killed"), (reports / "stderr").read_text()
+    assert stopped < written(out).total() < COUNT_OF_PICTURES
 
     # what a launcher would start; the captions above are resumed by launchers
     command = (*synth, "-o", out, "--resume", "-q")

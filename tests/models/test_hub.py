@@ -330,3 +330,5 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again_by_its_name(cached):
     assert hint == "download it again: hf download owner/model model.safetensors --force-download"
     assert download_again(cached / "vae") == download_again(cached).replace(" vae", "")
     assert download_again(cached.parents[2]) == "download the model again"
+    partial = download_again(cached, is_partial=True)
+    assert partial == "complete the download: hf download owner/model"

@@ -294,7 +294,10 @@ def test_the_averaged_weights_follow_the_weights(trainer_of):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's own
-def test_compiled_blocks_have_the_losses_of_eager_ones(trainer_of, tmp_path):
+def test_compiled_blocks_have_the_losses_of_eager_ones(trainer_of, tmp_path, monkeypatch):
+    from torch._inductor import config  # a second to import
+
+    monkeypatch.setattr(config, "compile_threads", 1)  # else a pool of processes imports torch
     (tmp_path / "size.json").write_text(
         json.dumps({**TRANSFORMER, "num_layers": 0, "num_single_layers": 1})
     )
