@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -63,7 +63,7 @@ class ArtifactCache:
             with Path(os.devnull).open("wb") as discarded:
                 yield discarded
             return
-        with open_locked(partial_path(path)) as file:
+        with open_locked(partial_path(path)) as file, _removed_on_error(partial_path(path)):
             file.truncate(0)
             yield file
             file.check()
@@ -77,6 +77,17 @@ class ArtifactCache:
             facts["generation"] = self.generation
         text = json.dumps(facts, indent=1) + "\n"
         atomic_write(note, text)
+
+
+@contextmanager
+def _removed_on_error(partial: Path) -> Iterator[None]:
+    """No run continues half an artifact: it would only take space."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -39,6 +39,7 @@ def test_an_artifact_that_fails_to_be_written_leaves_the_one_before(tmp_path):
         raise ZeroDivisionError
 
     assert load(tmp_path) == ({"count": 3}, b"abc")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "a.bin.json"]
 
 
 @pytest.mark.parametrize("damaged", ["a.bin", "a.bin.json"])
