@@ -10,7 +10,7 @@ import pytest
 
 from tests import fork_server
 from tests.commands.test_train_flux import flags_of, folder, same_weights
-from tests.commands.trainings import has_made_a_step, metrics_of, start_ranks
+from tests.commands.trainings import EVERY_STEP, has_made_a_step, metrics_of, start_ranks
 
 __all__ = ["folder"]  # a fixture
 
@@ -54,14 +54,15 @@ def test_launched_stopped_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     arguments = [*flags_of(folder), "-o", str(run)]
 
     # torchrun hands the signal on, and makes 1 of exit code 75
-    started = launched("torchrun", tmp_path / "torchrun", arguments, run)
+    started = launched("torchrun", tmp_path / "torchrun", [*arguments, *EVERY_STEP], run)
     started.send_signal(signal.SIGTERM)
     stderr = started.communicate()[1].decode()
     assert "batch 4 = 2 x 2 pairs" in stderr and "--resume continues" in stderr, stderr
     assert started.returncode != 0 and (run / "stopped").exists()
 
     # continued under accelerate, where one rank alone is killed
-    started = launched("accelerate", tmp_path / "accelerate", [*arguments, "--resume"], run)
+    resumed = [*arguments, *EVERY_STEP, "--resume"]
+    started = launched("accelerate", tmp_path / "accelerate", resumed, run)
     os.kill(int((tmp_path / "accelerate" / "1.pid").read_text()), signal.SIGKILL)
     stderr = started.communicate()[1].decode()
     assert "batch 4 = 2 x 2 pairs" in stderr and started.returncode != 0, stderr

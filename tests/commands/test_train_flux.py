@@ -19,6 +19,7 @@ from transformers import T5EncoderModel
 from megastyle_cli.models.flux.lora import LoraFactors, target_modules, target_modules_of
 from megastyle_cli.models.flux.lora_file import read_lora, save_lora
 from tests.commands.trainings import (
+    EVERY_STEP,
     LOST_RANK,
     CommandResult,
     kill_one_after_a_step,
@@ -54,14 +55,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def arguments(folder: Path) -> list[str]:
-    """A training on four styles, two held out; a checkpoint at every step."""
+    """A training on four styles, two held out."""
     return flags_of(folder)
 
 
 def flags_of(folder: Path) -> list[str]:
     flags = ["train-flux", folder / "imgs", "--model", folder / "model", "--size", 32]
     flags += ["--rank", 4, "--lr", "0.01", "--steps", STEPS, "--global-batch", 4, "--chunk", 2]
-    flags += ["--holdout", 0.3, "--validate-every", 12, "--checkpoint-every", 1, "--samples", 0]
+    flags += ["--holdout", 0.3, "--validate-every", 12, "--checkpoint-every", 12, "--samples", 0]
     return [str(word) for word in flags]
 
 
@@ -113,7 +114,7 @@ def test_run_json_records_what_the_run_was_made_with(folder: Path, whole: Path) 
     assert asked["inputs"] == [str(folder / "imgs")] and asked["limit"] is None
     assert (asked["label"], asked["holdout"], asked["split_key"]) == ("style_id", 0.3, None)
     assert asked["chunk"] == 2 and asked["samples"] == 2 and asked["max_errors"] == "1%"
-    assert asked["checkpoint_every"] == 1 and asked["export_dtype"] == "bfloat16"
+    assert asked["checkpoint_every"] == 12 and asked["export_dtype"] == "bfloat16"
     with safe_open(whole / "lora" / "megastyle_flux.safetensors", "pt") as opened:
         facts = opened.metadata()
     assert facts["megastyle.loss_weight"] == "bell" and facts["megastyle.step"] == str(STEPS)
@@ -193,7 +194,7 @@ def test_stopped_or_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     number: int,
 ) -> None:
     run = tmp_path / "run"
-    code, stderr = signal_after_a_step([*arguments, "-o", str(run)], run, number)
+    code, stderr = signal_after_a_step([*arguments, *EVERY_STEP, "-o", str(run)], run, number)
 
     if number == signal.SIGTERM:
         assert code == 75 and "--resume continues" in stderr and (run / "stopped").exists()
@@ -215,7 +216,7 @@ def test_two_processes_of_which_one_is_killed_resumed_equal_two_uninterrupted_bi
     ranks = start_ranks([*arguments, *painting, "-o", one, "-q"])
     assert [rank.wait() for rank in ranks] == [0, 0]
 
-    ranks = start_ranks([*arguments, "-o", two, "-q"], subprocess.PIPE)
+    ranks = start_ranks([*arguments, *EVERY_STEP, "-o", two, "-q"], subprocess.PIPE)
     assert kill_one_after_a_step(ranks, two) == [(1, LOST_RANK)]
     assert not (two / "lora").exists()
     # where text is encoded changes nothing
@@ -236,7 +237,7 @@ def test_a_run_of_four_processes_is_continued_by_one_with_the_same_losses(
     train: Callable[..., CommandResult], arguments: list[str], whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    ranks = start_ranks([*arguments, "-q", "-o", run], subprocess.PIPE, world=4)
+    ranks = start_ranks([*arguments, *EVERY_STEP, "-q", "-o", run], subprocess.PIPE, world=4)
     assert kill_one_after_a_step(ranks, run) == [(1, LOST_RANK)] * 3
 
     result = train(*arguments, "-o", run, "--resume")
@@ -318,7 +319,9 @@ def test_all_weights_of_a_model_are_trained_and_resumed(
     flags = [*arguments, "--full", "--ema", 0.9, "--steps", 4, "--lr", 0.001]
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert train(*flags, "-o", whole).returncode == 0
-    code, _ = signal_after_a_step([str(w) for w in (*flags, "-o", run)], run, signal.SIGKILL)
+    code, _ = signal_after_a_step(
+        [str(w) for w in (*flags, *EVERY_STEP, "-o", run)], run, signal.SIGKILL
+    )
     assert code == -signal.SIGKILL
 
     assert train(*flags, "-o", run, "--resume").returncode == 0

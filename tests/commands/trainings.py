@@ -18,6 +18,7 @@ LOST_RANK = (
     "error: another process of this run has ended\n"
     "       Its own message says why; the same command with --resume continues\n"
 )
+EVERY_STEP = ("--checkpoint-every", "1")  # for a run that is killed
 CLOCK = ("seconds", "images_per_s", "samples_per_s")
 
 
