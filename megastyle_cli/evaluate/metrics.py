@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.retrieval.csls import ExactCslsSearcher, bank_similarity
 from megastyle_cli.retrieval.embed import Array
-from megastyle_cli.retrieval.nearest import nearest
+from megastyle_cli.retrieval.nearest import ExactSearcher, Searcher
 
 # n rows, q queries that have a positive, g rows of the gallery, k ranks
 KS = (1, 10)
@@ -21,6 +22,7 @@ def query_scores(
     ks: Sequence[int] = KS,
     exclude_same_content: bool,
     is_query: Array | None = None,
+    csls: bool = False,
 ) -> tuple[Array, dict[str, Array]]:
     """The row numbers (q,) of the queries that have a positive, and each measure for them, (q,).
 
@@ -33,7 +35,8 @@ def query_scores(
     `recall_k`: 1 if there is a positive in the top k. `map_csd_k`: the mean of precision@1 to
     precision@k, which CSD calls mAP. `map_k`: average precision over the top k, divided by
     min(k, number of positives). `same_content_1`: 1 if the nearest neighbour has the query's
-    content and another label; only with contents that are not excluded.
+    content and another label; only with contents that are not excluded. With `csls` also
+    `csls_recall_k` and `csls_map_k`, of the ranking by CSLS.
     Source: CSD (Somepalli et al. 2024) for `map_csd_k`.
     """
     style, content = _encode(labels), _encode_contents(contents, exclude_same_content)
@@ -42,16 +45,27 @@ def query_scores(
     queries = np.flatnonzero((num_positives > 0) & query_mask)
     gallery = np.flatnonzero(in_gallery)  # (g,)
     excluded = _excluded(content if exclude_same_content else None, in_gallery, queries)
-    _, positions = nearest(vectors[queries], vectors[gallery], max(ks), excluded)
-    num_missing = max(ks) - positions.shape[1]
-    positions = np.pad(positions, ((0, 0), (0, num_missing)), constant_values=-1)
-    found = gallery[positions]  # (q, k), meaningless where the position is -1
-    hit = (style[found] == style[queries, None]) & (positions >= 0)
-    measures = measures_of_hits(hit, num_positives[queries], ks)
+    searcher = ExactSearcher(vectors[gallery])
+
+    def rank(searcher: Searcher) -> tuple[Array, dict[str, Array]]:
+        """The rows that each query finds (q, k), and the measures of them."""
+        _, positions = searcher.search(vectors[queries], max(ks), excluded)
+        num_missing = max(ks) - positions.shape[1]
+        positions = np.pad(positions, ((0, 0), (0, num_missing)), constant_values=-1)
+        found = gallery[positions]  # (q, k), meaningless where the position is -1
+        hit = (style[found] == style[queries, None]) & (positions >= 0)
+        return found, measures_of_hits(hit, num_positives[queries], ks)
+
+    found, measures = rank(searcher)
     if content is not None and not exclude_same_content:
         first = found[:, 0]
         is_leak = (content[first] == content[queries]) & (style[first] != style[queries])
         measures["same_content_1"] = is_leak.astype(float)
+    if csls:
+        hubness = bank_similarity(searcher, searcher.vectors)
+        _, corrected = rank(ExactCslsSearcher(searcher, hubness))
+        for name in [f"{stem}_{k}" for k in ks for stem in ("recall", "map")]:
+            measures[f"csls_{name}"] = corrected[name]
     return queries, measures
 
 

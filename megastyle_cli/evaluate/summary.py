@@ -22,6 +22,7 @@ from megastyle_cli.evaluate.scored_set import ScoredSet
 from megastyle_cli.retrieval.embed import Array
 
 DIGITS = 4
+CSLS_ROWS = 50_000  # more would add minutes to hours: its cost grows with the square
 
 
 def summarize(
@@ -37,7 +38,8 @@ def summarize(
     its references' content an image copied; only where the content model is at hand.
 
     Where at least two records share the label of a style: recall_k, map_csd_k (CSD's mean
-    precision over ranks) and map_k (textbook average precision), leave-one-out, among images of
+    precision over ranks) and map_k (textbook average precision), csls_recall_k and csls_map_k (the
+    same, ranked by CSLS, for at most CSLS_ROWS images), leave-one-out, among images of
     other contents if records have one; records without either, where others have it, and copies of
     a picture are left out and counted (`without_style`, `without_content`, `copies`). `random_*` is
     the exact expectation of a random ranking;
@@ -162,6 +164,7 @@ def _retrieval(labelled: ScoredSet, config: SummaryConfig) -> Record:
         ks=config.ks,
         exclude_same_content=other_contents,
         is_query=is_query,
+        csls=len(vectors) <= CSLS_ROWS,
     )
     random = random_scores(
         groups, contents, ks=config.ks, exclude_same_content=other_contents, is_query=is_query
@@ -173,7 +176,7 @@ def _retrieval(labelled: ScoredSet, config: SummaryConfig) -> Record:
         part["split"] = f"{num_queries} queries, {int((~is_query).sum())} gallery"
     for name, values in measures.items():
         part |= _mean(name, values, [groups[row] for row in queries], config.seed)
-        part[f"random_{name}"] = _round(random[name])
+        part[f"random_{name}"] = _round(random[name.removeprefix("csls_")])
     if other_contents:
         all_contents = retrieval_scores(
             vectors, groups, contents, ks=config.ks, exclude_same_content=False

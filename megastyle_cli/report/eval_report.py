@@ -36,6 +36,8 @@ MEASURES = {
         "content similarity minus that with unrelated references",
     ),
     "same_content": ("Same content@k", "nearest image has the same content, but another style"),
+    "csls_recall": ("CSLS Recall@k", "the same, ranked by CSLS: images close to all count less"),
+    "csls_map": ("CSLS mAP@k", "textbook average precision of the ranking by CSLS"),
     "recall": ("Recall@k", "queries with an image of their style among the first k"),
     "map_csd": ("mAP@k by CSD", "mean precision over the first k ranks"),
     "map": ("mAP@k", "textbook average precision"),

@@ -13,7 +13,7 @@ from megastyle_cli.evaluate.metrics import (
     retrieval_scores,
     within_between_similarity,
 )
-from tests.retrieval.vectors import unit_rows
+from tests.retrieval.vectors import cosines, csls_matrix, grouped_rows, unit_rows
 
 
 def labelled(n, seed=0):
@@ -26,10 +26,15 @@ def on_a_circle(*degrees):
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def brute_force(vectors, labels, contents, k, exclude_same_content, is_query=None):
-    """The same measures, one query at a time, written from their definitions."""
+def brute_force(vectors, labels, contents, k, exclude_same_content, is_query=None, scores=None):
+    """The same measures, one query at a time, written from their definitions.
+
+    The ranking is by cosine, or by `scores` (n, n).
+    """
+    if scores is None:
+        scores = cosines(vectors, vectors)
     recall, csd, textbook, leaks = [], [], [], []
-    for i, vector in enumerate(vectors.astype(np.float64)):
+    for i in range(len(vectors)):
         if is_query is not None and not is_query[i]:
             continue
         gallery = [
@@ -41,7 +46,7 @@ def brute_force(vectors, labels, contents, k, exclude_same_content, is_query=Non
         relevant = sum(labels[j] == labels[i] for j in gallery)
         if not relevant:
             continue
-        ranking = sorted(gallery, key=lambda j: (-float(vector @ vectors[j]), j))
+        ranking = sorted(gallery, key=lambda j: (-float(scores[i, j]), j))
         hits = [labels[j] == labels[i] for j in ranking] + [False] * k
         precisions = [sum(hits[: p + 1]) / (p + 1) for p in range(k)]
         recall.append(any(hits[:k]))
@@ -72,6 +77,23 @@ def test_measures_equal_their_definitions(exclude_same_content, k, is_query):
     assert found[f"map_{k}"] == textbook
     if not exclude_same_content:
         assert found["same_content_1"] == leaks
+
+
+@pytest.mark.parametrize("is_query", SPLITS, ids=["leave-one-out", "split"])
+@pytest.mark.parametrize("exclude_same_content", [True, False])
+def test_csls_measures_equal_their_definitions(exclude_same_content, is_query):
+    vectors, (labels, contents) = grouped_rows(50, 6), labelled(50)
+    options = {"exclude_same_content": exclude_same_content, "is_query": is_query}
+    in_gallery = np.ones(50, bool) if is_query is None else ~is_query
+    scores = np.full((50, 50), -np.inf)
+    scores[:, in_gallery] = csls_matrix(vectors, vectors[in_gallery])
+
+    _, found = query_scores(vectors, labels, contents, ks=(3,), csls=True, **options)
+
+    recall, _, textbook, _ = brute_force(vectors, labels, contents, 3, scores=scores, **options)
+    assert found["csls_recall_3"].mean() == pytest.approx(recall, abs=1e-12)
+    assert found["csls_map_3"].mean() == pytest.approx(textbook, abs=1e-12)
+    assert found["csls_map_3"].mean() != found["map_3"].mean()
 
 
 def test_the_two_maps_of_one_ranking_by_hand():
