@@ -146,11 +146,7 @@ class Owner:
         if self._record.process.pid != os.getpid() or self._record.token not in _held:
             return
         del _held[self._record.token]
-        for _ in range(2):  # a disk or a network file system may refuse once
-            with suppress(OSError):
-                if _read_text(self.path) == self._text:
-                    self.path.unlink(missing_ok=True)
-                return
+        _delete(self.path, self._text)
 
     def _is_there(self) -> bool:
         for _ in range(5):
@@ -361,9 +357,18 @@ def _place(path: Path, record: OwnerRecord, ended: FoundOwner | None, watch: _Wa
     except (FileExistsError, FileNotFoundError):
         pass  # another process was faster, or thought that this one had been killed
     finally:
-        temporary.unlink(missing_ok=True)
+        _delete(temporary, record.to_text())
     # read, since a network file system may report an error for a link that was made
     return _read_text(path) == record.to_text()
+
+
+def _delete(path: Path, text: str) -> None:
+    """Deletes a file that still says `text`; if that fails, the next process finds it ended."""
+    for _ in range(2):  # a disk or a network file system may refuse once
+        with suppress(OSError):
+            if _read_text(path) == text:
+                path.unlink(missing_ok=True)
+            return
 
 
 def _link(temporary: Path, path: Path, text: str) -> None:

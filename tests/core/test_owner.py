@@ -186,20 +186,21 @@ def test_a_file_without_content_was_left_by_a_power_cut(
     assert acquire(output).is_takeover
 
 
-def test_the_file_is_deleted_though_the_disk_fails_once(
-    output: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("refused", [".out.jsonl.own.tmp", ".out.jsonl.owner"])
+def test_its_files_are_deleted_though_the_disk_fails_once(
+    output: Path, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    owner, delete = acquire(output), Path.unlink
-    errors = iter([OSError(errno.EIO, "Input/output error")])
+    delete, errors = Path.unlink, iter([OSError(errno.EIO, "Input/output error")])
 
     def fail_once(path: Path, missing_ok: bool = False) -> None:
-        for error in errors:
+        for error in errors if path.name == refused else ():
             raise error
         delete(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", fail_once)
-    owner.release()
+    acquire(output).release()
 
+    assert next(errors, None) is None  # it was met
     assert list(output.parent.iterdir()) == []
 
 
