@@ -1,5 +1,6 @@
 """Every file of a person's folder opens as upright RGB, or says in a sentence why it does not."""
 
+import resource
 import struct
 import threading
 import zlib
@@ -219,3 +220,18 @@ def test_a_jpeg_decoded_at_the_very_size_asked_for_looks_the_same(
     assert exact.size == usual.size and max(exact.size) == side
     gap = np.abs(np.asarray(exact, np.float32) - np.asarray(usual, np.float32))
     assert gap.mean() < 2
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_an_image_that_a_full_disk_cuts_is_an_error(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))  # what fits is written: 1 KiB
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_picture(Image.fromarray(noise), tmp_path / f"a{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert list(tmp_path.iterdir()) == []

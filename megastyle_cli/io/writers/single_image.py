@@ -11,7 +11,7 @@ from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleErr
 from megastyle_cli.core.file_kind import is_stdout, is_stream
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.formats import WRITTEN_PICTURES
-from megastyle_cli.io.images import save_picture
+from megastyle_cli.io.images import save_picture, save_whole
 from megastyle_cli.io.inputs import read_records
 from megastyle_cli.io.record_names import with_id
 
@@ -87,7 +87,7 @@ class SingleImageFile:
     def save_image(self, _: str, image: Image, __: object = None) -> str:
         """Saves the image and returns its name."""
         if self._is_stdout:
-            image.save(sys.stdout.buffer, format="PNG")
+            save_whole(image, sys.stdout.buffer, "PNG")
             sys.stdout.buffer.flush()
         else:
             save_picture(image, Path(self.output))
