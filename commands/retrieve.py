@@ -147,7 +147,7 @@ def main(
         )
     if report.dry_run:
         return job.show_plan(index=", ".join(options.index))
-    ranks = join_ranks() if source.saved is None else None
+    ranks = join_ranks(may_work_alone=True) if source.saved is None else None
     with job:
         has_records = job.has_records()
         if ranks is not None:  # each embeds a share of the index if one of them needs it

@@ -12,6 +12,7 @@
 Results are those of one process: a share is a slice of the items, and results come back in order.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -34,9 +35,20 @@ WAITING = timedelta(days=7)
 _CLOSED = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo/transport")
 
 
-def join_ranks() -> "LaunchedRanks | None":
-    """The processes of the launcher, once all have joined; None if this one runs alone."""
+def join_ranks(*, may_work_alone: bool = False) -> "LaunchedRanks | None":
+    """The processes of the launcher, once all have joined; None if this one runs alone.
+
+    Without the address of the first they cannot join: each works alone if that gives the same, else
+    MegastyleError is raised.
+    """
     rank, world = rank_and_world()
+    if world > 1 and "MASTER_ADDR" not in os.environ:
+        if may_work_alone:
+            return None
+        raise MegastyleError(
+            f"WORLD_SIZE is {world}, but MASTER_ADDR is not set",
+            hint="start the command with accelerate launch, or unset WORLD_SIZE",
+        )
     return LaunchedRanks(rank, world) if world > 1 else None
 
 

@@ -143,6 +143,7 @@ def test_an_output_never_lies_among_the_pictures(
         ("RANK=x megastyle retrieve . --index . -o ../out.jsonl", 2, b"RANK is 'x', not a number"),
         ("RANK=0 WORLD_SIZE=2 megastyle dedup . -o ../out.jsonl", 2, b"without accelerate"),
         ("RANK=1 WORLD_SIZE=2 megastyle retrieve . --index . -o ../parts", 0, b""),
+        ("RANK=1 WORLD_SIZE=2 megastyle retrieve --index ../x --add .", 2, b"MASTER_ADDR is not"),
         (
             "megastyle dedup . --near-threshold nan",
             2,
