@@ -42,7 +42,7 @@ def test_no_token_goes_over_the_beginning_of_a_word(whole: Tokenizer) -> None:
     assert [token for token in whole.get_vocab() if re.search("[^\u2581]\u2581", token)] == []
 
 
-@settings(deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.one_of(

@@ -1,5 +1,7 @@
 """Tiny pipelines of the real classes, and their painters, for the tests of this folder."""
 
+from functools import cache
+
 import pytest
 
 from tests.models.text_to_image.painting import PIPELINES, load_painter
@@ -14,3 +16,9 @@ def pipeline_folders(tmp_path_factory):
 @pytest.fixture(scope="package")
 def painters(pipeline_folders):
     return {name: load_painter(folder) for name, folder in pipeline_folders.items()}
+
+
+@pytest.fixture(scope="package")
+def unguided(pipeline_folders):
+    """Painters with guidance 1, loaded once each, of pipelines that take a second pass above."""
+    return cache(lambda name: load_painter(pipeline_folders[name], guidance=1.0))
