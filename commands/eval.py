@@ -22,7 +22,8 @@ from megastyle_cli.bias.options import BiasOptions, check_bias_options
 from megastyle_cli.captioning.options import ServerOptions
 from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin
 from megastyle_cli.cli.resolve_backend import encoder_hardware
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import DONE, MegastyleError
+from megastyle_cli.core.shard import rank_and_world
 from megastyle_cli.evaluate.options import ScoringOptions, SummaryOptions
 from megastyle_cli.models.options import DeviceOptions, EncoderBackendOptions, ModelOptions
 from megastyle_cli.models.registry import encoder_backend
@@ -270,6 +271,8 @@ def _summarize(
     from megastyle_cli.runner.job import Source
     from megastyle_cli.runner.rank_worker import work_for_first
 
+    if report.dry_run and rank_and_world()[0]:
+        return DONE  # the first process shows the plan
     ranks = None if report.dry_run else join_ranks()
     if ranks is not None and not ranks.is_first:
         return work_for_first(ranks, lambda: scoring.load_models(*_readers()).extract_share)
@@ -283,7 +286,7 @@ def _summarize(
         report=report,
         line=line,
         is_summary=True,
-        has_ranks=ranks is not None,
+        has_ranks=True,
     )
     if report.dry_run:
         return job.show_plan()

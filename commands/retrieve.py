@@ -25,9 +25,10 @@ from megastyle_cli.cli.resolve_backend import (
     load_encoder,
     recorded_model,
 )
-from megastyle_cli.core.errors import MegastyleError
+from megastyle_cli.core.errors import DONE, MegastyleError
 from megastyle_cli.core.file_kind import is_stdout
 from megastyle_cli.core.option import result_options
+from megastyle_cli.core.shard import rank_and_world
 from megastyle_cli.models.options import DeviceOptions, EncoderBackendOptions, ModelOptions
 from megastyle_cli.models.registry import encoder_backend
 from megastyle_cli.retrieval.options import RetrieveOptions
@@ -217,6 +218,8 @@ def _add(
         )
     recorded = recorded_model(backend, model)
     reader = ImageReader(decoded_px(model, DECODED_PX))
+    if report.dry_run and rank_and_world()[0]:
+        return DONE  # the first process shows the plan
     ranks = None if report.dry_run else join_ranks()
     if ranks is not None and not ranks.is_first:
 
@@ -236,7 +239,7 @@ def _add(
         report=report,
         batch_size=batches.batch_size * (ranks.world if ranks else 1),
         sink=index_sink(writer, run, output.errors),
-        has_ranks=ranks is not None,
+        has_ranks=True,
     )
     job.stats.measured, job.stats.remarks = writer.counts, writer.remarks
     if report.dry_run:

@@ -73,7 +73,8 @@ class CollectJob(Job):
     ) -> None:
         """`line` is how a record is written; a summary is one record, which may be a .json file.
 
-        `has_ranks` says that this is the first process of a launcher, which the others work for.
+        `has_ranks` says that this may be the first process of a launcher, which the others work
+        for.
         """
         if not has_ranks and rank_and_world() != (0, 1):
             raise MegastyleError(

@@ -78,8 +78,8 @@ class MapJob(Job):
         model works on so many at once. `image_format` says how images are stored, if the command
         makes them. `rejects` names the file for results that a filter rejected, which `may_reject`
         says can happen. `sink` replaces the one that the options describe. `line` is how a record
-        is written to a stream. `has_ranks` says that this is the first process of a launcher, which
-        has all records and which the others work for."""
+        is written to a stream. `has_ranks` says that this may be the first process of a launcher,
+        which has all records and which the others work for."""
         shard, self._note = Shard(), None
         if not has_ranks:
             shard, self._note = own_shard(existing.shard, existing.shard_offset, output.output)

@@ -57,6 +57,14 @@ def test_a_summary_is_that_of_one_process(
     assert others == [(0, b"", b"")] * (world - 1)
 
 
+def test_the_first_process_shows_the_plan(gallery: Path) -> None:
+    for command in (("eval", gallery), ("retrieve", "--index", gallery / "new", "--add", gallery)):
+        first, second = ended(start_ranks([*command, "--dry-run"], subprocess.PIPE))
+
+        assert (first[0], second) == (0, (0, b"", b""))
+        assert f"{command[0]}: plan" in first[2].decode() and not (gallery / "new").exists()
+
+
 @pytest.fixture(scope="module")
 def names(gallery: Path) -> list[bytes]:
     """The names of the images, as they come on standard input, the damaged one early."""
