@@ -26,6 +26,7 @@ from megastyle_cli.benchmark.vector_cache import LoadedEncoder, encode_pictures
 from megastyle_cli.core.atomic_file import atomic_write
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Record, Run, annotate
+from megastyle_cli.evaluate.summary_job import summary_job
 from megastyle_cli.io.inputs import is_jsonl_input, read_records
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.writers.stream import line_for
@@ -128,15 +129,14 @@ def fold_results(
     report: ReportOptions,
 ) -> int:
     """Writes the table of results by query, which may be of several runs; the exit code."""
-    run = Run("eval", {"fold": True, "seed": seed}, __version__)
-    job = CollectJob(
-        run,
-        Source(inputs=names),
+    job = summary_job(
+        {"fold": True, "seed": seed},
+        names,
+        markdown,
         output=output,
         existing=existing,
         report=report,
-        line=line_for(output.output, markdown, as_json=as_json),
-        is_summary=True,
+        as_json=as_json,
     )
     if report.dry_run:
         return job.show_plan()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from megastyle_cli import __version__
 from megastyle_cli.bias.answer_cache import kept_answers
 from megastyle_cli.bias.association import halves
 from megastyle_cli.bias.console import intrusion_table
@@ -19,13 +18,11 @@ from megastyle_cli.captioning.options import ServerOptions
 from megastyle_cli.captioning.retry import RetryingClient
 from megastyle_cli.compute.significance import holm
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.record import Failure, Record, Run, annotate
+from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.evaluate.references import reference_fingerprint
+from megastyle_cli.evaluate.summary_job import summary_job
 from megastyle_cli.io.images import ImageReader
-from megastyle_cli.io.writers.stream import line_for
-from megastyle_cli.runner.collect_job import CollectJob
-from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from megastyle_cli.runner.side_input import read_side_input
 
@@ -81,14 +78,14 @@ def summarize_intrusion(
     settings["seed"] = seed
     if floor_records:
         settings["floor"] = reference_fingerprint(floor_records, None)
-    job = CollectJob(
-        Run("eval", {"measure": "intrusion", **settings}, __version__),
-        Source(inputs=names),
+    job = summary_job(
+        {"measure": "intrusion", **settings},
+        names,
+        intrusion_table,
         output=output,
         existing=existing,
         report=report,
-        line=line_for(output.output, intrusion_table, as_json=as_json),
-        is_summary=True,
+        as_json=as_json,
     )
     if report.dry_run:
         return job.show_plan(images="listed, then asked about twice for each candidate")

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from megastyle_cli import __version__
 from megastyle_cli.bias.association import associations
 from megastyle_cli.bias.console import association_table, kept_table
 from megastyle_cli.bias.kept_style import Pictures, kept_style
@@ -14,16 +13,14 @@ from megastyle_cli.bias.measure import measure_similarities
 from megastyle_cli.bias.nouns import read_nouns
 from megastyle_cli.bias.options import BiasOptions
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.record import Failure, Record, Run, annotate, recorded_weights
+from megastyle_cli.core.record import Failure, Record, annotate, recorded_weights
 from megastyle_cli.evaluate.labels import label_of
 from megastyle_cli.evaluate.metrics import query_scores, random_scores
 from megastyle_cli.evaluate.references import reference_fingerprint
+from megastyle_cli.evaluate.summary_job import summary_job
 from megastyle_cli.io.images import ImageReader
-from megastyle_cli.io.writers.stream import line_for
 from megastyle_cli.models.registry import load
 from megastyle_cli.retrieval.embed import Array, embed_records
-from megastyle_cli.runner.collect_job import CollectJob
-from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from megastyle_cli.runner.side_input import read_side_input
 
@@ -76,7 +73,15 @@ def summarize_bias(
     }
     if floor:
         settings["floor"] = reference_fingerprint(floor, None)
-    job = _job("bias", names, settings, output, existing, report, as_json=as_json)
+    job = summary_job(
+        {"measure": "bias", **settings},
+        names,
+        association_table,
+        output=output,
+        existing=existing,
+        report=report,
+        as_json=as_json,
+    )
     if report.dry_run:
         return job.show_plan(nouns=str(len(nouns)))
     with job:
@@ -122,7 +127,15 @@ def summarize_kept(
         "originals": reference_fingerprint(originals, options.frequency_key),
         "seed": seed,
     }
-    job = _job("kept", names, settings, output, existing, report, as_json=as_json)
+    job = summary_job(
+        {"measure": "kept", **settings},
+        names,
+        kept_table,
+        output=output,
+        existing=existing,
+        report=report,
+        as_json=as_json,
+    )
     if report.dry_run:
         return job.show_plan(originals=f"{len(originals):,} images")
     with job:
@@ -155,28 +168,6 @@ def check_controls(controls: Iterable[str], styles: Iterable[str], label: str) -
             f"no image has the style {missing[0]!r} of --control",
             hint=f"styles are read under {label!r}: check --label",
         )
-
-
-def _job(
-    measure: str,
-    names: Sequence[str],
-    settings: Record,
-    output: OutputOptions,
-    existing: ResumeOptions,
-    report: ReportOptions,
-    *,
-    as_json: bool,
-) -> CollectJob:
-    table = {"bias": association_table, "kept": kept_table}[measure]
-    return CollectJob(
-        Run("eval", {"measure": measure, **settings}, __version__),
-        Source(inputs=names),
-        output=output,
-        existing=existing,
-        report=report,
-        line=line_for(output.output, table, as_json=as_json),
-        is_summary=True,
-    )
 
 
 def _embedded(

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megastyle_cli import __version__
 from megastyle_cli.bias.answer_cache import kept_answers
 from megastyle_cli.bias.image_questions import ATTEMPTS, MAX_SIDE_PX, Asker, load_server
 from megastyle_cli.captioning.options import ServerOptions
 from megastyle_cli.captioning.retry import RetryingClient
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.record import Failure, Record, Run, annotate
+from megastyle_cli.core.record import Failure, Record, annotate
 from megastyle_cli.evaluate.references import reference_fingerprint
 from megastyle_cli.evaluate.scored_set import ScoredSet
+from megastyle_cli.evaluate.summary_job import summary_job
 from megastyle_cli.io.images import ImageReader
 from megastyle_cli.io.temporary_files import Spool
-from megastyle_cli.io.writers.stream import line_for
 from megastyle_cli.paper_protocols.catalog import ProtocolRequest, parse_protocols
 from megastyle_cli.paper_protocols.console import protocol_table
 from megastyle_cli.paper_protocols.content_distance import content_distance
@@ -31,7 +30,6 @@ from megastyle_cli.paper_protocols.reference_measures import (
 )
 from megastyle_cli.paper_protocols.text_measure import text_score
 from megastyle_cli.runner.collect_job import CollectJob
-from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 
 STYLE_SCORES = ("csd", "megastyle", "clip-image", "oneig")
@@ -88,14 +86,14 @@ def summarize_protocols(
             hint="add --base-url URL" if is_asked else "add --protocol vlm-leak",
         )
     wanted = [request.identity for request in requests]
-    job = CollectJob(
-        Run("eval", {"protocols": wanted, **compared_with.options}, __version__),
-        Source(inputs=names),
+    job = summary_job(
+        {"protocols": wanted, **compared_with.options},
+        names,
+        protocol_table,
         output=output,
         existing=existing,
         report=report,
-        line=line_for(output.output, protocol_table, as_json=as_json),
-        is_summary=True,
+        as_json=as_json,
     )
     if report.dry_run:
         return job.show_plan(protocols=", ".join(request.protocol.name for request in requests))

@@ -94,7 +94,7 @@ def oneig(sets: Sequence[ScoredSet], prompt_key: str, seed: int) -> Record:
 def three_of_each(references: Sequence[Record], pair_by: str | None) -> list[Record]:
     """Three references of each style, those with the lowest hashes of their ids, in order.
 
-    Styles are told apart by `pair_by`, as in `load_references`.
+    References with one value under `pair_by` are of one style, as in `load_references`.
     """
     by_style: dict[str | None, list[Record]] = {}
     for record in references:

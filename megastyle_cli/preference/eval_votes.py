@@ -3,19 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from megastyle_cli import __version__
 from megastyle_cli.core.atomic_file import check_new
 from megastyle_cli.core.errors import DONE, MegastyleError
-from megastyle_cli.core.record import Run, annotate
+from megastyle_cli.core.record import annotate
+from megastyle_cli.evaluate.summary_job import summary_job
 from megastyle_cli.io.output_paths import check_folder_name
-from megastyle_cli.io.writers.stream import line_for
 from megastyle_cli.preference.comparisons import draw_comparisons
 from megastyle_cli.preference.vote_ranking import rank_systems
 from megastyle_cli.preference.vote_table import vote_table
 from megastyle_cli.preference.votes import read_votes
 from megastyle_cli.preference.voting_folder import PAGE, read_key, write_page
-from megastyle_cli.runner.collect_job import CollectJob
-from megastyle_cli.runner.job import Source
 from megastyle_cli.runner.options import OutputOptions, ReportOptions, ResumeOptions
 from megastyle_cli.runner.plan import Plan
 from megastyle_cli.runner.progress import say
@@ -87,14 +84,14 @@ def count_votes(
         )
     votes = read_votes([Path(name) for name in names], key, str(folder))
     settings = {"preference": key.page, "seed": seed, "votes": len(votes)}
-    job = CollectJob(
-        Run("eval", settings, __version__),
-        Source(inputs=()),
+    job = summary_job(
+        settings,
+        (),
+        vote_table,
         output=output,
         existing=existing,
         report=report,
-        line=line_for(output.output, vote_table, as_json=as_json),
-        is_summary=True,
+        as_json=as_json,
     )
     if report.dry_run:
         return job.show_plan()
