@@ -52,7 +52,7 @@ def hash_painted(
             wanted.setdefault(cells[cell], []).append(record)
     if not wanted:
         raise MegastyleError(
-            f"none of the {len(records):,} pictures of {name} has the style ({label}) and the"
+            f"no picture of {name} ({len(records):,} in all) has the style ({label}) and the"
             f" content ({content_label}) of a query",
             hint="give them the labels of the benchmark's records",
         )

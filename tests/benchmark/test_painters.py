@@ -28,7 +28,7 @@ def test_pictures_are_assigned_by_style_and_content_in_the_order_of_seeds(tmp_pa
 def test_pictures_of_no_query_are_refused():
     records = [{"style_id": "s5", "content_id": "c0", "file_name": "a.png"}]
 
-    with pytest.raises(MegastyleError, match="none of the 1 pictures of out has the style"):
+    with pytest.raises(MegastyleError, match=r"no picture of out \(1 in all\) has the style"):
         hash_painted(records, "style_id", "content_id", CELLS, "out")
 
 

@@ -140,6 +140,11 @@ def test_an_output_never_lies_among_the_pictures(
         ("megastyle retrieve . --index . >&-", 1, b"standard output: bad file descriptor"),
         ("megastyle retrieve - --index . <&-", 2, b"standard input is closed"),
         ("megastyle --help > /dev/full", 1, b"error: no space left on device"),
+        (
+            "megastyle transfer --style 0.png 1.png --size 64 -o - > /dev/full",
+            1,
+            b"error: standard output: no space left on device",
+        ),
         ("RANK=x megastyle retrieve . --index . -o ../out.jsonl", 2, b"RANK is 'x', not a number"),
         ("RANK=0 WORLD_SIZE=2 megastyle dedup . -o ../out.jsonl", 2, b"without accelerate"),
         ("RANK=1 WORLD_SIZE=2 megastyle retrieve . --index . -o ../parts", 0, b""),

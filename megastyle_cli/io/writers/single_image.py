@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL.Image import Image
 
 from megastyle_cli.core.errors import TOO_MANY_FAILURES, BadRecord, MegastyleError
-from megastyle_cli.core.file_kind import is_stdout, is_stream
+from megastyle_cli.core.file_kind import is_stdout, is_stream, with_path
 from megastyle_cli.core.record import Failure, Record
 from megastyle_cli.io.formats import WRITTEN_PICTURES
 from megastyle_cli.io.images import save_picture, save_whole
@@ -87,8 +87,9 @@ class SingleImageFile:
     def save_image(self, _: str, image: Image, __: object = None) -> str:
         """Saves the image and returns its name."""
         if self._is_stdout:
-            save_whole(image, sys.stdout.buffer, "PNG")
-            sys.stdout.buffer.flush()
+            with with_path(Path("standard output")):
+                save_whole(image, sys.stdout.buffer, "PNG")
+                sys.stdout.buffer.flush()
         else:
             save_picture(image, Path(self.output))
         return self.output
