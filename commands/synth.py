@@ -19,7 +19,7 @@ import typer
 from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin, parse_size
 from megastyle_cli.cli.resolve_backend import decoded_px, load_encoder, lora_name, recorded_model
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.option import result_options
+from megastyle_cli.core.option import option_names, result_options
 from megastyle_cli.core.record import recorded_weights
 from megastyle_cli.generate.options import (
     FilterOptions,
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 STYLE_PX = 512  # longer side of decoded style images
 COMPARED_PX = 384  # longer side of what the builtin style encoder is shown, as in eval
-MODEL_FLAGS = (
-    *("preset", "lora", "lora_strength", "steps", "guidance", "negative", "quantize"),
-    *("device", "dtype", "offload", "compile"),
+MODEL_FLAGS = option_names(
+    *(TextToImageOptions, QuantizeOptions, DeviceOptions, TextToImageOffloadOptions),
+    CompileOptions,
 )
 
 
@@ -90,6 +90,7 @@ def main(
     )
     from megastyle_cli.io.images import ImageReader
     from megastyle_cli.models.image_size import images_per_batch
+    from megastyle_cli.models.protocols import PictureRequest
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.runner.job import Source
@@ -181,10 +182,12 @@ def main(
             how: dict[str, Any] = {
                 "content_reader": None if is_model else ImageReader(long_side_px),
                 "style_reader": ImageReader(STYLE_PX, num_cached=64) if needs_style_image else None,
-                "long_side_px": long_side_px,
-                "size_px": size_px,
-                "strength": applied.strength,
-                "seed": drawing.seed,
+                "template": PictureRequest(
+                    long_side=long_side_px,
+                    size_px=size_px,
+                    strength=applied.strength,
+                    seed=drawing.seed,
+                ),
                 "run": job.run.key,
                 "settings": settings,
                 "requires_style": compares == "reference",

@@ -20,7 +20,7 @@ import typer
 from megastyle_cli.cli.parameters import given_flag, inputs_or_stdin, parse_size
 from megastyle_cli.cli.resolve_backend import lora_name, recorded_model
 from megastyle_cli.core.errors import DONE, MegastyleError
-from megastyle_cli.core.option import result_options
+from megastyle_cli.core.option import option_names, result_options
 from megastyle_cli.generate.options import (
     FluxOffloadOptions,
     FluxOptions,
@@ -56,9 +56,9 @@ FOLDER_FLAGS = (
     *("errors", "resume", "shard", "limit", "stats", "sheet", "page"),
     *("format_", "picture_format", "quality", "shard_size"),
 )
-FLUX_FLAGS = (
-    *("lora", "lora_strength", "steps", "guidance", "content_strength", "keep_aspect", "quantize"),
-    *("preset", "device", "dtype", "offload", "compile"),
+FLUX_FLAGS = option_names(
+    *(LoraOptions, FluxOptions, FluxPresetOptions, QuantizeOptions),
+    *(DeviceOptions, FluxOffloadOptions, CompileOptions),
 )
 
 
@@ -96,6 +96,7 @@ def main(
         read_transfer_request,
         require_success,
     )
+    from megastyle_cli.models.protocols import PictureRequest
     from megastyle_cli.models.registry import load, locate
     from megastyle_cli.report.outputs import check_views, write_views
     from megastyle_cli.report.style_name import picture_stem
@@ -159,10 +160,9 @@ def main(
         if is_flux
         else ImageReader(STYLE_PX, num_cached=64),
         "starts_from_image": not is_flux or painting.content_strength > 0,
-        "long_side_px": long_side_px,
-        "size_px": size_px,
-        "strength": applied.strength,
-        "seed": drawing.seed,
+        "template": PictureRequest(
+            long_side=long_side_px, size_px=size_px, strength=applied.strength, seed=drawing.seed
+        ),
         "run": run.key,
         "settings": {key: value for key, value in settings.items() if value is not None},
     }

@@ -343,6 +343,7 @@ def transfer(
     from megastyle_cli.generate.transfer import transfer as stage
     from megastyle_cli.generate.transfer import weighted_references
     from megastyle_cli.io.record_names import with_id
+    from megastyle_cli.models.protocols import PictureRequest
     from megastyle_cli.models.registry import load, stylist_backend
 
     _check(StrengthOptions(strength=strength))
@@ -366,10 +367,7 @@ def transfer(
         style_reader=pictures.reader(None if is_flux else STYLE_PX),
         starts_from_image=not is_flux,
         captioner=load("captioner", "builtin") if is_flux else None,
-        long_side_px=size,
-        size_px=None,
-        strength=strength,
-        seed=seed,
+        template=PictureRequest(long_side=size, strength=strength, seed=seed),
         run="",
         settings={},
     )

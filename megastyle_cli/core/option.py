@@ -60,6 +60,11 @@ def declared_options(group: Any) -> Iterator[tuple[Field[Any], Option]]:
             yield declared, declared.metadata[_KEY]
 
 
+def option_names(*groups: Any) -> frozenset[str]:
+    """The names of the fields of groups of options, or of their classes."""
+    return frozenset(declared.name for group in groups for declared, _ in declared_options(group))
+
+
 def result_options(*groups: Any) -> dict[str, Any]:
     """The options of `groups` that can change a result, by the name a run records them under."""
     found: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from megastyle_cli.core.errors import BadRecord
@@ -31,10 +32,7 @@ def synth(
     *,
     content_reader: ImageReader | None,
     style_reader: ImageReader | None,
-    long_side_px: int | None,
-    size_px: tuple[int, int] | None = None,
-    strength: float = 1.0,
-    seed: int,
+    template: PictureRequest,
     run: str,
     settings: Mapping[str, Any],
     requires_style: bool = False,
@@ -44,11 +42,12 @@ def synth(
 ) -> Iterator[Record | Failure]:
     """Adds `file_name`, `width`, `height` and `seed`: one result per record, in order.
 
-    The painter gets a pair's texts and, of its two images, those that have a reader. `settings` go
-    into each record's provenance. A missing style image fails the record if `requires_style` (a
-    filter compares with it), else it is left to the painter. Rejected images are not saved. A
-    signal ends the results with Stopped where the painter has not begun the next image or batch;
-    with `pieces` it gets so many requests at a time.
+    The painter gets a pair's texts and, of its two images, those that have a reader. `template`
+    holds what all requests have in common; each record's seed is derived from its `seed`.
+    `settings` go into each record's provenance. A missing style image fails the record if
+    `requires_style` (a filter compares with it), else it is left to the painter. Rejected images
+    are not saved. A signal ends the results with Stopped where the painter has not begun the next
+    image or batch; with `pieces` it gets so many requests at a time.
     """
     batch = list(records)
     contents = _images(batch, "content_file_name", content_reader, is_required=False)
@@ -61,17 +60,15 @@ def synth(
             requests.append(style)
         else:
             requests.append(
-                PictureRequest(
+                replace(
+                    template,
                     content=record.get("content"),
                     style=record.get("style"),
                     content_picture=content,
                     references=(style,) if style else (),
                     reference_keys=(record["style_file_name"],) if style else (),
                     weights=(1.0,) if style else (),
-                    strength=strength,
-                    long_side=long_side_px,
-                    size_px=size_px,
-                    seed=record_seed(seed, record["id"]),
+                    seed=record_seed(template.seed, record["id"]),
                 )
             )
     in_batches = getattr(painter, "paint_batches", None)

@@ -59,10 +59,7 @@ def transfer(
     style_reader: ImageReader,
     starts_from_image: bool,
     captioner: Captioner | None,
-    long_side_px: int | None,
-    size_px: tuple[int, int] | None,
-    strength: float,
-    seed: int,
+    template: PictureRequest,
     run: str,
     settings: Mapping[str, Any],
     stop: StopSignal = NEVER,
@@ -72,18 +69,18 @@ def transfer(
     The content image is `content_file_name`, else `file_name`, which is renamed to the former. It
     is read if the stylist `starts_from_image`, or if the stylist needs text (then there is a
     `captioner`) and the record has no `content`. A record's own `style_file_name` takes precedence
-    over `references`. `settings` go into each record's provenance. A signal ends the results with
-    Stopped where the stylist has not begun the next image or batch.
+    over `references`. `template` holds what all requests have in common; each record's seed is
+    derived from its `seed`. Its `strength` and the `settings` go into each record's provenance. A
+    signal ends the results with Stopped where the stylist has not begun the next image or batch.
     """
     as_read = list(records)
     batch = [_with_image_names(record, references) for record in as_read]
     contents = _content_images(batch, content_reader, starts_from_image, captioner is not None)
     if captioner is not None:
         batch = _with_content(batch, contents, captioner, run)
-    template = PictureRequest(long_side=long_side_px, size_px=size_px, strength=strength)
     requests = [
         _request(
-            replace(template, seed=record_seed(seed, record["id"])),
+            replace(template, seed=record_seed(template.seed, record["id"])),
             record,
             content,
             references,
@@ -99,7 +96,7 @@ def transfer(
         images_as_made(stylist.restyle, in_batches, valid_requests(requests), stop),
         command="transfer",
         store=store,
-        metadata={"model": stylist.name, "run": run, "strength": strength, **settings},
+        metadata={"model": stylist.name, "run": run, "strength": template.strength, **settings},
         as_read=as_read,
     )
 

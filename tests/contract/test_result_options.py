@@ -68,9 +68,6 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("dedup", "exact_text"): ("builtin", "--exact-text raw"),
     ("dedup", "embedder"): ("builtin", "--embedder verified"),
     ("dedup", "preset"): ("builtin", "--preset contents"),
-    ("dedup", "near_threshold"): ("builtin", "--near-threshold 0.5"),
-    ("dedup", "semantic_threshold"): ("builtin", "--semantic-threshold 0.5"),
-    ("dedup", "ngram"): ("builtin", "--ngram 2"),
     ("dedup", "backend"): ("builtin", "--backend sentence-transformers --model {}/weights"),
     ("dedup", "model"): ("builtin", "--model {}/weights"),
     ("cluster", "on"): ("builtin", "--on content"),
@@ -79,7 +76,6 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
     ("cluster", "vectors_from"): ("builtin", "--vectors-from {}/rows.npy"),
     ("cluster", "backend"): ("builtin", "--backend sentence-transformers"),
     ("cluster", "model"): ("builtin", "--model {}/weights"),
-    ("pair", "max_uses"): ("builtin", "--max-uses 9"),
     ("synth", "backend"): ("builtin", "--backend a.module:Painter"),
     ("synth", "model"): ("model", "--model {}/others"),
     ("synth", "size"): ("builtin", "--size 64"),
@@ -224,6 +220,8 @@ def another_value(name: str, kind: Any, default: Any, declared: Option) -> str:
     ]
     if choices:
         return f"{flag} {next(choice for choice in choices if choice != default)}"
+    if default is None and {int, float}.intersection(get_args(kind)):
+        default = declared.min or 0
     assert isinstance(default, int | float), f"--{name} needs a case"
     value = default + 1 if declared.max is None or default + 1 <= declared.max else default / 2
     return f"{flag} {value}"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from megastyle_cli.core.option import declared_options, option, result_options
+from megastyle_cli.core.option import declared_options, option, option_names, result_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,10 @@ class Example:
 
 def test_only_fields_made_by_option_are_options() -> None:
     assert [field.name for field, _ in declared_options(Example)] == ["style", "crop", "device"]
+
+
+def test_the_names_of_groups_are_those_of_their_options() -> None:
+    assert option_names(Example) == option_names(Example()) == {"style", "crop", "device"}
 
 
 def test_a_run_records_what_changes_results_and_later_options_only_if_set() -> None:

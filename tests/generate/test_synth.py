@@ -4,6 +4,7 @@ import pytest
 
 from megastyle_cli.core.record import Failure, record_seed
 from megastyle_cli.generate.synth import synth
+from megastyle_cli.models.protocols import PictureRequest
 from tests.conftest import draw
 from tests.drawn_images import DrawnImages
 from tests.generate.fakes import FakePainter, MemoryStore
@@ -21,8 +22,7 @@ def synthesized(records, painter, **changes):
     options = {
         "content_reader": DrawnImages(),
         "style_reader": DrawnImages(),
-        "long_side_px": 64,
-        "seed": 7,
+        "template": PictureRequest(long_side=64, strength=0.5, seed=7),
         "run": "ab",
         "settings": {"steps": 2},
         **changes,
@@ -33,7 +33,7 @@ def synthesized(records, painter, **changes):
 def test_the_painter_gets_texts_images_and_the_seed_of_the_record():
     painter = FakePainter()
 
-    (record,) = synthesized([PAIR], painter, strength=0.5)
+    (record,) = synthesized([PAIR], painter)
 
     (request,) = painter.requests
     assert (request.content, request.style) == ("A fox", "In ink.")

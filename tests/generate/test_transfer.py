@@ -5,7 +5,7 @@ import pytest
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.record import Failure
 from megastyle_cli.generate.transfer import transfer, weighted_references
-from megastyle_cli.models.protocols import Description
+from megastyle_cli.models.protocols import Description, PictureRequest
 from tests.conftest import draw
 from tests.drawn_images import DrawnImages
 from tests.generate.fakes import FakePainter, MemoryStore
@@ -33,10 +33,7 @@ def transferred(records, stylist, names=("8",), weights=(), **changes):
         "style_reader": DrawnImages(),
         "starts_from_image": True,
         "captioner": None,
-        "long_side_px": 64,
-        "size_px": None,
-        "strength": 0.5,
-        "seed": 7,
+        "template": PictureRequest(long_side=64, strength=0.5, seed=7),
         "run": "ab",
         "settings": {},
         **changes,
