@@ -4,10 +4,8 @@ A tar has no directory, so its headers are read once; after that each member is 
 offset, from any thread. Nothing is unpacked.
 """
 
-import logging
 import os
 import tarfile
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,12 +15,8 @@ from threading import Lock
 from megastyle_cli.core.errors import BadRecord, MegastyleError
 from megastyle_cli.core.limits import max_item_bytes, too_large
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.io.formats import PICTURE_SUFFIXES, counted
-from megastyle_cli.io.readers.jsonl import read_lines
-from megastyle_cli.io.readers.tar_samples import sample_members, suffix_of
+from megastyle_cli.io.readers.archive_samples import ArchiveSamples
 
-log = logging.getLogger(__name__)
-TEXTS = ("caption", "txt")  # members with the `text`; the last one counts
 ARCHIVES = (".tar", ".tgz", ".gz", ".zip", ".zst", ".xz", ".bz2")
 BLOCK = 512  # bytes; a tar consists of such blocks
 _scanning = Lock()
@@ -38,13 +32,10 @@ class Members:
 
 
 def read(path: Path) -> Iterator[Record | Failure]:
-    """The samples in order: the keys of a .json, and members as `text`, `cls` and `key`.
+    """The records of the samples in order: see `ArchiveSamples`.
 
-    `text` is a .txt or .caption, `cls` a .cls, `key` the sample's key. `file_name` is relative to
-    the tar's folder. Of several pictures in a sample the first is used, in the order of
-    PICTURE_SUFFIXES, double suffixes last, with one warning; other members that are not read are
-    counted in one line. Raises MegastyleError at once if this is not a tar; damage after its first
-    member is a Failure at the end.
+    Raises MegastyleError at once if this is not a tar; damage after its first member is a Failure
+    at the end.
     """
     try:
         tarfile.open(path, "r:").close()
@@ -99,73 +90,15 @@ def has_picture(container: str, member: str) -> bool:
 
 def _samples(path: Path) -> Iterator[Record | Failure]:
     members = _members(str(path))
-    unused: set[str] = set()  # suffixes of further pictures
-    unread: Counter[str] = Counter()
-    for key, names in sample_members(members.where):
-        yield _sample(path, key, {suffix_of(key, name): name for name in names}, unused, unread)
-    if unread:
-        log.warning("%s: skipped members: %s", path, counted(unread))
+    yield from ArchiveSamples(path, picture_bytes).records(members.where)
     for name, why in members.problems:
         yield _failure(f"{path}#{name}", why)
     if members.damage:
         yield _failure(str(path), members.damage)
 
 
-def _sample(
-    path: Path, key: str, names: dict[str, str], unused: set[str], unread: Counter[str]
-) -> Record | Failure:
-    """The record of a sample, whose members are given by suffix."""
-    ranks = {suffix: _rank(suffix) for suffix in names}
-    pictures = sorted((suffix for suffix in names if ranks[suffix]), key=lambda s: ranks[s] or ())
-    known = names.keys() & {"json", "cls", *TEXTS}
-    if not (pictures or known):
-        return _failure(f"{path}#{next(iter(names.values()))}", "has no image, .json or .txt")
-    unread.update(f".{suffix}" for suffix in names.keys() - known - set(pictures))
-    if not unused.issuperset(pictures[1:]):
-        unused.update(pictures[1:])
-        log.warning("%s: samples with several images: .%s is used", path, pictures[0])
-    try:
-        record = _object(str(path), names["json"]) if "json" in names else {}
-        for suffix in TEXTS:
-            if suffix in names:
-                record = {**record, "text": _text(path, names[suffix])}
-        if "cls" in names:
-            label = _text(path, names["cls"]).strip()
-            record = {**record, "cls": int(label) if label.isdecimal() else label}
-    except BadRecord as bad:
-        return Failure({"file_name": f"{path}#{key}"}, bad.kind, bad.message)
-    if pictures:
-        record = {**record, "file_name": f"{path.name}#{names[pictures[0]]}"}
-    return {**record, "key": key}
-
-
-def _text(path: Path, name: str) -> str:
-    """The text in a member. Raises BadRecord if there is none."""
-    try:
-        return picture_bytes(str(path), name).decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise BadRecord("bad_json", f"{path}#{name} is not UTF-8") from None
-
-
-def _object(container: str, name: str) -> Record:
-    """The object in a .json member. Raises BadRecord if there is none."""
-    content = picture_bytes(container, name)
-    for found in read_lines([content], f"{container}#{name}"):
-        if isinstance(found, Failure):
-            raise BadRecord(found.kind, found.message)
-        return found
-    return {}
-
-
-def _failure(name: str, why: str, kind: str = "bad_image") -> Failure:
-    return Failure({"file_name": name}, kind, f"{name} {why}")
-
-
-def _rank(suffix: str) -> tuple[int, int] | None:
-    """The order of pictures in a sample; None for a member that is not a picture."""
-    *before, last = suffix.split(".")
-    known = list(PICTURE_SUFFIXES)
-    return (len(before), known.index(f".{last}")) if f".{last}" in known else None
+def _failure(name: str, why: str) -> Failure:
+    return Failure({"file_name": name}, "bad_image", f"{name} {why}")
 
 
 def _members(container: str) -> Members:

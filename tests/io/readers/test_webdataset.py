@@ -108,25 +108,6 @@ def test_two_samples_of_one_key_lose_no_picture(megastyle: Runner, tmp_path: Pat
     assert len(lines(tmp_path / "out.errors.jsonl")) == 1
 
 
-def test_a_class_and_a_caption_are_read_and_a_byte_order_mark_is_not(tmp_path: Path) -> None:
-    members = [("1.jpg", png(1)), ("1.cls", b"7\n"), ("1.caption", b"a b")]
-    members += [("2.jpg", png(2)), ("2.cls", b"frog"), ("2.txt", "\ufeffa frog".encode())]
-
-    first, second = whole(write_tar(tmp_path / "x.tar", members))
-
-    assert (first["cls"], first["text"]) == (7, "a b")
-    assert (second["cls"], second["text"]) == ("frog", "a frog")
-
-
-def test_members_of_kinds_that_are_not_read_are_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    members = [(f"{n}.{kind}", png(n)) for n in range(3) for kind in ("png", "npy")]
-
-    assert len(whole(write_tar(tmp_path / "x.tar", members))) == 3
-    assert "x.tar: skipped members: 3 .npy" in caplog.text
-
-
 def test_a_header_of_a_terabyte_is_damage_and_not_memory(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     good, huge = tarfile.TarInfo("a.json"), tarfile.TarInfo("b.json")
