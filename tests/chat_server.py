@@ -14,18 +14,18 @@ from typing import Any
 
 from PIL import Image
 
+from megastyle_cli.core import style
+
 MODEL = "tiny-vlm"
 CONTENT = "Three flat shapes overlap near a corner"
-ATTRIBUTES = {
+ATTRIBUTES = dict.fromkeys(style.ATTRIBUTES, "N/A") | {
     "identity": "cut-paper collage",
     "colors": "teal and ivory",
     "accents": "ochre",
     "light": "upper left fading to the right",
-    "pattern": "N/A",
     "surface": "matte",
     "edges": "sharp",
     "outline": "thin black",
-    "brushwork": "N/A",
     "medium": "layered paper",
 }
 

@@ -17,11 +17,11 @@ _IF_NONE = 'answer "N/A" if there is none'
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """One style attribute: its limit, its description, its column.
+    """One style attribute: its limit, its description, its column, its words in the v2 template.
 
     `description` is what a model is asked for. An attribute that is not optional is one that every
-    picture has. `column` is its name in the table of a release, `prefix` the words of the template
-    before it, which an answer may repeat.
+    picture has. `column` is its name in the table of a release. The template has `prefix` before
+    the value, which an answer may repeat, and `suffix` after it, unless the value ends with that.
     """
 
     max_words: int
@@ -29,6 +29,7 @@ class Attribute:
     optional: bool = True
     column: str | None = None
     prefix: str = ""
+    suffix: str = ""
 
 
 def _attribute(max_words: int, description: str, **more: Any) -> Any:
@@ -38,7 +39,10 @@ def _attribute(max_words: int, description: str, **more: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class StyleAttributes:
-    """The attributes of a picture's style; None for one that was not seen."""
+    """The attributes of a picture's style, in their order in the v2 template but for the outline.
+
+    None stands for one that was not seen.
+    """
 
     identity: str | None = _attribute(
         3,
@@ -65,20 +69,26 @@ class StyleAttributes:
         ' no color of the light; not a word alone such as "diffused" or "natural"',
         optional=False,
         column="light",
+        suffix="lighting",
     )
     pattern: str | None = _attribute(
         4,
         f"the pattern that repeats over surfaces, at most 4 words, no commas; {_IF_NONE}",
         column="visual pattern",
+        suffix="as repeating visual patterns",
     )
     surface: str | None = _attribute(
         4,
         "the state of the surface, such as cracked, glossy or grainy, at most 4 words, no commas;"
         f" {_IF_NONE}",
         column="surface status",
+        suffix="surface",
     )
     edges: str | None = _attribute(
-        1, f'how shapes end: "soft" or "sharp"; {_IF_NONE}', column="edge rendering"
+        1,
+        f'how shapes end: "soft" or "sharp"; {_IF_NONE}',
+        column="edge rendering",
+        suffix="edges",
     )
     outline: str | None = _attribute(
         4, f"the outlines' thickness and color, at most 4 words; {_IF_NONE}", prefix="with "
@@ -102,6 +112,7 @@ class StyleAttributes:
 ATTRIBUTES: dict[str, Attribute] = {
     each.name: each.metadata["attribute"] for each in fields(StyleAttributes)
 }
+_PLACED = ("identity", "colors", "accents", "outline")  # these have places of their own in v2
 ATTRIBUTE_KEYS = tuple(f"style_{name}" for name in ATTRIBUTES)
 
 
@@ -142,15 +153,11 @@ def _v1_sentence(seen: StyleAttributes) -> str:
 
 
 def _v2_sentence(seen: StyleAttributes) -> str:
-    slots = [
-        _palette(seen),
-        _slot(seen.light, "lighting"),
-        _slot(seen.pattern, "as repeating visual patterns"),
-        _slot(seen.surface, "surface"),
-        _slot(seen.edges, "edges"),
-        seen.brushwork,
-        f"in {seen.medium}" if seen.medium else None,
-    ]
+    slots = [_palette(seen)]
+    for name, each in ATTRIBUTES.items():
+        value = getattr(seen, name)
+        if value and name not in _PLACED:
+            slots.append(f"{each.prefix}{_slot(value, each.suffix)}")
     outline = f"With {seen.outline}." if seen.outline else ""
     return f"{outline} {_join_slots(seen.identity, slots)}".strip()
 
@@ -164,8 +171,8 @@ def _palette(seen: StyleAttributes) -> str | None:
 
 
 def _slot(value: str | None, noun: str) -> str | None:
-    """`value` followed by its noun, unless it ends with that noun already."""
-    if not value or value.endswith(f" {noun}"):
+    """`value` followed by its noun, if it has one, unless it ends with that noun already."""
+    if not value or not noun or value.endswith(f" {noun}"):
         return value
     return f"{value} {noun}"
 

@@ -1,8 +1,9 @@
 """The formats of input files: one row for each, with its suffixes and the module that reads it.
 
-A new format is one module in `readers/` and one row here. The lists of formats in the help and in
-error messages come from these rows. So do the pictures inside of containers: x.parquet#416 is a row
-and x.tar#a/1.png a member. A name that is a file means that file, whatever characters it holds.
+A new format is one module in `readers/` and one row here. The lists of formats in the help, in
+error messages and in docs/formats.md come from these rows. So do the pictures inside of containers:
+x.parquet#416 is a row and x.tar#a/1.png a member. A name that is a file means that file, whatever
+characters it holds.
 """
 
 import re
@@ -70,6 +71,7 @@ class Format:
 
     suffixes: tuple[str, ...]
     module: str  # imported when a file is read: it may need a package that is not installed
+    read_as: str  # what becomes a record, for docs/formats.md
     label: str = ""  # its name in the help, if not just its suffixes
     compressions: tuple[str, ...] = ()  # suffixes that may follow
     is_container: bool = False  # it holds the pictures themselves
@@ -93,12 +95,28 @@ JSON_LINES = Format(
     suffixes=(".jsonl", ".ndjson"),
     compressions=(".gz", ".bz2", ".xz", ".zst"),
     module="jsonl",
+    read_as="one record a line; blank lines are skipped",
 )
 FORMATS = (
     JSON_LINES,
-    Format(suffixes=(".csv", ".tsv"), module="csv"),
-    Format(suffixes=(".parquet",), module="parquet", is_container=True),
-    Format(suffixes=(".tar",), module="webdataset", is_container=True),
+    Format(
+        suffixes=(".csv", ".tsv"),
+        module="csv",
+        read_as="one record a row; a column has the paths",
+    ),
+    Format(
+        suffixes=(".parquet",),
+        module="parquet",
+        read_as="one record a row, a row group at a time; needs `pip install 'megastyle[parquet]'`",
+        is_container=True,
+    ),
+    Format(
+        suffixes=(".tar",),
+        module="webdataset",
+        read_as="a WebDataset: `.txt` or `.caption` is `text`, `.cls` is `cls`, and the keys of a"
+        " `.json` are the record's",
+        is_container=True,
+    ),
 )
 _SUFFIXES = [suffix for row in FORMATS if row.is_container for suffix in row.suffixes]
 _CONTAINER = re.compile(rf"({'|'.join(map(re.escape, _SUFFIXES))})(?=#.)", re.IGNORECASE)

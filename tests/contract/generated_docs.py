@@ -10,7 +10,8 @@ from pathlib import Path
 from textwrap import fill
 
 from megastyle_cli.app import COMMANDS, TOOLS
-from megastyle_cli.io.formats import ACCEPTED
+from megastyle_cli.core.style import ATTRIBUTE_KEYS
+from megastyle_cli.io.formats import ACCEPTED, FORMATS
 from tests.contract import man_page
 from tests.contract.manuals import Flag, manuals
 from tests.contract.tree import ROOT
@@ -38,6 +39,13 @@ FLOW = {
     "transfer": ("images", "an image, or a folder of them with `metadata.jsonl`"),
     "eval": ("images, rendered or scored", "one summary, a benchmark, or scored records"),
 }
+# what an input that is no file of records is read as
+FOLDER = (
+    "any of the files below; its `metadata.jsonl` (also in sub-folders, and as `metadata.csv` or"
+    " `.parquet`); else its parts `part-NNNNN-of-NNNNN`; else the images, found recursively, sorted"
+    " by path"
+)
+STDIN = "JSON lines from stdin; paths with `--paths`, or NUL-separated with `-0`"
 SHARED_BY = 3  # an option is in the table of shared ones if at least so many commands have it
 
 Row = tuple[str, ...]
@@ -63,6 +71,20 @@ def commands_table(folder: str) -> str:
         for name in COMMANDS
     ]
     return table(("command", "what it does", "reads", "writes"), rows)
+
+
+def inputs() -> str:
+    """The formats of inputs in a sentence, and a table of what each is read as."""
+    files = [(", ".join(f"`{suffix}`" for suffix in row.suffixes), row.read_as) for row in FORMATS]
+    rows = [("image", "one record"), ("folder", FOLDER), *files, ("`-`", STDIN)]
+    sentence = fill(f"Inputs are {ACCEPTED} or `-` for stdin.", 100)
+    return f"{sentence}\n\n{table(('input', 'is read as'), rows)}"
+
+
+def attributes() -> str:
+    """The keys of the attributes of a style in a sentence."""
+    *others, last = (f"`{key}`" for key in ATTRIBUTE_KEYS)
+    return fill(f"The attributes of a style are {', '.join(others)} and {last}.", 100) + "\n"
 
 
 def shared_options() -> str:
@@ -131,14 +153,13 @@ def stub(name: str) -> str:
 def generated_files() -> dict[Path, str]:
     """Every file with generated parts, and its text with these parts made anew."""
     docs = ROOT / "docs"
-    inputs = fill(f"Inputs are {ACCEPTED} or `-` for stdin.", 100) + "\n"
     parts = {
         ROOT / "README.md": {"commands": commands_table("docs/commands/")},
         docs / "commands" / "index.md": {
             "commands": commands_table(""),
             "shared": shared_options(),
         },
-        docs / "formats.md": {"inputs": inputs},
+        docs / "formats.md": {"inputs": inputs(), "attributes": attributes()},
         docs / "how-fast.md": how_fast.tables(),
         docs / "scale.md": {**plan.tables(plan.Plan()), **preemption.tables()},
         **{

@@ -2,14 +2,7 @@
 
 import re
 
-from megastyle_cli.core.style import StyleAttributes
-
-MARKS = {
-    "light": " lighting",
-    "pattern": " as repeating visual patterns",
-    "surface": " surface",
-    "edges": " edges",
-}
+from megastyle_cli.core.style import ATTRIBUTES, StyleAttributes
 
 
 def parse_style(sentence: str) -> StyleAttributes:
@@ -32,9 +25,9 @@ def parse_slot(slot: str) -> dict[str, str]:
         return {"colors": colors, "accents": accents} if colors else {"accents": accents}
     if slot.endswith(" palette"):
         return {"colors": slot.removesuffix(" palette")}
-    for name, mark in MARKS.items():
-        if slot.endswith(mark):
-            return {name: slot.removesuffix(mark)}
+    for name, each in ATTRIBUTES.items():
+        if each.suffix and slot.endswith(f" {each.suffix}"):
+            return {name: slot.removesuffix(f" {each.suffix}")}
     if slot.startswith("in "):
         return {"medium": slot.removeprefix("in ")}
     return {"brushwork": slot}
