@@ -31,6 +31,7 @@ from megastyle_cli.core.file_kind import (
     open_stream,
 )
 from megastyle_cli.core.record import Failure, Record
+from megastyle_cli.core.shard import Placed, Segment, Share
 from megastyle_cli.io.formats import (
     ACCEPTED,
     JSON_LINES,
@@ -48,7 +49,6 @@ from megastyle_cli.io.readers.bounded_lines import BadLine, bounded_lines
 from megastyle_cli.io.readers.compressed import SUFFIXES as COMPRESSED
 from megastyle_cli.io.readers.compressed import open_decompressed
 from megastyle_cli.io.record_names import rebased, with_id
-from megastyle_cli.io.share import Placed, Segment, Share
 
 POSITION_BITS = 32  # of a position for the number of a record in its segment
 log = logging.getLogger(__name__)

@@ -20,11 +20,10 @@ from megastyle_cli.core.errors import (
 from megastyle_cli.core.failure_log import FailureLog
 from megastyle_cli.core.file_kind import is_stdout, is_stream, link_target
 from megastyle_cli.core.record import Failure, Record, Run, record_key, rename_pictures
-from megastyle_cli.core.shard import Shard
+from megastyle_cli.core.shard import Placed, Shard, Share
 from megastyle_cli.io.inputs import count_records, read_share, records_from_lines
 from megastyle_cli.io.output_paths import OutputPaths
 from megastyle_cli.io.record_names import LISTING, from_folder, with_id
-from megastyle_cli.io.share import Placed, Share
 from megastyle_cli.io.writers.compressor import compressor_for
 from megastyle_cli.io.writers.sink import Sink
 from megastyle_cli.runner.hints import nothing_usable

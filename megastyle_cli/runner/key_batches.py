@@ -14,8 +14,7 @@ from megastyle_cli.core.record import (
     is_context_only,
     record_key,
 )
-from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.share import Placed
+from megastyle_cli.core.shard import Placed, Shard
 from megastyle_cli.runner.adaptive_batch_size import AdaptiveBatchSize
 from megastyle_cli.runner.progress import Stats
 

@@ -18,12 +18,11 @@ from megastyle_cli.core.errors import (
     is_out_of_memory,
 )
 from megastyle_cli.core.record import Failure, Record, Run, is_context_only
-from megastyle_cli.core.shard import Shard
+from megastyle_cli.core.shard import Placed, Shard
 from megastyle_cli.io.output_paths import check_records_name, output_paths
 from megastyle_cli.io.readers.jsonl import dump_line
 from megastyle_cli.io.record_names import with_id
 from megastyle_cli.io.shard_note import write_note
-from megastyle_cli.io.share import Placed
 from megastyle_cli.io.writers.image_dataset import ImageFormat
 from megastyle_cli.io.writers.rejects_file import RejectsFile
 from megastyle_cli.io.writers.sink import Sink, resumable_sink

@@ -3,8 +3,7 @@
 from collections import Counter
 
 from megastyle_cli.core.record import Record, is_context_only
-from megastyle_cli.core.shard import Shard
-from megastyle_cli.io.share import Placed
+from megastyle_cli.core.shard import Placed, Shard
 from megastyle_cli.runner.adaptive_batch_size import AdaptiveBatchSize
 from megastyle_cli.runner.key_batches import MAX_GROUP, batches_by_key, groups
 from megastyle_cli.runner.progress import Stats

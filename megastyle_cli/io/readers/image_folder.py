@@ -13,7 +13,7 @@ from pathlib import Path
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.record import Failure, Record
-from megastyle_cli.core.shard import PART_NAME
+from megastyle_cli.core.shard import PART_NAME, Segment, Share
 from megastyle_cli.io.formats import Reader, format_of
 from megastyle_cli.io.parts import PartLines, check_all_there, merged
 from megastyle_cli.io.readers import jsonl
@@ -21,7 +21,6 @@ from megastyle_cli.io.readers.caption_files import CaptionReader, caption_file
 from megastyle_cli.io.readers.folder_files import FolderFiles, count_pictures, scan
 from megastyle_cli.io.record_names import LISTING, confined
 from megastyle_cli.io.shard_note import parts_of
-from megastyle_cli.io.share import Segment, Share
 
 TABLE = "metadata.csv"
 IsNew = Callable[[str | Path], bool]
