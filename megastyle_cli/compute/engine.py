@@ -6,15 +6,17 @@ items, and every call runs on one thread, so that sums are added in one order.
 """
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from itertools import islice
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from megastyle_cli.core.errors import MegastyleError
 from megastyle_cli.core.process_id import launcher_cores
@@ -92,7 +94,7 @@ class LocalEngine:
         self, function: Callable[..., Out], items: Iterable[Any], *shared: Any
     ) -> Iterator[Out]:
         """See `Engine.map`."""
-        with threadpool_limits(1):
+        with limit_threads():
             if self.workers == 1:
                 for item in items:
                     yield function(item, *shared)
@@ -103,7 +105,7 @@ class LocalEngine:
         self, function: Callable[..., Out], items: Iterator[Any], shared: tuple[Any, ...]
     ) -> Iterator[Out]:
         # again in each thread: OpenMP's limit holds for the thread that sets it
-        pool = ThreadPoolExecutor(self.workers, initializer=threadpool_limits, initargs=(1,))
+        pool = ThreadPoolExecutor(self.workers, initializer=limit_threads)
         running: deque[Future[Out]] = deque()
         try:
             for item in islice(items, AHEAD * self.workers):
@@ -152,11 +154,22 @@ def parallel_map(
     for each other, and the builtin captioner takes two and a half times the CPU.
     """
     threads = min(len(items), usable_cores())
-    with threadpool_limits(limits=1, user_api="blas") if limits_blas else nullcontext():
+    with limit_threads("blas") if limits_blas else nullcontext():
         if threads < 2:
             return [function(item) for item in items]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(function, items))
+
+
+def limit_threads(library: Literal["blas", "openmp"] | None = None) -> AbstractContextManager[Any]:
+    """BLAS, OpenMP or both use one thread from now on, or until the end of the `with` block."""
+    return _thread_pools(len(sys.modules)).limit(limits=1, user_api=library)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=1)
+def _thread_pools(num_modules: int) -> ThreadpoolController:
+    """The libraries that are loaded: finding them takes milliseconds, so only after an import."""
+    return ThreadpoolController()
 
 
 def text_batches(

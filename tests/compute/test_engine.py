@@ -1,6 +1,8 @@
 """Engines by name, and that of this process: order, errors, threads, the same bits."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -98,6 +100,29 @@ def test_a_call_runs_on_one_thread(workers: int) -> None:
     with threadpool_limits(2), load_engine("local", workers) as engine:
         assert threads_in_use(0) == {2}
         assert set().union(*engine.map(threads_in_use, range(8))) == {1}
+
+
+# The first line is the number of threads of BLAS before a map, the others are those within.
+LATE_IMPORT = """
+from megastyle_cli.compute.engine import LocalEngine
+from tests.compute.test_engine import threads_in_use
+
+engine = LocalEngine(1)
+list(engine.map(threads_in_use, range(1)))
+import scipy.linalg
+print(threads_in_use(0), *engine.map(threads_in_use, range(1)), sep="\\n")
+"""
+
+
+def test_a_library_that_is_loaded_after_the_first_map_is_limited_in_the_next() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE_IMPORT],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        check=True,
+    )
+
+    assert ended.stdout == b"{2}\n{1}\n"
 
 
 def test_the_number_of_workers_does_not_change_results() -> None:

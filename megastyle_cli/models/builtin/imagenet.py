@@ -123,7 +123,9 @@ def classifier_session() -> InferenceSession:
 def descriptor_session(layers: tuple[int, ...]) -> InferenceSession:
     """The network up to the last of `layers`: `pixels` to those blocks' (1, c, h, w) each."""
     graph = _start()
-    blocks = list(islice(_blocks(graph, _weights()), max(layers)))
+    names = (f"_blocks.{number}." for number in range(max(layers)))
+    weights = _weights(("_conv_stem", "_bn0", *names))  # the last blocks hold most of the weights
+    blocks = list(islice(_blocks(graph, weights), max(layers)))
     outputs = {blocks[number - 1]: (1, None, None, None) for number in layers}
     return open_session(finish_graph(graph, outputs))
 
@@ -147,8 +149,9 @@ def _start() -> GraphProto:
     return start_graph("efficientnet_lite0", "pixels", (1, 3, SIDE_PX, SIDE_PX))
 
 
-def _weights() -> Weights:
-    return read_state_dict(packaged_file(PACKAGE, "models/efficientnet-lite0-57934424.pth"))
+def _weights(prefixes: tuple[str, ...] = ("",)) -> Weights:
+    file = packaged_file(PACKAGE, "models/efficientnet-lite0-57934424.pth")
+    return read_state_dict(file, prefixes)
 
 
 def _blocks(graph: GraphProto, weights: Weights) -> Iterator[str]:

@@ -6,6 +6,7 @@ and the keys in the order of the storages, which follow.
 Source: `torch.serialization`, the format before zip archives.
 """
 
+import os
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -34,8 +35,8 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def read_state_dict(path: Path) -> dict[str, Array]:
-    """The arrays of a file by name.
+def read_state_dict(path: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, Array]:
+    """The arrays of a file by name: those whose name starts with one of `prefixes`.
 
     Code inside a pickle is never run. Raises MegastyleError if the file is not of this format, or
     holds anything but tensors of float32 and int64.
@@ -46,8 +47,10 @@ def read_state_dict(path: Path) -> dict[str, Array]:
                 raise ValueError("another magic number")
             _version, _machine, tensors, keys = (_Unpickler(file).load() for _ in range(4))
             dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
-            storages = {key: _read_storage(file, dtypes[key]) for key in keys}
-        return {name: _array(storages[each.storage.key], each) for name, each in tensors.items()}
+            wanted = {name: each for name, each in tensors.items() if name.startswith(prefixes)}
+            read = {tensor.storage.key for tensor in wanted.values()}
+            storages = {key: _next_storage(file, dtypes[key], key in read) for key in keys}
+        return {name: _array(storages[each.storage.key], each) for name, each in wanted.items()}
     except OSError:
         raise
     except Exception as error:  # unpickling damaged bytes can raise any exception
@@ -87,8 +90,11 @@ def _tensor(
     return _Tensor(storage, start, shape, strides)
 
 
-def _read_storage(file: BinaryIO, dtype: "np.dtype[Any]") -> Array:
+def _next_storage(file: BinaryIO, dtype: "np.dtype[Any]", is_read: bool) -> Array:
     (size,) = np.frombuffer(file.read(8), "<i8")
+    if not is_read:
+        file.seek(int(size) * dtype.itemsize, os.SEEK_CUR)
+        return np.empty(0, dtype)
     values = np.empty(size, dtype)
     if file.readinto(values.data) != values.nbytes:  # type: ignore[attr-defined]
         raise ValueError("the file is cut off")

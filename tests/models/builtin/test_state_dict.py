@@ -41,6 +41,16 @@ def test_arrays_are_those_that_torch_reads(tmp_path: Path, tensors: Any) -> None
         assert np.array_equal(array, expected[name].numpy())
 
 
+def test_only_the_arrays_that_are_asked_for_are_read(tmp_path: Path, tensors: Any) -> None:
+    path = saved(tmp_path / "a.pth", tensors)
+
+    arrays = read_state_dict(path, ("p", "steps"))
+
+    assert list(arrays) == ["permuted", "part", "steps"]
+    for name, array in arrays.items():
+        assert np.array_equal(array, tensors[name].numpy())
+
+
 def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> Any:

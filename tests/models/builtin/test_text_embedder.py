@@ -48,6 +48,18 @@ def test_a_row_is_the_normalized_mean_of_its_token_vectors():
     assert np.allclose(row, mean / np.linalg.norm(mean), atol=1e-6)
 
 
+def test_many_texts_have_the_vectors_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["layered paper", "ink wash on rough paper", ""]
+    few = load("text_embedder", "builtin").embed(texts)
+    monkeypatch.setattr(text_embedder, "MANY_TEXTS", 2)
+    many = load("text_embedder", "builtin")
+
+    rows = many.embed(texts)
+
+    assert many.table.dtype == np.float32
+    assert np.array_equal(rows, few)
+
+
 def test_a_text_without_tokens_gets_the_first_axis():
     (row,) = load("text_embedder", "builtin").embed([""])
 
