@@ -20,10 +20,15 @@ import pytest
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
-from megastyle_cli.compute.jit import MAX_PLAIN_RECORDS, choose_by_size, is_anything_kept
+from megastyle_cli.compute.jit import (
+    MAX_PLAIN_RECORDS,
+    cache_folder,
+    choose_by_size,
+    is_anything_kept,
+)
 from megastyle_cli.core import limits
 from megastyle_cli.core.owner import WAIT_VARIABLE
-from megastyle_cli.doctor.prepare import prepare
+from megastyle_cli.doctor.prepare import COMMANDS
 from tests import fork_server
 from tests.scheduling import GroupScheduling, rank_of
 
@@ -73,15 +78,37 @@ def compiled_code() -> None:
     choose_by_size(MAX_PLAIN_RECORDS + 1)
 
 
+# Runs a module, and prints the files of machine code that it opens.
+OPENS = """
+import runpy, sys
+def note(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".numba"):
+        print(arguments[0])
+sys.addaudithook(note)
+runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.fixture(scope="session")
 def compiled_ahead(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache that `prepare` fills: all compiled code, and nothing else."""
+    """The cache that `prepare` fills: all compiled code, and nothing else.
+
+    What is compiled already, which takes most of a minute, is copied: that which `prepare` reads.
+    """
     cache = tmp_path_factory.mktemp("compiled")
+    installed = cache_folder()
+    copied = (
+        {shutil.copy(file, cache) for file in installed.glob("*.numba")} if installed else set()
+    )
+    opened = set[str]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUMBA_CACHE_DIR", str(cache))
-        assert not is_anything_kept()
-        prepare()
+        for *_, module in COMMANDS:
+            command = [sys.executable, "-c", OPENS, module]
+            opened |= set(subprocess.check_output(command, text=True).splitlines())
         assert is_anything_kept()
+    for file in {str(file) for file in copied} - opened:
+        Path(file).unlink()
     return cache
 
 
