@@ -37,6 +37,8 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not inst
 
 Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 
+gc.disable()  # until all tests are collected: looking for garbage is a tenth of importing
+
 # Generated examples are the same in every run, and no test is timed.
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("tests")
@@ -51,6 +53,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)  # as the commands do
+    gc.enable()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:

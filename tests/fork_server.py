@@ -452,6 +452,7 @@ def _join_pages() -> None:
 
 def main() -> None:
     os.environ |= QUIET
+    gc.disable()
     for library in LIBRARIES:
         import_module(library)
     for package in OWN:
@@ -461,6 +462,7 @@ def main() -> None:
                 import_module(module.name)
     gc.collect()
     gc.freeze()  # objects of the libraries stay shared with the children
+    gc.enable()
     _join_pages()
     print(len(list(Path("/proc/self/task").iterdir())), flush=True)  # noqa: T201
     if request := _serve(socket.socket(fileno=int(sys.argv[1]))):
