@@ -137,6 +137,13 @@ def pytest_sessionfinish() -> None:
     fork_server.stop_server()
 
 
+def free_port() -> int:
+    """A port of this machine that no program listens on now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[dict[str, str]]:
     """What the environment says of a Ray cluster of two nodes, each with its own object store.
@@ -145,9 +152,7 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     """
     if find_spec("ray") is None:
         pytest.skip("ray is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     env = {
         "RAY_ADDRESS": address,
         "RAY_AUTH_MODE": "token",

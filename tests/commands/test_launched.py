@@ -11,15 +11,16 @@ import pytest
 from tests import fork_server
 from tests.commands.test_train_flux import flags_of, folder, same_weights
 from tests.commands.trainings import EVERY_STEP, has_made_a_step, metrics_of, start_ranks
+from tests.conftest import free_port
 
 __all__ = ["folder"]  # a fixture
 
 SETTINGS = Path(__file__).parents[2] / "examples" / "accelerate" / "one_node.yaml"
 LAUNCHERS = {
-    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"],
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--no-python", "--master-port"],
     "accelerate": [
         *("accelerate.commands.launch", "--config_file", str(SETTINGS)),
-        *("--num_processes", "2", "--main_process_port", "0", "--no_python"),
+        *("--num_processes", "2", "--no_python", "--main_process_port"),
     ],
 }
 
@@ -41,7 +42,8 @@ def launched(
     module, *flags = LAUNCHERS[launcher]
     fork_server.write_program(reports / "rank", reports)
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    started = fork_server.start(*flags, reports / "rank", *arguments, module=module, **streams)
+    words = (*flags, free_port(), reports / "rank", *arguments)
+    started = fork_server.start(*words, module=module, **streams)
     while started.poll() is None and not has_made_a_step(run, before):
         time.sleep(0.01)
     return started

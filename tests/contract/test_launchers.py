@@ -17,21 +17,21 @@ from megastyle_cli.core.errors import TRY_AGAIN
 from megastyle_cli.core.shard import Shard
 from tests import fork_server
 from tests.chat_server import CONTENT, ChatRequest, RawResponse, completion, serving
-from tests.conftest import Runner, draw, jsonl, lines
+from tests.conftest import Runner, draw, free_port, jsonl, lines
 from tests.tiny_pipelines import save_tiny_qwen
 
 LAUNCHERS = {
-    "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"),
+    "torchrun": ("torch.distributed.run", "--nproc-per-node", "2", "--no-python", "--master-port"),
     "accelerate": (
         *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--main_process_port", "0", "--no_python"),
+        *("--no_python", "--main_process_port"),
     ),
 }
 
 Launched = subprocess.Popen[bytes] | fork_server.ForkedProcess
 
-COUNT = 200
+COUNT = 120
 COUNT_OF_PICTURES = 28
 LANES = 20  # more than a rank has in flight: after this many answers, some records are written
 
@@ -49,7 +49,7 @@ def launch(launcher: str, reports: Path, *args: object) -> Launched:
     module, *flags = LAUNCHERS[launcher]
     with (reports / "stderr").open("wb") as stderr:
         return fork_server.start(
-            *(*flags, reports / "rank", *args),
+            *(*flags, free_port(), reports / "rank", *args),
             module=module,
             stdout=subprocess.DEVNULL,
             stderr=stderr.fileno(),
