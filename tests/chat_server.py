@@ -149,6 +149,7 @@ class ChatServer:
             def handle_error(self, *args: object) -> None: ...  # clients that went away
 
         self.http = Server(("127.0.0.1", port), Handler)
+        self.http.socket.settimeout(1)  # select(2): what is ready may be gone when it is accepted
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
 
     def handle(self, body: dict[str, Any], headers: dict[str, str]) -> RawResponse:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# Files that share a fixture that takes long: Ray clusters of two nodes, all code compiled.
+# Files that share what takes long: Ray clusters of two nodes, all code compiled, all code parsed.
 SHARED = {
+    **{f"tests/contract/test_{name}.py": "parsed" for name in ("layers", "names", "one_of_each")},
     "tests/contract/test_engines.py": "ray",
     "tests/compute/test_ray.py": "ray",
     "tests/dedup/test_compile_ahead.py": "compiled",

@@ -22,7 +22,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from megastyle_cli.compute.engine import limit_threads
+from threadpoolctl import threadpool_limits
+
 from megastyle_cli.core.errors import UNEXPECTED, MegastyleError
 from megastyle_cli.core.extras import missing_module
 from megastyle_cli.core.limits import max_item_bytes, set_max_item_size
@@ -225,7 +226,7 @@ def _call_on_one_thread(
     The limit of `--max-item-size` is that of this process, which a worker does not know.
     """
     set_max_item_size(max_item_size)
-    with limit_threads():
+    with threadpool_limits(1):
         return function(item, *shared)
 
 

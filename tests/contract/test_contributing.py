@@ -14,7 +14,8 @@ NOT_FILES = {"NAME.py", "NAME.md", "options.py", "zip.py", "test_zip.py"}
     "document", ["CONTRIBUTING.md", "SECURITY.md", "docs/decisions.md", "docs/limits.md"]
 )
 def test_files_that_a_document_names_exist(document: str) -> None:
-    files = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.*") if ".venv" not in path.parts}
+    tops = [top for top in ROOT.iterdir() if not top.name.startswith(".")]  # not environments
+    files = {str(path.relative_to(ROOT)) for top in tops for path in (top, *top.rglob("*.*"))}
     text = (ROOT / document).read_text()
     named = set(re.findall(r"[\w/]+\.(?:py|md|sh)\b", text))
 

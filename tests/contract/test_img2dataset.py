@@ -33,6 +33,7 @@ def urls(tmp_path: Path) -> Iterator[Path]:
         http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served")
     )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket.settimeout(1)  # select(2): what is ready may be gone when it is accepted
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
         rows = [f"{base}/{n}.png,frog {n}" for n in range(4)]

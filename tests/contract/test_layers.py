@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.tree import PACKAGE, ROOT, module_name, sources
+from tests.contract.tree import PACKAGE, ROOT, module_name, nodes, sources
 
 # From the lowest floor to the highest. Packages of one floor do not import each other, except
 # that a stage may call another stage.
@@ -52,15 +52,14 @@ MODULES = {module_name(path): path for path in sources()}
 @cache
 def imports(path: Path) -> tuple[str, ...]:
     """The modules that a file imports, also inside functions, but not those under TYPE_CHECKING."""
-    tree = ast.parse(path.read_text())
     hidden = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
     found: list[str] = []
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if id(node) in hidden:
             continue
         if isinstance(node, ast.Import):

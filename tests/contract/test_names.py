@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.tree import files_of_tests, module_name, sources
+from tests.contract.tree import files_of_tests, module_name, nodes, sources
 
 # Stems that several packages use on purpose, always in the same sense.
 SHARED_STEMS = {
@@ -34,8 +34,7 @@ def repeated(names: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def public_classes(path: Path) -> list[str]:
-    nodes = ast.walk(ast.parse(path.read_text()))
-    names = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    names = [node.name for node in nodes(path) if isinstance(node, ast.ClassDef)]
     return [name for name in names if not name.startswith("_")]
 
 
@@ -95,7 +94,7 @@ def identifiers(list_files: Callable[[], list[Path]]) -> Counter[str]:
     return Counter(
         name
         for path in list_files()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         for field in ("id", "attr", "arg", "name")
         if isinstance(name := getattr(node, field, None), str) and not name.startswith("test_")
     )

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SOURCES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
-    for package in ("megastyle_cli", "commands")
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
+from tests.contract.tree import ROOT, nodes, sources
+
+SOURCES = {path.relative_to(ROOT).as_posix(): path for path in sources()}
 
 
 WRITERS = tuple(f"megastyle_cli/core/{name}.py" for name in ("atomic_file", "locked_file", "owner"))
@@ -21,9 +18,9 @@ def found(matches: Callable[[ast.AST], bool], *allowed: str) -> list[str]:
     """FILE:LINE of every node for which `matches` holds, in all sources but those allowed."""
     return [
         f"{name}:{getattr(node, 'lineno', 1)}"
-        for name, tree in SOURCES.items()
+        for name, path in SOURCES.items()
         if name not in allowed
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if matches(node)
     ]
 
@@ -139,23 +136,18 @@ def test_only_one_file_converts_srgb() -> None:
     assert found(converts_to_lab, "megastyle_cli/models/builtin/working_image.py") == []
 
 
-def imports_torch(tree: ast.AST) -> bool:
+def imports_torch(path: Path) -> bool:
     """Whether a module imports torch itself."""
     names = [
-        *(
-            one.name
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Import)
-            for one in node.names
-        ),
-        *(node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)),
+        *(one.name for node in nodes(path) if isinstance(node, ast.Import) for one in node.names),
+        *(node.module or "" for node in nodes(path) if isinstance(node, ast.ImportFrom)),
     ]
     return any(name.split(".")[0] == "torch" for name in names)
 
 
 def test_threads_beside_models_enter_the_device() -> None:
     """A thread that does not creates a CUDA context on GPU 0, for each process of a node."""
-    allowed = [name for name, tree in SOURCES.items() if not imports_torch(tree)]
+    allowed = [name for name, path in SOURCES.items() if not imports_torch(path)]
     pools = found(
         lambda node: (
             isinstance(node, ast.Call)

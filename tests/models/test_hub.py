@@ -192,6 +192,7 @@ def hub(monkeypatch, cached):
     monkeypatch.undo()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cached.parents[2]))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.socket.settimeout(1)  # select(2): what is ready may be gone when it is accepted
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     address = f"http://127.0.0.1:{server.server_port}"
