@@ -5,10 +5,10 @@ The server imports them once and forks a child for every command. The child is a
 own, with its own standard streams, arguments, working directory and signal handlers, and it runs
 what `python -m megastyle_cli` runs, or another module, such as a launcher.
 
-Nothing but imports happens before a fork. A server in which a library has started a thread is
-not used, since threads do not survive a fork. All children of a server share one seed of string
-hashes, and what libraries print when they are imported is not seen: tests of such promises start
-fresh interpreters (`fresh=True`).
+Nothing else happens before a fork but that the weights of the builtin models are loaded. A server
+in which a library has started a thread is not used, since threads do not survive a fork. All
+children of a server share one seed of string hashes, and what libraries print when they are
+imported is not seen: tests of such promises start fresh interpreters (`fresh=True`).
 """
 
 import atexit
@@ -434,6 +434,21 @@ def _become(request: Request) -> None:
     os._exit(code)
 
 
+def _load_builtin_models() -> None:
+    """Loads what is kept for the whole process: in most commands that takes as long as the rest."""
+    from PIL import Image
+
+    from megastyle_cli.compute.engine import limit_threads
+    from megastyle_cli.models.builtin import discriminant_encoder, imagenet, magenta, text_embedder
+
+    picture = Image.new("RGB", (32, 32))
+    text_embedder.StaticEmbedder()
+    imagenet.classifier_session()
+    discriminant_encoder.describe(picture)
+    magenta.stylize(picture, magenta.style_vector(picture))
+    limit_threads()
+
+
 def _join_pages() -> None:
     """Joins the memory of the libraries to huge pages, where Linux can.
 
@@ -460,6 +475,7 @@ def main() -> None:
         for module in iter_modules(folder.__path__, f"{folder.__name__}."):
             if not module.ispkg:
                 import_module(module.name)
+    _load_builtin_models()
     gc.collect()
     gc.freeze()  # objects of the libraries stay shared with the children
     gc.enable()

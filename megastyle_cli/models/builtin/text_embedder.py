@@ -1,6 +1,8 @@
 """Texts to 256-d unit vectors: the mean of static token vectors from a package."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,13 +46,10 @@ class StaticEmbedder:
     is_parallel = False  # most of its time is Python's
 
     def __init__(self) -> None:
-        self.tokenizer = Tokenizer.from_file(str(packaged_file(PACKAGE, TOKENIZER)))
-        self.tokenizer.no_padding()
-        self.tokenizer.no_truncation()
+        self.tokenizer = _load_tokenizer()
+        self.table = _load_table()
         self._words = WordTokenizer(self.tokenizer)
         self._num_texts = 0
-        (table,) = load_file(packaged_file(PACKAGE, WEIGHTS)).values()  # (tokens, d) float16
-        self.table = table
 
     def embed(self, texts: Sequence[str]) -> Array:
         """Unit rows (n, 256); a text without tokens gets the first axis.
@@ -75,6 +74,21 @@ class StaticEmbedder:
             total[0] = length = 1.0
         unit: Array = (total / length).astype(np.float32)
         return unit
+
+
+@cache
+def _load_tokenizer() -> Tokenizer:
+    tokenizer: Tokenizer = Tokenizer.from_file(str(packaged_file(PACKAGE, TOKENIZER)))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+@cache
+def _load_table() -> npt.NDArray[Any]:
+    """The vector of each token, (tokens, 256) float16."""
+    (table,) = load_file(packaged_file(PACKAGE, WEIGHTS)).values()
+    return table
 
 
 class WordTokenizer:

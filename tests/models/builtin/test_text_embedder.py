@@ -48,6 +48,12 @@ def test_a_row_is_the_normalized_mean_of_its_token_vectors():
     assert np.allclose(row, mean / np.linalg.norm(mean), atol=1e-6)
 
 
+def test_the_weights_are_read_once_in_a_process() -> None:
+    first, second = load("text_embedder", "builtin"), load("text_embedder", "builtin")
+
+    assert first.table is second.table and first.tokenizer is second.tokenizer
+
+
 def test_many_texts_have_the_vectors_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["layered paper", "ink wash on rough paper", ""]
     few = load("text_embedder", "builtin").embed(texts)
