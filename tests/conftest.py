@@ -44,6 +44,12 @@ settings.register_profile("tests", deadline=None, derandomize=True, max_examples
 settings.load_profile("tests")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One fork server for all processes of pytest-xdist: it imports while they collect."""
+    if getattr(config.option, "numprocesses", None):
+        fork_server.share_server()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank_of(item.nodeid))
 

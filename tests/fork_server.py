@@ -19,7 +19,6 @@ import os
 import resource
 import runpy
 import selectors
-import shutil
 import signal
 import socket
 import struct
@@ -29,8 +28,8 @@ import tempfile
 import threading
 import typing
 import weakref
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -66,6 +65,8 @@ READ_LATE = {
     *("ACCELERATE_USE_CPU", "FORCE_COLOR", "NO_COLOR", "OPENAI_API_KEY"),
     *("MEGASTYLE_WAIT_S", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"),
 }
+# The address of a server that several processes use.
+SHARED = "MEGASTYLE_TEST_SERVER"
 # The libraries read these when they are imported; a command sets them before.
 QUIET = dict.fromkeys(("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"), "error")
 HUGE = 2 << 20  # bytes of a huge page
@@ -169,13 +170,6 @@ def start(
     )
 
 
-def stop_server() -> None:
-    """Ends the server if one was started; commands that still run are left alone."""
-    if _server.cache_info().currsize and (server := _server()):
-        server.stop()
-        _server.cache_clear()
-
-
 def write_program(path: Path, reports: Path | None = None) -> None:
     """Writes a program that does what `megastyle` does, for shell scripts and launchers to call.
 
@@ -235,30 +229,35 @@ except SystemExit as ended:
 """
 
 
-class ForkServer:
-    """The server's process, seen from the tests."""
-
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="megastyle-"))
-        self.address = str(self._folder / "socket")
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Starts a server and gives its address, where it answers once it has imported everything."""
+    with tempfile.TemporaryDirectory(prefix="megastyle-") as folder:
+        address = f"{folder}/socket"
         with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(self.address)
+            listening.bind(address)
             listening.listen()
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-P", __file__, str(listening.fileno())],
                 stdin=subprocess.PIPE,  # the server ends when this is closed
-                stdout=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=ENVIRONMENT,
                 pass_fds=[listening.fileno()],
             )
-        assert self._process.stdout
-        with self._process.stdout as answer:
-            self.num_threads = int(answer.readline())
+        with process:
+            yield address
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+
+class ForkServer:
+    """The server at an address, seen from the tests."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            socket.send_fds(connection, [NUMBER.pack(0)], [])
+            self.pid, self.num_threads = (_receive_number(connection) for _ in range(2))
 
     def fork(
         self,
@@ -284,26 +283,34 @@ class ForkServer:
             os.close(file)
         return ForkedProcess(connection, [ours for _, ours in ends])
 
-    def stop(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-        shutil.rmtree(self._folder)
+
+def share_server() -> None:
+    """Starts a server that this process and those that it will start use together."""
+    if SHARED not in os.environ and _can_fork():
+        os.environ[SHARED] = _running.enter_context(running_server())
+
+
+def stop_server() -> None:
+    """Ends the server if this process started one; commands that still run are left alone."""
+    _running.close()
+    _server.cache_clear()
+
+
+_running = ExitStack()
 
 
 @cache
 def _server() -> ForkServer | None:
-    """The server of this process; None where forks are not safe.
-
-    They are not with the system libraries of macOS, nor where CUDA may be used.
-    """
-    if sys.platform != "linux" or Path("/dev/nvidiactl").exists():
+    """The server of this process; None where forks are not safe."""
+    if not _can_fork():
         return None
-    server = ForkServer()
-    if server.num_threads == 1:
-        return server
-    server.stop()
-    return None
+    server = ForkServer(os.environ.get(SHARED) or _running.enter_context(running_server()))
+    return server if server.num_threads == 1 else None
+
+
+def _can_fork() -> bool:
+    """Forks are not safe with the system libraries of macOS, nor where CUDA may be used."""
+    return sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
 
 
 def _open_stream(number: int, kind: int | None) -> tuple[int, IO[bytes] | None]:
@@ -362,6 +369,11 @@ def _serve(listening: socket.socket) -> Request | None:
                 continue
             connection, _ = listening.accept()
             request = _receive_request(connection)
+            if request is None:
+                num_threads = len(list(Path("/proc/self/task").iterdir()))
+                with connection:
+                    connection.sendall(NUMBER.pack(os.getpid()) + NUMBER.pack(num_threads))
+                continue
             signals = (signal.SIGINT, signal.SIGTERM)  # kept until the child can handle them
             signal.pthread_sigmask(signal.SIG_BLOCK, signals)
             pid = os.fork()
@@ -379,10 +391,13 @@ def _serve(listening: socket.socket) -> Request | None:
             connection.sendall(NUMBER.pack(pid))
 
 
-def _receive_request(connection: socket.socket) -> Request:
+def _receive_request(connection: socket.socket) -> Request | None:
+    """The command to start; None if the other side asks what this process is."""
     head, streams, _, _ = socket.recv_fds(connection, NUMBER.size, 3)
-    body = connection.recv(NUMBER.unpack(head)[0], socket.MSG_WAITALL)
-    return Request(**json.loads(body), streams=streams)
+    (size,) = NUMBER.unpack(head)
+    if size == 0:
+        return None
+    return Request(**json.loads(connection.recv(size, socket.MSG_WAITALL)), streams=streams)
 
 
 def _report_ended(running: dict[int, socket.socket]) -> None:
@@ -480,7 +495,6 @@ def main() -> None:
     gc.freeze()  # objects of the libraries stay shared with the children
     gc.enable()
     _join_pages()
-    print(len(list(Path("/proc/self/task").iterdir())), flush=True)  # noqa: T201
     if request := _serve(socket.socket(fileno=int(sys.argv[1]))):
         _become(request)
 
