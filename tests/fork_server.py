@@ -452,6 +452,7 @@ def _become(request: Request) -> None:
 def _load_builtin_models() -> None:
     """Loads what is kept for the whole process: in most commands that takes as long as the rest."""
     from PIL import Image
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     from megastyle_cli.compute.engine import limit_threads
     from megastyle_cli.models.builtin import discriminant_encoder, imagenet, magenta, text_embedder
@@ -462,6 +463,7 @@ def _load_builtin_models() -> None:
     discriminant_encoder.describe(picture)
     magenta.stylize(picture, magenta.style_vector(picture))
     limit_threads()
+    get_checkpoint_conversion_mapping("clip")  # compiles the patterns of all models
 
 
 def _join_pages() -> None:

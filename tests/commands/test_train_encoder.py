@@ -257,7 +257,8 @@ def test_one_of_four_processes_killed_ends_the_others_and_one_process_continues(
 
 
 def test_accelerate_launch_starts_it(arguments: list[str], tmp_path: Path) -> None:
-    command = ["--cpu", "-m", "megastyle_cli", *arguments, "-o", tmp_path / "run"]
+    fork_server.write_program(tmp_path / "megastyle")
+    command = ["--cpu", "--no_python", tmp_path / "megastyle", *arguments, "-o", tmp_path / "run"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
     launched = fork_server.start(*command, module="accelerate.commands.launch", **pipes)

@@ -30,10 +30,9 @@ def made(tmp_path_factory):
 
 def test_a_prompt_and_a_reference_give_one_png_on_standard_output(megastyle, made):
     args = ("--style", made / "ref1.png", "--prompt", "a fox on a hill", "--model", made / "tiny")
-
-    # a new interpreter: libraries print when they are imported
     lora = ("--lora", made / "lora.safetensors")
-    ended = megastyle("transfer", *args, *lora, *FAST, "-o", "-", fresh=True)
+
+    ended = megastyle("transfer", *args, *lora, *FAST, "-o", "-")
 
     assert (ended.returncode, ended.stderr) == (0, b"")
     with Image.open(io.BytesIO(ended.stdout)) as picture:

@@ -2,11 +2,9 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +16,19 @@ import pytest
 from megastyle_cli import NO_TELEMETRY
 from megastyle_cli.compute.engine import Engine, load_engine
 from megastyle_cli.core.errors import MegastyleError
-from megastyle_cli.core.limits import max_item_bytes, parse_size
+from megastyle_cli.core.limits import parse_size
 from megastyle_cli.dedup import ivf_search
+from tests.compute.on_workers import (
+    dies,
+    dies_once,
+    import_missing_module,
+    is_same_memory,
+    node_of,
+    only_even,
+    product,
+    scaled,
+    setting_of_worker,
+)
 from tests.conftest import needs_ray
 from tests.strace import traced
 
@@ -28,55 +37,6 @@ Array = npt.NDArray[np.float32]
 # Ray and `_own_addresses` connect a datagram socket to it to learn this machine's own address;
 # nothing is sent.
 PUBLIC_SERVER = "8.8.8.8"
-
-
-def scaled(item: int, factor: int = 1) -> int:
-    return item * factor
-
-
-def only_even(item: int) -> int:
-    if item % 2:
-        raise MegastyleError(f"{item} is odd", hint="give even ones")
-    return item
-
-
-def product(block: Array, other: Array) -> bytes:
-    return (block @ other).tobytes()
-
-
-def node_of(item: int) -> str:
-    import ray
-
-    time.sleep(0.05)  # as block work does: short calls all go to a worker that is free again
-    return str(ray.get_runtime_context().get_node_id())
-
-
-def is_same_memory(item: int, shared: Array) -> int:
-    return int(shared.ctypes.data)
-
-
-def dies_once(item: int, folder: str) -> int:
-    """Kills its own process, as a node's out-of-memory killer would, the first time it gets 5."""
-    mark = Path(folder, "died")
-    if item == 5 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item * item
-
-
-def dies(item: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
-def setting_of_worker(item: int) -> tuple[int, dict[str, str | None]]:
-    return max_item_bytes(), {name: os.environ.get(name) for name in NO_TELEMETRY}
-
-
-def import_missing_module(item: int) -> int:
-    import no_such_module
-
-    return int(no_such_module.number)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +155,7 @@ def test_a_module_missing_on_a_worker_is_named(engine: Engine) -> None:
 STOPPED = """
 import os, signal, sys, threading, time
 from megastyle_cli.compute.engine import load_engine
-from tests.compute.test_ray import dies_once
+from tests.compute.on_workers import dies_once
 signal.signal(signal.SIGTERM, lambda *signal: sys.exit(75))
 with load_engine("ray", 2) as engine:
     sys.stderr.write(f"{sum(engine.map(dies_once, range(10), sys.argv[1]))} by {engine.workers}")

@@ -1,4 +1,4 @@
-"""Nothing is sent, and no file is left beside the outputs: the commands run in a watched process.
+"""Nothing is sent or printed, no file is left beside the outputs: commands in a watched process.
 
 Python's audit events show the connections and files of Python code. strace, where it is allowed,
 shows the connections of compiled libraries; an empty HOME and TMPDIR show what these libraries
@@ -15,9 +15,11 @@ import pytest
 
 from megastyle_cli import NO_TELEMETRY
 from megastyle_cli.app import COMMANDS
+from megastyle_cli.models.flux.lora import target_modules
+from megastyle_cli.models.flux.lora_file import save_lora
 from tests.conftest import draw, jsonl
 from tests.strace import traced
-from tests.tiny_flux import LETTERS, save_tiny_flux
+from tests.tiny_flux import LETTERS, random_lora, save_tiny_flux
 
 ROOT = Path(__file__).parents[2]
 STYLES = {"teal": "cut paper", "navy": "ink wash", "plum": "oil on canvas"}
@@ -32,6 +34,7 @@ pair {}/styles.jsonl --contents {}/captions.jsonl --per-style 1 -o {}/pairs.json
 synth {}/pairs.jsonl -o {}/synth --size 64 --sheet {}/sheet.png --stats {}/stats.json
 retrieve {}/imgs --index {}/index --add {}/imgs -o {}/found.jsonl
 transfer {}/imgs --style {}/imgs/0.png --size 64 -o {}/transferred
+transfer --style {}/imgs/0.png --prompt a --model {}/flux --lora {}/lora.safetensors -o {}/x.png
 eval {}/imgs --backend imagenet -o {}/scores.json
 train-encoder {}/imgs --init {}/size.json --steps 1 --global-batch 4 --images-per-style 2 -o {}/enc
 train-flux {}/imgs --model {}/flux --size 32 --rank 2 --steps 1 --global-batch 2 -o {}/lora
@@ -77,9 +80,10 @@ def make_inputs(folder: Path) -> None:
     jsonl(folder / "imgs" / "metadata.jsonl", records)
     (folder / "size.json").write_text(json.dumps(TOWER))
     save_tiny_flux(folder / "flux", text_tokens=16)
+    save_lora(random_lora(target_modules(2, 2)), folder / "lora.safetensors")
 
 
-def test_commands_connect_to_nothing_and_leave_nothing_but_outputs(
+def test_commands_connect_to_nothing_print_nothing_and_leave_nothing_but_outputs(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     folder, log, calls = tmp_path / "work", tmp_path / "log", tmp_path / "calls"
@@ -90,7 +94,9 @@ def test_commands_connect_to_nothing_and_leave_nothing_but_outputs(
     process = [*traced(calls), sys.executable, "-c", WATCH, str(log), *commands]
     ended = subprocess.run(process, env=environment, cwd=ROOT, capture_output=True, check=False)
 
-    assert ended.returncode == 0, ended.stderr.decode()
+    assert (ended.returncode, ended.stderr.decode()) == (0, "")
+    # with -q trainers print their result, and no library prints when it is imported
+    assert [json.loads(line)["step"] for line in ended.stdout.splitlines()] == [1, 1]
     seen = [json.loads(line) for line in log.read_text().splitlines()]
     assert [what for kind, what in seen if kind == "network"] == []
     if calls.exists():
