@@ -126,7 +126,7 @@ def main(
         changing = {**result_options(adapter, painting, speed), **vars(rounding)}
         changing["dtype"] = hardware.dtype
         lora = adapter.lora and lora_name(adapter.lora, LORA_DOWNLOAD_HINT)
-        settings = {"lora": lora, **changing}
+        settings |= {"lora": lora, **changing}
         loading |= {**changing, **vars(hardware), **vars(offloading)}
         loading |= {"lora": adapter.lora, "compiled": compiling.compile}
         loading["batch_size"] = batches.batch_size

@@ -4,6 +4,8 @@ import re
 
 from megastyle_cli.core.style import ATTRIBUTES, StyleAttributes
 
+OPENING = ("outline", "identity")  # the sentence begins with these
+
 
 def parse_style(sentence: str) -> StyleAttributes:
     """The attributes of a v2 sentence whose values hold no comma, full stop or template word."""
@@ -28,6 +30,6 @@ def parse_slot(slot: str) -> dict[str, str]:
     for name, each in ATTRIBUTES.items():
         if each.suffix and slot.endswith(f" {each.suffix}"):
             return {name: slot.removesuffix(f" {each.suffix}")}
-    if slot.startswith("in "):
-        return {"medium": slot.removeprefix("in ")}
+        if name not in OPENING and each.prefix and slot.startswith(each.prefix):
+            return {name: slot.removeprefix(each.prefix)}
     return {"brushwork": slot}

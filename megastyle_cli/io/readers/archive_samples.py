@@ -34,7 +34,7 @@ class ArchiveSamples:
         self._unread: Counter[str] = Counter()
 
     def records(self, names: Iterable[str]) -> Iterator[Record | Failure]:
-        """The records of the samples among the members `names`, in order.
+        """The records of the samples, in order; `names` has the members of each sample together.
 
         They have the keys of a .json, and members as `text`, `cls` and `key`: `text` is a .txt or
         .caption, `cls` a .cls, `key` the sample's key. `file_name` is relative to the archive's
