@@ -247,6 +247,7 @@ def running_server() -> Iterator[str]:
             )
         with process:
             yield address
+            process.terminate()  # it may still import
 
 
 class ForkServer:

@@ -26,6 +26,7 @@ FIRST = (
     "tests/contract/test_docs.py",
     "tests/contract/test_contract.py",
     "ray",
+    "tests/training/flux/test_trainer.py",
     "tests/commands/test_train_flux.py",
     "tests/commands/test_train_encoder.py",
     "tests/commands/",
