@@ -14,7 +14,7 @@ two, and so do two files of equal content.
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BufferedReader
@@ -73,7 +73,7 @@ def read_share(
     first: Sequence[Record] = (),
     limit: int | None = None,
     paths: str | None = None,
-) -> Iterator[Placed]:
+) -> Generator[Placed, None, None]:
     """The records of one shard, without their ids: no picture is opened. See `read_records`.
 
     The `first` records come before those of the inputs.
@@ -178,7 +178,9 @@ class FilesRead:
         return is_new
 
 
-def _select(segments: list[Segment], share: Share, limit: int | None) -> Iterator[Placed]:
+def _select(
+    segments: list[Segment], share: Share, limit: int | None
+) -> Generator[Placed, None, None]:
     # the position does not depend on how many records are in the segments before
     entries = (
         (number << POSITION_BITS | index, found, segment)

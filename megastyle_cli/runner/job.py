@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class Source:
     stdin: PathListOptions = PathListOptions()  # whether standard input holds names of files
     described: Sequence[Record] = ()
 
-    def read(self, share: Share, limit: int | None) -> Iterator[Placed]:
+    def read(self, share: Share, limit: int | None) -> Generator[Placed, None, None]:
         """Those of one shard among at most `limit` records, as they are: without ids.
 
         Raises MegastyleError at once if an input does not exist.
@@ -147,7 +147,10 @@ class Job(AbstractContextManager["Job"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        is_handled = self._context.__exit__(kind, error, trace)
+        try:
+            is_handled = self._context.__exit__(kind, error, trace)
+        finally:
+            self._placed.close()  # files that are still open after a stop or an error
         if error is None:
             self._conclude()
         return is_handled

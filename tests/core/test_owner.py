@@ -250,7 +250,7 @@ def test_a_child_of_a_fork_owns_nothing(output: Path) -> None:
 
 def test_of_many_that_replace_an_owner_one_wins(tmp_path: Path) -> None:
     forks = multiprocessing.get_context("fork")
-    for attempt in range(10):
+    for attempt in range(4):
         output = tmp_path / f"{attempt}"
         write_owner(output, elsewhere(), age_s=7200)
         start, tried, results = forks.Barrier(6), forks.Barrier(6), forks.Queue()

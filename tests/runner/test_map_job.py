@@ -1,5 +1,6 @@
 """A map keeps order, isolates a poisoned record and stops after the batch when asked."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -171,6 +172,23 @@ def test_lines_after_a_stop_are_left_to_the_next_run(tmp_path: Path) -> None:
     assert run_map(source, out, resume=True) == TOO_MANY_FAILURES
     assert [record["id"] for record in lines(out)] == list("012346")
     assert len(lines(tmp_path / "out.errors.jsonl")) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads which files are open")
+def test_a_stopped_run_closes_its_input(tmp_path: Path) -> None:
+    def stopped(batch: list[Record]) -> Iterator[Record | Failure]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from upper(batch)
+
+    gc.disable()  # it would close the input some time later
+    try:
+        assert work(tmp_path, texts(7), process=stopped, size=2) == TRY_AGAIN
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        opened = [str(link.readlink()) for link in links]
+    finally:
+        gc.enable()
+
+    assert str(tmp_path / "in.jsonl") not in opened
 
 
 def test_a_signal_ends_the_loading_of_a_model_at_once(tmp_path: Path) -> None:
