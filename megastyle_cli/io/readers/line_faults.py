@@ -33,7 +33,7 @@ def fault_of(line: bytes, error: BaseException | None) -> str:
     if _is_file_name(text):
         return "is a file name, not JSON: name files as inputs (caption, retrieve: --paths or -0)"
     if isinstance(error, json.JSONDecodeError):
-        reason = error.msg[:1].lower() + error.msg[1:]
+        reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
         return f"is not valid JSON: {reason} at column {error.colno:,}"
     return f"is not valid JSON: {error}"
 

@@ -21,6 +21,8 @@ from megastyle_cli.io.readers.jsonl import read_lines
         (b"{\n", "is the first line of pretty-printed JSON: make lines of it with jq -c ."),
         (b'{"a":1}\r{"b":2}\r', "ends its records with carriage returns: convert the file with tr"),
         (b'{"a" 1}', "is not valid JSON: expecting ':' delimiter at column 6"),
+        (b'{"a":"to', "is not valid JSON: unterminated string starting at column 6"),
+        (b'{"a":"to\n', "is not valid JSON: invalid control character at column 9"),
         (b"\0\0\0\0\n", "is not valid JSON"),
         (
             b"pics/owl.jpg\n",
